@@ -1,0 +1,1 @@
+"""What several parts share: settings, contract, derivation, inference, client, raw loading."""
