@@ -1,0 +1,30 @@
+"""Publish dbt docs (lineage) and the index of the docs site whenever a batch is published."""
+
+from datetime import datetime
+
+from airflow.sdk import dag, task
+from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES
+
+
+@task
+def publish_site() -> None:
+    """Generate dbt docs and the index page; GX pages were stored by the gates themselves."""
+    from readmit import docs_site
+
+    docs_site.publish()
+
+
+@dag(
+    schedule=[ENCOUNTER_FEATURES],
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    tags=["docs"],
+    doc_md=__doc__,
+)
+def publish_docs() -> None:
+    publish_site()
+
+
+publish_docs()

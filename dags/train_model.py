@@ -1,0 +1,83 @@
+"""Train every candidate on one frozen snapshot, register the best, and promote it only on evidence.
+
+Runs once when everything that was waiting is published (Asset `training_ready`), and weekly. One active run, so that
+catching up trains once.
+"""
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
+from shared import DEFAULT_ARGS, TRAINING_READY, bad_data_is_final
+
+
+@task
+def snapshot() -> str:
+    """Freeze the published rows as one Parquet snapshot, named by its fingerprint."""
+    from training import jobs
+
+    return jobs.snapshot()
+
+
+@task
+def candidates() -> list[str]:
+    """Name the candidates; the grid shows one mapped task for each."""
+    from training import jobs
+
+    return jobs.candidates()
+
+
+@task(map_index_template="{{ candidate }}", max_active_tis_per_dagrun=2)
+def fit(snapshot_id: str, candidate: str) -> str:
+    """Fit one candidate and log it; returns its MLflow run id."""
+    from airflow.sdk import get_current_context
+    from training import jobs
+
+    get_current_context()["candidate"] = candidate  # type: ignore[typeddict-unknown-key]
+    return jobs.fit(snapshot_id, candidate)
+
+
+@task
+def register_best(run_ids: list[str]) -> str:
+    """Register the candidate that is best on the validation rows."""
+    from training import jobs
+
+    return jobs.register_best(list(run_ids))
+
+
+@task
+@bad_data_is_final
+def decide(version: str) -> str | None:
+    """Compare with production on the same frozen rows; promote or keep, and record why."""
+    from training import jobs
+
+    return jobs.decide(version)
+
+
+@task
+def score_sealed(promoted: str | None) -> None:
+    """Score the sealed test once per promoted version."""
+    from airflow.sdk.exceptions import AirflowSkipException
+    from training import jobs
+
+    if promoted is None:
+        raise AirflowSkipException("production was kept: the sealed test stays unread")
+    jobs.score_sealed(promoted)
+
+
+@dag(
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("0 3 * * 0", timezone="UTC"), assets=[TRAINING_READY]
+    ),
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args={**DEFAULT_ARGS, "execution_timeout": timedelta(hours=2)},
+    tags=["model"],
+    doc_md=__doc__,
+)
+def train_model() -> None:
+    run_ids = fit.partial(snapshot_id=snapshot()).expand(candidate=candidates())
+    score_sealed(decide(register_best(run_ids)))
+
+
+train_model()
