@@ -8,10 +8,10 @@ from datetime import datetime
 
 from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowSkipException
+from readmit.settings import PipelineSettings
+
 from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES, TRAINING_READY, bad_data_is_final
 from transformations import dbt_task_group
-
-from readmit.settings import PipelineSettings
 
 
 @task
@@ -50,6 +50,7 @@ def load(batch_id: str) -> str:
 def raw_gate(batch_id: str) -> None:
     """Great Expectations on the rows as they arrived, then make the batch the one that dbt builds."""
     from expectations import gate
+
     from readmit import ledger
 
     gate.check_raw(batch_id)

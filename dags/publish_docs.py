@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from airflow.sdk import dag, task
+
 from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES
 
 

@@ -7,6 +7,7 @@ catching up trains once.
 from datetime import datetime, timedelta
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
+
 from shared import DEFAULT_ARGS, TRAINING_READY, bad_data_is_final
 
 
@@ -65,9 +66,7 @@ def score_sealed(promoted: str | None) -> None:
 
 
 @dag(
-    schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("0 3 * * 0", timezone="UTC"), assets=[TRAINING_READY]
-    ),
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 3 * * 0", timezone="UTC"), assets=[TRAINING_READY]),
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
