@@ -1,0 +1,66 @@
+"""Connections to Postgres by role and database: one place that knows how a role's password is found."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+from urllib.parse import quote
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from readmit.settings import Settings
+
+Role = Literal[
+    "postgres", "loader", "transformer", "publisher", "trainer", "serving", "reader", "mlflow", "airflow"
+]
+
+CONNECT_TIMEOUT_SECONDS = 10
+
+
+def password(role: Role, settings: Settings | None = None) -> str:
+    """Return the password of `role`, from `<ROLE>_PASSWORD` in the environment or `.env`.
+
+    Raises:
+        LookupError: the variable is not set; the message names it.
+    """
+    secret = getattr(settings or Settings(), f"{role}_password")
+    value = secret.get_secret_value() if secret is not None else ""
+    if not value:
+        raise LookupError(f"{role.upper()}_PASSWORD is not set: run `make up` once, or put it into .env")
+    return str(value)
+
+
+def url(role: Role, database: str, settings: Settings | None = None) -> str:
+    """Return the `postgresql://` address of `database` for `role`, password included: never log it."""
+    known = settings or Settings()
+    secret = quote(password(role, known), safe="")
+    return f"postgresql://{role}:{secret}@{known.postgres_host}:{known.postgres_port}/{database}"
+
+
+def connect(role: Role, database: str, settings: Settings | None = None) -> Connection:
+    """Open a connection; the caller closes it. Commits are explicit.
+
+    Raises:
+        psycopg2.OperationalError: the server cannot be reached or refuses the role.
+    """
+    known = settings or Settings()
+    return psycopg2.connect(
+        host=known.postgres_host,
+        port=known.postgres_port,
+        dbname=database,
+        user=role,
+        password=password(role, known),
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        application_name=f"readmit {role}",
+    )
+
+
+@contextmanager
+def transaction(role: Role, database: str, settings: Settings | None = None) -> Iterator[Connection]:
+    """One connection for one transaction: committed when the block ends, rolled back when it raises."""
+    open_connection = connect(role, database, settings)
+    try:
+        with open_connection:
+            yield open_connection
+    finally:
+        open_connection.close()

@@ -1,0 +1,170 @@
+-- Database `clean`: what dbt makes of the raw rows, and the switch that makes it visible.
+-- Every statement can be run again at any time.
+revoke all on schema public from public;
+
+create schema if not exists ops;
+create schema if not exists staging authorization transformer;
+create schema if not exists intermediate authorization transformer;
+create schema if not exists marts authorization transformer;
+create schema if not exists quarantine authorization transformer;
+
+-- What dbt builds now: one row, or none when nothing is being built.
+create table if not exists ops.current_build (
+    singleton boolean primary key default true check (singleton),
+    build_id text not null,
+    batch_id text not null,
+    kind text not null check (kind in ('batch', 'release')),
+    set_at timestamptz not null default clock_timestamp()
+);
+
+-- The switch: a build is visible once it stands here. A batch has exactly one row of kind 'batch'.
+create table if not exists ops.published_batches (
+    build_id text primary key,
+    batch_id text not null,
+    kind text not null check (kind in ('batch', 'release')),
+    published_at timestamptz not null default clock_timestamp(),
+    n_rows bigint,
+    n_features bigint,
+    n_quarantined bigint,
+    n_excluded bigint,
+    constraint published_batches_build_of_a_batch check ((kind = 'batch') = (build_id = batch_id))
+);
+create index if not exists published_batches_batch_id on ops.published_batches (batch_id);
+
+create table if not exists ops.corrections (
+    correction_id bigint generated always as identity primary key,
+    batch_id text not null,
+    source_row bigint not null,
+    corrected jsonb not null default '{}' check (jsonb_typeof(corrected) = 'object'),
+    released_by text not null,
+    released_at timestamptz not null default clock_timestamp(),
+    build_id text not null
+);
+create index if not exists corrections_row on ops.corrections (batch_id, source_row);
+create index if not exists corrections_build on ops.corrections (build_id);
+
+create table if not exists ops.predictions (
+    request_id uuid primary key,
+    predicted_at timestamptz not null,
+    model_name text not null,
+    model_version text not null,
+    run_id text not null,
+    contract_hash text not null,
+    features jsonb not null,
+    probability double precision not null check (probability between 0 and 1),
+    risk text not null,
+    threshold double precision,
+    patient_nbr text,
+    encounter_id bigint,
+    history text not null,
+    shadow boolean not null default false
+);
+create index if not exists predictions_predicted_at on ops.predictions (predicted_at);
+create index if not exists predictions_encounter_id on ops.predictions (encounter_id) where encounter_id is not null;
+
+create table if not exists ops.promotions (
+    promotion_id bigint generated always as identity primary key,
+    decided_at timestamptz not null default clock_timestamp(),
+    decision text not null check (decision in ('promote', 'keep', 'rollback')),
+    model_name text not null,
+    challenger_version text,
+    production_version text,
+    challenger_score double precision,
+    production_score double precision,
+    gain double precision,
+    gain_low double precision,
+    gain_high double precision,
+    metric text not null,
+    data_fingerprint text,
+    contract_hash text,
+    git_sha text,
+    actor text not null,
+    reason text not null,
+    evidence jsonb not null default '{}'
+);
+
+create or replace function ops.forbid_change() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception 'ops.% is append-only: % is not allowed', tg_table_name, tg_op;
+end
+$$;
+create or replace trigger append_only
+before update or delete or truncate on ops.promotions
+for each statement execute function ops.forbid_change();
+create or replace trigger append_only
+before update or delete or truncate on ops.predictions
+for each statement execute function ops.forbid_change();
+
+-- Publish a build in one transaction: the switch, and the end of the row versions that it replaces.
+-- A build writes all rows of every patient it touches, so an older version of a patient's row is superseded by it.
+-- Runs with the rights of ops_owner, who may only delete from intermediate what a published build replaced.
+create or replace function ops.publish_build(
+    p_build_id text,
+    p_batch_id text,
+    p_kind text,
+    p_n_rows bigint,
+    p_n_features bigint,
+    p_n_quarantined bigint,
+    p_n_excluded bigint
+) returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    is_new boolean;
+begin
+    insert into ops.published_batches
+        (build_id, batch_id, kind, n_rows, n_features, n_quarantined, n_excluded)
+    values (p_build_id, p_batch_id, p_kind, p_n_rows, p_n_features, p_n_quarantined, p_n_excluded)
+    on conflict (build_id) do nothing;
+    is_new := found;
+    if is_new and to_regclass('intermediate.int_encounters__features') is not null then
+        delete from intermediate.int_encounters__features as older
+        using (
+            select distinct newer.patient_nbr
+            from intermediate.int_encounters__features as newer
+            where newer._build_id = p_build_id
+        ) as touched
+        where older.patient_nbr = touched.patient_nbr and older._build_id <> p_build_id;
+    end if;
+    delete from ops.current_build where build_id = p_build_id;
+    return is_new;
+end
+$$;
+
+grant create on schema ops to ops_owner;
+alter function ops.publish_build(text, text, text, bigint, bigint, bigint, bigint) owner to ops_owner;
+revoke create on schema ops from ops_owner;
+revoke all on function ops.publish_build(text, text, text, bigint, bigint, bigint, bigint) from public;
+grant execute on function ops.publish_build(text, text, text, bigint, bigint, bigint, bigint) to publisher;
+grant usage on schema ops, intermediate to ops_owner;
+grant select, insert on ops.published_batches to ops_owner;
+grant select, delete on ops.current_build to ops_owner;
+
+-- Who may see which schema.
+grant usage on schema ops to transformer, publisher, serving, reader;
+grant usage on schema marts to trainer, serving, reader, publisher;
+grant usage on schema quarantine to reader, publisher;
+grant usage on schema intermediate, staging to publisher;
+
+grant select on ops.current_build, ops.published_batches, ops.corrections to transformer;
+grant select, insert, update, delete on ops.current_build to publisher;
+grant select, insert on ops.corrections, ops.promotions to publisher;
+grant select on ops.published_batches, ops.predictions to publisher;
+grant insert on ops.predictions to serving;
+grant select on all tables in schema ops to reader;
+
+-- Tables that dbt makes later: these rights come with them (dbt's own `grants` would take them away again).
+-- serving reads one model only, the patient history: that model grants it itself (post-hook).
+alter default privileges for role transformer in schema marts grant select on tables to trainer, reader, publisher;
+alter default privileges for role transformer in schema quarantine grant select on tables to reader, publisher;
+alter default privileges for role transformer in schema intermediate grant select on tables to publisher;
+alter default privileges for role transformer in schema staging grant select on tables to publisher;
+alter default privileges for role transformer in schema intermediate grant select, delete on tables to ops_owner;
+grant select on all tables in schema marts to trainer, reader, publisher;
+grant select on all tables in schema quarantine to reader, publisher;
+grant select on all tables in schema intermediate, staging to publisher;

@@ -1,0 +1,39 @@
+"""S3 as every part sees it: one client, from settings alone."""
+
+from typing import TYPE_CHECKING
+
+from readmit.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def client(settings: Settings | None = None) -> "S3Client":
+    """Return a boto3 S3 client for `S3_ENDPOINT_URL`, with path-style addresses, time-outs and five attempts."""
+    import boto3
+    from botocore.config import Config
+
+    known = settings or Settings()
+    return boto3.client(
+        "s3",
+        endpoint_url=known.s3_endpoint_url,
+        aws_access_key_id=known.aws_access_key_id,
+        aws_secret_access_key=known.aws_secret_access_key.get_secret_value(),
+        region_name="us-east-1",
+        config=Config(
+            s3={"addressing_style": "path"},
+            connect_timeout=5,
+            read_timeout=60,
+            retries={"max_attempts": 5, "mode": "standard"},
+        ),
+    )
+
+
+def ensure_buckets(settings: Settings | None = None) -> None:
+    """Create the buckets of MLflow and of the pipeline when they are missing."""
+    known = settings or Settings()
+    s3 = client(known)
+    present = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+    for bucket in (known.s3_mlflow_bucket, known.s3_pipeline_bucket):
+        if bucket not in present:
+            s3.create_bucket(Bucket=bucket)
