@@ -8,8 +8,8 @@ from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, cursor
 
 from readmit import db
-from readmit.settings import Settings
 from readmit.layout import LANDING_COLUMNS
+from readmit.settings import Settings
 
 LOGIN_ROLES: tuple[db.Role, ...] = (
     "loader",

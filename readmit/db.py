@@ -10,9 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from readmit.settings import Settings
 
-Role = Literal[
-    "postgres", "loader", "transformer", "publisher", "trainer", "serving", "reader", "mlflow", "airflow"
-]
+Role = Literal["postgres", "loader", "transformer", "publisher", "trainer", "serving", "reader", "mlflow", "airflow"]
 
 CONNECT_TIMEOUT_SECONDS = 10
 

@@ -136,12 +136,44 @@ begin
 end
 $$;
 
+-- Remove what dbt made of a build that is not published: every row that carries its `_build_id`, in every layer.
+create or replace function ops.discard_build(p_build_id text) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    target record;
+begin
+    if exists (select from ops.published_batches where build_id = p_build_id) then
+        raise exception 'build % is published and stays', p_build_id;
+    end if;
+    for target in
+        select n.nspname, c.relname
+        from pg_class as c
+        inner join pg_namespace as n on c.relnamespace = n.oid
+        inner join pg_attribute as a on c.oid = a.attrelid
+        where n.nspname in ('staging', 'intermediate', 'quarantine')
+            and c.relkind = 'r'
+            and a.attname = '_build_id'
+            and not a.attisdropped
+            and has_table_privilege(c.oid, 'delete')
+    loop
+        execute format('delete from %I.%I where _build_id = $1', target.nspname, target.relname) using p_build_id;
+    end loop;
+    delete from ops.current_build where build_id = p_build_id;
+end
+$$;
+
 grant create on schema ops to ops_owner;
+alter function ops.discard_build(text) owner to ops_owner;
+revoke all on function ops.discard_build(text) from public;
+grant execute on function ops.discard_build(text) to publisher;
 alter function ops.publish_build(text, text, text, bigint, bigint, bigint, bigint) owner to ops_owner;
 revoke create on schema ops from ops_owner;
 revoke all on function ops.publish_build(text, text, text, bigint, bigint, bigint, bigint) from public;
 grant execute on function ops.publish_build(text, text, text, bigint, bigint, bigint, bigint) to publisher;
-grant usage on schema ops, intermediate to ops_owner;
+grant usage on schema ops, staging, intermediate, quarantine to ops_owner;
 grant select, insert on ops.published_batches to ops_owner;
 grant select, delete on ops.current_build to ops_owner;
 
@@ -164,7 +196,9 @@ alter default privileges for role transformer in schema marts grant select on ta
 alter default privileges for role transformer in schema quarantine grant select on tables to reader, publisher;
 alter default privileges for role transformer in schema intermediate grant select on tables to publisher;
 alter default privileges for role transformer in schema staging grant select on tables to publisher;
-alter default privileges for role transformer in schema intermediate grant select, delete on tables to ops_owner;
+alter default privileges for role transformer in schema staging, intermediate, quarantine
+grant select, delete on tables to ops_owner;
 grant select on all tables in schema marts to trainer, reader, publisher;
 grant select on all tables in schema quarantine to reader, publisher;
 grant select on all tables in schema intermediate, staging to publisher;
+grant select, delete on all tables in schema staging, intermediate, quarantine to ops_owner;

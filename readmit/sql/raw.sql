@@ -77,6 +77,63 @@ create table if not exists landing.claims (
 );
 comment on table landing.claims is 'Leases: which run works on which batch, and since when.';
 
+-- A slice is open while nothing has been decided about it and its rows are not published under another name.
+create or replace view landing.open_slices as
+select
+    slices.batch_id,
+    slices.content_sha256,
+    claims.dag_run_id as holder,
+    claims.claimed_at,
+    row_number() over work_order as place,
+    row_number() over (
+        partition by slices.content_sha256
+        order by
+            sources.sequence, array_position(array['validation', 'test', 'train'], slices.split), slices.ordinal
+    ) as copy
+from landing.slices
+inner join landing.sources on slices.source_sha256 = sources.source_sha256
+left join landing.batches on slices.batch_id = batches.batch_id
+left join landing.claims on slices.batch_id = claims.batch_id
+where
+    (batches.batch_id is null or batches.status = 'loaded')
+    and not exists (
+        select from landing.batches as published
+        where published.content_sha256 = slices.content_sha256 and published.status = 'published'
+    )
+window work_order as (
+    order by sources.sequence, array_position(array['validation', 'test', 'train'], slices.split), slices.ordinal
+);
+comment on view landing.open_slices is
+    'One row per batch that waits or is in work, in order of work; `copy` > 1 waits for an equal one before it.';
+
+create or replace view landing.overview as
+select
+    slices.batch_id,
+    slices.n_rows,
+    case
+        when batches.status is not null then batches.status
+        when open_slices.holder is not null then 'claimed'
+        when open_slices.batch_id is not null then 'waiting'
+        else 'published elsewhere'
+    end as status,
+    batches.n_quarantined,
+    batches.n_excluded,
+    sources.data_source,
+    coalesce(batches.supersedes, slices.supersedes) as supersedes,
+    batches.reason,
+    row_number() over (
+        order by sources.sequence, array_position(array['validation', 'test', 'train'], slices.split), slices.ordinal
+    ) as place
+from landing.slices
+inner join landing.sources on slices.source_sha256 = sources.source_sha256
+left join landing.batches on slices.batch_id = batches.batch_id
+left join landing.open_slices on slices.batch_id = open_slices.batch_id
+union all
+select batch_id, n_rows, status, n_quarantined, n_excluded, data_source, supersedes, reason, null as place
+from landing.batches
+where status = 'refused';
+comment on view landing.overview is 'One row per batch that was planned and per file that was refused.';
+
 create or replace function landing.forbid_change() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -98,3 +155,5 @@ on landing.batches to loader;
 grant select, insert, update, delete on landing.claims to loader;
 grant select on landing.encounters to transformer, publisher;
 grant select on landing.batches, landing.sources, landing.slices to transformer, publisher, reader;
+grant select on landing.open_slices to loader, reader;
+grant select on landing.overview to loader, reader;

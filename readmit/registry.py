@@ -1,0 +1,149 @@
+"""Register source files: check them once, cut them into batches, and write down the plan or the refusal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg2.extensions import cursor
+from psycopg2.extras import execute_values
+
+from readmit import db, slices, storage
+from readmit.errors import SourceRefused
+from readmit.reading import read_blocks
+from readmit.settings import Settings
+from readmit.source import Fetched, LocalSource, fetch, unpack
+
+# Advisory lock: any number that nobody else uses.
+REGISTER_LOCK = 7_241_003
+
+
+def ensure_source(settings: Settings | None = None) -> str | None:
+    """Register the file that `DATASET` names unless that is done; return its sha256, or None when nothing was to do.
+
+    Raises:
+        SourceRefused: the file cannot be read; the ledger has a row `refused-...` with the reason.
+        SourceUnreachable: the address does not answer.
+    """
+    known = settings or Settings()
+    present = _registered(known)
+    names, kinds = {name for name, _ in present}, {kind for _, kind in present}
+    if (not known.dataset and kinds & {"uci", "sample"}) or known.dataset in names:
+        return None
+    fetched = fetch(known)
+    if fetched.data_source == "sample" and present:
+        return None
+    if fetched.data_source != "sample" and "sample" in kinds:
+        raise SourceRefused(
+            f"{fetched.name}: this stack is filled with the embedded sample; real and made-up patients are not mixed: "
+            "run `make clean`, then `make up` with DATASET"
+        )
+    return register_fetched(fetched, known)
+
+
+def submit(address: str, supersedes: str | None = None, settings: Settings | None = None) -> str:
+    """Register one more file, by path or address; its batches wait for the next runs. See `register_source`."""
+    known = (settings or Settings()).model_copy(update={"dataset": address, "dataset_sha256": None})
+    return register_fetched(fetch(known), known, supersedes)
+
+
+def register_fetched(fetched: Fetched, settings: Settings, supersedes: str | None = None) -> str:
+    """Unpack, check and register a fetched file; a refusal is written into the ledger before it is raised."""
+    try:
+        source = unpack(fetched, settings)
+        return register_source(source, settings, supersedes)
+    except SourceRefused as refusal:
+        _record_refusal(fetched, str(refusal), settings)
+        raise
+
+
+def register_source(source: LocalSource, settings: Settings | None = None, supersedes: str | None = None) -> str:
+    """Check the file, cut it into batches, store them in S3 and write the plan; once per file.
+
+    Args:
+        source: an unpacked CSV.
+        settings: where Postgres and S3 are; `batch_size` rows make a train batch.
+        supersedes: the rejected batch that this file corrects; the file then makes exactly one batch.
+
+    Returns:
+        The sha256 of the CSV.
+
+    Raises:
+        SourceRefused: the file cannot be read; nothing of it is planned.
+    """
+    known = settings or Settings()
+    with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
+        cur.execute("select pg_advisory_xact_lock(%s)", (REGISTER_LOCK,))
+        cur.execute("select 1 from landing.sources where source_sha256 = %s", (source.sha256,))
+        if cur.fetchone() is None:
+            planned = _store(source, known)
+            _check_resend(cur, source, planned, supersedes)
+            _write_plan(cur, source, planned, supersedes)
+    return source.sha256
+
+
+def _registered(settings: Settings) -> list[tuple[str, str]]:
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute("select name, data_source from landing.sources")
+        return [(str(name), str(kind)) for name, kind in cur.fetchall()]
+
+
+def _store(source: LocalSource, settings: Settings) -> list[tuple[Any, ...]]:
+    """Upload slice by slice while the file is read; a refusal on the way removes what was uploaded."""
+    s3, bucket = storage.client(settings), settings.s3_pipeline_bucket
+    planned: list[tuple[Any, ...]] = []
+    try:
+        for part in slices.cut(read_blocks(source.path, source.name), source.sha256, settings.batch_size):
+            key = f"source/{source.sha256}/{part.batch_id}.csv"
+            s3.put_object(Bucket=bucket, Key=key, Body=part.body, ContentType="text/csv")
+            span = (part.first_source_row, part.last_source_row, part.n_rows)
+            planned.append((part.split, part.ordinal, part.batch_id, *span, part.content_sha256, key))
+    except SourceRefused:
+        for row in planned:
+            s3.delete_object(Bucket=bucket, Key=row[-1])
+        raise
+    s3.upload_file(str(source.path), bucket, _file_key(source))
+    return planned
+
+
+def _file_key(source: LocalSource) -> str:
+    return f"source/{source.sha256}/source.csv"
+
+
+def _check_resend(cur: cursor, source: LocalSource, planned: Sequence[tuple[Any, ...]], supersedes: str | None) -> None:
+    """A corrected resend stands for one rejected batch: the same split, and one batch only."""
+    if supersedes is None:
+        return
+    cur.execute("select split, status from landing.batches where batch_id = %s", (supersedes,))
+    found = cur.fetchone()
+    if found is None or found[1] != "rejected":
+        state = "is not in the ledger" if found is None else f"is {found[1]}"
+        raise SourceRefused(f"{source.name}: batch {supersedes} {state}; only a rejected batch can be superseded")
+    if [row[0] for row in planned] != [found[0]]:
+        made = ", ".join(str(row[2]) for row in planned)
+        raise SourceRefused(
+            f"{source.name}: makes the batches {made}, but a resend of {supersedes} must make one {found[0]} batch; "
+            "send the rows of that batch only"
+        )
+
+
+def _write_plan(cur: cursor, source: LocalSource, planned: Sequence[tuple[Any, ...]], supersedes: str | None) -> None:
+    cur.execute(
+        "insert into landing.sources (source_sha256, name, data_source, n_rows, object_key)"
+        " values (%s, %s, %s, %s, %s)",
+        (source.sha256, source.name, source.data_source, sum(row[5] for row in planned), _file_key(source)),
+    )
+    execute_values(
+        cur,
+        "insert into landing.slices (source_sha256, split, ordinal, batch_id, first_source_row, last_source_row,"
+        " n_rows, content_sha256, object_key, supersedes) values %s",
+        [(source.sha256, *row, supersedes) for row in planned],
+    )
+
+
+def _record_refusal(fetched: Fetched, reason: str, settings: Settings) -> None:
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute(
+            "insert into landing.batches (batch_id, split, ordinal, n_rows, source_sha256, data_source, status, reason)"
+            " values (%s, 'none', 0, 0, %s, %s, 'refused', %s)"
+            " on conflict (batch_id) do update set reason = excluded.reason",
+            (f"refused-{fetched.sha256[:8]}", fetched.sha256, fetched.data_source, reason),
+        )
