@@ -1,0 +1,188 @@
+"""Settings: one frozen class per deployable, read from the environment and from `.env` (the environment wins).
+
+`.env.example` is generated from these classes: `python -m readmit.settings`. The file that is read is `.env` at the
+root of the repository, or the one that READMIT_ENV_FILE names.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[1]
+
+Port = Annotated[int, Field(ge=1024, le=65535)]
+
+
+class BadSetting(Exception):
+    """A setting cannot be used; the message names each variable and what is wrong with it."""
+
+
+def env_file() -> Path:
+    """Return the path of the file that settings are read from."""
+    return Path(os.environ.get("READMIT_ENV_FILE") or ROOT / ".env")
+
+
+def _local(port_field: str) -> Callable[[dict[str, Any]], str]:
+    """Return a default that points at a port of this machine, as another setting names it."""
+    return lambda known: f"http://127.0.0.1:{known.get(port_field, 0)}"
+
+
+class Settings(BaseSettings):
+    """What several parts share: where the databases, the object store, the registry and the API are."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, case_sensitive=False)
+
+    dataset: str | None = Field(None, description="CSV or zip of the source data, as path or URL; empty: UCI's archive")
+    dataset_sha256: str | None = Field(
+        None, pattern=r"^[0-9a-fA-F]{64}$", description="refuse the file when its sha256 (or its CSV's) is another"
+    )
+    batch_size: int = Field(15_000, ge=1, le=10_000_000, description="rows in a training batch")
+    model_name: str = Field("readmission", min_length=1, description="registered model that is trained and served")
+    readmit_home: Path = Field(ROOT / ".stack", description="folder for the state of the one-machine stack")
+
+    postgres_host: str = Field("127.0.0.1", description="Postgres server")
+    postgres_port: Port = Field(5433, description="port of Postgres")
+    raw_database: str = Field("raw", description="database of the data as it arrived")
+    clean_database: str = Field("clean", description="database of what dbt builds, and of operations")
+    postgres_password: SecretStr | None = Field(None, description="superuser; used for the set-up only")
+    loader_password: SecretStr | None = Field(None, description="writes RAW and its ledger")
+    transformer_password: SecretStr | None = Field(None, description="dbt: reads RAW, owns the clean schemas")
+    publisher_password: SecretStr | None = Field(None, description="writes ops; releases from quarantine")
+    trainer_password: SecretStr | None = Field(None, description="reads the marts")
+    serving_password: SecretStr | None = Field(None, description="appends predictions, reads patient history")
+    reader_password: SecretStr | None = Field(None, description="reads marts, quarantine, ops and the ledger")
+    mlflow_password: SecretStr | None = Field(None, description="owns MLflow's database")
+    airflow_password: SecretStr | None = Field(None, description="owns Airflow's database")
+
+    s3_port: Port = Field(8333, description="port of the object store; it uses the next three, and each plus 10000")
+    s3_endpoint_url: str = Field(default_factory=_local("s3_port"), description="address of the object store")
+    aws_access_key_id: str = Field("readmit", description="access key of the object store")
+    aws_secret_access_key: SecretStr = Field(SecretStr(""), description="secret key of the object store")
+    s3_mlflow_bucket: str = Field("mlflow", description="bucket of MLflow's artifacts")
+    s3_pipeline_bucket: str = Field("pipeline", description="bucket of source files, snapshots, docs, logs and backups")
+
+    mlflow_port: Port = Field(5000, description="port of MLflow")
+    mlflow_tracking_uri: str = Field(default_factory=_local("mlflow_port"), description="address of MLflow")
+    api_port: Port = Field(8000, description="port of the prediction API")
+    api_url: str = Field(default_factory=_local("api_port"), description="address of the prediction API")
+    ui_port: Port = Field(8501, description="port of the web form")
+    docs_port: Port = Field(8088, description="port of the docs site")
+    airflow_port: Port = Field(8080, description="port of Airflow")
+    prometheus_port: Port = Field(9090, description="port of Prometheus")
+    pushgateway_port: Port = Field(9091, description="port of the Pushgateway")
+    node_exporter_port: Port = Field(9100, description="port of the node exporter")
+    grafana_port: Port = Field(3000, description="port of Grafana")
+    locust_port: Port = Field(8089, description="port of the load test's web page")
+
+    def __init__(self, **values: Any) -> None:
+        """Read the settings.
+
+        Raises:
+            BadSetting: a value cannot be used; the message names the variable, never a secret.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise BadSetting(_explain(error)) from None
+
+    @field_validator("dataset")
+    @classmethod
+    def _absolute_dataset(cls, value: str | None) -> str | None:
+        """A relative path means the same file for every process, whatever folder it runs in."""
+        if value is None or "://" in value:
+            return value
+        return str((ROOT / Path(value).expanduser()).resolve())
+
+    @field_validator("readmit_home")
+    @classmethod
+    def _absolute_home(cls, value: Path) -> Path:
+        return (ROOT / value.expanduser()).resolve()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Look for `.env` when settings are made, not when this module is imported."""
+        file = DotEnvSettingsSource(settings_cls, env_file=env_file(), env_file_encoding="utf-8")
+        return init_settings, env_settings, file
+
+
+class PipelineSettings(Settings):
+    """Airflow's DAGs."""
+
+    ingest_schedule: str | None = Field(
+        "@hourly", description="when ingest_batch looks for batches: a cron line or a preset"
+    )
+
+
+class StackSettings(PipelineSettings):
+    """The one-machine stack."""
+
+    airflow_admin_password: SecretStr | None = Field(None, description="password of `admin` on Airflow's web page")
+    airflow_fernet_key: SecretStr | None = Field(None, description="encrypts Airflow's stored connections")
+    airflow_jwt_secret: SecretStr | None = Field(None, description="signs the tokens of Airflow's parts")
+    airflow_secret_key: SecretStr | None = Field(None, description="signs the sessions of Airflow's web page")
+    grafana_admin_password: SecretStr | None = Field(None, description="password of `admin` on Grafana's web page")
+    airflow_parallelism: int = Field(3, ge=1, le=64, description="Airflow tasks at once; each takes about 220 MB")
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_input=True, include_url=False):
+        name = str(problem["loc"][0]) if problem["loc"] else "?"
+        if problem["type"] == "default_factory_not_called":
+            continue
+        is_secret = name.endswith(("_password", "_key", "_secret"))
+        got = "" if is_secret else f" (got {problem['input']!r})"
+        lines.append(f"{name.upper()}: {problem['msg']}{got}; correct it in the environment or in {env_file()}")
+    return "\n".join(lines)
+
+
+SECTIONS: tuple[tuple[str, type[Settings]], ...] = (
+    ("Shared by all parts", Settings),
+    ("Pipeline", PipelineSettings),
+    ("One-machine stack", StackSettings),
+)
+GENERATED = "generated by `make up`"
+
+
+def example() -> str:
+    """Return the text of `.env.example`: every variable, what it means and its default."""
+    lines = [
+        "# Every setting, with its default. Generated: python -m readmit.settings > .env.example",
+        "# `make up` writes .env with generated passwords; add here-named variables to it to change a default.",
+    ]
+    seen: set[str] = set()
+    for title, cls in SECTIONS:
+        lines += ["", f"# ---- {title}"]
+        for name, field in cls.model_fields.items():
+            if name not in seen:
+                seen.add(name)
+                lines.append(f"# {field.description}")
+                lines.append(f"#{name.upper()}={_shown(name, field.default, field.default_factory)}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _shown(name: str, default: Any, factory: Any) -> str:
+    if factory is not None:
+        ports = {field: info.default for field, info in Settings.model_fields.items() if field.endswith("_port")}
+        return str(factory(ports))
+    if default is None or isinstance(default, SecretStr):
+        return GENERATED if name.endswith(("_password", "_key", "_secret")) else ""
+    if isinstance(default, Path):
+        return str(default.relative_to(ROOT))
+    return str(default)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(example())
