@@ -7,7 +7,7 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 from readmit.errors import SourceRefused
@@ -43,7 +43,7 @@ def read_blocks(path: Path, name: str) -> Iterator[Block]:
     Raises:
         SourceRefused: at the first fault; the message names file, row, column and what to do.
     """
-    with path.open("rb", buffering=1 << 16) as file:
+    with BufferedReader(FileIO(path), 1 << 16) as file:
         _check_header(_read_line(file, name, 0), name)
         row = 1
         while data := file.read(BLOCK_BYTES):
@@ -66,7 +66,7 @@ def values_of(line: bytes) -> list[bytes]:
     return [value.encode() for value in next(csv.reader([line.decode("ascii")], strict=True))]
 
 
-def _read_line(file: BufferedReader, name: str, row: int) -> bytes:
+def _read_line(file: "BufferedReader[FileIO]", name: str, row: int) -> bytes:
     """Read to the end of the line, but never more than a legal row can hold."""
     line = file.readline(MAX_LINE_BYTES)
     if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):

@@ -269,5 +269,5 @@ def _drift(rng: np.random.Generator, early: str, late_table: str, late: Floats) 
     return cast(Texts, np.where(rng.random(n) < late, _pick(rng, late_table, n), _pick(rng, early, n)))
 
 
-def _texts(numbers: NDArray[np.integer]) -> Texts:  # type: ignore[type-arg]
+def _texts(numbers: NDArray[np.integer]) -> Texts:
     return numbers.astype(np.str_)
