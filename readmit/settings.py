@@ -37,49 +37,59 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, case_sensitive=False)
 
-    dataset: str | None = Field(None, description="CSV or zip of the source data, as path or URL; empty: UCI's archive")
-    dataset_sha256: str | None = Field(
-        None, pattern=r"^[0-9a-fA-F]{64}$", description="refuse the file when its sha256 (or its CSV's) is another"
+    dataset: str | None = Field(
+        default=None, description="CSV or zip of the source data, as path or URL; empty: UCI's archive"
     )
-    batch_size: int = Field(15_000, ge=1, le=10_000_000, description="rows in a training batch")
-    model_name: str = Field("readmission", min_length=1, description="registered model that is trained and served")
-    readmit_home: Path = Field(ROOT / ".stack", description="folder for the state of the one-machine stack")
+    dataset_sha256: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-fA-F]{64}$",
+        description="refuse the file when its sha256 (or its CSV's) is another",
+    )
+    batch_size: int = Field(default=15_000, ge=1, le=10_000_000, description="rows in a training batch")
+    model_name: str = Field(
+        default="readmission", min_length=1, description="registered model that is trained and served"
+    )
+    readmit_home: Path = Field(default=ROOT / ".stack", description="folder for the state of the one-machine stack")
 
-    postgres_host: str = Field("127.0.0.1", description="Postgres server")
-    postgres_port: Port = Field(5433, description="port of Postgres")
-    raw_database: str = Field("raw", description="database of the data as it arrived")
-    clean_database: str = Field("clean", description="database of what dbt builds, and of operations")
-    postgres_password: SecretStr | None = Field(None, description="superuser; used for the set-up only")
-    loader_password: SecretStr | None = Field(None, description="writes RAW and its ledger")
-    transformer_password: SecretStr | None = Field(None, description="dbt: reads RAW, owns the clean schemas")
-    publisher_password: SecretStr | None = Field(None, description="writes ops; releases from quarantine")
-    trainer_password: SecretStr | None = Field(None, description="reads the marts")
-    serving_password: SecretStr | None = Field(None, description="appends predictions, reads patient history")
-    reader_password: SecretStr | None = Field(None, description="reads marts, quarantine, ops and the ledger")
-    mlflow_password: SecretStr | None = Field(None, description="owns MLflow's database")
-    airflow_password: SecretStr | None = Field(None, description="owns Airflow's database")
+    postgres_host: str = Field(default="127.0.0.1", description="Postgres server")
+    postgres_port: Port = Field(default=5433, description="port of Postgres")
+    raw_database: str = Field(default="raw", description="database of the data as it arrived")
+    clean_database: str = Field(default="clean", description="database of what dbt builds, and of operations")
+    postgres_password: SecretStr | None = Field(default=None, description="superuser; used for the set-up only")
+    loader_password: SecretStr | None = Field(default=None, description="writes RAW and its ledger")
+    transformer_password: SecretStr | None = Field(default=None, description="dbt: reads RAW, owns the clean schemas")
+    publisher_password: SecretStr | None = Field(default=None, description="writes ops; releases from quarantine")
+    trainer_password: SecretStr | None = Field(default=None, description="reads the marts")
+    serving_password: SecretStr | None = Field(default=None, description="appends predictions, reads patient history")
+    reader_password: SecretStr | None = Field(default=None, description="reads marts, quarantine, ops and the ledger")
+    mlflow_password: SecretStr | None = Field(default=None, description="owns MLflow's database")
+    airflow_password: SecretStr | None = Field(default=None, description="owns Airflow's database")
 
-    s3_port: Port = Field(8333, description="port of the object store; it uses the next three, and each plus 10000")
+    s3_port: Port = Field(
+        default=8333, description="port of the object store; it uses the next three, and each plus 10000"
+    )
     s3_endpoint_url: str = Field(default_factory=_local("s3_port"), description="address of the object store")
-    aws_access_key_id: str = Field("readmit", description="access key of the object store")
-    aws_secret_access_key: SecretStr = Field(SecretStr(""), description="secret key of the object store")
-    s3_mlflow_bucket: str = Field("mlflow", description="bucket of MLflow's artifacts")
-    s3_pipeline_bucket: str = Field("pipeline", description="bucket of source files, snapshots, docs, logs and backups")
+    aws_access_key_id: str = Field(default="readmit", description="access key of the object store")
+    aws_secret_access_key: SecretStr = Field(default=SecretStr(""), description="secret key of the object store")
+    s3_mlflow_bucket: str = Field(default="mlflow", description="bucket of MLflow's artifacts")
+    s3_pipeline_bucket: str = Field(
+        default="pipeline", description="bucket of source files, snapshots, docs, logs and backups"
+    )
 
-    mlflow_port: Port = Field(5000, description="port of MLflow")
+    mlflow_port: Port = Field(default=5000, description="port of MLflow")
     mlflow_tracking_uri: str = Field(default_factory=_local("mlflow_port"), description="address of MLflow")
-    api_port: Port = Field(8000, description="port of the prediction API")
+    api_port: Port = Field(default=8000, description="port of the prediction API")
     api_url: str = Field(default_factory=_local("api_port"), description="address of the prediction API")
-    ui_port: Port = Field(8501, description="port of the web form")
-    docs_port: Port = Field(8088, description="port of the docs site")
-    airflow_port: Port = Field(8080, description="port of Airflow")
-    prometheus_port: Port = Field(9090, description="port of Prometheus")
-    pushgateway_port: Port = Field(9091, description="port of the Pushgateway")
-    node_exporter_port: Port = Field(9100, description="port of the node exporter")
-    grafana_port: Port = Field(3000, description="port of Grafana")
-    locust_port: Port = Field(8089, description="port of the load test's web page")
+    ui_port: Port = Field(default=8501, description="port of the web form")
+    docs_port: Port = Field(default=8088, description="port of the docs site")
+    airflow_port: Port = Field(default=8080, description="port of Airflow")
+    prometheus_port: Port = Field(default=9090, description="port of Prometheus")
+    pushgateway_port: Port = Field(default=9091, description="port of the Pushgateway")
+    node_exporter_port: Port = Field(default=9100, description="port of the node exporter")
+    grafana_port: Port = Field(default=3000, description="port of Grafana")
+    locust_port: Port = Field(default=8089, description="port of the load test's web page")
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, **values: Any) -> None:  # noqa: ANN401 (whatever the fields take)
         """Read the settings.
 
         Raises:
@@ -121,19 +131,25 @@ class PipelineSettings(Settings):
     """Airflow's DAGs."""
 
     ingest_schedule: str | None = Field(
-        "@hourly", description="when ingest_batch looks for batches: a cron line or a preset"
+        default="@hourly", description="when ingest_batch looks for batches: a cron line or a preset"
     )
 
 
 class StackSettings(PipelineSettings):
     """The one-machine stack."""
 
-    airflow_admin_password: SecretStr | None = Field(None, description="password of `admin` on Airflow's web page")
-    airflow_fernet_key: SecretStr | None = Field(None, description="encrypts Airflow's stored connections")
-    airflow_jwt_secret: SecretStr | None = Field(None, description="signs the tokens of Airflow's parts")
-    airflow_secret_key: SecretStr | None = Field(None, description="signs the sessions of Airflow's web page")
-    grafana_admin_password: SecretStr | None = Field(None, description="password of `admin` on Grafana's web page")
-    airflow_parallelism: int = Field(3, ge=1, le=64, description="Airflow tasks at once; each takes about 220 MB")
+    airflow_admin_password: SecretStr | None = Field(
+        default=None, description="password of `admin` on Airflow's web page"
+    )
+    airflow_fernet_key: SecretStr | None = Field(default=None, description="encrypts Airflow's stored connections")
+    airflow_jwt_secret: SecretStr | None = Field(default=None, description="signs the tokens of Airflow's parts")
+    airflow_secret_key: SecretStr | None = Field(default=None, description="signs the sessions of Airflow's web page")
+    grafana_admin_password: SecretStr | None = Field(
+        default=None, description="password of `admin` on Grafana's web page"
+    )
+    airflow_parallelism: int = Field(
+        default=3, ge=1, le=64, description="Airflow tasks at once; each takes about 220 MB"
+    )
 
 
 def _explain(error: ValidationError) -> str:
@@ -173,7 +189,7 @@ def example() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _shown(name: str, default: Any, factory: Any) -> str:
+def _shown(name: str, default: object, factory: Callable[[dict[str, object]], object] | None) -> str:
     if factory is not None:
         ports = {field: info.default for field, info in Settings.model_fields.items() if field.endswith("_port")}
         return str(factory(ports))

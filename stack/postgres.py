@@ -139,9 +139,7 @@ class Server:
 
     def _run(self, name: str, *arguments: str) -> None:
         command = [*as_ordinary_user(), str(binary(name)), *arguments]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=self.home, env=_environment()
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.home, env=_environment())
         if done.returncode != 0:
             raise PostgresFailed(f"{name} failed: {done.stderr.strip() or done.stdout.strip()}")
 

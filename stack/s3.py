@@ -24,7 +24,7 @@ class StoreFailed(Exception):
 
 @dataclass(frozen=True)
 class Store:
-    """One object store: its data is in `folder / "s3"`; `port` and the three after it are used, each also plus 10000."""
+    """One object store: data in `folder / "s3"`; `port` and the three after it are used, each also plus 10000."""
 
     folder: Path
     port: int

@@ -1,0 +1,81 @@
+# Each target is one command of the README; what it does is in Python, in the part that owns it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help up down status logs pipeline submit rollback poison test test-full lint bench quality capacity images k8s clean env
+
+ROOT := $(shell pwd)
+PYTHON ?= python3.11
+BIN := .venv/bin
+RUN := PYTHONPATH="$$PWD" $(BIN)/python
+STAMP := .venv/.lock-sha256
+export DATASET DATASET_SHA256
+ONLY ?=
+TO ?=
+FILE ?=
+BATCH ?=
+# Tiers of the tests; `make test TESTS=tests/unit` runs one.
+TESTS ?= tests/unit tests/contract tests/integration tests/e2e
+
+help: ## show the commands
+	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
+
+env: ## install the locked environment into .venv
+	@PYTHON="$(PYTHON)" bash stack/install.sh
+
+up: env ## install, start everything, run the pipeline until a model is served
+	@$(RUN) -m stack.up
+
+down: ## stop everything
+	@$(RUN) -m stack.down
+
+status: ## each component: up, address, memory, last error
+	@$(RUN) -m stack.status
+
+logs: ## follow the log of one component (NAME=api) or of all
+	@$(RUN) -m stack.logs $(NAME)
+
+pipeline: ## publish the batches that are waiting, then train
+	@$(RUN) -m stack.pipeline
+
+submit: ## hand in a further source file: FILE=path (and SUPERSEDES=batch for a corrected one)
+	@$(RUN) -m readmit.ledger submit "$(FILE)" $(if $(SUPERSEDES),--supersedes "$(SUPERSEDES)")
+
+rollback: ## serve the previous model again (TO=3: a named version)
+	@$(RUN) -m training.rollback $(if $(TO),--to "$(TO)")
+
+poison: ## show a bad batch being stopped
+	@$(RUN) -m stack.poison
+
+test: env ## unit, contract, integration and end-to-end tests
+	@$(RUN) -m stack.test_tools
+	@$(RUN) -m pytest -m "not full" $(TESTS)
+
+test-full: env ## plus the real file (DATASET=path), faults, poison, fuzz and drift
+	@$(RUN) -m stack.test_tools
+	@$(RUN) -m pytest $(TESTS)
+
+lint: env ## ruff, mypy --strict, sqlfluff
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@if [ -f .sqlfluff ]; then $(BIN)/sqlfluff lint dbt_project; fi
+
+bench: ## the measured figures: build/bench.json (ONLY=name for one)
+	@$(RUN) -m bench $(if $(ONLY),--only "$(ONLY)")
+
+quality: ## the quality of the model: build/quality.json
+	@$(RUN) -m training.quality
+
+capacity: ## the largest number of users within the service level
+	@$(RUN) locust/capacity.py
+
+images: ## build the container images
+	@bash k8s/build-images.sh
+
+k8s: ## render and validate the manifests
+	@bash k8s/validate.sh
+
+clean: ## stop everything, remove state, environment and generated files; .env is kept
+	@if [ -x $(BIN)/python ]; then $(RUN) -m stack.clean; fi
+	@rm -rf .venv build dbt_project/target dbt_project/logs .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,21 @@
+"""`make down`: stop everything, and leave no process behind."""
+
+import sys
+
+from stack import processes
+from stack.configuration import stack_settings
+from stack.programs import HOME_MARK
+from stack.supervisor import Supervisor
+
+
+def main() -> int:
+    """Command line of `make down`."""
+    settings = stack_settings()
+    Supervisor(settings).stop()
+    left = processes.marked({HOME_MARK: str(settings.readmit_home)})
+    print("everything is stopped" if not left else f"still there: processes {left}")
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

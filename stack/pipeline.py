@@ -1,0 +1,148 @@
+"""Run what is waiting: one `ingest_batch` run per batch, then training, until a model is served.
+
+`python -m stack.pipeline` (make pipeline); `make up` calls the same functions.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+
+import httpx
+
+from readmit import ledger
+from readmit.errors import BadData
+from readmit.settings import StackSettings
+from stack.airflow import ACTIVE, Airflow, AirflowFailed
+from stack.configuration import stack_settings
+from stack.progress import Progress
+
+INGEST, TRAIN = "ingest_batch", "train_model"
+DAGS = (INGEST, TRAIN, "publish_docs", "monitor_model")
+# A run that leaves as many batches waiting as before was a fault of the machinery, not of the data.
+FRUITLESS_RUNS = 2
+SECONDS_FOR_ASSET = 90
+# A new dbt manifest or a cold machine: parsing Cosmos' DAG takes several seconds.
+SECONDS_FOR_DAGS = 240
+# An error may be of an earlier version of the file: each is read again every 30 s.
+SECONDS_FOR_REPAIRED_DAGS = 60
+
+Show = Callable[[str], None]
+
+
+def unpause(airflow: Airflow, show: Show) -> None:
+    """Wait until the DAG files are read, then let them run.
+
+    Raises:
+        AirflowFailed: a file cannot be read; the message names it.
+    """
+    began = time.monotonic()
+    while not {INGEST, TRAIN} <= (known := airflow.dag_ids()):
+        show(f"waiting for DAG files to be read ({len(known)} read)")
+        errors = airflow.import_errors()
+        if time.monotonic() - began > (SECONDS_FOR_REPAIRED_DAGS if errors else SECONDS_FOR_DAGS):
+            raise AirflowFailed("the DAGs were not read: " + ("; ".join(errors) or "Airflow shows no error"))
+        time.sleep(1)
+    for dag_id in set(DAGS) & known:
+        airflow.unpause(dag_id)
+
+
+def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> int:
+    """Publish batch after batch until none is waiting; returns how many there were.
+
+    Raises:
+        AirflowFailed: runs fail without a verdict on their batch; the message names the task.
+    """
+    total = left = ledger.waiting(settings)
+    fruitless = 0
+    while left:
+        run_id = _current_or_new(airflow, INGEST)
+        state = follow(airflow, INGEST, run_id, _numbered(show, total - left + 1, total))
+        before, left = left, ledger.waiting(settings)
+        total = max(total, left)
+        fruitless = 0 if left < before else fruitless + 1
+        if state == "failed":
+            show(f"run {run_id} failed at {airflow.failed_task(INGEST, run_id)}: see its log in Airflow")
+        if fruitless > FRUITLESS_RUNS:
+            raise AirflowFailed(_explain(airflow, INGEST, run_id))
+    return total
+
+
+def _numbered(show: Show, number: int, total: int) -> Show:
+    return lambda news: show(f"batch {number} of {total}, {news}")
+
+
+def train(airflow: Airflow, settings: StackSettings, show: Show, published: int) -> None:
+    """Follow the training that the Asset starts; start one when no model is in production and none is under way.
+
+    Raises:
+        AirflowFailed: the training failed; the message names the task.
+    """
+    run_id = _asset_run(airflow, show) if published else _active(airflow)
+    if run_id is None and not in_production(settings):
+        run_id = airflow.trigger(TRAIN)
+    if run_id and follow(airflow, TRAIN, run_id, show) != "success":
+        raise AirflowFailed(_explain(airflow, TRAIN, run_id))
+
+
+def follow(airflow: Airflow, dag_id: str, run_id: str, show: Show) -> str:
+    """Wait for the end of a run; returns its state."""
+    while (state := str(airflow.run(dag_id, run_id)["state"])) in ACTIVE:
+        show(airflow.at_work(dag_id, run_id))
+        time.sleep(1)
+    return state
+
+
+def in_production(settings: StackSettings) -> str | None:
+    """Return the version that the alias `production` points at, or None."""
+    asked = {"name": settings.model_name, "alias": "production"}
+    address = f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/registered-models/alias"
+    answer = httpx.get(address, params=asked, timeout=30)
+    return str(answer.json()["model_version"]["version"]) if answer.is_success else None
+
+
+def _current_or_new(airflow: Airflow, dag_id: str) -> str:
+    active = airflow.active(dag_id)
+    return str(active[-1]["dag_run_id"]) if active else airflow.trigger(dag_id)
+
+
+def _active(airflow: Airflow) -> str | None:
+    active = airflow.active(TRAIN)
+    return str(active[-1]["dag_run_id"]) if active else None
+
+
+def _asset_run(airflow: Airflow, show: Show) -> str | None:
+    """Wait for the run that the last published batch starts."""
+    deadline = time.monotonic() + SECONDS_FOR_ASSET
+    while time.monotonic() < deadline:
+        if found := _active(airflow):
+            return found
+        show("waiting for the Asset training_ready to start it")
+        time.sleep(1)
+    return None
+
+
+def _explain(airflow: Airflow, dag_id: str, run_id: str) -> str:
+    task = airflow.failed_task(dag_id, run_id)
+    return f"{dag_id} failed at the task {task or '(none ran)'} (run {run_id}); its log is in Airflow's grid"
+
+
+def main() -> int:
+    """Command line: publish what is waiting, then train."""
+    settings, progress = stack_settings(), Progress()
+    try:
+        airflow = Airflow(settings)
+        with progress.phase("reading the DAG files"):
+            unpause(airflow, progress.show)
+        with progress.phase("publishing batches"):
+            published = publish_waiting(airflow, settings, progress.show)
+        with progress.phase("training"):
+            train(airflow, settings, progress.show, published)
+    except (AirflowFailed, BadData) as error:
+        progress.console.print(f"[red]error:[/] {error}", markup=True)
+        return 1
+    progress.console.print(f"{published} batches were waiting; version {in_production(settings)} is in production")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""What must be true before the stack starts; each problem is one line that says what to do."""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+from readmit.settings import StackSettings
+from stack import processes
+from stack.programs import Program
+
+DISK_GB = 6.0
+MEMORY_GB = 6.0
+
+
+def problems(settings: StackSettings, programs: list[Program], running: set[str]) -> list[str]:
+    """Return what stands in the way of a start; programs in `running` hold their own ports."""
+    found = [missing_tools(), not_enough_disk(settings.readmit_home)]
+    if not running:
+        found.append(not_enough_memory())
+    found += [taken_port(program) for program in programs if program.name not in running]
+    found.append(missing_dataset(settings.dataset))
+    return [problem for problem in found if problem] + same_port_twice(programs)
+
+
+def missing_tools() -> str:
+    """As root, Postgres is started under another user by `setpriv`."""
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        return "setpriv is missing (Postgres must not run as root): apt-get install util-linux, or run as another user"
+    return ""
+
+
+def not_enough_disk(folder: Path, least: float = DISK_GB) -> str:
+    """Name the folder and what it has when less than `least` GB are free."""
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(there).free / 1e9
+    if free >= least:
+        return ""
+    return (
+        f"{free:.1f} GB are free at {there}, {least:.0f} GB are needed: free some, or set READMIT_HOME to another disk"
+    )
+
+
+def not_enough_memory(least: float = MEMORY_GB) -> str:
+    """Say what is available when it is less than `least` GB."""
+    available = available_memory_gb()
+    if available >= least:
+        return ""
+    return f"{available:.1f} GB of memory are available, {least:.0f} GB are needed: end other programs"
+
+
+def available_memory_gb(
+    meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")
+) -> float:
+    """Return the memory that can be had, in GB: the machine's, or the container's limit when that is less."""
+    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+    available = int(lines["MemAvailable"].split()[0]) * 1024 / 1e9
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        return min(available, int(text) / 1e9)
+    return available
+
+
+def taken_port(program: Program) -> str:
+    """Name the port, who holds it, and the variable that moves it."""
+    for variable, ports in program.ports.items():
+        for port in ports:
+            if not _is_free(port):
+                who = processes.holder(port) or "another program"
+                return f"port {port} for {program.title} is taken by {who}: end it, or set {variable} in .env"
+    return ""
+
+
+def same_port_twice(programs: list[Program]) -> list[str]:
+    """Name two components that would listen on the same port."""
+    owner: dict[int, Program] = {}
+    found = []
+    for program in programs:
+        for variable, ports in program.ports.items():
+            for port in ports:
+                if port in owner and owner[port] is not program:
+                    found.append(f"port {port} is set for {owner[port].title} and {program.title}: change {variable}")
+                owner.setdefault(port, program)
+    return found
+
+
+def missing_dataset(dataset: str | None) -> str:
+    """A path that does not exist is told before anything is installed or started."""
+    if not dataset or "://" in dataset or Path(dataset).is_file():
+        return ""
+    return f"DATASET: {dataset} does not exist or is no file: give the path of the CSV or zip, or a URL"
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,371 @@
+"""Every program of the one-machine stack: command line, environment, address and health check, from settings alone."""
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from readmit.settings import ROOT, StackSettings
+from stack.postgres import Server
+from stack.s3 import Store
+
+# Every process of the stack carries these; `make down` finds leftovers by them.
+HOME_MARK = "READMIT_STACK"
+PROGRAM_MARK = "READMIT_PROGRAM"
+AIRFLOW_PROGRAMS = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+PROMETHEUS_HINT = "apt-get install prometheus prometheus-pushgateway prometheus-node-exporter"
+GRAFANA_HINT = "install Grafana from https://grafana.com/grafana/download so that `grafana` is on the PATH"
+
+
+@dataclass(frozen=True)
+class Program:
+    """One supervised program. `health` is an address that answers 200 when it is ready, or empty."""
+
+    name: str
+    command: tuple[str, ...]
+    title: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    health: str = ""
+    address: str = ""
+    ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    stop_signal: str = "TERM"
+    stop_seconds: int = 20
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the program would start differently; without secrets in clear."""
+        known = json.dumps([self.command, dict(self.environment)], sort_keys=True)
+        return sha256(known.encode()).hexdigest()[:16]
+
+
+def reveal(secret: SecretStr | None) -> str:
+    """Return a secret's text, empty when it is not set."""
+    return secret.get_secret_value() if secret else ""
+
+
+def python(*arguments: str) -> tuple[str, ...]:
+    """Return a command of this environment's Python; `-m` keeps the repository root first on sys.path."""
+    return (sys.executable, *arguments)
+
+
+def server(settings: StackSettings) -> Server:
+    """Return the Postgres server of this stack."""
+    return Server(settings.readmit_home, settings.postgres_port)
+
+
+def store(settings: StackSettings) -> Store:
+    """Return the object store of this stack."""
+    return Store(
+        settings.readmit_home, settings.s3_port, settings.aws_access_key_id, reveal(settings.aws_secret_access_key)
+    )
+
+
+def all_programs(settings: StackSettings) -> list[Program]:
+    """Return the programs that this machine can run, in the order in which they start."""
+    return [
+        *_storage(settings),
+        _mlflow(settings),
+        *_airflow(settings),
+        *_web(settings),
+        *_observability(settings),
+    ]
+
+
+def missing_programs() -> dict[str, str]:
+    """Return the optional components that are not installed, and how to get each."""
+    hints = {
+        "prometheus": PROMETHEUS_HINT,
+        "prometheus-pushgateway": PROMETHEUS_HINT,
+        "prometheus-node-exporter": PROMETHEUS_HINT,
+        "grafana": GRAFANA_HINT,
+    }
+    return {name: hint for name, hint in hints.items() if shutil.which(name) is None and not _grafana_server(name)}
+
+
+def _grafana_server(name: str) -> bool:
+    return name == "grafana" and shutil.which("grafana-server") is not None
+
+
+# ---------------------------------------------------------------- environment of all programs
+
+
+def shared_environment(settings: StackSettings) -> dict[str, str]:
+    """Return what every program is told: all settings that are set, and that nothing calls home."""
+    values = settings.model_dump(exclude_none=True)
+    told = {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in values.items()
+    }
+    return told | {
+        HOME_MARK: str(settings.readmit_home),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_S3_ENDPOINT_URL": settings.s3_endpoint_url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "GX_ANALYTICS_ENABLED": "false",
+        "SCARF_ANALYTICS": "false",
+        "MALLOC_ARENA_MAX": "2",
+    }
+
+
+def airflow_environment(settings: StackSettings) -> dict[str, str]:
+    """Return Airflow's configuration as environment variables: no file of it is edited by hand."""
+    home, url = settings.readmit_home / "airflow", f"http://127.0.0.1:{settings.airflow_port}"
+    secret = quote(reveal(settings.airflow_password), safe="")
+    address = f"airflow:{secret}@{settings.postgres_host}:{settings.postgres_port}/airflow"
+    return {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": str(settings.airflow_parallelism),
+        "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(settings.airflow_parallelism),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+        "AIRFLOW__CORE__FERNET_KEY": reveal(settings.airflow_fernet_key),
+        "AIRFLOW__CORE__AUTH_MANAGER": (
+            "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
+        ),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{address}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "5",
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(settings.airflow_port),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__SECRET_KEY": reveal(settings.airflow_secret_key),
+        "AIRFLOW__API_AUTH__JWT_SECRET": reveal(settings.airflow_jwt_secret),
+        "AIRFLOW__API_AUTH__JWT_ISSUER": "readmit",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "60",
+        "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "180",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "10",
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "10",
+        "AIRFLOW__TRIGGERER__DEFAULT_CAPACITY": "100",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
+        "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "false",
+        "AIRFLOW__COSMOS__PROPAGATE_LOGS": "false",
+        **_airflow_logging(settings, home),
+    }
+
+
+def _airflow_logging(settings: StackSettings, home: Path) -> dict[str, str]:
+    """Task logs go to the object store when a task ends; the two log servers stay on this machine's free ports."""
+    connection = {
+        "conn_type": "aws",
+        "login": settings.aws_access_key_id,
+        "password": reveal(settings.aws_secret_access_key),
+        "extra": {"endpoint_url": settings.s3_endpoint_url, "region_name": "us-east-1"},
+    }
+    return {
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "false",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+        "AIRFLOW__LOGGING__REMOTE_LOGGING": "true",
+        "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": f"s3://{settings.s3_pipeline_bucket}/logs",
+        "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID": "s3_logs",
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(settings.airflow_port + 10_001),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(settings.airflow_port + 10_002),
+        "AIRFLOW_CONN_S3_LOGS": json.dumps(connection),
+    }
+
+
+# ---------------------------------------------------------------- the programs
+
+
+def _storage(settings: StackSettings) -> list[Program]:
+    postgres, objects = server(settings), store(settings)
+    return [
+        Program(
+            "postgres",
+            tuple(postgres.command()),
+            "Postgres 18",
+            address=f"127.0.0.1:{settings.postgres_port}",
+            ports={"POSTGRES_PORT": (settings.postgres_port,)},
+            stop_signal="INT",
+            stop_seconds=60,
+        ),
+        Program(
+            "s3",
+            tuple(objects.command()),
+            "S3 (SeaweedFS)",
+            environment={"GOMEMLIMIT": "300MiB", "GOGC": "50"},
+            health=f"http://127.0.0.1:{settings.s3_port}/healthz",
+            address=f"http://127.0.0.1:{settings.s3_port}",
+            ports={"S3_PORT": objects.ports},
+        ),
+    ]
+
+
+def _mlflow(settings: StackSettings) -> Program:
+    secret = quote(reveal(settings.mlflow_password), safe="")
+    address = f"mlflow:{secret}@{settings.postgres_host}:{settings.postgres_port}/mlflow"
+    root = f"s3://{settings.s3_mlflow_bucket}/"
+    listen = ("--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--workers", "1")
+    url = f"http://127.0.0.1:{settings.mlflow_port}"
+    return Program(
+        "mlflow",
+        python("-m", "mlflow", "server", *listen, "--default-artifact-root", root, "--no-serve-artifacts"),
+        "MLflow",
+        environment={
+            "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{address}",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        },
+        health=f"{url}/health",
+        address=url,
+        ports={"MLFLOW_PORT": (settings.mlflow_port,)},
+    )
+
+
+def _airflow(settings: StackSettings) -> list[Program]:
+    environment, port = airflow_environment(settings), settings.airflow_port
+    url = f"http://127.0.0.1:{port}"
+    listening = {
+        "airflow-api-server": (port,),
+        "airflow-scheduler": (port + 10_001,),
+        "airflow-triggerer": (port + 10_002,),
+    }
+    return [
+        Program(
+            name,
+            python("-m", "airflow", name.removeprefix("airflow-")),
+            f"Airflow {name.removeprefix('airflow-')}",
+            environment=environment,
+            health=f"{url}/api/v2/monitor/health" + ("" if name == "airflow-api-server" else f"#{name}"),
+            address=url if name == "airflow-api-server" else "",
+            ports={"AIRFLOW_PORT": listening[name]} if name in listening else {},
+        )
+        for name in AIRFLOW_PROGRAMS
+    ]
+
+
+def _web(settings: StackSettings) -> list[Program]:
+    api, ui, docs = settings.api_port, settings.ui_port, settings.docs_port
+    uvicorn = ("-m", "uvicorn", "serving.app:create_app", "--factory", "--no-access-log")
+    streamlit = ("-m", "streamlit", "run", str(ROOT / "ui" / "app.py"), "--server.headless=true")
+    local = ("--server.address=127.0.0.1", f"--server.port={ui}", "--browser.gatherUsageStats=false")
+    quiet = ("--server.fileWatcherType=none", "--browser.serverAddress=127.0.0.1")
+    return [
+        Program(
+            "api",
+            python(*uvicorn, "--host", "127.0.0.1", "--port", str(api)),
+            "API",
+            health=f"http://127.0.0.1:{api}/livez",
+            address=f"http://127.0.0.1:{api}/docs",
+            ports={"API_PORT": (api,)},
+        ),
+        Program(
+            "ui",
+            python(*streamlit, *local, *quiet),
+            "Web form",
+            health=f"http://127.0.0.1:{ui}/_stcore/health",
+            address=f"http://127.0.0.1:{ui}",
+            ports={"UI_PORT": (ui,)},
+        ),
+        Program(
+            "docs",
+            python("-m", "readmit.docs_site", "serve"),
+            "Docs site",
+            health=f"http://127.0.0.1:{docs}/",
+            address=f"http://127.0.0.1:{docs}",
+            ports={"DOCS_PORT": (docs,)},
+        ),
+    ]
+
+
+def _observability(settings: StackSettings) -> list[Program]:
+    found = {name: shutil.which(name) for name in ("prometheus", "prometheus-pushgateway", "prometheus-node-exporter")}
+    programs = []
+    if path := found["prometheus-pushgateway"]:
+        programs.append(_pushgateway(settings, path))
+    if path := found["prometheus-node-exporter"]:
+        programs.append(_node_exporter(settings, path))
+    if path := found["prometheus"]:
+        programs.append(_prometheus(settings, path))
+    if path := shutil.which("grafana") or shutil.which("grafana-server"):
+        programs.append(_grafana(settings, path))
+    return programs
+
+
+def _pushgateway(settings: StackSettings, path: str) -> Program:
+    url = f"http://127.0.0.1:{settings.pushgateway_port}"
+    kept = settings.readmit_home / "pushgateway.db"
+    return Program(
+        "pushgateway",
+        (path, f"--web.listen-address=127.0.0.1:{settings.pushgateway_port}", f"--persistence.file={kept}"),
+        "Pushgateway",
+        health=f"{url}/-/ready",
+        address=url,
+        ports={"PUSHGATEWAY_PORT": (settings.pushgateway_port,)},
+    )
+
+
+def _node_exporter(settings: StackSettings, path: str) -> Program:
+    url = f"http://127.0.0.1:{settings.node_exporter_port}"
+    return Program(
+        "node-exporter",
+        (path, f"--web.listen-address=127.0.0.1:{settings.node_exporter_port}"),
+        "Node exporter",
+        health=f"{url}/",
+        address=url,
+        ports={"NODE_EXPORTER_PORT": (settings.node_exporter_port,)},
+    )
+
+
+def _prometheus(settings: StackSettings, path: str) -> Program:
+    url, home = f"http://127.0.0.1:{settings.prometheus_port}", settings.readmit_home
+    options = (
+        f"--config.file={home / 'prometheus.yml'}",
+        f"--storage.tsdb.path={home / 'prometheus'}",
+        f"--web.listen-address=127.0.0.1:{settings.prometheus_port}",
+        "--storage.tsdb.retention.time=30d",
+        "--web.enable-lifecycle",
+    )
+    return Program(
+        "prometheus",
+        (path, *options),
+        "Prometheus",
+        environment={"GOGC": "50"},
+        health=f"{url}/-/ready",
+        address=url,
+        ports={"PROMETHEUS_PORT": (settings.prometheus_port,)},
+    )
+
+
+def _grafana(settings: StackSettings, path: str) -> Program:
+    url, home = f"http://127.0.0.1:{settings.grafana_port}", settings.readmit_home / "grafana"
+    command = (path, "server") if path.endswith("grafana") else (path,)
+    return Program(
+        "grafana",
+        (*command, "--homepath", "/usr/share/grafana"),
+        "Grafana",
+        environment={
+            "GF_SERVER_HTTP_ADDR": "127.0.0.1",
+            "GF_SERVER_HTTP_PORT": str(settings.grafana_port),
+            "GF_PATHS_DATA": str(home),
+            "GF_PATHS_LOGS": str(home / "logs"),
+            "GF_PATHS_PROVISIONING": str(ROOT / "k8s" / "grafana" / "provisioning"),
+            "GF_SECURITY_ADMIN_PASSWORD": reveal(settings.grafana_admin_password),
+            "GF_ANALYTICS_REPORTING_ENABLED": "false",
+            "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+            "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+        },
+        health=f"{url}/api/health",
+        address=url,
+        ports={"GRAFANA_PORT": (settings.grafana_port,)},
+    )

@@ -1,0 +1,71 @@
+"""`make status`: each component, whether it is up, its address, its memory, the last error in its log."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from readmit.settings import StackSettings
+from stack import health, processes, programs
+from stack.configuration import stack_settings
+from stack.supervisor import Supervisor
+
+
+def components(settings: StackSettings) -> list[dict[str, Any]]:
+    """Return one record per component: name, title, up, address, memory in MB, restarts and the last error."""
+    supervisor = Supervisor(settings)
+    states = supervisor.states()
+    found = [_component(program, settings, states.get(program.name, {})) for program in programs.all_programs(settings)]
+    if pid := supervisor.pid():
+        megabytes = processes.memory_mb({pid})
+        own = {"name": "supervisor", "title": "Supervisor", "up": True, "state": "RUNNING", "address": ""}
+        found.append(own | {"memory_mb": round(megabytes), "last_error": ""})
+    return found
+
+
+def _component(program: programs.Program, settings: StackSettings, state: dict[str, Any]) -> dict[str, Any]:
+    name = str(state.get("statename", "STOPPED"))
+    is_up = name == "RUNNING" and health.is_ready(program, settings)
+    memory = processes.memory_mb(processes.family(int(state["pid"]))) if state.get("pid") else 0.0
+    return {
+        "name": program.name,
+        "title": program.title,
+        "up": is_up,
+        "state": name,
+        "address": program.address,
+        "memory_mb": round(memory),
+        "last_error": health.last_error(program.name, settings),
+    }
+
+
+def table(found: list[dict[str, Any]]) -> Table:
+    """Return the components as a table."""
+    shown = Table("component", "up", "address", "MB", "last error", box=None, pad_edge=False)
+    for item in found:
+        mark = "[green]yes[/]" if item["up"] else f"[red]{str(item['state']).lower()}[/]"
+        shown.add_row(item["title"], mark, item["address"], str(item["memory_mb"]), item["last_error"][:90])
+    shown.add_row("[bold]all[/]", "", "", f"[bold]{sum(item['memory_mb'] for item in found)}[/]", "")
+    return shown
+
+
+def main() -> int:
+    """Command line of `make status`; the exit code is 1 when something is down."""
+    parser = argparse.ArgumentParser(prog="python -m stack.status", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the records as JSON")
+    given = parser.parse_args()
+    found = components(stack_settings())
+    if given.json:
+        print(json.dumps(found, indent=1))
+    else:
+        console = Console(highlight=False)
+        console.print(table(found))
+        for name, hint in programs.missing_programs().items():
+            console.print(f"{name} is not installed: {hint}", style="dim")
+    return 0 if all(item["up"] for item in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

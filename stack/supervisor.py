@@ -1,0 +1,112 @@
+"""The process supervisor: start it, ask it, stop it. It restarts what dies."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import Fault, ServerProxy
+
+from readmit.settings import ROOT, StackSettings
+from stack import processes
+from stack.configuration import socket_path
+from stack.programs import HOME_MARK
+
+# Set for one run by `make`; a program must not inherit what the first `make up` was called with.
+NOT_INHERITED = ("DATASET", "DATASET_SHA256", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
+
+
+class SupervisorFailed(Exception):
+    """The supervisor did not start; the message holds what it said."""
+
+
+class Supervisor:
+    """One supervisor of the stack below `settings.readmit_home`."""
+
+    def __init__(self, settings: StackSettings) -> None:
+        self._home = settings.readmit_home
+
+    def pid(self) -> int | None:
+        """Return the process id of the running supervisor, or None."""
+        try:
+            pid = int((self._home / "supervisord.pid").read_text())
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return None
+        return pid if str(self._home).encode() in words and processes.is_running(pid) else None
+
+    def start(self) -> bool:
+        """Start the supervisor unless it runs; tell whether it was started."""
+        if self.pid() is not None:
+            return False
+        processes.end(processes.marked({HOME_MARK: str(self._home)}))
+        socket_path(self._home).unlink(missing_ok=True)
+        environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+        command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord"]
+        done = subprocess.run(
+            [*command, "-c", str(self._home / "supervisord.conf")],
+            cwd=ROOT,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode != 0:
+            raise SupervisorFailed(f"the supervisor did not start: {done.stderr.strip() or done.stdout.strip()}")
+        self._wait()
+        return True
+
+    def apply(self) -> list[str]:
+        """Take up a changed configuration; programs that would start differently are stopped. Returns their names."""
+        added, changed, removed = self._rpc().reloadConfig()[0]
+        for name in (*changed, *removed):
+            self._rpc().stopProcessGroup(name, True)
+            self._rpc().removeProcessGroup(name)
+        for name in (*added, *changed):
+            self._rpc().addProcessGroup(name)
+        return [*changed, *removed]
+
+    def ensure(self, name: str) -> None:
+        """Start a program unless it runs."""
+        if self.states().get(name, {}).get("statename") in ("RUNNING", "STARTING"):
+            return
+        try:
+            self._rpc().startProcess(name, False)
+        except Fault as fault:
+            if "ALREADY_STARTED" not in fault.faultString:
+                raise SupervisorFailed(f"{name} did not start: {fault.faultString}") from fault
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Return what the supervisor knows of each program: `statename`, `pid`, `spawnerr`, `description`."""
+        if self.pid() is None:
+            return {}
+        try:
+            return {str(info["name"]): info for info in self._rpc().getAllProcessInfo()}
+        except OSError:
+            return {}
+
+    def stop(self, seconds: float = 90) -> None:
+        """Stop every program, then the supervisor, then whatever still carries the mark of this stack."""
+        pid = self.pid()
+        if pid is not None:
+            processes.end([pid], seconds)
+        processes.end(processes.marked({HOME_MARK: str(self._home)}), 10)
+        (self._home / "supervisord.pid").unlink(missing_ok=True)
+
+    def _wait(self, seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                self._rpc().getState()
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise SupervisorFailed(f"the supervisor does not answer; see {self._home / 'log' / 'supervisord.log'}")
+
+    def _rpc(self) -> Any:  # noqa: ANN401 (a proxy has whatever the server has)
+        from supervisor.xmlrpc import SupervisorTransport
+
+        transport = SupervisorTransport(None, None, f"unix://{socket_path(self._home)}")
+        return ServerProxy("http://127.0.0.1", transport=transport).supervisor

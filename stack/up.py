@@ -1,0 +1,196 @@
+"""`make up`: check, start in order of readiness, set up, run the pipeline until a model is served, print the addresses.
+
+Every step looks at what is there and does what is missing, so a second run resumes and changes nothing.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+from rich.table import Table
+
+from readmit import bootstrap, ledger, storage
+from readmit.download import SourceUnreachable
+from readmit.errors import BadData
+from readmit.settings import ROOT, BadSetting, StackSettings, env_file
+from stack import configuration, health, pipeline, preflight, programs
+from stack.airflow import Airflow, AirflowFailed
+from stack.postgres import PostgresFailed
+from stack.programs import AIRFLOW_PROGRAMS, Program
+from stack.progress import Progress
+from stack.supervisor import Supervisor, SupervisorFailed
+
+STORAGE = ("postgres", "s3")
+CORE = ("mlflow", *AIRFLOW_PROGRAMS)
+SECONDS = {"storage": 60.0, "core": 180.0, "rest": 120.0, "model": 120.0}
+
+
+class CannotStart(Exception):
+    """The machine is not ready; the message has one line per problem."""
+
+
+class SetUpFailed(Exception):
+    """A program that sets something up failed; the message holds what it said."""
+
+
+def up(settings: StackSettings, progress: Progress) -> None:
+    """Bring everything up and wait until a model is served."""
+    listed = programs.all_programs(settings)
+    by_name = {program.name: program for program in listed}
+    supervisor = Supervisor(settings)
+    with progress.phase("checking the machine"):
+        _check(settings, listed, supervisor)
+    with progress.phase("starting Postgres and S3"):
+        _start_supervisor(settings, listed, supervisor)
+        _start([by_name[name] for name in STORAGE], settings, supervisor, progress, "storage")
+    with progress.phase("setting up databases, buckets and Airflow"):
+        _set_up(settings, progress)
+    with progress.phase("starting MLflow and Airflow"):
+        for program in listed:
+            supervisor.ensure(program.name)
+        _start([by_name[name] for name in CORE], settings, supervisor, progress, "core")
+    published = _run_pipeline(settings, progress)
+    with progress.phase("waiting for the API, the web form and the docs site"):
+        health.wait(listed, settings, supervisor, SECONDS["rest"], progress.show)
+        wait_for_model(settings, progress, SECONDS["model"])
+    progress.console.print(f"{published} batches were waiting and are done")
+
+
+def _check(settings: StackSettings, listed: list[Program], supervisor: Supervisor) -> None:
+    running = {name for name, state in supervisor.states().items() if state["statename"] in ("RUNNING", "STARTING")}
+    if problems := preflight.problems(settings, listed, running):
+        raise CannotStart("\n".join(problems))
+
+
+def _start_supervisor(settings: StackSettings, listed: list[Program], supervisor: Supervisor) -> None:
+    programs.server(settings).initialise(programs.reveal(settings.postgres_password))
+    programs.store(settings).prepare()
+    configuration.write_files(settings, listed)
+    if not supervisor.start():
+        supervisor.apply()
+
+
+def _start(
+    wanted: list[Program], settings: StackSettings, supervisor: Supervisor, progress: Progress, group: str
+) -> None:
+    for program in wanted:
+        supervisor.ensure(program.name)
+    health.wait(wanted, settings, supervisor, SECONDS[group], progress.show)
+
+
+def _set_up(settings: StackSettings, progress: Progress) -> None:
+    progress.show("databases and roles")
+    bootstrap.bootstrap(settings)
+    progress.show("buckets")
+    storage.ensure_buckets(settings)
+    progress.show("Airflow's tables")
+    _run(settings, "airflow-migrate", "airflow", "db", "migrate")
+    if (ROOT / "dbt_project" / "dbt_project.yml").exists() and _manifest_is_old():
+        progress.show("dbt's manifest")
+        folder = str(ROOT / "dbt_project")
+        _run(settings, "dbt-parse", "dbt.cli.main", "parse", "--project-dir", folder, "--profiles-dir", folder)
+
+
+def _manifest_is_old() -> bool:
+    project = ROOT / "dbt_project"
+    manifest = Path(os.environ.get("DBT_TARGET_PATH", project / "target")) / "manifest.json"
+    if not manifest.exists():
+        return True
+    made = manifest.stat().st_mtime
+    generated = {"target", "logs", "dbt_packages"}
+    files = (path for path in project.rglob("*") if path.relative_to(project).parts[0] not in generated)
+    return any(path.is_file() and path.stat().st_mtime > made for path in files)
+
+
+def _run(settings: StackSettings, name: str, *module: str) -> None:
+    """Run a Python module with the environment that the programs get."""
+    environment = os.environ | programs.shared_environment(settings) | programs.airflow_environment(settings)
+    done = subprocess.run(
+        [sys.executable, "-m", *module], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    log = settings.readmit_home / "log" / f"{name}.log"
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.returncode != 0:
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        raise SetUpFailed(f"{name}: {said[-1] if said else 'failed without a word'} (its log: {log})")
+
+
+def _run_pipeline(settings: StackSettings, progress: Progress) -> int:
+    airflow = Airflow(settings)
+    with progress.phase("reading the source file"):
+        ledger.ensure_source(settings)
+    with progress.phase("reading the DAG files"):
+        pipeline.unpause(airflow, progress.show)
+    with progress.phase("publishing batches"):
+        published = pipeline.publish_waiting(airflow, settings, progress.show)
+    with progress.phase("training"):
+        pipeline.train(airflow, settings, progress.show, published)
+    return published
+
+
+def wait_for_model(settings: StackSettings, progress: Progress, seconds: float) -> None:
+    """Wait until the API serves the model in production."""
+    deadline = time.monotonic() + seconds
+    said = ""
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx.get(f"{settings.api_url}/readyz", timeout=5)
+            if answer.is_success:
+                return
+            said = answer.text[:300]
+        except httpx.HTTPError as error:
+            said = str(error)
+        progress.show("waiting for the API to take up the model")
+        time.sleep(0.5)
+    raise health.NotReady(f"the API does not serve a model after {seconds:.0f} s: {said}")
+
+
+def addresses(settings: StackSettings) -> Table:
+    """Return the table of addresses."""
+    table = Table("what", "address", "log in with", box=None, pad_edge=False)
+    who = {
+        "airflow-api-server": "admin, AIRFLOW_ADMIN_PASSWORD",
+        "grafana": "admin, GRAFANA_ADMIN_PASSWORD",
+        "postgres": "each role, <ROLE>_PASSWORD",
+        "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
+    }
+    for program in programs.all_programs(settings):
+        if program.address:
+            title = "Airflow" if program.name == "airflow-api-server" else program.title
+            table.add_row(title, program.address, who.get(program.name, ""))
+    return table
+
+
+def main() -> int:
+    """Command line of `make up`."""
+    progress = Progress()
+    try:
+        configuration.write_env()
+        settings = configuration.stack_settings()
+        configuration.keep_dataset(settings)
+        up(settings, progress)
+    except (BadSetting, CannotStart, SetUpFailed, PostgresFailed, SupervisorFailed) as error:
+        return _fail(progress, error)
+    except (health.NotReady, AirflowFailed, BadData, SourceUnreachable) as error:
+        return _fail(progress, error)
+    for table in (addresses(settings), progress.summary()):
+        progress.console.print()
+        progress.console.print(table)
+    progress.console.print(f"\nPasswords: {env_file()} · state and logs: {settings.readmit_home} · stop: make down")
+    for name, hint in programs.missing_programs().items():
+        progress.console.print(f"[dim]{name} is not installed: {hint}[/]")
+    return 0
+
+
+def _fail(progress: Progress, error: Exception) -> int:
+    for line in str(error).splitlines():
+        progress.console.print(f"error: {line}", style="red", markup=False)
+    progress.console.print("What runs already keeps running: `make up` goes on from here, `make status`, `make down`.")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
