@@ -5,7 +5,6 @@ transaction each, and where two databases are involved `clean` decides and the l
 """
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -141,26 +140,22 @@ def load(batch_id: str, settings: Settings | None = None) -> int:
         _stop_if_rejected(batch_id, status, reason)
         n_rows, content, key = _planned(cur, batch_id)
         if status is None:
-            body = storage.client(known).get_object(Bucket=known.s3_pipeline_bucket, Key=key)["Body"].read()
-            if slices.content_of(body) != content:
+            body = storage.client(known).get_object(Bucket=known.s3_pipeline_bucket, Key=key)["Body"]
+            checked = slices.Checked(body)
+            _copy(cur, checked)
+            if checked.content_sha256() != content or cur.rowcount != n_rows:
                 raise ObjectChanged(f"{batch_id}: s3://{known.s3_pipeline_bucket}/{key} is not what was registered")
-            _copy(cur, body)
-            _check_copied(cur, batch_id, n_rows)
             _write_loaded(cur, batch_id)
         _renew(cur, batch_id)
         return n_rows
 
 
-def _copy(cur: cursor, body: bytes) -> None:
+def _copy(cur: cursor, body: slices.Checked) -> None:
     columns = ", ".join(("_batch_id", "_source_row", *LANDING_COLUMNS))
     # An empty field is the text '', not null: RAW holds what stands in the file.
     statement = f"copy landing.encounters ({columns}) from stdin with (format csv, force_not_null *)"
-    cur.copy_expert(statement, io.BytesIO(body), size=1 << 18)
-
-
-def _check_copied(cur: cursor, batch_id: str, n_rows: int) -> None:
-    if cur.rowcount != n_rows:
-        raise ObjectChanged(f"{batch_id}: {cur.rowcount} rows were copied, {n_rows} are planned")
+    # psycopg2 reads blocks; it never asks for lines, as its types would have it.
+    cur.copy_expert(statement, body, size=1 << 17)  # type: ignore[arg-type]
 
 
 def _planned(cur: cursor, batch_id: str) -> tuple[int, str, str]:
@@ -313,9 +308,7 @@ def count_build(cur: cursor, build_id: str, batch_id: str) -> Counts:
         (build_id, batch_id),
     )
     n_features = _count(cur)
-    cur.execute(
-        "select count(*) from quarantine.encounters where _batch_id = %s and released_at is null", (batch_id,)
-    )
+    cur.execute("select count(*) from quarantine.encounters where _batch_id = %s and released_at is null", (batch_id,))
     n_quarantined = _count(cur)
     return Counts(n_rows, n_features, n_quarantined, n_rows - n_features - n_quarantined)
 

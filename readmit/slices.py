@@ -3,15 +3,20 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from readmit.reading import Block, values_of
 from readmit.split import ORDER, Split, split_of
 
-if TYPE_CHECKING:
-    from hashlib import _Hash
-
 PATIENT_COLUMN = 1
+
+
+class Readable(Protocol):
+    """What a slice's body is read from: an S3 answer or a file."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,31 @@ def cut(blocks: Iterable[Block], source_sha256: str, batch_size: int) -> Iterato
     yield from (current.close() for current in filling.values() if current.rows)
 
 
-def content_of(body: bytes) -> str:
-    """Return the `content_sha256` of a slice's body: over its rows as they stand in the file."""
-    digest: _Hash = hashlib.sha256()
-    for line in body.splitlines(keepends=True):
-        digest.update(line.split(b",", 2)[2])
-    return digest.hexdigest()
+class Checked:
+    """A slice's body as a file for COPY: it is hashed while it is read, so that checking costs no second pass."""
+
+    def __init__(self, body: Readable) -> None:
+        self._body = body
+        self._digest = hashlib.sha256()
+        self._rest = b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to `size` further bytes, b"" at the end."""
+        chunk = self._body.read(size)
+        lines = (self._rest + chunk).split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            self._digest.update(line.split(b",", 2)[-1] + b"\n")
+        return chunk
+
+    def content_sha256(self) -> str:
+        """Return the `content_sha256` of what was read: over the rows as they stand in the file.
+
+        A last row without its line end counts as it is, so a body that was cut off never has the expected hash.
+        """
+        digest = self._digest.copy()
+        digest.update(self._rest)
+        return digest.hexdigest()
 
 
 def _patient(line: bytes) -> bytes:

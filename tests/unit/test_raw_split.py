@@ -1,16 +1,24 @@
 """The split is a stable function of the patient; slices hold every row once, whole patients, in file order."""
 
 import hashlib
+import io
 from pathlib import Path
 
 import pytest
 
 from readmit import sample
 from readmit.reading import read_blocks, values_of
-from readmit.slices import Slice, content_of, cut
+from readmit.slices import Checked, Slice, cut
 from readmit.split import split_of
 
 SHA = "0123456789abcdef" * 4
+
+
+def content_of(body: bytes, size: int = 1_000) -> str:
+    checked = Checked(io.BytesIO(body))
+    while checked.read(size):
+        pass
+    return checked.content_sha256()
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +93,9 @@ def test_content_hash_does_not_depend_on_file_or_line_ends(source: Path, parts: 
 def test_a_changed_byte_changes_the_content_hash(parts: list[Slice]) -> None:
     body = parts[0].body
     assert content_of(body[:-3] + b"X" + body[-2:]) != parts[0].content_sha256
+
+
+def test_content_hash_does_not_depend_on_how_it_is_read_and_notices_a_cut(parts: list[Slice]) -> None:
+    body = parts[0].body
+    assert {content_of(body, size) for size in (1, 77, 1 << 20)} == {parts[0].content_sha256}
+    assert content_of(body[:-1]) != parts[0].content_sha256
