@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-
 from readmit import db, storage
 from readmit.bootstrap import bootstrap
 from readmit.settings import Settings
@@ -145,7 +144,9 @@ DBT_TABLES = """
     create table intermediate.int_encounters__features (
         encounter_id bigint, patient_nbr bigint, _batch_id text, _build_id text
     );
-    create table quarantine.encounters (_batch_id text, _source_row bigint, _build_id text, released_at timestamptz);
+    create table quarantine.encounters (
+        _batch_id text, _source_row bigint, _build_id text, reason text, released_at timestamptz
+    );
 """
 
 

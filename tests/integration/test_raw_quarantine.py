@@ -1,0 +1,166 @@
+"""Release from quarantine: corrected rows go through a build of their own, once, under somebody's name."""
+
+from pathlib import Path
+
+import pytest
+
+from readmit import ledger, quarantine, sample
+from readmit.quarantine import ReleaseRefused
+from readmit.settings import Settings
+from readmit.split import split_of
+from tests.support import raw
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A stack with one published batch whose first two rows are held back."""
+    source = tmp_path / "encounters.csv"
+    sample.write_csv(source, n_rows=300)
+    made = raw.fresh(tmp_path, dataset=str(source))
+    raw.stand_in_tables(made)
+    ledger.ensure_source(made)
+    batch_id = ledger.claim("run", made)
+    assert batch_id is not None
+    ledger.load(batch_id, made)
+    ledger.begin_build(batch_id, made)
+    raw.stand_in_build(made, batch_id)
+    hold(made, batch_id)
+    ledger.publish(batch_id, made)
+    return made
+
+
+def hold(settings: Settings, batch_id: str) -> None:
+    """Move two rows of the build from the features into quarantine, as the row rules would."""
+    raw.query(
+        settings,
+        settings.clean_database,
+        """
+        with two as (
+            select _batch_id, _source_row, encounter_id from raw.encounters where _batch_id = %s
+            order by _source_row limit 2
+        ), gone as (
+            delete from intermediate.int_encounters__features
+            where encounter_id in (select encounter_id::bigint from two)
+        )
+        insert into quarantine.encounters
+        select _batch_id, _source_row, _batch_id, 'age is not a band', null from two
+        """,
+        batch_id,
+        role="transformer",
+    )
+
+
+def held_rows(settings: Settings) -> list[tuple[str, int]]:
+    statement = "select _batch_id, _source_row from quarantine.encounters order by _source_row"
+    return raw.query(settings, settings.clean_database, statement)
+
+
+def build_release(settings: Settings, batch_id: str, source_row: int, build_id: str) -> None:
+    """Do what dbt does to a release whose row passes: a feature row, and the mark in quarantine."""
+    raw.query(
+        settings,
+        settings.clean_database,
+        "insert into intermediate.int_encounters__features"
+        " select encounter_id::bigint, patient_nbr::bigint, _batch_id, %s from raw.encounters"
+        " where _batch_id = %s and _source_row = %s;"
+        "update quarantine.encounters set released_at = now() where _batch_id = %s and _source_row = %s",
+        build_id,
+        batch_id,
+        source_row,
+        batch_id,
+        source_row,
+        role="transformer",
+    )
+
+
+def counts(settings: Settings) -> tuple[int, int]:
+    statement = "select n_quarantined, n_excluded from landing.batches"
+    return tuple(raw.query(settings, settings.raw_database, statement)[0])
+
+
+def test_held_rows_are_listed_by_batch_and_reason(settings: Settings) -> None:
+    [(batch_id, _), _] = held_rows(settings)
+    assert quarantine.held(settings) == [quarantine.Held(batch_id, "age is not a band", 2)]
+    assert counts(settings) == (2, 0)
+
+
+def test_released_row_enters_once_in_a_build_of_its_own(settings: Settings) -> None:
+    (batch_id, row), _ = held_rows(settings)
+    build_id = quarantine.release(batch_id, row, {"age": "[70-80)"}, "an engineer", settings)
+    assert build_id == f"{batch_id}+r1"
+    assert quarantine.waiting(settings) == [build_id]
+    with pytest.raises(ReleaseRefused, match=r"waits in .*r1 already"):
+        quarantine.release(batch_id, row, {}, "an engineer", settings)
+    for _ in range(2):
+        quarantine.begin_build(build_id, settings)
+    build_release(settings, batch_id, row, build_id)
+    for _ in range(2):
+        published = quarantine.publish(build_id, settings)
+    assert (published.n_quarantined, published.n_excluded) == (1, 0)
+    assert counts(settings) == (1, 0)
+    assert quarantine.waiting(settings) == []
+    with pytest.raises(ReleaseRefused, match=r"was released at .* it enters once"):
+        quarantine.release(batch_id, row, {}, "an engineer", settings)
+    facts = "select kind, count(*) from ops.published_batches group by kind order by kind"
+    assert raw.query(settings, settings.clean_database, facts) == [("batch", 1), ("release", 1)]
+
+
+def test_rows_that_wait_share_a_build_until_it_is_being_built(settings: Settings) -> None:
+    (batch_id, first), (_, second) = held_rows(settings)
+    one = quarantine.release(batch_id, first, {"age": "[70-80)"}, "me", settings)
+    assert quarantine.release(batch_id, second, {"age": "[0-10)"}, "me", settings) == one
+
+
+def test_row_that_comes_during_a_build_waits_for_the_next(settings: Settings) -> None:
+    (batch_id, first), (_, second) = held_rows(settings)
+    one = quarantine.release(batch_id, first, {"age": "[70-80)"}, "me", settings)
+    quarantine.begin_build(one, settings)
+    assert quarantine.release(batch_id, second, {"age": "[0-10)"}, "me", settings) == f"{batch_id}+r2"
+
+
+def test_release_waits_while_a_batch_is_built(settings: Settings) -> None:
+    (batch_id, first), _ = held_rows(settings)
+    build_id = quarantine.release(batch_id, first, {}, "me", settings)
+    other = ledger.claim("other", settings)
+    assert other is not None
+    ledger.load(other, settings)
+    ledger.begin_build(other, settings)
+    with pytest.raises(ledger.BuildBusy, match=other):
+        quarantine.begin_build(build_id, settings)
+
+
+@pytest.mark.parametrize(
+    ("corrected", "what"),
+    [
+        ({"ages": "x"}, "no such column"),
+        ({"age": "é"}, "not printable ASCII"),
+        ({"age": "a\0"}, "not printable ASCII"),
+        ({"age": "9" * 300}, "at most 256 bytes"),
+    ],
+)
+def test_values_that_no_file_could_hold_are_refused(settings: Settings, corrected: dict[str, str], what: str) -> None:
+    (batch_id, row), _ = held_rows(settings)
+    with pytest.raises(ReleaseRefused, match=what):
+        quarantine.release(batch_id, row, corrected, "me", settings)
+
+
+def test_correction_cannot_move_a_row_into_a_patient_of_another_split(settings: Settings) -> None:
+    (batch_id, row), _ = held_rows(settings)
+    foreign = next(n for n in range(1, 100) if split_of(n) == "train")
+    with pytest.raises(ReleaseRefused, match="belongs to the split train"):
+        quarantine.release(batch_id, row, {"patient_nbr": str(foreign)}, "me", settings)
+
+
+def test_only_rows_that_are_held_back_can_be_released(settings: Settings) -> None:
+    (batch_id, row), _ = held_rows(settings)
+    with pytest.raises(ReleaseRefused, match="is not in quarantine"):
+        quarantine.release(batch_id, 10**6, {}, "me", settings)
+    with pytest.raises(ReleaseRefused, match="is not published"):
+        quarantine.release("train-001-00000000", row, {}, "me", settings)
+    with pytest.raises(ReleaseRefused, match="name of the person"):
+        quarantine.release(batch_id, row, {}, " ", settings)
+
+
+def test_unknown_release_cannot_be_built(settings: Settings) -> None:
+    with pytest.raises(LookupError, match="no such release"):
+        quarantine.begin_build("train-001-00000000+r1", settings)
