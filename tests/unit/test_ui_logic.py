@@ -1,0 +1,268 @@
+"""The form's logic: contract to fields, words for numbers, files, problems. No Streamlit, no service."""
+
+from dataclasses import fields as members
+from datetime import UTC, datetime
+from string import Formatter
+
+import pytest
+
+from ui import batchfile, charts, examples, explanation, form, problems, report, scoring, what_if, wording
+from ui.links import links
+from ui.messages import ENGLISH, LANGUAGES, SPANISH, VALUE_LABELS, Messages
+
+CONTRACT = {
+    "version": 1,
+    "hash": "abc",
+    "features": [
+        {
+            "name": "age_band", "role": "input", "kind": "category", "data_type": "text", "description": "",
+            "values": ["[0-10)", "[70-80)", "unknown"], "default": "[70-80)",
+            "form": {"group": {"en": "Patient", "es": "Paciente"}, "label": {"en": "Age", "es": "Edad"}, "help": "Y"},
+        },
+        {
+            "name": "admission_type_id", "role": "input", "kind": "category", "data_type": "integer",
+            "seed": "admission_types", "default": 2, "form": {"group": "Stay", "label": {"en": "Admission"}},
+        },
+        {
+            "name": "n_procedures", "role": "input", "kind": "number", "data_type": "integer", "min": 0, "max": 6,
+            "default": 1, "form": {"group": {"en": "Stay", "es": "Ingreso"}, "label": {"en": "Procedures"}},
+        },
+        {"name": "is_changed", "role": "input", "kind": "flag", "data_type": "boolean", "default": False, "form": None},
+        {"name": "n_prior_stays", "role": "history", "kind": "number", "data_type": "integer", "default": 0},
+        {"name": "n_drugs", "role": "derived", "kind": "number", "data_type": "integer"},
+    ],
+}  # fmt: skip
+SEEDS = {"admission_types": [{"code": "1", "description": "Emergency"}, {"code": "2", "description": "Urgent"}]}
+
+
+def made(language="en"):
+    return form.fields(CONTRACT, lambda name: SEEDS[name], language, LANGUAGES[language][1])
+
+
+def placeholders(text: str) -> set[str | None]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def test_both_languages_say_everything_with_the_same_placeholders():
+    for member in members(Messages):
+        english, spanish = getattr(ENGLISH, member.name), getattr(SPANISH, member.name)
+        assert english.strip(), member.name
+        assert spanish.strip(), member.name
+        assert placeholders(english) == placeholders(spanish), member.name
+    assert set(VALUE_LABELS["en"]) <= set(VALUE_LABELS["es"])
+
+
+def test_the_form_asks_for_inputs_only_in_the_order_of_the_contract():
+    assert [field.name for field in made()] == ["age_band", "admission_type_id", "n_procedures", "is_changed"]
+
+
+def test_fields_follow_the_language_and_fall_back_to_english():
+    age, admission, *_ = made("es")
+    assert (age.label, age.group, age.caption("unknown")) == ("Edad", "Paciente", "Desconocido")
+    assert admission.label == "Admission"
+
+
+def test_seed_codes_get_the_type_of_the_contract_and_their_description():
+    admission = made()[1]
+    assert admission.options == (1, 2)
+    assert admission.caption(2) == "2 · Urgent"
+    assert admission.default == 2
+
+
+def test_a_field_without_a_form_still_has_a_label_and_a_group():
+    flag = made()[3]
+    assert (flag.label, flag.group, flag.default) == ("Is changed", "Other", False)
+    assert list(form.groups(made())) == ["Patient", "Stay", "Other"]
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [
+        (0.0, "Fewer than 1 in 200"),
+        (0.112, "1 in 9"),
+        (0.3, "1 in 3"),
+        (0.35, "4 in 10"),
+        (0.94, "9 in 10"),
+        (0.99, "More than 19 in 20"),
+    ],
+)
+def test_a_probability_is_said_as_a_natural_frequency(probability, said):
+    assert said in wording.in_plain_words(probability, ENGLISH)
+
+
+def test_the_words_never_stray_far_from_the_number():
+    for probability in (permille / 1000 for permille in range(1001)):
+        words = wording.in_plain_words(probability, ENGLISH).split()
+        part, whole = [int(word) for word in words if word.isdigit()][:2]
+        assert abs(part / whole - probability) <= 0.051, probability
+
+
+def test_threshold_and_history_in_words():
+    assert "At or above" in wording.against_threshold({"probability": 0.2, "threshold": 0.2}, ENGLISH)
+    assert "Below" in wording.against_threshold({"probability": 0.19, "threshold": 0.2}, ENGLISH)
+    assert wording.history("looked_up", ENGLISH) == ENGLISH.history_looked_up
+    assert wording.history("assumed_first_stay", ENGLISH) == ENGLISH.history_first_stay
+    assert wording.band("very_high", ENGLISH) == "very_high"
+
+
+def test_age_of_data():
+    now = datetime(2026, 1, 3, 12, tzinfo=UTC)
+    assert wording.age("2026-01-03T11:30:00+00:00", ENGLISH, now) == "30 min ago"
+    assert wording.age("2026-01-03T02:00:00", ENGLISH, now) == "10 h ago"
+    assert wording.age("2026-01-01T11:00:00Z", ENGLISH, now) == "2 days ago"
+    assert wording.age(None, ENGLISH, now) == "-"
+
+
+def test_variations_are_legal_and_always_the_same():
+    rows = examples.variations(made(), 40)
+    assert rows == examples.variations(made(), 40)
+    assert all(row["age_band"] in made()[0].options and 0 <= row["n_procedures"] <= 6 for row in rows)
+
+
+def test_examples_are_picked_by_the_score_of_the_model():
+    rows = [{"n": index} for index in range(101)]
+    picked = examples.pick(rows, [index / 100 for index in range(101)])
+    assert [picked[band]["n"] for band in ("low", "medium", "high")] == [5, 50, 98]
+    assert examples.pick([], []) == {}
+
+
+def test_an_example_that_is_no_longer_legal_shows_the_default():
+    assert examples.inputs_of({"age_band": "gone", "n_procedures": 3}, made())["age_band"] == "[70-80)"
+
+
+def test_scores_that_are_missing_are_an_error():
+    with pytest.raises(ValueError, match="2 rows were sent, 1 scores"):
+        examples.probabilities({"predictions": [{"probability": 0.1}]}, 2)
+
+
+def test_what_if_offers_legal_values_and_marks_the_current_one():
+    age, admission, procedures, flag = made()
+    assert what_if.alternatives(age, "unknown") == (["[0-10)", "[70-80)", "unknown"], 2)
+    assert what_if.alternatives(admission, 1) == ([1, 2], 0)
+    assert what_if.alternatives(procedures, 4) == ([0, 1, 2, 3, 4, 5, 6], 4)
+    assert what_if.alternatives(flag, True) == ([False, True], 1)
+
+
+def test_what_if_keeps_long_lists_readable():
+    codes = tuple(str(code) for code in range(900))
+    field = form.Field("d", "category", "D", "", "G", "5", options=codes, captions=codes)
+    values, place = what_if.alternatives(field, "600")
+    assert len(values) == what_if.MOST
+    assert values[place] == "600"
+    wide = form.Field("n", "number", "N", "", "G", 5, low=0, high=132)
+    values, place = what_if.alternatives(wide, 44)
+    assert values[place] == 44
+    assert values == sorted(values)
+    assert len(values) <= what_if.MOST + 1
+
+
+def test_drivers_speak_the_words_of_the_contract_strongest_first():
+    explained = {
+        "contributions": [
+            {"feature": "age_band", "value": "[0-10)", "contribution": -0.2},
+            {"feature": "n_drugs", "value": 3, "contribution": 0.5},
+            {"feature": "is_changed", "value": False, "contribution": 0.0},
+        ]
+    }
+    found = explanation.contributions(explained, form.labels(CONTRACT, "en"))
+    assert [(each.label, each.effect) for each in found] == [("N drugs", 0.5), ("Age", -0.2)]
+
+
+def test_a_problem_is_sorted_by_field():
+    errors = [
+        {"field": "age_band", "detail": "not a legal value", "allowed": ["a", "b"]},
+        {"pointer": "#/n_procedures", "detail": "at most 6"},
+        {"detail": "and more"},
+    ]
+    found = problems.notice(422, "Two fields.", errors)
+    assert found.by_field == {"age_band": "not a legal value (a, b)", "n_procedures": "at most 6"}
+    assert found.summary == "Two fields. and more"
+    assert problems.notice(409, "", []).is_conflict
+
+
+def test_the_template_can_be_read_back_and_is_typed():
+    found = batchfile.read(batchfile.template(made()).encode(), made())
+    assert found.missing == ()
+    expected = {"age_band": "[70-80)", "admission_type_id": 2, "n_procedures": 1, "is_changed": False}
+    assert batchfile.typed(found.rows[0], made()) == expected
+
+
+def test_keys_for_late_labels_are_sent_and_other_columns_are_not():
+    row = {"age_band": "x", "patient_nbr": "12", "encounter_id": "", "note": "hello"}
+    assert batchfile.typed(row, made()) == {"age_band": "x", "patient_nbr": 12}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty"),
+        (b"a,b\n1,2,3\n", "line 2 has 3 fields, the header 2"),
+        (b"a\n\xff\n", "byte 2 is not UTF-8"),
+        (b'a\n"open', "unexpected end"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(content, said):
+    with pytest.raises(batchfile.UnreadableFile, match=said):
+        batchfile.read(content, made())
+
+
+def test_missing_columns_are_named():
+    assert batchfile.read(b"age_band\nx\n", made()).missing == ("admission_type_id", "n_procedures", "is_changed")
+
+
+def test_a_scored_file_runs_no_formula():
+    assert batchfile.write([{"a": "=1+1", "b": 0.5}]) == "a,b\n'=1+1,0.5\n"
+
+
+def test_every_row_has_an_outcome_in_its_place():
+    good = {"probability": 0.2, "risk": "low", "history": "given"}
+    errors = [{"row": 1, "field": "age_band", "detail": "unknown value"}]
+    for predictions in ([good, None, good], [good, good]):
+        found = scoring.outcomes({"predictions": predictions, "errors": errors, "model": {"version": "3"}}, 3)
+        assert [each.probability for each in found] == [0.2, None, 0.2]
+        assert found[1].error == "age_band: unknown value"
+        assert found[0].model_version == "3"
+
+
+def test_scoring_goes_in_pieces_and_keeps_the_order():
+    def ask(rows):
+        return {"predictions": [{"probability": row["n"]} for row in rows]}
+
+    rows = [{"n": index / 2000} for index in range(1201)]
+    pieces = list(scoring.score(rows, ask))
+    assert [len(piece) for piece in pieces] == [500, 500, 201]
+    assert [each.probability for piece in pieces for each in piece] == [row["n"] for row in rows]
+
+
+def test_totals_of_the_ledger():
+    rows = [
+        {"status": "published", "n_rows": 10, "n_quarantined": 1, "published_at": "2026-01-01T00:00:00"},
+        {"status": "published", "n_rows": 5, "n_quarantined": 0, "published_at": "2026-01-02T00:00:00"},
+        {"status": "rejected", "n_rows": 7, "published_at": None},
+    ]
+    assert report.totals(rows) == report.Totals(2, 15, 1, "2026-01-02T00:00:00")
+    assert report.totals([]) == report.Totals(0, 0, 0, None)
+
+
+def test_metrics_come_with_or_without_an_interval():
+    rows = report.metric_rows({"auroc": {"figure": 0.68, "low": 0.66, "high": 0.7}, "brier": 0.1, "note": "x"})
+    assert [row.as_table(ENGLISH)["95 % interval"] for row in rows] == ["0.660 to 0.700", "-"]
+
+
+def test_charts_take_empty_and_full_data():
+    assert len(charts.calibration([{"predicted": 0.1, "observed": 0.2}], "x", "y").data) == 2
+    assert charts.drivers(["a" * 60], [0.3]).data[0].y[0].endswith("…")
+    assert charts.scores(["a", "b"], [0.1, 0.2], 1, 0.15).data[0].y == (10.0, 20.0)
+
+
+def test_links_use_the_name_by_which_the_reader_came(monkeypatch, tmp_path):
+    monkeypatch.setenv("READMIT_ENV_FILE", str(tmp_path / "none"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    from readmit.settings import Settings
+
+    to = links(Settings(), "http://ward-7:8501/predict")
+    assert to.run("a/b").startswith("http://ward-7:5000/#/")
+    assert to.run("a/b").endswith("runs/a%2Fb")
+    assert (
+        links(Settings(mlflow_tracking_uri="https://mlflow.example/"), None).version(3).startswith("https://mlflow.ex")
+    )

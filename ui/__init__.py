@@ -1,0 +1,1 @@
+"""The web form for clinicians: Streamlit, over HTTP to the API only."""

@@ -1,0 +1,123 @@
+"""Charts: data in, a plotly figure out. Colours differ in lightness too, so that they read without colour vision."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+RAISES = "#b4532a"
+LOWERS = "#0b6e6e"
+QUIET = "#9db5b3"
+INK = "#15302f"
+CONFIG = {"displayModeBar": False, "responsive": True}
+
+
+def _framed(figure: go.Figure, height: int, bargap: float | None = None) -> go.Figure:
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 12, "t": 8, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": INK, "size": 13},
+        showlegend=False,
+        dragmode=False,
+        bargap=bargap,
+    )
+    figure.update_xaxes(gridcolor="#e3ecec", zerolinecolor="#9db5b3", automargin=True)
+    figure.update_yaxes(gridcolor="#e3ecec", zerolinecolor="#9db5b3", automargin=True)
+    return figure
+
+
+def drivers(names: Sequence[str], effects: Sequence[float]) -> go.Figure:
+    """Return bars of the effects, the strongest on top."""
+    bars = go.Bar(
+        y=[_short(name) for name in reversed(names)],
+        x=list(reversed(effects)),
+        orientation="h",
+        marker_color=[RAISES if effect > 0 else LOWERS for effect in reversed(effects)],
+        text=[f"{effect:+.2f}" for effect in reversed(effects)],
+        textposition="auto",
+        hoverinfo="y+x",
+    )
+    figure = go.Figure(bars)
+    room = 1.3 * max((abs(effect) for effect in effects), default=1.0)
+    figure.update_xaxes(range=[-room if min(effects, default=0) < 0 else 0, room])
+    return _framed(figure, 60 + 32 * len(names), bargap=0.35)
+
+
+def _short(name: str, limit: int = 34) -> str:
+    return name if len(name) <= limit else name[: limit - 1] + "…"
+
+
+def scores(captions: Sequence[str], probabilities: Sequence[float], current: int, threshold: float) -> go.Figure:
+    """Return the score for each value of one field, the current one marked, with the threshold as a line."""
+    figure = go.Figure(
+        go.Bar(
+            x=[_short(caption, 20) for caption in captions],
+            y=[100 * probability for probability in probabilities],
+            marker_color=[INK if index == current else QUIET for index in range(len(captions))],
+            hovertemplate="%{x}: %{y:.1f} %<extra></extra>",
+        )
+    )
+    figure.add_hline(y=100 * threshold, line={"color": RAISES, "dash": "dot", "width": 2})
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(ticksuffix=" %", rangemode="tozero")
+    return _framed(figure, 260)
+
+
+def calibration(points: Sequence[Mapping[str, Any]], predicted: str, observed: str) -> go.Figure:
+    """Return predicted risk against observed share, beside the diagonal of a perfect model."""
+    x, y = _pairs(points, ("predicted", "mean_predicted", "p"), ("observed", "observed_rate", "fraction"))
+    top = max([*x, *y, 0.01]) * 1.05
+    figure = go.Figure(go.Scatter(x=[0, top], y=[0, top], mode="lines", line={"color": QUIET, "dash": "dot"}))
+    figure.add_scatter(x=x, y=y, mode="lines+markers", line={"color": LOWERS, "width": 2}, marker={"size": 8})
+    figure.update_xaxes(title=predicted, tickformat=".0%")
+    figure.update_yaxes(title=observed, tickformat=".0%")
+    return _framed(figure, 320)
+
+
+def line(
+    points: Sequence[Mapping[str, Any]], x_keys: tuple[str, ...], y_keys: tuple[str, ...], title: str
+) -> go.Figure:
+    """Return one curve through points whose coordinates stand under one of the given names."""
+    x, y = _pairs(points, x_keys, y_keys)
+    figure = go.Figure(go.Scatter(x=x, y=y, mode="lines+markers", line={"color": LOWERS, "width": 2}))
+    figure.update_xaxes(title=title)
+    return _framed(figure, 280)
+
+
+def intervals(names: Sequence[str], figures: Sequence[float], low: Sequence[float], high: Sequence[float]) -> go.Figure:
+    """Return points with their intervals, one row each, the first on top."""
+    order = list(range(len(names)))[::-1]
+    points = go.Scatter(
+        y=[_short(names[i]) for i in order],
+        x=[figures[i] for i in order],
+        mode="markers",
+        marker={"size": 10, "color": LOWERS},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [max(0.0, high[i] - figures[i]) for i in order],
+            "arrayminus": [max(0.0, figures[i] - low[i]) for i in order],
+            "color": QUIET,
+            "thickness": 3,
+            "width": 0,
+        },
+        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+    )
+    return _framed(go.Figure(points), 60 + 28 * len(names))
+
+
+def _pairs(
+    points: Sequence[Mapping[str, Any]], x_keys: Sequence[str], y_keys: Sequence[str]
+) -> tuple[list[float], list[float]]:
+    pairs = [(_first(point, x_keys), _first(point, y_keys)) for point in points]
+    known = [(x, y) for x, y in pairs if x is not None and y is not None]
+    return [x for x, _ in known], [y for _, y in known]
+
+
+def _first(point: Mapping[str, Any], keys: Sequence[str]) -> float | None:
+    for key in keys:
+        if isinstance(point.get(key), int | float):
+            return float(point[key])
+    return None

@@ -1,0 +1,74 @@
+"""A widget for each field of the form. Keys carry the model's version: another model has other defaults."""
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from ui.form import Field, Value, groups
+
+LONG_GROUP = 10  # more fields than this start folded, so that the form fits a screen
+COLUMNS = 3
+
+
+def key(version: str, name: str) -> str:
+    """Return the key of a field's widget."""
+    return f"field:{version}:{name}"
+
+
+def render(fields: Sequence[Field], version: str, errors: Mapping[str, str]) -> dict[str, Value]:
+    """Draw all groups and return the entered values."""
+    entered: dict[str, Value] = {}
+    for name, members in groups(fields).items():
+        has_error = any(field.name in errors for field in members)
+        with st.expander(name, expanded=len(members) <= LONG_GROUP or has_error):
+            for start in range(0, len(members), COLUMNS):
+                entered |= _line(members[start : start + COLUMNS], version, errors)
+    return entered
+
+
+def _line(members: Sequence[Field], version: str, errors: Mapping[str, str]) -> dict[str, Value]:
+    """Draw fields side by side; on a narrow screen they stand below each other in the same order."""
+    entered: dict[str, Value] = {}
+    for column, field in zip(st.columns(COLUMNS), members, strict=False):
+        with column:
+            entered[field.name] = widget(field, key(version, field.name))
+            mark(field.name, errors)
+    return entered
+
+
+def mark(name: str, errors: Mapping[str, str]) -> None:
+    """Show what the API said about a field, below it."""
+    if name in errors:
+        st.caption(f":red[⚠ {errors[name]}]")
+
+
+def widget(field: Field, widget_key: str) -> Value:
+    """Draw the widget of one field and return its value."""
+    st.session_state.setdefault(widget_key, field.default)
+    label = f"{field.label} ({field.unit})" if field.unit else field.label
+    if field.options:
+        return st.selectbox(label, field.options, format_func=field.caption, help=field.help or None, key=widget_key)
+    if field.kind == "flag":
+        return st.checkbox(label, help=field.help or None, key=widget_key)
+    if field.kind == "number":
+        return _number(field, label, widget_key)
+    return st.text_input(label, help=field.help or None, key=widget_key)
+
+
+def _number(field: Field, label: str, widget_key: str) -> Value:
+    as_number = int if field.is_whole else float
+    st.session_state[widget_key] = as_number(st.session_state[widget_key])
+    return st.number_input(
+        label,
+        min_value=None if field.low is None else as_number(field.low),
+        max_value=None if field.high is None else as_number(field.high),
+        step=as_number(1),
+        help=field.help or None,
+        key=widget_key,
+    )
+
+
+def fill(fields: Sequence[Field], version: str, row: Mapping[str, Value]) -> None:
+    """Put the values of a row into the widgets; to be called before they are drawn (in a callback)."""
+    for field in fields:
+        st.session_state[key(version, field.name)] = row.get(field.name, field.default)

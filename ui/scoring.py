@@ -1,0 +1,66 @@
+"""Scoring of many rows in pieces, and the outcome of each row."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ui.batchfile import chunks
+
+Scorer = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one row: an answer or an error."""
+
+    probability: float | None = None
+    risk: str = ""
+    history: str = ""
+    model_version: str = ""
+    error: str = ""
+
+    def cells(self) -> dict[str, str | float | None]:
+        """Return the columns that the scored file has beside the uploaded ones."""
+        return {
+            "probability": self.probability,
+            "risk": self.risk,
+            "history": self.history,
+            "model_version": self.model_version,
+            "error": self.error,
+        }
+
+
+def score(rows: Sequence[dict[str, Any]], ask: Scorer) -> Iterator[list[Outcome]]:
+    """Yield the outcomes of each piece of the rows, in the order of the rows."""
+    for _, piece in chunks(rows):
+        yield outcomes(ask(piece), len(piece))
+
+
+def outcomes(answer: Mapping[str, Any], n: int) -> list[Outcome]:
+    """Return one outcome for each of the `n` rows that were sent; a row without an answer is an error, never lost."""
+    errors: dict[int, list[str]] = {}
+    for error in answer.get("errors") or []:
+        said = ": ".join(str(part) for part in (error.get("field"), error.get("detail")) if part)
+        errors.setdefault(int(error["row"]), []).append(said)
+    answers = list(answer.get("predictions") or [])
+    aligned = answers if len(answers) == n else _spread(answers, errors, n)
+    model = answer.get("model") or {}
+    return [_outcome(each, errors.get(row, []), model) for row, each in enumerate(aligned)]
+
+
+def _spread(answers: Sequence[Any], errors: Mapping[int, Any], n: int) -> list[Any]:
+    """Return answers at the rows they belong to, where the API leaves out the rows with errors."""
+    remaining = iter(answers)
+    return [None if row in errors else next(remaining, None) for row in range(n)]
+
+
+def _outcome(answer: Mapping[str, Any] | None, errors: Sequence[str], model: Mapping[str, Any]) -> Outcome:
+    if errors or not answer:
+        return Outcome(error="; ".join(errors) or "no answer")
+    served = answer.get("model") or model
+    return Outcome(
+        probability=float(answer["probability"]),
+        risk=str(answer.get("risk", "")),
+        history=str(answer.get("history", "")),
+        model_version=str(served.get("version", "")),
+    )

@@ -1,0 +1,76 @@
+"""Data: the ledger of batches, what is in quarantine and why, and how old the data is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+from readmit.client import Problem
+
+from ui import parts, report, session, wording
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def render() -> None:
+    """Draw the page."""
+    text, to = session.text(), session.links()
+    parts.header(text.data, text.data_intro)
+    batches = _rows(session.client().batches)
+    if batches is not None:
+        _ledger(batches)
+    quarantined = _rows(session.client().quarantine) if batches is not None else None
+    if quarantined is not None:
+        _quarantine(quarantined)
+    st.subheader(text.links, anchor=False)
+    targets = {
+        text.link_airflow: to.airflow,
+        text.link_lineage: to.lineage,
+        text.link_quality: to.quality,
+        text.link_run: to.mlflow,
+        text.link_grafana: to.grafana,
+        text.link_api: f"{to.api}/docs",
+    }
+    with st.container(horizontal=True):
+        for label, url in targets.items():
+            st.link_button(label, url)
+
+
+def _rows(ask: Callable[[], Rows]) -> Rows | None:
+    """Return what the API gives, or None when the database is away (and the page says so)."""
+    text = session.text()
+    with parts.guarded():
+        try:
+            return ask()
+        except Problem as problem:
+            st.warning(text.data_away.format(detail=problem.detail or problem.title), icon=":material/cloud_off:")
+            return None
+
+
+def _ledger(batches: Rows) -> None:
+    text, sums = session.text(), report.totals(batches)
+    parts.facts(
+        {
+            text.data_age: wording.age(sums.latest, text),
+            text.published_batches: f"{sums.published:,}",
+            text.published_rows: f"{sums.rows:,}",
+            text.quarantined_rows: f"{sums.quarantined:,}",
+        }
+    )
+    if any(row.get("data_source") == "sample" for row in batches):
+        st.warning(text.sample_data, icon=":material/science:")
+    st.subheader(text.ledger, anchor=False)
+    st.caption(text.ledger_intro)
+    if batches:
+        st.dataframe(report.ledger(batches), hide_index=True)
+    else:
+        st.caption(text.empty)
+
+
+def _quarantine(rows: Rows) -> None:
+    text = session.text()
+    st.subheader(text.quarantine, anchor=False)
+    st.caption(text.quarantine_intro)
+    if rows:
+        st.dataframe([dict(row) for row in rows], hide_index=True)
+    else:
+        st.caption(text.quarantine_none)

@@ -1,0 +1,98 @@
+"""Model: what serves now, how good it is, and how it got here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from readmit.client import ApiDown, Problem
+from ui import charts, parts, report, session
+
+
+def render() -> None:
+    """Draw the page."""
+    text = session.text()
+    parts.header(text.model, text.model_intro)
+    with parts.guarded(), st.spinner(text.working):
+        model = session.client().model()
+    parts.banners(model)
+    parts.facts(report.identity(model, text))
+    parts.model_links(model)
+    _metrics(model.get("metrics") or {})
+    left, right = st.columns(2, gap="large")
+    with left:
+        _curve(text.calibration, text.calibration_intro, _calibration(model.get("calibration") or []))
+    with right:
+        _curve(text.learning_curve, text.learning_intro, _learning(model.get("learning_curve") or []))
+    _slices(model.get("slices") or [])
+    _history()
+    _card(str(model.get("model_card") or ""))
+
+
+def _metrics(metrics: Mapping[str, Any]) -> None:
+    text = session.text()
+    st.subheader(text.metrics, anchor=False)
+    st.caption(text.metrics_intro)
+    rows = report.metric_rows(metrics)
+    if not rows:
+        st.caption(text.empty)
+        return
+    st.table([row.as_table(text) for row in rows], hide_index=True)
+
+
+def _curve(title: str, intro: str, figure: go.Figure | None) -> None:
+    st.subheader(title, anchor=False)
+    st.caption(intro)
+    if figure is None:
+        st.caption(session.text().not_available)
+    else:
+        st.plotly_chart(figure, config=charts.CONFIG, key=f"chart:{title}")
+
+
+def _calibration(points: Sequence[Mapping[str, Any]]) -> go.Figure | None:
+    text = session.text()
+    return charts.calibration(points, text.predicted, text.observed) if points else None
+
+
+def _learning(points: Sequence[Mapping[str, Any]]) -> go.Figure | None:
+    keys = ("figure", "validation", "score", "auroc")
+    return charts.line(points, ("n_rows", "rows", "n"), keys, session.text().training_rows) if points else None
+
+
+def _slices(slices: Sequence[Mapping[str, Any]]) -> None:
+    text = session.text()
+    st.subheader(text.slices, anchor=False)
+    st.caption(text.slices_intro)
+    if slices:
+        st.dataframe([report.flat(each) for each in slices], hide_index=True)
+    else:
+        st.caption(text.not_available)
+
+
+def _history() -> None:
+    text = session.text()
+    st.subheader(text.promotions, anchor=False)
+    st.caption(text.promotions_intro)
+    try:
+        rows = session.client().history()
+    except ApiDown:
+        parts.api_down()
+        return
+    except Problem as problem:
+        st.info(text.data_away.format(detail=problem.detail or problem.title), icon=":material/cloud_off:")
+        return
+    if rows:
+        st.dataframe(report.promotions(rows), hide_index=True)
+    else:
+        st.caption(text.empty)
+
+
+def _card(card: str) -> None:
+    text = session.text()
+    st.subheader(text.model_card, anchor=False)
+    if card:
+        with st.expander(text.model_card):
+            st.markdown(card)
+    else:
+        st.caption(text.not_available)

@@ -1,0 +1,170 @@
+"""Predict: a form made from the served model's contract, its answer, what drives it, and what if."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from readmit.client import ApiDown, Problem
+from ui import charts, examples, fields, form, parts, session
+from ui.explanation import contributions
+from ui.form import Field, Value
+from ui.what_if import alternatives
+
+ANSWER, NOTICE, SENT = "answer", "notice", "sent"
+
+
+def render() -> None:
+    """Draw the page."""
+    text = session.text()
+    parts.header(text.predict, text.predict_intro)
+    with parts.guarded(), st.spinner(text.working):
+        model = session.form_model()
+        asked = form.fields(model["contract"], session.seeds(model["contract"]), session.language(), text)
+    parts.banners(model)
+    _examples(model, asked)
+    entry, result = st.columns([3, 2], gap="large")
+    with entry:
+        _form(model, asked)
+    with result, st.container(key="result"):
+        _result(model, asked)
+
+
+def _examples(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
+    text, version = session.text(), str(model["version"])
+    with parts.guarded():
+        rows = _example_rows(model, asked)
+    names = {"low": text.example_low, "medium": text.example_medium, "high": text.example_high}
+    st.markdown(f"**{text.examples}**", help=text.example_help)
+    with st.container(horizontal=True):
+        st.button(text.example_default, key="example:default", on_click=_use, args=(asked, version, {}))
+        for band, row in rows.items():
+            st.button(names[band], key=f"example:{band}", on_click=_use, args=(asked, version, row))
+
+
+def _example_rows(model: Mapping[str, Any], asked: Sequence[Field]) -> dict[str, examples.Row]:
+    """Return the example patients; made once per session and model."""
+    key = f"examples:{model['version']}"
+    if key not in st.session_state:
+        st.session_state[key] = examples.from_model(model, asked, session.client().predict_batch)
+    found: dict[str, examples.Row] = st.session_state[key]
+    return found
+
+
+def _use(asked: Sequence[Field], version: str, row: Mapping[str, Value]) -> None:
+    """Fill the form with an example; the old answer no longer belongs to what is shown."""
+    fields.fill(asked, version, row)
+    for key in (ANSWER, NOTICE, SENT):
+        st.session_state.pop(key, None)
+
+
+def _form(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
+    text = session.text()
+    notice = st.session_state.get(NOTICE)
+    errors = notice.by_field if notice else {}
+    with st.form("predict", border=False):
+        patient = st.text_input(
+            text.patient_number, help=text.patient_number_help, key="patient_nbr", autocomplete="off", max_chars=20
+        )
+        fields.mark("patient_nbr", errors)
+        entered = fields.render(asked, str(model["version"]), errors)
+        if st.form_submit_button(text.button_predict, type="primary", width="stretch", key="submit"):
+            _ask(model, entered, patient.strip())
+
+
+def _ask(model: Mapping[str, Any], entered: Mapping[str, Value], patient: str) -> None:
+    """Send the form and keep the answer or the problem, whichever came, then draw the page anew with it."""
+    row: dict[str, Any] = {**entered, "contract_hash": model["contract"].get("hash")}
+    if patient:
+        row["patient_nbr"] = int(patient) if patient.isascii() and patient.isdigit() else patient
+    for key in (ANSWER, NOTICE):
+        st.session_state.pop(key, None)
+    try:
+        with st.spinner(session.text().working):
+            st.session_state[ANSWER] = session.client().predict(row)
+        st.session_state[SENT] = row
+    except Problem as problem:
+        st.session_state[NOTICE] = parts.as_notice(problem)
+    except ApiDown:
+        st.session_state[NOTICE] = None
+    st.rerun()
+
+
+def _result(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
+    answer = st.session_state.get(ANSWER)
+    if NOTICE in st.session_state:
+        _problem()
+    elif answer is None:
+        st.info(session.text().result_empty, icon=":material/arrow_back:")
+    else:
+        _answer(model, answer, asked)
+
+
+def _problem() -> None:
+    text, notice = session.text(), st.session_state[NOTICE]
+    if notice is None:
+        parts.api_down()
+    elif notice.is_conflict:
+        st.warning(f"{text.conflict}  \n{notice.summary}", icon=":material/sync:")
+        st.button(text.reload_form, on_click=session.reload_form, key="reload")
+    elif notice.by_field:
+        st.error(f"**{text.invalid}**  \n{notice.summary}", icon=":material/edit:")
+    else:
+        st.error(text.failed.format(detail=notice.summary), icon=":material/error:")
+
+
+def _answer(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequence[Field]) -> None:
+    text, served = session.text(), answer["model"]
+    parts.score_card(answer)
+    st.markdown(f"{text.answered_by} **{served['name']}**, {text.version} **{served['version']}**")
+    if str(served["version"]) != str(model["version"]):
+        st.info(text.newer_model.format(version=served["version"], form_version=model["version"]))
+        st.button(text.reload_form, on_click=session.reload_form, key="reload")
+    parts.model_links(served)
+    _drivers(model)
+    _what_if(model, answer, asked)
+    st.caption(f"{text.request} {answer.get('request_id', '-')}")
+
+
+def _drivers(model: Mapping[str, Any]) -> None:
+    text = session.text()
+    st.subheader(text.drivers, anchor=False)
+    try:
+        explained = session.client().explain(st.session_state[SENT])
+    except (Problem, ApiDown):
+        st.caption(text.drivers_none)
+        return
+    found = contributions(explained, form.labels(model["contract"], session.language()))
+    st.caption(text.drivers_intro)
+    st.plotly_chart(
+        charts.drivers([f"{each.label}: {each.value}" for each in found], [each.effect for each in found]),
+        config=charts.CONFIG,
+        key="drivers",
+    )
+    with st.expander(text.as_table):
+        st.table(
+            [{text.feature: each.label, text.value: each.value, text.effect: f"{each.effect:+.3f}"} for each in found]
+        )
+
+
+def _what_if(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequence[Field]) -> None:
+    text, sent = session.text(), st.session_state[SENT]
+    st.subheader(text.what_if, anchor=False)
+    st.caption(text.what_if_intro)
+    key = f"what_if:{model['version']}"
+    field = st.selectbox(text.what_if_field, asked, format_func=lambda each: each.label, key=key, index=None)
+    if field is None:
+        return
+    values, current = alternatives(field, sent[field.name])
+    with parts.guarded():
+        rows = [{**sent, field.name: value} for value in values]
+        scored = examples.probabilities(session.client().predict_batch(rows), len(rows))
+    captions = [field.caption(value) for value in values]
+    st.plotly_chart(charts.scores(captions, scored, current, answer["threshold"]), config=charts.CONFIG, key="scores")
+    with st.expander(text.as_table):
+        st.table(
+            [
+                {field.label: caption, text.probability: f"{100 * p:.1f} %"}
+                for caption, p in zip(captions, scored, strict=True)
+            ]
+        )
