@@ -15,8 +15,15 @@ def key(version: str, name: str) -> str:
     return f"field:{version}:{name}"
 
 
-def render(fields: Sequence[Field], version: str, errors: Mapping[str, str]) -> dict[str, Value]:
-    """Draw all groups and return the entered values."""
+def render(
+    fields: Sequence[Field], version: str, errors: Mapping[str, str], sent: Mapping[str, Value]
+) -> dict[str, Value]:
+    """Draw all groups and return the entered values.
+
+    Streamlit forgets widgets while another page is shown; what was `sent` last stands there again afterwards.
+    """
+    for field in fields:
+        st.session_state.setdefault(key(version, field.name), sent.get(field.name, field.default))
     entered: dict[str, Value] = {}
     for name, members in groups(fields).items():
         has_error = any(field.name in errors for field in members)

@@ -31,6 +31,7 @@ class Messages:
     example_high: str
     example_default: str
     example_help: str
+    examples_none: str
     patient_number: str
     patient_number_help: str
     other_group: str
@@ -162,6 +163,7 @@ ENGLISH = Messages(
     example_high="High risk",
     example_default="Usual values",
     example_help="Fills the form; the score is computed by the model when you press Predict.",
+    examples_none="The service gives no example patients now: {detail}",
     patient_number="Patient number (optional)",
     patient_number_help="Looks up earlier stays of this patient. Without it the stay counts as the first one.",
     other_group="Other",
@@ -293,6 +295,7 @@ SPANISH = Messages(
     example_high="Riesgo alto",
     example_default="Valores habituales",
     example_help="Rellena el formulario; el modelo calcula el riesgo al pulsar Predecir.",
+    examples_none="El servicio no ofrece ahora pacientes de ejemplo: {detail}",
     patient_number="Número de paciente (opcional)",
     patient_number_help="Busca ingresos anteriores del paciente. Sin él, cuenta como primer ingreso.",
     other_group="Otros",

@@ -1,6 +1,6 @@
 """Pieces that several pages share: headings, states, cards, links."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 from typing import Any
@@ -59,12 +59,12 @@ def guarded() -> Iterator[None]:
         st.stop()
 
 
-def api_down() -> None:
-    """Say that the service cannot be reached, and offer to try again."""
+def api_down(again: Callable[[], None] | None = None) -> None:
+    """Say that the service cannot be reached, and offer to try again: to draw the page, or to do `again`."""
     text = session.text()
     hint = text.api_down_hint.format(address=session.settings().api_url)
     st.error(f"**{text.api_down}**  \n{hint}", icon=":material/cloud_off:")
-    st.button(text.try_again, key="retry")
+    st.button(text.try_again, key="retry", on_click=again)
 
 
 def no_answer(problem: Problem) -> None:

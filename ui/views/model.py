@@ -19,6 +19,14 @@ def render() -> None:
     parts.banners(model)
     parts.facts(report.identity(model, text))
     parts.model_links(model)
+    _report(model)
+    _history()
+    _card(str(model.get("model_card") or ""))
+
+
+def _report(model: Mapping[str, Any]) -> None:
+    """Draw how good the model is; the parts that it was not registered with say so."""
+    text = session.text()
     _metrics(model.get("metrics") or {})
     left, right = st.columns(2, gap="large")
     with left:
@@ -26,8 +34,6 @@ def render() -> None:
     with right:
         _curve(text.learning_curve, text.learning_intro, _learning(model.get("learning_curve") or []))
     _slices(model.get("slices") or [])
-    _history()
-    _card(str(model.get("model_card") or ""))
 
 
 def _metrics(metrics: Mapping[str, Any]) -> None:

@@ -32,14 +32,18 @@ def render() -> None:
 
 def _examples(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
     text, version = session.text(), str(model["version"])
-    with parts.guarded():
-        rows = _example_rows(model, asked)
+    try:
+        rows, detail = _example_rows(model, asked), ""
+    except (Problem, ApiDown, ValueError) as error:
+        rows, detail = {}, str(error)
     names = {"low": text.example_low, "medium": text.example_medium, "high": text.example_high}
     st.markdown(f"**{text.examples}**", help=text.example_help)
     with st.container(horizontal=True):
         st.button(text.example_default, key="example:default", on_click=_use, args=(asked, version, {}))
         for band, row in rows.items():
             st.button(names[band], key=f"example:{band}", on_click=_use, args=(asked, version, row))
+    if detail:
+        st.caption(text.examples_none.format(detail=detail))
 
 
 def _example_rows(model: Mapping[str, Any], asked: Sequence[Field]) -> dict[str, examples.Row]:
@@ -67,27 +71,32 @@ def _form(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
             text.patient_number, help=text.patient_number_help, key="patient_nbr", autocomplete="off", max_chars=20
         )
         fields.mark("patient_nbr", errors)
-        entered = fields.render(asked, str(model["version"]), errors)
+        entered = fields.render(asked, str(model["version"]), errors, st.session_state.get(SENT, {}))
         if st.form_submit_button(text.button_predict, type="primary", width="stretch", key="submit"):
             _ask(model, entered, patient.strip())
 
 
 def _ask(model: Mapping[str, Any], entered: Mapping[str, Value], patient: str) -> None:
-    """Send the form and keep the answer or the problem, whichever came, then draw the page anew with it."""
+    """Send what was entered, then draw the page anew with what came of it."""
     row: dict[str, Any] = {**entered, "contract_hash": model["contract"].get("hash")}
     if patient:
         row["patient_nbr"] = int(patient) if patient.isascii() and patient.isdigit() else patient
+    with st.spinner(session.text().working):
+        _send(row)
+    st.rerun()
+
+
+def _send(row: Mapping[str, Any]) -> None:
+    """Ask the API and keep the answer or the problem, whichever came; None stands for no answer at all."""
     for key in (ANSWER, NOTICE):
         st.session_state.pop(key, None)
+    st.session_state[SENT] = row
     try:
-        with st.spinner(session.text().working):
-            st.session_state[ANSWER] = session.client().predict(row)
-        st.session_state[SENT] = row
+        st.session_state[ANSWER] = session.client().predict(row)
     except Problem as problem:
         st.session_state[NOTICE] = parts.as_notice(problem)
     except ApiDown:
         st.session_state[NOTICE] = None
-    st.rerun()
 
 
 def _result(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
@@ -103,7 +112,7 @@ def _result(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
 def _problem() -> None:
     text, notice = session.text(), st.session_state[NOTICE]
     if notice is None:
-        parts.api_down()
+        parts.api_down(lambda: _send(st.session_state[SENT]))
     elif notice.is_conflict:
         st.warning(f"{text.conflict}  \n{notice.summary}", icon=":material/sync:")
         st.button(text.reload_form, on_click=session.reload_form, key="reload")
@@ -120,9 +129,10 @@ def _answer(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequence
     if str(served["version"]) != str(model["version"]):
         st.info(text.newer_model.format(version=served["version"], form_version=model["version"]))
         st.button(text.reload_form, on_click=session.reload_form, key="reload")
-    parts.model_links(served)
     _drivers(model)
     _what_if(model, answer, asked)
+    st.subheader(text.links, anchor=False)
+    parts.model_links(served)
     st.caption(f"{text.request} {answer.get('request_id', '-')}")
 
 

@@ -1,0 +1,116 @@
+"""The main path in a real Chromium: open the form, choose a patient, press Predict, see the probability and the model.
+
+`ui_url` is given by the e2e conftest; with `READMIT_SCREENSHOTS` set to a folder, the pictures of the README are made.
+"""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+ANSWER_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+def opened(browser, url: str, *, width: int = 1280, height: int = 900) -> Page:
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(ANSWER_MS)
+    expect.set_options(timeout=ANSWER_MS)
+    page.goto(url)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    return page
+
+
+def predict(page: Page) -> None:
+    page.get_by_test_id("stFormSubmitButton").get_by_role("button").click()
+    expect(page.locator(".r-score")).to_be_visible()
+
+
+def kept(page: Page, name: str) -> None:
+    folder = os.environ.get("READMIT_SCREENSHOTS")
+    if folder:
+        page.wait_for_timeout(1500)  # charts fade in
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def test_predict_shows_probability_and_model_version(browser, ui_url):
+    page = opened(browser, ui_url)
+    predict(page)
+    assert re.fullmatch(r"\d+\.\d %", page.locator(".r-score").inner_text())
+    expect(page.get_by_text(re.compile(r"Answered by .+, version \d+"))).to_be_visible()
+    page.get_by_role("heading", level=1).scroll_into_view_if_needed()
+    kept(page, "predict")
+    page.close()
+
+
+def test_the_high_risk_example_scores_above_the_low_one(browser, ui_url):
+    page = opened(browser, ui_url)
+    scores = []
+    for name in ("Low risk", "High risk"):
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(page.locator(".r-score")).to_have_count(0)
+        predict(page)
+        scores.append(float(page.locator(".r-score").inner_text().removesuffix(" %")))
+    assert scores[0] < scores[1]
+    page.close()
+
+
+def test_nothing_is_fetched_from_elsewhere(browser, ui_url):
+    page = browser.new_page()
+    hosts: set[str | None] = set()
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    page.goto(ui_url)
+    expect(page.get_by_test_id("stFormSubmitButton")).to_be_visible(timeout=ANSWER_MS)
+    assert hosts - {None} == {urlsplit(ui_url).hostname}
+    page.close()
+
+
+def test_a_phone_of_360_pixels_can_use_the_form(browser, ui_url):
+    page = opened(browser, f"{ui_url}/?lang=es", width=360, height=800)
+    predict(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.locator(".r-score").scroll_into_view_if_needed()
+    kept(page, "phone")
+    page.close()
+
+
+def test_the_form_can_be_sent_by_keyboard(browser, ui_url):
+    page = opened(browser, ui_url)
+    button = page.get_by_test_id("stFormSubmitButton").get_by_role("button")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".r-score")).to_be_visible()
+    page.close()
+
+
+def test_every_field_has_a_label_for_screen_readers(browser, ui_url):
+    page = opened(browser, ui_url)
+    expect(page.get_by_test_id("stFormSubmitButton")).to_be_visible()
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('form input, [data-testid=stForm] input')]
+            .filter(each => each.type !== 'hidden' && !each.labels?.length
+                    && !each.getAttribute('aria-label') && !each.getAttribute('aria-labelledby')).length"""
+    )
+    assert unnamed == 0
+    page.close()
+
+
+@pytest.mark.parametrize(("path", "heading"), [("batch", "Batch"), ("model", "Model"), ("data", "Data")])
+def test_the_other_pages_open(browser, ui_url, path, heading):
+    page = opened(browser, f"{ui_url}/{path}")
+    expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    kept(page, path)
+    page.close()
