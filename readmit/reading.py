@@ -118,7 +118,7 @@ def _wrong_header(found: tuple[str, ...], line: bytes, name: str) -> SourceRefus
                 return _refuse(name, 0, COLUMNS[0], f"columns are separated by {called}; use commas")
     missing = [column for column in COLUMNS if column not in found]
     extra = [column for column in found if column not in COLUMNS]
-    twice = sorted({column for column in found if found.count(column) > 1})
+    twice = sorted({column for column in COLUMNS if found.count(column) > 1})
     expected = f"{len(COLUMNS)} columns are expected, {len(found)} found"
     if twice:
         return _refuse(name, 0, twice[0], f"named more than once ({', '.join(twice)}); {expected}")

@@ -1,0 +1,157 @@
+"""Kinds of bad input: each makes a corrupted file from a good one and says what must become of it.
+
+`refused`: nothing is loaded, one clear error. `judged`: the file can be loaded unchanged; its rows and its batch are
+then judged in SQL (row rules) and by the gates.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from readmit.layout import COLUMNS
+
+END = b"\r\n"
+ROW = 20  # the row that is corrupted, from 1
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of corruption: its name, what makes it, the verdict, and where the message points."""
+
+    name: str
+    corrupt: Callable[[bytes], bytes]
+    verdict: str
+    place: str = ""
+
+
+def line(change: Callable[[bytes], bytes], row: int = ROW) -> Callable[[bytes], bytes]:
+    """Change one line of the file; row 0 is the header."""
+
+    def corrupt(data: bytes) -> bytes:
+        lines = data.split(END)
+        lines[row] = change(lines[row])
+        return END.join(lines)
+
+    return corrupt
+
+
+def value(column: str, new: bytes, row: int = ROW) -> Callable[[bytes], bytes]:
+    """Put another value into one field."""
+
+    def change(text: bytes) -> bytes:
+        values = text.split(b",")
+        values[COLUMNS.index(column)] = new
+        return b",".join(values)
+
+    return line(change, row)
+
+
+def every(change: Callable[[list[bytes]], list[bytes]], header: bool = True) -> Callable[[bytes], bytes]:
+    """Change the list of values of every line."""
+
+    def corrupt(data: bytes) -> bytes:
+        first, *rows = data.removesuffix(END).split(END)
+        lines = [first, *rows] if header else rows
+        changed = [b",".join(change(text.split(b","))) for text in lines]
+        return END.join([*([] if header else [first]), *changed, b""])
+
+    return corrupt
+
+
+def swapped(first: str, second: str) -> Callable[[list[bytes]], list[bytes]]:
+    a, b = COLUMNS.index(first), COLUMNS.index(second)
+
+    def change(values: list[bytes]) -> list[bytes]:
+        values[a], values[b] = values[b], values[a]
+        return values
+
+    return change
+
+
+def without(column: str) -> Callable[[list[bytes]], list[bytes]]:
+    at = COLUMNS.index(column)
+    return lambda values: values[:at] + values[at + 1 :]
+
+
+def doubled(data: bytes) -> bytes:
+    lines = data.removesuffix(END).split(END)
+    return END.join([*lines, lines[ROW], b""])
+
+
+def shuffled(data: bytes) -> bytes:
+    first, *rows = data.removesuffix(END).split(END)
+    return END.join([first, *reversed(rows), b""])
+
+
+AT = f"row {ROW} (line {ROW + 1}), column "
+HEAD = "header (line 1), column "
+
+REFUSED = [
+    Kind("empty file", lambda data: b"", "refused", HEAD + "encounter_id"),
+    Kind("header and no rows", lambda data: data.split(END)[0] + END, "refused", "row 1, column encounter_id"),
+    Kind("rows and no header", lambda data: data.split(END, 1)[1], "refused", HEAD + "encounter_id"),
+    Kind("column missing everywhere", every(without("insulin")), "refused", HEAD + "insulin"),
+    Kind("column missing in the header only", line(lambda t: t.replace(b"race,", b""), 0), "refused", HEAD + "race"),
+    Kind("column too many everywhere", every(lambda v: [*v, b"x"]), "refused", HEAD + "x"),
+    Kind("column renamed", line(lambda t: t.replace(b"A1Cresult", b"a1c"), 0), "refused", HEAD + "A1Cresult"),
+    Kind("column named twice", line(lambda t: t.replace(b"diag_3", b"diag_2"), 0), "refused", HEAD + "diag_2"),
+    Kind("columns swapped, header too", every(swapped("race", "gender")), "refused", HEAD + "gender"),
+    Kind("semicolons for commas", lambda data: data.replace(b",", b";"), "refused", HEAD + "encounter_id"),
+    Kind("tabs for commas", lambda data: data.replace(b",", b"\t"), "refused", HEAD + "encounter_id"),
+    Kind("vertical bars for commas", lambda data: data.replace(b",", b"|"), "refused", HEAD + "encounter_id"),
+    Kind("UTF-16", lambda data: data.decode().encode("utf-16"), "refused", HEAD + "encounter_id"),
+    Kind("byte order mark", lambda data: b"\xef\xbb\xbf" + data, "refused", HEAD + "encounter_id"),
+    Kind("a web page", lambda data: b"<html>404</html>", "refused", HEAD + "encounter_id"),
+    Kind("random bytes", lambda data: bytes(range(256)) * 40, "refused", HEAD + "encounter_id"),
+    Kind("51 fields in one row", line(lambda t: t + b",x"), "refused", AT + "readmitted"),
+    Kind("49 fields in one row", line(lambda t: t.rsplit(b",", 1)[0]), "refused", AT + "readmitted"),
+    Kind("unquoted comma in a value", value("medical_specialty", b"Surgery, General"), "refused", AT + "readmitted"),
+    Kind("file cut off in a row", lambda data: data[: data.rindex(b",No,") + 1], "refused", "is the file cut off?"),
+    Kind("blank line between rows", line(lambda t: b""), "refused", AT + "encounter_id"),
+    Kind("two rows on one line", line(lambda t: t + t), "refused", AT + "readmitted"),
+    Kind("NUL byte", value("race", b"a\0"), "refused", AT + "race"),
+    Kind("UTF-8 letter", value("medical_specialty", "é".encode()), "refused", AT + "medical_specialty"),
+    Kind("Latin-1 letter", value("payer_code", b"\xe9"), "refused", AT + "payer_code"),
+    Kind("quote not closed", value("race", b'"Caucasian'), "refused", AT + "race"),
+    Kind("quote inside a value", value("diag_1", b'25"0'), "refused", AT + "diag_1"),
+    Kind("line break inside quotes", value("race", b'"a\nb"'), "refused", AT + "race"),
+    Kind("carriage return inside a value", value("change", b"N\ro"), "refused", AT + "change"),
+    Kind("old Macintosh line ends", lambda data: data.replace(END, b"\r"), "refused", "column "),
+    Kind("huge field", value("weight", b"9" * 5_000), "refused", AT + "weight"),
+    Kind("no line ends", lambda data: data.replace(END, b" "), "refused", "column "),
+]
+JUDGED = [
+    Kind("Unix line ends", lambda data: data.replace(END, b"\n"), "judged"),
+    Kind("quoted values", value("race", b'"Caucasian"'), "judged"),
+    Kind("last line without end", lambda data: data.removesuffix(END), "judged"),
+    Kind("blank lines after the last row", lambda data: data + END * 3, "judged"),
+    Kind("empty field for a null", value("race", b""), "judged"),
+    Kind("NULL for a null", value("race", b"NULL"), "judged"),
+    Kind("number with a decimal point", value("time_in_hospital", b"3.0"), "judged"),
+    Kind("number with a sign", value("num_medications", b"-3"), "judged"),
+    Kind("number in words", value("number_diagnoses", b"nine"), "judged"),
+    Kind("number out of range", value("time_in_hospital", b"99"), "judged"),
+    Kind("number too large for its type", value("num_lab_procedures", b"9" * 30), "judged"),
+    Kind("encounter without a number", value("encounter_id", b"?"), "judged"),
+    Kind("patient without a number", value("patient_nbr", b"?"), "judged"),
+    Kind("spaces around a value", value("race", b" Caucasian "), "judged"),
+    Kind("unknown race", value("race", b"Martian"), "judged"),
+    Kind("unknown age band", value("age", b"[70-75)"), "judged"),
+    Kind("unknown drug state", value("insulin", b"Maybe"), "judged"),
+    Kind("drug state in capitals", value("insulin", b"STEADY"), "judged"),
+    Kind("unknown label", value("readmitted", b"perhaps"), "judged"),
+    Kind("label cut off", value("readmitted", b"N"), "judged"),
+    Kind("discharge code that does not exist", value("discharge_disposition_id", b"77"), "judged"),
+    Kind("admission source that does not exist", value("admission_source_id", b"99"), "judged"),
+    Kind("diagnosis that is no ICD-9 code", value("diag_1", b"X99.999"), "judged"),
+    Kind("diabetesMed contradicts the drugs", value("diabetesMed", b"maybe"), "judged"),
+    Kind("dead and readmitted", value("discharge_disposition_id", b"11"), "judged"),
+    Kind("row twice in a file", doubled, "judged"),
+    Kind("rows in reversed order", shuffled, "judged"),
+    Kind("values of two columns swapped", every(swapped("race", "gender"), header=False), "judged"),
+    Kind("a column all null", every(lambda v: [*v[:2], b"?", *v[3:]], header=False), "judged"),
+    Kind("SQL in a value", value("race", b"'; drop table landing.encounters; --"), "judged"),
+    Kind("a formula in a value", value("race", b"=cmd()"), "judged"),
+    Kind("COPY's end mark in a value", value("race", rb"\."), "judged"),
+    Kind("COPY's null mark in a value", value("race", rb"\N"), "judged"),
+]
+KINDS = [*REFUSED, *JUDGED]
