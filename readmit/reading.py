@@ -126,7 +126,7 @@ def _wrong_header(found: tuple[str, ...], line: bytes, name: str) -> SourceRefus
         also = f"; unknown: {_some(extra)}" if extra else ""
         return _refuse(name, 0, missing[0], f"missing: {_some(missing)}{also}; {expected}; is the header there?")
     if extra:
-        return _refuse(name, 0, extra[0], f"unknown: {_some(extra)}; {expected}; remove what is unknown")
+        return _refuse(name, 0, _some(extra[:1]), f"unknown: {_some(extra)}; {expected}; remove what is unknown")
     wrong = next(i for i, column in enumerate(found) if column != COLUMNS[i])
     return _refuse(
         name, 0, found[wrong], f"in the place of {COLUMNS[wrong]}; put the columns into the documented order"
@@ -134,7 +134,8 @@ def _wrong_header(found: tuple[str, ...], line: bytes, name: str) -> SourceRefus
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(value[:40] or "(no name)" for value in names[:5])
+    clean = ("".join(sign if sign.isprintable() else " " for sign in value[:40]) for value in names[:5])
+    shown = ", ".join(value or "(no name)" for value in clean)
     return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
