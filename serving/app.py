@@ -1,0 +1,86 @@
+"""The app factory: `uvicorn serving.app:create_app --factory`."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from serving import documentation, problems
+from serving.answers import Answering
+from serving.bundle import Loader, from_project
+from serving.history import HistoryLookup
+from serving.metrics import Metrics
+from serving.middleware import Edge
+from serving.records import PredictionLog
+from serving.registry import Registry
+from serving.routes import data, health, model, predict
+from serving.settings import ServingSettings
+from serving.state import State
+from serving.watcher import Source, Watcher
+
+
+def create_app(
+    settings: ServingSettings | None = None, *, source: Source | None = None, read: Loader = from_project
+) -> FastAPI:
+    """Return the app. `source` and `read` replace the registry and the bundle reader.
+
+    Raises:
+        readmit.settings.BadSetting: a setting cannot be used; the message names the variable.
+    """
+    known = settings or ServingSettings()
+    parts = _parts(known, source, read)
+    app = FastAPI(title="Readmission API", version="1", lifespan=_lifespan, docs_url=None, redoc_url=None,
+                  openapi_url=None)  # fmt: skip
+    app.state.parts = parts
+    problems.install(app)
+    for router in (predict.router, model.router, data.router, health.router):
+        app.include_router(router)
+    documentation.install(app)
+    app.add_middleware(Edge, settings=known, metrics=parts.answering.metrics)
+    return app
+
+
+def _parts(settings: ServingSettings, source: Source | None, read: Loader) -> State:
+    metrics = Metrics()
+    found, every = source or Registry(settings), settings.registry_poll_seconds
+    watcher = Watcher(found, settings.readmit_home / "models", every, metrics, read)
+    answering = Answering(HistoryLookup(settings, metrics), PredictionLog(settings, metrics), metrics)
+    return State(settings, watcher, answering)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Start the parts; stop them in reverse order."""
+    _log_as_json()
+    parts: State = app.state.parts
+    async with AsyncExitStack() as stack:
+        parts.answering.log.start()
+        stack.callback(parts.answering.log.stop)
+        stack.callback(parts.answering.lookup.stop)
+        parts.watcher.start()
+        stack.callback(parts.watcher.stop)
+        yield
+
+
+def _log_as_json() -> None:
+    """One JSON line per event on standard error; access lines already are JSON."""
+    found = logging.getLogger("serving")
+    if not found.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_JsonLines())
+        found.addHandler(handler)
+        found.setLevel(logging.INFO)
+        found.propagate = False
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line of JSON."""
+        import orjson
+
+        said = {"at": self.formatTime(record), "level": record.levelname, "logger": record.name}
+        said["message"] = record.getMessage()
+        if record.exc_info:
+            said["error"] = self.formatException(record.exc_info)
+        return orjson.dumps(said).decode()

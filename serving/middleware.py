@@ -1,0 +1,127 @@
+"""One ASGI layer around every request: id, key, rate, body limit, secure headers, metrics, log line."""
+
+import hashlib
+import hmac
+import logging
+import time
+import uuid
+from collections import OrderedDict
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.metrics import Metrics
+from serving.problems import MEDIA_TYPE, Problem, document
+from serving.settings import ServingSettings
+
+access = logging.getLogger("serving.access")
+OPEN = ("/livez", "/readyz", "/metrics")  # for probes and Prometheus, which carry no key
+MOST_CALLERS = 10_000
+SECURE: list[tuple[bytes, bytes]] = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+
+
+class Edge:
+    """Pure ASGI: nothing is buffered, no task is made."""
+
+    def __init__(self, app: ASGIApp, settings: ServingSettings, metrics: Metrics) -> None:
+        self._app, self._settings, self._metrics = app, settings, metrics
+        self._keys = settings.key_hashes()
+        self._callers: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, request_id = time.perf_counter(), str(uuid.uuid4())
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = [500]
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status[0] = message["status"]
+                message["headers"] = [*message["headers"], *SECURE, (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            self._admit(scope)
+            await self._app(scope, self._limited(receive), answer)
+        except Problem as problem:
+            await _refuse(problem, answer)
+        finally:
+            self._note(scope, status[0], time.perf_counter() - began, request_id)
+
+    def _admit(self, scope: Scope) -> None:
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._settings.api_max_body_bytes:
+            raise self._too_large()
+        if scope["path"] in OPEN:
+            return
+        key = headers.get(b"x-api-key", b"")
+        if self._keys and not _known(key, self._keys):
+            raise Problem(401, "send a valid key in the header X-API-Key", headers={"WWW-Authenticate": "ApiKey"})
+        if self._settings.api_rate_per_second:
+            self._pace(hashlib.sha256(key).hexdigest() if self._keys else str((scope.get("client") or ("?",))[0]))
+
+    def _pace(self, caller: str) -> None:
+        """A token bucket per caller that holds one second's worth, and at least one request."""
+        rate, now = self._settings.api_rate_per_second, time.monotonic()
+        full = max(rate, 1.0)
+        tokens, seen = self._callers.pop(caller, (full, now))
+        tokens = min(full, tokens + (now - seen) * rate)
+        self._callers[caller] = (tokens - 1 if tokens >= 1 else tokens, now)
+        if len(self._callers) > MOST_CALLERS:
+            self._callers.popitem(last=False)
+        if tokens < 1:
+            wait = str(max(1, round((1 - tokens) / rate)))
+            raise Problem(429, f"at most {rate:g} requests per second and caller", headers={"Retry-After": wait})
+
+    def _limited(self, receive: Receive) -> Receive:
+        seen = [0]
+
+        async def counted() -> Message:
+            message = await receive()
+            seen[0] += len(message.get("body", b""))
+            if seen[0] > self._settings.api_max_body_bytes:
+                raise self._too_large()
+            return message
+
+        return counted
+
+    def _too_large(self) -> Problem:
+        limit = self._settings.api_max_body_bytes
+        return Problem(413, f"the body is larger than {limit} bytes: the limit bounds the memory of a worker")
+
+    def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        self._metrics["readmit_requests"].labels(route, _method(scope), status).inc()
+        self._metrics["readmit_request_seconds"].labels(route).observe(seconds)
+        if access.isEnabledFor(logging.INFO):
+            said = {"request_id": request_id, "route": route, "method": scope["method"], "status": status}
+            access.info(orjson.dumps(said | {"ms": round(seconds * 1000, 2)}).decode())
+
+
+def _known(key: bytes, hashes: tuple[bytes, ...]) -> bool:
+    """Compare in constant time, with all hashes: no early end tells which one was close."""
+    sent = hashlib.sha256(key).hexdigest().encode()
+    matches = [hmac.compare_digest(sent, each) for each in hashes]
+    return any(matches)
+
+
+async def _refuse(problem: Problem, send: Send) -> None:
+    body = document(problem.status, problem.detail, problem.errors)
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _method(scope: Scope) -> str:
+    """Callers may send any word as a method; labels must not grow with them."""
+    return scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"

@@ -1,0 +1,47 @@
+"""Read-only looks at the data with the role `reader`."""
+
+from typing import Any
+
+import orjson
+import psycopg2
+from fastapi import Response
+from psycopg2.extras import RealDictCursor
+
+from readmit import db
+from serving.problems import Problem
+from serving.settings import ServingSettings
+
+PROMOTIONS = "select * from ops.promotions order by promotion_id desc limit 500"
+BATCHES = "select * from landing.batches order by loaded_at desc nulls last, batch_id limit 2000"
+QUARANTINE = "select * from quarantine.encounters limit 500"
+FRESHNESS = (
+    "select max(published_at) as published_at, count(*) as n_published,"
+    " extract(epoch from clock_timestamp() - max(published_at))::double precision as age_seconds"
+    " from ops.published_batches"
+)
+
+
+def answer(settings: ServingSettings, name: str, query: str, *, database: str | None = None) -> Response:
+    """Return `{name: rows}`.
+
+    Raises:
+        Problem: 503 with the reason when the database cannot be asked.
+    """
+    return Response(orjson.dumps({name: rows(settings, query, database)}, default=str), media_type="application/json")
+
+
+def rows(settings: ServingSettings, query: str, database: str | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a query; see `answer` for errors."""
+    try:
+        with (
+            db.transaction("reader", database or settings.clean_database, settings) as connection,
+            connection.cursor(cursor_factory=RealDictCursor) as cur,
+        ):
+            cur.execute("set local statement_timeout = '5s'")
+            cur.execute(query)
+            return [dict(row) for row in cur.fetchall()]
+    except psycopg2.errors.UndefinedTable:
+        return []  # nothing was built yet
+    except (psycopg2.Error, LookupError) as error:
+        kind = "does not answer" if isinstance(error, psycopg2.OperationalError) else "refuses the question"
+        raise Problem(503, f"the database {kind} ({type(error).__name__})", headers={"Retry-After": "10"}) from error

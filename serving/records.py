@@ -1,0 +1,85 @@
+"""The prediction log: written to Postgres in the background, in batches; bounded, and what is lost is counted."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import psycopg2
+from psycopg2.extras import execute_values
+
+from readmit import db
+from serving.metrics import Metrics
+from serving.settings import ServingSettings
+
+log = logging.getLogger("serving")
+BATCH_ROWS = 1_000
+EVERY_SECONDS = 1.0
+COLUMNS = (
+    "request_id, predicted_at, model_name, model_version, run_id, contract_hash, features, probability, risk,"
+    " threshold, patient_nbr, encounter_id, history"
+)
+INSERT = f"insert into ops.predictions ({COLUMNS}) values %s"  # noqa: S608 (constants)
+Row = tuple[Any, ...]
+
+
+class PredictionLog:
+    """`add` never waits: a full queue drops its oldest row and counts it."""
+
+    def __init__(
+        self, settings: ServingSettings, metrics: Metrics, write: Callable[[list[Row]], None] | None = None
+    ) -> None:
+        self._settings, self._metrics, self._write = settings, metrics, write or self._insert
+        self._waiting: deque[Row] = deque()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+        self.error: str | None = None
+
+    def start(self) -> None:
+        """Begin writing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, once, and end; what is left is counted as lost."""
+        self._stop.set()
+        self._thread.join(timeout=15)
+        self.flush()
+        self._metrics["readmit_log_lost"].inc(len(self._waiting))
+
+    def add(self, row: Row) -> None:
+        """Queue one prediction: values in the order of COLUMNS, features as a dict."""
+        self._waiting.append(row)
+        while len(self._waiting) > self._settings.prediction_log_rows:
+            self._waiting.popleft()
+            self._metrics["readmit_log_lost"].inc()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many predictions wait."""
+        return len(self._waiting)
+
+    def flush(self) -> None:
+        """Write all that waits; on a fault the rows go back to the queue."""
+        while self._waiting:
+            rows = [self._waiting.popleft() for _ in range(min(BATCH_ROWS, len(self._waiting)))]
+            try:
+                self._write(rows)
+            except (psycopg2.Error, LookupError, OSError) as error:
+                self._waiting.extendleft(reversed(rows))
+                self.error = f"{type(error).__name__}"
+                log.warning("predictions wait for Postgres: %s", self.error)
+                return
+            self.error = None
+            self._metrics["readmit_log_written"].inc(len(rows))
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_SECONDS):
+            self.flush()
+            self._metrics["readmit_log_waiting"].set(len(self._waiting))
+
+    def _insert(self, rows: list[Row]) -> None:
+        ready = [(*row[:6], orjson.dumps(row[6]).decode(), *row[7:]) for row in rows]
+        with db.transaction("serving", self._settings.clean_database, self._settings) as clean, clean.cursor() as cur:
+            execute_values(cur, INSERT, ready)

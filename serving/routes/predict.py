@@ -1,0 +1,125 @@
+"""POST /predict, /predict/batch and /explain."""
+
+import asyncio
+import csv
+import io
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from serving.answers import Answering, answer, assume, complete, explain
+from serving.bundle import Served
+from serving.problems import Problem
+from serving.schema import Asked
+from serving.state import Model, parts, served
+
+router = APIRouter(tags=["predict"])
+JSON = "application/json"
+CSV = "text/csv"
+
+
+@router.post("/predict", summary="Probability of readmission within 30 days")
+async def predict(request: Request) -> Response:
+    """Answer for one stay. Plain functions instead of dependencies: this is the hot path."""
+    model, state = served(request), parts(request)
+    asked = model.requests.from_json(await request.body())
+    row, history = await complete(model, asked, state.answering.lookup)
+    probability = float(model.compiled.predict_one(row))
+    said = answer(
+        model, asked, row, probability, history=history, request_id=request.state.request_id, to=state.answering
+    )
+    return Response(orjson.dumps(said), media_type=JSON)
+
+
+@router.post("/explain", summary="What moved the score of one stay")
+async def explained(request: Request, model: Model) -> Response:
+    """Contributions of the fields; they add up to the score in log-odds."""
+    asked = model.requests.from_json(await request.body())
+    row, history = await complete(model, asked, parts(request).answering.lookup)
+    said = await asyncio.to_thread(explain, model, row)
+    probability = float(model.compiled.predict_one(row))
+    extra = {"probability": probability, "history": history, "model": model.identity}
+    return Response(orjson.dumps(said | extra | {"request_id": request.state.request_id}), media_type=JSON)
+
+
+@router.post("/predict/batch", summary="Many stays in one call, as JSON or CSV")
+async def predict_batch(request: Request, model: Model) -> Response:
+    """Answer each row or say what is wrong with it; history is taken as sent, never looked up."""
+    state = parts(request)
+    body, is_csv = await request.body(), request.headers.get("content-type", "").startswith(CSV)
+    limit = state.settings.api_max_batch_rows
+    said = await asyncio.to_thread(_score, model, body, is_csv, limit, state.answering)
+    said["request_id"] = request.state.request_id
+    wants_csv = CSV in request.headers.get("accept", "") or (is_csv and JSON not in request.headers.get("accept", ""))
+    if wants_csv:
+        return Response(_as_csv(said), media_type=CSV)
+    return Response(orjson.dumps(said), media_type=JSON)
+
+
+def _score(model: Served, body: bytes, is_csv: bool, limit: int, to: Answering) -> dict[str, Any]:
+    rows = _csv_rows(body, limit) if is_csv else _json_rows(body)
+    if len(rows) > limit:
+        raise Problem(422, f"more than {limit} rows: the limit bounds time and memory of one call; send several")
+    good: list[tuple[int, Asked, dict[str, Any], str]] = []
+    errors: list[dict[str, Any]] = []
+    for number, row in enumerate(rows):
+        try:
+            asked = model.requests.from_row(row, text=is_csv)
+            good.append((number, asked, *assume(model, asked)))
+        except Problem as problem:
+            wrong = problem.errors or [{"field": "row", "detail": problem.detail}]
+            errors.extend({"row": number, "field": each["field"], "detail": each["detail"]} for each in wrong)
+    predictions: list[dict[str, Any] | None] = [None] * len(rows)
+    scores = model.compiled.predict_many([row for _, _, row, _ in good]) if good else []
+    for (number, asked, row, history), score in zip(good, scores, strict=True):
+        said = answer(model, asked, row, float(score), history=history, request_id=str(uuid.uuid4()), to=to)
+        del said["model"]
+        predictions[number] = said
+    return {"predictions": predictions, "errors": errors, "model": model.identity}
+
+
+def _json_rows(body: bytes) -> list[Any]:
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Problem(422, "the body is not JSON") from None
+    rows = found.get("rows") if isinstance(found, dict) else found
+    if not isinstance(rows, list):
+        raise Problem(422, 'send {"rows": [...]}', [{"field": "rows", "detail": "must be a list of objects"}])
+    return rows
+
+
+def _csv_rows(body: bytes, limit: int) -> list[Any]:
+    """Return the rows of a CSV with a header; an empty cell is a missing field."""
+    try:
+        reader = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), restkey="extra", strict=True)
+        return [_cells(row) for _, row in zip(range(limit + 1), reader, strict=False)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Problem(422, f"the body is not CSV in UTF-8: {error}") from None
+
+
+def _cells(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value if isinstance(value, str) else "" for name, value in row.items() if value not in ("", None)}
+
+
+def _as_csv(said: dict[str, Any]) -> str:
+    wrong: dict[int, list[str]] = {}
+    for each in said["errors"]:
+        wrong.setdefault(each["row"], []).append(f"{each['field']}: {each['detail']}")
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(("row", "probability", "risk", "history", "model_version", "error"))
+    writer.writerows(_lines(said["predictions"], wrong, said["model"]["version"]))
+    return out.getvalue()
+
+
+def _lines(
+    answers: list[dict[str, Any] | None], wrong: dict[int, list[str]], version: str
+) -> Iterable[tuple[Any, ...]]:
+    for number, each in enumerate(answers):
+        found = each or {}
+        values = (found.get("probability"), found.get("risk"), found.get("history"))
+        yield (number, *values, version, "; ".join(wrong.get(number, [])))

@@ -1,0 +1,43 @@
+"""What the routes share, made once in the app factory."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from serving.answers import Answering
+from serving.bundle import Served
+from serving.problems import Problem
+from serving.settings import ServingSettings
+from serving.watcher import Watcher
+
+
+@dataclass(frozen=True)
+class State:
+    """Parts of one process."""
+
+    settings: ServingSettings
+    watcher: Watcher
+    answering: Answering
+
+
+def parts(request: Request) -> State:
+    """Return the process's parts."""
+    found: State = request.app.state.parts
+    return found
+
+
+def served(request: Request) -> Served:
+    """Return the model, the same for the whole request.
+
+    Raises:
+        Problem: 503 while there is none.
+    """
+    model = parts(request).watcher.served
+    if model is None:
+        raise Problem(503, "no model is loaded yet: /readyz says why", headers={"Retry-After": "10"})
+    return model
+
+
+Parts = Annotated[State, Depends(parts)]
+Model = Annotated[Served, Depends(served)]

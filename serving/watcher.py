@@ -1,0 +1,155 @@
+"""Follows the registry: takes a newly promoted model, refuses a bad one, starts from the local copy."""
+
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import orjson
+from botocore.exceptions import BotoCoreError, ClientError
+
+from serving.bundle import Loader, ModelRefused, Served, Version, from_project, load
+from serving.metrics import Metrics
+
+log = logging.getLogger("serving")
+UNREACHABLE = (httpx.HTTPError, BotoCoreError, ClientError, OSError)
+
+
+class Source(Protocol):
+    """What the watcher asks of a registry."""
+
+    def production(self) -> Version | None:
+        """Return the version to serve."""
+        ...
+
+    def download(self, version: Version, folder: Path, /) -> None:
+        """Write its bundle."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class Watcher:
+    """Keeps `served` at the production model. A swap is one assignment: a request sees one model from start to end."""
+
+    def __init__(
+        self, source: Source, cache: Path, every: float, metrics: Metrics, read: Loader = from_project
+    ) -> None:
+        self.served: Served | None = None
+        self.refused: dict[str, str] = {}  # the last refused version, and why
+        self.registry: dict[str, Any] = {"up": False, "checked_at": None, "error": "not asked yet"}
+        self.origin = "none"
+        self._source, self._cache, self._every, self._metrics, self._read = source, cache, every, metrics, read
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
+
+    def start(self) -> None:
+        """Serve the local copy at once, then follow the registry in the background."""
+        self._start_from_copy()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the background thread."""
+        self._stop.set()
+        self._thread.join(timeout=15)
+        self._source.close()
+
+    def look(self) -> None:
+        """Look at the registry once and take another version if there is one; never raises for a fault outside."""
+        try:
+            version = self._source.production()
+            if version is not None and not self._is_known(version):
+                self._take(version, self._fetch(version), "registry")
+            self._saw(None)
+        except ModelRefused as refusal:
+            self._refuse(version, refusal)
+            self._saw(None)
+        except UNREACHABLE as error:
+            self._saw(f"{type(error).__name__}: {error}"[:300])
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.look()
+            except Exception:
+                log.exception("the look at the registry failed")
+                self._saw("unexpected failure, see the log")
+            self._stop.wait(self._every)
+
+    def _is_known(self, version: Version) -> bool:
+        served = self.served
+        if served is not None and _key(served.version) == _key(version):
+            self.refused = {}
+            return True
+        return self.refused.get("version") == _key(version)
+
+    def _take(self, version: Version, folder: Path, origin: str) -> None:
+        fresh, before = load(folder, version, self._read), self.served
+        self.served, self.origin, self.refused = fresh, origin, {}
+        if before is not None:
+            self._metrics["readmit_model"].labels(before.version.version, before.version.run_id).set(0)
+            self._metrics["readmit_model_swaps"].inc()
+        self._metrics["readmit_model"].labels(version.version, version.run_id).set(1)
+        log.info("serving version %s from %s", version.version, origin)
+        if origin == "registry":
+            _write(self._cache / "current.json", orjson.dumps(asdict(version)))
+
+    def _fetch(self, version: Version) -> Path:
+        """Return the folder of a version; it appears complete or not at all, whatever other workers do."""
+        final = self._cache / _key(version)
+        if final.exists():
+            return final
+        self._cache.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self._cache))
+        try:
+            self._source.download(version, partial)
+            partial.rename(final)
+        except OSError:
+            if not final.exists():  # else another worker was first
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return final
+
+    def _start_from_copy(self) -> None:
+        pointer = self._cache / "current.json"
+        if not pointer.exists():
+            return
+        try:
+            version = Version(**orjson.loads(pointer.read_bytes()))
+            self._take(version, self._cache / _key(version), "local copy")
+        except (ModelRefused, OSError, TypeError, ValueError) as error:
+            log.warning("the local copy cannot be served: %s", error)
+
+    def _refuse(self, version: Version | None, refusal: ModelRefused) -> None:
+        if version is None:
+            return
+        self.refused = {"version": _key(version), "reason": str(refusal)[:500]}
+        shutil.rmtree(self._cache / _key(version), ignore_errors=True)
+        self._metrics["readmit_model_refusals"].inc()
+        log.error("version %s is refused: %s", version.version, refusal)
+
+    def _saw(self, error: str | None) -> None:
+        self.registry = {"up": error is None, "checked_at": time.time(), "error": error}
+        self._metrics["readmit_registry_up"].set(1 if error is None else 0)
+
+
+def _key(version: Version) -> str:
+    safe: Callable[[str], str] = lambda text: "".join(c for c in text if c.isalnum() or c in "-_")  # noqa: E731
+    return f"{safe(version.name)}-{safe(version.version)}-{safe(version.run_id)[:12]}"
+
+
+def _write(path: Path, body: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(body)
+    os.replace(name, path)
