@@ -1,0 +1,25 @@
+{#
+History features of every row of `relation`: the stays of the same patient with a smaller encounter_id, never the row
+itself or a later one. Defaults (first stay) are those of the contract.
+#}
+{% macro history(relation) %}
+    select
+        {{ relation }}.*,
+        (count(*) over earlier)::integer as n_prior_stays,
+        (count(*) filter (where readmitted = '<30') over earlier)::integer as n_prior_readmitted_30d,
+        (count(*) filter (where readmitted = '>30') over earlier)::integer as n_prior_readmitted_late,
+        coalesce(last_value(readmitted) over earlier = '<30', false) as was_prior_readmitted_30d,
+        coalesce(sum(length_of_stay_days) over earlier, 0)::integer as prior_stay_days_total,
+        coalesce(avg(length_of_stay_days) over earlier, 0)::double precision as prior_stay_days_mean,
+        coalesce(last_value(length_of_stay_days) over earlier, 0) as prior_length_of_stay_days,
+        (count(*) filter (where admission_type_id = 1) over earlier)::integer as n_prior_emergency_stays,
+        coalesce(last_value(n_medications) over earlier, 0) as prior_n_medications,
+        coalesce(last_value(n_diagnoses) over earlier, 0) as prior_n_diagnoses,
+        coalesce(last_value(discharge_disposition_id) over earlier, 0) as prior_discharge_disposition_id,
+        coalesce(last_value(diagnosis_1) over earlier, 'none') as prior_diagnosis_1
+    from {{ relation }}
+    window earlier as (
+        partition by patient_nbr order by encounter_id
+        rows between unbounded preceding and 1 preceding
+    )
+{% endmacro %}

@@ -1,0 +1,37 @@
+{{ config(materialized='view', post_hook="grant select on {{ this }} to serving") }}
+-- One row per patient: the history features that a next stay would have. Read by patient_nbr, through an index.
+with
+
+staged as (
+    select * from {{ ref('stg_uci__encounters') }}
+),
+
+published as (
+    select build_id from {{ source('ops', 'published_batches') }}
+),
+
+stays as (
+    select
+        patient_nbr, encounter_id, false as is_next, readmitted, length_of_stay_days, admission_type_id,
+        n_medications, n_diagnoses, discharge_disposition_id, diagnosis_1
+    from staged
+    where verdict <> 'quarantined' and _build_id in (select build_id from published)
+    union all
+    select distinct
+        patient_nbr, 9223372036854775807, true, null::text, null::integer, null::integer,
+        null::integer, null::integer, null::integer, null::text
+    from staged
+    where verdict <> 'quarantined' and _build_id in (select build_id from published)
+),
+
+with_history as (
+    {{ history('stays') }}
+),
+
+final as (
+    select patient_nbr{% for name in contract_columns(['history']) %}, {{ name }}{% endfor %}
+    from with_history
+    where is_next
+)
+
+select * from final

@@ -1,0 +1,127 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    full_refresh=false,
+    pre_hook="{% if is_incremental() %}delete from {{ this }} where _build_id = (select build_id from ops.current_build){% endif %}",
+    post_hook=[
+        "create index if not exists stg_encounters_build on {{ this }} (_build_id)",
+        "create index if not exists stg_encounters_patient on {{ this }} (patient_nbr)",
+        "create index if not exists stg_encounters_encounter on {{ this }} (encounter_id)",
+        "create index if not exists stg_encounters_row on {{ this }} (_batch_id, _source_row)",
+        "create index if not exists stg_encounters_quarantined on {{ this }} (_batch_id) where verdict = 'quarantined'",
+        "analyze {{ this }}"
+    ]
+) }}
+-- One row per raw row of a build, typed, with its verdict. The rules for rows stand here and nowhere else.
+with
+
+-- Scalar subqueries are pushed down to the raw database; a join with a local table is not.
+arrived as (
+    select * from {{ source('raw', 'encounters') }}
+    where _batch_id = (select batch_id from {{ source('ops', 'current_build') }})
+),
+
+build as (
+    select * from {{ source('ops', 'current_build') }}
+),
+
+ledger as (
+    select batch_id, split from {{ source('raw', 'batches') }}
+    where batch_id = (select batch_id from {{ source('ops', 'current_build') }})
+),
+
+corrections as (
+    select * from {{ source('ops', 'corrections') }}
+),
+
+-- A batch takes all rows as they arrived; a release takes the corrected rows, laid over what arrived.
+corrected as (
+    select
+        build.build_id as _build_id,
+        ledger.split,
+        laid.*
+    from arrived
+    cross join build
+    inner join ledger on build.batch_id = ledger.batch_id
+    left join corrections
+        on build.build_id = corrections.build_id and arrived._source_row = corrections.source_row
+    cross join lateral jsonb_populate_record(
+        null::{{ source('raw', 'encounters') }}, to_jsonb(arrived) || coalesce(corrections.corrected, '{}')
+    ) as laid
+    where build.kind = 'batch' or corrections.correction_id is not null
+),
+
+typed as (
+    select
+        _build_id, _batch_id, _source_row, split, to_jsonb(corrected) - '_build_id' - 'split' as raw_values,
+        {{ whole_number('encounter_id', 'bigint') }} as encounter_id,
+        {{ whole_number('patient_nbr', 'bigint') }} as patient_nbr,
+        readmitted, change, diabetesmed,
+        {% for name, source in text_columns().items() %}{{ "case when " ~ source ~ " in ('?', 'Unknown/Invalid') then 'unknown' else " ~ source ~ " end" }} as {{ name }},
+        {% endfor %}
+        {% for name, source in number_columns().items() %}{{ whole_number(source) }} as {{ name }},
+        {% endfor %}
+        {% for name in code_columns() %}{{ whole_number(name) }} as {{ name }},
+        {% endfor %}
+        {% for i in (1, 2, 3) %}{{ icd9('diag_' ~ i) }} as diagnosis_{{ i }},
+        {% endfor %}
+        {% for drug in drug_columns() %}{{ drug }},
+        {% endfor %}
+        change = 'Ch' as is_medication_changed,
+        row_number() over (partition by encounter_id order by _source_row) as copy
+    from corrected
+),
+
+judged as (
+    select
+        typed.*,
+        array_remove(array[
+            case when typed.encounter_id is null then 'encounter_id is not a number' end,
+            case when typed.patient_nbr is null then 'patient_nbr is not a number' end,
+            case when typed.copy > 1 then 'encounter_id stands twice in the batch' end,
+            case when exists (
+                select 1 from {{ this if is_incremental() else '(select null::bigint as encounter_id, null::text as verdict, null::text as _build_id where false)' }} as known
+                inner join {{ source('ops', 'published_batches') }} as published on known._build_id = published.build_id
+                where known.encounter_id = typed.encounter_id and known.verdict <> 'quarantined'
+            ) then 'encounter_id is published already' end,
+            {% for name in text_columns() %}case when not ({{ is_allowed('typed.' ~ name, name) }}) then '{{ name }} is not a known value' end,
+            {% endfor %}
+            {% for drug in drug_columns() %}case when not ({{ is_allowed('typed.' ~ drug, drug) }}) then '{{ drug }} is not a known value' end,
+            {% endfor %}
+            {% for name in number_columns() %}case when {{ when_outside(name) }} then '{{ name }} is not a number in range' end,
+            {% endfor %}
+            {% for name in code_columns() %}case when {{ name }}_seed.code is null then '{{ name }} is not a known code' end,
+            {% endfor %}
+            {% for i in (1, 2, 3) %}case when icd{{ i }}.code is null then 'diagnosis_{{ i }} is not a known code' end,
+            {% endfor %}
+            case when typed.change not in ('Ch', 'No') then 'change is not a known value' end,
+            case when typed.readmitted not in ('NO', '<30', '>30') then 'readmitted is not a known value' end,
+            case when typed.diabetesmed <> case when {% for drug in drug_columns() %}typed.{{ drug }} <> 'No'{{ " or " if not loop.last }}{% endfor %} then 'Yes' else 'No' end
+                then 'diabetesMed contradicts the drugs' end
+        ], null) as reasons,
+        discharge_disposition_id_seed.is_excluded
+    from typed
+    {% for name, seed in code_columns().items() %}
+    left join {{ ref(seed) }} as {{ name }}_seed on typed.{{ name }} = {{ name }}_seed.code
+    {% endfor %}
+    {% for i in (1, 2, 3) %}
+    left join {{ ref('icd9_codes') }} as icd{{ i }} on typed.diagnosis_{{ i }} = icd{{ i }}.code
+    {% endfor %}
+),
+
+final as (
+    select
+        _build_id, _batch_id, _source_row, split, encounter_id, patient_nbr, readmitted,
+        case when reasons <> '{}' then 'quarantined' when is_excluded then 'excluded' else 'valid' end as verdict,
+        case when reasons <> '{}' then array_to_string(reasons, '; ') when is_excluded then 'expired or hospice' end
+            as reason,
+        case when reasons <> '{}' then raw_values end as raw_values,
+        {% for name in text_columns() %}{{ name }}, {% endfor %}
+        {% for name in number_columns() %}{{ name }}, {% endfor %}
+        {% for name in code_columns() %}{{ name }}, {% endfor %}
+        {% for drug in drug_columns() %}{{ drug }}, {% endfor %}
+        diagnosis_1, diagnosis_2, diagnosis_3, is_medication_changed
+    from judged
+)
+
+select * from final
