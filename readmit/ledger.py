@@ -21,6 +21,7 @@ from readmit.registry import ensure_source, register_source, submit
 from readmit.settings import Settings
 
 __all__ = [
+    "AccountingBroken",
     "BuildBusy",
     "Counts",
     "ObjectChanged",
@@ -46,6 +47,10 @@ LOAD_LOCK = 7_241_004
 
 class BuildBusy(Exception):
     """Another build is under way: dbt builds one batch at a time; try again when it has ended."""
+
+
+class AccountingBroken(Exception):
+    """Rows got lost or doubled between two layers: the build must not be published."""
 
 
 class ObjectChanged(Exception):
@@ -300,20 +305,50 @@ def publish_build(cur: cursor, build_id: str, batch_id: str, kind: str, counts: 
 
 
 def count_build(cur: cursor, build_id: str, batch_id: str) -> Counts:
-    """Count what a build made of the rows of its batch. dbt's accounting tests hold that nothing else can happen."""
+    """Count what became of the rows of a batch once this build is published.
+
+    Raises:
+        AccountingBroken: rows in RAW are not features + quarantined + excluded.
+    """
     cur.execute("select n_rows from raw.batches where batch_id = %s", (batch_id,))
     n_rows = _count(cur)
-    # A patient's row may stand in two versions until the switch is thrown: count the stays, not the versions.
+    # A released row stands twice, as it came and as it was corrected: what passed is what counts.
     cur.execute(
-        "select count(distinct encounter_id) from intermediate.int_encounters__features as features"
-        " where _batch_id = %s and (_build_id = %s or exists ("
-        "   select from ops.published_batches as published where published.build_id = features._build_id))",
+        """
+        select
+            count(*) filter (where verdict = 'valid'),
+            count(*) filter (where verdict = 'quarantined'),
+            count(*) filter (where verdict = 'excluded')
+        from (
+            select distinct on (_source_row) verdict from staging.stg_uci__encounters as staged
+            where _batch_id = %s and (
+                _build_id = %s
+                or exists (select from ops.published_batches as p where p.build_id = staged._build_id)
+            )
+            order by _source_row, verdict = 'quarantined'
+        ) as row_verdicts
+        """,
         (batch_id, build_id),
     )
-    n_features = _count(cur)
-    cur.execute("select count(*) from quarantine.encounters where _batch_id = %s and released_at is null", (batch_id,))
-    n_quarantined = _count(cur)
-    return Counts(n_rows, n_features, n_quarantined, n_rows - n_features - n_quarantined)
+    n_valid, n_quarantined, n_excluded = cur.fetchone() or (0, 0, 0)
+    counts = Counts(n_rows, int(n_valid), int(n_quarantined), int(n_excluded))
+    _check_accounting(cur, build_id, batch_id, counts)
+    return counts
+
+
+def _check_accounting(cur: cursor, build_id: str, batch_id: str, counts: Counts) -> None:
+    total = counts.n_features + counts.n_quarantined + counts.n_excluded
+    if total != counts.n_rows:
+        raise AccountingBroken(f"{build_id}: {counts.n_rows} rows arrived, but {total} are accounted for ({counts})")
+    cur.execute("select 1 from ops.published_batches where build_id = %s", (build_id,))
+    if build_id != batch_id or cur.fetchone() is not None:
+        return  # a release rewrites some rows only; rows of a published batch may stand in later builds
+    cur.execute(
+        "select count(*) from intermediate.int_encounters__features where _build_id = %s and _batch_id = %s",
+        (build_id, batch_id),
+    )
+    if (n_features := _count(cur)) != counts.n_features:
+        raise AccountingBroken(f"{build_id}: {counts.n_features} rows are valid, but {n_features} are features")
 
 
 def repair(settings: Settings | None = None) -> list[str]:

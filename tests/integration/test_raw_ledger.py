@@ -295,6 +295,19 @@ def test_publish_twice_publishes_once(registered: Settings) -> None:
     assert raw.query(registered, registered.clean_database, "select * from ops.published_batches") == before
 
 
+def test_batch_whose_rows_do_not_add_up_is_not_published(registered: Settings) -> None:
+    batch_id = claimed(registered)
+    ledger.load(batch_id, registered)
+    ledger.begin_build(batch_id, registered)
+    raw.stand_in_build(registered, batch_id)
+    lose = "delete from {} where ctid = (select min(ctid) from {})"
+    for table in ("intermediate.int_encounters__features", "staging.stg_uci__encounters"):
+        raw.query(registered, registered.clean_database, lose.format(table, table), role="transformer")
+        with pytest.raises(ledger.AccountingBroken, match=batch_id):
+            ledger.publish(batch_id, registered)
+    assert raw.query(registered, registered.clean_database, "select * from ops.published_batches") == []
+
+
 def test_ledger_is_repaired_after_a_crash_between_the_two_databases(
     registered: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,31 +23,9 @@ def settings(tmp_path: Path) -> Settings:
     assert batch_id is not None
     ledger.load(batch_id, made)
     ledger.begin_build(batch_id, made)
-    raw.stand_in_build(made, batch_id)
-    hold(made, batch_id)
+    raw.stand_in_build(made, batch_id, n_held=2)
     ledger.publish(batch_id, made)
     return made
-
-
-def hold(settings: Settings, batch_id: str) -> None:
-    """Move two rows of the build from the features into quarantine, as the row rules would."""
-    raw.query(
-        settings,
-        settings.clean_database,
-        """
-        with two as (
-            select _batch_id, _source_row, encounter_id from raw.encounters where _batch_id = %s
-            order by _source_row limit 2
-        ), gone as (
-            delete from intermediate.int_encounters__features
-            where encounter_id in (select encounter_id::bigint from two)
-        )
-        insert into quarantine.encounters
-        select _batch_id, _source_row, _batch_id, 'age is not a band', null from two
-        """,
-        batch_id,
-        role="transformer",
-    )
 
 
 def held_rows(settings: Settings) -> list[tuple[str, int]]:
@@ -60,13 +38,14 @@ def build_release(settings: Settings, batch_id: str, source_row: int, build_id: 
     raw.query(
         settings,
         settings.clean_database,
+        "insert into staging.stg_uci__encounters values (%s, %s, %s, 'valid', null);"
         "insert into intermediate.int_encounters__features"
         " select encounter_id::bigint, patient_nbr::bigint, _batch_id, %s from raw.encounters"
-        " where _batch_id = %s and _source_row = %s;"
-        "update quarantine.encounters set released_at = now() where _batch_id = %s and _source_row = %s",
+        " where _batch_id = %s and _source_row = %s",
         build_id,
         batch_id,
         source_row,
+        build_id,
         batch_id,
         source_row,
         role="transformer",

@@ -139,14 +139,24 @@ def ledger_rows(settings: Settings) -> dict[str, str]:
     return dict(query(settings, settings.raw_database, "select batch_id, status from landing.batches"))
 
 
-# The columns of dbt's tables that publishing looks at.
+# The columns of dbt's relations that publishing looks at.
 DBT_TABLES = """
+    create table staging.stg_uci__encounters (
+        _build_id text, _batch_id text, _source_row bigint, verdict text, reason text
+    );
     create table intermediate.int_encounters__features (
         encounter_id bigint, patient_nbr bigint, _batch_id text, _build_id text
     );
-    create table quarantine.encounters (
-        _batch_id text, _source_row bigint, _build_id text, reason text, released_at timestamptz
-    );
+    create view quarantine.encounters as
+    select held._batch_id, held._source_row, held.reason, released.released_at
+    from staging.stg_uci__encounters as held
+    left join (
+        select passed._batch_id, passed._source_row, published.published_at as released_at
+        from staging.stg_uci__encounters as passed
+        inner join ops.published_batches as published on passed._build_id = published.build_id
+        where passed.verdict <> 'quarantined'
+    ) as released on held._batch_id = released._batch_id and held._source_row = released._source_row
+    where held.verdict = 'quarantined';
 """
 
 
@@ -154,16 +164,26 @@ def stand_in_tables(settings: Settings) -> None:
     query(settings, settings.clean_database, DBT_TABLES, role="transformer")
 
 
-def stand_in_build(settings: Settings, batch_id: str) -> None:
-    """Do what dbt does to a batch, as far as publishing is concerned: every row becomes a feature row."""
-    query(
-        settings,
-        settings.clean_database,
-        "delete from intermediate.int_encounters__features where _build_id = %s;"
-        "insert into intermediate.int_encounters__features"
-        " select encounter_id::bigint, patient_nbr::bigint, _batch_id, %s from raw.encounters where _batch_id = %s",
-        batch_id,
-        batch_id,
-        batch_id,
-        role="transformer",
-    )
+BUILD = """
+    delete from intermediate.int_encounters__features where _build_id = %(batch)s;
+    delete from staging.stg_uci__encounters where _build_id = %(batch)s;
+    insert into staging.stg_uci__encounters
+    select
+        _batch_id, _batch_id, _source_row, case when place > %(n_held)s then 'valid' else 'quarantined' end,
+        'age is not a band'
+    from (
+        select _batch_id, _source_row, row_number() over (order by _source_row) as place
+        from raw.encounters where _batch_id = %(batch)s
+    ) as arrived;
+    insert into intermediate.int_encounters__features
+    select encounter_id::bigint, patient_nbr::bigint, arrived._batch_id, arrived._batch_id
+    from raw.encounters as arrived
+    inner join staging.stg_uci__encounters as staged using (_batch_id, _source_row)
+    where arrived._batch_id = %(batch)s and staged.verdict = 'valid';
+"""
+
+
+def stand_in_build(settings: Settings, batch_id: str, n_held: int = 0) -> None:
+    """Do what dbt does to a batch, as far as publishing is concerned; the first `n_held` rows are held back."""
+    with db.transaction("transformer", settings.clean_database, settings) as clean, clean.cursor() as cur:
+        cur.execute(BUILD, {"batch": batch_id, "n_held": n_held})
