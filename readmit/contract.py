@@ -242,7 +242,9 @@ class Contract(BaseModel):
         if not source.is_file():
             raise ContractError(f"{source} is missing: run `dbt parse` in dbt_project")
         columns = _mart_columns(json.loads(source.read_text(encoding="utf-8")))
-        features = tuple(_feature(column) for column in columns if _meta(column)["role"] in ("input", "history", "derived"))
+        features = tuple(
+            _feature(column) for column in columns if _meta(column)["role"] in ("input", "history", "derived")
+        )
         labels = [column for column in columns if _meta(column)["role"] == "label"]
         if len(labels) != 1:
             raise ContractError(f"{MART}: exactly one column must have the role label, not {len(labels)}")

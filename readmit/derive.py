@@ -30,18 +30,18 @@ def _rule(feature: Feature) -> Derive:
     return feature.derive
 
 
-def _evaluate(contract: Contract, feature: Feature, row: Mapping[str, Any]) -> Any:
+def _evaluate(contract: Contract, feature: Feature, row: Mapping[str, Any]) -> Value | None:
     rule = _rule(feature)
     values = [row[name] for name in rule.sources]
     if rule.op == "lookup":
         return contract.table(rule.seed or "", rule.get or "").get(str(values[0]), rule.otherwise)
     if rule.op == "sum":
-        return sum(values)
+        return int(sum(values))
     hits = [_holds(rule, value) for value in values]
     return sum(hits) if rule.op == "count" else any(hits)
 
 
-def _holds(rule: Derive, value: Any) -> bool:
+def _holds(rule: Derive, value: object) -> bool:
     if rule.is_in is not None:
         return value in rule.is_in
     if rule.not_in is not None:

@@ -84,9 +84,9 @@ judged as (
                 inner join {{ source('ops', 'published_batches') }} as published on known._build_id = published.build_id
                 where known.encounter_id = typed.encounter_id and known.verdict <> 'quarantined'
             ) then 'encounter_id is published already' end,
-            {% for name in text_columns() %}case when not ({{ is_allowed('typed.' ~ name, name) }}) then '{{ name }} is not a known value' end,
+            {% for name in text_columns() %}case when ({{ is_allowed('typed.' ~ name, name) }}) is not true then '{{ name }} is not a known value' end,
             {% endfor %}
-            {% for drug in drug_columns() %}case when not ({{ is_allowed('typed.' ~ drug, drug) }}) then '{{ drug }} is not a known value' end,
+            {% for drug in drug_columns() %}case when ({{ is_allowed('typed.' ~ drug, drug) }}) is not true then '{{ drug }} is not a known value' end,
             {% endfor %}
             {% for name in number_columns() %}case when {{ when_outside(name) }} then '{{ name }} is not a number in range' end,
             {% endfor %}
@@ -94,9 +94,9 @@ judged as (
             {% endfor %}
             {% for i in (1, 2, 3) %}case when icd{{ i }}.code is null then 'diagnosis_{{ i }} is not a known code' end,
             {% endfor %}
-            case when typed.change not in ('Ch', 'No') then 'change is not a known value' end,
-            case when typed.readmitted not in ('NO', '<30', '>30') then 'readmitted is not a known value' end,
-            case when typed.diabetesmed <> case when {% for drug in drug_columns() %}typed.{{ drug }} <> 'No'{{ " or " if not loop.last }}{% endfor %} then 'Yes' else 'No' end
+            case when (typed.change in ('Ch', 'No')) is not true then 'change is not a known value' end,
+            case when (typed.readmitted in ('NO', '<30', '>30')) is not true then 'readmitted is not a known value' end,
+            case when typed.diabetesmed is distinct from case when {% for drug in drug_columns() %}typed.{{ drug }} <> 'No'{{ " or " if not loop.last }}{% endfor %} then 'Yes' else 'No' end
                 then 'diabetesMed contradicts the drugs' end
         ], null) as reasons,
         discharge_disposition_id_seed.is_excluded

@@ -1,0 +1,133 @@
+"""The contract: read from the manifest, errors name the column, derived features follow their declaration."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from readmit.contract import MART, PROJECT, Contract, ContractError
+from readmit.derive import defaults, derive_frame, derive_row
+
+SCHEMA_KEYS = {"name", "description", "config", "columns", "data_type"}
+
+
+@pytest.fixture(scope="session")
+def manifest_path(tmp_path_factory):
+    target = tmp_path_factory.mktemp("target")
+    command = [str(Path(sys.executable).parent / "dbt"), "--warn-error", "parse", "--no-partial-parse"]
+    command += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(target)]
+    command += ["--log-path", str(target)]
+    environment = os.environ | {"TRANSFORMER_PASSWORD": "-", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    return target / "manifest.json"
+
+
+@pytest.fixture(scope="session")
+def manifest(manifest_path):
+    return json.loads(manifest_path.read_text())
+
+
+@pytest.fixture(scope="session")
+def contract(manifest_path):
+    return Contract.from_manifest(manifest_path)
+
+
+def mart(manifest):
+    return next(node for node in manifest["nodes"].values() if node["name"] == MART)
+
+
+def rewritten(manifest, tmp_path, change):
+    changed = copy.deepcopy(manifest)
+    change(mart(changed)["columns"])
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(changed))
+    return path
+
+
+def test_json_round_trip_keeps_the_hash(contract):
+    again = Contract.from_json(contract.to_json())
+    assert again == contract
+    assert again.hash == contract.hash
+
+
+def test_a_changed_contract_is_refused(contract):
+    with pytest.raises(ContractError, match="hash"):
+        Contract.from_json(contract.to_json().replace("Race as recorded", "Race as guessed"))
+
+
+@pytest.mark.parametrize("missing", ["role", "kind", "default", "form", "values"])
+def test_what_is_missing_names_the_column(manifest, tmp_path, missing):
+    path = rewritten(manifest, tmp_path, lambda columns: columns["race"]["config"]["meta"].pop(missing))
+    with pytest.raises(ContractError, match="race"):
+        Contract.from_manifest(path)
+
+
+def test_a_rule_over_a_column_that_does_not_exist_names_the_feature(manifest, tmp_path):
+    def change(columns):
+        columns["n_prior_year_visits"]["config"]["meta"]["derive"]["of"] = ["n_visits"]
+
+    with pytest.raises(ContractError, match=r"n_prior_year_visits.*n_visits"):
+        Contract.from_manifest(rewritten(manifest, tmp_path, change))
+
+
+def test_a_feature_added_to_the_yaml_arrives(manifest, tmp_path):
+    def change(columns):
+        columns["is_insulin_up"] = {
+            "name": "is_insulin_up",
+            "data_type": "boolean",
+            "description": "Whether insulin went up.",
+            "config": {
+                "meta": {"role": "derived", "kind": "flag", "derive": {"op": "any", "of": ["insulin"], "in": ["Up"]}}
+            },
+        }
+
+    grown = Contract.from_manifest(rewritten(manifest, tmp_path, change))
+    assert derive_row(grown, defaults(grown) | {"insulin": "Up"})["is_insulin_up"] is True
+
+
+def test_defaults_are_legal_and_derive_a_full_row(contract):
+    row = derive_row(contract, defaults(contract))
+    assert set(row) == set(contract.by_name)
+    for feature in contract.features:
+        if feature.kind != "number":
+            assert row[feature.name] in feature.allowed_values(contract), feature.name
+
+
+def test_row_and_frame_agree(contract):
+    import pandas as pd
+
+    rows = [defaults(contract) | change for change in ({}, {"metformin": "Up"}, {"diagnosis_1": "unknown"})]
+    expected = pd.DataFrame([derive_row(contract, row) for row in rows])
+    pd.testing.assert_frame_equal(derive_frame(contract, pd.DataFrame(rows)), expected, check_dtype=False)
+
+
+def test_every_model_says_its_grain_and_every_column_of_the_contract_is_described(manifest):
+    for node in manifest["nodes"].values():
+        if node["resource_type"] in ("model", "seed"):
+            assert node["description"].startswith("One row per "), node["name"]
+            assert all(column["description"] for column in node["columns"].values()), node["name"]
+
+
+def test_models_stand_in_their_layer_and_read_only_the_layer_before(manifest):
+    names = {"staging": ("stg_",), "intermediate": ("int_",), "marts": ("fct_", "dim_"), "quarantine": ("quarantine_",)}
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "model":
+            assert node["name"].startswith(names[node["schema"]]), node["name"]
+            parents = [manifest["nodes"].get(parent, {}) for parent in node["depends_on"]["nodes"]]
+            assert not any(parent.get("schema") in ("marts", "quarantine") for parent in parents), node["name"]
+            raw = [p for p in node["depends_on"]["nodes"] if p.startswith("source.readmit.raw.")]
+            assert not raw or node["schema"] == "staging", node["name"]
+
+
+def test_no_key_of_a_model_is_misspelt():
+    for path in (PROJECT / "models").rglob("*.yml"):
+        for model in yaml.safe_load(path.read_text()).get("models", []):
+            assert set(model) <= SCHEMA_KEYS, path
+            for column in model.get("columns", []):
+                assert set(column) <= SCHEMA_KEYS, (path, column)
