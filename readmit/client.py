@@ -91,6 +91,10 @@ class Client:
         """Return what is in quarantine, with reasons."""
         return _rows(self._ask("GET", "/data/quarantine"), "rows")
 
+    def freshness(self) -> list[Document]:
+        """Return one row: when data was last published, and its age in seconds."""
+        return _rows(self._ask("GET", "/data/freshness"), "freshness")
+
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> object:
         """Return the JSON of an answer.
 
@@ -105,6 +109,9 @@ class Client:
         if response.is_success:
             return response.json()
         raise _problem(response)
+
+
+ReadmitClient = Client
 
 
 def _rows(answer: object, name: str) -> list[Document]:

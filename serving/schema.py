@@ -95,7 +95,7 @@ def build(contract: Contract) -> RequestSchema:
         Annotated[str, Field(max_length=128)] | None,
         Field(default=None, description="hash of the contract that the form was made for"),
     )
-    example = {feature.name: feature.default for feature in asked if feature.role == "input"}
+    example: dict[str, Any] = {feature.name: feature.default for feature in asked if feature.role == "input"}
     config = ConfigDict(
         extra="forbid",
         strict=True,

@@ -1,0 +1,98 @@
+"""A small bundle for tests of the API: a real contract, and a stand-in for the compiled model (a logistic score)."""
+
+import json
+import math
+from pathlib import Path
+
+import orjson
+
+from readmit.contract import Contract
+from serving.bundle import Version
+from serving.settings import ServingSettings
+
+
+def feature(name, role="input", kind="number", **more):
+    said = {"name": name, "role": role, "kind": kind, "data_type": "integer", "description": name, "default": 0}
+    if kind == "number":
+        said |= {"min": 0, "max": 50}
+    if role == "input":
+        said["form"] = {"group": "stay", "label": {"en": name, "es": name}, "help": {"en": "", "es": ""}}
+    return said | more
+
+
+def contract(*extra):
+    features = [
+        feature("n_medications", default=10),
+        feature("gender", kind="category", data_type="text", values=["Female", "Male", "unknown"], default="unknown"),
+        feature("diagnosis_1", kind="category", data_type="text", seed="icd9_codes", default="250"),
+        feature("is_medication_changed", kind="flag", data_type="boolean", default=False),
+        feature("n_prior_stays", role="history"),
+        *extra,
+    ]
+    seeds = {"icd9_codes": [{"code": "250", "description": "Diabetes"}, {"code": "401", "description": "Pressure"}]}
+    label = {"name": "is_readmitted_30d", "data_type": "boolean", "description": "label"}
+    plain = {"version": 1, "features": features, "label": label, "seeds": seeds}
+    return Contract.from_json(json.dumps(plain))
+
+
+ROW = {"n_medications": 20, "gender": "Female", "diagnosis_1": "401", "is_medication_changed": True}
+
+
+class StandIn:
+    """Logistic score of what the rows hold; `shift` makes versions differ."""
+
+    def __init__(self, shift):
+        self.shift = shift
+
+    def predict_one(self, row):
+        score = self.shift + 0.05 * row["n_medications"] + 0.4 * row["n_prior_stays"] * (row["gender"] == "Female")
+        return 1 / (1 + math.exp(-score - 0.3 * row["is_medication_changed"]))
+
+    def predict_many(self, rows):
+        return [self.predict_one(row) for row in rows]
+
+
+def write_bundle(folder: Path, found: Contract, shift=-2.0, wrong_by=0.0):
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        ROW | {f.name: f.default for f in found.features if f.name not in ROW} | {"n_prior_stays": n} for n in (0, 3)
+    ]
+    expected = [p + wrong_by for p in StandIn(shift).predict_many(rows)]
+    (folder / "contract.json").write_text(found.to_json())
+    (folder / "examples.json").write_bytes(orjson.dumps({"rows": rows, "probabilities": expected}))
+    (folder / "report.json").write_bytes(orjson.dumps({"threshold": 0.2, "metrics": {}, "data_source": "sample"}))
+    (folder / "shift.json").write_text(str(shift))
+
+
+def read(folder: Path):
+    return Contract.from_json((folder / "contract.json").read_text()), StandIn(
+        float((folder / "shift.json").read_text())
+    )
+
+
+class FolderSource:
+    """A registry made of folders."""
+
+    def __init__(self):
+        self.version, self.make, self.down = None, None, False
+
+    def promote(self, number, **more):
+        found = more.pop("contract", contract())
+        self.version = Version("readmission", str(number), f"run{number}", "2026-01-01T00:00:00")
+        self.make = lambda folder: write_bundle(folder, found, **more)
+
+    def production(self):
+        if self.down:
+            raise ConnectionError("registry is away")
+        return self.version
+
+    def download(self, version, folder):
+        self.make(folder)
+
+    def close(self):
+        pass
+
+
+def settings(home: Path, **more):
+    # Port 1024 has no server: the database is away, and answers must not wait for it.
+    return ServingSettings(readmit_home=home, postgres_port=1024, serving_password="x", reader_password="x", **more)

@@ -1,0 +1,272 @@
+"""The API from the outside, on a small model: answers, refusals, swaps, and what happens when things are away."""
+
+import asyncio
+import csv
+import hashlib
+import io
+import json
+import math
+
+import httpx
+import orjson
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from serving.app import create_app
+from serving.metrics import METRICS
+from tests.support.serving import ROW, FolderSource, contract, feature, read, settings
+
+
+@pytest.fixture
+def source():
+    found = FolderSource()
+    found.promote(1)
+    return found
+
+
+def ready(app):
+    app.state.parts.watcher.look()
+    return app
+
+
+@pytest.fixture
+def api(tmp_path, source):
+    app = create_app(settings(tmp_path, registry_poll_seconds=3600), source=source, read=read)
+    ready(app)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def errors(response):
+    assert response.headers["content-type"] == "application/problem+json"
+    return {each["field"]: each for each in response.json()["errors"]}
+
+
+def test_answer_names_model_history_and_request(api):
+    said = api.post("/predict", json=ROW).json()
+    assert said["model"] == {"name": "readmission", "version": "1", "run_id": "run1"}
+    assert said["history"] == "assumed_first_stay"
+    assert 0 < said["probability"] < 1
+    assert said["risk"] == ("high" if said["probability"] >= said["threshold"] else "low")
+    assert api.post("/predict", json=ROW | {"n_prior_stays": 2}).json()["history"] == "given"
+
+
+def test_history_falls_back_when_the_database_is_away(api):
+    said = api.post("/predict", json=ROW | {"patient_nbr": 7})
+    assert said.status_code == 200
+    assert said.json()["history"] == "assumed_first_stay"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"gender": "X"}, "gender"),
+        ({"n_medications": 51}, "n_medications"),
+        ({"n_medications": "5"}, "n_medications"),
+        ({"n_medications": True}, "n_medications"),
+        ({"diagnosis_1": "999"}, "diagnosis_1"),
+        ({"nonsense": 1}, "nonsense"),
+    ],
+)
+def test_wrong_field_is_named(api, change, field):
+    response = api.post("/predict", json=ROW | change)
+    assert response.status_code == 422
+    assert field in errors(response)
+
+
+def test_allowed_values_are_told(api):
+    found = errors(api.post("/predict", json=ROW | {"gender": "X"}))
+    assert found["gender"]["allowed"] == ["Female", "Male", "unknown"]
+
+
+def test_missing_field_is_named(api):
+    assert "gender" in errors(api.post("/predict", json={k: v for k, v in ROW.items() if k != "gender"}))
+
+
+ODD = [b"", b"{", b"[]", b"null", b'{"n_medications": NaN}', b'{"\\ud800": "\\udfff"}', b"\xff\xfe", b"[" * 100_000]
+ODD += [
+    b'{"a":' * 20_000,
+    b'{"gender": "\\ud800", "contract_hash": "x"}',
+    b'{"n_medications": 1e999}',
+    b'"' + b"9" * 5000,
+]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/predict/batch"])
+@pytest.mark.parametrize("body", ODD, ids=range(len(ODD)))
+def test_odd_json_is_refused_and_never_a_fault(api, path, body):
+    assert api.post(path, content=body).status_code < 500
+
+
+@limits(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from([*ROW, "n_prior_stays", "contract_hash", "x"]),
+                       st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers())))  # fmt: skip
+def test_fuzzed_fields_are_never_a_fault(api, changes):
+    body = json.dumps(ROW | changes)
+    assert api.post("/predict", content=body).status_code in (200, 409, 422)
+    assert api.post("/predict/batch", content=f'{{"rows": [{body}]}}').status_code in (200, 422)
+
+
+def test_older_form_gets_its_answer(api):
+    older = {k: v for k, v in ROW.items() if k != "gender"} | {"gone": 1, "contract_hash": "older"}
+    said = api.post("/predict", json=older).json()
+    assert said["contract"]["defaulted"] == ["gender"]
+    assert said["contract"]["ignored"] == ["gone"]
+
+
+def test_older_form_that_cannot_be_mapped_is_a_conflict(api):
+    response = api.post("/predict", json=ROW | {"gender": "gone", "contract_hash": "older"})
+    assert response.status_code == 409
+    assert "gender" in errors(response)
+
+
+def test_batch_answers_good_rows_and_names_bad_ones(api):
+    said = api.post("/predict/batch", json={"rows": [ROW, ROW | {"gender": "X"}, 5]}).json()
+    assert said["predictions"][0]["probability"] == pytest.approx(api.post("/predict", json=ROW).json()["probability"])
+    assert said["predictions"][1:] == [None, None]
+    assert {each["row"] for each in said["errors"]} == {1, 2}
+
+
+def test_batch_as_csv(api):
+    text = "n_medications,gender,diagnosis_1,is_medication_changed\n20,Female,401,true\n20,X,401,true\n1,2,3,4,5\n"
+    response = api.post("/predict/batch", content=text, headers={"content-type": "text/csv"})
+    lines = list(csv.DictReader(io.StringIO(response.text)))
+    assert float(lines[0]["probability"]) == api.post("/predict", json=ROW).json()["probability"]
+    assert "gender" in lines[1]["error"]
+    assert lines[2]["error"]
+
+
+def test_too_many_rows_and_too_large_a_body(tmp_path, source):
+    app = ready(create_app(settings(tmp_path, api_max_batch_rows=3, api_max_body_bytes=1000), source=source, read=read))
+    with TestClient(app) as client:
+        assert client.post("/predict/batch", json={"rows": [{}] * 4}).status_code == 422
+        assert client.post("/predict", content=b" " * 1001).status_code == 413
+        assert client.post("/predict", content=iter([b" " * 600] * 2)).status_code == 413
+
+
+def test_contributions_add_up_to_the_score(api):
+    said = api.post("/explain", json=ROW | {"n_prior_stays": 3}).json()
+    total = said["base"] + sum(each["contribution"] for each in said["contributions"])
+    p = said["probability"]
+    assert total == pytest.approx(math.log(p / (1 - p)), abs=1e-9)
+
+
+def test_not_ready_without_a_model(tmp_path):
+    app = create_app(settings(tmp_path), source=FolderSource(), read=read)
+    with TestClient(app) as client:
+        assert client.get("/livez").status_code == 200
+        assert client.get("/readyz").status_code == 503
+        assert client.post("/predict", json=ROW).status_code == 503
+
+
+def test_refused_model_leaves_the_last_good_one(api, source):
+    source.promote(2, wrong_by=1e-5)
+    api.app.state.parts.watcher.look()
+    assert api.post("/predict", json=ROW).json()["model"]["version"] == "1"
+    assert "differ" in api.get("/readyz").json()["refused"]["reason"]
+
+
+def test_swap_changes_schema_and_docs(api, source):
+    source.promote(2, contract=contract(feature("n_new", default=1)))
+    api.app.state.parts.watcher.look()
+    assert "n_new" in api.get("/openapi.json").json()["components"]["schemas"]["Encounter"]["properties"]
+    assert "n_new" in errors(api.post("/predict", json=ROW))
+    assert "n_new" in [each["name"] for each in api.get("/model").json()["contract"]["features"]]
+
+
+def test_starts_from_the_local_copy(tmp_path, source):
+    ready(create_app(settings(tmp_path), source=source, read=read))
+    away = FolderSource()
+    away.down = True
+    with TestClient(create_app(settings(tmp_path), source=away, read=read)) as client:
+        assert client.post("/predict", json=ROW).status_code == 200
+        assert client.get("/readyz").json()["model"]["from"] == "local copy"
+
+
+def test_thousand_requests_in_flight_survive_a_swap(tmp_path, source):
+    app = ready(create_app(settings(tmp_path, registry_poll_seconds=3600), source=source, read=read))
+    begun = []
+
+    async def slowly(release):
+        """The handler holds its model while the second half of the body is on its way."""
+        body = json.dumps(ROW).encode()
+        yield body[:10]
+        begun.append(1)
+        await release.wait()
+        yield body[10:]
+
+    async def run():
+        release = asyncio.Event()
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api")
+        async with client:
+            waiting = []
+            for number, upto in ((1, 400), (2, 700), (3, 1000)):
+                source.promote(number, shift=-number)
+                await asyncio.to_thread(app.state.parts.watcher.look)
+                asks = (client.post("/predict", content=slowly(release)) for _ in range(upto - len(waiting)))
+                waiting += [asyncio.create_task(ask) for ask in asks]
+                while len(begun) < upto:
+                    await asyncio.sleep(0.01)
+            release.set()
+            return await asyncio.gather(*waiting)
+
+    answers = asyncio.run(run())
+    assert {each.status_code for each in answers} == {200}
+    pairs = {(each.json()["model"]["version"], each.json()["probability"]) for each in answers}
+    assert len(pairs) == 3  # each version answers with its own probability, never with another's
+
+
+def test_data_routes_say_why_they_are_away(api):
+    for path in ("/data/batches", "/data/quarantine", "/data/freshness", "/model/history"):
+        response = api.get(path)
+        assert response.status_code == 503
+        assert "does not answer" in response.json()["detail"]
+
+
+def test_seeds(api):
+    assert api.get("/model/seeds/icd9_codes").json()["rows"][0]["code"] == "250"
+    assert api.get("/model/seeds/nope").status_code == 404
+
+
+def test_docs_load_nothing_from_elsewhere(api):
+    page = api.get("/docs").text
+    assert "https://" not in page
+    assert api.get("/docs/assets/swagger-ui-bundle.js").status_code == 200
+
+
+def test_keys_and_rate(tmp_path, source):
+    digest = hashlib.sha256(b"secret").hexdigest()
+    known = settings(tmp_path, api_key_hashes=digest, api_rate_per_second=1)
+    with TestClient(ready(create_app(known, source=source, read=read))) as client:
+        assert client.get("/model").status_code == 401
+        assert client.get("/livez").status_code == 200
+        headers = {"X-API-Key": "secret"}
+        assert [client.get("/model", headers=headers).status_code for _ in range(2)] == [200, 429]
+
+
+def test_log_is_bounded_and_loss_is_counted(tmp_path, source):
+    app = ready(create_app(settings(tmp_path, prediction_log_rows=2), source=source, read=read))
+    with TestClient(app) as client:
+        for _ in range(5):
+            client.post("/predict", json=ROW)
+        text = client.get("/metrics").text
+    assert app.state.parts.answering.log.waiting <= 2
+    assert float(text.split("\nreadmit_log_lost_total ")[1].split()[0]) >= 3
+
+
+def test_metrics_are_those_of_the_list(api):
+    api.post("/predict", json=ROW)
+    names = {
+        line.split()[2].removesuffix("_total") for line in api.get("/metrics").text.splitlines() if "# TYPE" in line
+    }
+    assert {name for name in names if not name.endswith("_created")} == set(METRICS)
+
+
+def test_headers(api):
+    headers = api.get("/livez").headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-request-id"]
+    assert orjson.loads(api.get("/nowhere").content)["status"] == 404
