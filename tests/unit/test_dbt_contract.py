@@ -12,6 +12,7 @@ import yaml
 
 from readmit.contract import MART, PROJECT, Contract, ContractError
 from readmit.derive import defaults, derive_frame, derive_row
+from readmit.dictionary import page
 
 SCHEMA_KEYS = {"name", "description", "config", "columns", "data_type"}
 
@@ -131,3 +132,8 @@ def test_no_key_of_a_model_is_misspelt():
             assert set(model) <= SCHEMA_KEYS, path
             for column in model.get("columns", []):
                 assert set(column) <= SCHEMA_KEYS, (path, column)
+
+
+def test_the_data_dictionary_is_current(contract):
+    committed = PROJECT.parent / "docs" / "data-dictionary.md"
+    assert committed.read_text() == page(contract), "python -m readmit.dictionary > docs/data-dictionary.md"
