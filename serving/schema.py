@@ -37,6 +37,7 @@ class RequestSchema:
     history: tuple[str, ...]
     defaults: Mapping[str, Any]
     allowed: Mapping[str, Sequence[Any]]
+    types: Mapping[str, type]
 
     def from_json(self, body: bytes) -> Asked:
         """Return the request in a JSON body.
@@ -51,12 +52,15 @@ class RequestSchema:
 
     def from_row(self, row: object, *, text: bool = False) -> Asked:
         """Return the request in one row of a batch; `text`: all values are strings, as CSV has them."""
-        validator = self.model.__pydantic_validator__
+        said = self._typed(row) if text and isinstance(row, dict) else row
         try:
-            found = validator.validate_strings(row, strict=False) if text else validator.validate_python(row)  # type: ignore[arg-type]
-            return self._asked(found)
+            return self._asked(self.model.__pydantic_validator__.validate_python(said))
         except ValidationError as error:
-            return self._mapped(row, error, text=text)
+            return self._mapped(said, error)
+
+    def _typed(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Return the values of a CSV row in the contract's types; what cannot be read stays text and is refused."""
+        return {name: _read(value, self.types.get(name, str)) for name, value in row.items()}
 
     def _asked(self, found: Any, **mapped: tuple[str, ...]) -> Asked:  # noqa: ANN401 (an instance of `model`)
         values = found.__dict__
@@ -65,7 +69,7 @@ class RequestSchema:
         features |= {name: values[name] for name in self.history if name in given}
         return Asked(features, values["patient_nbr"], values["encounter_id"], **mapped)
 
-    def _mapped(self, row: object, error: ValidationError, *, text: bool = False) -> Asked:
+    def _mapped(self, row: object, error: ValidationError) -> Asked:
         """Map a request of another contract: inputs that still exist are taken, new ones get their defaults."""
         said = row.get("contract_hash") if isinstance(row, dict) else None
         if not isinstance(row, dict) or not isinstance(said, str) or said == self.contract_hash:
@@ -73,10 +77,9 @@ class RequestSchema:
         names = {*self.inputs, *self.history}
         kept = {name: value for name, value in row.items() if name in names or name in SENT}
         absent = tuple(name for name in self.inputs if name not in kept and self.defaults.get(name) is not None)
-        filled = kept | {name: str(self.defaults[name]) if text else self.defaults[name] for name in absent}
-        validator = self.model.__pydantic_validator__
+        filled = kept | {name: self.defaults[name] for name in absent}
         try:
-            found = validator.validate_strings(filled, strict=False) if text else validator.validate_python(filled)
+            found = self.model.__pydantic_validator__.validate_python(filled)
         except ValidationError as again:
             detail = "the form was made for another contract and cannot be mapped: reload the form"
             raise Problem(409, detail, field_errors(again, self.allowed)) from None
@@ -109,6 +112,7 @@ def build(contract: Contract) -> RequestSchema:
         inputs=tuple(feature.name for feature in asked if feature.role == "input"),
         history=tuple(feature.name for feature in asked if feature.role == "history"),
         defaults={feature.name: feature.default for feature in asked},
+        types={feature.name: TYPES[feature.data_type] for feature in asked} | {"patient_nbr": int, "encounter_id": int},
         allowed={name: values for name, values in allowed.items() if values},
     )
 
@@ -141,3 +145,12 @@ def _loads(body: bytes) -> object:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
+
+
+def _read(value: object, kind: type) -> object:
+    if kind is bool:
+        return {"true": True, "false": False, "1": True, "0": False}.get(str(value).strip().lower(), value)
+    try:
+        return kind(value)
+    except (ValueError, TypeError):
+        return value

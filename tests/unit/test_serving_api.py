@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import math
+from pathlib import Path
 
 import httpx
 import orjson
@@ -15,6 +16,8 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from readmit.contract import Contract
+from serving import schema
 from serving.app import create_app
 from serving.metrics import METRICS
 from tests.support.serving import ROW, FolderSource, contract, feature, read, settings
@@ -86,6 +89,7 @@ def test_missing_field_is_named(api):
     assert "gender" in errors(api.post("/predict", json={k: v for k, v in ROW.items() if k != "gender"}))
 
 
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers())
 ODD = [b"", b"{", b"[]", b"null", b'{"n_medications": NaN}', b'{"\\ud800": "\\udfff"}', b"\xff\xfe", b"[" * 100_000]
 ODD += [
     b'{"a":' * 20_000,
@@ -103,7 +107,7 @@ def test_odd_json_is_refused_and_never_a_fault(api, path, body):
 
 @limits(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from([*ROW, "n_prior_stays", "contract_hash", "x"]),
-                       st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers())))  # fmt: skip
+                       VALUES))  # fmt: skip
 def test_fuzzed_fields_are_never_a_fault(api, changes):
     body = json.dumps(ROW | changes)
     assert api.post("/predict", content=body).status_code in (200, 409, 422)
@@ -270,3 +274,13 @@ def test_headers(api):
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-request-id"]
     assert orjson.loads(api.get("/nowhere").content)["status"] == 404
+
+
+def test_contract_of_the_project_is_served():
+    """Every default of the real contract is a valid request, as JSON and as CSV."""
+    root = Path(__file__).resolve().parents[2] / "dbt_project"
+    found = schema.build(Contract.from_manifest(root / "target" / "manifest.json", root / "seeds"))
+    row = {name: found.defaults[name] for name in found.inputs}
+    asked = found.from_json(json.dumps(row).encode())
+    assert found.from_row({name: str(value) for name, value in row.items()}, text=True) == asked
+    assert len(found.from_row(row | {name: found.defaults[name] for name in found.history}).features) > len(row)
