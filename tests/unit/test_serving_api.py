@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import math
-from pathlib import Path
 
 import httpx
 import orjson
@@ -16,8 +15,6 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from readmit.contract import Contract
-from serving import schema
 from serving.app import create_app
 from serving.metrics import METRICS
 from tests.support.serving import ROW, FolderSource, contract, feature, read, settings
@@ -274,13 +271,3 @@ def test_headers(api):
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-request-id"]
     assert orjson.loads(api.get("/nowhere").content)["status"] == 404
-
-
-def test_contract_of_the_project_is_served():
-    """Every default of the real contract is a valid request, as JSON and as CSV."""
-    root = Path(__file__).resolve().parents[2] / "dbt_project"
-    found = schema.build(Contract.from_manifest(root / "target" / "manifest.json", root / "seeds"))
-    row = {name: found.defaults[name] for name in found.inputs}
-    asked = found.from_json(json.dumps(row).encode())
-    assert found.from_row({name: str(value) for name, value in row.items()}, text=True) == asked
-    assert len(found.from_row(row | {name: found.defaults[name] for name in found.history}).features) > len(row)
