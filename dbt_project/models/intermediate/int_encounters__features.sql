@@ -19,11 +19,12 @@ build as (
     select build_id from {{ source('ops', 'current_build') }}
 ),
 
-staged as (
+-- Read twice: without `not materialized` Postgres would copy the whole table and use no index.
+staged as not materialized (
     select * from {{ ref('stg_uci__encounters') }}
 ),
 
-published as (
+published as not materialized (
     select build_id from {{ source('ops', 'published_batches') }}
 ),
 

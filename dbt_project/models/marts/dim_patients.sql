@@ -2,11 +2,12 @@
 -- One row per patient: the history features that a next stay would have. Read by patient_nbr, through an index.
 with
 
-staged as (
+-- Read twice: without `not materialized` Postgres would copy the whole table and use no index.
+staged as not materialized (
     select * from {{ ref('stg_uci__encounters') }}
 ),
 
-published as (
+published as not materialized (
     select build_id from {{ source('ops', 'published_batches') }}
 ),
 

@@ -2,11 +2,12 @@
 -- One row per raw row that broke a rule: its raw values, the reasons, and what became of it.
 with
 
-staged as (
+-- Read twice: without `not materialized` Postgres would copy the whole table and use no index.
+staged as not materialized (
     select * from {{ ref('stg_uci__encounters') }}
 ),
 
-published as (
+published as not materialized (
     select build_id from {{ source('ops', 'published_batches') }}
 ),
 
