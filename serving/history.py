@@ -3,6 +3,7 @@
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from threading import local
 from typing import Any
 
@@ -66,7 +67,10 @@ class HistoryLookup:
             self._mine.connection.close() if getattr(self._mine, "connection", None) else None
             self._mine.connection = None
             raise
-        return dict(zip(columns, row, strict=True)) if row else None
+        if row is None:
+            return None
+        plain = (float(value) if isinstance(value, Decimal) else value for value in row)
+        return dict(zip(columns, plain, strict=True))
 
     def _connection(self) -> Any:  # noqa: ANN401 (psycopg2's own type is not exported)
         if getattr(self._mine, "connection", None) is None:

@@ -80,6 +80,6 @@ class PredictionLog:
             self._metrics["readmit_log_waiting"].set(len(self._waiting))
 
     def _insert(self, rows: list[Row]) -> None:
-        ready = [(*row[:6], orjson.dumps(row[6]).decode(), *row[7:]) for row in rows]
+        ready = [(*row[:6], orjson.dumps(row[6], default=float).decode(), *row[7:]) for row in rows]
         with db.transaction("serving", self._settings.clean_database, self._settings) as clean, clean.cursor() as cur:
             execute_values(cur, INSERT, ready)
