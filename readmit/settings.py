@@ -189,7 +189,7 @@ def example() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _shown(name: str, default: object, factory: Callable[[dict[str, object]], object] | None) -> str:
+def _shown(name: str, default: object, factory: Any) -> str:  # noqa: ANN401 (pydantic has two kinds)
     if factory is not None:
         ports = {field: info.default for field, info in Settings.model_fields.items() if field.endswith("_port")}
         return str(factory(ports))

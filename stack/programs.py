@@ -165,7 +165,7 @@ def airflow_environment(settings: StackSettings) -> dict[str, str]:
 
 
 def _airflow_logging(settings: StackSettings, home: Path) -> dict[str, str]:
-    """Task logs go to the object store when a task ends; the two log servers stay on this machine's free ports."""
+    """Task logs go to the object store when a task ends."""
     connection = {
         "conn_type": "aws",
         "login": settings.aws_access_key_id,
@@ -179,8 +179,6 @@ def _airflow_logging(settings: StackSettings, home: Path) -> dict[str, str]:
         "AIRFLOW__LOGGING__REMOTE_LOGGING": "true",
         "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": f"s3://{settings.s3_pipeline_bucket}/logs",
         "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID": "s3_logs",
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(settings.airflow_port + 10_001),
-        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(settings.airflow_port + 10_002),
         "AIRFLOW_CONN_S3_LOGS": json.dumps(connection),
     }
 
@@ -235,20 +233,17 @@ def _mlflow(settings: StackSettings) -> Program:
 def _airflow(settings: StackSettings) -> list[Program]:
     environment, port = airflow_environment(settings), settings.airflow_port
     url = f"http://127.0.0.1:{port}"
-    listening = {
-        "airflow-api-server": (port,),
-        "airflow-scheduler": (port + 10_001,),
-        "airflow-triggerer": (port + 10_002,),
-    }
+    # The log servers would listen on all interfaces; the api-server reads the files of this machine itself.
+    options = {"airflow-scheduler": ("--skip-serve-logs",), "airflow-triggerer": ("--skip-serve-logs",)}
     return [
         Program(
             name,
-            python("-m", "airflow", name.removeprefix("airflow-")),
+            python("-m", "airflow", name.removeprefix("airflow-"), *options.get(name, ())),
             f"Airflow {name.removeprefix('airflow-')}",
             environment=environment,
             health=f"{url}/api/v2/monitor/health" + ("" if name == "airflow-api-server" else f"#{name}"),
             address=url if name == "airflow-api-server" else "",
-            ports={"AIRFLOW_PORT": listening[name]} if name in listening else {},
+            ports={"AIRFLOW_PORT": (port,)} if name == "airflow-api-server" else {},
         )
         for name in AIRFLOW_PROGRAMS
     ]
