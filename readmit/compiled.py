@@ -1,0 +1,67 @@
+"""The hot-path form of a registered model: a table of column encodings and an ONNX graph, without pandas or sklearn.
+
+The folder `compiled/` of a bundle holds `model.onnx` (one float32 input of shape (n, columns)) and `encoder.json`:
+
+    {"format": 1, "output": "probabilities", "positive": 1, "columns": [
+        {"name": "n_medications"},                                          a number or a flag, as it is
+        {"name": "race", "codes": {"Caucasian": 0.0}, "other": -1.0}]}      a category: text of the value -> float32-exact
+
+One float per column; whatever is wider (one-hot) is inside the graph. `output` names the graph's output of shape
+(n, classes) and `positive` is the index of the class "readmitted". The contract stands beside the folder.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from readmit.contract import Contract
+from readmit.derive import derive_row
+
+FORMAT = 1
+Column = tuple[str, dict[str, float] | None, float]
+
+
+class CompiledModel:
+    """Scores rows of inputs and history; derived features are computed here from the contract's declarations."""
+
+    def __init__(self, contract: Contract, encoder: Mapping[str, Any], graph: bytes) -> None:
+        if encoder["format"] != FORMAT:
+            raise ValueError(f"encoder.json has format {encoder['format']}, this runtime reads {FORMAT}")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+        self._outputs, self._positive = [encoder["output"]], int(encoder["positive"])
+        self._contract = contract
+        self._columns: list[Column] = [(c["name"], c.get("codes"), c.get("other", 0.0)) for c in encoder["columns"]]
+
+    @classmethod
+    def load(cls, folder: Path) -> "CompiledModel":
+        """Read a bundle: `contract.json` and `compiled/` in `folder`."""
+        contract = Contract.from_json((folder / "contract.json").read_text())
+        compiled = folder / "compiled"
+        return cls(
+            contract, json.loads((compiled / "encoder.json").read_text()), (compiled / "model.onnx").read_bytes()
+        )
+
+    def predict_one(self, row: Mapping[str, Any]) -> float:
+        """Return the probability of one row of inputs and history; a missing column is a KeyError."""
+        return self.predict_many([row])[0]
+
+    def predict_many(self, rows: Iterable[Mapping[str, Any]]) -> list[float]:
+        """Return the probability of each row, in order."""
+        encoded = [self._encode(derive_row(self._contract, dict(row))) for row in rows]
+        if not encoded:
+            return []
+        scores = self._session.run(self._outputs, {self._input: np.array(encoded, dtype=np.float32)})[0]
+        return [float(p) for p in scores[:, self._positive]]
+
+    def _encode(self, row: Mapping[str, Any]) -> list[float]:
+        return [
+            float(row[name]) if codes is None else codes.get(str(row[name]), other)
+            for name, codes, other in self._columns
+        ]

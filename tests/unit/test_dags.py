@@ -1,0 +1,70 @@
+"""The DAGs: shared defaults, the vital order, thin files."""
+
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from shared import DEFAULT_ARGS
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+
+
+@pytest.fixture(scope="module")
+def bag(dbt_manifest) -> DagBag:
+    """All DAG files, parsed as Airflow's processor does."""
+    return DagBag(str(DAGS), include_examples=False)
+
+
+def upstream(dag, task_id):
+    """Every task that must be finished before `task_id`."""
+    found, waiting = set(), [task_id]
+    while waiting:
+        for name in dag.get_task(waiting.pop()).upstream_task_ids - found:
+            found.add(name)
+            waiting.append(name)
+    return found
+
+
+def test_all_files_parse(bag):
+    assert bag.import_errors == {}
+    assert set(bag.dag_ids) >= {"ingest_batch", "train_model", "publish_docs"}
+
+
+def test_one_active_run_and_shared_defaults(bag):
+    for dag in bag.dags.values():
+        assert dag.max_active_runs == 1, dag.dag_id
+        assert not dag.catchup, dag.dag_id
+        for key in set(DEFAULT_ARGS) - {"execution_timeout"}:
+            assert dag.default_args[key] == DEFAULT_ARGS[key], (dag.dag_id, key)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("register_source", "claim"),
+        ("claim", "load"),
+        ("load", "raw_gate"),
+        ("raw_gate", "publish_gate"),
+        ("publish_gate", "publish"),
+        ("publish", "announce_training"),
+    ],
+)
+def test_vital_order_of_a_batch(bag, earlier, later):
+    assert earlier in upstream(bag.dags["ingest_batch"], later)
+
+
+def test_every_dbt_model_is_a_visible_task_between_the_gates(bag, dbt_manifest):
+    dag = bag.dags["ingest_batch"]
+    before = upstream(dag, "publish_gate")
+    for node in dbt_manifest["nodes"].values():
+        if node["resource_type"] == "model":
+            tasks = [name for name in dag.task_ids if f"dbt.{node['name']}" in name]
+            assert tasks, node["name"]
+            assert set(tasks) <= before
+            assert all("raw_gate" in upstream(dag, name) for name in tasks)
+
+
+def test_files_are_thin():
+    for path in DAGS.glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 120, path.name
