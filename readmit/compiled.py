@@ -4,7 +4,7 @@ The folder `compiled/` of a bundle holds `model.onnx` (one float32 input of shap
 
     {"format": 1, "output": "probabilities", "positive": 1, "columns": [
         {"name": "n_medications"},                                          a number or a flag, as it is
-        {"name": "race", "codes": {"Caucasian": 0.0}, "other": -1.0}]}      a category: text of the value -> float32-exact
+        {"name": "race", "codes": {"Caucasian": 0.0}, "other": -1.0}]}      a category: text of the value -> float
 
 One float per column; whatever is wider (one-hot) is inside the graph. `output` names the graph's output of shape
 (n, classes) and `positive` is the index of the class "readmitted". The contract stands beside the folder.
