@@ -37,3 +37,8 @@ def ensure_buckets(settings: Settings | None = None) -> None:
     for bucket in (known.s3_mlflow_bucket, known.s3_pipeline_bucket):
         if bucket not in present:
             s3.create_bucket(Bucket=bucket)
+
+
+if __name__ == "__main__":
+    ensure_buckets()
+    print("buckets are in place")
