@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Build every overlay and every combination of components, and check all of it: make k8s.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+command -v kubectl >/dev/null || {
+    echo "error: kubectl is missing: it builds the manifests (https://kubernetes.io/docs/tasks/tools/)" >&2
+    exit 1
+}
+for overlay in k8s/overlays/*/; do
+    echo "$overlay: $(kubectl kustomize "$overlay" | grep -c '^kind:') resources"
+done
+PYTHONPATH="$PWD" exec .venv/bin/python -m pytest -q tests/contract/test_k8s_*.py tests/unit/test_k8s_*.py
