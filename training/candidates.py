@@ -1,0 +1,149 @@
+"""The candidates: each one sklearn Pipeline from contract columns to the probability of readmission.
+
+All begin with the same two steps (`encode`, `single`), which become the encoder table of the compiled form
+(`readmit.compiled`); everything after them becomes one ONNX graph. No class weights and no resampling: both bend the
+probabilities, and the operating point is chosen from costs instead.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from catboost import CatBoostClassifier
+from lightgbm import LGBMClassifier
+from sklearn.base import ClassifierMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+    TargetEncoder,
+)
+
+from readmit.contract import Contract
+from training import features
+
+# Target rates are whole numbers per 10,000: a split between two of them is exact in float32, so both forms agree.
+RATE_PER = 10_000.0
+
+Candidate = Callable[[Contract, int, int], Pipeline]
+
+
+def encoding(contract: Contract, seed: int) -> list[tuple[str, object]]:
+    """Return the first two steps of every pipeline: contract columns to a float32 array, a column per feature.
+
+    Wide categories get their target rate, shrunk to the mean and cross-fitted (Micci-Barreca 2001; as implemented in
+    `sklearn.preprocessing.TargetEncoder`). Float32 because the compiled form computes in it: both see the same numbers.
+    """
+    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    rates = Pipeline(
+        [
+            ("rate", TargetEncoder(smooth=50, cv=StratifiedKFold(5, shuffle=True, random_state=seed))),
+            ("scaled", FunctionTransformer(np.interp, kw_args={"xp": [0.0, 1.0], "fp": [0.0, RATE_PER]})),
+            ("whole", FunctionTransformer(np.rint)),
+        ]
+    )
+    encode = ColumnTransformer(
+        [
+            ("codes", codes, features.narrow_categories(contract)),
+            ("rates", rates, features.wide_categories(contract)),
+            ("numbers", "passthrough", features.numbers(contract)),
+        ],
+        verbose_feature_names_out=False,
+    )
+    return [("encode", encode), ("single", FunctionTransformer(np.asarray, kw_args={"dtype": "float32"}))]
+
+
+def logistic(contract: Contract, seed: int, threads: int) -> Pipeline:
+    """Logistic regression on one-hot codes and standardised numbers: the explainable reference."""
+    n_codes, n_all = len(features.narrow_categories(contract)), len(contract.features)
+    wide = ColumnTransformer(
+        [
+            ("onehot", OneHotEncoder(handle_unknown="ignore"), list(range(n_codes))),
+            ("scaled", StandardScaler(), list(range(n_codes, n_all))),
+        ]
+    )
+    model = LogisticRegression(C=0.1, max_iter=1000, random_state=seed)
+    return Pipeline([*encoding(contract, seed), ("wide", wide), ("model", model)])
+
+
+def _forest(seed: int, threads: int) -> RandomForestClassifier:
+    return RandomForestClassifier(
+        n_estimators=300, min_samples_leaf=15, max_features=0.15, max_depth=14, n_jobs=threads, random_state=seed
+    )
+
+
+def _lightgbm(seed: int, threads: int) -> LGBMClassifier:
+    return LGBMClassifier(
+        n_estimators=800,
+        learning_rate=0.015,
+        num_leaves=31,
+        min_child_samples=80,
+        colsample_bytree=0.3,
+        subsample=0.8,
+        subsample_freq=1,
+        reg_lambda=10,
+        deterministic=True,
+        force_row_wise=True,
+        n_jobs=threads,
+        random_state=seed,
+        verbose=-1,
+    )
+
+
+def _catboost(seed: int, threads: int) -> CatBoostClassifier:
+    return CatBoostClassifier(
+        iterations=900,
+        depth=6,
+        learning_rate=0.03,
+        l2_leaf_reg=10,
+        rsm=0.3,
+        thread_count=threads,
+        random_seed=seed,
+        verbose=0,
+        allow_writing_files=False,
+    )
+
+
+def _with(model: ClassifierMixin, contract: Contract, seed: int) -> Pipeline:
+    return Pipeline([*encoding(contract, seed), ("model", model)])
+
+
+def random_forest(contract: Contract, seed: int, threads: int) -> Pipeline:
+    """Random forest (Breiman 2001) with leaves large enough for probabilities."""
+    return _with(_forest(seed, threads), contract, seed)
+
+
+def lightgbm(contract: Contract, seed: int, threads: int) -> Pipeline:
+    """Gradient boosting with LightGBM (Ke et al. 2017); settings found by `training.search` on train folds."""
+    return _with(_lightgbm(seed, threads), contract, seed)
+
+
+def catboost(contract: Contract, seed: int, threads: int) -> Pipeline:
+    """Gradient boosting with CatBoost (Prokhorenkova et al. 2018) on the same encoded columns."""
+    return _with(_catboost(seed, threads), contract, seed)
+
+
+def blend(contract: Contract, seed: int, threads: int) -> Pipeline:
+    """Mean of the probabilities of LightGBM, CatBoost and a forest: they err differently."""
+    parts = [
+        ("lightgbm", _lightgbm(seed, threads)),
+        ("catboost", _catboost(seed, threads)),
+        ("forest", _forest(seed, threads)),
+    ]
+    return _with(
+        VotingClassifier(parts, voting="soft", flatten_transform=False, weights=np.array([2, 2, 1])), contract, seed
+    )
+
+
+CANDIDATES: dict[str, Candidate] = {
+    "logistic": logistic,
+    "random_forest": random_forest,
+    "lightgbm": lightgbm,
+    "catboost": catboost,
+    "blend": blend,
+}

@@ -1,0 +1,99 @@
+"""What is said about a fitted Pipeline: figures on validation, operating point, slices, learning curve. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from readmit.contract import Contract
+from training import decision, features, figures
+from training.decision import Costs
+
+SLICE_REPLICATES = 200
+CURVE_REPLICATES = 200
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one Pipeline on the validation rows."""
+
+    y: np.ndarray
+    p: np.ndarray
+    metrics: dict[str, figures.Figure]
+    operating_point: dict[str, float]
+    calibration: list[figures.Bin]
+    decision_curve: list[dict[str, float]]
+    slices: list[dict[str, Any]]
+
+    def flat(self) -> dict[str, float]:
+        """Return every number under one name, as MLflow logs metrics."""
+        flat = {f"validation_{name}": figure["figure"] for name, figure in self.metrics.items()}
+        flat |= {f"validation_{name}_low": figure["low"] for name, figure in self.metrics.items()}
+        flat |= {f"validation_{name}_high": figure["high"] for name, figure in self.metrics.items()}
+        return flat | {f"operating_{name}": value for name, value in self.operating_point.items()}
+
+
+def predict(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame) -> np.ndarray:
+    """Return the probability of readmission, shape (n,)."""
+    both: np.ndarray = pipeline.predict_proba(frame[features.columns(contract)])
+    return both[:, 1]
+
+
+def evaluate(
+    pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, costs: Costs, bootstrap: figures.Bootstrap
+) -> Evaluation:
+    """Evaluate a fitted Pipeline on rows that it has not seen."""
+    y, p = features.labels(contract, frame), predict(pipeline, contract, frame)
+    threshold = decision.choose_threshold(y, p, costs)
+    return Evaluation(
+        y=y,
+        p=p,
+        metrics=figures.with_intervals(y, p, frame["patient_nbr"], bootstrap),
+        operating_point=decision.operating_point(y, p, threshold, costs),
+        calibration=figures.calibration(y, p),
+        decision_curve=decision.decision_curve(y, p),
+        slices=decision.slices(frame, y, p, replace(bootstrap, replicates=SLICE_REPLICATES)),
+    )
+
+
+def learning_curve(
+    make: Callable[[], Pipeline], contract: Contract, train: pd.DataFrame, validation: pd.DataFrame, seed: int
+) -> list[dict[str, float]]:
+    """Fit on the first 1, 2, ... train batches and score validation: what more data brought.
+
+    The last point is the whole of train and is left to the caller, who has that model already.
+    """
+    y, samples = features.labels(contract, validation), curve_samples(validation, seed)
+    batches = list(train["_batch_id"].drop_duplicates())
+    points = []
+    for n in range(1, len(batches)):
+        rows = train[train["_batch_id"].isin(batches[:n])]
+        pipeline = make().fit(rows[features.columns(contract)], features.labels(contract, rows))
+        points.append(curve_point(y, predict(pipeline, contract, validation), samples, n, len(rows)))
+    return points
+
+
+def curve_samples(validation: pd.DataFrame, seed: int) -> list[figures.Floats]:
+    """Return the bootstrap samples that every point of a learning curve shares."""
+    return figures.resampled(validation["patient_nbr"], figures.Bootstrap(CURVE_REPLICATES, seed))
+
+
+def curve_point(
+    y: np.ndarray, p: np.ndarray, samples: list[figures.Floats], n_batches: int, n_rows: int
+) -> dict[str, float]:
+    """Return one point of a learning curve, with its interval."""
+    ranking = figures.Ranking(y, p)
+    low, high = figures.interval(ranking.auroc, samples)
+    ones = np.ones(len(y))
+    ap = ranking.average_precision(ones)
+    return {
+        "n_batches": n_batches,
+        "n_rows": n_rows,
+        "auroc": ranking.auroc(ones),
+        "low": low,
+        "high": high,
+        "average_precision": ap,
+    }

@@ -1,0 +1,265 @@
+"""The tasks of the DAG `train_model`: ids in, ids out. Each is safe to repeat."""
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from sklearn.pipeline import Pipeline
+
+from readmit.errors import BadData
+from training import bundle, evaluation, features, figures, gate, plots, promotions, snapshots, tracking
+from training import candidates as known_candidates
+from training.compilation import CannotCompile
+from training.decision import Costs
+from training.evaluation import Evaluation
+from training.settings import TrainingSettings
+from training.snapshots import Snapshot
+
+log = logging.getLogger("training")
+
+EXPERIMENT = "readmission"
+RANKED_BY = "validation_auroc"
+
+
+class ModelRefused(BadData):
+    """A challenger cannot be judged or served; production stays. The message says why."""
+
+
+def snapshot() -> str:
+    """Freeze what the mart holds; returns the snapshot's id."""
+    facts = snapshots.freeze(TrainingSettings())
+    log.info("snapshot %s: %d train, %d validation rows", facts.fingerprint, facts.n_train, facts.n_validation)
+    return facts.fingerprint
+
+
+def candidates() -> list[str]:
+    """Name the candidates of a training run.
+
+    Raises:
+        KeyError: TRAINING_CANDIDATES names one that does not exist.
+    """
+    names = [name.strip() for name in TrainingSettings().training_candidates.split(",") if name.strip()]
+    for name in names:
+        known_candidates.CANDIDATES[name]
+    return names
+
+
+def fit(snapshot_id: str, candidate: str) -> str:
+    """Fit one candidate on the train rows, evaluate it on validation, log both; returns its MLflow run id."""
+    settings = TrainingSettings()
+    frozen = snapshots.load(snapshot_id, settings)
+    make = partial(
+        known_candidates.CANDIDATES[candidate], frozen.contract, settings.training_seed, settings.training_threads
+    )
+    with tracking.reaching(settings):
+        mlflow.set_experiment(EXPERIMENT)
+        with mlflow.start_run(run_name=candidate) as run:
+            mlflow.set_tags(tracking.provenance(frozen.facts, frozen.contract, settings.training_seed))
+            mlflow.set_tags({"candidate": candidate, "snapshot": snapshot_id})
+            pipeline = make()
+            mlflow.log_params(_parameters(pipeline))
+            train = frozen.split("train")
+            pipeline.fit(train[features.columns(frozen.contract)], features.labels(frozen.contract, train))
+            evaluated = _evaluate(pipeline, frozen, settings)
+            _log(evaluated, frozen)
+            model_id = tracking.log_pipeline(pipeline, frozen.contract, frozen.split("validation").head(5))
+            mlflow.set_tag("model_id", model_id)
+            return str(run.info.run_id)
+
+
+def _parameters(pipeline: Pipeline) -> dict[str, Any]:
+    found = pipeline[-1].get_params()
+    return {name: value for name, value in found.items() if isinstance(value, str | int | float | bool)}
+
+
+def costs(settings: TrainingSettings) -> Costs:
+    """Return the stated costs."""
+    return Costs(settings.follow_up_cost, settings.readmission_cost, settings.follow_up_effect)
+
+
+def _evaluate(pipeline: Pipeline, frozen: Snapshot, settings: TrainingSettings) -> Evaluation:
+    return evaluation.evaluate(
+        pipeline,
+        frozen.contract,
+        frozen.split("validation"),
+        costs(settings),
+        _bootstrap(settings),
+    )
+
+
+def _bootstrap(settings: TrainingSettings) -> figures.Bootstrap:
+    return figures.Bootstrap(settings.bootstrap_replicates, settings.training_seed)
+
+
+def _log(evaluated: Evaluation, frozen: Snapshot) -> None:
+    """Log figures, curves, contract and origin of the data to the active run."""
+    mlflow.log_metrics(evaluated.flat())
+    metrics = {name: figure["figure"] for name, figure in evaluated.metrics.items()}
+    drawn = {
+        "roc": plots.roc(evaluated.y, evaluated.p, metrics["auroc"]),
+        "precision_recall": plots.precision_recall(evaluated.y, evaluated.p, metrics["average_precision"]),
+        "calibration": plots.calibration(evaluated.calibration, metrics["ece"]),
+        "decision_curve": plots.decision(evaluated.decision_curve, evaluated.operating_point["threshold"]),
+    }
+    for name, figure in drawn.items():
+        mlflow.log_figure(figure, f"plots/{name}.png")
+    mlflow.log_text(frozen.contract.to_json(), "contract.json")
+    mlflow.log_dict(asdict(frozen.facts), "data.json")
+    mlflow.log_dict({"slices": evaluated.slices}, "slices.json")
+
+
+def register_best(run_ids: Sequence[str]) -> str:
+    """Register the candidate with the best validation AUROC that can be compiled; returns its version.
+
+    Raises:
+        ModelRefused: none can be compiled.
+    """
+    settings = TrainingSettings()
+    refused = []
+    with tracking.reaching(settings) as client:
+        runs = sorted((client.get_run(run_id) for run_id in run_ids), key=lambda run: -run.data.metrics[RANKED_BY])
+        for run in runs:
+            try:
+                return _register(client, run, settings)
+            except CannotCompile as error:
+                log.error("%s cannot be served: %s", run.data.tags["candidate"], error)
+                client.set_tag(run.info.run_id, "refused", str(error))
+                refused.append(f"{run.data.tags['candidate']}: {error}")
+    raise ModelRefused("no candidate can be compiled: " + "; ".join(refused))
+
+
+def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str:
+    tags, model_id = run.data.tags, run.data.tags["model_id"]
+    frozen = snapshots.load(tags["snapshot"], settings)
+    pipeline = tracking.load_pipeline(model_id)
+    evaluated = _evaluate(pipeline, frozen, settings)
+    curve = _learning_curve(tags["candidate"], frozen, evaluated, settings)
+    origin = tracking.provenance(frozen.facts, frozen.contract, settings.training_seed)
+    said = bundle.report(evaluated, frozen.facts, tags["candidate"], origin, curve)
+    with tempfile.TemporaryDirectory() as folder:
+        worst = bundle.write(Path(folder), pipeline, frozen.contract, frozen.split("validation"), said)
+        tracking.add_files(client, model_id, Path(folder))
+    client.log_metric(run.info.run_id, "compiled_worst_difference", worst)
+    client.log_text(run.info.run_id, bundle.card(said, frozen.contract), "model_card.md")
+    client.log_figure(run.info.run_id, plots.learning_curve(curve), "plots/learning_curve.png")
+    kept = {**origin, "candidate": tags["candidate"], "snapshot": tags["snapshot"]}
+    return tracking.register(client, settings.model_name, model_id, run.info.run_id, kept)
+
+
+def _learning_curve(
+    candidate: str, frozen: Snapshot, evaluated: Evaluation, settings: TrainingSettings
+) -> list[dict[str, float]]:
+    seed, threads = settings.training_seed, settings.training_threads
+    make = partial(known_candidates.CANDIDATES[candidate], frozen.contract, seed, threads)
+    train, validation = frozen.split("train"), frozen.split("validation")
+    points = evaluation.learning_curve(make, frozen.contract, train, validation, seed)
+    samples, n_batches = evaluation.curve_samples(validation, seed), train["_batch_id"].nunique()
+    return [*points, evaluation.curve_point(evaluated.y, evaluated.p, samples, n_batches, len(train))]
+
+
+def decide(version: str) -> str | None:
+    """Compare a version with production on the same rows; promote or keep, and write down why.
+
+    Returns the version when it is promoted, else None. Repeating it repeats the effects, never the decision.
+
+    Raises:
+        ModelRefused: a model could not be judged; `keep` is recorded and production stays.
+    """
+    settings = TrainingSettings()
+    name = settings.model_name
+    with tracking.reaching(settings) as client:
+        taken = promotions.decision_on(name, version, settings)
+        if taken is None:
+            verdict = _judge(client, version, settings)
+            taken = "promote" if verdict.promote else "keep"
+        if taken == "promote" and promotions.latest(name, settings) == ("promote", version):
+            tracking.put_in_production(client, name, version)
+            return version
+        return None
+
+
+def _judge(client: MlflowClient, version: str, settings: TrainingSettings) -> gate.Verdict:
+    """Judge and record; whatever makes judging impossible is recorded as `keep`."""
+    found = client.get_model_version(settings.model_name, version)
+    production = tracking.version_at(client, settings.model_name, tracking.PRODUCTION)
+    try:
+        verdict = _evidence(client, found, production, settings)
+    except Exception as error:
+        if not tracking.is_broken(error):
+            raise
+        reason = f"kept because judging failed: {type(error).__name__}: {error}"[:1000]
+        _record(client, found, production, gate.Verdict(False, reason), settings)
+        raise ModelRefused(reason) from error
+    _record(client, found, production, verdict, settings)
+    return verdict
+
+
+def _evidence(
+    client: MlflowClient, found: ModelVersion, production: ModelVersion | None, settings: TrainingSettings
+) -> gate.Verdict:
+    frozen = snapshots.load(found.tags["snapshot"], settings)
+    rows, name = frozen.split("validation"), settings.model_name
+    tracking.check_bundle(client, name, str(found.version), frozen.contract)
+    challenger = tracking.scores(name, str(found.version), rows)
+    rule = gate.Rule(settings.promotion_floor, settings.promotion_margin, _bootstrap(settings))
+    reigning = tracking.scores(name, str(production.version), rows) if production is not None else None
+    newer = production is None or found.tags["data_fingerprint"] != production.tags.get("data_fingerprint")
+    y = features.labels(frozen.contract, rows)
+    return gate.judge(y, challenger, reigning, patients=rows["patient_nbr"], rule=rule, has_newer=newer)
+
+
+def _record(
+    client: MlflowClient,
+    found: ModelVersion,
+    production: ModelVersion | None,
+    verdict: gate.Verdict,
+    settings: TrainingSettings,
+) -> None:
+    decision = "promote" if verdict.promote else "keep"
+    row = promotions.Promotion(
+        decision=decision,
+        model_name=settings.model_name,
+        challenger_version=str(found.version),
+        production_version=str(production.version) if production is not None else None,
+        metric=gate.METRIC,
+        reason=verdict.reason,
+        evidence=verdict.as_dict(),
+        data_fingerprint=found.tags.get("data_fingerprint"),
+        contract_hash=found.tags.get("contract_hash"),
+        git_sha=found.tags.get("git_sha"),
+    )
+    promotions.record(row, settings)
+    for key, value in {"decision": decision, "decision_reason": verdict.reason, **verdict.as_dict()}.items():
+        client.set_model_version_tag(settings.model_name, str(found.version), key, str(value)[:4000])
+    log.info("version %s: %s (%s)", found.version, decision, verdict.reason)
+
+
+def score_sealed(version: str) -> dict[str, figures.Figure]:
+    """Score the sealed test once per version, and count the reading; a second call reads nothing.
+
+    Returns the figures, or an empty dict when the version was scored before or the mart has no test rows.
+    """
+    settings = TrainingSettings()
+    name = settings.model_name
+    with tracking.reaching(settings) as client:
+        found = client.get_model_version(name, version)
+        if "sealed_test_scored_at" in found.tags:
+            return {}
+        reads = tracking.count_reading(client, name)
+        rows = snapshots.sealed(found.tags["snapshot"], settings)
+        contract = snapshots.load(found.tags["snapshot"], settings).contract
+        y = features.labels(contract, rows)
+        if len(set(y.tolist())) < 2:
+            return {}
+        p = tracking.scores(name, version, rows)
+        scored = figures.with_intervals(y, p, rows["patient_nbr"], _bootstrap(settings))
+        tracking.log_sealed(client, found, scored, reads)
+        return scored
