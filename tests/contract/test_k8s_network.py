@@ -1,0 +1,68 @@
+"""The network policies allow exactly the arrows of the architecture picture."""
+
+from tests.support import k8s
+
+PAGES = {
+    ("ui", 8501),
+    ("api", 8000),
+    ("airflow-api-server", 8080),
+    ("mlflow", 5000),
+    ("docs", 8088),
+    ("grafana", 3000),
+}
+
+
+def test_policies_are_the_picture() -> None:
+    assert k8s.allowed(k8s.everything()) == k8s.pictured()
+
+
+def test_no_arrow_is_allowed_at_one_end_only() -> None:
+    assert k8s.one_sided(k8s.everything()) == set()
+
+
+def test_everything_else_is_denied() -> None:
+    for name in k8s.OVERLAYS:
+        assert k8s.denied_by_default(k8s.overlay(name))
+
+
+def test_every_part_of_the_picture_exists() -> None:
+    parts = {pod["metadata"]["labels"][k8s.NAME] for pod in k8s.pods(k8s.everything()).values()}
+    assert {end for source, target, _ in k8s.pictured() for end in (source, target)} | {"node-exporter"} == parts
+
+
+def test_local_pages_are_open_to_any_address() -> None:
+    assert k8s.from_outside(k8s.overlay("local")) == PAGES | {("prometheus", 9090)}
+
+
+def test_production_pages_are_open_to_the_ingress_controller() -> None:
+    production = k8s.overlay("production")
+    assert k8s.from_outside(production) == PAGES
+    for policy in k8s.of_kind(production, "NetworkPolicy"):
+        for rule in policy["spec"].get("ingress", []):
+            assert not any("ipBlock" in peer for peer in rule["from"])
+
+
+def test_who_leaves_the_namespace() -> None:
+    assert k8s.to_outside(k8s.overlay("local")) == {"airflow-scheduler", "airflow-api-server", "airflow-task"}
+
+
+def test_a_further_rule_is_seen() -> None:
+    resources = k8s.everything()
+    peer = {"podSelector": {"matchLabels": {k8s.NAME: "ui"}}}
+    k8s.named(resources, "NetworkPolicy", "postgres")["spec"]["ingress"][0]["from"].append(peer)
+    assert k8s.one_sided(resources) == {("ui", "postgres", 5432)}
+    rule = {"to": [{"podSelector": {"matchLabels": {k8s.NAME: "postgres"}}}], "ports": [{"port": 5432}]}
+    k8s.named(resources, "NetworkPolicy", "ui")["spec"]["egress"].append(rule)
+    assert k8s.allowed(resources) - k8s.pictured() == {("ui", "postgres", 5432)}
+
+
+def test_a_missing_policy_is_seen() -> None:
+    resources = k8s.everything()
+    resources.remove(k8s.named(resources, "NetworkPolicy", "ui"))
+    assert k8s.pictured() - k8s.allowed(resources) == {("ui", "api", 8000)}
+
+
+def test_an_open_default_is_seen() -> None:
+    resources = k8s.overlay("local")
+    k8s.named(resources, "NetworkPolicy", "default-deny")["spec"]["policyTypes"] = ["Ingress"]
+    assert not k8s.denied_by_default(resources)

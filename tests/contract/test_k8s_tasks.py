@@ -1,0 +1,91 @@
+"""Task pods: Airflow's own code makes one from our template, and may do so with the scheduler's rights."""
+
+import importlib.util
+import json
+import re
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from tests.support import k8s
+
+# Airflow asks the Kubernetes API for these with KubernetesExecutor; a missing verb shows as a task that never starts.
+NEEDED = {("pods", verb) for verb in ("create", "get", "list", "watch", "patch", "delete")} | {("pods/log", "get")}
+
+
+def executor_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> dict[str, Any]:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+    from kubernetes import client
+
+    resources = k8s.overlay("local")
+    template = tmp_path / "pod.yaml"
+    template.write_text(k8s.named(resources, "ConfigMap", "pod-template")["data"]["pod.yaml"])
+    settings = k8s.named(resources, "ConfigMap", "airflow-settings")["data"]
+    image = [settings[f"AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_{part}"] for part in ("REPOSITORY", "TAG")]
+    pod = PodGenerator.construct_pod(
+        dag_id="ingest_batch",
+        task_id="dbt.fct_encounter_features",
+        pod_id="ingest-batch-claim",
+        try_number=1,
+        kube_image=":".join(image),
+        date=None,
+        args=["python", "-m", "airflow.sdk.execution_time.execute_workload", "--json-string", json.dumps({})],
+        pod_override_object=None,
+        base_worker_pod=PodGenerator.deserialize_model_file(str(template)),
+        namespace=settings["AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE"],
+        scheduler_job_id="1",
+        run_id="manual__1",
+    )
+    return dict(client.ApiClient().sanitize_for_serialization(pod))
+
+
+@pytest.mark.filterwarnings("default")
+def test_airflow_makes_a_pod_of_our_template(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    pod = executor_pod(monkeypatch, tmp_path)
+    kubernetes_validate.validate(pod, "1.37", strict=True)
+    container = pod["spec"]["containers"][0]
+    assert [each["name"] for each in pod["spec"]["containers"]] == ["base"]
+    assert container["image"] in k8s.built_images()
+    assert "command" not in container  # the image has no entry point: `args` is the command
+    assert importlib.util.find_spec(container["args"][2])
+    assert pod["metadata"]["labels"][k8s.NAME] == "airflow-task"
+    assert pod["spec"]["enableServiceLinks"] is False
+
+
+def test_the_template_is_where_airflow_looks() -> None:
+    resources = k8s.overlay("local")
+    path = k8s.named(resources, "ConfigMap", "airflow-settings")["data"][
+        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE"
+    ]
+    scheduler = k8s.pods(resources)["airflow-scheduler"]["spec"]
+    places = {mount["name"]: mount["mountPath"] for mount in scheduler["containers"][0]["volumeMounts"]}
+    assert path == f"{places['pod-template']}/pod.yaml"
+
+
+def test_tasks_have_no_way_into_airflows_database_or_the_cluster() -> None:
+    task = k8s.pod_template(k8s.overlay("local"))["spec"]
+    text = json.dumps(task)
+    assert task["automountServiceAccountToken"] is False
+    assert not re.search(r"role-airflow|airflow-keys|postgres-admin|SQL_ALCHEMY_CONN", text)
+
+
+def rights(resources: list[k8s.Resource], name: str) -> set[tuple[str, str]]:
+    rules = k8s.named(resources, "Role", name)["rules"]
+    return {(what, verb) for rule in rules for what in rule["resources"] for verb in rule["verbs"]}
+
+
+def test_the_scheduler_may_do_what_its_executor_asks() -> None:
+    assert rights(k8s.overlay("local"), "airflow-scheduler") >= NEEDED
+
+
+def test_a_missing_verb_is_seen() -> None:
+    resources = k8s.overlay("local")
+    k8s.named(resources, "Role", "airflow-scheduler")["rules"][0]["verbs"].remove("watch")
+    assert NEEDED - rights(resources, "airflow-scheduler") == {("pods", "watch")}
+
+
+def test_nobody_may_read_secrets() -> None:
+    for role in k8s.of_kind(k8s.everything(), "Role", "ClusterRole"):
+        assert not any("secrets" in rule["resources"] or "*" in rule["resources"] for rule in role["rules"])
