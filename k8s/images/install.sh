@@ -2,7 +2,7 @@
 # Build stage of every image: install a part of the lock into /opt/venv, every file checked by hash.
 # Arguments: those of requirements.py. The system's certificates are used, so a company's own registry works too.
 set -eu
-export UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true UV_NO_CACHE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+export UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true UV_NO_CACHE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1
 here=$(dirname "$0")
 python -m venv /opt/uv
 python "$here/requirements.py" --package uv >/tmp/uv.txt
