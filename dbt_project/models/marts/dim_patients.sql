@@ -14,13 +14,15 @@ published as not materialized (
 stays as (
     select
         patient_nbr, encounter_id, false as is_next, readmitted, length_of_stay_days, admission_type_id,
-        n_medications, n_diagnoses, discharge_disposition_id, diagnosis_1
+        n_medications, n_diagnoses, discharge_disposition_id, diagnosis_1,
+        n_inpatient_visits, n_emergency_visits, n_lab_procedures
     from staged
     where verdict <> 'quarantined' and _build_id in (select build_id from published)
     union all
     select distinct
         patient_nbr, 9223372036854775807, true, null::text, null::integer, null::integer,
-        null::integer, null::integer, null::integer, null::text
+        null::integer, null::integer, null::integer, null::text,
+        null::integer, null::integer, null::integer
     from staged
     where verdict <> 'quarantined' and _build_id in (select build_id from published)
 ),
