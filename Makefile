@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs pipeline submit rollback poison test test-full lint bench quality capacity images k8s clean env
+.PHONY: help up down status logs pipeline submit rollback poison test test-full lint bench quality capacity images k8s k8s-up k8s-down clean env
 
 ROOT := $(shell pwd)
 PYTHON ?= python3.11
@@ -75,6 +75,12 @@ images: ## build the container images
 
 k8s: ## render and validate the manifests
 	@bash k8s/validate.sh
+
+k8s-up: env ## install on a cluster: CONTEXT=name, or TOOL=kind|minikube|k3d (DATASET, OVERLAY, COMPONENTS, IMAGES=skip)
+	@CONTEXT="$(CONTEXT)" TOOL="$(TOOL)" OVERLAY="$(OVERLAY)" COMPONENTS="$(COMPONENTS)" IMAGES="$(IMAGES)" $(RUN) -m k8s.up
+
+k8s-down: ## remove what k8s-up made: its cluster, or the namespace of CONTEXT
+	@CONTEXT="$(CONTEXT)" TOOL="$(TOOL)" $(RUN) -m k8s.down
 
 clean: ## stop everything, remove state, environment and generated files; .env is kept
 	@if [ -x $(BIN)/python ]; then $(RUN) -m stack.clean; fi

@@ -80,7 +80,7 @@ def manifest(name: str, values: Values) -> dict[str, Any]:
 
 
 def missing(present: Collection[str], store: Values | None = None) -> list[dict[str, Any]]:
-    """Return the Secrets that are not `present`, with new values; `store` is the content of an existing object-store."""
+    """Return the Secrets that are not `present`, with new values; `store` is what an existing object-store holds."""
     made = {name: make() for name, make in SECRETS.items() if name not in present}
     if IDENTITIES not in present:
         made[IDENTITIES] = identities(made.get("object-store") or store or {})

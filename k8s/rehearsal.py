@@ -27,6 +27,7 @@ Resource = dict[str, Any]
 NETWORK = "readmit-rehearsal"
 USER = 10001
 NAME = "app.kubernetes.io/name"
+ADDRESS = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
 # Their images are upstream's, or they need the Kubernetes API to do anything.
 LEFT_OUT = {"grafana", "backup"}
 ORDER = ("postgres", "s3", "set-up")
@@ -118,7 +119,8 @@ class Rehearsal:
         """Return the words after `podman run` for a container."""
         environment = self.environment(container)
         context, limits = container["securityContext"], container["resources"]["limits"]
-        words = ["--no-healthcheck", f"--network={NETWORK}", f"--user={pod['spec']['securityContext']['runAsUser']}:{USER}"]
+        user = pod["spec"]["securityContext"]["runAsUser"]
+        words = ["--no-healthcheck", f"--network={NETWORK}", f"--user={user}:{USER}"]
         words += ["--read-only", "--read-only-tmpfs=false"] if context["readOnlyRootFilesystem"] else []
         words += [f"--cap-drop={each}" for each in context["capabilities"]["drop"]]
         words += ["--security-opt=no-new-privileges", f"--memory={limits['memory'].removesuffix('i').lower()}"]
@@ -168,7 +170,7 @@ def is_ready(name: str, container: Resource, kind: str = "readinessProbe") -> bo
     probe = container.get(kind) or container.get("livenessProbe")
     if probe is None:
         return True
-    address = podman("inspect", "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container_name(name))
+    address = podman("inspect", f"--format={ADDRESS}", container_name(name))
     if "exec" in probe:
         command = ["exec", f"--env=POD_IP={address}", container_name(name), *probe["exec"]["command"]]
         return subprocess.run(["podman", *command], capture_output=True, check=False).returncode == 0

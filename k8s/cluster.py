@@ -1,0 +1,192 @@
+"""A Kubernetes cluster as `make k8s-up` uses it: kubectl on one context, images into its nodes, forwarded ports."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from readmit.settings import ROOT
+
+NAMESPACE = "readmit"
+CLUSTER = "readmit"
+TOOLS = ("kind", "minikube", "k3d")
+NODE_PORTS = (30501, 30800, 30808, 30500, 30880, 30300, 30909)
+DELETE = {
+    "kind": ("kind", "delete", "cluster", f"--name={CLUSTER}"),
+    "minikube": ("minikube", "delete", f"--profile={CLUSTER}"),
+    "k3d": ("k3d", "cluster", "delete", CLUSTER),
+}
+FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
+
+
+class ClusterFailed(Exception):
+    """A command against the cluster failed; the message holds what it said and what to do."""
+
+
+def run(*words: str, text: str | None = None) -> str:
+    """Run a command and return what it printed.
+
+    Raises:
+        ClusterFailed: it is missing or it failed.
+    """
+    try:
+        done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise ClusterFailed(f"{words[0]} is not installed; docs/install-kubernetes.md says how") from error
+    if done.returncode != 0:
+        raise ClusterFailed(f"{' '.join(words[:4])}: {(done.stderr or done.stdout).strip()[-1500:]}")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A context of kubectl, and the tool that made the cluster (empty for a given context)."""
+
+    context: str
+    tool: str = ""
+
+    def kubectl(self, *words: str, text: str | None = None) -> str:
+        """Run kubectl on this context, in our namespace."""
+        return run("kubectl", f"--context={self.context}", f"--namespace={NAMESPACE}", *words, text=text)
+
+    def get(self, *words: str) -> list[dict[str, Any]]:
+        """Return the resources of a kind."""
+        return list(json.loads(self.kubectl("get", *words, "--output=json"))["items"])
+
+    def secrets(self) -> dict[str, dict[str, str]]:
+        """Return our Secrets in clear, by name."""
+        return {
+            found["metadata"]["name"]: {
+                key: base64.b64decode(value).decode() for key, value in found.get("data", {}).items()
+            }
+            for found in self.get("secrets")
+        }
+
+    @contextmanager
+    def forwarded(self, service: str, port: int) -> Iterator[int]:
+        """Forward a free port of this machine to a service while the block runs.
+
+        Raises:
+            ClusterFailed: the service cannot be reached.
+        """
+        words = ["kubectl", f"--context={self.context}", f"--namespace={NAMESPACE}", "port-forward"]
+        with subprocess.Popen(
+            [*words, "--address=127.0.0.1", f"service/{service}", f":{port}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            try:
+                said = process.stdout.readline() if process.stdout else ""
+                if (match := FORWARDING.search(said)) is None:
+                    raise ClusterFailed(f"no port to {service}: {said.strip()}")
+                yield int(match[1])
+            finally:
+                process.terminate()
+
+    def load(self, images: list[str]) -> None:
+        """Put images of this machine into the nodes; a given context pulls them from its registry instead."""
+        engine = container_engine()
+        with tempfile.TemporaryDirectory() as folder:
+            for image in images:
+                archive = str(Path(folder) / "image.tar")
+                run(engine, "save", "--output", archive, image)
+                self._load_archive(archive)
+                Path(archive).unlink()
+
+    def _load_archive(self, archive: str) -> None:
+        if self.tool == "kind":
+            run("kind", "load", "image-archive", archive, f"--name={CLUSTER}")
+        elif self.tool == "minikube":
+            run("minikube", "image", "load", archive, f"--profile={CLUSTER}")
+        elif self.tool == "k3d":
+            run("k3d", "image", "import", archive, f"--cluster={CLUSTER}")
+
+
+def container_engine() -> str:
+    """Return docker or podman, whichever works; ENGINE decides when it is set."""
+    for engine in filter(None, (os.environ.get("ENGINE"), "docker", "podman")):
+        if shutil.which(engine) and subprocess.run([engine, "info"], capture_output=True, check=False).returncode == 0:
+            return engine
+    raise ClusterFailed("neither docker nor podman works here: install one, or set ENGINE")
+
+
+def find(context: str, tool: str) -> Cluster:
+    """Return the cluster to use: a given context, or one that `tool` (or the first one installed) keeps or makes.
+
+    Raises:
+        ClusterFailed: there is neither.
+    """
+    if context:
+        return Cluster(context)
+    chosen = tool or next((each for each in TOOLS if shutil.which(each)), "")
+    if chosen not in TOOLS:
+        raise ClusterFailed("no cluster: install kind, minikube or k3d, or name one of kubectl's contexts by CONTEXT=")
+    if not _exists(chosen):
+        _create(chosen)
+    return Cluster({"kind": f"kind-{CLUSTER}", "k3d": f"k3d-{CLUSTER}", "minikube": CLUSTER}[chosen], chosen)
+
+
+def _exists(tool: str) -> bool:
+    if tool == "kind":
+        return CLUSTER in run("kind", "get", "clusters").split()
+    if tool == "k3d":
+        return any(each["name"] == CLUSTER for each in json.loads(run("k3d", "cluster", "list", "--output=json")))
+    listed = json.loads(run("minikube", "profile", "list", "--output=json"))
+    return any(each["Name"] == CLUSTER for each in listed.get("valid", []))
+
+
+def _create(tool: str) -> None:
+    if tool == "kind":
+        mapped = [{"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1"} for port in NODE_PORTS]
+        node = {"role": "control-plane", "extraPortMappings": mapped}
+        text = yaml.safe_dump({"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [node]})
+        run("kind", "create", "cluster", f"--name={CLUSTER}", "--config=-", text=text)
+    elif tool == "k3d":
+        published = [f"--port=127.0.0.1:{port}:{port}@server:0" for port in NODE_PORTS]
+        run("k3d", "cluster", "create", CLUSTER, "--k3s-arg=--disable=traefik@server:0", *published)
+    else:
+        # Its default network plugin ignores network policies.
+        run("minikube", "start", f"--profile={CLUSTER}", "--cni=calico", "--cpus=2", "--memory=12g")
+
+
+def remove(context: str, tool: str) -> str:
+    """Remove what `make k8s-up` made: the cluster when a tool made it, else our namespace with all its state."""
+    if context:
+        Cluster(context).kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
+        return f"the namespace {NAMESPACE} of {context} is gone, with its volumes"
+    for each in [tool] if tool else TOOLS:
+        if shutil.which(each) and _exists(each):
+            run(*DELETE[each])
+            return f"the {each} cluster {CLUSTER} is gone"
+    return "there was no cluster of ours"
+
+
+def kustomize(folder: Path) -> str:
+    """Return the rendered manifests of a folder."""
+    return run("kubectl", "kustomize", str(folder))
+
+
+def wrapper(overlay: str, components: list[str], settings: dict[str, str]) -> Path:
+    """Write the kustomization that is applied: an overlay, further components, settings; returns its folder."""
+    folder = ROOT / "build" / "k8s"
+    folder.mkdir(parents=True, exist_ok=True)
+    said: dict[str, Any] = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    said |= {"namespace": NAMESPACE, "resources": [f"../../k8s/overlays/{overlay}"]}
+    said["components"] = [f"../../k8s/components/{name}" for name in components]
+    if settings:
+        literals = [f"{name}={value}" for name, value in settings.items()]
+        said["configMapGenerator"] = [{"name": "settings", "behavior": "merge", "literals": literals}]
+        said["generatorOptions"] = {"disableNameSuffixHash": True}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+    return folder
