@@ -1,0 +1,211 @@
+"""The two gates of a batch. Each evaluates in SQL on the rows of that batch only, asserts the result itself, and leaves
+a page on the docs site whether it passes or not.
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import great_expectations as gx
+from great_expectations import ExpectationSuite
+from great_expectations.core import ExpectationSuiteValidationResult
+from great_expectations.data_context.types.base import ProgressBarsConfig
+from psycopg2 import sql
+
+from expectations import pages, profiles, publish_suite, raw_suite
+from readmit import db
+from readmit.contract import Contract
+from readmit.errors import BatchRejected
+from readmit.layout import LANDING_COLUMNS
+from readmit.settings import Settings
+
+log = logging.getLogger("expectations")
+
+EXAMPLES = 10  # failing values shown on a page
+NAMED = 5  # failed expectations named in the error
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What a gate found."""
+
+    batch_id: str
+    gate: str
+    n_expectations: int
+    failed: tuple[str, ...]
+    warnings: tuple[str, ...]
+    page: str
+
+
+def check_raw(batch_id: str, settings: Settings | None = None) -> GateResult:
+    """Check a batch as it arrived, against the ledger and the batches before.
+
+    Raises:
+        BatchRejected: an expectation that is not a mere warning failed; names them and the page.
+    """
+    known = settings or Settings()
+    n_rows = _ledger_rows(batch_id, known)
+    results = [_validate(raw_suite.build(n_rows), _raw_query(batch_id, known), known.raw_database, known)]
+    profile = profiles.measure(batch_id, raw_suite.WATCHED, known)
+    before = profiles.before(batch_id, known)
+    if before is not None and n_rows >= raw_suite.SMALL:
+        distances = {name: profiles.distance(profile[name], before.get(name, {})) for name in raw_suite.WATCHED}
+        results.append(_validate(raw_suite.drift(), _as_query(distances), known.raw_database, known))
+    result = _conclude(batch_id, "raw", results, known)
+    profiles.store(batch_id, profile, known)
+    return result
+
+
+def check_publish(batch_id: str, build_id: str | None = None, settings: Settings | None = None) -> GateResult:
+    """Check what a build made of a batch, against the contract and the count of rows that arrived.
+
+    Args:
+        batch_id: the batch.
+        build_id: the build; a batch's first build has the batch's name, a release has its own.
+        settings: where the databases are.
+
+    Raises:
+        BatchRejected: an expectation failed; names them and the page.
+    """
+    known, build = settings or Settings(), build_id or batch_id
+    if _is_published(build, known):  # later builds have replaced some of its rows since, rightly
+        return GateResult(build, "publish", 0, (), (), pages.address(build, "publish", known))
+    counts = _counts(batch_id, build, known)
+    suite = publish_suite.features(_contract(), int(counts["n_valid"]))
+    statement = "select * from intermediate.int_encounters__features where _build_id = {} and _batch_id = {}"
+    rows = _literal(known, statement, build, batch_id)
+    results = [_validate(suite, rows, known.clean_database, known)]
+    if build == batch_id:  # a release adds rows to a batch whose accounting was proven when it was published
+        results.append(_validate(publish_suite.accounting(), _as_query(counts), known.clean_database, known))
+    return _conclude(build, "publish", results, known)
+
+
+def _contract() -> Contract:
+    target = os.environ.get("DBT_TARGET_PATH")
+    return Contract.from_manifest(Path(target) / "manifest.json" if target else None)
+
+
+# ---------------------------------------------------------------- what is looked at
+
+
+def _ledger_rows(batch_id: str, settings: Settings) -> int:
+    with db.transaction("publisher", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute("select n_rows from landing.batches where batch_id = %s", (batch_id,))
+        found = cur.fetchone()
+    if found is None:
+        raise LookupError(f"batch {batch_id} is not in the ledger")
+    return int(found[0])
+
+
+def _is_published(build_id: str, settings: Settings) -> bool:
+    with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
+        cur.execute("select 1 from ops.published_batches where build_id = %s", (build_id,))
+        return cur.fetchone() is not None
+
+
+def _literal(settings: Settings, statement: str, *values: str) -> str:
+    """Return a statement with quoted values: Great Expectations takes text, not parameters."""
+    with db.transaction("publisher", settings.clean_database, settings) as clean:
+        return sql.SQL(statement).format(*map(sql.Literal, values)).as_string(clean)
+
+
+def _raw_query(batch_id: str, settings: Settings) -> str:
+    """Return the batch's rows with the source's null token as null; same columns, same order."""
+    columns = [f"nullif({name}, '?') as {name}" for name in LANDING_COLUMNS]
+    wanted = ", ".join([*columns, *raw_suite.BOOKKEEPING])
+    return _literal(settings, f"select {wanted} from landing.encounters where _batch_id = {{}}", batch_id)  # noqa: S608
+
+
+def _counts(batch_id: str, build_id: str, settings: Settings) -> dict[str, float]:
+    """Return the counts of a build at each layer."""
+    statement = """
+        select
+            count(*) as n_staging,
+            count(*) filter (where verdict = 'valid') as n_valid,
+            count(*) filter (where verdict = 'quarantined') as n_quarantined,
+            count(*) filter (where verdict = 'excluded') as n_excluded,
+            (select count(*) from intermediate.int_encounters__features
+             where _build_id = %(build)s and _batch_id = %(batch)s) as n_features
+        from staging.stg_uci__encounters
+        where _build_id = %(build)s and _batch_id = %(batch)s
+    """
+    with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
+        cur.execute(statement, {"build": build_id, "batch": batch_id})
+        names = [column.name for column in cur.description or ()]
+        counts = dict(zip(names, cur.fetchone() or (), strict=True))
+    n_raw = _ledger_rows(batch_id, settings)
+    accounted = counts["n_features"] + counts["n_quarantined"] + counts["n_excluded"]
+    share = counts["n_quarantined"] / max(1, n_raw)
+    return {**counts, "n_raw": n_raw, "n_accounted": accounted, "share_quarantined": share}
+
+
+def _as_query(counts: dict[str, float]) -> str:
+    return "select " + ", ".join(f"{value:.6g}::float8 as {name}" for name, value in counts.items())
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+def _validate(
+    suite: ExpectationSuite, query: str, database: str, settings: Settings
+) -> ExpectationSuiteValidationResult:
+    """Evaluate a suite on a query. The context lives in memory, so that no password is written anywhere."""
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    address = db.url("publisher", database, settings).replace("postgresql://", "postgresql+psycopg2://", 1)
+    source = context.data_sources.add_postgres("postgres", connection_string=address)
+    batch = source.add_query_asset(suite.name, query=query).add_batch_definition_whole_table("batch").get_batch()
+    try:
+        return batch.validate(suite, result_format={"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES})
+    finally:
+        source.get_execution_engine().close()
+
+
+def _conclude(name: str, gate: str, results: list[ExpectationSuiteValidationResult], settings: Settings) -> GateResult:
+    """Store the page, then say yes or raise. A result that names no expectation is not a pass."""
+    outcomes = [outcome for result in results for outcome in result.results]
+    failed = [outcome for outcome in outcomes if not outcome.success]
+    fatal = [describe(outcome) for outcome in failed if _severity(outcome) == "critical"]
+    warned = [describe(outcome) for outcome in failed if _severity(outcome) != "critical"]
+    page = pages.store(name, gate, results, settings)
+    for line in warned:
+        log.warning("%s gate, batch %s: %s", gate, name, line)
+    if fatal or not outcomes:
+        more = f" and {len(fatal) - NAMED} more" if len(fatal) > NAMED else ""
+        said = "; ".join(fatal[:NAMED]) or "nothing was evaluated"
+        raise BatchRejected(f"{gate} gate: batch {name}: {said}{more} (details: {page})")
+    return GateResult(name, gate, len(outcomes), tuple(fatal), tuple(warned), page)
+
+
+def _severity(outcome: Any) -> str:  # noqa: ANN401 (GX has no type for it)
+    return str(getattr(outcome.expectation_config.severity, "value", outcome.expectation_config.severity))
+
+
+def describe(outcome: Any) -> str:  # noqa: ANN401
+    """Return one line for the reader of an error: column, what was expected, what was seen."""
+    config, result = outcome.expectation_config, outcome.result or {}
+    kwargs = {key: value for key, value in config.kwargs.items() if key not in ("batch_id", "column")}
+    column = f"{config.kwargs['column']}: " if "column" in config.kwargs else ""
+    if outcome.exception_info and (raised := _raised(outcome.exception_info)):
+        return f"{column}{config.type} could not be evaluated: {raised}"
+    if "unexpected_percent" in result and result.get("unexpected_count"):
+        examples = [value for value in result.get("partial_unexpected_list", []) if value is not None][:3]
+        shown = f", such as {examples}" if examples else ""
+        seen = f"{result['unexpected_count']} of {result.get('element_count')} rows do not fit{shown}"
+    else:
+        seen = f"found {_short(result.get('observed_value'))}"
+    return f"{column}{config.type} {_short(kwargs)}: {seen}"
+
+
+def _raised(info: dict[str, Any]) -> str:
+    if info.get("raised_exception"):
+        return _short(info.get("exception_message"))
+    messages = [each.get("exception_message") for each in info.values() if isinstance(each, dict)]
+    return _short(messages[0]) if messages and messages[0] else ""
+
+
+def _short(value: object, limit: int = 160) -> str:
+    text = str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

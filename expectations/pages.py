@@ -1,0 +1,100 @@
+"""Data docs: Great Expectations' own page for each gate of a batch, made to work offline, stored in S3.
+
+A page per batch and gate and no rebuild of older ones: the thirtieth batch costs what the first did.
+"""
+
+import json
+import re
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from great_expectations.core import ExpectationSuiteValidationResult
+from great_expectations.render.renderer import ValidationResultsPageRenderer
+from great_expectations.render.view import DefaultJinjaPageView
+
+from readmit import storage
+from readmit.settings import Settings
+
+STATIC = Path(__file__).parent / "static"
+PREFIX = "docs/gx"
+# Where a page loads a library from another host -> our copy of it. What is not named here is left out: charts of
+# vega, the calendar and the dark theme are not used.
+COPIES = {
+    "bootstrap-table.min.css": "bootstrap-table.min.css",
+    "bootstrap.min.css": "bootstrap.min.css",
+    "font-awesome": "fontawesome.min.css",
+    "jquery-3": "jquery.min.js",
+    "popper.min.js": "popper.min.js",
+    "bootstrap.min.js": "bootstrap.min.js",
+    "bootstrap-table.min.js": "bootstrap-table.min.js",
+}
+LOADED = re.compile(r"<(?:script|link)\b[^>]*(?:src|href)=\"(https?://[^\"]+)\"[^>]*>(?:\s*</script>)?")
+PICTURE = re.compile(r"<img\b[^>]*src=\"https?://[^>]*>")
+TYPES = {".css": "text/css", ".js": "text/javascript", ".woff2": "font/woff2", ".txt": "text/plain"}
+
+
+def store(name: str, gate: str, results: list[ExpectationSuiteValidationResult], settings: Settings) -> str:
+    """Write the pages of one gate and its verdict; returns the address of the first page on the docs site."""
+    s3, bucket = storage.client(settings), settings.s3_pipeline_bucket
+    _store_static(settings)
+    files: list[str] = []
+    for result in results:
+        file = f"{gate}.html" if not files else f"{gate}-{result.suite_name}.html"
+        body = offline(render(result)).encode()
+        s3.put_object(Bucket=bucket, Key=f"{PREFIX}/{name}/{file}", Body=body, ContentType="text/html; charset=utf-8")
+        files.append(file)
+    outcomes = [outcome for result in results for outcome in result.results]
+    verdict = {
+        "batch_id": name,
+        "gate": gate,
+        "success": bool(outcomes) and all(outcome.success for outcome in outcomes),
+        "n_expectations": len(outcomes),
+        "n_failed": sum(not outcome.success for outcome in outcomes),
+        "pages": files,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    body = json.dumps(verdict).encode()
+    s3.put_object(Bucket=bucket, Key=f"{PREFIX}/{name}/{gate}.json", Body=body, ContentType="application/json")
+    return address(name, gate, settings)
+
+
+def address(name: str, gate: str, settings: Settings) -> str:
+    """Return the address of a gate's page on the docs site."""
+    return f"http://127.0.0.1:{settings.docs_port}/gx/{name}/{gate}.html"
+
+
+def render(result: ExpectationSuiteValidationResult) -> str:
+    """Return Great Expectations' page of a validation result."""
+    return str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result))  # type: ignore[no-untyped-call])
+
+
+def offline(page: str) -> str:
+    """Return the page with our copies of what it loads from other hosts."""
+    return PICTURE.sub("", LOADED.sub(_copy, page))
+
+
+def _copy(found: re.Match[str]) -> str:
+    for part, file in COPIES.items():
+        if part in found[1]:
+            if file.endswith(".css"):
+                return f'<link rel="stylesheet" href="../../static/{file}">'
+            return f'<script src="../../static/{file}"></script>'
+    return ""
+
+
+@cache
+def _stored(endpoint: str, bucket: str) -> set[str]:
+    """Remember per process that the copies are in the bucket."""
+    return set()
+
+
+def _store_static(settings: Settings) -> None:
+    done = _stored(settings.s3_endpoint_url, settings.s3_pipeline_bucket)
+    s3 = storage.client(settings)
+    for path in sorted(STATIC.rglob("*")):
+        key = f"docs/static/{path.relative_to(STATIC).as_posix()}"
+        if path.is_file() and key not in done:
+            kind = TYPES.get(path.suffix, "application/octet-stream")
+            s3.put_object(Bucket=settings.s3_pipeline_bucket, Key=key, Body=path.read_bytes(), ContentType=kind)
+            done.add(key)
