@@ -66,7 +66,7 @@ def address(name: str, gate: str, settings: Settings) -> str:
 
 def render(result: ExpectationSuiteValidationResult) -> str:
     """Return Great Expectations' page of a validation result."""
-    return str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result))  # type: ignore[no-untyped-call])
+    return str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result)))  # type: ignore[no-untyped-call]
 
 
 def offline(page: str) -> str:
