@@ -31,8 +31,8 @@ def report(
         "slices": evaluated.slices,
         "decision_curve": evaluated.decision_curve,
         "learning_curve": curve,
-        **{key: value for key, value in asdict(facts).items() if key != "fingerprint"},
         **provenance,
+        **{key: value for key, value in asdict(facts).items() if key != "fingerprint"},
     }
 
 

@@ -15,7 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 from sklearn.pipeline import Pipeline
 
 from readmit.errors import BadData
-from training import bundle, evaluation, features, figures, gate, plots, promotions, snapshots, tracking
+from training import bundle, evaluation, features, figures, gate, plots, promotions, site, snapshots, tracking
 from training import candidates as known_candidates
 from training.compilation import CannotCompile
 from training.decision import Costs
@@ -102,14 +102,7 @@ def _bootstrap(settings: TrainingSettings) -> figures.Bootstrap:
 def _log(evaluated: Evaluation, frozen: Snapshot) -> None:
     """Log figures, curves, contract and origin of the data to the active run."""
     mlflow.log_metrics(evaluated.flat())
-    metrics = {name: figure["figure"] for name, figure in evaluated.metrics.items()}
-    drawn = {
-        "roc": plots.roc(evaluated.y, evaluated.p, metrics["auroc"]),
-        "precision_recall": plots.precision_recall(evaluated.y, evaluated.p, metrics["average_precision"]),
-        "calibration": plots.calibration(evaluated.calibration, metrics["ece"]),
-        "decision_curve": plots.decision(evaluated.decision_curve, evaluated.operating_point["threshold"]),
-    }
-    for name, figure in drawn.items():
+    for name, figure in plots.of_evaluation(evaluated).items():
         mlflow.log_figure(figure, f"plots/{name}.png")
     mlflow.log_text(frozen.contract.to_json(), "contract.json")
     mlflow.log_dict(asdict(frozen.facts), "data.json")
@@ -149,9 +142,12 @@ def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str
         tracking.add_files(client, model_id, Path(folder))
     client.log_metric(run.info.run_id, "compiled_worst_difference", worst)
     client.log_text(run.info.run_id, bundle.card(said, frozen.contract), "model_card.md")
-    client.log_figure(run.info.run_id, plots.learning_curve(curve), "plots/learning_curve.png")
+    drawn = {**plots.of_evaluation(evaluated), "learning_curve": plots.learning_curve(curve)}
+    client.log_figure(run.info.run_id, drawn["learning_curve"], "plots/learning_curve.png")
     kept = {**origin, "candidate": tags["candidate"], "snapshot": tags["snapshot"]}
-    return tracking.register(client, settings.model_name, model_id, run.info.run_id, kept)
+    version = tracking.register(client, settings.model_name, model_id, run.info.run_id, kept)
+    site.publish_card(version, bundle.card(said, frozen.contract), drawn, settings)
+    return version
 
 
 def _learning_curve(

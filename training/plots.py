@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from training.evaluation import Evaluation
 from training.figures import Bin
 
 INK, QUIET, ACCENT = "#12706a", "#9db5b3", "#c8553d"
@@ -20,6 +21,17 @@ def _axes(title: str, x: str, y: str) -> tuple[Figure, Any]:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e3ecec")
     return figure, axes
+
+
+def of_evaluation(evaluated: Evaluation) -> dict[str, Figure]:
+    """Return the figures of an evaluation by name."""
+    metrics = {name: figure["figure"] for name, figure in evaluated.metrics.items()}
+    return {
+        "roc": roc(evaluated.y, evaluated.p, metrics["auroc"]),
+        "precision_recall": precision_recall(evaluated.y, evaluated.p, metrics["average_precision"]),
+        "calibration": calibration(evaluated.calibration, metrics["ece"]),
+        "decision_curve": decision(evaluated.decision_curve, evaluated.operating_point["threshold"]),
+    }
 
 
 def roc(y: ArrayLike, p: ArrayLike, auroc: float) -> Figure:
