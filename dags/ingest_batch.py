@@ -1,15 +1,17 @@
 """One raw batch: claim, load, raw gate, dbt, publish gate, publish.
 
-Each task is safe to repeat at any point (docs/batches.md). A verdict on the data fails its task without retries and
-writes the reason into the ledger; the next run takes the next batch. XCom carries the batch id and nothing else.
+Each task is safe to repeat at any point (docs/batches.md). A verdict on the data writes the reason into the ledger and
+fails its task without retries; a run that fails otherwise gives its batch back. Either way the next run finds work:
+the next batch, or the same one. XCom carries the batch id and nothing else.
 """
 
 from datetime import datetime
 
-from airflow.sdk import dag, task
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from readmit.settings import PipelineSettings
 
+from readmit.settings import PipelineSettings
 from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES, TRAINING_READY, bad_data_is_final
 from transformations import dbt_task_group
 
@@ -23,10 +25,10 @@ def register_source() -> None:
     ledger.ensure_source()
 
 
-@task
+@task(trigger_rule=TriggerRule.ALL_DONE)
 @bad_data_is_final
 def claim(run_id: str | None = None) -> str:
-    """Take the next batch that is waiting; two runs never take the same one."""
+    """Take the next batch that is waiting, also when a new source was refused; two runs never take the same one."""
     from readmit import ledger
 
     batch_id = ledger.claim(str(run_id))
@@ -50,10 +52,10 @@ def load(batch_id: str) -> str:
 def raw_gate(batch_id: str) -> None:
     """Great Expectations on the rows as they arrived, then make the batch the one that dbt builds."""
     from expectations import gate
+    from readmit import ledger, verdicts
 
-    from readmit import ledger
-
-    gate.check_raw(batch_id)
+    with verdicts.recorded(batch_id):
+        gate.check_raw(batch_id)
     ledger.begin_build(batch_id)
 
 
@@ -62,8 +64,10 @@ def raw_gate(batch_id: str) -> None:
 def publish_gate(batch_id: str) -> str:
     """Great Expectations on the feature rows against the contract."""
     from expectations import gate
+    from readmit import verdicts
 
-    gate.check_publish(batch_id)
+    with verdicts.recorded(batch_id):
+        gate.check_publish(batch_id)
     return batch_id
 
 
@@ -73,6 +77,14 @@ def publish(batch_id: str) -> None:
     from readmit import ledger
 
     ledger.publish(batch_id)
+
+
+@task
+def give_back(run_id: str | None = None) -> None:
+    """Release the claim of a run that failed before a verdict; nothing to do after a verdict."""
+    from readmit import ledger
+
+    ledger.release_claim(str(run_id))
 
 
 @task(outlets=[TRAINING_READY])
@@ -94,12 +106,15 @@ def announce_training() -> None:
     doc_md=__doc__,
 )
 def ingest_batch() -> None:
-    claimed = claim()
+    known, claimed = register_source(), claim()
     loaded = load(claimed)
     checked = publish_gate(loaded)
-    register_source() >> claimed
-    loaded >> raw_gate(loaded) >> dbt_task_group() >> checked
-    publish(checked) >> announce_training()
+    built, done = dbt_task_group(), publish(checked)
+    # A refused source does not hold the batches up that wait, yet its run is red.
+    known >> [claimed, EmptyOperator(task_id="source_is_known")]
+    loaded >> raw_gate(loaded) >> built >> checked
+    [built, done] >> give_back().as_teardown(setups=claimed)
+    done >> announce_training()
 
 
 ingest_batch()

@@ -180,6 +180,13 @@ def publish(build_id: str, settings: Settings | None = None) -> ledger.Counts:
     return counts
 
 
+def end_build(build_id: str, settings: Settings | None = None) -> None:
+    """Give dbt's place back after a release that failed; nothing to do after one that was published."""
+    known = settings or Settings()
+    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+        cur.execute("delete from ops.current_build where build_id = %s", (build_id,))
+
+
 def _batch_of(cur: cursor, build_id: str) -> str:
     cur.execute("select batch_id from ops.corrections where build_id = %s limit 1", (build_id,))
     found = cur.fetchone()

@@ -148,7 +148,7 @@ class StackSettings(PipelineSettings):
         default=None, description="password of `admin` on Grafana's web page"
     )
     airflow_parallelism: int = Field(
-        default=3, ge=1, le=64, description="Airflow tasks at once; each takes about 220 MB"
+        default=4, ge=1, le=64, description="Airflow tasks at once; each takes about 220 MB"
     )
 
 

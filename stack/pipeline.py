@@ -17,7 +17,7 @@ from stack.configuration import stack_settings
 from stack.progress import Progress
 
 INGEST, TRAIN = "ingest_batch", "train_model"
-DAGS = (INGEST, TRAIN, "publish_docs", "monitor_model")
+DAGS = (INGEST, TRAIN, "release_quarantine", "publish_docs", "monitor_model")
 # A run that leaves as many batches waiting as before was a fault of the machinery, not of the data.
 FRUITLESS_RUNS = 2
 SECONDS_FOR_ASSET = 90

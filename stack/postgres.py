@@ -91,8 +91,8 @@ class Server:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [*as_ordinary_user(), str(binary("postgres")), "-D", str(self.data), "-p", str(self.port), *options]
 
-    def start(self, seconds: float = 60) -> int:
-        """Start the server, wait until it answers and return its process id; for tests (the stack has a supervisor)."""
+    def start(self, seconds: float = 60) -> "subprocess.Popen[bytes]":
+        """Start the server, wait until it answers and return the process; for tests (the stack has a supervisor)."""
         self.clear_stale_pid()
         with (self.home / "postgres.log").open("ab") as log:
             process = subprocess.Popen(
@@ -103,7 +103,7 @@ class Server:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise PostgresFailed(f"Postgres is not ready: {_tail(self.home / 'postgres.log')}")
             time.sleep(0.05)
-        return process.pid
+        return process
 
     def stop(self, seconds: float = 30) -> None:
         """Stop the server that runs on this data directory, if one does."""

@@ -13,7 +13,7 @@ DAGS = Path(__file__).resolve().parents[2] / "dags"
 @pytest.fixture(scope="module")
 def bag(dbt_manifest) -> DagBag:
     """All DAG files, parsed as Airflow's processor does."""
-    return DagBag(str(DAGS), include_examples=False)
+    return DagBag(str(DAGS))
 
 
 def upstream(dag, task_id):
@@ -28,7 +28,7 @@ def upstream(dag, task_id):
 
 def test_all_files_parse(bag):
     assert bag.import_errors == {}
-    assert set(bag.dag_ids) >= {"ingest_batch", "train_model", "publish_docs"}
+    assert set(bag.dag_ids) >= {"ingest_batch", "release_quarantine", "train_model", "publish_docs"}
 
 
 def test_one_active_run_and_shared_defaults(bag):
@@ -63,6 +63,37 @@ def test_every_dbt_model_is_a_visible_task_between_the_gates(bag, dbt_manifest):
             assert tasks, node["name"]
             assert set(tasks) <= before
             assert all("raw_gate" in upstream(dag, name) for name in tasks)
+
+
+def test_a_run_that_fails_gives_its_batch_back_and_stays_red(bag):
+    dag = bag.dags["ingest_batch"]
+    last = dag.get_task("give_back")
+    assert last.is_teardown
+    assert not last.on_failure_fail_dagrun
+    assert dag.get_task("claim").is_setup
+    # It waits for all of dbt: a claim that is given back while dbt still writes would let another build in.
+    assert {"publish", "dbt.dbt_producer_watcher"} <= upstream(dag, "give_back")
+
+
+def test_a_release_passes_the_same_models_and_the_gate(bag):
+    dag = bag.dags["release_quarantine"]
+    assert {"begin", "publish_gate", "dbt.int_encounters__features_run"} <= upstream(dag, "publish")
+    assert dag.get_task("end").is_teardown
+
+
+def test_a_refused_source_holds_no_batch_up(bag):
+    dag = bag.dags["ingest_batch"]
+    assert dag.get_task("claim").trigger_rule == "all_done"
+    assert dag.get_task("source_is_known").upstream_task_ids == {"register_source"}
+
+
+def test_dbt_runs_its_tests_in_the_one_build(bag):
+    producer = bag.dags["ingest_batch"].get_task("dbt.dbt_producer_watcher")
+    flags = producer.dbt_cmd_flags
+    assert {"model", "seed", "test"} == {flags[i + 1] for i, flag in enumerate(flags) if flag == "--resource-type"} - {
+        "snapshot"
+    }
+    assert producer.callback.__name__ == "reject_failed_tests"
 
 
 def test_files_are_thin():

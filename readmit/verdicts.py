@@ -1,0 +1,52 @@
+"""A no to a batch, written into the ledger before it is raised: from a gate, or from dbt's own tests."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from readmit import ledger
+from readmit.errors import BatchRejected
+from readmit.settings import Settings
+
+
+@contextmanager
+def recorded(batch_id: str, settings: Settings | None = None) -> Iterator[None]:
+    """Reject the batch when the block says no to it; the next batch is not held up.
+
+    Raises:
+        BatchRejected: what the block raised, once the ledger holds the reason.
+    """
+    try:
+        yield
+    except BatchRejected as verdict:
+        ledger.reject(batch_id, str(verdict), settings)
+        raise
+
+
+def check_dbt_tests(batch_id: str, run_results: Path) -> None:
+    """Turn failed dbt tests into a verdict on the batch.
+
+    A test that fails looked at the rows; another try gives the same answer. A model that cannot be built (`error`)
+    says nothing of the rows: the database went away, or the code is wrong. That is left to retries.
+
+    Args:
+        batch_id: the batch that dbt built.
+        run_results: `run_results.json` of the run; a run that was killed leaves none.
+
+    Raises:
+        BatchRejected: tests failed; the message names them.
+    """
+    if failed := failed_tests(run_results):
+        raise BatchRejected(f"{batch_id}: dbt tests failed: {'; '.join(failed)}")
+
+
+def failed_tests(run_results: Path) -> list[str]:
+    """Return the name and the message of each dbt test that found rows it must not find."""
+    if not run_results.is_file():
+        return []
+    results = json.loads(run_results.read_text(encoding="utf-8"))["results"]
+    # test.<project>.<name>[.<hash>]
+    return [
+        f"{found['unique_id'].split('.')[2]} ({found['message']})" for found in results if found["status"] == "fail"
+    ]

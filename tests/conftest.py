@@ -1,0 +1,75 @@
+"""Fixtures of all tiers: real services, started when the first test asks for them, ended with the test run."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from readmit.bootstrap import bootstrap
+from readmit.settings import ROOT, Settings, StackSettings
+from tests.support import services
+
+# Read by Airflow and by our settings when they are imported or made, so set before any test file is.
+AWAY = {
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
+    "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "false",
+    "DO_NOT_TRACK": "1",
+    "SCARF_ANALYTICS": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing that tests do reads this machine's `.env` or Airflow's folder of this user."""
+    home = tempfile.mkdtemp(prefix="readmit-pytest-")
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    os.environ.update(AWAY)
+    os.environ["AIRFLOW_HOME"] = home
+    os.environ["READMIT_ENV_FILE"] = str(Path(home) / "no.env")
+
+
+@pytest.fixture(scope="session")
+def dbt_manifest(tmp_path_factory) -> dict[str, Any]:
+    """dbt's manifest, parsed now; `DBT_TARGET_PATH` leads Airflow's DAG files to it."""
+    target = tmp_path_factory.mktemp("dbt-target")
+    project = str(ROOT / "dbt_project")
+    command = [str(Path(sys.executable).parent / "dbt"), "--warn-error", "parse", "--project-dir", project]
+    told = os.environ | {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(target)}
+    done = subprocess.run(
+        [*command, "--profiles-dir", project], env=told, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DBT_TARGET_PATH", str(target))
+        yield json.loads((target / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Settings:
+    """Settings of a running Postgres with all databases and roles."""
+    settings = Settings(**services.services())
+    bootstrap(settings)
+    return settings
+
+
+@pytest.fixture(scope="session")
+def s3(postgres) -> Settings:
+    """Settings of a running object store with its buckets; it runs beside Postgres."""
+    return postgres
+
+
+@pytest.fixture(scope="session")
+def mlflow_server() -> StackSettings:
+    """Settings of a running MLflow (`mlflow_tracking_uri`) on that Postgres and object store."""
+    return services.mlflow()

@@ -1,0 +1,58 @@
+"""A no to a batch is written into the ledger: by a gate, and by dbt's own tests; a fault is not."""
+
+import json
+
+import pytest
+
+from readmit import ledger, sample, verdicts
+from readmit.errors import BatchRejected
+from tests.support import raw
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    source = tmp_path / "source.csv"
+    sample.write_csv(source, 400)
+    settings = raw.fresh(tmp_path, dataset=str(source))
+    ledger.ensure_source(settings)
+    batch_id = ledger.claim("run-1", settings)
+    ledger.load(batch_id, settings)
+    ledger.begin_build(batch_id, settings)
+    return settings, batch_id
+
+
+def results(folder, *found):
+    path = folder / "run_results.json"
+    path.write_text(
+        json.dumps({"results": [dict(zip(("unique_id", "status", "message"), x, strict=True)) for x in found]})
+    )
+    return path
+
+
+def test_a_failed_dbt_test_rejects_the_batch_and_the_next_one_is_taken(loaded, tmp_path):
+    settings, batch_id = loaded
+    found = results(
+        tmp_path,
+        ("model.readmit.stg_uci__encounters", "success", "INSERT 0 400"),
+        ("test.readmit.assert_patient_is_in_one_split", "fail", "Got 3 results, configured to fail if != 0"),
+    )
+    with pytest.raises(BatchRejected, match="assert_patient_is_in_one_split"), verdicts.recorded(batch_id, settings):
+        verdicts.check_dbt_tests(batch_id, found)
+    assert raw.ledger_rows(settings) == {batch_id: "rejected"}
+    reason = raw.query(settings, settings.raw_database, "select reason from landing.batches")[0][0]
+    assert "Got 3 results" in reason
+    following = ledger.claim("run-2", settings)
+    assert following not in (None, batch_id)
+    ledger.load(following, settings)
+    ledger.begin_build(following, settings)
+
+
+@pytest.mark.parametrize("found", [[], [("model.readmit.stg_uci__encounters", "error", "server closed")]])
+def test_a_fault_is_no_verdict(loaded, tmp_path, found):
+    settings, batch_id = loaded
+    path = results(tmp_path, *found) if found else tmp_path / "missing.json"
+    with verdicts.recorded(batch_id, settings):
+        verdicts.check_dbt_tests(batch_id, path)
+    assert raw.ledger_rows(settings) == {batch_id: "loaded"}
+    ledger.release_claim("run-1", settings)
+    assert ledger.claim("run-2", settings) == batch_id

@@ -1,0 +1,142 @@
+"""Postgres, S3 and MLflow for tests: the real ones, on free ports, in a temporary folder, ended with the test run."""
+
+import atexit
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from readmit import db, storage
+from readmit.bootstrap import bootstrap
+from readmit.settings import ROOT, Settings, StackSettings
+from stack import processes, programs
+from stack.postgres import Server
+from stack.s3 import Store
+
+ROLES = ("postgres", "loader", "transformer", "publisher", "trainer", "serving", "reader", "mlflow", "airflow")
+SECONDS = 120
+# Seaweed takes four ports in a row, and each of them plus 10,000.
+S3_OFFSETS = tuple(first + more for first in (0, 10_000) for more in range(4))
+
+
+def free_port(offsets: tuple[int, ...] = (0,)) -> int:
+    """Return a port that nobody listens on, nor on those at `offsets` from it."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if all(is_free(port + offset) for offset in offsets):
+            return port
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            return False
+    return True
+
+
+def wait_until(holds: Callable[[], Any], what: str, seconds: float = SECONDS, pause: float = 0.2) -> Any:
+    """Return what `holds` returns once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"after {seconds} s: {what}"
+        time.sleep(pause)
+    return found
+
+
+@cache
+def services() -> dict[str, Any]:
+    """Start Postgres and S3 once per test process; they end with it. Returns the settings that reach them."""
+    home = Path(tempfile.mkdtemp(prefix="readmit-tests-"))
+    home.chmod(0o711)  # as root, Postgres runs under another user
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    values: dict[str, Any] = {f"{role}_password": secrets.token_urlsafe(12) for role in ROLES}
+    values |= {"aws_access_key_id": "readmit", "aws_secret_access_key": secrets.token_hex(8)}
+    values |= {"postgres_port": free_port(), "s3_port": free_port(S3_OFFSETS), "readmit_home": home}
+    settings = Settings(**values)
+    _start_store(settings)
+    _start_postgres(settings)
+    storage.ensure_buckets(settings)
+    return {**values, "s3_endpoint_url": settings.s3_endpoint_url}
+
+
+def _start_store(settings: Settings) -> None:
+    secret = settings.aws_secret_access_key.get_secret_value()
+    store = Store(settings.readmit_home, settings.s3_port, settings.aws_access_key_id, secret)
+    process = store.start(SECONDS)
+    atexit.register(end, process)
+
+
+def _start_postgres(settings: Settings) -> None:
+    server = Server(settings.readmit_home, settings.postgres_port)
+    server.initialise(db.password("postgres", settings))
+    process = server.start(SECONDS)
+    atexit.register(process.wait)
+    atexit.register(server.stop)
+    with closing(db.connect("postgres", "postgres", settings)) as connection, connection.cursor() as cur:
+        connection.autocommit = True
+        cur.execute("alter system set fsync = off")  # nobody needs this data after a power cut
+        cur.execute("select pg_reload_conf()")
+
+
+def fresh(home: Path, **values: Any) -> Settings:
+    """Return settings with a raw and a clean database that nobody has used yet."""
+    name = secrets.token_hex(4)
+    databases = {"raw_database": f"raw_{name}", "clean_database": f"clean_{name}"}
+    settings = Settings(**{**services(), **databases, "readmit_home": home, "batch_size": 500, **values})
+    bootstrap(settings)
+    return settings
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the settings as environment variables, for another process."""
+    values = {}
+    for name, value in settings.model_dump().items():
+        if value is not None:
+            values[name.upper()] = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+    return {**os.environ, **values}
+
+
+@cache
+def mlflow() -> StackSettings:
+    """Start MLflow as the stack does, on this Postgres and S3; returns the settings that reach all three."""
+    settings = StackSettings(**services(), mlflow_port=free_port())
+    bootstrap(settings)
+    program = next(program for program in programs.all_programs(settings) if program.name == "mlflow")
+    told = {**os.environ, **programs.shared_environment(settings), **program.environment}
+    log = settings.readmit_home / "mlflow.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            program.command, env=told, cwd=ROOT, stdout=file, stderr=file, start_new_session=True
+        )
+    atexit.register(end, process)
+    wait_until(lambda: _answers(program.health, process, log), "MLflow does not answer")
+    return settings
+
+
+def _answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> bool:
+    assert process.poll() is None, log.read_text(errors="replace")[-2000:]
+    try:
+        return httpx.get(url, timeout=5).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and its children by number, by force when asking does not help."""
+    family = processes.family(process.pid)
+    processes.end(sorted(family), 10)
+    process.wait()
