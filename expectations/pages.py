@@ -3,6 +3,7 @@
 A page per batch and gate and no rebuild of older ones: the thirtieth batch costs what the first did.
 """
 
+import html
 import json
 import re
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ COPIES = {
     "bootstrap-table.min.js": "bootstrap-table.min.js",
 }
 LOADED = re.compile(r"<(?:script|link)\b[^>]*(?:src|href)=\"(https?://[^\"]+)\"[^>]*>(?:\s*</script>)?")
+FOOTER = re.compile(r"<footer>.*?</footer>", re.DOTALL)  # an advertisement
+CRUMBS = re.compile(r'<a href="[^"]*index.html">Home</a>(.*?)aria-current="page">[^<]*<', re.DOTALL)
 PICTURE = re.compile(r"<img\b[^>]*src=\"https?://[^>]*>")
 TYPES = {".css": "text/css", ".js": "text/javascript", ".woff2": "font/woff2", ".txt": "text/plain"}
 
@@ -41,7 +44,7 @@ def store(name: str, gate: str, results: list[ExpectationSuiteValidationResult],
     files: list[str] = []
     for result in results:
         file = f"{gate}.html" if not files else f"{gate}-{result.suite_name}.html"
-        body = offline(render(result)).encode()
+        body = offline(render(result), f"{name}: {gate} gate, {result.suite_name}").encode()
         s3.put_object(Bucket=bucket, Key=f"{PREFIX}/{name}/{file}", Body=body, ContentType="text/html; charset=utf-8")
         files.append(file)
     outcomes = [outcome for result in results for outcome in result.results]
@@ -69,9 +72,10 @@ def render(result: ExpectationSuiteValidationResult) -> str:
     return str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result)))  # type: ignore[no-untyped-call]
 
 
-def offline(page: str) -> str:
-    """Return the page with our copies of what it loads from other hosts."""
-    return PICTURE.sub("", LOADED.sub(_copy, page))
+def offline(page: str, title: str) -> str:
+    """Return the page with our copies of what it loads from other hosts, and its place on the docs site."""
+    own = FOOTER.sub("", PICTURE.sub("", LOADED.sub(_copy, page)))
+    return CRUMBS.sub(rf'<a href="../../">Documentation</a>\1aria-current="page">{html.escape(title)}<', own)
 
 
 def _copy(found: re.Match[str]) -> str:
