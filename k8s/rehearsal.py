@@ -1,14 +1,16 @@
-"""Run the rendered pods under podman, as a kubelet would: `python -m k8s.rehearsal up|status|down`.
+"""Run the rendered pods under podman, as a kubelet would: `python -m k8s.rehearsal up|tasks|status|down`.
 
 For machines without a cluster. What the manifests say is what runs: images, commands, ConfigMaps and Secrets, init
-containers in order, user, read-only root, dropped capabilities, mounts, and the probes decide what is ready. What needs
-the Kubernetes API (task pods, policies, volumes that move) is not rehearsed.
+containers in order, user, read-only root, dropped capabilities, mounts; the probes decide what is ready. `tasks` runs
+the scheduler against a stand-in for the Kubernetes API (rehearsal_api.py): each task is then a container made from the
+pod template. Network policies and volumes that move are not rehearsed.
 """
 
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,15 +23,17 @@ import httpx
 import yaml
 
 from k8s.make_secrets import missing
+from k8s.rehearsal_api import serve
 from readmit.settings import ROOT
 
 Resource = dict[str, Any]
 NETWORK = "readmit-rehearsal"
 USER = 10001
-NAME = "app.kubernetes.io/name"
+SCHEDULER = "airflow-scheduler"
+API_PORT = 16443
 ADDRESS = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
 # Their images are upstream's, or they need the Kubernetes API to do anything.
-LEFT_OUT = {"grafana", "backup"}
+LEFT_OUT = {"grafana", "backup", SCHEDULER}
 ORDER = ("postgres", "s3", "set-up")
 
 
@@ -61,6 +65,26 @@ class Rehearsal:
         }
         first = {name: found[name] for name in ORDER}
         return first | {name: pod for name, pod in found.items() if name not in LEFT_OUT}
+
+    def scheduler(self, api: str) -> Resource:
+        """Return the scheduler's pod, told to ask for its pods at `api`."""
+        pods = (
+            each for each in self.resources if each["metadata"]["name"] == SCHEDULER and each["kind"] == "Deployment"
+        )
+        pod = dict(next(pods)["spec"]["template"])
+        where: Resource = {
+            "clusters": [{"name": "c", "cluster": {"server": api}}],
+            "users": [{"name": "u", "user": {}}],
+        }
+        where |= {"contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "current-context": "c"}
+        place = self.folder / SCHEDULER / "airflow"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "kubeconfig").write_text(json.dumps({"apiVersion": "v1", "kind": "Config"} | where), encoding="utf-8")
+        os.chown(place, USER, USER)
+        main = pod["spec"]["containers"][0]
+        main["env"] += [{"name": "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER", "value": "false"}]
+        main["env"] += [{"name": "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE", "value": "/opt/airflow/kubeconfig"}]
+        return pod
 
     def aliases(self, pod: Resource) -> list[str]:
         """Return the names of the Services that choose this pod."""
@@ -196,17 +220,22 @@ def await_ready(name: str, container: Resource, seconds: float = 180, kind: str 
     return time.monotonic() - began
 
 
-def up(folder: Path, names: list[str]) -> None:
-    """Start the pods of the local overlay (or the named ones) and wait for each."""
-    text = subprocess.run(
-        ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / "local")], capture_output=True, text=True, check=True
-    ).stdout
+def load(folder: Path) -> Rehearsal:
+    """Render the local overlay; Secrets are made once and kept in `folder`."""
+    command = ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / "local")]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     kept = folder / "secrets.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     if not kept.exists():
+        kept.touch(mode=0o600)
         kept.write_text(yaml.safe_dump_all(missing(())), encoding="utf-8")
     secrets = {each["metadata"]["name"]: each["stringData"] for each in yaml.safe_load_all(kept.read_text())}
-    rehearsal = Rehearsal(folder, list(yaml.safe_load_all(text)), secrets)
+    return Rehearsal(folder, list(yaml.safe_load_all(text)), secrets)
+
+
+def up(folder: Path, names: list[str]) -> None:
+    """Start the pods of the local overlay (or the named ones) and wait for each."""
+    rehearsal = load(folder)
     if NETWORK not in podman("network", "ls", "--format={{.Name}}").split():
         podman("network", "create", NETWORK)
     for name, pod in rehearsal.pods().items():
@@ -219,6 +248,23 @@ def up(folder: Path, names: list[str]) -> None:
         # The API is ready with a model only; until then it is alive.
         kind = "livenessProbe" if name == "api" else "readinessProbe"
         print(f"{name}: ready after {await_ready(name, pod['spec']['containers'][0], kind=kind):.0f} s", flush=True)
+
+
+def tasks(folder: Path) -> None:
+    """Run the scheduler, and its tasks as containers, until this process is interrupted."""
+    rehearsal = load(folder)
+    found = json.loads(podman("network", "inspect", NETWORK))[0]
+    gateway = found["subnets"][0]["gateway"]
+    server = serve(gateway, API_PORT, lambda name, pod: rehearsal.arguments(name, pod, pod["spec"]["containers"][0]))
+    pod = rehearsal.scheduler(f"http://{gateway}:{API_PORT}")
+    try:
+        podman("rm", "--force", "--ignore", container_name(SCHEDULER))
+        start(rehearsal, SCHEDULER, pod)
+        print(f"scheduler: ready after {await_ready(SCHEDULER, pod['spec']['containers'][0]):.0f} s", flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    finally:
+        podman("rm", "--force", "--ignore", "--time=20", container_name(SCHEDULER))
+        server.shutdown()
 
 
 def down(folder: Path) -> None:
@@ -235,6 +281,9 @@ def main() -> None:
     command, names = sys.argv[1], sys.argv[2:]
     if command == "up":
         up(folder, names)
+    elif command == "tasks":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        tasks(folder)
     elif command == "status":
         print(podman("stats", "--no-stream", "--format={{.Name}} {{.CPUPerc}} {{.MemUsage}}"))
     else:
