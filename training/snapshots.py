@@ -7,7 +7,9 @@
 import hashlib
 import io
 import json
+import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -84,7 +86,7 @@ def freeze(settings: Settings) -> Facts:
     Raises:
         NothingToTrainOn: there are no train or no validation rows.
     """
-    contract = Contract.from_manifest(_manifest())
+    contract = Contract.from_manifest(manifest())
     rows, fingerprint = read_mart(contract, settings)
     counts = rows["split"].value_counts()
     if not (counts.get("train", 0) and counts.get("validation", 0)):
@@ -100,10 +102,8 @@ def freeze(settings: Settings) -> Facts:
     return facts
 
 
-def _manifest() -> Any:  # noqa: ANN401 (a path or None, as from_manifest takes it)
-    import os
-    from pathlib import Path
-
+def manifest() -> Path | None:
+    """Return the manifest of dbt that DBT_TARGET_PATH leads to, or None for the project's own."""
     target = os.environ.get("DBT_TARGET_PATH")
     return Path(target) / "manifest.json" if target else None
 

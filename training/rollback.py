@@ -1,0 +1,84 @@
+"""Serve an earlier version again: `python -m training.rollback` (the previous one) or `--to VERSION`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mlflow.exceptions import MlflowException
+
+from training import promotions, tracking
+from training.settings import TrainingSettings
+
+
+class CannotRollBack(Exception):
+    """There is nothing to roll back to; the message says why."""
+
+
+def rollback(to: str | None, settings: TrainingSettings) -> tuple[str, str]:
+    """Move production to a version, and record it; returns the versions before and after.
+
+    Args:
+        to: a version number; None means the alias `previous`.
+        settings: where the registry and the databases are.
+
+    Raises:
+        CannotRollBack: no such version, or it is in production already, or it was never promoted.
+    """
+    name = settings.model_name
+    with tracking.reaching(settings) as client:
+        now = tracking.version_at(client, name, tracking.PRODUCTION)
+        if now is None:
+            raise CannotRollBack("there is no model in production")
+        before, target = str(now.version), to
+        if target is None:
+            previous = tracking.version_at(client, name, tracking.PREVIOUS)
+            if previous is None:
+                raise CannotRollBack(f"version {before} is the first in production: nothing was served before it")
+            target = str(previous.version)
+        _check(name, target, before, [str(v.version) for v in tracking.versions(client, name)])
+        tags = client.get_model_version(name, target).tags
+        if "promoted_at" not in tags:
+            raise CannotRollBack(f"version {target} was never promoted: the gate did not let it pass")
+        reason = f"rolled back from version {before} to {target}"
+        promotions.record(
+            promotions.Promotion(
+                decision="rollback",
+                model_name=name,
+                challenger_version=target,
+                production_version=before,
+                metric="none",
+                reason=reason,
+                evidence={},
+                data_fingerprint=tags.get("data_fingerprint"),
+                contract_hash=tags.get("contract_hash"),
+                git_sha=tags.get("git_sha"),
+            ),
+            settings,
+        )
+        tracking.put_in_production(client, name, target)
+    return before, target
+
+
+def _check(name: str, target: str, now: str, known: Sequence[str]) -> None:
+    if target not in known:
+        raise CannotRollBack(f"{name} has no version {target}; it has {', '.join(sorted(known, key=int)) or 'none'}")
+    if target == now:
+        raise CannotRollBack(f"version {target} is in production already")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of `make rollback`."""
+    parser = argparse.ArgumentParser(prog="make rollback", description=__doc__)
+    parser.add_argument("--to", help="version to serve (default: the one before)")
+    given = parser.parse_args(arguments)
+    try:
+        before, after = rollback(given.to, TrainingSettings())
+    except (CannotRollBack, MlflowException, LookupError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    print(f"production was version {before} and is version {after}; the API takes it up within its polling interval")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
