@@ -55,7 +55,7 @@ def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> in
     total = left = ledger.waiting(settings)
     fruitless = 0
     while left:
-        run_id = _current_or_new(airflow, INGEST)
+        run_id = current_or_new(airflow, INGEST)
         state = follow(airflow, INGEST, run_id, _numbered(show, total - left + 1, total))
         before, left = left, ledger.waiting(settings)
         total = max(total, left)
@@ -100,7 +100,8 @@ def in_production(settings: StackSettings) -> str | None:
     return str(answer.json()["model_version"]["version"]) if answer.is_success else None
 
 
-def _current_or_new(airflow: Airflow, dag_id: str) -> str:
+def current_or_new(airflow: Airflow, dag_id: str) -> str:
+    """Return the run that is under way, or that of a new one."""
     active = airflow.active(dag_id)
     return str(active[-1]["dag_run_id"]) if active else airflow.trigger(dag_id)
 
