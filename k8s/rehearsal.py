@@ -186,6 +186,7 @@ def start(rehearsal: Rehearsal, name: str, pod: Resource) -> None:
     if "restartPolicy" in pod["spec"]:
         podman("run", "--rm", *options, *rehearsal.arguments(name, pod, main))
     else:
+        podman("rm", "--force", "--ignore", container_name(name))
         podman("run", "--detach", f"--name={container_name(name)}", *options, *rehearsal.arguments(name, pod, main))
 
 
@@ -258,7 +259,6 @@ def tasks(folder: Path) -> None:
     server = serve(gateway, API_PORT, lambda name, pod: rehearsal.arguments(name, pod, pod["spec"]["containers"][0]))
     pod = rehearsal.scheduler(f"http://{gateway}:{API_PORT}")
     try:
-        podman("rm", "--force", "--ignore", container_name(SCHEDULER))
         start(rehearsal, SCHEDULER, pod)
         print(f"scheduler: ready after {await_ready(SCHEDULER, pod['spec']['containers'][0]):.0f} s", flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})

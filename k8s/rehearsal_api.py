@@ -135,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
         if asked.path in DISCOVERY:
             self._answer(DISCOVERY[asked.path])
         elif match and match[2]:
-            self._named(lambda name: _log(name))
+            self._named(_log)
         elif match and match[1]:
             self._named(lambda name: self.pods.known[name])
         elif query.get("watch") in ("True", "true", "1"):
