@@ -80,6 +80,11 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = Field(default_factory=_local("mlflow_port"), description="address of MLflow")
     api_port: Port = Field(default=8000, description="port of the prediction API")
     api_url: str = Field(default_factory=_local("api_port"), description="address of the prediction API")
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://.*\{part\}",
+        description="how browsers reach a page, {part} being api, airflow, mlflow, docs or grafana; empty: ports",
+    )
     ui_port: Port = Field(default=8501, description="port of the web form")
     docs_port: Port = Field(default=8088, description="port of the docs site")
     airflow_port: Port = Field(default=8080, description="port of Airflow")

@@ -39,22 +39,25 @@ class Links:
 
 
 def links(settings: Settings, page_url: str | None) -> Links:
-    """Return the addresses; a stack on this machine is linked by the host name that the reader used."""
+    """Return the addresses: PUBLIC_URL's, else ports of the host name that the reader used for this page."""
     host = urlsplit(page_url or "").hostname or "127.0.0.1"
 
-    def at(port: int) -> str:
+    def at(part: str, port: int) -> str:
+        if settings.public_url:
+            return settings.public_url.format(part=part).rstrip("/")
         return f"http://{host}:{port}"
 
     return Links(
-        mlflow=_public(settings.mlflow_tracking_uri, at(settings.mlflow_port)),
-        docs=at(settings.docs_port),
-        airflow=at(settings.airflow_port),
-        grafana=at(settings.grafana_port),
-        api=_public(settings.api_url, at(settings.api_port)),
+        mlflow=_public(settings.mlflow_tracking_uri, at("mlflow", settings.mlflow_port)),
+        docs=at("docs", settings.docs_port),
+        airflow=at("airflow", settings.airflow_port),
+        grafana=at("grafana", settings.grafana_port),
+        api=_public(settings.api_url, at("api", settings.api_port)),
         model_name=settings.model_name,
     )
 
 
 def _public(configured: str, local: str) -> str:
-    """Return the configured address unless it means this machine's loopback."""
-    return local if urlsplit(configured).hostname in LOCAL else configured.rstrip("/")
+    """Return the configured address unless browsers elsewhere cannot reach it: loopback, or a name inside a cluster."""
+    host = urlsplit(configured).hostname or ""
+    return local if host in LOCAL or "." not in host else configured.rstrip("/")
