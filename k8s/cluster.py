@@ -42,7 +42,7 @@ def run(*words: str, text: str | None = None) -> str:
     try:
         done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise ClusterFailed(f"{words[0]} is not installed; docs/install-kubernetes.md says how") from error
+        raise ClusterFailed(f"{words[0]} is not installed; docs/kubernetes.md says how") from error
     if done.returncode != 0:
         raise ClusterFailed(f"{' '.join(words[:4])}: {(done.stderr or done.stdout).strip()[-1500:]}")
     return done.stdout
