@@ -4,7 +4,8 @@ The folder `compiled/` of a bundle holds `model.onnx` (one float32 input of shap
 
     {"format": 1, "output": "probabilities", "positive": 1, "columns": [
         {"name": "n_medications"},                                          a number or a flag, as it is
-        {"name": "race", "codes": {"Caucasian": 0.0}, "other": -1.0}]}      a category: text of the value -> float
+        {"name": "race", "codes": {"Caucasian": 0.0}, "other": -1.0},       a category: text of the value -> float
+        {"name": "race", "with": "gender", "codes": {...}, "other": 11.0}]} a pair: both texts, joined by JOINT -> float
 
 One float per column; whatever is wider (one-hot) is inside the graph. `output` names the graph's output of shape
 (n, classes) and `positive` is the index of the class "readmitted". The contract stands beside the folder.
@@ -22,7 +23,8 @@ from readmit.contract import Contract
 from readmit.derive import derive_row
 
 FORMAT = 1
-Column = tuple[str, dict[str, float] | None, float]
+JOINT = "\x1f"  # the unit separator: no value holds it
+Column = tuple[str, str | None, dict[str, float] | None, float]
 
 
 class CompiledModel:
@@ -37,7 +39,12 @@ class CompiledModel:
         self._input = self._session.get_inputs()[0].name
         self._outputs, self._positive = [encoder["output"]], int(encoder["positive"])
         self._contract = contract
-        self._columns: list[Column] = [(c["name"], c.get("codes"), c.get("other", 0.0)) for c in encoder["columns"]]
+        self._columns: list[Column] = [
+            (c["name"], c.get("with"), c.get("codes"), c.get("other", 0.0)) for c in encoder["columns"]
+        ]
+
+        coded = [(name, other) for name, other, codes, _ in self._columns if codes is not None]
+        self._texts = tuple({text for both in coded for text in both if text is not None})
 
     @classmethod
     def load(cls, folder: Path) -> "CompiledModel":
@@ -61,7 +68,13 @@ class CompiledModel:
         return [float(p) for p in scores[:, self._positive]]
 
     def _encode(self, row: Mapping[str, Any]) -> list[float]:
-        return [
-            float(row[name]) if codes is None else codes.get(str(row[name]), other)
-            for name, codes, other in self._columns
-        ]
+        texts = {name: str(row[name]) for name in self._texts}
+        encoded = []
+        for name, other_name, codes, other in self._columns:
+            if codes is None:
+                encoded.append(float(row[name]))
+            elif other_name is None:
+                encoded.append(codes.get(texts[name], other))
+            else:
+                encoded.append(codes.get(texts[name] + JOINT + texts[other_name], other))
+        return encoded

@@ -29,6 +29,9 @@ from training import features
 
 # Target rates are whole numbers per 10,000: a split between two of them is exact in float32, so both forms agree.
 RATE_PER = 10_000.0
+# Rows of the mean rate that each value's own rate is mixed with.
+WIDE_SMOOTHING, PAIR_SMOOTHING = 50, 20
+PAIR_BASE = 1000  # more than any column of a pair has values
 
 Candidate = Callable[[Contract, int, int], Pipeline]
 
@@ -39,28 +42,43 @@ def encoding(contract: Contract, seed: int) -> list[tuple[str, object]]:
     Wide categories get their target rate, shrunk to the mean and cross-fitted (Micci-Barreca 2001; as implemented in
     `sklearn.preprocessing.TargetEncoder`). Float32 because the compiled form computes in it: both see the same numbers.
     """
-    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    rates = Pipeline(
+    columns = [
+        ("codes", _codes(), features.narrow_categories(contract)),
+        ("rates", _rates(WIDE_SMOOTHING, seed), features.wide_categories(contract)),
+        ("pairs", _pairs(contract, seed), features.paired(contract)),
+        ("numbers", "passthrough", features.numbers(contract)),
+    ]
+    encode = ColumnTransformer([column for column in columns if column[2]])
+    return [("encode", encode), ("single", FunctionTransformer(np.asarray, kw_args={"dtype": "float32"}))]
+
+
+def _codes() -> OrdinalEncoder:
+    return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+
+
+def _rates(smooth: float, seed: int) -> Pipeline:
+    return Pipeline(
         [
-            ("rate", TargetEncoder(smooth=50, cv=StratifiedKFold(5, shuffle=True, random_state=seed))),
+            ("rate", TargetEncoder(smooth=smooth, cv=StratifiedKFold(5, shuffle=True, random_state=seed))),
             ("scaled", FunctionTransformer(np.interp, kw_args={"xp": [0.0, 1.0], "fp": [0.0, RATE_PER]})),
             ("whole", FunctionTransformer(np.rint)),
         ]
     )
-    encode = ColumnTransformer(
-        [
-            ("codes", codes, features.narrow_categories(contract)),
-            ("rates", rates, features.wide_categories(contract)),
-            ("numbers", "passthrough", features.numbers(contract)),
-        ],
-        verbose_feature_names_out=False,
-    )
-    return [("encode", encode), ("single", FunctionTransformer(np.asarray, kw_args={"dtype": "float32"}))]
+
+
+def _pairs(contract: Contract, seed: int) -> Pipeline:
+    """Rates of pairs: both codes become one number, `first * PAIR_BASE + second`, which gets its target rate."""
+    names, pairs = features.paired(contract), features.pairs(contract)
+    join = np.zeros((len(names), len(pairs)))
+    for column, (first, second) in enumerate(pairs):
+        join[names.index(first), column], join[names.index(second), column] = PAIR_BASE, 1
+    together = FunctionTransformer(np.dot, kw_args={"b": join})
+    return Pipeline([("codes", _codes()), ("together", together), ("rates", _rates(PAIR_SMOOTHING, seed))])
 
 
 def logistic(contract: Contract, seed: int, threads: int) -> Pipeline:
     """Logistic regression on one-hot codes and standardised numbers: the explainable reference."""
-    n_codes, n_all = len(features.narrow_categories(contract)), len(contract.features)
+    n_codes, n_all = len(features.narrow_categories(contract)), features.width(contract)
     wide = ColumnTransformer(
         [
             ("onehot", OneHotEncoder(handle_unknown="ignore"), list(range(n_codes))),

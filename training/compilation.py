@@ -1,6 +1,7 @@
 """Compile a Pipeline into its hot-path form (`readmit.compiled`) and prove that both say the same."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from skl2onnx import convert_sklearn, update_registered_converter
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
 from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import TargetEncoder
 
-from readmit.compiled import FORMAT, CompiledModel
+from readmit.compiled import FORMAT, JOINT, CompiledModel
 from readmit.contract import Contract
 from readmit.derive import derive_frame
 from training import features
-from training.candidates import RATE_PER
+from training.candidates import PAIR_BASE, RATE_PER
 
 TOLERANCE = 1e-6
 ROWS_COMPARED = 10_000
@@ -34,21 +36,44 @@ class CannotCompile(Exception):
 def encoder_table(pipeline: Pipeline, contract: Contract) -> dict[str, Any]:
     """Return the encoder of a fitted pipeline as `readmit.compiled` reads it."""
     encode = pipeline.named_steps["encode"]
-    codes, rates = encode.named_transformers_["codes"], encode.named_transformers_["rates"].named_steps["rate"]
     columns: list[dict[str, Any]] = []
-    for name, values in zip(features.narrow_categories(contract), codes.categories_, strict=True):
-        table = {str(value): float(index) for index, value in enumerate(values)}
-        columns.append({"name": name, "codes": table, "other": float(codes.unknown_value)})
-    wide = features.wide_categories(contract)
-    for name, values, encodings in zip(wide, rates.categories_, rates.encodings_, strict=True):
-        table = {str(value): _rate(rate) for value, rate in zip(values, encodings, strict=True)}
-        columns.append({"name": name, "codes": table, "other": _rate(rates.target_mean_)})
+    narrow = features.narrow_categories(contract)
+    if narrow:
+        codes = encode.named_transformers_["codes"]
+        for name, values in zip(narrow, codes.categories_, strict=True):
+            table = {str(value): float(index) for index, value in enumerate(values)}
+            columns.append({"name": name, "codes": table, "other": float(codes.unknown_value)})
+    if wide := features.wide_categories(contract):
+        rates = encode.named_transformers_["rates"].named_steps["rate"]
+        for name, values, encodings in zip(wide, rates.categories_, rates.encodings_, strict=True):
+            columns.append({"name": name, **_table(map(str, values), encodings, rates)})
+    if features.pairs(contract):
+        columns += _pairs(encode.named_transformers_["pairs"], contract)
     columns += [{"name": name} for name in features.numbers(contract)]
     return {"format": FORMAT, "output": "probabilities", "positive": 1, "columns": columns}
 
 
+def _table(keys: Iterable[str], encodings: Iterable[float], rates: TargetEncoder) -> dict[str, Any]:
+    table = {key: _rate(encoding) for key, encoding in zip(keys, encodings, strict=True)}
+    return {"codes": table, "other": _rate(rates.target_mean_)}
+
+
 def _rate(value: float) -> float:
     return float(np.rint(value * RATE_PER))
+
+
+def _pairs(fitted: Pipeline, contract: Contract) -> list[dict[str, Any]]:
+    """Return the columns of pairs: the joined number of `candidates` is taken apart into the texts of both values."""
+    codes, rates = fitted.named_steps["codes"], fitted.named_steps["rates"].named_steps["rate"]
+    texts = dict(zip(features.paired(contract), codes.categories_, strict=True))
+    columns = []
+    for (first, second), joined, encodings in zip(
+        features.pairs(contract), rates.categories_, rates.encodings_, strict=True
+    ):
+        both = [divmod(int(number), PAIR_BASE) for number in joined]
+        keys = (f"{texts[first][a]}{JOINT}{texts[second][b]}" for a, b in both)
+        columns.append({"name": first, "with": second, **_table(keys, encodings, rates)})
+    return columns
 
 
 def graph(pipeline: Pipeline, n_columns: int) -> bytes:
@@ -124,7 +149,7 @@ def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: P
     (folder / "contract.json").write_text(contract.to_json())
     (compiled / "encoder.json").write_text(json.dumps(encoder_table(pipeline, contract)))
     try:
-        (compiled / "model.onnx").write_bytes(graph(pipeline, len(contract.features)))
+        (compiled / "model.onnx").write_bytes(graph(pipeline, features.width(contract)))
     except (RuntimeError, NotImplementedError, ValueError) as error:
         raise CannotCompile(f"{type(pipeline[-1]).__name__} cannot be converted: {error}") from error
     _check_derived(contract, frame)

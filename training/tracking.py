@@ -44,6 +44,7 @@ TRUSTED_TYPES = [
     "lightgbm.sklearn.LGBMClassifier",
     "catboost.core.CatBoostClassifier",
     "numpy.asarray",
+    "numpy.dot",
     "numpy.interp",
     "numpy.rint",
     "sklearn.model_selection._split.StratifiedKFold",
