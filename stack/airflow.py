@@ -18,7 +18,9 @@ class AirflowFailed(Exception):
 class Airflow:
     """A client that logs in as `admin` and renews its token."""
 
-    def __init__(self, settings: StackSettings) -> None:
+    def __init__(self, settings: StackSettings, patience: int = 20) -> None:
+        """`patience`: how often a question is asked again, a second apart, while there is no answer."""
+        self._patience = patience
         self._url = f"http://127.0.0.1:{settings.airflow_port}"
         self._password = reveal(settings.airflow_admin_password)
         self._http = httpx.Client(base_url=f"{self._url}/api/v2", timeout=30)
@@ -71,9 +73,9 @@ class Airflow:
         failed.sort(key=lambda task: task["end_date"] or "")
         return str(failed[0]["task_id"]) if failed else ""
 
-    def _ask(self, method: str, path: str, attempts: int = 20, **options: Any) -> Any:  # noqa: ANN401 (JSON)
+    def _ask(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 (JSON)
         """Ask until there is an answer: the supervisor restarts an api-server that died in about ten seconds."""
-        for attempt in range(attempts):
+        for attempt in range(self._patience + 1):
             try:
                 answer = self._http.request(method, path, **options)
                 if answer.status_code == httpx.codes.UNAUTHORIZED:
@@ -82,7 +84,7 @@ class Airflow:
                 if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                     break
             except httpx.TransportError as error:
-                if attempt == attempts - 1:
+                if attempt == self._patience:
                     raise AirflowFailed(f"Airflow does not answer at {self._url}: {error}") from error
             time.sleep(1)
         if answer.is_error:

@@ -42,6 +42,10 @@ class Progress:
             sys.stdout.flush()
         self._news = news
 
+    def elapsed(self) -> float:
+        """Return the seconds since the start."""
+        return time.monotonic() - self._started
+
     def summary(self) -> Table:
         """Return where the time went."""
         table = Table("phase", "seconds", box=None, pad_edge=False)

@@ -3,6 +3,7 @@
 Every step looks at what is there and does what is missing, so a second run resumes and changes nothing.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from stack.supervisor import Supervisor, SupervisorFailed
 
 STORAGE = ("postgres", "s3")
 CORE = ("mlflow", *AIRFLOW_PROGRAMS)
+# Where the times of a `make up` that had batches to publish are kept, below READMIT_HOME.
+TIMES = "up.json"
 SECONDS = {"storage": 60.0, "core": 180.0, "rest": 120.0, "model": 120.0}
 
 
@@ -36,8 +39,8 @@ class SetUpFailed(Exception):
     """A program that sets something up failed; the message holds what it said."""
 
 
-def up(settings: StackSettings, progress: Progress) -> None:
-    """Bring everything up and wait until a model is served."""
+def up(settings: StackSettings, progress: Progress) -> int:
+    """Bring everything up and wait until a model is served; returns how many batches were waiting."""
     listed = programs.all_programs(settings)
     by_name = {program.name: program for program in listed}
     supervisor = Supervisor(settings)
@@ -57,6 +60,13 @@ def up(settings: StackSettings, progress: Progress) -> None:
         health.wait(listed, settings, supervisor, SECONDS["rest"], progress.show)
         wait_for_model(settings, progress, SECONDS["model"])
     progress.console.print(f"{published} batches were waiting and are done")
+    return published
+
+
+def keep_times(settings: StackSettings, progress: Progress, batches: int) -> None:
+    """Keep how long this `make up` took, for `make bench`."""
+    known = {"batches": batches, "seconds": progress.elapsed(), "phases": progress.seconds}
+    (settings.readmit_home / TIMES).write_text(json.dumps(known, indent=1), encoding="utf-8")
 
 
 def _check(settings: StackSettings, listed: list[Program], supervisor: Supervisor) -> None:
@@ -171,7 +181,9 @@ def main() -> int:
         configuration.write_env()
         settings = configuration.stack_settings()
         configuration.keep_dataset(settings)
-        up(settings, progress)
+        published = up(settings, progress)
+        if published:
+            keep_times(settings, progress, published)
     except (BadSetting, CannotStart, SetUpFailed, PostgresFailed, SupervisorFailed) as error:
         return _fail(progress, error)
     except (health.NotReady, AirflowFailed, BadData, SourceUnreachable) as error:

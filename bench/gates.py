@@ -1,0 +1,36 @@
+"""`gate_seconds` and `gate_growth_30`: the raw gate, warm, on 15,000 rows; the thirtieth batch over the first.
+
+Both include rendering and storing the page. GX is imported and used once before anything is timed.
+"""
+
+import statistics
+
+from bench import private
+from bench.figure import Figure
+from expectations import gate
+from readmit import ledger
+
+BATCHES = 30
+REPEATS = 5
+
+
+def measure() -> list[Figure]:
+    """Gate the first and the thirtieth batch, each several times."""
+    with private.databases(BATCHES) as settings:
+        batches = [batch_id for batch_id, _ in private.train_batches(settings)[:BATCHES]]
+        ledger.load(batches[0], settings)
+        gate.check_raw(batches[0], settings)
+        first = [private.seconds(lambda: gate.check_raw(batches[0], settings)) for _ in range(REPEATS)]
+        for batch_id in batches[1:]:
+            ledger.load(batch_id, settings)
+            gate.check_raw(batch_id, settings)
+        last = [private.seconds(lambda: gate.check_raw(batches[-1], settings)) for _ in range(REPEATS)]
+    one, thirty = statistics.median(first), statistics.median(last)
+    detail = f"raw gate, 15,000 rows, medians of {REPEATS}: 1st batch {one:.2f} s, {BATCHES}th {thirty:.2f} s"
+    return [
+        Figure("gate_seconds", max(one, thirty), "s", "<= 2", detail),
+        Figure("gate_growth_30", thirty / one, "ratio", "<= 1.1", detail),
+    ]
+
+
+MEASURES = {("gate_seconds", "gate_growth_30"): measure}
