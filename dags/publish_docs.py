@@ -1,10 +1,10 @@
-"""Publish dbt docs (lineage) and the index of the docs site whenever a batch is published."""
+"""Publish dbt docs (lineage) and the index of the docs site when a batch is published or a model was decided on."""
 
 from datetime import datetime
 
 from airflow.sdk import dag, task
 
-from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES
+from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES, MODEL_DECISION
 
 
 @task
@@ -16,7 +16,7 @@ def publish_site() -> None:
 
 
 @dag(
-    schedule=[ENCOUNTER_FEATURES],
+    schedule=ENCOUNTER_FEATURES | MODEL_DECISION,
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,

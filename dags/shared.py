@@ -13,6 +13,7 @@ R = TypeVar("R")
 
 ENCOUNTER_FEATURES = Asset("encounter_features")
 TRAINING_READY = Asset("training_ready")
+MODEL_DECISION = Asset("model_decision")
 
 # Infrastructure comes back: five tries over about two minutes outlast the restart of any component.
 DEFAULT_ARGS: dict[str, Any] = {

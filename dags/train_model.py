@@ -8,15 +8,21 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 
-from shared import DEFAULT_ARGS, TRAINING_READY, bad_data_is_final
+from shared import DEFAULT_ARGS, MODEL_DECISION, TRAINING_READY, bad_data_is_final
 
 
 @task
 def snapshot() -> str:
     """Freeze the published rows as one Parquet snapshot, named by its fingerprint."""
-    from training import jobs
+    from airflow.sdk.exceptions import AirflowSkipException
 
-    return jobs.snapshot()
+    from training import jobs
+    from training.snapshots import NothingToTrainOn
+
+    try:
+        return jobs.snapshot()
+    except NothingToTrainOn as nothing:  # the weekly run may come before the first batch
+        raise AirflowSkipException(str(nothing)) from nothing
 
 
 @task
@@ -31,6 +37,7 @@ def candidates() -> list[str]:
 def fit(snapshot_id: str, candidate: str) -> str:
     """Fit one candidate and log it; returns its MLflow run id."""
     from airflow.sdk import get_current_context
+
     from training import jobs
 
     get_current_context()["candidate"] = candidate  # type: ignore[typeddict-unknown-key]
@@ -38,6 +45,7 @@ def fit(snapshot_id: str, candidate: str) -> str:
 
 
 @task
+@bad_data_is_final
 def register_best(run_ids: list[str]) -> str:
     """Register the candidate that is best on the validation rows."""
     from training import jobs
@@ -45,7 +53,7 @@ def register_best(run_ids: list[str]) -> str:
     return jobs.register_best(list(run_ids))
 
 
-@task
+@task(outlets=[MODEL_DECISION])
 @bad_data_is_final
 def decide(version: str) -> str | None:
     """Compare with production on the same frozen rows; promote or keep, and record why."""
@@ -58,6 +66,7 @@ def decide(version: str) -> str | None:
 def score_sealed(promoted: str | None) -> None:
     """Score the sealed test once per promoted version."""
     from airflow.sdk.exceptions import AirflowSkipException
+
     from training import jobs
 
     if promoted is None:
