@@ -107,6 +107,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers in JSON; a watch is answered line by line until the client goes."""
 
     pods: Pods
+    protocol_version = "HTTP/1.1"
 
     def _answer(self, body: object, status: int = 200) -> None:
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
@@ -150,11 +151,13 @@ class Handler(BaseHTTPRequestHandler):
     def _watch(self, after: int, selector: str) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")  # the client waits for a full buffer otherwise
         self.end_headers()
         try:
             for kind, pod in self.pods.watch(after, selector):
-                self.wfile.write(json.dumps({"type": kind, "object": pod}).encode() + b"\n")
-                self.wfile.flush()
+                line = json.dumps({"type": kind, "object": pod}).encode() + b"\n"
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+            self.wfile.write(b"0\r\n\r\n")
         except (BrokenPipeError, ConnectionResetError):
             return  # the watcher went away
 
