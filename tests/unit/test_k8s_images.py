@@ -1,0 +1,74 @@
+"""What an image installs: its part of the lock, by hash, and nothing of other parts."""
+
+import importlib.util
+import re
+import tomllib
+from types import ModuleType
+
+import pytest
+
+from tests.support.k8s import K8S, ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DOCKERFILES = sorted(path for path in ROOT.glob("*/Dockerfile")) + sorted((K8S / "images").glob("*/Dockerfile"))
+
+
+@pytest.fixture(scope="module")
+def requirements() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("requirements", K8S / "images" / "requirements.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def lock(requirements: ModuleType) -> dict[str, str]:
+    return dict(requirements.blocks((ROOT / "requirements.lock").read_text()))
+
+
+def part(requirements: ModuleType, lock: dict[str, str], extra: str) -> set[str]:
+    core = {requirements.canonical(line) for line in PROJECT["dependencies"]}
+    return set(requirements.closure(core | requirements.declared(PROJECT, extra), lock))
+
+
+def test_every_package_of_the_lock_is_read(lock: dict[str, str]) -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    assert len(lock) == len(re.findall(r"(?m)^[a-z0-9].*==", text))
+    assert all("--hash=sha256:" in block for block in lock.values())
+
+
+@pytest.mark.parametrize("extra", ["pipeline", "mlflow", "serving", "ui", "locust", "training"])
+def test_what_an_extra_asks_for_is_in_its_part(requirements: ModuleType, lock: dict[str, str], extra: str) -> None:
+    found = part(requirements, lock, extra)
+    assert requirements.declared(PROJECT, extra) <= found
+    assert not found & {"mypy", "ruff", "schemathesis"}
+
+
+def test_the_parts_stay_apart(requirements: ModuleType, lock: dict[str, str]) -> None:
+    assert not part(requirements, lock, "serving") & {"pandas", "scikit-learn", "mlflow", "apache-airflow-core"}
+    assert "mlflow" not in part(requirements, lock, "ui")
+    assert {"lightgbm", "dbt-core", "apache-airflow-core"} <= part(requirements, lock, "pipeline")
+
+
+def test_a_package_that_is_not_locked_is_refused(requirements: ModuleType, lock: dict[str, str]) -> None:
+    with pytest.raises(KeyError):
+        requirements.closure({"left-pad"}, lock)
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
+def test_dockerfile(path: object) -> None:
+    text = path.read_text()  # type: ignore[attr-defined]
+    final = text.rpartition("\nFROM ")[2]
+    assert text.count("ARG BASE=docker.io/library/python:3.11-slim-bookworm") == 1
+    assert re.search(r"(?m)^USER 10001:10001$", final)
+    assert re.search(r"(?m)^HEALTHCHECK ", final)
+    assert "org.opencontainers.image.revision" in final
+    assert ":latest" not in text
+    assert "pip install" not in final
+
+
+def test_every_dockerfile_is_built() -> None:
+    script = (K8S / "build-images.sh").read_text()
+    assert {str(path.relative_to(ROOT)) for path in DOCKERFILES} == set(re.findall(r"=(\S+Dockerfile)", script))

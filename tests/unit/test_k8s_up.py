@@ -1,0 +1,117 @@
+"""make k8s-up without a cluster: kubectl is a script that writes down what it is asked."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from k8s import cluster, up
+from k8s.make_secrets import IDENTITIES, SECRETS, missing
+from readmit.bootstrap import LOGIN_ROLES
+
+# Says what a first apply says; a Secret `role-serving` is there already.
+KUBECTL = """#!/bin/sh
+echo "$@" >>"{log}"
+case "$*" in
+*"get secrets"*) echo '{{"items": [{{"metadata": {{"name": "role-serving"}}, "data": {{"A": "b2xk"}}}}]}}' ;;
+*"create --filename"*) cat >"{created}" ;;
+*"apply --filename"*) cat >/dev/null; echo "configmap/settings configured"; echo "configmap/mlflow-auth unchanged" ;;
+esac
+"""
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    log, script = tmp_path / "asked", tmp_path / "kubectl"
+    script.write_text(KUBECTL.format(log=log, created=tmp_path / "created.yaml"))
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return log
+
+
+def workload(name: str, config_map: str) -> dict[str, Any]:
+    volumes = [{"name": "v", "configMap": {"name": config_map}}]
+    spec = {"template": {"spec": {"containers": [{"name": "c"}], "volumes": volumes}}}
+    return {"kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+
+
+def test_apply_keeps_secrets_and_restarts_readers_of_what_changed(asked: Path, tmp_path: Path) -> None:
+    documents = [{"kind": "Namespace", "metadata": {"name": "readmit"}}]
+    documents += [workload("ui", "settings"), workload("mlflow", "mlflow-auth")]
+    up.apply(cluster.Cluster("here"), yaml.safe_dump_all(documents))
+    said = [line.removeprefix("--context=here --namespace=readmit ") for line in asked.read_text().splitlines()]
+    assert [line.split(" --")[0] for line in said] == [
+        "apply",
+        "get secrets",
+        "create",
+        "delete job set-up",
+        "apply",
+        "rollout restart deployment/ui",
+    ]
+    created = {each["metadata"]["name"] for each in yaml.safe_load_all((tmp_path / "created.yaml").read_text())}
+    assert created == {*SECRETS, IDENTITIES} - {"role-serving"}
+
+
+def test_a_failing_command_says_what_it_said(asked: Path) -> None:
+    (asked.parent / "kubectl").write_text("#!/bin/sh\necho 'no such context' >&2; exit 1\n")
+    with pytest.raises(cluster.ClusterFailed, match="no such context"):
+        cluster.Cluster("nowhere").kubectl("get", "pods")
+
+
+def test_readers_look_into_every_kind_of_reference() -> None:
+    reference = {"valueFrom": {"configMapKeyRef": {"name": "settings", "key": "A"}}}
+    containers = [{"env": [reference]}, {"envFrom": [{"configMapRef": {"name": "airflow-settings"}}]}]
+    both = {"kind": "StatefulSet", "metadata": {"name": "s"}, "spec": {"initContainers": containers}}
+    assert up.readers([both], {"settings"}) == ["statefulset/s"]
+    assert up.readers([both], {"airflow-settings"}) == ["statefulset/s"]
+    assert up.readers([both], {"other"}) == []
+
+
+def pod(part: str, phase: str = "Running", ready: str = "False", waiting: str = "") -> dict[str, Any]:
+    state = [{"state": {"waiting": {"reason": waiting}}}] if waiting else []
+    status = {"phase": phase, "conditions": [{"type": "Ready", "status": ready}], "containerStatuses": state}
+    return {"metadata": {"labels": {"app.kubernetes.io/name": part}}, "status": status}
+
+
+def test_unready_pods_are_named_with_their_reason() -> None:
+    pods = [
+        pod("api", ready="True"),
+        pod("set-up", phase="Succeeded"),
+        pod("mlflow", waiting="CrashLoopBackOff"),
+        pod("ui", phase="Pending"),
+        pod("grafana", waiting="ImagePullBackOff"),
+        pod("airflow-task"),
+    ]
+    assert up.unready(pods, set()) == ["mlflow (CrashLoopBackOff)", "ui (Pending)"]
+    assert up.unready(pods, {"ui"}) == ["mlflow (CrashLoopBackOff)"]
+
+
+def test_a_file_of_this_machine_has_a_name_that_pods_can_know() -> None:
+    assert up.uploaded("/home/me/diabetic_data.zip") == "upload://diabetic_data.zip"
+    assert up.uploaded("https://example.org/data.zip") == "https://example.org/data.zip"
+
+
+def test_secrets_are_fresh_and_hold_a_password_for_each_role() -> None:
+    first, second = ({each["metadata"]["name"]: each["stringData"] for each in missing(())} for _ in range(2))
+    for role in ("postgres", *LOGIN_ROLES):
+        name = "postgres-admin" if role == "postgres" else f"role-{role}"
+        assert len(first[name][f"{role.upper()}_PASSWORD"]) >= 24
+        assert first[name] != second[name]
+    keys = json.loads(first[IDENTITIES]["identities.json"])["identities"][0]["credentials"][0]
+    assert keys["accessKey"] == first["object-store"]["AWS_ACCESS_KEY_ID"]
+
+
+def test_the_stores_file_follows_existing_keys() -> None:
+    store = {"AWS_ACCESS_KEY_ID": "known", "AWS_SECRET_ACCESS_KEY": "secret"}
+    (made,) = missing(set(SECRETS), store)
+    assert '"accessKey": "known"' in made["stringData"]["identities.json"]
+
+
+def test_no_cluster_is_an_answer_not_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(cluster.ClusterFailed, match="kind, minikube or k3d"):
+        cluster.find("", "")
+    assert cluster.find("mine", "") == cluster.Cluster("mine")
