@@ -72,3 +72,26 @@ def test_dockerfile(path: object) -> None:
 def test_every_dockerfile_is_built() -> None:
     script = (K8S / "build-images.sh").read_text()
     assert {str(path.relative_to(ROOT)) for path in DOCKERFILES} == set(re.findall(r"=(\S+Dockerfile)", script))
+
+
+def test_pinning_gives_every_image_its_digest() -> None:
+    from k8s import pin_images
+
+    path = K8S / "overlays" / "production" / "kustomization.yaml"
+    used = pin_images.rendered_images(path.parent)
+    digests = {image.rpartition(":")[0]: f"sha256:{number:064x}" for number, image in enumerate(sorted(used))}
+    folder = K8S / "overlays" / "pinned-for-a-test"
+    folder.mkdir()
+    try:
+        (folder / "kustomization.yaml").write_text(pin_images.pinned(path.read_text(), digests))
+        (folder / "upstream-monitoring.yaml").write_text((path.parent / "upstream-monitoring.yaml").read_text())
+        found = pin_images.rendered_images(folder)
+        text = pin_images.kustomize(folder)
+    finally:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+    assert found == {f"{name}@{value}" for name, value in digests.items()}
+    pipeline = digests["registry.example.org/readmit/pipeline"].removeprefix("sha256:")
+    assert f"WORKER_CONTAINER_TAG: {pipeline}" in text  # Airflow joins both parts with a colon
+    assert "WORKER_CONTAINER_REPOSITORY: registry.example.org/readmit/pipeline@sha256" in text
