@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
@@ -60,12 +62,13 @@ class Supervisor:
 
     def apply(self) -> list[str]:
         """Take up a changed configuration; programs that would start differently are stopped. Returns their names."""
-        added, changed, removed = self._rpc().reloadConfig()[0]
-        for name in (*changed, *removed):
-            self._rpc().stopProcessGroup(name, True)
-            self._rpc().removeProcessGroup(name)
-        for name in (*added, *changed):
-            self._rpc().addProcessGroup(name)
+        with self._rpc() as rpc:
+            added, changed, removed = rpc.reloadConfig()[0]
+            for name in (*changed, *removed):
+                rpc.stopProcessGroup(name, True)
+                rpc.removeProcessGroup(name)
+            for name in (*added, *changed):
+                rpc.addProcessGroup(name)
         return [*changed, *removed]
 
     def ensure(self, name: str) -> None:
@@ -73,7 +76,8 @@ class Supervisor:
         if self.states().get(name, {}).get("statename") in ("RUNNING", "STARTING"):
             return
         try:
-            self._rpc().startProcess(name, False)
+            with self._rpc() as rpc:
+                rpc.startProcess(name, False)
         except Fault as fault:
             if "ALREADY_STARTED" not in fault.faultString:
                 raise SupervisorFailed(f"{name} did not start: {fault.faultString}") from fault
@@ -83,7 +87,8 @@ class Supervisor:
         if self.pid() is None:
             return {}
         try:
-            return {str(info["name"]): info for info in self._rpc().getAllProcessInfo()}
+            with self._rpc() as rpc:
+                return {str(info["name"]): info for info in rpc.getAllProcessInfo()}
         except OSError:
             return {}
 
@@ -99,14 +104,18 @@ class Supervisor:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                self._rpc().getState()
+                with self._rpc() as rpc:
+                    rpc.getState()
                 return
             except OSError:
                 time.sleep(0.1)
         raise SupervisorFailed(f"the supervisor does not answer; see {self._home / 'log' / 'supervisord.log'}")
 
-    def _rpc(self) -> Any:  # noqa: ANN401 (a proxy has whatever the server has)
+    @contextmanager
+    def _rpc(self) -> Iterator[Any]:
+        """Give the supervisor's functions (a proxy has whatever the server has)."""
         from supervisor.xmlrpc import SupervisorTransport
 
         transport = SupervisorTransport(None, None, f"unix://{socket_path(self._home)}")
-        return ServerProxy("http://127.0.0.1", transport=transport).supervisor
+        with ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+            yield proxy.supervisor

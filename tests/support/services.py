@@ -41,6 +41,7 @@ def free_port(offsets: tuple[int, ...] = (0,)) -> int:
 
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections do not count
         try:
             probe.bind(("127.0.0.1", port))
         except (OSError, OverflowError):

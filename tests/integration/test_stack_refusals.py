@@ -1,0 +1,102 @@
+"""What stands in the way of `make up` is one clear line each, and nothing is started."""
+
+import os
+import shutil
+import socket
+
+import pytest
+
+from readmit.settings import StackSettings
+from stack import preflight, programs, test_tools
+from tests.support import stack
+
+
+@pytest.fixture
+def env(tmp_path):
+    with stack.environment(stack.write_env(tmp_path)) as settings:
+        yield settings
+
+
+def refused(settings: StackSettings, **more: str) -> list[str]:
+    """Run `make up`; return its error lines."""
+    done = stack.run("stack.up", **more)
+    assert done.returncode == 1, done.stdout
+    assert not stack.leftovers(settings)
+    assert "Traceback" not in done.stdout + done.stderr
+    return [line.removeprefix("error: ") for line in done.stdout.splitlines() if line.startswith("error: ")]
+
+
+def test_a_taken_port_names_its_holder_and_the_variable(env):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", env.api_port))
+        holder.listen()
+        lines = refused(env)
+    assert lines == [
+        f"port {env.api_port} for API is taken by python (process {os.getpid()}): end it, or set API_PORT in .env"
+    ] or lines == [
+        f"port {env.api_port} for API is taken by python3.11 (process {os.getpid()}): end it, or set API_PORT in .env"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("API_PORT", "none", "API_PORT: Input should be a valid integer"),
+        ("BATCH_SIZE", "0", "BATCH_SIZE: Input should be greater than or equal to 1 (got '0')"),
+        ("POSTGRES_PORT", "80", "POSTGRES_PORT: Input should be greater than or equal to 1024"),
+        ("DATASET", "/no/such/file.csv", "DATASET: /no/such/file.csv does not exist"),
+    ],
+)
+def test_a_wrong_value_names_its_variable(env, name, value, said):
+    lines = refused(env, **{name: value})
+    assert len(lines) == 1
+    assert lines[0].startswith(said)
+
+
+def test_the_same_port_twice_names_both(env):
+    lines = refused(env, UI_PORT=str(env.docs_port))
+    assert lines == [f"port {env.docs_port} is set for Web form and Docs site: change DOCS_PORT"]
+
+
+def test_too_little_disk_names_the_folder(tmp_path):
+    free = shutil.disk_usage(tmp_path).free / 1e9
+    assert preflight.not_enough_disk(tmp_path / "new", least=0.001) == ""
+    said = preflight.not_enough_disk(tmp_path / "new", least=free + 1)
+    assert f"are free at {tmp_path}" in said
+    assert "set READMIT_HOME" in said
+
+
+def test_too_little_memory_says_what_there_is(tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 3000000 kB\n")
+    (tmp_path / "max").write_text("1000000000\n")
+    assert preflight.available_memory_gb(tmp_path / "meminfo", tmp_path / "none") == pytest.approx(3.07, abs=0.01)
+    assert preflight.available_memory_gb(tmp_path / "meminfo", tmp_path / "max") == 1.0
+    assert "GB of memory are available, 100000 GB are needed" in preflight.not_enough_memory(100_000)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs setpriv")
+def test_a_missing_tool_says_how_to_get_it(env, tmp_path):
+    lines = refused(env, PATH=str(tmp_path))
+    assert lines == [
+        "setpriv is missing (Postgres must not run as root): apt-get install util-linux, or run as another user"
+    ]
+
+
+def test_tools_of_the_tests_say_how_to_get_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    with pytest.raises(test_tools.ToolsMissing) as error:
+        test_tools.ensure()
+    assert str(error.value) == (
+        "the tests need chromium, prometheus, prometheus-pushgateway:"
+        " as root, apt-get install chromium prometheus prometheus-pushgateway"
+    )
+    (tmp_path / "browser").touch()
+    monkeypatch.setenv("CHROMIUM", str(tmp_path / "browser"))
+    assert "chromium" not in test_tools.missing()
+
+
+def test_optional_components_say_how_to_get_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "apt-get install prometheus" in programs.missing_programs()["prometheus"]
+    assert {program.name for program in programs.all_programs(StackSettings())} >= {"postgres", "s3", "api", "ui"}
