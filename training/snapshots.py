@@ -98,7 +98,7 @@ def freeze(settings: Settings) -> Facts:
         n_test=int(counts.get("test", 0)),
         **_origin(rows, settings),
     )
-    _store(Snapshot(facts, contract, rows), settings)
+    store(Snapshot(facts, contract, rows), settings)
     return facts
 
 
@@ -127,7 +127,8 @@ def _origin(rows: pd.DataFrame, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _store(snapshot: Snapshot, settings: Settings) -> None:
+def store(snapshot: Snapshot, settings: Settings) -> None:
+    """Write a snapshot; its facts come last, so that one without them does not exist."""
     s3, bucket = storage.client(settings), settings.s3_pipeline_bucket
     sealed = snapshot.rows["split"] == "test"
     key = snapshot.facts.fingerprint
@@ -136,7 +137,6 @@ def _store(snapshot: Snapshot, settings: Settings) -> None:
         (f"snapshots/{key}.sealed.parquet", snapshot.rows[sealed]),
     ):
         s3.put_object(Bucket=bucket, Key=name, Body=rows.to_parquet(index=False))
-    # Last: a snapshot without its facts does not exist.
     said = json.dumps({"facts": asdict(snapshot.facts), "contract": snapshot.contract.to_json()})
     s3.put_object(Bucket=bucket, Key=f"snapshots/{key}.json", Body=said.encode())
 
