@@ -28,7 +28,7 @@ def _build(folder: str) -> str:
 
 
 def load(text: str) -> list[Resource]:
-    return [found for found in yaml.safe_load_all(text) if found]
+    return [found for found in yaml.load_all(text, Loader=yaml.CSafeLoader) if found]
 
 
 def overlay(name: str) -> list[Resource]:
@@ -37,7 +37,12 @@ def overlay(name: str) -> list[Resource]:
 
 
 def combined(components: tuple[str, ...], on: str = "base") -> list[Resource]:
-    """Build the base (or an overlay) with components, as a user's own overlay would."""
+    """Build the base (or an overlay) with components, as a user's own overlay would; a fresh copy."""
+    return load(_build_combined(components, on))
+
+
+@cache
+def _build_combined(components: tuple[str, ...], on: str) -> str:
     base = "../base" if on == "base" else f"../overlays/{on}"
     with tempfile.TemporaryDirectory(dir=K8S) as folder:
         said = {
@@ -47,7 +52,7 @@ def combined(components: tuple[str, ...], on: str = "base") -> list[Resource]:
             "components": [f"../components/{name}" for name in components],
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(said))
-        return load(_build(folder))
+        return _build(folder)
 
 
 def combinations_of_components() -> list[tuple[str, ...]]:
