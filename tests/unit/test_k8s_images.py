@@ -97,3 +97,14 @@ def test_pinning_gives_every_image_its_digest() -> None:
     pipeline = digests["registry.example.org/readmit/pipeline"].removeprefix("sha256:")
     assert f"WORKER_CONTAINER_TAG: {pipeline}" in text  # Airflow joins both parts with a colon
     assert "WORKER_CONTAINER_REPOSITORY: registry.example.org/readmit/pipeline@sha256" in text
+
+
+def test_the_bill_of_materials_names_every_package_of_an_image(requirements: ModuleType, lock: dict[str, str]) -> None:
+    from k8s.sbom import bill
+
+    found = bill("serving")
+    assert {each["name"] for each in found["components"]} == part(requirements, lock, "serving")
+    assert all(each["hashes"] and re.fullmatch(r"[\w.!+-]+", each["version"]) for each in found["components"])
+    needs = {each["ref"].split("@")[0]: each["dependsOn"] for each in found["dependencies"]}
+    assert any(ref.startswith("pkg:pypi/starlette@") for ref in needs["pkg:pypi/fastapi"])
+    assert len(bill()["components"]) == len(lock)
