@@ -11,6 +11,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 METRICS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "readmit_requests": (Counter, ("route", "method", "status"), "answered requests"),
     "readmit_request_seconds": (Histogram, ("route",), "time from request to answer"),
+    "readmit_requests_in_flight": (Gauge, (), "requests that are being answered now"),
     "readmit_predictions": (Counter, ("version", "risk", "history"), "predictions by version, risk and history"),
     "readmit_model": (Gauge, ("version", "run_id"), "1 for the version that is served, 0 for earlier ones"),
     "readmit_model_swaps": (Counter, (), "times another version was taken"),
@@ -21,7 +22,12 @@ METRICS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "readmit_log_lost": (Counter, (), "predictions that could not be logged"),
     "readmit_log_waiting": (Gauge, (), "predictions that wait for Postgres"),
 }
-MODES = {"readmit_registry_up": "livemin", "readmit_log_waiting": "livesum", "readmit_model": "livemax"}
+MODES = {
+    "readmit_registry_up": "livemin",
+    "readmit_log_waiting": "livesum",
+    "readmit_model": "livemax",
+    "readmit_requests_in_flight": "livesum",
+}
 
 
 class Metrics:

@@ -30,6 +30,7 @@ class Edge:
 
     def __init__(self, app: ASGIApp, settings: ServingSettings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
+        self._in_flight = metrics["readmit_requests_in_flight"]
         self._keys = settings.key_hashes()
         self._callers: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
@@ -48,12 +49,14 @@ class Edge:
                 message["headers"] = [*message["headers"], *SECURE, (b"x-request-id", request_id.encode())]
             await send(message)
 
+        self._in_flight.inc()
         try:
             self._admit(scope)
             await self._app(scope, self._limited(receive), answer)
         except Problem as problem:
             await _refuse(problem, answer)
         finally:
+            self._in_flight.dec()
             self._note(scope, status[0], time.perf_counter() - began, request_id)
 
     def _admit(self, scope: Scope) -> None:

@@ -230,3 +230,13 @@ def test_postgres_is_tuned_as_on_one_machine() -> None:
 
     arguments = k8s.pods(k8s.overlay("local"))["postgres"]["spec"]["containers"][0]["args"]
     assert dict(part.split("=", 1) for part in arguments if "=" in part) == TUNING
+
+
+def test_the_api_scales_on_metrics_that_it_shows() -> None:
+    from serving.metrics import METRICS
+
+    metrics = k8s.named(k8s.overlay("production"), "HorizontalPodAutoscaler", "api")["spec"]["metrics"]
+    assert {each["type"] for each in metrics} == {"Resource", "External"}
+    name = next(each["external"]["metric"]["name"] for each in metrics if each["type"] == "External")
+    assert name in METRICS
+    assert f'__name__="{name}"' in (k8s.K8S / "components" / "autoscaling" / "adapter-rules.yaml").read_text()

@@ -271,3 +271,22 @@ def test_headers(api):
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-request-id"]
     assert orjson.loads(api.get("/nowhere").content)["status"] == 404
+
+
+def test_requests_in_flight_count_the_one_that_asks(api):
+    for _ in range(2):
+        assert "\nreadmit_requests_in_flight 1.0\n" in api.get("/metrics").text
+
+
+def test_a_trial_is_scored_but_neither_counted_nor_logged(api):
+    state = api.app.state.parts
+    before, waiting = api.get("/metrics").text, state.answering.log.waiting
+    said = api.post("/predict/batch?trial=true", json={"rows": [ROW]}).json()
+    assert 0 < said["predictions"][0]["probability"] < 1
+    counted = [line for line in api.get("/metrics").text.splitlines() if line.startswith("readmit_predictions_total")]
+    assert counted == [line for line in before.splitlines() if line.startswith("readmit_predictions_total")]
+    assert state.answering.log.waiting == waiting
+    api.post("/predict/batch", json={"rows": [ROW]})
+    assert counted != [
+        line for line in api.get("/metrics").text.splitlines() if line.startswith("readmit_predictions_total")
+    ]
