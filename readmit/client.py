@@ -75,9 +75,10 @@ class Client:
         """Return the contributions of the fields to the score of one stay."""
         return cast(Document, self._ask("POST", "/explain", row))
 
-    def predict_batch(self, rows: Sequence[Mapping[str, Any]]) -> Document:
-        """Return `{"predictions": [...], "errors": [...]}` for many stays."""
-        return cast(Document, self._ask("POST", "/predict/batch", {"rows": list(rows)}))
+    def predict_batch(self, rows: Sequence[Mapping[str, Any]], *, trial: bool = False) -> Document:
+        """Return `{"predictions": [...], "errors": [...]}` for many stays; a trial is not logged."""
+        path = "/predict/batch?trial=true" if trial else "/predict/batch"
+        return cast(Document, self._ask("POST", path, {"rows": list(rows)}))
 
     def ready(self) -> Document:
         """Return what `/readyz` says."""

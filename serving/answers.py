@@ -62,19 +62,20 @@ def answer(
     *,
     history: str,
     request_id: str,
-    to: Answering,
+    to: Answering | None,
 ) -> dict[str, Any]:
-    """Return one answer; it is counted and queued for the log."""
+    """Return one answer; it is counted and queued for the log, unless `to` is None: a trial, about nobody."""
     if not math.isfinite(probability):
         raise ArithmeticError(f"version {served.version.version} gave a probability that is not a number")
     risk = "high" if probability >= served.threshold else "low"
     version = served.version
-    to.metrics["readmit_predictions"].labels(version.version, risk, history).inc()
-    to.log.add(
-        (request_id, datetime.now(UTC), version.name, version.version, version.run_id, served.contract.hash, row,
-         probability, risk, served.threshold, None if asked.patient_nbr is None else str(asked.patient_nbr),
-         asked.encounter_id, history)
-    )  # fmt: skip
+    if to is not None:
+        to.metrics["readmit_predictions"].labels(version.version, risk, history).inc()
+        to.log.add(
+            (request_id, datetime.now(UTC), version.name, version.version, version.run_id, served.contract.hash, row,
+             probability, risk, served.threshold, None if asked.patient_nbr is None else str(asked.patient_nbr),
+             asked.encounter_id, history)
+        )  # fmt: skip
     said: dict[str, Any] = {
         "probability": probability,
         "risk": risk,

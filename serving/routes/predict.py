@@ -47,11 +47,15 @@ async def explained(request: Request, model: Model) -> Response:
 
 @router.post("/predict/batch", summary="Many stays in one call, as JSON or CSV")
 async def predict_batch(request: Request, model: Model) -> Response:
-    """Answer each row or say what is wrong with it; history is taken as sent, never looked up."""
+    """Answer each row or say what is wrong with it; history is taken as sent, never looked up.
+
+    With `?trial=true` nothing is logged or counted: the rows are about nobody (examples, what-if).
+    """
     state = parts(request)
     body, is_csv = await request.body(), request.headers.get("content-type", "").startswith(CSV)
     limit = state.settings.api_max_batch_rows
-    said = await asyncio.to_thread(_score, model, body, is_csv, limit, state.answering)
+    to = None if request.query_params.get("trial") == "true" else state.answering
+    said = await asyncio.to_thread(_score, model, body, is_csv, limit, to)
     said["request_id"] = request.state.request_id
     wants_csv = CSV in request.headers.get("accept", "") or (is_csv and JSON not in request.headers.get("accept", ""))
     if wants_csv:
@@ -59,7 +63,7 @@ async def predict_batch(request: Request, model: Model) -> Response:
     return Response(orjson.dumps(said), media_type=JSON)
 
 
-def _score(model: Served, body: bytes, is_csv: bool, limit: int, to: Answering) -> dict[str, Any]:
+def _score(model: Served, body: bytes, is_csv: bool, limit: int, to: Answering | None) -> dict[str, Any]:
     rows = _csv_rows(body, limit) if is_csv else _json_rows(body)
     if len(rows) > limit:
         raise Problem(422, f"more than {limit} rows: the limit bounds time and memory of one call; send several")

@@ -279,14 +279,14 @@ def test_requests_in_flight_count_the_one_that_asks(api):
 
 
 def test_a_trial_is_scored_but_neither_counted_nor_logged(api):
-    state = api.app.state.parts
-    before, waiting = api.get("/metrics").text, state.answering.log.waiting
+    def counted():
+        lines = api.get("/metrics").text.splitlines()
+        return [line for line in lines if line.startswith("readmit_predictions_total")]
+
+    log, before = api.app.state.parts.answering.log, counted()
+    waiting = log.waiting
     said = api.post("/predict/batch?trial=true", json={"rows": [ROW]}).json()
     assert 0 < said["predictions"][0]["probability"] < 1
-    counted = [line for line in api.get("/metrics").text.splitlines() if line.startswith("readmit_predictions_total")]
-    assert counted == [line for line in before.splitlines() if line.startswith("readmit_predictions_total")]
-    assert state.answering.log.waiting == waiting
+    assert (counted(), log.waiting) == (before, waiting)
     api.post("/predict/batch", json={"rows": [ROW]})
-    assert counted != [
-        line for line in api.get("/metrics").text.splitlines() if line.startswith("readmit_predictions_total")
-    ]
+    assert counted() != before

@@ -1,6 +1,7 @@
 """Predict: a form made from the served model's contract, its answer, what drives it, and what if."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -50,7 +51,7 @@ def _example_rows(model: Mapping[str, Any], asked: Sequence[Field]) -> dict[str,
     """Return the example patients; made once per session and model."""
     key = f"examples:{model['version']}"
     if key not in st.session_state:
-        st.session_state[key] = examples.from_model(model, asked, session.client().predict_batch)
+        st.session_state[key] = examples.from_model(model, asked, partial(session.client().predict_batch, trial=True))
     found: dict[str, examples.Row] = st.session_state[key]
     return found
 
@@ -168,7 +169,7 @@ def _what_if(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequenc
     values, current = alternatives(field, sent[field.name])
     with parts.guarded():
         rows = [{**sent, field.name: value} for value in values]
-        scored = examples.probabilities(session.client().predict_batch(rows), len(rows))
+        scored = examples.probabilities(session.client().predict_batch(rows, trial=True), len(rows))
     captions = [field.caption(value) for value in values]
     st.plotly_chart(charts.scores(captions, scored, current, answer["threshold"]), config=charts.CONFIG, key="scores")
     with st.expander(text.as_table):
