@@ -7,7 +7,6 @@ import statistics
 
 from bench import private
 from bench.figure import Figure
-from expectations import gate
 from readmit import ledger
 
 BATCHES = 30
@@ -16,6 +15,8 @@ REPEATS = 5
 
 def measure() -> list[Figure]:
     """Gate the first and the thirtieth batch, each several times."""
+    from expectations import gate  # takes seconds to import
+
     with private.databases(BATCHES) as settings:
         batches = [batch_id for batch_id, _ in private.train_batches(settings)[:BATCHES]]
         ledger.load(batches[0], settings)
