@@ -115,6 +115,8 @@ def shared_environment(settings: StackSettings) -> dict[str, str]:
         "GX_ANALYTICS_ENABLED": "false",
         "SCARF_ANALYTICS": "false",
         "MALLOC_ARENA_MAX": "2",
+        # Airflow renames its processes; without this the title overwrites the environment that we find them by.
+        "SPT_NOENV": "1",
     }
 
 
