@@ -8,13 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from readmit.contract import MART, PROJECT, Contract, ContractError
 from readmit.derive import defaults, derive_frame, derive_row
 from readmit.dictionary import page
-
-SCHEMA_KEYS = {"name", "description", "config", "columns", "data_type"}
 
 
 @pytest.fixture(scope="session")
@@ -106,32 +103,6 @@ def test_row_and_frame_agree(contract):
     rows = [defaults(contract) | change for change in ({}, {"metformin": "Up"}, {"diagnosis_1": "unknown"})]
     expected = pd.DataFrame([derive_row(contract, row) for row in rows])
     pd.testing.assert_frame_equal(derive_frame(contract, pd.DataFrame(rows)), expected, check_dtype=False)
-
-
-def test_every_model_says_its_grain_and_every_column_of_the_contract_is_described(manifest):
-    for node in manifest["nodes"].values():
-        if node["resource_type"] in ("model", "seed"):
-            assert node["description"].startswith("One row per "), node["name"]
-            assert all(column["description"] for column in node["columns"].values()), node["name"]
-
-
-def test_models_stand_in_their_layer_and_read_only_the_layer_before(manifest):
-    names = {"staging": ("stg_",), "intermediate": ("int_",), "marts": ("fct_", "dim_"), "quarantine": ("quarantine_",)}
-    for node in manifest["nodes"].values():
-        if node["resource_type"] == "model":
-            assert node["name"].startswith(names[node["schema"]]), node["name"]
-            parents = [manifest["nodes"].get(parent, {}) for parent in node["depends_on"]["nodes"]]
-            assert not any(parent.get("schema") in ("marts", "quarantine") for parent in parents), node["name"]
-            raw = [p for p in node["depends_on"]["nodes"] if p.startswith("source.readmit.raw.")]
-            assert not raw or node["schema"] == "staging", node["name"]
-
-
-def test_no_key_of_a_model_is_misspelt():
-    for path in (PROJECT / "models").rglob("*.yml"):
-        for model in yaml.safe_load(path.read_text()).get("models", []):
-            assert set(model) <= SCHEMA_KEYS, path
-            for column in model.get("columns", []):
-                assert set(column) <= SCHEMA_KEYS, (path, column)
 
 
 def test_the_data_dictionary_is_current(contract):

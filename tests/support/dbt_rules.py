@@ -1,0 +1,148 @@
+"""Rules of the dbt project as functions over its manifest: each returns what breaks it, one line per breach."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dbt.jsonschemas import JSONSCHEMAS_PATH
+from jsonschema import Draft7Validator
+
+# A layer may read those on the right. Quarantine is an end, like the marts: nobody builds on it.
+MAY_READ = {
+    "staging": {"source:raw", "source:ops", "seed"},
+    "intermediate": {"source:ops", "seed", "staging", "intermediate"},
+    "marts": {"source:ops", "staging", "intermediate", "marts"},
+    "quarantine": {"source:ops", "staging"},
+}
+NAMES = {
+    "staging": re.compile(r"stg_[a-z]+__[a-z_]+"),
+    "intermediate": re.compile(r"int_[a-z]+__[a-z_]+"),
+    "marts": re.compile(r"(fct|dim)_[a-z_]+"),
+    "quarantine": re.compile(r"quarantine_[a-z_]+"),
+}
+FLAG = re.compile(r"(is|has|was)_")
+Manifest = dict[str, Any]
+
+
+def models(manifest: Manifest) -> Iterator[dict[str, Any]]:
+    return (node for node in manifest["nodes"].values() if node["resource_type"] == "model")
+
+
+def layer_of(manifest: Manifest, unique_id: str) -> str:
+    """Return the layer of a model, `seed`, or `source:<name>`."""
+    if unique_id in manifest["sources"]:
+        return f"source:{manifest['sources'][unique_id]['source_name']}"
+    node = manifest["nodes"][unique_id]
+    return "seed" if node["resource_type"] == "seed" else str(node["schema"])
+
+
+def layers(manifest: Manifest) -> list[str]:
+    """staging -> intermediate -> marts; only staging reads RAW."""
+    return [
+        f"{model['name']} ({model['schema']}) reads {parent}"
+        for model in models(manifest)
+        for parent in model["depends_on"]["nodes"]
+        if layer_of(manifest, parent) not in MAY_READ[model["schema"]]
+    ]
+
+
+def model_names(manifest: Manifest) -> list[str]:
+    """A model is named after its layer and stands in that layer's folder."""
+    return [
+        f"{model['name']} in {model['path']}"
+        for model in models(manifest)
+        if not NAMES[model["schema"]].fullmatch(model["name"]) or not model["path"].startswith(model["schema"] + "/")
+    ]
+
+
+def column_names(manifest: Manifest) -> list[str]:
+    """snake_case; `is_`/`has_`/`was_` is a flag and a flag is so named; `n_` and `_days` are whole numbers."""
+    found = []
+    for model in models(manifest):
+        for name, column in model["columns"].items():
+            kind = column["data_type"]
+            wrong = not re.fullmatch(r"[a-z_][a-z0-9_]*", name)
+            if kind:
+                wrong |= (kind == "boolean") != bool(FLAG.match(name))
+                wrong |= name.startswith("n_") and kind not in ("integer", "bigint")
+                wrong |= name.endswith("_days") and kind not in ("integer", "double precision")
+                wrong |= name.endswith("_at") and not kind.startswith("timestamp")
+                wrong |= name.endswith("_id") and kind not in ("integer", "bigint", "text")
+            if wrong:
+                found.append(f"{model['name']}.{name} {kind or ''}".rstrip())
+    return found
+
+
+def descriptions(manifest: Manifest) -> list[str]:
+    """Everything is described; models, seeds and sources begin with their grain."""
+    found = []
+    tabular = [n for n in manifest["nodes"].values() if n["resource_type"] in ("model", "seed")]
+    for node in [*tabular, *manifest["sources"].values()]:
+        if not node["description"].startswith("One row "):
+            found.append(f"{node['name']}: its grain")
+        found += [f"{node['name']}.{name}" for name, column in node["columns"].items() if not column["description"]]
+    return found + [exposure["name"] for exposure in manifest["exposures"].values() if not exposure["description"]]
+
+
+def undescribed(manifest: Manifest, relations: dict[str, list[str]]) -> list[str]:
+    """Name columns that exist in the database and that neither their model nor the contract describes."""
+    contract = set(next(m for m in models(manifest) if m["name"] == "fct_encounter_features")["columns"])
+    found = []
+    tabular = [n for n in manifest["nodes"].values() if n["resource_type"] in ("model", "seed")]
+    for node in [*tabular, *manifest["sources"].values()]:
+        relation = f"{node['schema']}.{node.get('alias') or node['name']}"
+        known = set(node["columns"]) | (contract if node["resource_type"] == "model" else set())
+        found += [f"{relation}.{name}" for name in relations[relation] if name not in known]
+        found += [f"{relation}.{name} does not exist" for name in node["columns"] if name not in relations[relation]]
+    return found
+
+
+def keys(manifest: Manifest) -> list[str]:
+    """Every model and seed has a test of its key; it reads the current build only, seeds aside."""
+    tested = {}
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "test" and node.get("test_metadata", {}).get("name") == "is_key":
+            tested[node["attached_node"]] = node
+    found = []
+    for unique_id, node in manifest["nodes"].items():
+        if node["resource_type"] not in ("model", "seed"):
+            continue
+        if unique_id not in tested:
+            found.append(f"{node['name']}: its key is not tested")
+        elif node["resource_type"] == "model" and "current_build" not in (tested[unique_id]["config"]["where"] or ""):
+            found.append(f"{node['name']}: the test of its key reads more than the current build")
+    return found
+
+
+def singular_tests(manifest: Manifest) -> list[str]:
+    """`assert_*`, a first line that says what a failure means, and no more than the current build."""
+    found = []
+    for node in manifest["nodes"].values():
+        if node["resource_type"] != "test" or node.get("test_metadata"):
+            continue
+        text = node["raw_code"].lstrip()
+        if not node["name"].startswith("assert_") or not text.startswith("-- A row here means: "):
+            found.append(f"{node['name']}: what a failure means")
+        if "'current_build'" not in text:
+            found.append(f"{node['name']}: reads more than the current build")
+    return found
+
+
+MANIFEST_RULES = (layers, model_names, column_names, descriptions, keys, singular_tests)
+
+
+@cache
+def _validator(kind: str, version: str) -> Draft7Validator:
+    return Draft7Validator(json.loads((Path(JSONSCHEMAS_PATH) / kind / version).read_text(encoding="utf-8")))
+
+
+def misspelt(path: Path) -> list[str]:
+    """Return what dbt's own JSON schema says about a YAML file; dbt itself does not look on Postgres."""
+    is_project = path.name == "dbt_project.yml"
+    validator = _validator("project", "0.0.110.json") if is_project else _validator("resources", "latest.json")
+    plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [f"{path.name}: {error.json_path}: {error.message}" for error in validator.iter_errors(plain)]
