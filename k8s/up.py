@@ -41,6 +41,7 @@ PAGES = {
     "Grafana": (30300, "", "grafana-admin GRAFANA_ADMIN_PASSWORD"),
     "Prometheus": (30909, "", ""),
 }
+WORKLOADS = "jobs,statefulsets,daemonsets,deployments"
 Resource = dict[str, Any]
 
 
@@ -113,17 +114,39 @@ def _config_maps(node: object) -> set[str]:
     return found
 
 
-def unready(pods: list[Resource], without: set[str]) -> list[str]:
-    """Return one line per pod that is not ready, with the reason that Kubernetes gives; finished ones are left out."""
+def unready(workloads: list[Resource], pods: list[Resource], without: set[str]) -> list[str]:
+    """Return one line per workload that is not complete, with the reason that its pods give."""
     lines = []
-    for pod in pods:
-        part = pod["metadata"]["labels"].get("app.kubernetes.io/name", "")
-        status = pod["status"]
-        conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
-        done = status.get("phase") == "Succeeded" or conditions.get("Ready") == "True"
-        if not done and part not in without | OPTIONAL | {"airflow-task", "backup"}:
-            lines.append(f"{part} ({_reason(status)})")
-    return sorted(set(lines))
+    for each in workloads:
+        name = each["metadata"]["name"]
+        if each["kind"] == "Job" and name != "set-up":
+            continue  # a backup that runs, or failed, holds nothing up
+        if name not in without | OPTIONAL and not is_complete(each):
+            mine = [pod for pod in pods if pod["metadata"]["labels"].get("app.kubernetes.io/name") == name]
+            reasons = sorted({_reason(pod["status"]) for pod in mine if not _is_ready(pod)})
+            lines.append(f"{name} ({', '.join(reasons) or 'no pod yet'})")
+    return lines
+
+
+def is_complete(workload: Resource) -> bool:
+    """Tell whether a workload has all its pods, of the version that was applied, and they are ready."""
+    spec, status, kind = workload["spec"], workload.get("status", {}), workload["kind"]
+    if kind == "Job":
+        return bool(status.get("succeeded"))
+    if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
+        return False
+    if kind == "DaemonSet":
+        wanted, updated = status.get("desiredNumberScheduled", 0), status.get("updatedNumberScheduled", 0)
+        return bool(wanted) and updated == wanted == status.get("numberReady", 0)
+    wanted = spec.get("replicas", 1)
+    return bool(
+        status.get("replicas", 0) == status.get("updatedReplicas", 0) == status.get("readyReplicas", 0) == wanted
+    )
+
+
+def _is_ready(pod: Resource) -> bool:
+    conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True"
 
 
 def _reason(status: Resource) -> str:
@@ -136,13 +159,13 @@ def _reason(status: Resource) -> str:
 
 
 def await_pods(cluster: Cluster, progress: Progress, without: set[str]) -> None:
-    """Wait until every pod is ready and say which are not.
+    """Wait until every workload is complete and say which are not.
 
     Raises:
         ClusterFailed: some are not after a quarter of an hour; the message names them and where to look.
     """
     deadline = time.monotonic() + SECONDS
-    while waiting := unready(cluster.get("pods"), without):
+    while waiting := unready(cluster.get(WORKLOADS), cluster.get("pods"), without):
         progress.show("waiting for " + ", ".join(waiting))
         if time.monotonic() > deadline:
             raise ClusterFailed(f"not ready: {', '.join(waiting)}; kubectl -n {NAMESPACE} describe pods, and logs")

@@ -70,23 +70,46 @@ def test_readers_look_into_every_kind_of_reference() -> None:
     assert up.readers([both], {"other"}) == []
 
 
-def pod(part: str, phase: str = "Running", ready: str = "False", waiting: str = "") -> dict[str, Any]:
+def pod(part: str, waiting: str = "", ready: str = "False") -> dict[str, Any]:
     state = [{"state": {"waiting": {"reason": waiting}}}] if waiting else []
-    status = {"phase": phase, "conditions": [{"type": "Ready", "status": ready}], "containerStatuses": state}
+    status = {"phase": "Pending", "conditions": [{"type": "Ready", "status": ready}], "containerStatuses": state}
     return {"metadata": {"labels": {"app.kubernetes.io/name": part}}, "status": status}
 
 
-def test_unready_pods_are_named_with_their_reason() -> None:
-    pods = [
-        pod("api", ready="True"),
-        pod("set-up", phase="Succeeded"),
-        pod("mlflow", waiting="CrashLoopBackOff"),
-        pod("ui", phase="Pending"),
-        pod("grafana", waiting="ImagePullBackOff"),
-        pod("airflow-task"),
-    ]
-    assert up.unready(pods, set()) == ["mlflow (CrashLoopBackOff)", "ui (Pending)"]
-    assert up.unready(pods, {"ui"}) == ["mlflow (CrashLoopBackOff)"]
+def deployed(name: str, ready: int, updated: int = 1, total: int = 1, observed: int = 2) -> dict[str, Any]:
+    counts = {"replicas": total, "updatedReplicas": updated, "readyReplicas": ready, "observedGeneration": observed}
+    head = {"name": name, "generation": 2}
+    return {"kind": "Deployment", "metadata": head, "spec": {"replicas": 1}, "status": counts}
+
+
+def test_what_is_not_complete_is_named_with_its_reason() -> None:
+    workloads = [deployed("api", 1), deployed("mlflow", 0), deployed("ui", 0), deployed("grafana", 0)]
+    workloads.append({"kind": "Job", "metadata": {"name": "backup-1"}, "spec": {}, "status": {"failed": 1}})
+    pods = [pod("api", ready="True"), pod("mlflow", "CrashLoopBackOff"), pod("grafana", "ImagePullBackOff")]
+    assert up.unready(workloads, pods, set()) == ["mlflow (CrashLoopBackOff)", "ui (no pod yet)"]
+    assert up.unready(workloads, pods, {"ui"}) == ["mlflow (CrashLoopBackOff)"]
+
+
+@pytest.mark.parametrize(
+    "workload",
+    [
+        deployed("x", ready=1, observed=1),
+        deployed("x", ready=1, updated=0),
+        deployed("x", ready=2, updated=1, total=2),
+        {"kind": "Job", "metadata": {"name": "x"}, "spec": {}, "status": {"failed": 1}},
+        {"kind": "StatefulSet", "metadata": {"name": "x"}, "spec": {"replicas": 1}},
+        {"kind": "DaemonSet", "metadata": {"name": "x"}, "spec": {}, "status": {"desiredNumberScheduled": 0}},
+    ],
+)
+def test_half_done_is_not_complete(workload: dict[str, Any]) -> None:
+    assert not up.is_complete(workload)
+
+
+def test_complete() -> None:
+    counts = {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 2}
+    assert up.is_complete(deployed("x", ready=1))
+    assert up.is_complete({"kind": "Job", "metadata": {}, "spec": {}, "status": {"succeeded": 1}})
+    assert up.is_complete({"kind": "DaemonSet", "metadata": {}, "spec": {}, "status": counts})
 
 
 def test_a_file_of_this_machine_has_a_name_that_pods_can_know() -> None:

@@ -14,5 +14,7 @@ if [ ! -f "$made" ]; then
     echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
     touch "$made"
 fi
+# A volume's group rights, which Kubernetes renews at each mount, are too wide for the server.
+chmod 700 "$PGDATA"
 [ $# -gt 0 ] && shift
 exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/tmp "$@"
