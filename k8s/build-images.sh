@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 REGISTRY=${REGISTRY:-localhost/readmit}
 VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml | head -1)
-REVISION=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 declare -A DOCKERFILE=(
     [postgres]=k8s/images/postgres/Dockerfile [s3]=k8s/images/s3/Dockerfile [mlflow]=k8s/images/mlflow/Dockerfile
     [pipeline]=dags/Dockerfile [serving]=serving/Dockerfile [ui]=ui/Dockerfile [docs-site]=k8s/images/docs-site/Dockerfile
