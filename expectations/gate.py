@@ -164,12 +164,20 @@ def _validate(
 
 
 def _conclude(name: str, gate: str, results: list[ExpectationSuiteValidationResult], settings: Settings) -> GateResult:
-    """Store the page, then say yes or raise. A result that names no expectation is not a pass."""
-    outcomes = [outcome for result in results for outcome in result.results]
+    """Store the page, then say yes or raise."""
+    page = pages.store(name, gate, results, settings)
+    return judge(name, gate, [outcome for result in results for outcome in result.results], page)
+
+
+def judge(name: str, gate: str, outcomes: list[Any], page: str) -> GateResult:
+    """Return the result of a gate; no outcome at all is not a pass.
+
+    Raises:
+        BatchRejected: an expectation failed that is not a mere warning, or nothing was evaluated.
+    """
     failed = [outcome for outcome in outcomes if not outcome.success]
     fatal = [describe(outcome) for outcome in failed if _severity(outcome) == "critical"]
     warned = [describe(outcome) for outcome in failed if _severity(outcome) != "critical"]
-    page = pages.store(name, gate, results, settings)
     for line in warned:
         log.warning("%s gate, batch %s: %s", gate, name, line)
     if fatal or not outcomes:

@@ -1,0 +1,146 @@
+"""The suites: every expectation passes on good rows and has a frame that makes it red."""
+
+import csv
+import json
+
+import great_expectations as gx
+import pandas as pd
+import pytest
+from great_expectations.data_context.types.base import ProgressBarsConfig
+
+from expectations import gate, pages, profiles, publish_suite, raw_suite
+from readmit import sample
+from readmit.contract import Contract
+from readmit.layout import LANDING_COLUMNS
+from tests.support.training import make_rows
+
+N = 400
+
+
+@pytest.fixture(scope="module")
+def context():
+    found = gx.get_context(mode="ephemeral")
+    found.variables.progress_bars = ProgressBarsConfig(globally=False)
+    return found
+
+
+@pytest.fixture(scope="module")
+def validate(context):
+    """Evaluate expectations on a frame, with the real Great Expectations."""
+    source = context.data_sources.add_pandas("frames")
+    definition = source.add_dataframe_asset("frame").add_batch_definition_whole_dataframe("whole")
+
+    def run(frame, expectations):
+        batch = definition.get_batch(batch_parameters={"dataframe": frame})
+        return batch.validate(gx.ExpectationSuite(name="tried", expectations=expectations))
+
+    return run
+
+
+def raw_rows(tmp_path):
+    path = tmp_path / "sample.csv"
+    sample.write_csv(path, N)
+    with path.open(newline="") as file:
+        rows = [list(row.values()) for row in csv.DictReader(file)]
+    frame = pd.DataFrame(rows, columns=list(LANDING_COLUMNS), dtype=object).replace({"?": None})
+    return frame.assign(_batch_id="train-001-aaaaaaaa", _source_row=range(1, N + 1), _loaded_at=pd.Timestamp.now("UTC"))
+
+
+def some(frame):
+    return frame.index[: max(2, len(frame) // 20)]
+
+
+def set_column(value, rows=None):
+    """Return a spoiler that puts a value into the expectation's column, in all or in some rows."""
+
+    def run(bad, expectation):
+        bad[expectation.column] = bad[expectation.column].astype(object)
+        found = value(bad, expectation) if callable(value) else value
+        bad.loc[rows(bad) if rows else bad.index, expectation.column] = found
+        return bad
+
+    return run
+
+
+def first(bad, expectation):
+    return bad[expectation.column].iloc[0]
+
+
+def unequal(bad, expectation):
+    return bad.assign(**{expectation.column_A: bad[expectation.column_A] + 1})
+
+
+# What each kind of expectation must not let pass.
+SPOILERS = {
+    "ExpectTableColumnsToMatchOrderedList": lambda bad, _: bad[[bad.columns[1], bad.columns[0], *bad.columns[2:]]],
+    "ExpectTableRowCountToEqual": lambda bad, _: pd.concat([bad, bad.tail(1)]),
+    "ExpectColumnValuesToBeUnique": set_column(first),
+    "ExpectColumnProportionOfUniqueValuesToBeBetween": set_column(first),
+    "ExpectColumnValuesToNotBeInSet": set_column(lambda _, expectation: expectation.value_set[0]),
+    "ExpectColumnValuesToBeInSet": set_column("nonsense"),
+    "ExpectColumnDistinctValuesToContainSet": set_column("nonsense"),
+    "ExpectColumnValuesToMatchRegex": set_column("x'y", some),
+    "ExpectColumnValuesToNotBeNull": set_column(None, some),
+    "ExpectColumnValuesToBeBetween": set_column(lambda _, expectation: expectation.max_value + 1),
+    "ExpectColumnPairValuesToBeEqual": unequal,
+}
+
+
+def spoil(frame, expectation):
+    return SPOILERS[type(expectation).__name__](frame.copy(), expectation)
+
+
+def each_can_fail(validate, frame, suite):
+    assert suite.expectations
+    good = validate(frame, suite.expectations)
+    assert good.success, [gate.describe(found) for found in good.results if not found.success]
+    for expectation in suite.expectations:
+        found = validate(spoil(frame, expectation), [expectation])
+        assert not found.success, expectation
+        assert gate.describe(found.results[0])
+
+
+def test_raw_suite(validate, tmp_path):
+    each_can_fail(validate, raw_rows(tmp_path), raw_suite.build(N))
+
+
+def test_drift_suite(validate):
+    distances = pd.DataFrame([dict.fromkeys(raw_suite.WATCHED, 0.1)])
+    each_can_fail(validate, distances, raw_suite.drift())
+
+
+def test_feature_suite_is_the_contract(validate, dbt_manifest, tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps(dbt_manifest))
+    contract = Contract.from_manifest(tmp_path / "manifest.json")
+    rows = make_rows(contract, n=200)
+    suite = publish_suite.features(contract, len(rows))
+    each_can_fail(validate, rows, suite)
+    looked_at = {getattr(expectation, "column", None) for expectation in suite.expectations}
+    assert {feature.name for feature in contract.features} <= looked_at
+
+
+def test_accounting_suite(validate):
+    counts = {"n_raw": 100, "n_staging": 100, "n_accounted": 100, "share_quarantined": 0.005}
+    each_can_fail(validate, pd.DataFrame([counts]), publish_suite.accounting())
+
+
+def test_a_gate_that_evaluates_nothing_does_not_pass():
+    with pytest.raises(gate.BatchRejected, match="nothing was evaluated"):
+        gate.judge("train-001-aaaaaaaa", "raw", [], "page")
+
+
+def test_distance_of_distributions():
+    assert profiles.distance({"a": 0.5, "b": 0.5}, {"a": 0.5, "b": 0.5}) == 0
+    assert profiles.distance({"a": 1.0}, {"b": 1.0}) == 1
+    assert profiles.distance({"a": 0.7, "b": 0.3}, {"a": 0.5, "b": 0.5}) == pytest.approx(0.2)
+
+
+def test_a_page_loads_nothing_from_elsewhere(validate, tmp_path):
+    found = validate(raw_rows(tmp_path), raw_suite.build(N).expectations)
+    page = pages.offline(pages.render(found), "train-001-aaaaaaaa: raw gate")
+    for tag in ('<script src="http', '<link rel="stylesheet" href="http', 'src="https://', "@import"):
+        assert tag not in page
+    for copy in pages.COPIES.values():
+        assert f"../../static/{copy}" in page
+        assert (pages.STATIC / copy).is_file()
+    assert "newsletter" not in page.split("<body")[1].lower()
