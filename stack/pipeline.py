@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import httpx
 
-from readmit import ledger
+from readmit import db, ledger
 from readmit.errors import BadData
 from readmit.settings import StackSettings
 from stack.airflow import ACTIVE, Airflow, AirflowFailed
@@ -75,13 +75,22 @@ def train(airflow: Airflow, settings: StackSettings, show: Show, published: int)
     """Follow the training that the Asset starts; start one when no model is in production and none is under way.
 
     Raises:
-        AirflowFailed: the training failed; the message names the task.
+        AirflowFailed: the training failed, or promoted nothing while nothing is in production; the message says why.
     """
     run_id = _asset_run(airflow, show) if published else _active(airflow)
     if run_id is None and not in_production(settings):
         run_id = airflow.trigger(TRAIN)
     if run_id and follow(airflow, TRAIN, run_id, show) != "success":
         raise AirflowFailed(_explain(airflow, TRAIN, run_id))
+    if not in_production(settings):
+        raise AirflowFailed(f"no model was promoted, so none can be served: {_last_decision(settings)}")
+
+
+def _last_decision(settings: StackSettings) -> str:
+    with db.transaction("reader", settings.clean_database, settings) as clean, clean.cursor() as cur:
+        cur.execute("select challenger_version, reason from ops.promotions order by promotion_id desc limit 1")
+        found = cur.fetchone()
+    return f"version {found[0]}: {found[1]}" if found else "training has not judged any"
 
 
 def follow(airflow: Airflow, dag_id: str, run_id: str, show: Show) -> str:

@@ -58,6 +58,7 @@ def test_a_batch_survives_kill_9_during_dbt(up, tmp_path, name, seed):
     run_id = up.airflow.trigger(pipeline.INGEST)
     wait_until(lambda: dbt_runs(up, run_id), "dbt does not run", seconds=180)
     target = wait_until(lambda: victim(up, name, run_id), f"no process of {name}")
+    assert target in stack.leftovers(up.settings)  # what `make down` would find
     os.kill(target, signal.SIGKILL)
     said: list[str] = []
     pipeline.publish_waiting(up.airflow, up.settings, said.append)
