@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs pipeline submit rollback poison test test-full lint bench quality capacity images k8s k8s-up k8s-down clean env
+.PHONY: help up down status logs pipeline submit quarantine rollback poison test test-full lint bench quality capacity images k8s k8s-up k8s-down clean env
 
 ROOT := $(shell pwd)
 PYTHON ?= python3.11
@@ -41,6 +41,9 @@ pipeline: ## publish the batches that are waiting, then train
 submit: ## hand in a further source file: FILE=path (and SUPERSEDES=batch for a corrected one)
 	@$(RUN) -m readmit.ledger submit "$(FILE)" $(if $(SUPERSEDES),--supersedes "$(SUPERSEDES)")
 
+quarantine: ## rows that are held back, by batch and reason, and releases that wait
+	@$(RUN) -m readmit.quarantine list
+
 rollback: ## serve the previous model again (TO=3: a named version)
 	@$(RUN) -m training.rollback $(if $(TO),--to "$(TO)")
 
@@ -59,7 +62,7 @@ lint: env ## ruff, mypy --strict, sqlfluff
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@if [ -f .sqlfluff ]; then $(BIN)/sqlfluff lint dbt_project; fi
+	@$(RUN) -m pytest -q tests/integration/test_dbt_sqlfluff.py
 
 bench: ## the measured figures: build/bench.json (ONLY=name for one)
 	@$(RUN) -m bench $(if $(ONLY),--only "$(ONLY)")

@@ -20,7 +20,7 @@ stays as (
     where verdict <> 'quarantined' and _build_id in (select build_id from published)
     union all
     select distinct
-        patient_nbr, 9223372036854775807, true, null::text, null::integer, null::integer,
+        patient_nbr, 9223372036854775807 as encounter_id, true as is_next, null::text, null::integer, null::integer,
         null::integer, null::integer, null::integer, null::text,
         null::integer, null::integer, null::integer
     from staged

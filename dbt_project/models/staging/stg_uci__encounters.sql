@@ -37,16 +37,16 @@ corrections as (
 -- A batch takes all rows as they arrived; a release takes the corrected rows, laid over what arrived.
 corrected as (
     select
+        laid.*,
         build.build_id as _build_id,
-        ledger.split,
-        laid.*
+        ledger.split
     from arrived
     cross join build
     inner join ledger on build.batch_id = ledger.batch_id
     left join corrections
         on build.build_id = corrections.build_id and arrived._source_row = corrections.source_row
     cross join lateral jsonb_populate_record(
-        null::{{ source('raw', 'encounters') }}, to_jsonb(arrived) || coalesce(corrections.corrected, '{}')
+        null::{{ landing_row() }}, to_jsonb(arrived) || coalesce(corrections.corrected, '{}')
     ) as laid
     where build.kind = 'batch' or corrections.correction_id is not null
 ),
@@ -68,7 +68,7 @@ typed as (
         {% for drug in drug_columns() %}{{ drug }},
         {% endfor %}
         change = 'Ch' as is_medication_changed,
-        row_number() over (partition by encounter_id order by _source_row) as copy
+        row_number() over (partition by encounter_id order by _source_row) as nth_copy
     from corrected
 ),
 
@@ -78,7 +78,7 @@ judged as (
         array_remove(array[
             case when typed.encounter_id is null then 'encounter_id is not a number' end,
             case when typed.patient_nbr is null then 'patient_nbr is not a number' end,
-            case when typed.copy > 1 then 'encounter_id stands twice in the batch' end,
+            case when typed.nth_copy > 1 then 'encounter_id stands twice in the batch' end,
             case when exists (
                 select 1 from {{ this if is_incremental() else '(select null::bigint as encounter_id, null::text as verdict, null::text as _build_id where false)' }} as known
                 inner join {{ source('ops', 'published_batches') }} as published on known._build_id = published.build_id
