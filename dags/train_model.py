@@ -4,7 +4,7 @@ Runs once when everything that was waiting is published (Asset `training_ready`)
 catching up trains once.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 
@@ -75,8 +75,8 @@ def score_sealed(promoted: str | None) -> None:
 
 
 @dag(
+    # No start_date: with one, Airflow makes up for last Sunday the moment the DAG is switched on.
     schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 3 * * 0", timezone="UTC"), assets=[TRAINING_READY]),
-    start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     default_args={**DEFAULT_ARGS, "execution_timeout": timedelta(hours=2)},

@@ -75,6 +75,11 @@ def test_a_run_that_fails_gives_its_batch_back_and_stays_red(bag):
     assert {"publish", "dbt.dbt_producer_watcher"} <= upstream(dag, "give_back")
 
 
+def test_training_waits_for_data_when_it_is_switched_on(bag):
+    # Last Sunday's run would train on nothing while the first batches arrive.
+    assert bag.dags["train_model"].start_date is None
+
+
 def test_a_release_passes_the_same_models_and_the_gate(bag):
     dag = bag.dags["release_quarantine"]
     assert {"begin", "publish_gate", "dbt.int_encounters__features_run"} <= upstream(dag, "publish")
