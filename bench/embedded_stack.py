@@ -79,7 +79,8 @@ def _plain_build(settings: Settings, batch_id: str) -> float:
     ledger.load(batch_id, settings)
     ledger.begin_build(batch_id, settings)
     project = str(ROOT / "dbt_project")
-    command = [str(Path(sys.executable).parent / "dbt"), "build", "--project-dir", project, "--profiles-dir", project]
+    command = [str(Path(sys.executable).parent / "dbt"), "build", "--exclude-resource-type", "unit_test"]
+    command += ["--project-dir", project, "--profiles-dir", project]
     with TemporaryDirectory() as folder:
         told = services.environment(settings) | {"DBT_LOG_PATH": folder}
         began = time.perf_counter()

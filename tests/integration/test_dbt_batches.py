@@ -1,6 +1,7 @@
 """dbt on a real Postgres: accounting, quarantine, release, reruns, history, and one rule with two evaluators."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,17 @@ from readmit import db, ledger, sample
 from readmit.contract import PROJECT, Contract
 from readmit.derive import derive_frame
 from readmit.settings import Settings
-from tests.support import raw
+from tests.support import dbt_rules, raw
 
 BAD_AGE = 7  # index of a row whose age no rule accepts
 
 
 def build(settings: Settings, home: Path) -> None:
-    command = [str(Path(sys.executable).parent / "dbt"), "--warn-error", "build"]
+    dbt(settings, home, "build", "--exclude-resource-type", "unit_test")
+
+
+def dbt(settings: Settings, home: Path, *arguments: str) -> None:
+    command = [str(Path(sys.executable).parent / "dbt"), "--warn-error", *arguments]
     command += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
     environment = raw.environment(settings) | {"DBT_TARGET_PATH": str(home / "target"), "DBT_LOG_PATH": str(home)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -141,3 +146,22 @@ def test_nothing_to_build_changes_nothing(world):
     before = read(settings, "select count(*) from intermediate.int_encounters__features")
     build(settings, home)
     assert read(settings, "select count(*) from intermediate.int_encounters__features").equals(before)
+
+
+def test_dbt_unit_tests_pass(world):
+    settings, home, _, _ = world
+    dbt(settings, home, "test", "--select", "test_type:unit")
+
+
+def test_every_column_in_the_database_is_described(world):
+    settings, home, _, _ = world
+    columns = read(
+        settings,
+        "select table_schema || '.' || table_name as relation, array_agg(column_name::text) as names"
+        " from information_schema.columns group by 1",
+    )
+    manifest = json.loads((home / "target" / "manifest.json").read_text())
+    relations = dict(zip(columns.relation, columns.names, strict=True))
+    assert dbt_rules.undescribed(manifest, relations) == []
+    relations["quarantine.encounters"] = [*relations["quarantine.encounters"], "new"]
+    assert dbt_rules.undescribed(manifest, relations) == ["quarantine.encounters.new"]
