@@ -33,10 +33,11 @@ def write_train_rows(path: Path, seed: int) -> int:
 
 
 def worker(up, run_id: str) -> int:
-    """Return the process that runs dbt."""
+    """Return the process that runs dbt: `airflow worker -- <id of the task>`; its parent is named LocalExecutor."""
     [task] = [task for task in up.airflow.tasks(pipeline.INGEST, run_id) if task["task_id"] == DBT]
     for pid in processes.family(stack.pid(up.settings, "airflow-scheduler")):
-        if str(task["id"]).encode() in (processes.PROC / str(pid) / "cmdline").read_bytes():
+        title = (processes.PROC / str(pid) / "cmdline").read_bytes()
+        if str(task["id"]).encode() in title and b"LocalExecutor" not in title:
             return pid
     return 0
 
