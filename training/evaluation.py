@@ -14,6 +14,7 @@ from training.decision import Costs
 
 SLICE_REPLICATES = 200
 CURVE_REPLICATES = 200
+CURVE_SHARES = (0.2, 0.4, 0.6)
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,23 @@ def evaluate(
 def learning_curve(
     make: Callable[[], Pipeline], contract: Contract, train: pd.DataFrame, validation: pd.DataFrame, seed: int
 ) -> list[dict[str, float]]:
-    """Fit on the first 1, 2, ... train batches and score validation: what more data brought.
+    """Fit on the first train batches and score validation: what more data brought.
 
     The last point is the whole of train and is left to the caller, who has that model already.
     """
     y, samples = features.labels(contract, validation), curve_samples(validation, seed)
     batches = list(train["_batch_id"].drop_duplicates())
     points = []
-    for n in range(1, len(batches)):
+    for n in prefixes(len(batches)):
         rows = train[train["_batch_id"].isin(batches[:n])]
         pipeline = make().fit(rows[features.columns(contract)], features.labels(contract, rows))
         points.append(curve_point(y, predict(pipeline, contract, validation), samples, n, len(rows)))
     return points
+
+
+def prefixes(n_batches: int) -> list[int]:
+    """Return up to three numbers of batches below the whole, so that the cost does not grow with their number."""
+    return sorted({max(1, round(n_batches * share)) for share in CURVE_SHARES} - {n_batches})
 
 
 def curve_samples(validation: pd.DataFrame, seed: int) -> list[figures.Floats]:

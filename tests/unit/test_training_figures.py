@@ -7,6 +7,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from training import decision, figures
 from training.decision import Costs
+from training.evaluation import prefixes
 from training.figures import Bootstrap, Ranking
 
 RNG = np.random.default_rng(7)
@@ -87,3 +88,8 @@ def test_a_slice_that_falls_behind_is_named():
     found = {(row["slice"], row["value"]): row for row in decision.slices(frame, y, p, Bootstrap(200, 1))}
     assert found["race", "other"]["falls_behind"]
     assert not found["race", "one"]["falls_behind"]
+
+
+@pytest.mark.parametrize(("n", "expected"), [(1, []), (2, [1]), (5, [1, 2, 3]), (100, [20, 40, 60])])
+def test_a_learning_curve_costs_the_same_however_many_batches(n, expected):
+    assert prefixes(n) == expected
