@@ -59,6 +59,7 @@ class Messages:
     request: str
     drivers: str
     drivers_intro: str
+    drivers_usual: str
     drivers_raises: str
     drivers_lowers: str
     drivers_none: str
@@ -191,6 +192,7 @@ ENGLISH = Messages(
     request="Request",
     drivers="What drives this score",
     drivers_intro="How much each value moves the score of this patient, strongest first.",
+    drivers_usual="Every field has its usual value: nothing moves the score up or down.",
     drivers_raises="raises the risk",
     drivers_lowers="lowers the risk",
     drivers_none="The served model gives no explanation for this score.",
@@ -323,6 +325,7 @@ SPANISH = Messages(
     request="Solicitud",
     drivers="Qué mueve este resultado",
     drivers_intro="Cuánto mueve cada valor el riesgo de este paciente, de mayor a menor.",
+    drivers_usual="Cada campo tiene su valor habitual: nada sube ni baja el riesgo.",
     drivers_raises="aumenta el riesgo",
     drivers_lowers="reduce el riesgo",
     drivers_none="El modelo en servicio no explica este resultado.",

@@ -86,12 +86,19 @@ def flat(row: Mapping[str, Any]) -> dict[str, Any]:
 def promotions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the decisions, the latest first, with the columns that a reader needs."""
     latest = sorted(rows, key=lambda row: str(row.get("decided_at")), reverse=True)
-    return [flat({name: row.get(name) for name in PROMOTION_COLUMNS}) for row in latest]
+    return [_minutes(flat({name: row.get(name) for name in PROMOTION_COLUMNS})) for row in latest]
+
+
+def _minutes(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row with its moments to the minute, in UTC."""
+    return {
+        name: value[:16].replace("T", " ") if name.endswith("_at") and value else value for name, value in row.items()
+    }
 
 
 def ledger(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the batches with the columns that a reader needs."""
-    return [{name: row.get(name) for name in LEDGER_COLUMNS} for row in rows]
+    return [_minutes({name: row.get(name) for name in LEDGER_COLUMNS}) for row in rows]
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,9 @@ def _drivers(model: Mapping[str, Any]) -> None:
         st.caption(text.drivers_none)
         return
     found = contributions(explained, form.labels(model["contract"], session.language()))
+    if not found:
+        st.caption(text.drivers_usual)
+        return
     st.caption(text.drivers_intro)
     st.plotly_chart(
         charts.drivers([f"{each.label}: {each.value}" for each in found], [each.effect for each in found]),
