@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import httpx
+from psycopg2 import OperationalError
 
 from readmit import db, ledger
 from readmit.errors import BadData
@@ -21,6 +22,7 @@ DAGS = (INGEST, TRAIN, "release_quarantine", "publish_docs", "monitor_model")
 # A run that leaves as many batches waiting as before was a fault of the machinery, not of the data.
 FRUITLESS_RUNS = 2
 SECONDS_FOR_ASSET = 90
+SECONDS_FOR_POSTGRES = 60
 # A new dbt manifest or a cold machine: parsing Cosmos' DAG takes several seconds.
 SECONDS_FOR_DAGS = 240
 # An error may be of an earlier version of the file: each is read again every 30 s.
@@ -52,12 +54,12 @@ def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> in
     Raises:
         AirflowFailed: runs fail without a verdict on their batch; the message names the task.
     """
-    total = left = ledger.waiting(settings)
+    total = left = _waiting(settings)
     fruitless = 0
     while left:
         run_id = current_or_new(airflow, INGEST)
         state = follow(airflow, INGEST, run_id, _numbered(show, total - left + 1, total))
-        before, left = left, ledger.waiting(settings)
+        before, left = left, _waiting(settings)
         total = max(total, left)
         fruitless = 0 if left < before else fruitless + 1
         if state == "failed":
@@ -65,6 +67,18 @@ def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> in
         if fruitless > FRUITLESS_RUNS:
             raise AirflowFailed(_explain(airflow, INGEST, run_id))
     return total
+
+
+def _waiting(settings: StackSettings) -> int:
+    """Return how many batches wait; a Postgres that was killed is back within seconds, so ask again."""
+    deadline = time.monotonic() + SECONDS_FOR_POSTGRES
+    while True:
+        try:
+            return ledger.waiting(settings)
+        except OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 def _numbered(show: Show, number: int, total: int) -> Show:
