@@ -87,13 +87,11 @@ def give_back(run_id: str | None = None) -> None:
     ledger.release_claim(str(run_id))
 
 
-@task(outlets=[TRAINING_READY], trigger_rule=TriggerRule.ALL_DONE)
-def announce_training(batch_id: str | None) -> None:
-    """Tell training that nothing is waiting any more, also when the last batch was rejected."""
+@task(outlets=[TRAINING_READY])
+def announce_training() -> None:
+    """Tell training that everything that was waiting is published."""
     from readmit import ledger
 
-    if batch_id is None:
-        raise AirflowSkipException("there was no batch")
     if waiting := ledger.waiting():
         raise AirflowSkipException(f"{waiting} batches are still waiting")
 
@@ -116,8 +114,7 @@ def ingest_batch() -> None:
     known >> [claimed, EmptyOperator(task_id="source_is_known")]
     loaded >> raw_gate(loaded) >> built >> checked
     [built, done] >> give_back().as_teardown(setups=claimed)
-    # The run is as red as its batch, although training is announced whatever became of it.
-    done >> [announce_training(claimed), EmptyOperator(task_id="is_published")]
+    done >> announce_training()
 
 
 ingest_batch()

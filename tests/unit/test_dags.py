@@ -48,7 +48,6 @@ def test_one_active_run_and_shared_defaults(bag):
         ("raw_gate", "publish_gate"),
         ("publish_gate", "publish"),
         ("publish", "announce_training"),
-        ("publish", "is_published"),
     ],
 )
 def test_vital_order_of_a_batch(bag, earlier, later):
