@@ -39,6 +39,16 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["READMIT_ENV_FILE"] = str(Path(home) / "no.env")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """With CI=true a test that could not run is a failure: nothing is left out unseen."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
+    return report
+
+
 @pytest.fixture(scope="session")
 def dbt_manifest(tmp_path_factory) -> dict[str, Any]:
     """dbt's manifest, parsed now; `DBT_TARGET_PATH` leads Airflow's DAG files to it."""

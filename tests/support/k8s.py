@@ -1,6 +1,7 @@
 """Rendered manifests and the rules over them. A rule returns one line per problem, so a test can show it failing."""
 
 import re
+import shutil
 import subprocess
 import tempfile
 import tomllib
@@ -10,6 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +24,8 @@ Resource = dict[str, Any]
 
 @cache
 def _build(folder: str) -> str:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl 1.27 or newer is not on the PATH: https://kubernetes.io/docs/tasks/tools/")
     done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{folder}: {done.stderr}"
     return done.stdout
