@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs pipeline submit quarantine rollback poison test test-full lint bench quality capacity images k8s k8s-up k8s-down clean env
+.PHONY: help up down status logs pipeline submit quarantine rollback poison test test-full lint bench quality images k8s k8s-up k8s-down clean env
 
 ROOT := $(shell pwd)
 PYTHON ?= python3.11
@@ -69,9 +69,6 @@ bench: ## the measured figures: build/bench.json (ONLY=name for one)
 
 quality: ## the quality of the model: build/quality.json
 	@$(RUN) -m training.quality
-
-capacity: ## the largest number of users within the service level
-	@$(RUN) locust/capacity.py
 
 images: ## build the container images
 	@bash k8s/build-images.sh
