@@ -27,7 +27,7 @@ def test_every_row_is_accounted_for(up):
     assert set(states.values()) == {"published"}
     n_rows, n_features, n_quarantined, n_excluded = accounting.totals(up.settings)
     if not up.is_real:
-        [(published,)] = raw.query(up.settings, up.settings.raw_database, PUBLISHED_OF_SOURCE, up.settings.dataset)
+        [(published,)] = raw.query(up.settings, up.settings.raw_database, PUBLISHED_OF_SOURCE, up.source.name)
         with up.source.open() as file:
             assert published == sum(1 for _ in file) - 1
     assert n_rows == n_features + n_quarantined + n_excluded
