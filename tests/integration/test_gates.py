@@ -83,6 +83,7 @@ def test_the_next_batch_is_compared_with_the_ones_before(world):
 
 def test_a_published_batch_is_not_judged_again(world):
     settings, batch_id, _, _ = world
+    assert gate.check_raw(batch_id, settings).n_expectations == 0
     assert gate.check_publish(batch_id, settings=settings).n_expectations == 0
 
 
