@@ -34,11 +34,8 @@ if ! .venv/bin/python -m uv --version >/dev/null 2>&1; then
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$only_uv" ||
         fail "uv cannot be installed: is the package registry reachable (pip config list)?"
 fi
-# uv reads its own configuration only: hand pip's registry on when the user has set one.
-index=$(.venv/bin/python -m pip config get global.index-url 2>/dev/null || true)
-if [ -n "$index" ] && [ -z "${UV_INDEX_URL:-}${UV_DEFAULT_INDEX:-}" ]; then
-    export UV_DEFAULT_INDEX=$index
-fi
+# Trust what the machine trusts: company networks have certificates of their own.
+export UV_SYSTEM_CERTS=1
 .venv/bin/python -m uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock ||
     fail "the environment could not be installed: the line above says why"
 echo "$lock" >"$stamp"
