@@ -64,11 +64,11 @@ def published(settings: StackSettings) -> Published:
     return Published(int(in_mart), int(batches), int(held), pipeline.in_production(settings) or "none")
 
 
-def write_poison(path: Path, seed: int, n_rows: int = ROWS) -> None:
-    """Write made-up stays of one split, every fifth with an age that is no band; another seed, other stays."""
-    sample.write_csv(path, n_rows, seed)
+def write_poison(path: Path, seed: int, batch_size: int) -> None:
+    """Write made-up stays that make one batch, every fifth with an age that is no band; another seed, other stays."""
+    sample.write_csv(path, ROWS, seed)
     with path.open(newline="", encoding="ascii") as file:
-        rows = [row for row in csv.DictReader(file) if split_of(row["patient_nbr"]) == "train"]
+        rows = [row for row in csv.DictReader(file) if split_of(row["patient_nbr"]) == "train"][:batch_size]
     for row in rows[::EVERY]:
         row["age"] = BAD_AGE
     with path.open("w", newline="", encoding="ascii") as file:
@@ -85,7 +85,7 @@ def poison(settings: StackSettings, progress: Progress) -> Poisoned:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "poison.csv"
-        write_poison(path, seed=int(time.time()))
+        write_poison(path, seed=int(time.time()), batch_size=settings.batch_size)
         source = ledger.submit(str(path), settings=settings)
     airflow = Airflow(settings)
     for _ in range(MOST_RUNS):

@@ -89,6 +89,7 @@ def test_a_bad_batch_is_stopped_and_changes_nothing(up, docs_url):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "raw_gate" in done.stdout
     assert poison.published(up.settings) == before
+    assert ledger.waiting(up.settings) == 0  # all of the bad file was judged
     states = accounting.check(up.settings)
     [batch_id] = [batch_id for batch_id, status in states.items() if status == "rejected"]
     page = httpx.get(f"{docs_url}/gx/{batch_id}/raw.html", timeout=30)
