@@ -51,7 +51,7 @@ class HistoryLookup:
             future.exception()  # seen: a late fault is no news
 
     def _count(self, outcome: str, found: dict[str, Any] | None) -> dict[str, Any] | None:
-        self._metrics["readmit_history_lookups"].labels(outcome).inc()
+        self._metrics["readmit_history_lookups_total"].labels(outcome).inc()
         return found
 
     def _read(self, patient_nbr: int, columns: tuple[str, ...]) -> dict[str, Any] | None:

@@ -103,7 +103,7 @@ class Edge:
 
     def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        self._metrics["readmit_requests"].labels(route, _method(scope), status).inc()
+        self._metrics["readmit_requests_total"].labels(route, _method(scope), status).inc()
         self._metrics["readmit_request_seconds"].labels(route).observe(seconds)
         if access.isEnabledFor(logging.INFO):
             said = {"request_id": request_id, "route": route, "method": scope["method"], "status": status}

@@ -46,14 +46,14 @@ class PredictionLog:
         self._stop.set()
         self._thread.join(timeout=15)
         self.flush()
-        self._metrics["readmit_log_lost"].inc(len(self._waiting))
+        self._metrics["readmit_log_lost_total"].inc(len(self._waiting))
 
     def add(self, row: Row) -> None:
         """Queue one prediction: values in the order of COLUMNS, features as a dict."""
         self._waiting.append(row)
         while len(self._waiting) > self._settings.prediction_log_rows:
             self._waiting.popleft()
-            self._metrics["readmit_log_lost"].inc()
+            self._metrics["readmit_log_lost_total"].inc()
 
     @property
     def waiting(self) -> int:
@@ -72,7 +72,7 @@ class PredictionLog:
                 log.warning("predictions wait for Postgres: %s", self.error)
                 return
             self.error = None
-            self._metrics["readmit_log_written"].inc(len(rows))
+            self._metrics["readmit_log_written_total"].inc(len(rows))
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,6 +90,7 @@ class Watcher:
         served = self.served
         if served is not None and _key(served.version) == _key(version):
             self.refused = {}
+            self._metrics["readmit_model_refused"].set(0)
             return True
         return self.refused.get("version") == _key(version)
 
@@ -97,8 +99,10 @@ class Watcher:
         self.served, self.origin, self.refused = fresh, origin, {}
         if before is not None:
             self._metrics["readmit_model"].labels(before.version.version, before.version.run_id).set(0)
-            self._metrics["readmit_model_swaps"].inc()
+            self._metrics["readmit_model_swaps_total"].inc()
         self._metrics["readmit_model"].labels(version.version, version.run_id).set(1)
+        self._metrics["readmit_model_promoted_timestamp_seconds"].set(_promoted(version))
+        self._metrics["readmit_model_refused"].set(0)
         log.info("serving version %s from %s", version.version, origin)
         if origin == "registry":
             _write(self._cache / "current.json", orjson.dumps(asdict(version)))
@@ -135,7 +139,8 @@ class Watcher:
             return
         self.refused = {"version": _key(version), "reason": str(refusal)[:500]}
         shutil.rmtree(self._cache / _key(version), ignore_errors=True)
-        self._metrics["readmit_model_refusals"].inc()
+        self._metrics["readmit_model_refusals_total"].inc()
+        self._metrics["readmit_model_refused"].set(1)
         log.error("version %s is refused: %s", version.version, refusal)
 
     def _saw(self, error: str | None) -> None:
@@ -146,6 +151,14 @@ class Watcher:
 def _key(version: Version) -> str:
     safe: Callable[[str], str] = lambda text: "".join(c for c in text if c.isalnum() or c in "-_")  # noqa: E731
     return f"{safe(version.name)}-{safe(version.version)}-{safe(version.run_id)[:12]}"
+
+
+def _promoted(version: Version) -> float:
+    """Return when a version was promoted, in seconds since 1970; 0 when the registry does not say."""
+    try:
+        return datetime.fromisoformat(version.promoted_at or "").timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _write(path: Path, body: bytes) -> None:

@@ -234,7 +234,7 @@ def test_postgres_is_tuned_as_on_one_machine() -> None:
 
 
 def test_the_api_scales_on_metrics_that_it_shows() -> None:
-    from serving.metrics import METRICS
+    from readmit.metrics import METRICS
 
     metrics = k8s.named(k8s.overlay("production"), "HorizontalPodAutoscaler", "api")["spec"]["metrics"]
     assert {each["type"] for each in metrics} == {"Resource", "External"}

@@ -15,8 +15,8 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from readmit.metrics import API
 from serving.app import create_app
-from serving.metrics import METRICS
 from tests.support.serving import ROW, FolderSource, contract, feature, read, settings
 
 
@@ -260,10 +260,9 @@ def test_log_is_bounded_and_loss_is_counted(tmp_path, source):
 
 def test_metrics_are_those_of_the_list(api):
     api.post("/predict", json=ROW)
-    names = {
-        line.split()[2].removesuffix("_total") for line in api.get("/metrics").text.splitlines() if "# TYPE" in line
-    }
-    assert {name for name in names if not name.endswith("_created")} == set(METRICS)
+    shown = dict(line.split()[2:4] for line in api.get("/metrics").text.splitlines() if "# TYPE" in line)
+    listed = {metric.name: metric.kind.value for metric in API}
+    assert {name: kind for name, kind in shown.items() if not name.endswith("_created")} == listed
 
 
 def test_headers(api):
