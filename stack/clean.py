@@ -3,14 +3,14 @@
 import shutil
 
 from stack.configuration import stack_settings
+from stack.down import stop
 from stack.postgres import reachable
-from stack.supervisor import Supervisor
 
 
 def main() -> None:
     """Command line of `make clean`."""
     settings = stack_settings()
-    Supervisor(settings).stop()
+    stop(settings)
     for folder in {settings.readmit_home, reachable(settings.readmit_home)}:
         shutil.rmtree(folder, ignore_errors=True)
 

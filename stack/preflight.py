@@ -7,7 +7,7 @@ from pathlib import Path
 
 from readmit.settings import StackSettings
 from stack import processes
-from stack.programs import Program
+from stack.programs import Program, store
 
 DISK_GB = 6.0
 MEMORY_GB = 6.0
@@ -19,6 +19,8 @@ def problems(settings: StackSettings, programs: list[Program], running: set[str]
     if not running:
         found.append(not_enough_memory())
     found += [taken_port(program) for program in programs if program.name not in running]
+    if "s3" not in running:
+        found.append(foreign_socket(store(settings).sockets))
     found.append(missing_dataset(settings.dataset))
     return [problem for problem in found if problem] + same_port_twice(programs)
 
@@ -67,6 +69,14 @@ def taken_port(program: Program) -> str:
             if not _is_free(port):
                 who = processes.holder(port) or "another program"
                 return f"port {port} for {program.title} is taken by {who}: end it, or set {variable} in .env"
+    return ""
+
+
+def foreign_socket(sockets: list[Path]) -> str:
+    """Name a socket of another user's object store: ours would wait for it for ever."""
+    for path in sockets:
+        if path.exists() and path.stat().st_uid != os.geteuid() != 0:
+            return f"{path} is another user's: have it removed, or set S3_PORT in .env"
     return ""
 
 

@@ -102,6 +102,8 @@ def shared_environment(settings: StackSettings) -> dict[str, str]:
         name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         for name, value in values.items()
     }
+    if shutil.which("prometheus-pushgateway"):
+        told.setdefault("PUSHGATEWAY_URL", f"http://127.0.0.1:{settings.pushgateway_port}")
     return told | {
         HOME_MARK: str(settings.readmit_home),
         "PYTHONPATH": str(ROOT),

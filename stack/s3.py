@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -41,6 +42,19 @@ class Store:
         """Every port that the store listens on."""
         first = tuple(range(self.port, self.port + 4))
         return first + tuple(port + 10_000 for port in first)
+
+    @property
+    def sockets(self) -> list[Path]:
+        """Sockets in /tmp under names that SeaweedFS does not let us choose; it leaves them behind when it ends."""
+        names = ("s3", "master", "volume", "filer")
+        found = zip(names, self.ports[len(names) :], strict=True)
+        return [Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock") for name, port in found]  # noqa: S108 (its choice)
+
+    def tidy(self) -> None:
+        """Remove the sockets of a store that has ended: another user could not start one on these ports."""
+        for path in self.sockets:
+            with suppress(FileNotFoundError, PermissionError):
+                path.unlink()
 
     @property
     def _identities(self) -> Path:

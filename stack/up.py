@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import httpx
+from psycopg2 import OperationalError
 from rich.table import Table
 
 from readmit import bootstrap, ledger, storage
@@ -94,7 +95,11 @@ def _start(
 
 def _set_up(settings: StackSettings, progress: Progress) -> None:
     progress.show("databases and roles")
-    bootstrap.bootstrap(settings)
+    try:
+        bootstrap.bootstrap(settings)
+    except OperationalError as error:
+        home = programs.server(settings).home
+        raise SetUpFailed(f"{error}If .env is new: the state in {home} has the old passwords (make clean)") from error
     progress.show("buckets")
     storage.ensure_buckets(settings)
     progress.show("Airflow's tables")

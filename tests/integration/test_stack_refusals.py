@@ -101,3 +101,12 @@ def test_optional_components_say_how_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "apt-get install prometheus" in programs.missing_programs()["prometheus"]
     assert {program.name for program in programs.all_programs(StackSettings())} >= {"postgres", "s3", "api", "ui"}
+
+
+def test_a_socket_of_another_user_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "seaweedfs-s3-grpc-18333.sock"
+    assert preflight.foreign_socket([path]) == ""
+    path.touch()
+    assert preflight.foreign_socket([path]) == ""
+    monkeypatch.setattr("os.geteuid", lambda: path.stat().st_uid + 1)
+    assert "set S3_PORT in .env" in preflight.foreign_socket([path])

@@ -78,6 +78,7 @@ def _start_store(settings: Settings) -> None:
     secret = settings.aws_secret_access_key.get_secret_value()
     store = Store(settings.readmit_home, settings.s3_port, settings.aws_access_key_id, secret)
     process = store.start(SECONDS)
+    atexit.register(store.tidy)
     atexit.register(end, process)
 
 

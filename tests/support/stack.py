@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from readmit.settings import ROOT, StackSettings
-from stack import configuration, processes
+from stack import configuration, down, processes
 from stack.programs import HOME_MARK
 from stack.supervisor import Supervisor
 from tests.support.services import S3_OFFSETS, free_port
@@ -59,7 +59,7 @@ def environment(env_file: Path):
         try:
             yield settings
         finally:
-            Supervisor(settings).stop()
+            down.stop(settings)
 
 
 def pid(settings: StackSettings, name: str) -> int:
