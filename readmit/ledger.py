@@ -14,8 +14,8 @@ from typing import Any
 from psycopg2.extensions import cursor
 
 from readmit import db, slices, storage
-from readmit.download import SourceUnreachable
-from readmit.errors import BadData, BatchRejected
+from readmit.command import explained
+from readmit.errors import BatchRejected
 from readmit.layout import LANDING_COLUMNS
 from readmit.registry import ensure_source, register_source, submit
 from readmit.settings import Settings
@@ -409,6 +409,7 @@ def status_table(settings: Settings | None = None) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+@explained
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: `status`, `submit FILE [--supersedes BATCH_ID]`, `repair`."""
     parser = argparse.ArgumentParser(prog="python -m readmit.ledger", description="The ledger of batches.")
@@ -419,16 +420,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     submitting.add_argument("file", help="path or address of a CSV or zip")
     submitting.add_argument("--supersedes", metavar="BATCH_ID", help="the rejected batch that this file corrects")
     given = parser.parse_args(arguments)
-    try:
-        if given.command == "submit":
-            print(f"registered {submit(given.file, given.supersedes)}; {waiting()} batches wait")
-        elif given.command == "repair":
-            print("repaired: " + (", ".join(repair()) or "nothing to repair"))
-        else:
-            print(status_table())
-    except (BadData, SourceUnreachable) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if given.command == "submit":
+        print(f"registered {submit(given.file, given.supersedes)}; {waiting()} batches wait")
+    elif given.command == "repair":
+        print("repaired: " + (", ".join(repair()) or "nothing to repair"))
+    else:
+        print(status_table())
     return 0
 
 

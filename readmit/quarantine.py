@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from psycopg2.extensions import cursor
 
 from readmit import db, ledger
+from readmit.command import explained
 from readmit.errors import BadData
 from readmit.layout import LANDING_COLUMNS
 from readmit.reading import MAX_FIELD_BYTES
@@ -195,6 +196,7 @@ def _batch_of(cur: cursor, build_id: str) -> str:
     return str(found[0])
 
 
+@explained
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: `list`, and `release BATCH_ID SOURCE_ROW column=value ...`."""
     parser = argparse.ArgumentParser(prog="python -m readmit.quarantine", description="Rows that are held back.")
@@ -206,15 +208,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     releasing.add_argument("corrected", nargs="*", metavar="column=value")
     releasing.add_argument("--by", default=getpass.getuser(), help="who answers for it (default: the user)")
     given = parser.parse_args(arguments)
-    try:
-        if given.command == "list":
-            print(_listing())
-        else:
-            values = dict(_pair(pair) for pair in given.corrected)
-            print(f"waits in {release(given.batch_id, given.source_row, values, given.by)}")
-    except BadData as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if given.command == "list":
+        print(_listing())
+    else:
+        values = dict(_pair(pair) for pair in given.corrected)
+        print(f"waits in {release(given.batch_id, given.source_row, values, given.by)}")
     return 0
 
 

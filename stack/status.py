@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from readmit.command import explained
 from readmit.settings import StackSettings
 from stack import health, processes, programs
 from stack.configuration import stack_settings
@@ -43,14 +44,18 @@ def _component(program: programs.Program, settings: StackSettings, state: dict[s
 
 def table(found: list[dict[str, Any]]) -> Table:
     """Return the components as a table."""
-    shown = Table("component", "up", "address", "MB", "last error", box=None, pad_edge=False)
+    shown = Table("component", "up", box=None, pad_edge=False)
+    shown.add_column("address", no_wrap=True, overflow="fold")
+    shown.add_column("MB", justify="right")
+    shown.add_column("last error", no_wrap=True)
     for item in found:
         mark = "[green]yes[/]" if item["up"] else f"[red]{str(item['state']).lower()}[/]"
-        shown.add_row(item["title"], mark, item["address"], str(item["memory_mb"]), item["last_error"][:90])
+        shown.add_row(item["title"], mark, item["address"], str(item["memory_mb"]), item["last_error"])
     shown.add_row("[bold]all[/]", "", "", f"[bold]{sum(item['memory_mb'] for item in found)}[/]", "")
     return shown
 
 
+@explained
 def main() -> int:
     """Command line of `make status`; the exit code is 1 when something is down."""
     parser = argparse.ArgumentParser(prog="python -m stack.status", description=__doc__)
@@ -60,7 +65,8 @@ def main() -> int:
     if given.json:
         print(json.dumps(found, indent=1))
     else:
-        console = Console(highlight=False)
+        # Into a file or a pipe nothing needs to be cut.
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
         console.print(table(found))
         for name, hint in programs.missing_programs().items():
             console.print(f"{name} is not installed: {hint}", style="dim")
