@@ -1,6 +1,7 @@
 """A stack of the tests' own: other ports, another folder, started and stopped by the stack's own commands."""
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import pytest
 
 from readmit.settings import ROOT, StackSettings
 from stack import configuration, down, processes
+from stack.postgres import reachable
 from stack.programs import HOME_MARK
 from stack.supervisor import Supervisor
 from tests.support.services import S3_OFFSETS, free_port
@@ -60,6 +62,8 @@ def environment(env_file: Path):
             yield settings
         finally:
             down.stop(settings)
+            if (refuge := reachable(settings.readmit_home)) != settings.readmit_home:
+                shutil.rmtree(refuge)
 
 
 def pid(settings: StackSettings, name: str) -> int:
