@@ -1,8 +1,7 @@
 """One raw batch: claim, load, raw gate, dbt, publish gate, publish.
 
 Each task is safe to repeat at any point (docs/batches.md). A verdict on the data writes the reason into the ledger and
-fails its task without retries; a run that fails otherwise gives its batch back. Either way the next run finds work:
-the next batch, or the same one. XCom carries the batch id and nothing else.
+fails its task without retries; a run that fails otherwise gives its batch back. XCom carries the batch id, no rows.
 """
 
 from datetime import datetime
@@ -29,10 +28,10 @@ def register_source() -> None:
 @bad_data_is_final
 def claim(run_id: str | None = None) -> str:
     """Take the next batch that is waiting, also when a new source was refused; two runs never take the same one."""
-    from readmit import ledger
+    from readmit import figures, ledger
 
-    batch_id = ledger.claim(str(run_id))
-    if batch_id is None:
+    figures.ledger()
+    if (batch_id := ledger.claim(str(run_id))) is None:
         raise AirflowSkipException("no batch is waiting")
     return batch_id
 
@@ -82,9 +81,10 @@ def publish(batch_id: str) -> None:
 @task
 def give_back(run_id: str | None = None) -> None:
     """Release the claim of a run that failed before a verdict; nothing to do after a verdict."""
-    from readmit import ledger
+    from readmit import figures, ledger
 
     ledger.release_claim(str(run_id))
+    figures.ledger()
 
 
 @task(outlets=[TRAINING_READY])

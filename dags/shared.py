@@ -15,6 +15,21 @@ ENCOUNTER_FEATURES = Asset("encounter_features")
 TRAINING_READY = Asset("training_ready")
 MODEL_DECISION = Asset("model_decision")
 
+
+def report_success(context: Any) -> None:  # noqa: ANN401 (Airflow's context)
+    """Tell the Pushgateway how long the task took."""
+    from readmit import push
+
+    push.task_ended(context, succeeded=True)
+
+
+def report_failure(context: Any) -> None:  # noqa: ANN401
+    """The same for a try that failed, whether it is retried or not."""
+    from readmit import push
+
+    push.task_ended(context, succeeded=False)
+
+
 # Infrastructure comes back: five tries over about two minutes outlast the restart of any component.
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "readmit",
@@ -23,6 +38,9 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=1),
     "execution_timeout": timedelta(minutes=30),
+    "on_success_callback": report_success,
+    "on_failure_callback": report_failure,
+    "on_retry_callback": report_failure,
 }
 
 

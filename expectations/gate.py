@@ -15,10 +15,11 @@ from great_expectations.data_context.types.base import ProgressBarsConfig
 from psycopg2 import sql
 
 from expectations import pages, profiles, publish_suite, raw_suite
-from readmit import db
+from readmit import db, push
 from readmit.contract import Contract
 from readmit.errors import BatchRejected
 from readmit.layout import LANDING_COLUMNS
+from readmit.metrics import Giver
 from readmit.settings import Settings
 
 log = logging.getLogger("expectations")
@@ -168,7 +169,17 @@ def _validate(
 def _conclude(name: str, gate: str, results: list[ExpectationSuiteValidationResult], settings: Settings) -> GateResult:
     """Store the page, then say yes or raise."""
     page = pages.store(name, gate, results, settings)
-    return judge(name, gate, [outcome for result in results for outcome in result.results], page)
+    outcomes = [outcome for result in results for outcome in result.results]
+    push.report(Giver.INGEST, lambda: figures(outcomes), {"gate": gate}, settings)
+    return judge(name, gate, outcomes, page)
+
+
+def figures(outcomes: list[Any]) -> push.Figures:
+    """Return a gate's verdict as figures."""
+    failed = [outcome for outcome in outcomes if not outcome.success]
+    fatal = sum(_severity(outcome) == "critical" for outcome in failed)
+    checks = {"passed": len(outcomes) - len(failed), "warned": len(failed) - fatal, "failed": fatal}
+    return {"readmit_gate_passed": float(bool(outcomes) and not fatal), "readmit_gate_checks": checks}
 
 
 def judge(name: str, gate: str, outcomes: list[Any], page: str) -> GateResult:

@@ -117,7 +117,7 @@ TRAINING = (
     _gauge("readmit_training_rows", "split", "rows", "rows of the last snapshot by split"),
     _gauge("readmit_training_seconds", "candidate", "seconds", "time to fit and evaluate a candidate"),
     _gauge("readmit_training_score", "candidate metric", "score",
-           "figures of a candidate on the validation rows: auroc, ap, brier, ece"),
+           "figures of a candidate on the validation rows: auroc, average_precision, brier, ece and others"),
     _gauge("readmit_promotion_decision", "decision", "0 or 1",
            "1 for the last decision: promote, keep or rollback"),
     _gauge("readmit_promotion_auroc", "side", "score",
@@ -128,7 +128,7 @@ TRAINING = (
     _gauge("readmit_model_data_timestamp_seconds", "", "unix time",
            "when the youngest batch was published that the model in production learned from"),
     _gauge("readmit_sealed_score", "metric", "score",
-           "figures of the version promoted last on the sealed test: auroc, ap"),
+           "figures of the version promoted last on the sealed test, by the same names"),
 )  # fmt: skip
 
 MONITOR = (

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     airflow_port: Port = Field(default=8080, description="port of Airflow")
     prometheus_port: Port = Field(default=9090, description="port of Prometheus")
     pushgateway_port: Port = Field(default=9091, description="port of the Pushgateway")
+    pushgateway_url: str | None = Field(
+        default=None, description="address of the Pushgateway; empty: `make up` sets it when one is installed"
+    )
     node_exporter_port: Port = Field(default=9100, description="port of the node exporter")
     grafana_port: Port = Field(default=3000, description="port of Grafana")
     locust_port: Port = Field(default=8089, description="port of the load test's web page")

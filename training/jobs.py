@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -15,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 from sklearn.pipeline import Pipeline
 
 from readmit.errors import BadData
-from training import bundle, evaluation, features, figures, gate, plots, promotions, site, snapshots, tracking
+from training import bundle, evaluation, features, figures, gate, plots, promotions, report, site, snapshots, tracking
 from training import candidates as known_candidates
 from training.compilation import CannotCompile
 from training.decision import Costs
@@ -36,6 +37,7 @@ class ModelRefused(BadData):
 def snapshot() -> str:
     """Freeze what the mart holds; returns the snapshot's id."""
     facts = snapshots.freeze(TrainingSettings())
+    report.snapshot(facts)
     log.info("snapshot %s: %d train, %d validation rows", facts.fingerprint, facts.n_train, facts.n_validation)
     return facts.fingerprint
 
@@ -61,6 +63,7 @@ def fit(snapshot_id: str, candidate: str) -> str:
     )
     with tracking.reaching(settings):
         mlflow.set_experiment(EXPERIMENT)
+        began = time.monotonic()
         with mlflow.start_run(run_name=candidate) as run:
             mlflow.set_tags(tracking.provenance(frozen.facts, frozen.contract, settings.training_seed))
             mlflow.set_tags({"candidate": candidate, "snapshot": snapshot_id})
@@ -70,6 +73,7 @@ def fit(snapshot_id: str, candidate: str) -> str:
             pipeline.fit(train[features.columns(frozen.contract)], features.labels(frozen.contract, train))
             evaluated = _evaluate(pipeline, frozen, settings)
             _log(evaluated, frozen)
+            report.candidate(candidate, evaluated.metrics, time.monotonic() - began)
             model_id = tracking.log_pipeline(pipeline, frozen.contract, frozen.split("validation").head(5))
             mlflow.set_tag("model_id", model_id)
             return str(run.info.run_id)
@@ -178,6 +182,7 @@ def decide(version: str) -> str | None:
             taken = "promote" if verdict.promote else "keep"
         if taken == "promote" and promotions.latest(name, settings) == ("promote", version):
             tracking.put_in_production(client, name, version)
+            report.production(client.get_model_version(name, version).tags.get("snapshot", ""), settings)
             return version
         return None
 
@@ -233,6 +238,7 @@ def _record(
         git_sha=found.tags.get("git_sha"),
     )
     promotions.record(row, settings)
+    report.decision(row, settings)
     for key, value in {"decision": decision, "decision_reason": verdict.reason, **verdict.as_dict()}.items():
         client.set_model_version_tag(settings.model_name, str(found.version), key, str(value)[:4000])
     log.info("version %s: %s (%s)", found.version, decision, verdict.reason)
@@ -258,4 +264,5 @@ def score_sealed(version: str) -> dict[str, figures.Figure]:
         p = tracking.scores(name, version, rows)
         scored = figures.with_intervals(y, p, rows["patient_nbr"], _bootstrap(settings))
         tracking.log_sealed(client, found, scored, reads)
+        report.sealed(scored)
         return scored

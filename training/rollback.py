@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mlflow.exceptions import MlflowException
 
-from training import promotions, tracking
+from training import promotions, report, tracking
 from training.settings import TrainingSettings
 
 
@@ -40,22 +40,22 @@ def rollback(to: str | None, settings: TrainingSettings) -> tuple[str, str]:
         if "promoted_at" not in tags:
             raise CannotRollBack(f"version {target} was never promoted: the gate did not let it pass")
         reason = f"rolled back from version {before} to {target}"
-        promotions.record(
-            promotions.Promotion(
-                decision="rollback",
-                model_name=name,
-                challenger_version=target,
-                production_version=before,
-                metric="none",
-                reason=reason,
-                evidence={},
-                data_fingerprint=tags.get("data_fingerprint"),
-                contract_hash=tags.get("contract_hash"),
-                git_sha=tags.get("git_sha"),
-            ),
-            settings,
+        row = promotions.Promotion(
+            decision="rollback",
+            model_name=name,
+            challenger_version=target,
+            production_version=before,
+            metric="none",
+            reason=reason,
+            evidence={},
+            data_fingerprint=tags.get("data_fingerprint"),
+            contract_hash=tags.get("contract_hash"),
+            git_sha=tags.get("git_sha"),
         )
+        promotions.record(row, settings)
         tracking.put_in_production(client, name, target)
+        report.decision(row, settings)
+        report.production(tags.get("snapshot", ""), settings)
     return before, target
 
 

@@ -148,6 +148,11 @@ def load(snapshot_id: str, settings: Settings) -> Snapshot:
     return Snapshot(Facts(**said["facts"]), Contract.from_json(said["contract"]), rows)
 
 
+def facts(snapshot_id: str, settings: Settings) -> Facts:
+    """Read what a snapshot is made of, without its rows."""
+    return Facts(**json.loads(_get(f"snapshots/{snapshot_id}.json", settings))["facts"])
+
+
 def sealed(snapshot_id: str, settings: Settings) -> pd.DataFrame:
     """Read the test rows of a snapshot; `training.jobs.score_sealed` counts each reading."""
     return pd.read_parquet(io.BytesIO(_get(f"snapshots/{snapshot_id}.sealed.parquet", settings)))

@@ -1,0 +1,168 @@
+"""Figures of jobs reach a real Pushgateway under listed names; a gateway that is away never fails a task."""
+
+import logging
+import shutil
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from expectations import gate
+from readmit import figures, ledger, push, sample
+from readmit.metrics import LISTED, Giver
+from readmit.settings import Settings
+from tests.support import raw
+from tests.support.services import end, free_port, wait_until
+from training import report
+from training.promotions import Promotion
+from training.snapshots import Facts
+
+PROGRAM = shutil.which("prometheus-pushgateway")
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="prometheus-pushgateway is not installed")
+OWN = {"job", "instance", "push_time_seconds", "push_failure_time_seconds"}
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    port = free_port()
+    # Debian's default is a file that all would share.
+    command = [PROGRAM, f"--web.listen-address=127.0.0.1:{port}", f"--persistence.file={tmp_path / 'pushed'}"]
+    with (tmp_path / "pushgateway.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: _is_ready(url), "the Pushgateway does not answer", 20)
+        yield url
+    finally:
+        end(process)
+
+
+def _is_ready(url):
+    try:
+        return httpx.get(f"{url}/-/ready", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def shown(url):
+    """Return {(name, labels without those of the gateway): value} of all that was pushed."""
+    found = {}
+    for family in text_string_to_metric_families(httpx.get(f"{url}/metrics", trust_env=False).text):
+        for each in family.samples:
+            if each.name.startswith("readmit_"):
+                labels = frozenset((k, v) for k, v in each.labels.items() if k not in ("job", "instance"))
+                found[each.name, each.labels["job"], labels] = each.value
+    return found
+
+
+def value(url, name, job, **labels):
+    return shown(url).get((name, job, frozenset(labels.items())))
+
+
+@pytest.fixture
+def settings(gateway, monkeypatch):
+    monkeypatch.setenv("PUSHGATEWAY_URL", gateway)
+    return Settings()
+
+
+def as_listed(url):
+    """Hold every series that was pushed against the list: job, name, labels."""
+    for name, job, labels in shown(url):
+        metric = next(metric for metric in LISTED[Giver(job)] if metric.name == name)
+        assert {key for key, _ in labels} == set(metric.labels), name
+
+
+def test_the_ledger_and_a_batch_are_counted(gateway, settings, tmp_path):
+    source = tmp_path / "encounters.csv"
+    sample.write_csv(source, n_rows=1_500)
+    known = raw.fresh(tmp_path, dataset=str(source), pushgateway_url=gateway)
+    raw.stand_in_tables(known)
+    ledger.ensure_source(known)
+    batch_id = ledger.claim("run", known)
+    ledger.load(batch_id, known)
+    figures.ledger(known)
+    waiting = value(gateway, "readmit_batches", "ingest_batch", status="waiting")
+    assert waiting > 0
+    assert value(gateway, "readmit_batches", "ingest_batch", status="loaded") == 1
+    assert value(gateway, "readmit_data_published_timestamp_seconds", "ingest_batch") is None  # nothing is published
+    ledger.begin_build(batch_id, known)
+    raw.stand_in_build(known, batch_id, n_held=3)
+    counts = ledger.publish(batch_id, known)
+    figures.ledger(known)
+    assert value(gateway, "readmit_batches", "ingest_batch", status="published") == 1
+    assert value(gateway, "readmit_batches", "ingest_batch", status="waiting") == waiting
+    assert value(gateway, "readmit_quarantined_rows", "ingest_batch") == 3
+    assert value(gateway, "readmit_batch_rows", "ingest_batch", outcome="arrived") == counts.n_rows
+    assert value(gateway, "readmit_batch_rows", "ingest_batch", outcome="features") == counts.n_features
+    assert value(gateway, "readmit_batch_seconds", "ingest_batch") > 0
+    assert abs(value(gateway, "readmit_data_published_timestamp_seconds", "ingest_batch") - time.time()) < 60
+    as_listed(gateway)
+
+
+def outcome(success, severity="critical"):
+    return SimpleNamespace(success=success, expectation_config=SimpleNamespace(severity=severity))
+
+
+def test_gates_do_not_overwrite_each_other(gateway, settings):
+    push.report(Giver.INGEST, lambda: gate.figures([outcome(True), outcome(False)]), {"gate": "raw"})
+    push.report(Giver.INGEST, lambda: gate.figures([outcome(True), outcome(False, "warning")]), {"gate": "publish"})
+    assert value(gateway, "readmit_gate_passed", "ingest_batch", gate="raw") == 0
+    assert value(gateway, "readmit_gate_passed", "ingest_batch", gate="publish") == 1
+    assert value(gateway, "readmit_gate_checks", "ingest_batch", gate="raw", outcome="failed") == 1
+    assert value(gateway, "readmit_gate_checks", "ingest_batch", gate="publish", outcome="warned") == 1
+    as_listed(gateway)
+
+
+def test_training_and_its_decision(gateway, settings):
+    figure = {"figure": 0.66, "low": 0.64, "high": 0.68}
+    report.snapshot(Facts("f", "uci", ["a"], 10, 5, 5, 0, 0))
+    for name in ("lightgbm", "logistic"):
+        report.candidate(name, {"auroc": figure, "average_precision": figure}, 1.5)
+    evidence = {"challenger_score": 0.66, "production_score": None, "gain": None}
+    report.decision(Promotion("promote", "readmission", "1", None, "auroc", "first", evidence), settings)
+    report.sealed({"auroc": figure})
+    assert value(gateway, "readmit_training_rows", "train_model", split="train") == 10
+    assert value(gateway, "readmit_training_score", "train_model", candidate="logistic", metric="auroc") == 0.66
+    assert value(gateway, "readmit_training_seconds", "train_model", candidate="lightgbm") == 1.5
+    assert value(gateway, "readmit_promotion_decision", "train_model", decision="promote") == 1
+    assert value(gateway, "readmit_promotion_decision", "train_model", decision="keep") == 0
+    assert value(gateway, "readmit_promotion_auroc", "train_model", side="challenger") == 0.66
+    assert value(gateway, "readmit_promotion_auroc", "train_model", side="production") is None
+    as_listed(gateway)
+
+
+def test_tasks(gateway, settings):
+    task = SimpleNamespace(
+        dag_id="ingest_batch", task_id="dbt.run", start_date=datetime.now(UTC) - timedelta(seconds=9)
+    )
+    push.task_ended({"ti": task}, succeeded=False)
+    assert 9 <= value(gateway, "readmit_task_seconds", "tasks", dag="ingest_batch", task="dbt.run") < 12
+    assert value(gateway, "readmit_task_succeeded", "tasks", dag="ingest_batch", task="dbt.run") == 0
+    as_listed(gateway)
+
+
+def test_without_a_gateway_nothing_is_asked_for(monkeypatch):
+    monkeypatch.delenv("PUSHGATEWAY_URL", raising=False)
+    push.report(Giver.INGEST, lambda: pytest.fail("figures were computed"))
+
+
+def test_a_gateway_that_is_away_and_figures_that_cannot_be_had_are_warnings(monkeypatch, caplog):
+    monkeypatch.setenv("PUSHGATEWAY_URL", f"http://127.0.0.1:{free_port()}")
+    with caplog.at_level(logging.WARNING, "readmit"):
+        push.report(Giver.INGEST, lambda: {"readmit_quarantined_rows": 1})
+        push.report(Giver.INGEST, lambda: {"readmit_rows_by_patient": 1})
+        push.report(Giver.INGEST, lambda: {"readmit_quarantined_rows": 1 / 0})
+    assert [record.message for record in caplog.records] == ["figures of ingest_batch were not pushed"] * 3
+
+
+def test_names_and_labels_that_are_not_listed_are_refused():
+    with pytest.raises(KeyError):
+        push.registry(Giver.INGEST, {"readmit_rows_by_patient": 1}, {})
+    with pytest.raises(ValueError, match="label"):
+        push.registry(Giver.INGEST, {"readmit_quarantined_rows": {"a": 1}}, {})
+    with pytest.raises(ValueError, match="label"):
+        push.registry(Giver.INGEST, {"readmit_batches": 1}, {})
