@@ -207,6 +207,7 @@ LISTED: dict[Giver, tuple[Metric, ...]] = {
     Giver.LOAD_TEST: LOAD_TEST,
     Giver.PLATFORM: PLATFORM,
 }
+METRICS = {metric.name: metric for metrics in LISTED.values() for metric in metrics}
 TITLES = {
     Giver.API: "API (`/metrics`, the sum of all workers)",
     Giver.TASKS: "Tasks of every DAG (pushed, job `tasks`)",

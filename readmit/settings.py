@@ -94,6 +94,8 @@ class Settings(BaseSettings):
         default=None, description="address of the Pushgateway; empty: `make up` sets it when one is installed"
     )
     node_exporter_port: Port = Field(default=9100, description="port of the node exporter")
+    postgres_exporter_port: Port = Field(default=9187, description="port of the Postgres exporter")
+    blackbox_exporter_port: Port = Field(default=9115, description="port of the exporter of health checks")
     grafana_port: Port = Field(default=3000, description="port of Grafana")
     locust_port: Port = Field(default=8089, description="port of the load test's web page")
 

@@ -6,6 +6,9 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from readmit.settings import ROOT, StackSettings, env_file
 from stack.programs import Program, python, reveal
@@ -14,6 +17,13 @@ PASSWORDS = (
     *("postgres", "loader", "transformer", "publisher", "trainer", "serving", "reader", "mlflow", "airflow"),
     *("airflow_admin", "grafana_admin"),
 )
+# Jobs of Prometheus that need a program which may not be installed.
+EXPORTER_OF = {
+    "pushgateway": "pushgateway",
+    "node": "node-exporter",
+    "postgres": "postgres-exporter",
+    "probe": "blackbox-exporter",
+}
 KEYS: dict[str, Callable[[], str]] = {
     "AWS_ACCESS_KEY_ID": lambda: secrets.token_hex(10),
     "AWS_SECRET_ACCESS_KEY": lambda: secrets.token_urlsafe(30),
@@ -65,19 +75,35 @@ def write_files(settings: StackSettings, programs: list[Program]) -> Path:
     home.chmod(0o755)  # Postgres runs under another user and must reach its data
     passwords = {"admin": reveal(settings.airflow_admin_password)}
     _write_private(home / "airflow" / "passwords.json", json.dumps(passwords))
-    _write_private(home / "prometheus.yml", prometheus_configuration(settings))
+    _write_private(home / "prometheus.yml", prometheus_configuration(settings, programs))
     path = home / "supervisord.conf"
     _write_private(path, supervisor_configuration(settings, programs))
     return path
 
 
-def prometheus_configuration(settings: StackSettings) -> str:
-    """Return Prometheus' configuration: the template of stack/ with this machine's ports."""
+def prometheus_configuration(settings: StackSettings, programs: list[Program]) -> str:
+    """Return Prometheus' configuration: the template of stack/ with this machine's ports and programs."""
     text = (ROOT / "stack" / "prometheus.yml").read_text(encoding="utf-8")
     fields = {name: str(getattr(settings, name)) for name in StackSettings.model_fields if name.endswith("_port")}
     for name, value in (fields | {"root": str(ROOT)}).items():
         text = text.replace("{" + name + "}", value)
-    return text
+    said = yaml.safe_load(text)
+    running = {program.name for program in programs}
+    said["scrape_configs"] = [
+        job
+        for job in said["scrape_configs"]
+        if EXPORTER_OF.get(job["job_name"], "prometheus") in running | {"prometheus"}
+    ]
+    for job in said["scrape_configs"]:
+        if job["job_name"] == "probe":
+            job["static_configs"] = [_probed(program) for program in programs if program.health]
+    return str(yaml.safe_dump(said, sort_keys=False))
+
+
+def _probed(program: Program) -> dict[str, Any]:
+    """Return a health check of a program; parts of Airflow are asked for by name."""
+    url, _, part = program.health.partition("#")
+    return {"targets": [url], "labels": {"instance": program.name, "__param_module": part or "http"}}
 
 
 def supervisor_configuration(settings: StackSettings, programs: list[Program]) -> str:

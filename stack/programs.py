@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +19,8 @@ from stack.s3 import Store
 HOME_MARK = "READMIT_STACK"
 PROGRAM_MARK = "READMIT_PROGRAM"
 AIRFLOW_PROGRAMS = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
-PROMETHEUS_HINT = "apt-get install prometheus prometheus-pushgateway prometheus-node-exporter"
+EXPORTERS = ("prometheus-node-exporter", "prometheus-postgres-exporter", "prometheus-blackbox-exporter")
+PROMETHEUS_HINT = f"apt-get install prometheus prometheus-pushgateway {' '.join(EXPORTERS)}"
 GRAFANA_HINT = "install Grafana from https://grafana.com/grafana/download so that `grafana` is on the PATH"
 
 
@@ -82,7 +83,7 @@ def missing_programs() -> dict[str, str]:
     hints = {
         "prometheus": PROMETHEUS_HINT,
         "prometheus-pushgateway": PROMETHEUS_HINT,
-        "prometheus-node-exporter": PROMETHEUS_HINT,
+        **dict.fromkeys(EXPORTERS, PROMETHEUS_HINT),
         "grafana": GRAFANA_HINT,
     }
     return {name: hint for name, hint in hints.items() if shutil.which(name) is None and not _grafana_server(name)}
@@ -289,14 +290,14 @@ def _web(settings: StackSettings) -> list[Program]:
 
 
 def _observability(settings: StackSettings) -> list[Program]:
-    found = {name: shutil.which(name) for name in ("prometheus", "prometheus-pushgateway", "prometheus-node-exporter")}
-    programs = []
-    if path := found["prometheus-pushgateway"]:
-        programs.append(_pushgateway(settings, path))
-    if path := found["prometheus-node-exporter"]:
-        programs.append(_node_exporter(settings, path))
-    if path := found["prometheus"]:
-        programs.append(_prometheus(settings, path))
+    makers: dict[str, Callable[[StackSettings, str], Program]] = {
+        "prometheus-pushgateway": _pushgateway,
+        "prometheus-node-exporter": _node_exporter,
+        "prometheus-postgres-exporter": _postgres_exporter,
+        "prometheus-blackbox-exporter": _blackbox_exporter,
+        "prometheus": _prometheus,
+    }
+    programs = [make(settings, path) for name, make in makers.items() if (path := shutil.which(name))]
     if path := shutil.which("grafana") or shutil.which("grafana-server"):
         programs.append(_grafana(settings, path))
     return programs
@@ -324,6 +325,37 @@ def _node_exporter(settings: StackSettings, path: str) -> Program:
         health=f"{url}/",
         address=url,
         ports={"NODE_EXPORTER_PORT": (settings.node_exporter_port,)},
+    )
+
+
+def _postgres_exporter(settings: StackSettings, path: str) -> Program:
+    url = f"http://127.0.0.1:{settings.postgres_exporter_port}"
+    where = f"{settings.postgres_host}:{settings.postgres_port}/{settings.clean_database}?sslmode=disable"
+    return Program(
+        "postgres-exporter",
+        (path, f"--web.listen-address=127.0.0.1:{settings.postgres_exporter_port}"),
+        "Postgres exporter",
+        environment={
+            "DATA_SOURCE_URI": where,
+            "DATA_SOURCE_USER": "reader",
+            "DATA_SOURCE_PASS": reveal(settings.reader_password),
+        },
+        health=f"{url}/",
+        address=url,
+        ports={"POSTGRES_EXPORTER_PORT": (settings.postgres_exporter_port,)},
+    )
+
+
+def _blackbox_exporter(settings: StackSettings, path: str) -> Program:
+    url = f"http://127.0.0.1:{settings.blackbox_exporter_port}"
+    listen = f"--web.listen-address=127.0.0.1:{settings.blackbox_exporter_port}"
+    return Program(
+        "blackbox-exporter",
+        (path, f"--config.file={ROOT / 'stack' / 'blackbox.yml'}", listen),
+        "Health checks (blackbox exporter)",
+        health=f"{url}/-/healthy",
+        address=url,
+        ports={"BLACKBOX_EXPORTER_PORT": (settings.blackbox_exporter_port,)},
     )
 
 

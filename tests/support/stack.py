@@ -18,7 +18,14 @@ from tests.support.services import S3_OFFSETS, free_port
 
 PORTS = (
     *("POSTGRES_PORT", "MLFLOW_PORT", "API_PORT", "UI_PORT", "DOCS_PORT", "AIRFLOW_PORT", "PROMETHEUS_PORT"),
-    *("PUSHGATEWAY_PORT", "NODE_EXPORTER_PORT", "GRAFANA_PORT", "LOCUST_PORT"),
+    *(
+        "PUSHGATEWAY_PORT",
+        "NODE_EXPORTER_PORT",
+        "POSTGRES_EXPORTER_PORT",
+        "BLACKBOX_EXPORTER_PORT",
+        "GRAFANA_PORT",
+        "LOCUST_PORT",
+    ),
 )
 
 
