@@ -176,10 +176,10 @@ def _conclude(name: str, gate: str, results: list[ExpectationSuiteValidationResu
 
 def figures(outcomes: list[Any]) -> push.Figures:
     """Return a gate's verdict as figures."""
-    failed = [outcome for outcome in outcomes if not outcome.success]
-    fatal = sum(_severity(outcome) == "critical" for outcome in failed)
-    checks = {"passed": len(outcomes) - len(failed), "warned": len(failed) - fatal, "failed": fatal}
-    return {"readmit_gate_passed": float(bool(outcomes) and not fatal), "readmit_gate_checks": checks}
+    found = pages.tally(outcomes)
+    checks = {"warned": found["n_warned"], "failed": found["n_failed"]}
+    checks["passed"] = len(outcomes) - sum(checks.values())
+    return {"readmit_gate_passed": float(found["success"]), "readmit_gate_checks": checks}
 
 
 def judge(name: str, gate: str, outcomes: list[Any], page: str) -> GateResult:
@@ -189,8 +189,8 @@ def judge(name: str, gate: str, outcomes: list[Any], page: str) -> GateResult:
         BatchRejected: an expectation failed that is not a mere warning, or nothing was evaluated.
     """
     failed = [outcome for outcome in outcomes if not outcome.success]
-    fatal = [describe(outcome) for outcome in failed if _severity(outcome) == "critical"]
-    warned = [describe(outcome) for outcome in failed if _severity(outcome) != "critical"]
+    fatal = [describe(outcome) for outcome in failed if pages.is_fatal(outcome)]
+    warned = [describe(outcome) for outcome in failed if not pages.is_fatal(outcome)]
     for line in warned:
         log.warning("%s gate, batch %s: %s", gate, name, line)
     if fatal or not outcomes:
@@ -200,11 +200,7 @@ def judge(name: str, gate: str, outcomes: list[Any], page: str) -> GateResult:
     return GateResult(name, gate, len(outcomes), tuple(fatal), tuple(warned), page)
 
 
-def _severity(outcome: Any) -> str:  # noqa: ANN401 (GX has no type for it)
-    return str(getattr(outcome.expectation_config.severity, "value", outcome.expectation_config.severity))
-
-
-def describe(outcome: Any) -> str:  # noqa: ANN401
+def describe(outcome: Any) -> str:  # noqa: ANN401 (GX has no type for it)
     """Return one line for the reader of an error: column, what was expected, what was seen."""
     config, result = outcome.expectation_config, outcome.result or {}
     kwargs = {key: value for key, value in config.kwargs.items() if key not in ("batch_id", "column")}

@@ -6,9 +6,11 @@ A page per batch and gate and no rebuild of older ones: the thirtieth batch cost
 import html
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from great_expectations.core import ExpectationSuiteValidationResult
 from great_expectations.render.renderer import ValidationResultsPageRenderer
@@ -48,18 +50,25 @@ def store(name: str, gate: str, results: list[ExpectationSuiteValidationResult],
         s3.put_object(Bucket=bucket, Key=f"{PREFIX}/{name}/{file}", Body=body, ContentType="text/html; charset=utf-8")
         files.append(file)
     outcomes = [outcome for result in results for outcome in result.results]
-    verdict = {
-        "batch_id": name,
-        "gate": gate,
-        "success": bool(outcomes) and all(outcome.success for outcome in outcomes),
-        "n_expectations": len(outcomes),
-        "n_failed": sum(not outcome.success for outcome in outcomes),
-        "pages": files,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    verdict = {"batch_id": name, "gate": gate, **tally(outcomes), "pages": files, "at": at}
     body = json.dumps(verdict).encode()
     s3.put_object(Bucket=bucket, Key=f"{PREFIX}/{name}/{gate}.json", Body=body, ContentType="application/json")
     return address(name, gate, settings)
+
+
+def tally(outcomes: Sequence[Any]) -> dict[str, bool | int]:
+    """Return a gate's verdict in figures: a warning is shown and stops nothing, no outcome at all is not a pass."""
+    failed = [outcome for outcome in outcomes if not outcome.success]
+    fatal = sum(is_fatal(outcome) for outcome in failed)
+    counts = {"n_expectations": len(outcomes), "n_failed": fatal, "n_warned": len(failed) - fatal}
+    return {"success": bool(outcomes) and not fatal, **counts}
+
+
+def is_fatal(outcome: Any) -> bool:  # noqa: ANN401 (GX has no type for it)
+    """Tell whether a failure of this expectation stops the batch; otherwise it warns."""
+    severity = outcome.expectation_config.severity
+    return bool(getattr(severity, "value", severity) == "critical")
 
 
 def address(name: str, gate: str, settings: Settings) -> str:

@@ -129,6 +129,16 @@ def test_a_gate_that_evaluates_nothing_does_not_pass():
         gate.judge("train-001-aaaaaaaa", "raw", [], "page")
 
 
+def test_a_warning_is_counted_and_stops_nothing(validate):
+    distances = dict.fromkeys(raw_suite.WATCHED, 0.1)
+    warned = validate(pd.DataFrame([{**distances, "race": 0.3}]), raw_suite.drift().expectations).results
+    assert pages.tally(warned) == {"success": True, "n_expectations": len(warned), "n_failed": 0, "n_warned": 1}
+    assert len(gate.judge("b", "raw", warned, "page").warnings) == 1
+    fatal = validate(pd.DataFrame([{**distances, "race": 0.9}]), raw_suite.drift().expectations).results
+    assert pages.tally(fatal) == {"success": False, "n_expectations": len(fatal), "n_failed": 1, "n_warned": 1}
+    assert not pages.tally([])["success"]
+
+
 def test_distance_of_distributions():
     assert profiles.distance({"a": 0.5, "b": 0.5}, {"a": 0.5, "b": 0.5}) == 0
     assert profiles.distance({"a": 1.0}, {"b": 1.0}) == 1
