@@ -7,12 +7,18 @@ Answers are the API's JSON documents. What goes wrong is one of two exceptions: 
 `Problem`, when the API refused with an RFC 9457 document.
 """
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, cast
 
 import httpx
+
+from readmit.logs import HEADER, new_id
+
+log = logging.getLogger("readmit.client")
 
 Document = dict[str, Any]
 TIMEOUT_SECONDS = 10.0  # a batch of 1,000 rows takes well under one second
@@ -103,10 +109,15 @@ class Client:
             ApiDown: no answer came.
             Problem: the API refused.
         """
+        correlation_id, began = new_id(), time.perf_counter()
+        said: Document = {"method": method, "path": path, "correlation_id": correlation_id}
         try:
-            response = self._http.request(method, path, json=body)
+            response = self._http.request(method, path, json=body, headers={HEADER: correlation_id})
         except httpx.TransportError as error:
+            log.warning("no answer: %s", error or type(error).__name__, extra={"said": said})
             raise ApiDown(f"{self._http.base_url}: {error or type(error).__name__}") from error
+        said |= {"status": response.status_code, "ms": round((time.perf_counter() - began) * 1000, 2)}
+        log.info("asked", extra={"said": said})
         if response.is_success:
             return response.json()
         raise _problem(response)

@@ -1,11 +1,11 @@
 """The app factory: `uvicorn serving.app:create_app --factory`."""
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
+from readmit.logs import as_json
 from serving import documentation, problems
 from serving.answers import Answering
 from serving.bundle import Loader, from_project
@@ -52,7 +52,7 @@ def _parts(settings: ServingSettings, source: Source | None, read: Loader) -> St
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Start the parts; stop them in reverse order."""
-    _log_as_json()
+    as_json("serving", "uvicorn")
     parts: State = app.state.parts
     async with AsyncExitStack() as stack:
         parts.answering.log.start()
@@ -61,26 +61,3 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts.watcher.start()
         stack.callback(parts.watcher.stop)
         yield
-
-
-def _log_as_json() -> None:
-    """One JSON line per event on standard error; access lines already are JSON."""
-    found = logging.getLogger("serving")
-    if not found.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(_JsonLines())
-        found.addHandler(handler)
-        found.setLevel(logging.INFO)
-        found.propagate = False
-
-
-class _JsonLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line of JSON."""
-        import orjson
-
-        said = {"at": self.formatTime(record), "level": record.levelname, "logger": record.name}
-        said["message"] = record.getMessage()
-        if record.exc_info:
-            said["error"] = self.formatException(record.exc_info)
-        return orjson.dumps(said).decode()

@@ -7,9 +7,9 @@ import time
 import uuid
 from collections import OrderedDict
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from readmit.logs import HEADER, IDS, accepted
 from serving.metrics import Metrics
 from serving.problems import MEDIA_TYPE, Problem, document
 from serving.settings import ServingSettings
@@ -17,6 +17,8 @@ from serving.settings import ServingSettings
 access = logging.getLogger("serving.access")
 OPEN = ("/livez", "/readyz", "/metrics")  # for probes and Prometheus, which carry no key
 MOST_CALLERS = 10_000
+CORRELATION = HEADER.lower().encode()
+FAULT = "the request could not be answered; the log has the reason under its request id"
 SECURE: list[tuple[bytes, bytes]] = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -40,13 +42,16 @@ class Edge:
             await self._app(scope, receive, send)
             return
         began, request_id = time.perf_counter(), str(uuid.uuid4())
+        correlation_id = _correlation(scope) or request_id
         scope.setdefault("state", {})["request_id"] = request_id
-        status = [500]
+        IDS.set({"request_id": request_id, "correlation_id": correlation_id})
+        ids = [(b"x-request-id", request_id.encode()), (CORRELATION, correlation_id.encode())]
+        status, is_begun = [500], [False]
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                status[0] = message["status"]
-                message["headers"] = [*message["headers"], *SECURE, (b"x-request-id", request_id.encode())]
+                status[0], is_begun[0] = message["status"], True
+                message["headers"] = [*message["headers"], *SECURE, *ids]
             await send(message)
 
         self._in_flight.inc()
@@ -55,9 +60,14 @@ class Edge:
             await self._app(scope, self._limited(receive), answer)
         except Problem as problem:
             await _refuse(problem, answer)
+        except Exception:
+            access.exception("the request could not be answered")
+            if is_begun[0]:
+                raise  # half an answer is out: the server closes the connection
+            await _refuse(Problem(500, FAULT), answer)
         finally:
             self._in_flight.dec()
-            self._note(scope, status[0], time.perf_counter() - began, request_id)
+            self._note(scope, status[0], time.perf_counter() - began)
 
     def _admit(self, scope: Scope) -> None:
         headers = dict(scope["headers"])
@@ -101,13 +111,19 @@ class Edge:
         limit = self._settings.api_max_body_bytes
         return Problem(413, f"the body is larger than {limit} bytes: the limit bounds the memory of a worker")
 
-    def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
         self._metrics["readmit_requests_total"].labels(route, _method(scope), status).inc()
         self._metrics["readmit_request_seconds"].labels(route).observe(seconds)
         if access.isEnabledFor(logging.INFO):
-            said = {"request_id": request_id, "route": route, "method": scope["method"], "status": status}
-            access.info(orjson.dumps(said | {"ms": round(seconds * 1000, 2)}).decode())
+            said = {"route": route, "method": _method(scope), "status": status, "ms": round(seconds * 1000, 2)}
+            access.info("answered", extra={"said": said})
+
+
+def _correlation(scope: Scope) -> str | None:
+    """Return the id that the caller sent, if it may stand in a log."""
+    sent = next((value for name, value in scope["headers"] if name == CORRELATION), b"")
+    return accepted(sent.decode("latin-1")) if sent else None
 
 
 def _known(key: bytes, hashes: tuple[bytes, ...]) -> bool:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import streamlit as st
-from readmit.client import Client
 
+from readmit.client import Client
+from readmit.logs import as_json
 from readmit.settings import Settings
 from ui import links as addresses
 from ui.form import Seeds
@@ -22,6 +23,7 @@ def settings() -> Settings:
 
 @st.cache_resource(show_spinner=False)
 def _client(url: str) -> Client:
+    as_json("readmit")
     return Client(url)
 
 

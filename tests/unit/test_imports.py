@@ -16,7 +16,7 @@ ALLOWED = {
     "training": {"readmit"},
     "ui": {"readmit"},
 }
-UI_MAY = {"readmit.client", "readmit.settings"}
+UI_MAY = {"readmit.client", "readmit.logs", "readmit.settings"}
 FORBIDDEN_LIBRARIES = {
     "readmit": {"airflow", "cosmos", "dbt", "mlflow", "sklearn", "streamlit", "fastapi"},
     "serving": {"pandas", "sklearn", "mlflow", "lightgbm", "airflow", "dbt"},
