@@ -5,14 +5,15 @@ fails its task without retries; a run that fails otherwise gives its batch back.
 """
 
 from datetime import datetime
+from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from readmit.settings import PipelineSettings
-from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES, TRAINING_READY, bad_data_is_final
-from transformations import dbt_task_group
+from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES, TRAINING_READY, bad_data_is_final, news_for_training
+from transformations import dbt_task_group, ensure_tested
 
 
 @task
@@ -60,12 +61,13 @@ def raw_gate(batch_id: str) -> None:
 
 @task
 @bad_data_is_final
-def publish_gate(batch_id: str) -> str:
-    """Great Expectations on the feature rows against the contract."""
+def publish_gate(batch_id: str, ti: Any = None) -> str:  # noqa: ANN401 (Airflow's task instance)
+    """Great Expectations on the feature rows against the contract, once dbt's tests have passed."""
     from expectations import gate
     from readmit import verdicts
 
     with verdicts.recorded(batch_id):
+        ensure_tested(batch_id, ti)
         gate.check_publish(batch_id)
     return batch_id
 
@@ -87,13 +89,10 @@ def give_back(run_id: str | None = None) -> None:
     figures.ledger()
 
 
-@task(outlets=[TRAINING_READY])
-def announce_training() -> None:
-    """Tell training that everything that was waiting is published."""
-    from readmit import ledger
-
-    if waiting := ledger.waiting():
-        raise AirflowSkipException(f"{waiting} batches are still waiting")
+@task(inlets=[TRAINING_READY], outlets=[TRAINING_READY], trigger_rule=TriggerRule.ALL_DONE)
+def announce_training(inlet_events: Any = None, outlet_events: Any = None) -> None:  # noqa: ANN401 (Airflow's)
+    """Tell training, after whatever run, when nothing waits and there is more than it was told of last."""
+    outlet_events[TRAINING_READY].extra = {"published": news_for_training(inlet_events[TRAINING_READY])}
 
 
 @dag(
@@ -113,8 +112,8 @@ def ingest_batch() -> None:
     # A refused source does not hold the batches up that wait, yet its run is red.
     known >> [claimed, EmptyOperator(task_id="source_is_known")]
     loaded >> raw_gate(loaded) >> built >> checked
-    [built, done] >> give_back().as_teardown(setups=claimed)
-    done >> announce_training()
+    # `publish` stays the task that decides the run's colour: what follows a teardown does not hide a rejected batch.
+    [built, done] >> give_back().as_teardown(setups=claimed) >> announce_training()
 
 
 ingest_batch()

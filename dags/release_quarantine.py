@@ -4,13 +4,14 @@ The same dbt models and the same rules look at them as at a batch; only what pas
 """
 
 from datetime import datetime
+from typing import Any
 
 from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from readmit.settings import PipelineSettings
 from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES, bad_data_is_final
-from transformations import dbt_task_group
+from transformations import dbt_task_group, ensure_tested
 
 
 @task
@@ -34,10 +35,11 @@ def begin(build_id: str) -> str:
 
 @task
 @bad_data_is_final
-def publish_gate(build_id: str) -> str:
-    """Great Expectations on the rows that the release makes."""
+def publish_gate(build_id: str, ti: Any = None) -> str:  # noqa: ANN401 (Airflow's task instance)
+    """Great Expectations on the rows that the release makes, once dbt's tests have passed."""
     from expectations import gate
 
+    ensure_tested(build_id, ti)
     gate.check_publish(build_id.partition("+")[0], build_id)
     return build_id
 

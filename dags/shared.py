@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from airflow.sdk import Asset
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,3 +57,19 @@ def bad_data_is_final(function: Callable[P, R]) -> Callable[P, R]:
             raise AirflowFailException(str(error)) from error
 
     return run
+
+
+def news_for_training(announced: Any) -> int:  # noqa: ANN401 (Airflow's accessor of an Asset's events)
+    """Return how many batches are published; each announcement carries that number, so the last one is the memory.
+
+    Raises:
+        AirflowSkipException: batches wait, or nothing was published since training was told last.
+    """
+    from readmit import ledger
+
+    told = [event.extra.get("published", 0) for event in announced.ascending(False).limit(1)]
+    if waiting := ledger.waiting():
+        raise AirflowSkipException(f"{waiting} batches are still waiting")
+    if (published := ledger.published()) <= max(told, default=0):
+        raise AirflowSkipException("training knows of all that is published")
+    return published

@@ -1,8 +1,11 @@
 """The dbt project as an Airflow task group: one visible task per model, one `dbt build` beneath them."""
 
 import os
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from airflow.sdk import Context, TaskGroup
@@ -12,6 +15,7 @@ from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, SeedRender
 from shared import bad_data_is_final
 
 PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
+TESTED = "tests_passed"  # XCom of the task that ran dbt
 
 
 def dbt_task_group() -> TaskGroup:
@@ -50,8 +54,32 @@ def reject_failed_tests(project: str, context: Context, **_: Any) -> None:  # no
     """Called by Cosmos after dbt, in the task that ran it: a failed test is a verdict on the batch, not a fault."""
     from readmit import verdicts
 
-    target = Path(os.environ.get("DBT_TARGET_PATH", Path(project) / "target"))
+    results = Path(os.environ.get("DBT_TARGET_PATH", Path(project) / "target")) / "run_results.json"
     # A release has no batch of its own to reject: its run fails, and the rows stay in quarantine.
     batch_id = context["ti"].xcom_pull(task_ids="load")
     with verdicts.recorded(batch_id) if batch_id else nullcontext():
-        verdicts.check_dbt_tests(batch_id or context["dag"].dag_id, target / "run_results.json")
+        verdicts.check_dbt_tests(batch_id or context["dag"].dag_id, results)
+    context["ti"].xcom_push(TESTED, verdicts.all_tests_passed(results))
+
+
+def ensure_tested(build_id: str, ti: Any) -> None:  # noqa: ANN401 (Airflow's task instance)
+    """Run dbt's tests unless the build ran them: after a fault Cosmos builds model by model, and those have none.
+
+    Raises:
+        BatchRejected: a test failed.
+        RuntimeError: the tests could not be run.
+    """
+    from readmit import verdicts
+
+    if ti.xcom_pull(task_ids="dbt.dbt_producer_watcher", key=TESTED):
+        return
+    with TemporaryDirectory() as target:
+        command = [str(Path(sys.executable).parent / "dbt"), "test", "--exclude-resource-type", "unit_test"]
+        command += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+        done = subprocess.run(
+            command, env=os.environ | {"DBT_TARGET_PATH": target, "DBT_LOG_PATH": target}, check=False
+        )
+        results = Path(target) / "run_results.json"
+        verdicts.check_dbt_tests(build_id, results)
+        if done.returncode or not verdicts.all_tests_passed(results):
+            raise RuntimeError(f"{build_id}: dbt test ended with {done.returncode}; its output is above")

@@ -30,6 +30,7 @@ __all__ = [
     "ensure_source",
     "load",
     "publish",
+    "published",
     "register_source",
     "reject",
     "release_claim",
@@ -118,6 +119,14 @@ def waiting(settings: Settings | None = None) -> int:
     known = settings or Settings()
     with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
         cur.execute("select count(*) from landing.open_slices where copy = 1")
+        return _count(cur)
+
+
+def published(settings: Settings | None = None) -> int:
+    """Count the batches that readers see."""
+    known = settings or Settings()
+    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+        cur.execute("select count(*) from ops.published_batches where kind = 'batch'")
         return _count(cur)
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from readmit import ledger
 from readmit.errors import BatchRejected
@@ -43,10 +44,22 @@ def check_dbt_tests(batch_id: str, run_results: Path) -> None:
 
 def failed_tests(run_results: Path) -> list[str]:
     """Return the name and the message of each dbt test that found rows it must not find."""
-    if not run_results.is_file():
-        return []
-    results = json.loads(run_results.read_text(encoding="utf-8"))["results"]
     # test.<project>.<name>[.<hash>]
     return [
-        f"{found['unique_id'].split('.')[2]} ({found['message']})" for found in results if found["status"] == "fail"
+        f"{found['unique_id'].split('.')[2]} ({found['message']})"
+        for found in _results(run_results)
+        if found["status"] == "fail"
     ]
+
+
+def all_tests_passed(run_results: Path) -> bool:
+    """Tell whether this run of dbt ran tests and all of them passed; a run that was killed leaves no results."""
+    tests = [found["status"] for found in _results(run_results) if found["unique_id"].startswith("test.")]
+    return bool(tests) and set(tests) <= {"pass", "warn"}
+
+
+def _results(run_results: Path) -> list[dict[str, Any]]:
+    if not run_results.is_file():
+        return []
+    found: list[dict[str, Any]] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
+    return found

@@ -56,3 +56,14 @@ def test_a_fault_is_no_verdict(loaded, tmp_path, found):
     assert raw.ledger_rows(settings) == {batch_id: "loaded"}
     ledger.release_claim("run-1", settings)
     assert ledger.claim("run-2", settings) == batch_id
+
+
+@pytest.mark.parametrize(
+    ("statuses", "passed"),
+    [(["pass", "warn"], True), (["pass", "skipped"], False), (["pass", "error"], False), ([], False)],
+)
+def test_only_a_run_with_tests_that_all_passed_counts_as_tested(tmp_path, statuses, passed):
+    found = [("model.readmit.stg_uci__encounters", "success", "")]
+    found += [(f"test.readmit.t{i}", status, "") for i, status in enumerate(statuses)]
+    assert verdicts.all_tests_passed(results(tmp_path, *found)) is passed
+    assert not verdicts.all_tests_passed(tmp_path / "missing.json")

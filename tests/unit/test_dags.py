@@ -1,11 +1,17 @@
 """The DAGs: shared defaults, the vital order, thin files."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowSkipException
 
-from shared import DEFAULT_ARGS
+import transformations
+from readmit import ledger
+from readmit.errors import BatchRejected
+from shared import DEFAULT_ARGS, news_for_training
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 
@@ -73,6 +79,71 @@ def test_a_run_that_fails_gives_its_batch_back_and_stays_red(bag):
     assert dag.get_task("claim").is_setup
     # It waits for all of dbt: a claim that is given back while dbt still writes would let another build in.
     assert {"publish", "dbt.dbt_producer_watcher"} <= upstream(dag, "give_back")
+
+
+def test_training_is_announced_after_every_run_and_never_hides_a_rejected_batch(bag):
+    dag = bag.dags["ingest_batch"]
+    announce = dag.get_task("announce_training")
+    assert announce.upstream_task_ids == {"give_back"}
+    assert announce.trigger_rule == "all_done"
+    # Airflow takes a run's colour from its leaves, looking through teardowns: `publish` must be one of them.
+    assert dag.get_task("publish").downstream_task_ids == {"give_back"}
+
+
+class Announced(list):
+    """Events of an Asset, newest last, as Airflow hands them out."""
+
+    def ascending(self, up):
+        return Announced(self if up else self[::-1])
+
+    def limit(self, n):
+        return Announced(self[:n])
+
+
+@pytest.mark.parametrize(
+    ("told", "published", "waiting", "news"),
+    [
+        ([], 3, 0, True),
+        ([3, 5], 7, 0, True),
+        ([3, 5], 5, 0, False),  # a bad batch was all that came
+        ([3, 5], 7, 1, False),
+        ([], 0, 0, False),
+        ([None], 1, 0, True),  # announced before events carried a number
+    ],
+)
+def test_training_is_told_once_of_what_is_new(monkeypatch, told, published, waiting, news):
+    monkeypatch.setattr(ledger, "waiting", lambda: waiting)
+    monkeypatch.setattr(ledger, "published", lambda: published)
+    events = Announced(SimpleNamespace(extra={"published": n} if n else {}) for n in told)
+    if news:
+        assert news_for_training(events) == published
+    else:
+        with pytest.raises(AirflowSkipException):
+            news_for_training(events)
+
+
+def test_a_build_without_tests_is_tested_before_the_gate(monkeypatch, dbt_manifest):
+    called = []
+
+    def dbt(command, env, **_):
+        called.append(command[1])
+        results = [{"unique_id": "test.readmit.t", "status": found, "message": "m"}]
+        (Path(env["DBT_TARGET_PATH"]) / "run_results.json").write_text(json.dumps({"results": results}))
+        return SimpleNamespace(returncode=int(found != "pass"))
+
+    monkeypatch.setattr(transformations.subprocess, "run", dbt)
+    tested, killed = (SimpleNamespace(xcom_pull=lambda known=known, **_: known) for known in (True, None))
+    transformations.ensure_tested("b", tested)
+    assert called == []
+    found = "pass"
+    transformations.ensure_tested("b", killed)
+    assert called == ["test"]
+    found = "fail"
+    with pytest.raises(BatchRejected, match="t "):
+        transformations.ensure_tested("b", killed)
+    found = "error"
+    with pytest.raises(RuntimeError, match="ended with 1"):
+        transformations.ensure_tested("b", killed)
 
 
 def test_training_waits_for_data_when_it_is_switched_on(bag):

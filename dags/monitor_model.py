@@ -1,0 +1,48 @@
+"""Have the requests drifted from the training data of the production model, and how good were its predictions?
+
+Looks daily (MONITOR_SCHEDULE). With DRIFT_TRIGGERS_TRAINING=true a drift starts `train_model`: see docs/monitoring.md.
+"""
+
+from datetime import datetime
+
+from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from readmit.settings import PipelineSettings
+from shared import DEFAULT_ARGS, TRAINING_READY
+
+
+@task
+def look() -> str:
+    """Compare, publish the report, push the figures; returns `drift`, `no drift` or `too few`."""
+    from training import monitor
+
+    try:
+        return monitor.run()
+    except monitor.NothingToMonitor as nothing:
+        raise AirflowSkipException(str(nothing)) from nothing
+
+
+@task(outlets=[TRAINING_READY])
+def ask_for_training(verdict: str) -> None:
+    """Start training when there is drift and the setting allows it; a skipped task announces nothing."""
+    if verdict != "drift":
+        raise AirflowSkipException(f"{verdict}: nothing to train for")
+    if not PipelineSettings().drift_triggers_training:
+        raise AirflowSkipException("drift, and DRIFT_TRIGGERS_TRAINING is off: see the report on the docs site")
+
+
+@dag(
+    schedule=PipelineSettings().monitor_schedule,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    tags=["model"],
+    doc_md=__doc__,
+)
+def monitor_model() -> None:
+    ask_for_training(look())
+
+
+monitor_model()
