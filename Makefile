@@ -32,8 +32,8 @@ down: ## stop everything
 status: ## each component: up, address, memory, last error
 	@$(RUN) -m stack.status
 
-logs: ## follow the log of one component (NAME=api) or of all
-	@$(RUN) -m stack.logs $(NAME)
+logs: ## follow the log of one component (NAME=api) or of all; every line with an id (ID=...)
+	@$(RUN) -m stack.logs $(NAME) $(if $(ID),--id "$(ID)")
 
 pipeline: ## publish the batches that are waiting, then train
 	@$(RUN) -m stack.pipeline

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from readmit.client import Client, Problem
 from readmit.logs import HEADER, JsonLines, accepted
 from serving.app import create_app
+from stack import logs
 from tests.support.serving import ROW, FolderSource, read, settings
 
 
@@ -92,6 +93,23 @@ def test_the_forms_client_and_the_api_log_the_same_id(api, lines):
             ("readmit.client", status),
             ("serving.access", status),
         }
+
+
+def test_make_logs_finds_an_id_in_every_component_and_in_rotated_files(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    monkeypatch.setenv("READMIT_HOME", str(tmp_path))
+    (folder / "ui.log").write_text('{"correlation_id":"form-17"}\n{"correlation_id":"form-18"}\n')
+    (folder / "api.log").write_text('{"n":2,"correlation_id":"form-17"}\n')
+    (folder / "api.log.1").write_text('{"n":1,"correlation_id":"form-17"}\n')
+    logs.main(["--id", "form-17"])
+    assert capsys.readouterr().out.splitlines() == [
+        'api: {"n":1,"correlation_id":"form-17"}',
+        'api: {"n":2,"correlation_id":"form-17"}',
+        'ui: {"correlation_id":"form-17"}',
+    ]
+    with pytest.raises(SystemExit, match="no line with form-19"):
+        logs.main(["--id", "form-19"])
 
 
 def test_what_may_stand_in_a_log():
