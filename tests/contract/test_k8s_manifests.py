@@ -34,6 +34,7 @@ def routes() -> dict[str, set[str]]:
     known = {program.name: {urlsplit(program.health).path} for program in listed if program.health}
     known["api"] = {route.path for route in health.router.routes}
     known["api-server"] = known["airflow-api-server"]
+    known["docs"] |= {"/", "/livez"}
     for name in ("prometheus", "pushgateway"):
         known[name] = {"/-/ready", "/-/healthy"}
     others = {"scheduler": "/health", "locust-master": "/", "node-exporter": "/", "postgres-exporter": "/"}
@@ -48,6 +49,8 @@ RULES: dict[str, Callable[[list[k8s.Resource]], list[str]]] = {
     "services": k8s.services,
     "addresses": k8s.addresses,
     "probes": lambda resources: k8s.probes(resources, routes()),
+    "drains": k8s.drains,
+    "sizes": k8s.sizes,
 }
 
 
@@ -128,6 +131,22 @@ BROKEN: dict[str, tuple[str, Break]] = {
     "moved service": (
         "addresses",
         lambda resources: k8s.named(resources, "Service", "mlflow")["spec"]["ports"][0].update(port=5001),
+    ),
+    "moved database": (
+        "addresses",
+        lambda resources: k8s.named(resources, "ConfigMap", "settings")["data"].update(POSTGRES_PORT="5433"),
+    ),
+    "budget of none": (
+        "drains",
+        lambda resources: k8s.named(resources, "PodDisruptionBudget", "api")["spec"].update(maxUnavailable=0),
+    ),
+    "budget that counts the unready": (
+        "drains",
+        lambda resources: k8s.named(resources, "PodDisruptionBudget", "api")["spec"].pop("unhealthyPodEvictionPolicy"),
+    ),
+    "large file": (
+        "sizes",
+        lambda resources: k8s.named(resources, "ConfigMap", "settings")["data"].update(FILE="x" * 300_000),
     ),
     "unknown route": ("probes", first(lambda each: each["readinessProbe"]["httpGet"].update(path="/ready"))),
     "unknown port": ("probes", first(lambda each: each["livenessProbe"]["httpGet"].update(port="http"))),

@@ -1,5 +1,6 @@
 """Rendered manifests and the rules over them. A rule returns one line per problem, so a test can show it failing."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -218,7 +219,9 @@ def services(resources: list[Resource]) -> list[str]:
     return problems
 
 
-ADDRESS = re.compile(r"(?:https?://|@)([a-z0-9-]+):(\d+)")
+# An address with a scheme, a user, or as the value of `url`; variables are looked at where they are set.
+ADDRESS = re.compile(r"(?:https?://|@|url: )([a-z0-9-]+):(\d+)")
+OUTSIDE = ".example.org"
 
 
 def addresses(resources: list[Resource]) -> list[str]:
@@ -234,10 +237,12 @@ def addresses(resources: list[Resource]) -> list[str]:
     ]
     said += [(where, yaml.safe_dump(container)) for where, container, _ in every_container(resources)]
     found = {(where, name, port) for where, text in said for name, port in ADDRESS.findall(text)}
+    settings = named(resources, "ConfigMap", "settings")["data"]
+    found.add(("ConfigMap settings", settings["POSTGRES_HOST"], settings["POSTGRES_PORT"]))
     return [
         f"{where}: {name}:{port}"
         for where, name, port in sorted(found)
-        if not name[0].isdigit() and (name, port) not in known
+        if not name[0].isdigit() and not name.endswith(OUTSIDE) and (name, port) not in known
     ]
 
 
@@ -260,6 +265,26 @@ def probes(resources: list[Resource], routes: dict[str, set[str]]) -> list[str]:
                 if http["path"] not in routes.get(container["name"], set()):
                     problems.append(f"{where}: probes {http['path']}")
     return problems
+
+
+def drains(resources: list[Resource]) -> list[str]:
+    """Disruption budgets that would keep a node from being emptied."""
+    specs = {found["metadata"]["name"]: found["spec"] for found in of_kind(resources, "PodDisruptionBudget")}
+    return [f"{name}: allows no pod to go" for name, spec in specs.items() if not spec.get("maxUnavailable")] + [
+        f"{name}: waits for pods that are not ready"
+        for name, spec in specs.items()
+        if spec.get("unhealthyPodEvictionPolicy") != "AlwaysAllow"
+    ]
+
+
+# `kubectl apply` keeps the whole object in an annotation of at most 256 KiB.
+LARGEST = 250_000
+
+
+def sizes(resources: list[Resource]) -> list[str]:
+    """Objects that `kubectl apply` could not write."""
+    found = {f"{each['kind']} {each['metadata']['name']}": len(json.dumps(each)) for each in resources}
+    return [f"{name}: {size} bytes" for name, size in found.items() if size > LARGEST]
 
 
 def images(resources: list[Resource]) -> set[str]:
