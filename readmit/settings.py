@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     s3_port: Port = Field(
         default=8333, description="port of the object store; it uses the next three, and each plus 10000"
     )
+    s3_metrics_port: Port = Field(default=9327, description="port of the object store's figures for Prometheus")
     s3_endpoint_url: str = Field(default_factory=_local("s3_port"), description="address of the object store")
     aws_access_key_id: str = Field(default="readmit", description="access key of the object store")
     aws_secret_access_key: SecretStr = Field(default=SecretStr(""), description="secret key of the object store")
@@ -142,6 +143,12 @@ class PipelineSettings(Settings):
 
     ingest_schedule: str | None = Field(
         default="@hourly", description="when ingest_batch looks for batches: a cron line or a preset"
+    )
+    monitor_schedule: str | None = Field(
+        default="@daily", description="when monitor_model looks for drift and late labels: a cron line or a preset"
+    )
+    drift_triggers_training: bool = Field(
+        default=False, description="let drift start a training run (docs/monitoring.md says when that helps)"
     )
 
 

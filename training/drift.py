@@ -6,12 +6,13 @@ drawing patients from the reference; a column has drifted when the distance is b
 all columns in a draw: Westfall and Young 1993, so that many columns make no false alarm) and large enough to matter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -63,7 +64,7 @@ class Cut:
             known = reference.dropna().to_numpy(dtype=np.float64)
             edges = np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="inverted_cdf"))
             ends = [f"{edge:g}" for edge in edges]
-            between = [f"over {a} to {b}" for a, b in zip(ends, ends[1:], strict=False)]
+            between = [f"over {a} to {b}" for a, b in pairwise(ends)]
             labels = (f"up to {ends[0]}", *between, f"over {ends[-1]}", MISSING)
             return cls(labels, tuple(float(edge) for edge in edges))
         shares = reference.dropna().astype(str).value_counts(normalize=True)
@@ -75,7 +76,7 @@ class Cut:
         if self.edges is not None:
             numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
             return np.where(np.isnan(numbers), last, np.searchsorted(self.edges, numbers, side="left"))
-        place = {value: last - 2 for value in seen} | {label: i for i, label in enumerate(self.labels[:-3])}
+        place = dict.fromkeys(seen, last - 2) | {label: i for i, label in enumerate(self.labels[:-3])}
         found = values.astype(str).map(place).fillna(last - 1).to_numpy(dtype=np.int64)
         return np.where(values.isna().to_numpy(), last, found)
 
@@ -113,7 +114,7 @@ class Table:
 
 
 def compare(
-    reference: pd.DataFrame, current: pd.DataFrame, patients: Sequence[int], numbers: frozenset[str], rule: Rule
+    reference: pd.DataFrame, current: pd.DataFrame, patients: ArrayLike, numbers: frozenset[str], rule: Rule
 ) -> list[Shift] | None:
     """Compare requests with the reference, column by column; None when there are too few requests.
 
@@ -130,13 +131,7 @@ def compare(
     if len(current) < rule.least_rows:
         return None
     table = Table(reference, current[reference.columns], numbers)
-    # A draw that is smaller by the reference's own error is as far from it as two samples are from each other.
-    n = max(1, round(len(current) * len(reference) / (len(current) + len(reference))))
-    draws = np.array([table.distances(table.reference[rows]) for rows in _draws(patients, n, rule)])
-    by_chance, spread = draws.mean(axis=0), np.maximum(draws.std(axis=0), 1 / n)
-    largest = ((draws - by_chance) / spread).max(axis=1)
-    beyond = table.distances(table.current) - by_chance
-    p = (1 + (largest >= (beyond / spread)[:, None]).sum(axis=1)) / (1 + rule.replicates)
+    by_chance, beyond, p = _tested(table, patients, rule)
     now = table.shares(table.current)
     shifts = [
         Shift(
@@ -153,16 +148,31 @@ def compare(
     return sorted(shifts, key=lambda shift: -shift.distance)
 
 
-def _draws(patients: Sequence[int], n: int, rule: Rule) -> "list[Codes]":
-    """Return rows of random patients, `n` each time: requests as they would be without drift."""
+def _tested(table: Table, patients: ArrayLike, rule: Rule) -> tuple[Floats, Floats, Floats]:
+    """Return of each column: the mean distance by chance, what stands beyond it, and its adjusted p."""
+    n_reference, n_current = len(table.reference), len(table.current)
+    # A draw that is smaller by the reference's own error is as far from it as two samples are from each other.
+    n = max(1, round(n_current * n_reference / (n_current + n_reference)))
+    draws = np.array([table.distances(table.reference[rows]) for rows in _draws(patients, n, rule)])
+    by_chance, spread = draws.mean(axis=0), np.maximum(draws.std(axis=0), 1 / n)
+    largest = ((draws - by_chance) / spread).max(axis=1)
+    beyond = table.distances(table.current) - by_chance
+    p = (1 + (largest >= (beyond / spread)[:, None]).sum(axis=1)) / (1 + rule.replicates)
+    return by_chance, beyond, p
+
+
+def _draws(patients: ArrayLike, n: int, rule: Rule) -> Iterator[Codes]:
+    """Yield rows of random patients, `n` each time: requests as they would be without drift."""
     order = np.argsort(np.asarray(patients), kind="stable")
     _, first, size = np.unique(np.asarray(patients)[order], return_index=True, return_counts=True)
     rng = np.random.default_rng(rule.seed)
-    return [order[_rows_of(rng.integers(len(first), size=n), first, size)[:n]] for _ in range(rule.replicates)]
+    for _ in range(rule.replicates):
+        yield order[_rows_of(rng.integers(len(first), size=n), first, size)[:n]]
 
 
 def _rows_of(chosen: Codes, first: Codes, size: Codes) -> Codes:
     """Return the places of all rows of the chosen patients, patient by patient."""
     lengths = size[chosen]
     ends = np.cumsum(lengths)
-    return np.arange(ends[-1]) + np.repeat(first[chosen] - (ends - lengths), lengths)
+    starts: Codes = np.repeat(first[chosen] - (ends - lengths), lengths)
+    return starts + np.arange(ends[-1])

@@ -1,15 +1,22 @@
-"""What training tells the Pushgateway: rows, figures of the candidates, the decision, the sealed test."""
+"""What training and the monitor tell the Pushgateway: rows, figures, the decision, the sealed test, drift."""
 
+import math
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from readmit import db, push
 from readmit.metrics import Giver
+from readmit.push import Figures
 from readmit.settings import Settings
 from training import snapshots
 from training.figures import Figure
 from training.promotions import Promotion
+from training.settings import MonitorSettings
 from training.snapshots import Facts
+
+if TYPE_CHECKING:
+    from training.monitor import Report
 
 DECISIONS = ("promote", "keep", "rollback")
 
@@ -62,6 +69,43 @@ def sealed(scored: Mapping[str, Figure]) -> None:
     """Report the figures on the sealed test."""
     scores = {metric: figure["figure"] for metric, figure in scored.items()}
     push.report(Giver.TRAINING, lambda: {"readmit_sealed_score": scores})
+
+
+def monitored(found: "Report", settings: MonitorSettings) -> None:
+    """Report drift and realised performance of the version in production."""
+    push.report(Giver.MONITOR, lambda: {**_drift(found, settings), **_realised(found)}, settings=settings)
+
+
+def _drift(found: "Report", settings: MonitorSettings) -> Figures:
+    """With too few requests distances are not a number: an earlier version's would stay otherwise."""
+    score = found.score[0] if found.score else None
+    return {
+        "readmit_monitored_rows": {"reference": found.n_reference, "current": found.n_requests},
+        "readmit_feature_drift": {shift.name: shift.distance for shift in found.features},
+        "readmit_feature_drifted": {shift.name: float(shift.drifted) for shift in found.features},
+        "readmit_drifted_features": sum(shift.drifted for shift in found.features),
+        "readmit_drift_threshold": settings.drift_threshold,
+        "readmit_score_drift": score.distance if score else math.nan,
+        "readmit_score_drifted": float(score.drifted) if score else 0.0,
+        "readmit_drift_detected": float(found.verdict == "drift"),
+        "readmit_monitored_timestamp_seconds": found.made_at.timestamp(),
+    }
+
+
+def _realised(found: "Report") -> Figures:
+    known = next((each for each in found.realised if each.version == found.version), None)
+    if known is None:
+        return {}
+    metrics = known.metrics or {}
+    nothing: Figure = {"figure": math.nan, "low": math.nan, "high": math.nan}
+    auroc, ap = metrics.get("auroc", nothing), metrics.get("average_precision", nothing)
+    return {
+        "readmit_realised_labels": known.n_labels,
+        "readmit_realised_auroc": {"estimate": auroc["figure"], "low": auroc["low"], "high": auroc["high"]},
+        "readmit_realised_ap": {"estimate": ap["figure"], "low": ap["low"], "high": ap["high"]},
+        "readmit_realised_rate": metrics.get("observed_rate", nothing)["figure"],
+        "readmit_predicted_rate": metrics.get("predicted_rate", nothing)["figure"],
+    }
 
 
 def _published(facts: Facts, settings: Settings) -> float | None:

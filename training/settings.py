@@ -28,3 +28,21 @@ class TrainingSettings(Settings):
     )
     promotion_floor: float = Field(default=0.6, ge=0.5, le=0.9, description="AUROC below which nothing is promoted")
     bootstrap_replicates: int = Field(default=1000, ge=100, le=100_000, description="resamples of patients")
+
+
+class MonitorSettings(TrainingSettings):
+    """Settings of the monitor: which requests it looks at, and what counts as drift (docs/monitoring.md)."""
+
+    monitor_days: int = Field(default=30, ge=1, le=3650, description="requests of so many days are compared")
+    monitor_most_rows: int = Field(default=10_000, ge=1000, le=1_000_000, description="the newest of them, at most")
+    monitor_least_rows: int = Field(
+        default=200, ge=50, description="fewer requests, or fewer known outcomes, are too few to say anything"
+    )
+    monitor_least_cases: int = Field(
+        default=20, ge=5, description="readmissions (and other stays) among known outcomes that metrics need"
+    )
+    monitor_replicates: int = Field(default=500, ge=400, le=100_000, description="draws that show what chance gives")
+    drift_threshold: float = Field(
+        default=0.1, gt=0, lt=1, description="share of requests that would have to change, beyond chance, to matter"
+    )
+    drift_alpha: float = Field(default=0.01, gt=0, le=0.2, description="chance of a false alarm in a run")

@@ -153,6 +153,12 @@ def facts(snapshot_id: str, settings: Settings) -> Facts:
     return Facts(**json.loads(_get(f"snapshots/{snapshot_id}.json", settings))["facts"])
 
 
+def described(snapshot_id: str, settings: Settings) -> tuple[Facts, Contract]:
+    """Read what a snapshot is made of and the contract of its rows, without the rows."""
+    said = json.loads(_get(f"snapshots/{snapshot_id}.json", settings))
+    return Facts(**said["facts"]), Contract.from_json(said["contract"])
+
+
 def sealed(snapshot_id: str, settings: Settings) -> pd.DataFrame:
     """Read the test rows of a snapshot; `training.jobs.score_sealed` counts each reading."""
     return pd.read_parquet(io.BytesIO(_get(f"snapshots/{snapshot_id}.sealed.parquet", settings)))

@@ -83,6 +83,17 @@ create table if not exists ops.promotions (
     evidence jsonb not null default '{}'
 );
 
+-- What the monitor found each time: drift of requests, and realised performance when outcomes are known.
+create table if not exists ops.monitor_reports (
+    report_id bigint generated always as identity primary key,
+    made_at timestamptz not null default clock_timestamp(),
+    model_name text not null,
+    model_version text not null,
+    n_requests bigint not null,
+    verdict text not null check (verdict in ('drift', 'no drift', 'too few')),
+    evidence jsonb not null
+);
+
 create or replace function ops.forbid_change() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -96,6 +107,9 @@ before update or delete or truncate on ops.promotions
 for each statement execute function ops.forbid_change();
 create or replace trigger append_only
 before update or delete or truncate on ops.predictions
+for each statement execute function ops.forbid_change();
+create or replace trigger append_only
+before update or delete or truncate on ops.monitor_reports
 for each statement execute function ops.forbid_change();
 
 -- Publish a build in one transaction: the switch, and the end of the row versions that it replaces.
@@ -185,7 +199,7 @@ grant usage on schema intermediate, staging to publisher;
 
 grant select on ops.current_build, ops.published_batches, ops.corrections to transformer;
 grant select, insert, update, delete on ops.current_build to publisher;
-grant select, insert on ops.corrections, ops.promotions to publisher;
+grant select, insert on ops.corrections, ops.promotions, ops.monitor_reports to publisher;
 grant select on ops.published_batches, ops.predictions to publisher;
 grant insert on ops.predictions to serving;
 grant select on all tables in schema ops to reader;

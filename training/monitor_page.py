@@ -1,0 +1,52 @@
+"""The drift report on the docs site: one page a day, without scripts and without anything from elsewhere."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from readmit import storage
+from training.drift import Shift
+from training.settings import MonitorSettings
+
+if TYPE_CHECKING:
+    from training.monitor import Report
+
+TEMPLATES = Path(__file__).parent / "templates"
+SHOWN = 6  # columns whose values are drawn; drifted ones always are
+
+
+def publish(found: "Report", settings: MonitorSettings) -> None:
+    """Write `docs/drift/<day>/index.html`; a second look on the same day replaces it."""
+    storage.client(settings).put_object(
+        Bucket=settings.s3_pipeline_bucket,
+        Key=f"docs/drift/{found.made_at:%Y-%m-%d}/index.html",
+        Body=page(found, settings).encode(),
+        ContentType="text/html; charset=utf-8",
+    )
+
+
+def page(found: "Report", settings: MonitorSettings) -> str:
+    """Return the page."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True
+    )
+    environment.filters |= {"percent": _percent, "interval": _interval}
+    compared = [*(found.score or []), *found.features]
+    return environment.get_template("drift_page.html.j2").render(
+        report=found, settings=settings, compared=compared, drawn=drawn(compared)
+    )
+
+
+def drawn(compared: list[Shift]) -> list[Shift]:
+    """Return the columns whose values are drawn: the drifted ones, and those that moved most."""
+    furthest = sorted(compared, key=lambda shift: -shift.distance)[:SHOWN]
+    return [shift for shift in compared if shift.drifted or shift in furthest]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _interval(figure: dict[str, float]) -> str:
+    return f"{figure['figure']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
