@@ -62,9 +62,8 @@ def server(settings: StackSettings) -> Server:
 
 def store(settings: StackSettings) -> Store:
     """Return the object store of this stack."""
-    return Store(
-        settings.readmit_home, settings.s3_port, settings.aws_access_key_id, reveal(settings.aws_secret_access_key)
-    )
+    key, secret = settings.aws_access_key_id, reveal(settings.aws_secret_access_key)
+    return Store(settings.readmit_home, settings.s3_port, key, secret, settings.s3_metrics_port)
 
 
 def all_programs(settings: StackSettings) -> list[Program]:
@@ -211,7 +210,7 @@ def _storage(settings: StackSettings) -> list[Program]:
             environment={"GOMEMLIMIT": "300MiB", "GOGC": "50"},
             health=f"http://127.0.0.1:{settings.s3_port}/healthz",
             address=f"http://127.0.0.1:{settings.s3_port}",
-            ports={"S3_PORT": objects.ports},
+            ports={"S3_PORT": objects.ports, "S3_METRICS_PORT": (objects.metrics_port,)},
         ),
     ]
 

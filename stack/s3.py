@@ -31,6 +31,7 @@ class Store:
     port: int
     access_key: str
     secret_key: str
+    metrics_port: int = 0  # for Prometheus; 0: none
 
     @property
     def data(self) -> Path:
@@ -78,7 +79,11 @@ class Store:
             f"-{name}.port.grpc={port + 10_000}"
             for name, port in (("s3", s3), ("master", master), ("volume", volume), ("filer", filer))
         ]
-        limits = [f"-master.volumeSizeLimitMB={VOLUME_MEGABYTES}", f"-volume.max={MAX_VOLUMES}"]
+        limits = [
+            f"-metricsPort={self.metrics_port}",
+            f"-master.volumeSizeLimitMB={VOLUME_MEGABYTES}",
+            f"-volume.max={MAX_VOLUMES}",
+        ]
         loopback = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
         extras_off = ["-s3.port.iceberg=0", "-s3.port.lance=0", "-iam=false", f"-s3.config={self._identities}"]
         sockets = [f"-s3.localSocket={self.data / 's3.sock'}", f"-filer.localSocket={self.data / 'filer.sock'}"]

@@ -1,6 +1,7 @@
 """The list of metrics against real endpoints: the API with two worker processes, the exporters that are installed."""
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -11,10 +12,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from readmit import storage
 from readmit.metrics import API, PLATFORM, Kind
 from readmit.settings import ROOT, Settings, StackSettings
 from stack import programs
-from tests.support.services import end, free_port, fresh, wait_until
+from tests.support.services import S3_OFFSETS, end, free_port, fresh, wait_until
 from tests.support.serving import ROW
 
 WORKERS = 2
@@ -137,12 +139,33 @@ def test_platform_metrics_are_given_under_their_listed_names(name, tmp_path):
         wait_until(lambda: (answer := get(program.health)) and answer.is_success, f"{name} answers", 30)
         if name == "pushgateway":
             httpx.post(f"{program.address}/metrics/job/a", content="a 1\n", trust_env=False)
-        shown = {found.name: found for found in text_string_to_metric_families(get(f"{program.address}/metrics").text)}
+        gives_as_listed(f"{program.address}/metrics", EXPORTERS[name])
     finally:
         end(process)
-    wanted = [metric for metric in PLATFORM if metric.name.startswith(EXPORTERS[name])]
+
+
+def test_the_object_store_gives_its_metrics_under_their_listed_names(tmp_path):
+    settings = StackSettings(readmit_home=tmp_path, s3_port=free_port(S3_OFFSETS), s3_metrics_port=free_port(),
+                             aws_secret_access_key=secrets.token_hex(8))  # fmt: skip
+    store = programs.store(settings)
+    process = store.start()
+    try:
+        storage.ensure_buckets(settings)
+        url = f"http://127.0.0.1:{settings.s3_metrics_port}/metrics"
+        wait_until(lambda: "SeaweedFS_volumeServer_resource{" in get(url).text, "the disk is measured", 60)
+        gives_as_listed(url, ("SeaweedFS_",))
+    finally:
+        end(process)
+        store.tidy()
+
+
+def gives_as_listed(url, prefix):
+    """Hold what an endpoint shows against the part of the list whose names begin so."""
+    shown = {found.name: found for found in text_string_to_metric_families(get(url).text)}
+    wanted = [metric for metric in PLATFORM if metric.name.startswith(prefix)]
     assert wanted
     for metric in wanted:
-        assert metric.name.removesuffix("_total") in shown, metric.name
-        given = {label for each in shown[metric.name.removesuffix("_total")].samples for label in each.labels}
+        name = metric.name.removesuffix("_total")
+        assert name in shown, metric.name
+        given = {label for each in shown[name].samples for label in each.labels}
         assert {label for label in metric.labels if label not in ("instance", "job")} <= given, metric.name

@@ -23,6 +23,7 @@ PORTS = (
         "NODE_EXPORTER_PORT",
         "POSTGRES_EXPORTER_PORT",
         "BLACKBOX_EXPORTER_PORT",
+        "S3_METRICS_PORT",
         "GRAFANA_PORT",
         "LOCUST_PORT",
     ),
