@@ -1,7 +1,6 @@
 """The software bill of materials of the lock, as CycloneDX 1.6: `python -m k8s.sbom [EXTRA] > build/sbom.json`.
 
-With an extra only what that part's image installs. Vulnerabilities: `uvx pip-audit --require-hashes --disable-pip -r
-requirements.lock`, which asks a database on the internet.
+With an extra only what that part's image installs. Known weaknesses: `python -m k8s.audit`.
 """
 
 import json
