@@ -19,8 +19,8 @@ from urllib.parse import unquote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from readmit import db, storage
-from readmit.contract import PROJECT
+from readmit import db, dictionary, storage
+from readmit.contract import PROJECT, Contract
 from readmit.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ PREFIX = "docs/"
 HTML = "text/html; charset=utf-8"
 TIMEOUT_SECONDS = 30
 DBT_SECONDS = 300
+REPORTS = 30  # drift reports on the index, of the last days; older ones stay at their addresses
+ICON = "/favicon.ico"  # every browser asks for it, whatever a page says
 NOT_YET = "Nothing has been published yet: the pages appear when the first batch is published."
 ASSETS = Path(__file__).parent / "assets"
 
@@ -44,32 +46,42 @@ class DocsFailed(Exception):
 
 
 def publish(settings: Settings | None = None) -> None:
-    """Generate dbt docs from the live database, and the index of all pages.
+    """Generate dbt docs from the live database, the data dictionary, and the index of all pages.
 
     Raises:
         DocsFailed: dbt failed.
     """
     known = settings or Settings()
-    _put("dbt/index.html", _dbt_docs(), known)
+    with tempfile.TemporaryDirectory() as target:
+        _put("dbt/index.html", _dbt_docs(target), known)
+        _put("dictionary/index.html", data_dictionary(Contract.from_manifest(Path(target) / "manifest.json")), known)
     publish_index(known)
 
 
 def publish_index(settings: Settings) -> None:
     """Write the index page: batches with their verdicts, models, reports."""
-    _put("index.html", index(_batches(settings), _folders("models/", settings), _folders("drift/", settings)), settings)
+    drift = _folders("drift/", settings)[:REPORTS]
+    _put("index.html", index(_batches(settings), _folders("models/", settings), drift), settings)
 
 
-def _dbt_docs() -> str:
-    """Return dbt's documentation as one page; it loads nothing from elsewhere."""
-    with tempfile.TemporaryDirectory() as target:
-        command = [sys.executable, "-m", "dbt.cli.main", "docs", "generate", "--static", "--target-path", target]
-        command += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--log-path", target]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=DBT_SECONDS, env=os.environ.copy()
-        )
-        if done.returncode != 0:
-            raise DocsFailed("dbt docs generate: " + (done.stdout + done.stderr).strip()[-1000:])
-        return (Path(target) / "static_index.html").read_text(encoding="utf-8")
+def _dbt_docs(target: str) -> str:
+    """Return dbt's documentation as one page; it loads nothing from elsewhere. dbt writes into `target`."""
+    command = [sys.executable, "-m", "dbt.cli.main", "docs", "generate", "--static", "--target-path", target]
+    command += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--log-path", target]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=DBT_SECONDS, env=os.environ.copy()
+    )
+    if done.returncode != 0:
+        raise DocsFailed("dbt docs generate: " + (done.stdout + done.stderr).strip()[-1000:])
+    return (Path(target) / "static_index.html").read_text(encoding="utf-8")
+
+
+def data_dictionary(contract: Contract) -> str:
+    """Return the data dictionary as a page."""
+    from markdown_it import MarkdownIt  # where pages are made; the server has no need of it
+
+    text = MarkdownIt("commonmark", {"html": False}).enable("table").render(dictionary.page(contract))
+    return Template((ASSETS / "docs_dictionary.html").read_text(encoding="utf-8")).substitute(text=text)
 
 
 def _put(name: str, page: str, settings: Settings) -> None:
@@ -162,6 +174,9 @@ class Site(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         if path == "/livez":
             self._send(HTTPStatus.OK, "text/plain", b"alive\n", with_body)
+            return
+        if path == ICON:
+            self._send(HTTPStatus.OK, "image/png", (ASSETS / "favicon.png").read_bytes(), with_body)
             return
         status, kind, body = self._find(path)
         self._send(status, kind, body, with_body)

@@ -1,6 +1,8 @@
 """The gates and the docs site on real Postgres and S3: a good batch passes both, bad ones are rejected with a page."""
 
 import csv
+import itertools
+import json
 import threading
 
 import httpx
@@ -9,6 +11,7 @@ import pytest
 from expectations import gate, pages, profiles
 from readmit import docs_site, ledger, sample, storage, verdicts
 from readmit.errors import BatchRejected
+from readmit.split import split_of
 from tests.integration.test_dbt_batches import build
 from tests.support import raw as raw_support
 from tests.support import services
@@ -125,6 +128,121 @@ def test_a_bad_batch_is_rejected_with_reason_and_page(tmp_path, change, said):
     assert ledger.claim("next", settings) not in (None, batch_id)  # the next batch is not held up
 
 
+# ---- drift: the second batch (the test split) is compared with the first (validation), which is published
+
+
+def compared(home, share, column="race", value="Asian"):
+    """Gate a batch in which `share` of the rows have another value than they would have."""
+    count = itertools.count()
+
+    def change(row):
+        if split_of(row["patient_nbr"]) == "test" and next(count) % 100 < share * 100:
+            row[column] = value
+
+    settings = fresh(home, change)
+    raw_support.stand_in_tables(settings)
+    before = claim(settings)
+    gate.check_raw(before, settings)
+    ledger.begin_build(before, settings)
+    raw_support.stand_in_build(settings, before)
+    ledger.publish(before, settings)
+    batch_id = claim(settings)
+    with verdicts.recorded(batch_id, settings):
+        return settings, batch_id, gate.check_raw(batch_id, settings)
+
+
+def verdict_file(settings, batch_id, gate_name):
+    key = f"{pages.PREFIX}/{batch_id}/{gate_name}.json"
+    return json.loads(storage.client(settings).get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"].read())
+
+
+def test_drift_warns_on_the_page_and_stops_nothing(tmp_path):
+    settings, batch_id, found = compared(tmp_path, 0.4)
+    assert [line.partition(":")[0] for line in found.warnings] == ["race"]
+    verdict = verdict_file(settings, batch_id, "raw")
+    assert verdict["success"]
+    assert (verdict["n_failed"], verdict["n_warned"]) == (0, 1)
+    assert verdict["pages"] == ["raw.html", "raw-drift.html"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("race", "Asian"),
+        ("age", "[0-10)"),
+        ("admission_source_id", "25"),
+        ("A1Cresult", ">8"),
+        ("insulin", "Down"),
+        ("payer_code", "XX"),
+    ],
+)
+def test_nonsense_in_a_stable_column_rejects_the_batch(tmp_path, column, value):
+    # payer_code began to be recorded in the middle of the real file: it may change altogether, and only warns.
+    if column == "payer_code":
+        assert compared(tmp_path, 1, column, value)[2].warnings
+        return
+    with pytest.raises(BatchRejected, match=f"{column.lower()}: .*'max_value': 0.8"):
+        compared(tmp_path, 1, column, value)
+
+
+# ---- accounting: one batch that dbt has built, from which rows are taken on the way
+
+
+STAGING, FEATURES = "staging.stg_uci__encounters", "intermediate.int_encounters__features"
+COPIES = {STAGING: "public.staged", FEATURES: "public.features"}
+SOME = f"select encounter_id from {FEATURES} order by 1 limit (select {{}} * count(*) from {STAGING})::bigint"
+HOLD = f"update {STAGING} set verdict = 'quarantined' where encounter_id in ({SOME});"
+HELD = f"select encounter_id from {STAGING} where verdict = 'quarantined'"
+TAKE = f"delete from {FEATURES} where encounter_id in ({HELD})"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, dbt_manifest):
+    home = tmp_path_factory.mktemp("built")
+    settings = fresh(home)
+    batch_id = claim(settings)
+    ledger.begin_build(batch_id, settings)
+    build(settings, home)
+    for table, copy in COPIES.items():
+        raw_support.query(settings, settings.clean_database, f"create table {copy} as table {table}")
+    return settings, batch_id
+
+
+@pytest.fixture
+def intact(built):
+    """The built batch, whole again after each test."""
+    yield built
+    settings, _ = built
+    for table, copy in COPIES.items():
+        raw_support.query(settings, settings.clean_database, f"truncate {table}; insert into {table} table {copy}")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (f"delete from {STAGING} where verdict = 'excluded'", "n_raw.*n_staging"),
+        (f"delete from {FEATURES} where encounter_id in ({SOME.format(0.005)})", "n_staging.*n_accounted"),
+        (HOLD.format(0.02) + TAKE, "share_quarantined"),
+        (f"update {FEATURES} set length_of_stay_days = 15", "length_of_stay_days"),
+        (f"update {FEATURES} set patient_nbr = null", "patient_nbr: expect_column_values_to_not_be_null"),
+        (f"update {FEATURES} set split = 'holdout'", "split: expect_column_values_to_be_in_set"),
+    ],
+    ids=["lost before staging", "lost after staging", "more than 1 % held", "out of range", "no patient", "no split"],
+)
+def test_rows_that_do_not_add_up_or_fit_stop_the_publish_gate(intact, damage, said):
+    settings, batch_id = intact
+    raw_support.query(settings, settings.clean_database, damage)
+    with pytest.raises(BatchRejected, match=rf"publish gate.*{said}"):
+        gate.check_publish(batch_id, settings=settings)
+    assert not verdict_file(settings, batch_id, "publish")["success"]
+
+
+def test_up_to_one_percent_held_back_passes_the_publish_gate(intact):
+    settings, batch_id = intact
+    raw_support.query(settings, settings.clean_database, HOLD.format(0.009) + TAKE)
+    assert gate.check_publish(batch_id, settings=settings).failed == ()
+
+
 @pytest.fixture
 def site(world):
     settings = world[0]
@@ -144,6 +262,7 @@ def test_the_site_shows_batches_with_verdicts_and_their_pages(world, site):
     assert httpx.get(f"{site}/gx/{world[1]}/raw.html").status_code == 200
     assert httpx.get(f"{site}/static/bootstrap.min.css").headers["content-type"] == "text/css"
     assert httpx.head(f"{site}/livez").status_code == 200
+    assert httpx.get(f"{site}/favicon.ico").content.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
