@@ -1,0 +1,80 @@
+"""A real Prometheus with the stack's own configuration: it reaches the API and the Pushgateway, and a rule fires."""
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import ExitStack
+from functools import partial
+
+import httpx
+import pytest
+
+from readmit import push
+from readmit.metrics import Giver
+from readmit.settings import ROOT, StackSettings
+from stack import configuration, programs
+from tests.support.services import end, free_port, wait_until
+
+needed = pytest.mark.skipif(
+    not (shutil.which("prometheus") and shutil.which("prometheus-pushgateway")), reason="prometheus is not installed"
+)
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """Prometheus, Pushgateway and API as the supervisor starts them, on ports of their own."""
+    ports = {f"{name}_port": free_port() for name in ("prometheus", "pushgateway", "api")}
+    settings = StackSettings(**ports, readmit_home=tmp_path)
+    wanted = [each for each in programs.all_programs(settings) if each.name in ("prometheus", "pushgateway")]
+    text = configuration.prometheus_configuration(settings, wanted)
+    (tmp_path / "prometheus.yml").write_text(text.replace("15s", "1s").replace("10s", "1s"))
+    listen = ("--port", str(settings.api_port), "--log-level", "warning")
+    app = (sys.executable, "-m", "uvicorn", "tests.support.metrics_app:create", "--factory", *listen)
+    told = {**os.environ, "METRICS_APP_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    with ExitStack() as running:
+        for name, command in [("api", app), *((each.name, each.command) for each in wanted)]:
+            log = running.enter_context((tmp_path / f"{name}.log").open("wb"))
+            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=told)
+            running.callback(end, process)
+        yield settings
+
+
+def ask(settings, path, **parameters):
+    try:
+        url = f"http://127.0.0.1:{settings.prometheus_port}/api/v1/{path}"
+        return httpx.get(url, params=parameters, trust_env=False).json().get("data")
+    except (httpx.TransportError, ValueError):
+        return None
+
+
+def values(settings, query):
+    """Return {label values: value} of an instant query."""
+    found = ask(settings, "query", query=query)
+    return {tuple(each["metric"].values()): float(each["value"][1]) for each in found["result"]} if found else {}
+
+
+FIRING = 'ALERTS{alertname="BatchRejected", alertstate="firing"}'
+
+
+def has(settings, query, is_wanted):
+    return bool(values(settings, query)) == is_wanted
+
+
+@needed
+def test_targets_are_reached_rules_are_loaded_and_a_rejected_batch_raises_an_alert(stack):
+    wait_until(lambda: len(values(stack, "up == 1")) >= 3, "three targets are up", 60)
+    jobs = {target["labels"]["job"] for target in ask(stack, "targets")["activeTargets"]}
+    assert jobs == {"api", "prometheus", "pushgateway", "s3"}  # exporters that do not run are not asked for
+    rules = [rule for group in ask(stack, "rules")["groups"] for rule in group["rules"]]
+    assert len(rules) > 30
+    wait_until(lambda: values(stack, 'readmit_model{job="api"} == 1'), "the API shows its model", 30)
+    url = f"http://127.0.0.1:{stack.pushgateway_port}"
+    told = stack.model_copy(update={"pushgateway_url": url})
+    for n in (0, 1, 0):
+        push.report(Giver.INGEST, partial(dict, readmit_batches={"rejected": n}), settings=told)
+        wait_until(partial(has, stack, f'readmit_batches{{status="rejected"}} == {n}', True), f"{n} is scraped", 30)
+        wait_until(partial(has, stack, FIRING, n > 0), f"the alert with {n} rejected", 30)
+    # The job of what was pushed is the giver's, not the Pushgateway's.
+    assert values(stack, "count by (job) (readmit_batches)") == {("ingest_batch",): 1}
+    assert not [rule["name"] for rule in rules if rule["health"] == "err"]
