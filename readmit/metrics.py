@@ -7,6 +7,7 @@ and real endpoints against it. The page is generated: `python -m readmit.metrics
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class Kind(StrEnum):
@@ -15,6 +16,9 @@ class Kind(StrEnum):
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
+
+
+Across = Literal["livemin", "livemax", "livesum"]
 
 
 class Giver(StrEnum):
@@ -42,7 +46,7 @@ class Metric:
     unit: str
     meaning: str
     buckets: tuple[float, ...] = ()
-    across: str = ""
+    across: Across | None = None
 
 
 # 0.25 s is the objective of the API; the buckets around it make the share below it exact.
@@ -55,7 +59,7 @@ def _counter(name: str, labels: str, unit: str, meaning: str) -> Metric:
     return Metric(Kind.COUNTER, name, tuple(labels.split()), unit, meaning)
 
 
-def _gauge(name: str, labels: str, unit: str, meaning: str, across: str = "") -> Metric:
+def _gauge(name: str, labels: str, unit: str, meaning: str, across: Across | None = None) -> Metric:
     return Metric(Kind.GAUGE, name, tuple(labels.split()), unit, meaning, across=across)
 
 

@@ -24,7 +24,7 @@ class Metrics:
         if metric.kind is Kind.HISTOGRAM:
             return Histogram(metric.name, metric.meaning, buckets=metric.buckets, **said)
         if metric.kind is Kind.GAUGE:
-            return Gauge(metric.name, metric.meaning, multiprocess_mode=metric.across, **said)
+            return Gauge(metric.name, metric.meaning, multiprocess_mode=metric.across or "all", **said)
         return Counter(metric.name, metric.meaning, **said)
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401
