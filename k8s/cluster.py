@@ -19,6 +19,8 @@ from readmit.settings import ROOT
 
 NAMESPACE = "readmit"
 CLUSTER = "readmit"
+LOCAL = "localhost/readmit"
+WORKER_IMAGE = "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_REPOSITORY"
 TOOLS = ("kind", "minikube", "k3d")
 NODE_PORTS = (30501, 30800, 30808, 30500, 30880, 30300, 30909)
 DELETE = {
@@ -50,10 +52,11 @@ def run(*words: str, text: str | None = None) -> str:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A context of kubectl, and the tool that made the cluster (empty for a given context)."""
+    """A context of kubectl, the tool that made its cluster (empty when it is none that we know), and its name there."""
 
     context: str
     tool: str = ""
+    name: str = CLUSTER
 
     def kubectl(self, *words: str, text: str | None = None) -> str:
         """Run kubectl on this context, in our namespace."""
@@ -94,8 +97,17 @@ class Cluster:
             finally:
                 process.terminate()
 
+    def host(self) -> str:
+        """Return the address at which the node's ports are reached from this machine."""
+        if self.tool in ("kind", "k3d") and self.name == CLUSTER:
+            return "127.0.0.1"  # `_create` published the ports
+        if self.tool == "minikube":
+            return run("minikube", "ip", f"--profile={self.name}").strip()
+        known = {each["type"]: each["address"] for node in self.get("nodes") for each in node["status"]["addresses"]}
+        return str(known.get("ExternalIP") or known.get("InternalIP") or "127.0.0.1")
+
     def load(self, images: list[str]) -> None:
-        """Put images of this machine into the nodes; a given context pulls them from its registry instead."""
+        """Put images of this machine into the nodes."""
         engine = container_engine()
         with tempfile.TemporaryDirectory() as folder:
             for image in images:
@@ -106,11 +118,16 @@ class Cluster:
 
     def _load_archive(self, archive: str) -> None:
         if self.tool == "kind":
-            run("kind", "load", "image-archive", archive, f"--name={CLUSTER}")
+            run("kind", "load", "image-archive", archive, f"--name={self.name}")
         elif self.tool == "minikube":
-            run("minikube", "image", "load", archive, f"--profile={CLUSTER}")
+            run("minikube", "image", "load", archive, f"--profile={self.name}")
         elif self.tool == "k3d":
-            run("k3d", "image", "import", archive, f"--cluster={CLUSTER}")
+            run("k3d", "image", "import", archive, f"--cluster={self.name}")
+
+
+def push(image: str) -> None:
+    """Push an image of this machine to the registry that its name says."""
+    run(container_engine(), "push", image)
 
 
 def container_engine() -> str:
@@ -128,7 +145,7 @@ def find(context: str, tool: str) -> Cluster:
         ClusterFailed: there is neither.
     """
     if context:
-        return Cluster(context)
+        return Cluster(context, *_made_by(context))
     chosen = tool or next((each for each in TOOLS if shutil.which(each)), "")
     if chosen not in TOOLS:
         raise ClusterFailed("no cluster: install kind, minikube or k3d, or name one of kubectl's contexts by CONTEXT=")
@@ -137,13 +154,27 @@ def find(context: str, tool: str) -> Cluster:
     return Cluster({"kind": f"kind-{CLUSTER}", "k3d": f"k3d-{CLUSTER}", "minikube": CLUSTER}[chosen], chosen)
 
 
+def _made_by(context: str) -> tuple[str, str]:
+    """Return the tool, when it is here, and the name of the cluster of a given context, by the tool's own naming."""
+    for tool in ("kind", "k3d"):
+        if context.startswith(f"{tool}-") and shutil.which(tool):
+            return tool, context.removeprefix(f"{tool}-")
+    if shutil.which("minikube") and context in _profiles():
+        return "minikube", context
+    return "", CLUSTER
+
+
 def _exists(tool: str) -> bool:
     if tool == "kind":
         return CLUSTER in run("kind", "get", "clusters").split()
     if tool == "k3d":
         return any(each["name"] == CLUSTER for each in json.loads(run("k3d", "cluster", "list", "--output=json")))
+    return CLUSTER in _profiles()
+
+
+def _profiles() -> set[str]:
     listed = json.loads(run("minikube", "profile", "list", "--output=json"))
-    return any(each["Name"] == CLUSTER for each in listed.get("valid", []))
+    return {each["Name"] for each in listed.get("valid", [])}
 
 
 def _create(tool: str) -> None:
@@ -172,21 +203,36 @@ def remove(context: str, tool: str) -> str:
     return "there was no cluster of ours"
 
 
+def image_names() -> list[str]:
+    """Return the names of our images, as the script that builds them lists them."""
+    script = (ROOT / "k8s" / "build-images.sh").read_text(encoding="utf-8")
+    return re.findall(r"\[([a-z0-9-]+)\]=\S*Dockerfile", script)
+
+
 def kustomize(folder: Path) -> str:
     """Return the rendered manifests of a folder."""
     return run("kubectl", "kustomize", str(folder))
 
 
-def wrapper(overlay: str, components: list[str], settings: dict[str, str]) -> Path:
-    """Write the kustomization that is applied: an overlay, further components, settings; returns its folder."""
+def wrapper(overlay: str, components: list[str], settings: dict[str, str], registry: str = "") -> Path:
+    """Write the kustomization that is applied: an overlay, further components, settings; returns its folder.
+
+    With a registry our images come from there, and so do those of task pods.
+    """
     folder = ROOT / "build" / "k8s"
     folder.mkdir(parents=True, exist_ok=True)
     said: dict[str, Any] = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
     said |= {"namespace": NAMESPACE, "resources": [f"../../k8s/overlays/{overlay}"]}
     said["components"] = [f"../../k8s/components/{name}" for name in components]
-    if settings:
-        literals = [f"{name}={value}" for name, value in settings.items()]
-        said["configMapGenerator"] = [{"name": "settings", "behavior": "merge", "literals": literals}]
-        said["generatorOptions"] = {"disableNameSuffixHash": True}
+    changed = {"settings": settings}
+    if registry:
+        said["images"] = [{"name": f"{LOCAL}/{name}", "newName": f"{registry}/{name}"} for name in image_names()]
+        changed["airflow-settings"] = {WORKER_IMAGE: f"{registry}/pipeline"}
+    said["configMapGenerator"] = [
+        {"name": name, "behavior": "merge", "literals": [f"{key}={value}" for key, value in values.items()]}
+        for name, values in changed.items()
+        if values
+    ]
+    said["generatorOptions"] = {"disableNameSuffixHash": True}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
     return folder

@@ -1,7 +1,8 @@
 """`make k8s-up`: a cluster, images, Secrets, manifests, readiness, batches, training, addresses.
 
 CONTEXT names a context of kubectl; else TOOL (kind, minikube, k3d; default: the first installed) keeps a cluster.
-OVERLAY (local) and COMPONENTS ("load-test notebooks") choose the manifests, IMAGES=skip builds and loads none.
+OVERLAY (local) and COMPONENTS ("load-test notebooks") choose the manifests. Images are built and loaded into the nodes
+of a cluster of these tools, or pushed to REGISTRY, from where any cluster pulls them; IMAGES=skip does neither.
 Every step looks at what is there and does what is missing, so a second run resumes.
 """
 
@@ -18,7 +19,7 @@ from typing import Any
 import yaml
 from rich.table import Table
 
-from k8s.cluster import NAMESPACE, Cluster, ClusterFailed, find, kustomize, run, wrapper
+from k8s.cluster import LOCAL, NAMESPACE, Cluster, ClusterFailed, find, kustomize, push, run, wrapper
 from k8s.make_secrets import missing
 from readmit import ledger, registry
 from readmit.download import SourceUnreachable
@@ -47,10 +48,11 @@ Resource = dict[str, Any]
 
 def up(cluster: Cluster, overlay: str, components: list[str], progress: Progress) -> None:
     """Install or upgrade, then publish what is waiting and train until a model is served."""
-    manifests = kustomize(wrapper(overlay, components, chosen_settings(StackSettings())))
-    if os.environ.get("IMAGES") != "skip" and cluster.tool:
-        with progress.phase("building images and loading them into the nodes"):
-            images(cluster, manifests, progress)
+    registry = os.environ.get("REGISTRY", "")
+    manifests = kustomize(wrapper(overlay, components, chosen_settings(StackSettings()), registry))
+    if os.environ.get("IMAGES") != "skip":
+        with progress.phase("building images and handing them to the cluster"):
+            images(cluster, manifests, registry, progress)
     with progress.phase("Secrets and manifests"):
         apply(cluster, manifests)
     with progress.phase("waiting for the pods"):
@@ -73,13 +75,25 @@ def uploaded(dataset: str) -> str:
     return dataset if "://" in dataset else f"upload://{Path(dataset).name}"
 
 
-def images(cluster: Cluster, manifests: str, progress: Progress) -> None:
-    """Build what the manifests use of ours, and hand it to the nodes."""
-    used = sorted(set(re.findall(r"image: (localhost/readmit/\S+)", manifests)))
+def images(cluster: Cluster, manifests: str, registry: str, progress: Progress) -> None:
+    """Build what the manifests use of ours, and push it to the registry or load it into the nodes.
+
+    Raises:
+        ClusterFailed: there is no registry, and no way into the nodes of this cluster.
+    """
+    used = sorted(set(re.findall(rf"image: ({re.escape(registry or LOCAL)}/\S+)", manifests)))
+    if used and not registry and not cluster.tool:
+        raise ClusterFailed(
+            f"the nodes of {cluster.context} cannot pull {LOCAL}: REGISTRY=host/path builds and pushes the images, "
+            "IMAGES=skip when the nodes have them"
+        )
     for image in used:
         progress.show(image)
         run("bash", str(ROOT / "k8s" / "build-images.sh"), image.rpartition("/")[2].partition(":")[0])
-        cluster.load([image])
+        if registry:
+            push(image)
+        else:
+            cluster.load([image])
 
 
 def apply(cluster: Cluster, manifests: str) -> None:
@@ -213,9 +227,7 @@ def register(settings: StackSettings) -> None:
 
 def addresses(cluster: Cluster) -> Table:
     """Return the addresses of the local overlay and where each password is."""
-    host = "127.0.0.1"
-    if cluster.tool == "minikube":
-        host = run("minikube", "ip", "--profile=readmit").strip()
+    host = cluster.host()
     table = Table("what", "address", "password of admin", box=None, pad_edge=False)
     for title, (port, path, secret) in PAGES.items():
         name, _, key = secret.partition(" ")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import yaml
 from k8s import cluster, up
 from k8s.make_secrets import IDENTITIES, SECRETS, missing
 from readmit.bootstrap import LOGIN_ROLES
+from stack.progress import Progress
+from tests.support import k8s
 
 # Says what a first apply says; a Secret `role-serving` is there already.
 KUBECTL = """#!/bin/sh
@@ -138,3 +141,47 @@ def test_no_cluster_is_an_answer_not_a_traceback(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(cluster.ClusterFailed, match="kind, minikube or k3d"):
         cluster.find("", "")
     assert cluster.find("mine", "") == cluster.Cluster("mine")
+
+
+def test_a_given_context_of_a_known_tool_takes_images_by_that_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cluster.find("kind-theirs", "").tool == ""  # the tool is not on this machine
+    profiles = json.dumps({"valid": [{"Name": "minikube"}]})
+    for tool in cluster.TOOLS:
+        (tmp_path / tool).write_text(f"#!/bin/sh\necho '{profiles}'\n")
+        (tmp_path / tool).chmod(0o755)
+    assert cluster.find("kind-theirs", "") == cluster.Cluster("kind-theirs", "kind", "theirs")
+    assert cluster.find("k3d-mine", "") == cluster.Cluster("k3d-mine", "k3d", "mine")
+    assert cluster.find("minikube", "") == cluster.Cluster("minikube", "minikube", "minikube")
+    assert cluster.find("gke_project_zone_name", "").tool == ""
+
+
+def test_a_cluster_that_cannot_get_the_images_is_told_so_at_once() -> None:
+    with pytest.raises(cluster.ClusterFailed, match="REGISTRY="):
+        up.images(cluster.Cluster("far"), "image: localhost/readmit/ui:0.1.0", "", Progress())
+
+
+def test_pages_are_at_the_nodes_address(asked: Path) -> None:
+    addresses = [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "172.18.0.2"}]
+    nodes = json.dumps({"items": [{"status": {"addresses": addresses}}]})
+    (asked.parent / "kubectl").write_text(f"#!/bin/sh\necho '{nodes}'\n")
+    assert cluster.Cluster("kind-theirs", "kind", "theirs").host() == "172.18.0.2"
+    assert cluster.Cluster("kind-readmit", "kind").host() == "127.0.0.1"
+
+
+def test_a_registry_is_where_all_our_images_come_from() -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not on the PATH")
+    resources = k8s.load(cluster.kustomize(cluster.wrapper("local", [], {}, "localhost:5001/mine")))
+    settings = k8s.named(resources, "ConfigMap", "airflow-settings")["data"]
+    assert settings[cluster.WORKER_IMAGE] == "localhost:5001/mine/pipeline"
+    assert settings["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG"] == "0.1.0"
+    found = {
+        each["image"]
+        for name, pod in k8s.pods(resources).items()
+        if name != "airflow-task"
+        for each in k8s.containers(pod)
+    }
+    assert {image.rpartition("/")[0] for image in found} == {"localhost:5001/mine", "docker.io/grafana"}
