@@ -17,7 +17,7 @@ from rich.table import Table
 from bench.figure import CannotMeasure, Figure
 from readmit.settings import ROOT
 
-# Needs 30 GB of disk and most of an hour: `make bench ONLY=batch_cost_100x`.
+# Needs 20 GB of disk and a quarter of an hour: `make bench ONLY=batch_cost_100x`.
 WHEN_NAMED = {"batch_cost_100x"}
 OUTPUT = ROOT / "build" / "bench.json"
 

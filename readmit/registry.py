@@ -1,6 +1,7 @@
 """Register source files: check them once, cut them into batches, and write down the plan or the refusal."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from psycopg2.extensions import cursor
@@ -10,7 +11,7 @@ from readmit import db, slices, storage
 from readmit.errors import SourceRefused
 from readmit.reading import read_blocks
 from readmit.settings import Settings
-from readmit.source import Fetched, LocalSource, fetch, unpack
+from readmit.source import Fetched, LocalSource, fetch, file_mark, unpack
 
 # Advisory lock: any number that nobody else uses.
 REGISTER_LOCK = 7_241_003
@@ -25,8 +26,11 @@ def ensure_source(settings: Settings | None = None) -> str | None:
     """
     known = settings or Settings()
     present = _registered(known)
-    names, kinds = {name for name, _ in present}, {kind for _, kind in present}
+    names, kinds = {name for name, _, _ in present}, {kind for _, kind, _ in present}
     if (not known.dataset and kinds & {"uci", "sample"}) or known.dataset in names:
+        return None
+    mark = file_mark(known)
+    if mark is not None and "sample" not in kinds and _read_mark(mark) in {sha256 for _, _, sha256 in present}:
         return None
     fetched = fetch(known)
     if fetched.data_source == "sample" and present:
@@ -36,7 +40,14 @@ def ensure_source(settings: Settings | None = None) -> str | None:
             f"{fetched.name}: this stack is filled with the embedded sample; real and made-up patients are not mixed: "
             "run `make clean`, then `make up` with DATASET"
         )
-    return register_fetched(fetched, known)
+    sha256 = register_fetched(fetched, known)
+    if mark is not None:
+        mark.write_text(sha256, encoding="ascii")
+    return sha256
+
+
+def _read_mark(mark: Path) -> str | None:
+    return mark.read_text(encoding="ascii") if mark.is_file() else None
 
 
 def submit(address: str, supersedes: str | None = None, settings: Settings | None = None) -> str:
@@ -80,10 +91,10 @@ def register_source(source: LocalSource, settings: Settings | None = None, super
     return source.sha256
 
 
-def _registered(settings: Settings) -> list[tuple[str, str]]:
+def _registered(settings: Settings) -> list[tuple[str, str, str]]:
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        cur.execute("select name, data_source from landing.sources")
-        return [(str(name), str(kind)) for name, kind in cur.fetchall()]
+        cur.execute("select name, data_source, source_sha256 from landing.sources")
+        return [(str(name), str(kind), str(sha256)) for name, kind, sha256 in cur.fetchall()]
 
 
 def _store(source: LocalSource, settings: Settings) -> list[tuple[Any, ...]]:

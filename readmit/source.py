@@ -71,6 +71,19 @@ def fetch(settings: Settings) -> Fetched:
     return fetch_file(Path(settings.dataset).expanduser())
 
 
+def file_mark(settings: Settings) -> Path | None:
+    """Return where to keep the sha256 of the file that `DATASET` names, so that it is not read again while unchanged.
+
+    The name of that place changes with the file: its path, inode, size and times. None for addresses and missing files.
+    """
+    path = Path(settings.dataset or "").expanduser()
+    if not settings.dataset or not path.is_file():
+        return None
+    seen = path.stat()
+    facts = (path.resolve(), seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, settings.dataset_sha256)
+    return settings.readmit_home / "sources" / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.known"
+
+
 def fetch_file(path: Path) -> Fetched:
     """Return a file of this machine.
 

@@ -95,6 +95,22 @@ def test_a_file_is_registered_once_however_it_is_packed(registered: Settings, so
     assert ledger.waiting(registered) == before
 
 
+def test_an_unchanged_file_is_not_read_again_and_a_changed_one_is(
+    registered: Settings, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.csv"
+    lines = source.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:401]))
+    own = registered.model_copy(update={"dataset": str(path)})
+    assert ledger.ensure_source(own)
+    with monkeypatch.context() as closed:
+        closed.setattr(registry, "fetch", lambda _: pytest.fail("the file was read again"))
+        assert ledger.ensure_source(own) is None
+    path.write_bytes(b"".join([lines[0], *lines[402:802]]))
+    assert ledger.ensure_source(own)
+    assert count(registered, "landing.sources") == 3
+
+
 def test_batch_whose_content_is_published_is_not_loaded_again(
     registered: Settings, source: Path, tmp_path: Path
 ) -> None:

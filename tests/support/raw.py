@@ -58,10 +58,12 @@ BUILD = """
         from raw.encounters where _batch_id = %(batch)s
     ) as arrived;
     insert into intermediate.int_encounters__features
-    select encounter_id::bigint, patient_nbr::bigint, arrived._batch_id, arrived._batch_id
-    from raw.encounters as arrived
-    inner join staging.stg_uci__encounters as staged using (_batch_id, _source_row)
-    where arrived._batch_id = %(batch)s and staged.verdict = 'valid';
+    select encounter_id::bigint, patient_nbr::bigint, _batch_id, _batch_id
+    from (
+        select encounter_id, patient_nbr, _batch_id, row_number() over (order by _source_row) as place
+        from raw.encounters where _batch_id = %(batch)s
+    ) as arrived
+    where place > %(n_held)s;
 """
 
 
