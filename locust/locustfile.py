@@ -1,15 +1,23 @@
 """Users of the API: single predictions, batches, and people with the web form. Payloads come from the served contract.
 
 `locust -f locust/locustfile.py --host http://127.0.0.1:8000`; an answer that is not one is a failure, whatever its
-status. Think times are stated per user class; connection errors count as failures.
+status, and so is a connection error. Think times are stated per user class. Each process reads the contract once, when
+the test starts. LOAD_ROWS names a JSON file with rows to send instead (`capacity.py` samples them from the mart).
 """
 
+import json
+import os
 import random
+from pathlib import Path
 from typing import Any
 
-from locust import FastHttpUser, between, task
+import httpx
+from locust import FastHttpUser, between, events, task
+from locust.env import Environment
+from locust.runners import MasterRunner
 
 N_PAYLOADS = 500
+ROWS_PER_BATCH = 100
 
 
 def value(feature: dict[str, Any], codes: dict[str, list[str]], draw: random.Random) -> str | int | bool:
@@ -31,22 +39,36 @@ def payloads(contract: dict[str, Any], codes: dict[str, list[str]], seed: int, n
     return [{feature["name"]: value(feature, codes, draw) for feature in inputs} for _ in range(n)]
 
 
+def rows_of(host: str) -> list[dict[str, Any]]:
+    """Return what the users of this process send: the rows of LOAD_ROWS, else made from the contract at `host`."""
+    if file := os.environ.get("LOAD_ROWS"):
+        rows: list[dict[str, Any]] = json.loads(Path(file).read_text(encoding="utf-8"))
+        return rows
+    with httpx.Client(base_url=host, timeout=30, trust_env=False) as api:
+        contract = api.get("/model").raise_for_status().json()["contract"]
+        seeds = {feature["seed"] for feature in contract["features"] if feature["role"] == "input" and feature["seed"]}
+        tables = {name: api.get(f"/model/seeds/{name}").raise_for_status().json()["rows"] for name in sorted(seeds)}
+    codes = {name: [str(row["code"]) for row in rows] for name, rows in tables.items()}
+    return payloads(contract, codes, random.randrange(2**32))  # noqa: S311
+
+
+@events.test_start.add_listener
+def prepare(environment: Environment, **_: Any) -> None:  # noqa: ANN401 (locust's)
+    """Make the payloads once per process, before the first user; a master has no users."""
+    if not isinstance(environment.runner, MasterRunner):
+        environment.rows = rows_of(environment.host or "")
+
+
 class ApiUser(FastHttpUser):
-    """What all users share: the contract of the model that is served."""
+    """What all users share: the payloads of their process, and what a valid answer is."""
 
     abstract = True
     wait_time = between(0.5, 1.5)
 
-    def on_start(self) -> None:
-        """Read the contract and its code tables, and make payloads of this user's own."""
-        contract = self.client.get("/model").json()["contract"]
-        seeds = {feature["seed"] for feature in contract["features"] if feature["role"] == "input" and feature["seed"]}
-        codes = {name: self.codes(name) for name in sorted(seeds)}
-        self.rows = payloads(contract, codes, random.randrange(2**32))  # noqa: S311
-
-    def codes(self, seed: str) -> list[str]:
-        """Return the codes of a code table."""
-        return [str(row["code"]) for row in self.client.get(f"/model/seeds/{seed}", name="/model/seeds").json()["rows"]]
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the payloads of this process."""
+        return self.environment.rows
 
     def ask(self, path: str, body: dict[str, Any]) -> None:
         """Post, and count an answer without what it must hold as a failure."""
@@ -81,7 +103,7 @@ class BatchUser(ApiUser):
     @task
     def predict(self) -> None:
         """Ask for a hundred stays."""
-        self.ask("/predict/batch", {"rows": random.sample(self.rows, 100)})
+        self.ask("/predict/batch", {"rows": random.choices(self.rows, k=ROWS_PER_BATCH)})  # noqa: S311
 
 
 class FormUser(ApiUser):
