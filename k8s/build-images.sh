@@ -34,11 +34,16 @@ options=()
 [ "$ENGINE" = podman ] && [ -n "${BASE:-}${OFFLINE:-}" ] && options+=(--pull=never)
 [ -n "${BASE:-}" ] && options+=(--build-arg "BASE=$BASE")
 [ -n "${BUILD_NETWORK:-}" ] && options+=(--network "$BUILD_NETWORK")
+# What a Dockerfile cannot know. Labels given here are the last layer: a new commit does not build the others anew.
+labels=(--label "org.opencontainers.image.version=$VERSION" --label "org.opencontainers.image.revision=$REVISION"
+    --label "org.opencontainers.image.licenses=$(sed -n 's/^license = "\(.*\)"/\1/p' pyproject.toml)")
 failed=0
 for name in "${@:-${ORDER[@]}}"; do
     tag="$REGISTRY/$name:$VERSION"
     echo "== $tag"
-    "$ENGINE" build --quiet "${options[@]}" --build-arg "VERSION=$VERSION" --build-arg "REVISION=$REVISION" \
+    own=()
+    [ "$name" = pipeline ] && own=(--build-arg "REVISION=$REVISION") # its models say which commit fitted them
+    "$ENGINE" build --quiet "${options[@]}" "${labels[@]}" "${own[@]}" \
         -f "${DOCKERFILE[$name]:?no image of that name}" -t "$tag" .
     megabytes=$(($("$ENGINE" image inspect --format '{{.Size}}' "$tag") / 1000000))
     limit=${LIMIT[$name]:-}

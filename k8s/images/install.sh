@@ -11,3 +11,6 @@ python -m venv --without-pip /opt/venv
 python "$here/requirements.py" "$@" >/tmp/requirements.txt
 /opt/uv/bin/uv pip install --quiet --python /opt/venv/bin/python --no-deps --require-hashes --only-binary :all: \
     --compile-bytecode -r /tmp/requirements.txt
+# The user of every image: some libraries ask for its name.
+echo "readmit:x:10001:10001::/tmp:/usr/sbin/nologin" >>/etc/passwd
+echo "readmit:x:10001:" >>/etc/group

@@ -65,9 +65,17 @@ def test_dockerfile(path: object) -> None:
     assert text.count("ARG BASE=docker.io/library/python:3.11-slim-bookworm") == 1
     assert re.search(r"(?m)^USER 10001:10001$", final)
     assert re.search(r"(?m)^HEALTHCHECK ", final)
-    assert "org.opencontainers.image.revision" in final
+    assert {"org.opencontainers.image.title", "org.opencontainers.image.description"} <= set(
+        re.findall(r"org[\w.]+", final)
+    )
     assert ":latest" not in text
     assert "pip install" not in final
+
+
+def test_the_build_adds_what_a_dockerfile_cannot_know() -> None:
+    script = (K8S / "build-images.sh").read_text()
+    labels = set(re.findall(r"org\.opencontainers\.image\.(\w+)", script))
+    assert labels == {"version", "revision", "licenses"}
 
 
 def test_every_dockerfile_is_built() -> None:
