@@ -7,6 +7,7 @@
         "create unique index if not exists int_features_key on {{ this }} (encounter_id, _build_id)",
         "create index if not exists int_features_patient on {{ this }} (patient_nbr)",
         "create index if not exists int_features_build on {{ this }} (_build_id)",
+        "create index if not exists int_features_batch on {{ this }} (_batch_id)",
         "analyze {{ this }}"
     ]
 ) }}
