@@ -94,6 +94,10 @@ class Client:
         """Return the ledger of batches."""
         return _rows(self._ask("GET", "/data/batches"), "batches")
 
+    def monitoring(self) -> list[Document]:
+        """Return what the monitor found: drift of requests, and realised performance."""
+        return _rows(self._ask("GET", "/data/monitoring"), "reports")
+
     def quarantine(self) -> list[Document]:
         """Return what is in quarantine, with reasons."""
         return _rows(self._ask("GET", "/data/quarantine"), "rows")

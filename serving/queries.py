@@ -14,6 +14,7 @@ from serving.settings import ServingSettings
 PROMOTIONS = "select * from ops.promotions order by promotion_id desc limit 500"
 BATCHES = "select * from landing.batches order by loaded_at desc nulls last, batch_id limit 2000"
 QUARANTINE = "select * from quarantine.encounters limit 500"
+MONITORING = "select * from ops.monitor_reports order by report_id desc limit 100"
 FRESHNESS = (
     "select max(published_at) as published_at, count(*) as n_published,"
     " extract(epoch from clock_timestamp() - max(published_at))::double precision as age_seconds"

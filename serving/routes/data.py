@@ -1,4 +1,4 @@
-"""GET /data/...: batches, quarantine and age of the data, read-only."""
+"""GET /data/...: batches, quarantine, age of the data and what the monitor found, read-only."""
 
 from fastapi import APIRouter, Response
 
@@ -24,3 +24,9 @@ def quarantine(state: Parts) -> Response:
 def freshness(state: Parts) -> Response:
     """Time of the last publishing, and seconds since."""
     return queries.answer(state.settings, "freshness", queries.FRESHNESS)
+
+
+@router.get("/monitoring", summary="Drift of requests, and realised performance")
+def monitoring(state: Parts) -> Response:
+    """What the daily monitor found, the newest first."""
+    return queries.answer(state.settings, "reports", queries.MONITORING)

@@ -21,6 +21,7 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
         assert client.get("/data/batches").json() == {"batches": []}
         assert client.get("/data/freshness").json()["freshness"][0]["n_published"] == 0
         assert client.get("/data/quarantine").json() == {"rows": []}
+        assert client.get("/data/monitoring").json() == {"reports": []}
         assert client.get("/model/history").json() == {"promotions": []}
     logged = raw.query(
         known, known.clean_database, "select request_id::text, encounter_id, probability, features from ops.predictions"

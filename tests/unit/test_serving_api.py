@@ -221,7 +221,7 @@ def test_thousand_requests_in_flight_survive_a_swap(tmp_path, source):
 
 
 def test_data_routes_say_why_they_are_away(api):
-    for path in ("/data/batches", "/data/quarantine", "/data/freshness", "/model/history"):
+    for path in ("/data/batches", "/data/quarantine", "/data/freshness", "/data/monitoring", "/model/history"):
         response = api.get(path)
         assert response.status_code == 503
         assert "does not answer" in response.json()["detail"]
