@@ -117,6 +117,9 @@ class Messages:
     training_rows: str
     decision_curve: str
     decision_intro: str
+    realised: str
+    realised_intro: str
+    too_few: str
     promotions: str
     promotions_intro: str
     model_card: str
@@ -250,6 +253,9 @@ ENGLISH = Messages(
     training_rows="Training rows",
     decision_curve="Decision curve",
     decision_intro="Net benefit of acting on the model at each threshold.",
+    realised="How good it turned out to be",
+    realised_intro="Logged predictions against outcomes that came later, by version, with 95 % intervals.",
+    too_few="too few outcomes",
     promotions="Promotion history",
     promotions_intro="Every decision to promote, keep or roll back, with its evidence.",
     model_card="Model card",
@@ -383,6 +389,9 @@ SPANISH = Messages(
     training_rows="Filas de entrenamiento",
     decision_curve="Curva de decisión",
     decision_intro="Beneficio neto de actuar según el modelo en cada umbral.",
+    realised="Qué tan bueno resultó",
+    realised_intro="Predicciones registradas frente a desenlaces posteriores, por versión, con intervalos del 95 %.",
+    too_few="muy pocos desenlaces",
     promotions="Historial de promociones",
     promotions_intro="Cada decisión de promover, mantener o revertir, con su evidencia.",
     model_card="Ficha del modelo",

@@ -21,6 +21,7 @@ PROMOTION_COLUMNS = (
     "actor",
     "reason",
 )
+REALISED = ("auroc", "average_precision", "ece", "observed_minus_predicted")
 LEDGER_COLUMNS = (
     "batch_id",
     "status",
@@ -87,6 +88,21 @@ def promotions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the decisions, the latest first, with the columns that a reader needs."""
     latest = sorted(rows, key=lambda row: str(row.get("decided_at")), reverse=True)
     return [_minutes(flat({name: row.get(name) for name in PROMOTION_COLUMNS})) for row in latest]
+
+
+def realised(reports: Sequence[Mapping[str, Any]], text: Messages) -> list[dict[str, Any]]:
+    """Return how good each version turned out to be, by the newest report of the monitor (the first)."""
+    found = reports[0]["evidence"].get("realised") or [] if reports else []
+    return [_realised_row(each, text) for each in found if each["n_labels"]]
+
+
+def _realised_row(each: Mapping[str, Any], text: Messages) -> dict[str, Any]:
+    row = {"version": each["version"], "n_labels": each["n_labels"], "n_readmitted": each["n_readmitted"]}
+    known = {metric.name: metric for metric in metric_rows(each["metrics"] or {})}
+    for name in REALISED:
+        metric = known.get(name)
+        row[name] = f"{metric.figure:.3f} ({metric.low:.3f} to {metric.high:.3f})" if metric else text.too_few
+    return row
 
 
 def _minutes(row: dict[str, Any]) -> dict[str, Any]:

@@ -249,6 +249,17 @@ def test_metrics_come_with_or_without_an_interval():
     assert [row.as_table(ENGLISH)["95 % interval"] for row in rows] == ["0.660 to 0.700", "-"]
 
 
+def test_realised_performance_is_shown_by_version_or_said_to_be_too_little():
+    figure = {"figure": 0.68, "low": 0.66, "high": 0.7}
+    names = ("auroc", "average_precision", "ece", "observed_minus_predicted")
+    good = {"version": "2", "n_labels": 900, "n_readmitted": 99, "metrics": dict.fromkeys(names, figure)}
+    few = {"version": "3", "n_labels": 4, "n_readmitted": 0, "metrics": None}
+    none = {"version": "4", "n_labels": 0, "n_readmitted": 0, "metrics": None}
+    rows = report.realised([{"evidence": {"realised": [none, few, good]}}, {"evidence": {}}], ENGLISH)
+    assert [(row["version"], row["auroc"]) for row in rows] == [("3", ENGLISH.too_few), ("2", "0.680 (0.660 to 0.700)")]
+    assert report.realised([], ENGLISH) == []
+
+
 def test_charts_take_empty_and_full_data():
     assert len(charts.calibration([{"predicted": 0.1, "observed": 0.2}], "x", "y").data) == 2
     assert charts.drivers(["a" * 60], [0.3]).data[0].y[0].endswith("…")

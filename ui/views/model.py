@@ -20,6 +20,7 @@ def render() -> None:
     parts.facts(report.identity(model, text))
     parts.model_links(model)
     _report(model)
+    _realised()
     _history()
     _card(str(model.get("model_card") or ""))
 
@@ -74,6 +75,20 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> None:
         st.dataframe([report.flat(each) for each in slices], hide_index=True)
     else:
         st.caption(text.not_available)
+
+
+def _realised() -> None:
+    text = session.text()
+    st.subheader(text.realised, anchor=False)
+    st.caption(text.realised_intro)
+    try:
+        rows = report.realised(session.client().monitoring(), text)
+    except (ApiDown, Problem):
+        rows = []
+    if rows:
+        st.dataframe(rows, hide_index=True)
+    else:
+        st.caption(text.empty)
 
 
 def _history() -> None:
