@@ -6,8 +6,9 @@ how many users 1.0 is, `--shape-seconds` how long the shape lasts; both have a d
 
 from dataclasses import dataclass
 
-from locust import LoadTestShape, events
 from locust.argument_parser import LocustArgumentParser
+
+from locust import LoadTestShape, events
 
 
 @dataclass(frozen=True)

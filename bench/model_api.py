@@ -1,0 +1,38 @@
+"""The API with a model from a folder (READMIT_BENCH_MODEL), or with the tests' stand-in, for measurements."""
+
+import os
+import shutil
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from bench.serving import with_noop
+from serving.app import create_app
+from serving.bundle import Version, from_project
+from tests.support.serving import FolderSource, read, settings
+
+
+class ModelFolder:
+    """A registry with one version: the folder of a logged model."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def production(self) -> Version:
+        return Version("readmission", "1", self._folder.name)
+
+    def download(self, _: Version, folder: Path) -> None:
+        shutil.copytree(self._folder, folder, dirs_exist_ok=True)
+
+    def close(self) -> None:
+        pass
+
+
+def create() -> FastAPI:
+    """Return the app; each worker process has a copy of its own. No database: nothing is logged or looked up."""
+    home = Path(os.environ["READMIT_HOME"]) / str(os.getpid())
+    if folder := os.environ.get("READMIT_BENCH_MODEL"):
+        return with_noop(create_app(settings(home), source=ModelFolder(Path(folder)), read=from_project))
+    source = FolderSource()
+    source.promote(1)
+    return with_noop(create_app(settings(home), source=source, read=read))

@@ -1,0 +1,134 @@
+"""The result of the search: a table for the terminal, build/capacity.json, the knee plot and an HTML report."""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from search import ERROR_SHARE, P95_MS, Found, Step, spread
+
+AGREEMENT = 0.10
+HEADROOM = 0.8
+
+
+@dataclass(frozen=True)
+class Result:
+    """The searches of one configuration. `static_rate`: requests/s that the generator reaches on a static route."""
+
+    workers: int | None
+    searches: tuple[Found, ...]
+    static_rate: float
+
+    @property
+    def users(self) -> int:
+        """Return the median of the searches."""
+        return int(median(found.users for found in self.searches))
+
+    @property
+    def best(self) -> Step | None:
+        """Return the step of the median search."""
+        return min(self.searches, key=lambda found: abs(found.users - self.users)).best
+
+    @property
+    def limit(self) -> str:
+        """Return what stopped the searches: slo only when it stopped all, with headroom left in the generator."""
+        if self.best and self.best.rate > HEADROOM * self.static_rate:
+            return "generator"
+        others = [found.limit for found in self.searches if found.limit != "slo"]
+        return others[0] if others else "slo"
+
+    @property
+    def agree(self) -> bool:
+        """Tell whether the searches lie within 10 %."""
+        return spread([found.users for found in self.searches]) <= AGREEMENT
+
+    @property
+    def text(self) -> str:
+        """Return the users as a reader should quote them."""
+        return f"{self.users:,}" if self.limit == "slo" else f"at least {self.users:,}"
+
+    @property
+    def cpu_per_request_ms(self) -> float | None:
+        """Return the API's CPU milliseconds per request; None when the API is on another machine."""
+        step = self.best
+        return None if step is None or step.api_cpu is None or not step.rate else 1000 * step.api_cpu / step.rate
+
+    def record(self) -> dict[str, Any]:
+        """Return the entry of build/capacity.json."""
+        step = self.best
+        said = {"workers": self.workers, "users": self.users, "text": self.text, "limit": self.limit}
+        said |= {"searches": [found.users for found in self.searches], "agree": self.agree}
+        said |= {"requests_per_second": step and step.rate, "p95_ms": step and step.p95_ms}
+        said |= {"cpu_ms_per_request": self.cpu_per_request_ms, "generator_cpu": step and step.generator_cpu}
+        steps = [[asdict(each) for each in found.steps] for found in self.searches]
+        return said | {"static_requests_per_second": self.static_rate, "steps": steps}
+
+
+HEADINGS = ("workers", "users", "searches", "requests/s", "p95, ms", "API CPU, ms/request", "generator CPU", "limit")
+
+
+def lines(results: Sequence[Result]) -> list[tuple[str, ...]]:
+    """Return a line of text per configuration, as HEADINGS has it."""
+    found = []
+    for each in results:
+        step, cpu = each.best, each.cpu_per_request_ms
+        rate, p95, own = (
+            (f"{step.rate:,.0f}", f"{step.p95_ms:.0f}", f"{step.generator_cpu:.0%}") if step else ("-",) * 3
+        )
+        searches = ", ".join(str(search.users) for search in each.searches)
+        api = "-" if cpu is None else f"{cpu:.2f}"
+        found.append((str(each.workers or "?"), each.text, searches, rate, p95, api, own, each.limit))
+    return found
+
+
+def write(folder: Path, conditions: dict[str, Any], results: Sequence[Result]) -> None:
+    """Write capacity.json, capacity.png and capacity.html into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    slo = {"p95_ms": P95_MS, "error_share": ERROR_SHARE}
+    said = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), "slo": slo} | conditions
+    picture = plot(results)
+    (folder / "capacity.json").write_text(
+        json.dumps(said | {"results": [each.record() for each in results]}, indent=1, default=str) + "\n"
+    )
+    (folder / "capacity.png").write_bytes(picture)
+    (folder / "capacity.html").write_text(page(said, results, picture), encoding="utf-8")
+
+
+def plot(results: Sequence[Result]) -> bytes:
+    """Return a PNG: p95 over users for each configuration, the SLO as a line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for each in results:
+        steps = sorted((s for found in each.searches for s in found.steps if s.rate), key=lambda step: step.users)
+        axes.plot(
+            [s.users for s in steps], [s.p95_ms for s in steps], "o-", label=f"API workers: {each.workers or '?'}"
+        )
+    axes.axhline(P95_MS, color="firebrick", linestyle="--", label=f"SLO: {P95_MS:.0f} ms")
+    axes.set(xlabel="users", ylabel="p95 of the answers, ms", yscale="log", title="Where does it get too slow?")
+    axes.legend()
+    found = io.BytesIO()
+    figure.savefig(found, format="png", dpi=120)
+    return found.getvalue()
+
+
+def page(said: dict[str, Any], results: Sequence[Result], picture: bytes) -> str:
+    """Return the HTML report, the picture inside."""
+    rows = [HEADINGS, *lines(results)]
+    table = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    facts = "".join(f"<li>{html.escape(f'{key}: {value}')}</li>" for key, value in said.items())
+    image = base64.b64encode(picture).decode()
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Capacity</title>"
+        "<style>body{font:16px system-ui;max-width:60rem;margin:2rem auto}td{padding:.3rem .8rem}"
+        "tr:first-child{font-weight:600}img{max-width:100%}</style>"
+        f"<h1>How many users does it hold?</h1><table>{table}</table>"
+        f'<img alt="p95 over users" src="data:image/png;base64,{image}"><h2>Conditions</h2><ul>{facts}</ul>'
+    )
