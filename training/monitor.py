@@ -50,13 +50,14 @@ class Requests:
 
 @dataclass(frozen=True)
 class Report:
-    """What one look found. `inputs`, `history` and `score` are None with too few requests."""
+    """What one look found. `inputs`, `history` and `score` are None with too few requests; `names` are all features."""
 
     version: str
     made_at: datetime
     n_reference: int
     n_requests: int
     n_with_history: int
+    names: list[str]
     inputs: list[Shift] | None
     history: list[Shift] | None
     score: list[Shift] | None
@@ -107,6 +108,7 @@ def look(version: ModelVersion, frozen: Snapshot, outcomes: list[Realised], sett
         n_reference=len(train),
         n_requests=len(asked.features),
         n_with_history=len(with_history),
+        names=[*inputs, *past],
         inputs=_compare(train, asked.features, inputs, frozen.contract, settings),
         # An assumed first stay says how the API was called, not who the patients are.
         history=_compare(train, with_history, past, frozen.contract, settings),

@@ -78,11 +78,12 @@ def monitored(found: "Report", settings: MonitorSettings) -> None:
 
 def _drift(found: "Report", settings: MonitorSettings) -> Figures:
     """With too few requests distances are not a number: an earlier version's would stay otherwise."""
+    unknown, quiet = dict.fromkeys(found.names, math.nan), dict.fromkeys(found.names, 0.0)
     score = found.score[0] if found.score else None
     return {
         "readmit_monitored_rows": {"reference": found.n_reference, "current": found.n_requests},
-        "readmit_feature_drift": {shift.name: shift.distance for shift in found.features},
-        "readmit_feature_drifted": {shift.name: float(shift.drifted) for shift in found.features},
+        "readmit_feature_drift": unknown | {shift.name: shift.distance for shift in found.features},
+        "readmit_feature_drifted": quiet | {shift.name: float(shift.drifted) for shift in found.features},
         "readmit_drifted_features": sum(shift.drifted for shift in found.features),
         "readmit_drift_threshold": settings.drift_threshold,
         "readmit_score_drift": score.distance if score else math.nan,

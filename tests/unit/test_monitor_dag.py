@@ -1,5 +1,6 @@
 """The DAG of the monitor: it parses, looks before it asks, and asks for training only when it may."""
 
+import math
 from datetime import datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowSkipException
 
 from training import monitor
+from training import report as figures
 from training.drift import Shift
 from training.monitor_page import drawn, page
 from training.realised import Realised
@@ -59,7 +61,9 @@ def report(shifts, outcomes=()):
     few = shifts is None
     history = None if few else []
     moment = datetime(2026, 11, 23)
-    return monitor.Report("7", moment, 5000, 20 if few else 900, 0, shifts, history, history, list(outcomes))
+    return monitor.Report(
+        "7", moment, 5000, 20 if few else 900, 0, ["payer_code"], shifts, history, history, list(outcomes)
+    )
 
 
 def shift(name, distance, drifted):
@@ -80,6 +84,14 @@ def test_the_page_says_when_there_is_too_little():
     assert "Too few requests to say anything." in text
     assert "At least 200 are needed." in text
     assert "too few: 200 outcomes with 20 readmissions are needed; 3 more were known" in text
+
+
+def test_too_few_requests_take_an_earlier_versions_figures_back():
+    pushed = figures._drift(report(None), MonitorSettings())
+    assert pushed["readmit_drift_detected"] == 0
+    assert pushed["readmit_feature_drifted"] == {"payer_code": 0}
+    assert math.isnan(pushed["readmit_feature_drift"]["payer_code"])
+    assert math.isnan(pushed["readmit_score_drift"])
 
 
 def test_drifted_columns_are_always_drawn():
