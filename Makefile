@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs pipeline submit quarantine rollback poison test test-full lint bench quality images k8s k8s-up k8s-down clean env
+.PHONY: help up down status logs pipeline submit quarantine rollback poison test test-full lint bench capacity load quality images k8s k8s-up k8s-down clean env
 
 ROOT := $(shell pwd)
 PYTHON ?= python3.11
@@ -11,6 +11,8 @@ RUN := PYTHONPATH="$$PWD" $(BIN)/python
 STAMP := .venv/.lock-sha256
 export DATASET DATASET_SHA256
 ONLY ?=
+OPTIONS ?=
+SHAPE ?= smoke
 TO ?=
 FILE ?=
 BATCH ?=
@@ -66,6 +68,14 @@ lint: env ## ruff, mypy --strict, sqlfluff
 
 bench: ## the measured figures: build/bench.json (ONLY=name for one)
 	@$(RUN) -m bench $(if $(ONLY),--only "$(ONLY)")
+
+capacity: ## the maximum users at the SLO: build/capacity.html (OPTIONS="--own --workers 1,2": without the stack)
+	@$(RUN) locust/capacity.py $(OPTIONS)
+
+load: ## a named shape of load on the API: SHAPE=smoke|average|spike|soak
+	@mkdir -p build
+	@HOST=$$($(RUN) -c 'from readmit.settings import Settings; print(Settings().api_url)'); \
+	$(BIN)/locust -f locust/locustfile.py,locust/shapes.py --headless --only-summary --host "$$HOST" --shape "$(SHAPE)" --html build/load.html
 
 quality: ## the quality of the model: build/quality.json
 	@$(RUN) -m training.quality

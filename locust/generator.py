@@ -16,6 +16,7 @@ import psutil
 from search import Step
 
 HERE = Path(__file__).resolve().parent
+MARGIN_SECONDS = 3  # Locust counts from its own start
 OTHERS = {"StaticUser", "MlflowUser"}
 Sample = tuple[float, float, float]  # epoch seconds; CPU seconds of the generator; of the API
 
@@ -113,7 +114,9 @@ def cpu_seconds(pids: Sequence[int]) -> float:
 def summary(users: int, stats: Sequence[dict], samples: Sequence[Sample], processes: int, window: float) -> Step:
     """Return the step that Locust's figures and the samples give; the window is the one of the figures."""
     if not stats:
-        return Step(users, rate=0, p95_ms=float("inf"), error_share=1, generator_cpu=0)
+        # Nobody answered, or the generator never got all users started: its CPU tells which.
+        busy, api = _cores(samples)
+        return Step(users, 0, float("inf"), 1, busy / processes, api)
     start = min(entry["start_time"] for entry in stats)
     # Not only until the last answer: a server that stops answering must not look fast.
     last = max(entry["last_request_timestamp"] or entry["start_time"] for entry in stats)

@@ -1,0 +1,91 @@
+"""The capacity search finds the knee of a known curve, and says when the generator was the limit."""
+
+import sys
+from collections import Counter
+
+import pytest
+
+from readmit.settings import ROOT
+
+sys.path.append(str(ROOT / "locust"))
+
+import generator
+import report
+import search
+
+
+def curve(knee, *, generator_full_at=10**9):
+    """A server that is fast up to `knee` users and slow above; a generator that fills its core at a number of users."""
+
+    def measure(users):
+        slow = users > min(knee, generator_full_at)
+        return search.Step(users, users * 0.9, 900 if slow else 20, 0, min(1, users / generator_full_at), 0.5)
+
+    return measure
+
+
+@pytest.mark.parametrize("knee", [1, 7, 249, 250, 251, 1000, 3777])
+@pytest.mark.parametrize("start", [1, 250, 5000])
+def test_knee_is_found_from_below_and_from_above(knee, start):
+    found = search.find(curve(knee), start=start)
+    assert knee * 0.95 - 1 <= found.users <= knee
+    assert found.limit == "slo"
+    assert len(found.steps) < 25
+
+
+def test_generator_that_is_full_gives_at_least():
+    found = search.find(curve(10_000, generator_full_at=2000), start=250)
+    assert 1900 <= found.users <= 2000
+    assert found.limit == "generator"
+    assert report.Result(1, (found,), static_rate=1e9).text.startswith("at least ")
+
+
+def test_nothing_holds_and_everything_holds():
+    assert search.find(curve(0), start=100).users == 0
+    found = search.find(curve(10**9), start=100, most=1000)
+    assert (found.users, found.limit) == (1000, "most_users")
+
+
+def test_errors_break_the_slo_and_no_requests_hold_nothing():
+    assert search.Step(1, 10, 250, 0.001, 0).holds
+    assert not search.Step(1, 10, 251, 0, 0).holds
+    assert not search.Step(1, 10, 20, 0.0011, 0).holds
+    assert not search.Step(1, 0, 0, 0, 0).holds
+
+
+def test_no_headroom_over_the_static_route_is_the_generators_limit():
+    found = search.find(curve(1000), start=250)
+    assert report.Result(1, (found,), static_rate=5000).limit == "slo"
+    assert report.Result(1, (found,), static_rate=1000).limit == "generator"
+
+
+def test_searches_must_agree():
+    near, far = (tuple(search.find(curve(knee), start=250) for knee in knees) for knees in ((1000, 1020), (1000, 1300)))
+    assert report.Result(1, near, 1e9).agree
+    assert not report.Result(1, far, 1e9).agree
+
+
+def entry(start, last, times, failures=0):
+    return {"start_time": start, "last_request_timestamp": last, "response_times": times,
+            "num_requests": sum(times.values()), "num_failures": failures}  # fmt: skip
+
+
+def test_summary_counts_over_all_routes_and_the_time_without_answers():
+    samples = [(100 + i, 0.5 * i, 10 + 0.25 * i) for i in range(11)]
+    step = generator.summary(
+        9, [entry(100, 105, {"10": 90}), entry(100, 104, {"500": 10}, 1)], samples, processes=1, window=10
+    )
+    assert (step.rate, step.p95_ms, step.error_share) == (10, 500, 0.01)
+    assert (step.generator_cpu, step.api_cpu) == (0.5, 0.25)
+    assert report.Result(1, (search.Found(step, "slo", (step,)),), 1e9).cpu_per_request_ms == 25
+    assert not generator.summary(9, [], samples, 1, 10).holds
+
+
+def test_percentile():
+    assert generator.percentile(Counter({10.0: 95, 900.0: 5}), 0.95) == 10
+    assert generator.percentile(Counter({10.0: 94, 900.0: 6}), 0.95) == 900
+
+
+def test_several_processes_are_a_master_and_workers(tmp_path):
+    line = generator.Generator("http://x", processes=2).command(100, tmp_path / "o")
+    assert line[line.index("--processes") + 1] == "2"
