@@ -45,6 +45,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=1, help="generator processes; above 1: master and workers")
     parser.add_argument("--classes", nargs="*", default=[], help="user classes (default: all, by weight)")
     parser.add_argument("--rows", type=Path, help="JSON file with rows to send (default: mart, else the contract)")
+    parser.add_argument("--static-path", default="/livez", help="a route that computes nothing")
     parser.add_argument("--searches", type=int, default=3)
     parser.add_argument("--start", type=int, default=250, help="users of the first step")
     parser.add_argument("--most", type=int, default=20_000, help="users that are never exceeded")
@@ -129,6 +130,7 @@ def wait_ready(host: str, process: subprocess.Popen, log: Path, seconds: float =
 def measure(generator: Generator, given: argparse.Namespace, workers: int | None) -> report.Result:
     """Warm up, find the generator's own limit, and search `--searches` times."""
     generator.step(max(1, given.start // 4))
+    os.environ["LOAD_STATIC_PATH"] = given.static_path
     static = static_rate(generator)
     found: list[search.Found] = []
     for number in range(given.searches):
@@ -186,9 +188,15 @@ def deployed(given: argparse.Namespace) -> tuple[dict[str, Any], list[report.Res
     pids = processes_at(host)
     workers = sum(max(1, len(psutil.Process(pid).children())) for pid in pids[:1]) or None
     with payloads(given, host) as (rows, source):
-        result = measure(made(given, host, rows, (), pids), given, workers)
+        result = measure(made(given, host, rows, free_cores(pids), pids), given, workers)
     where = "one machine for the server and the generator" if pids else "the server is on another machine"
     return {"host": host, "placement": where, "payloads": source}, [result]
+
+
+def free_cores(pids: Sequence[int]) -> list[int]:
+    """Return the cores that the server is not bound to; none when it may use all."""
+    taken = {core for pid in pids for core in psutil.Process(pid).cpu_affinity()}
+    return sorted(os.sched_getaffinity(0) - taken) if taken else []
 
 
 def made(
