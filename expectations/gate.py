@@ -11,7 +11,7 @@ from typing import Any
 
 import great_expectations as gx
 from great_expectations import ExpectationSuite
-from great_expectations.core import ExpectationSuiteValidationResult
+from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.datasource.fluent.interfaces import Batch
 from great_expectations.expectations.expectation import ColumnMapExpectation, Expectation
@@ -179,15 +179,24 @@ def _evaluate(batch: Batch, suite: ExpectationSuite) -> ExpectationSuiteValidati
     if exact := [expectation for expectation in suite.expectations if _is_exact(expectation)]:
         counted = batch.validate(_part(suite, exact), result_format="BOOLEAN_ONLY")
         held = [outcome for outcome in counted.results if outcome.success]
+        if len(held) == len(suite.expectations):
+            return _with(counted, held)
     known = {_identity(outcome.expectation_config) for outcome in held}
     rest = [expectation for expectation in suite.expectations if _identity(expectation.configuration) not in known]
     found = batch.validate(
         _part(suite, rest), result_format={"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES}
     )
-    for outcome in held:
-        outcome.result = {"unexpected_count": 0, "unexpected_percent": 0.0}
-    found.results = [*found.results, *held]
-    found.statistics = _statistics(found.results)
+    return _with(found, [*found.results, *held])
+
+
+def _with(
+    found: ExpectationSuiteValidationResult, outcomes: list[ExpectationValidationResult]
+) -> ExpectationSuiteValidationResult:
+    """Return the result with these outcomes; one that was only counted and holds has no failing rows."""
+    for outcome in outcomes:
+        outcome.result = outcome.result or {"unexpected_count": 0, "unexpected_percent": 0.0}
+    found.results = outcomes
+    found.statistics = _statistics(outcomes)
     return found
 
 

@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 from psycopg2 import sql
 
 from readmit import db, storage
 from readmit.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 Profile = dict[str, dict[str, float]]
 
@@ -41,7 +45,8 @@ def store(batch_id: str, profile: Profile, settings: Settings) -> None:
 
 def before(batch_id: str, settings: Settings) -> Profile | None:
     """Return the mean profile of the batches that were published last, or None when there is none."""
-    known = [found for other in _published(batch_id, settings) if (found := _load(other, settings))]
+    s3 = storage.client(settings)  # one for all: making it takes longer than a read
+    known = [found for other in _published(batch_id, settings) if (found := _load(other, s3, settings))]
     if not known:
         return None
     columns = known[0].keys()
@@ -63,9 +68,9 @@ def _published(batch_id: str, settings: Settings) -> list[str]:
         return [str(row[0]) for row in cur.fetchall()]
 
 
-def _load(batch_id: str, settings: Settings) -> Profile | None:
+def _load(batch_id: str, s3: "S3Client", settings: Settings) -> Profile | None:
     try:
-        answer = storage.client(settings).get_object(Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id))
+        answer = s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id))
     except ClientError as error:
         if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
             return None  # published before profiles were kept, or its profile was removed

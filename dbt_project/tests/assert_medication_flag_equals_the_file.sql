@@ -10,9 +10,10 @@ in_file as (
     where _batch_id = (select batch_id from {{ source('ops', 'current_build') }})
 ),
 
+-- Both names: with the build's alone, each row would be looked for in every batch of the index of rows.
 valid as (
     select encounter_id, _source_row from {{ ref('stg_uci__encounters') }}
-    where verdict = 'valid' and _build_id = (select build_id from build)
+    where verdict = 'valid' and _build_id = (select build_id from build) and _batch_id = (select batch_id from build)
 ),
 
 features as (
