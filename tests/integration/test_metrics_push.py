@@ -1,9 +1,11 @@
 """Figures of jobs reach a real Pushgateway under listed names; a gateway that is away never fails a task."""
 
+import json
 import logging
 import shutil
 import subprocess
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -12,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from expectations import gate
-from readmit import figures, ledger, push, sample
+from readmit import figures, ledger, push, sample, storage
 from readmit.metrics import LISTED, Giver
 from readmit.settings import Settings
 from tests.support import raw
@@ -99,8 +101,18 @@ def test_the_ledger_and_a_batch_are_counted(gateway, settings, tmp_path):
     assert value(gateway, "readmit_batch_rows", "ingest_batch", outcome="arrived") == counts.n_rows
     assert value(gateway, "readmit_batch_rows", "ingest_batch", outcome="features") == counts.n_features
     assert value(gateway, "readmit_batch_seconds", "ingest_batch") > 0
-    assert abs(value(gateway, "readmit_data_published_timestamp_seconds", "ingest_batch") - time.time()) < 60
+    published_at = value(gateway, "readmit_data_published_timestamp_seconds", "ingest_batch")
+    assert abs(published_at - time.time()) < 60
+    keep_snapshot(known, "learned-from-it", [batch_id])
+    report.production("learned-from-it", known)
+    assert value(gateway, "readmit_model_data_timestamp_seconds", "train_model") == published_at
     as_listed(gateway)
+
+
+def keep_snapshot(settings, name, batches):
+    """Store what a snapshot says of itself, without rows."""
+    body = json.dumps({"facts": asdict(Facts(name, "uci", batches, 1, 1, 1, 0, 0))}).encode()
+    storage.client(settings).put_object(Bucket=settings.s3_pipeline_bucket, Key=f"snapshots/{name}.json", Body=body)
 
 
 def outcome(success, severity="critical"):
