@@ -4,6 +4,7 @@ Looks daily (MONITOR_SCHEDULE). With DRIFT_TRIGGERS_TRAINING=true a drift starts
 """
 
 from datetime import datetime
+from typing import Any
 
 from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowSkipException
@@ -24,12 +25,16 @@ def look() -> str:
 
 
 @task(outlets=[TRAINING_READY])
-def ask_for_training(verdict: str) -> None:
+def ask_for_training(verdict: str, outlet_events: Any = None) -> None:  # noqa: ANN401 (Airflow's)
     """Start training when there is drift and the setting allows it; a skipped task announces nothing."""
+    from readmit import ledger
+
     if verdict != "drift":
         raise AirflowSkipException(f"{verdict}: nothing to train for")
     if not PipelineSettings().drift_triggers_training:
         raise AirflowSkipException("drift, and DRIFT_TRIGGERS_TRAINING is off: see the report on the docs site")
+    # The number that `ingest_batch` compares with: without it, it would announce the same batches again.
+    outlet_events[TRAINING_READY].extra = {"published": ledger.published()}
 
 
 @dag(

@@ -136,6 +136,7 @@ def register_best(run_ids: Sequence[str]) -> str:
 def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str:
     tags, model_id = run.data.tags, run.data.tags["model_id"]
     frozen = snapshots.load(tags["snapshot"], settings)
+    # Evaluated anew (2 s): what is registered is what was logged, not what was in the memory of the task that fitted.
     pipeline = tracking.load_pipeline(model_id)
     evaluated = _evaluate(pipeline, frozen, settings)
     curve = _learning_curve(tags["candidate"], frozen, evaluated, settings)
@@ -255,9 +256,10 @@ def score_sealed(version: str) -> dict[str, figures.Figure]:
         found = client.get_model_version(name, version)
         if "sealed_test_scored_at" in found.tags:
             return {}
+        _, contract = snapshots.described(found.tags["snapshot"], settings)
+        # Counted first: a crash in between counts one reading too many, never one too few.
         reads = tracking.count_reading(client, name)
         rows = snapshots.sealed(found.tags["snapshot"], settings)
-        contract = snapshots.load(found.tags["snapshot"], settings).contract
         y = features.labels(contract, rows)
         if len(set(y.tolist())) < 2:
             return {}

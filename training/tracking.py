@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -196,13 +195,8 @@ def register(client: MlflowClient, name: str, model_id: str, run_id: str, tags: 
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    # The client waits until the version is ready.
     made = client.create_model_version(name, f"models:/{model_id}", run_id=run_id, tags=dict(tags), model_id=model_id)
-    deadline = time.monotonic() + 60
-    while made.status != "READY":
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"version {made.version} of {name} is {made.status}, not READY, after 60 s")
-        time.sleep(0.2)
-        made = client.get_model_version(name, made.version)
     return str(made.version)
 
 

@@ -3,6 +3,7 @@
 import math
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
@@ -41,11 +42,15 @@ def test_training_is_asked_for_by_drift_and_only_when_switched_on(dag, monkeypat
     if setting:
         monkeypatch.setenv("DRIFT_TRIGGERS_TRAINING", setting)
     ask = dag.get_task("ask_for_training").python_callable
+    monkeypatch.setattr("readmit.ledger.published", lambda: 7)
+    events = {asset: SimpleNamespace(extra={}) for asset in dag.get_task("ask_for_training").outlets}
     if asks:
-        ask(verdict)
+        ask(verdict, events)
+        [event] = events.values()
+        assert event.extra == {"published": 7}
         return
     with pytest.raises(AirflowSkipException):
-        ask(verdict)
+        ask(verdict, events)
 
 
 def test_no_production_model_is_a_skip_not_a_failure(dag, monkeypatch):
