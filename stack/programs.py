@@ -88,6 +88,13 @@ def missing_programs() -> dict[str, str]:
     return {name: hint for name, hint in hints.items() if shutil.which(name) is None and not _grafana_server(name)}
 
 
+def what_is_missing() -> list[str]:
+    """Return a line for each way to get what is not installed."""
+    missing = missing_programs()
+    names = {hint: ", ".join(name for name in missing if missing[name] == hint) for hint in missing.values()}
+    return [f"not installed: {found}. To get it: {hint}" for hint, found in names.items()]
+
+
 def _grafana_server(name: str) -> bool:
     return name == "grafana" and shutil.which("grafana-server") is not None
 

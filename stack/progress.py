@@ -14,7 +14,9 @@ class Progress:
     """Phases with their seconds. On a terminal one line is rewritten; elsewhere only news is printed."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        # Into a file or a pipe nothing needs to be cut.
+        width = None if sys.stdout.isatty() else 200
+        self.console = console or Console(highlight=False, soft_wrap=True, width=width)
         self.seconds: dict[str, float] = {}
         self._started = time.monotonic()
         self._phase = ""

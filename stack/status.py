@@ -14,6 +14,8 @@ from stack import health, processes, programs
 from stack.configuration import stack_settings
 from stack.supervisor import Supervisor
 
+LONGEST_ERROR = 60
+
 
 def components(settings: StackSettings) -> list[dict[str, Any]]:
     """Return one record per component: name, title, up, address, memory in MB, restarts and the last error."""
@@ -44,13 +46,13 @@ def _component(program: programs.Program, settings: StackSettings, state: dict[s
 
 def table(found: list[dict[str, Any]]) -> Table:
     """Return the components as a table."""
-    shown = Table("component", "up", box=None, pad_edge=False)
-    shown.add_column("address", no_wrap=True, overflow="fold")
-    shown.add_column("MB", justify="right")
-    shown.add_column("last error", no_wrap=True)
+    shown = Table(box=None, pad_edge=False)
+    for name in ("component", "up", "address", "MB"):
+        shown.add_column(name, no_wrap=True)
+    shown.add_column("last error", overflow="ellipsis")
     for item in found:
         mark = "[green]yes[/]" if item["up"] else f"[red]{str(item['state']).lower()}[/]"
-        shown.add_row(item["title"], mark, item["address"], str(item["memory_mb"]), item["last_error"])
+        shown.add_row(item["title"], mark, item["address"], str(item["memory_mb"]), item["last_error"][:LONGEST_ERROR])
     shown.add_row("[bold]all[/]", "", "", f"[bold]{sum(item['memory_mb'] for item in found)}[/]", "")
     return shown
 
@@ -68,8 +70,8 @@ def main() -> int:
         # Into a file or a pipe nothing needs to be cut.
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
         console.print(table(found))
-        for name, hint in programs.missing_programs().items():
-            console.print(f"{name} is not installed: {hint}", style="dim")
+        for line in programs.what_is_missing():
+            console.print(line, style="dim")
     return 0 if all(item["up"] for item in found) else 1
 
 

@@ -198,8 +198,8 @@ def main() -> int:
         progress.console.print()
         progress.console.print(table)
     progress.console.print(f"\nPasswords: {env_file()} · state and logs: {settings.readmit_home} · stop: make down")
-    for name, hint in programs.missing_programs().items():
-        progress.console.print(f"[dim]{name} is not installed: {hint}[/]")
+    for line in programs.what_is_missing():
+        progress.console.print(f"[dim]{line}[/]")
     return 0
 
 
