@@ -102,6 +102,7 @@ def own_api(workers: int, model: Path | None, cores: Sequence[int]) -> Iterator[
         free.close()
         command = [sys.executable, "-m", "uvicorn", "bench.model_api:create", "--factory", "--no-access-log"]
         command += ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers), "--log-level", "error"]
+        command += ["--timeout-keep-alive", "75"]
         extra = {"READMIT_HOME": home, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "ERROR"}
         extra |= {"READMIT_BENCH_MODEL": str(model.resolve())} if model else {}
         log = (Path(home) / "log").open("wb")

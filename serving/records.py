@@ -35,6 +35,7 @@ class PredictionLog:
         self._waiting: deque[Row] = deque()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+        self._connection: db.Connection | None = None
         self.error: str | None = None
 
     def start(self) -> None:
@@ -46,6 +47,7 @@ class PredictionLog:
         self._stop.set()
         self._thread.join(timeout=15)
         self.flush()
+        self._disconnect()
         self._metrics["readmit_log_lost_total"].inc(len(self._waiting))
 
     def add(self, row: Row) -> None:
@@ -81,5 +83,17 @@ class PredictionLog:
 
     def _insert(self, rows: list[Row]) -> None:
         ready = [(*row[:6], orjson.dumps(row[6], default=float).decode(), *row[7:]) for row in rows]
-        with db.transaction("serving", self._settings.clean_database, self._settings) as clean, clean.cursor() as cur:
-            execute_values(cur, INSERT, ready)
+        try:
+            # One connection is kept: a log-in costs Postgres milliseconds, once a second and worker.
+            if self._connection is None:
+                self._connection = db.connect("serving", self._settings.clean_database, self._settings)
+            with self._connection, self._connection.cursor() as cur:
+                execute_values(cur, INSERT, ready, page_size=BATCH_ROWS)
+        except psycopg2.Error:
+            self._disconnect()
+            raise
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

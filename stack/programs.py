@@ -270,7 +270,8 @@ def _web(settings: StackSettings) -> list[Program]:
     return [
         Program(
             "api",
-            python(*uvicorn, "--host", "127.0.0.1", "--port", str(api)),
+            # Longer than callers and proxies keep an idle connection: one that closes as a request comes is an error.
+            python(*uvicorn, "--host", "127.0.0.1", "--port", str(api), "--timeout-keep-alive", "75"),
             "API",
             health=f"http://127.0.0.1:{api}/livez",
             address=f"http://127.0.0.1:{api}/docs",
