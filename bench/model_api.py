@@ -18,8 +18,8 @@ class ModelFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def production(self) -> Version:
-        return Version("readmission", "1", self._folder.name)
+    def at(self, alias: str, /) -> Version | None:
+        return Version("readmission", "1", self._folder.name) if alias == "production" else None
 
     def download(self, _: Version, folder: Path) -> None:
         shutil.copytree(self._folder, folder, dirs_exist_ok=True)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, cast
+from urllib.parse import quote
 
 import httpx
 
@@ -80,6 +81,10 @@ class Client:
     def explain(self, row: Mapping[str, Any]) -> Document:
         """Return the contributions of the fields to the score of one stay."""
         return cast(Document, self._ask("POST", "/explain", row))
+
+    def compare(self, row: Mapping[str, Any], alias: str = "previous") -> list[Document]:
+        """Return the answers of production and of the version with an alias, or why that one has none."""
+        return _rows(self._ask("POST", f"/compare?alias={quote(alias, safe='')}", row), "answers")
 
     def predict_batch(self, rows: Sequence[Mapping[str, Any]], *, trial: bool = False) -> Document:
         """Return `{"predictions": [...], "errors": [...]}` for many stays; a trial is not logged."""

@@ -1,7 +1,7 @@
 """From a valid request to an answer: history, probability, risk, the log, explanations. No HTTP here."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +10,7 @@ from serving.bundle import Served
 from serving.history import HistoryLookup
 from serving.metrics import Metrics
 from serving.records import PredictionLog
-from serving.schema import Asked
+from serving.schema import LARGEST, Asked
 
 METHOD = (
     "log-odds; each field's effect of moving from its default to the value sent, averaged over two orders of moving"
@@ -40,10 +40,21 @@ async def complete(served: Served, asked: Asked, lookup: HistoryLookup) -> tuple
     return _with_defaults(served, asked.features), "assumed_first_stay"
 
 
-def assume(served: Served, asked: Asked) -> tuple[dict[str, Any], str]:
-    """Return the row and its history without a look-up, as batches do."""
-    given = len(asked.features) > len(served.requests.inputs)
-    return _with_defaults(served, asked.features), "given" if given else "assumed_first_stay"
+def assume(served: Served, asked: Asked, found: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], str]:
+    """Return the row and its history without a look-up, as batches do; `found`: a history looked up before."""
+    if len(asked.features) > len(served.requests.inputs):
+        return _with_defaults(served, asked.features), "given"
+    if found is not None:
+        return _with_defaults(served, asked.features | dict(found)), "looked_up"
+    return _with_defaults(served, asked.features), "assumed_first_stay"
+
+
+def one_patient(rows: Sequence[object]) -> int | None:
+    """Return the patient number that all rows share, as those of a what-if do, or None."""
+    number = rows[0].get("patient_nbr") if rows and isinstance(rows[0], dict) else None
+    if type(number) is not int or not 0 <= number <= LARGEST:
+        return None
+    return number if all(isinstance(row, dict) and row.get("patient_nbr") == number for row in rows) else None
 
 
 def _with_defaults(served: Served, features: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Version:
     version: str
     run_id: str
     promoted_at: str | None = None
+    experiment_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,6 @@ class Served:
 def from_project(folder: Path) -> tuple[Contract, Compiled]:
     """Read the contract and the compiled model of a bundle."""
     from readmit.compiled import CompiledModel
-
     from readmit.contract import Contract
 
     return Contract.from_json((folder / "contract.json").read_text()), CompiledModel.load(folder)
@@ -112,6 +112,7 @@ def _check_examples(examples: Mapping[str, Any], compiled: Compiled) -> None:
 
 def _describe(version: Version, stored: Mapping[str, Any], report: Mapping[str, Any], card: str) -> bytes:
     contract = {key: value for key, value in stored.items() if key != "seeds"}
-    said = {"name": version.name, "version": version.version, "run_id": version.run_id}
-    extra = {"promoted_at": version.promoted_at, "contract": contract, "model_card": card}
+    said: dict[str, str | None] = {"name": version.name, "version": version.version, "run_id": version.run_id}
+    said |= {"experiment_id": version.experiment_id, "promoted_at": version.promoted_at}
+    extra = {"contract": contract, "model_card": card}
     return orjson.dumps(dict(report) | said | extra)

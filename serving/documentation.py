@@ -49,7 +49,7 @@ def document(app: FastAPI, served: Served | None) -> dict[str, Any]:
     components["Encounter"] = encounter
     one = {"$ref": "#/components/schemas/Encounter"}
     many = {"type": "object", "required": ["rows"], "properties": {"rows": {"type": "array", "items": one}}}
-    for path, schema in (("/predict", one), ("/explain", one), ("/predict/batch", many)):
+    for path, schema in (("/predict", one), ("/explain", one), ("/compare", one), ("/predict/batch", many)):
         content: dict[str, Any] = {"application/json": {"schema": schema}}
         if path.endswith("batch"):
             content["text/csv"] = {"schema": {"type": "string"}}

@@ -1,4 +1,4 @@
-"""The production model as MLflow's REST interface names it, and its files in S3."""
+"""The versions that aliases name, as MLflow's REST interface gives them, and their files in S3."""
 
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -12,7 +12,6 @@ from serving.bundle import ModelRefused, Version
 from serving.settings import ServingSettings
 
 API = "/api/2.0/mlflow"
-ALIAS = "production"
 TIMEOUT_SECONDS = 5.0
 
 
@@ -22,21 +21,23 @@ class Registry:
     def __init__(self, settings: ServingSettings) -> None:
         self._settings = settings
         self._http = httpx.Client(base_url=settings.mlflow_tracking_uri, timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._experiments: dict[str, str] = {}  # of the runs seen: a run never moves, and few are ever served
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def production(self) -> Version | None:
-        """Return the version with the alias `production`, or None when there is none yet."""
-        asked = {"name": self._settings.model_name, "alias": ALIAS}
+    def at(self, alias: str) -> Version | None:
+        """Return the version with an alias, or None when there is none yet."""
+        asked = {"name": self._settings.model_name, "alias": alias}
         response = self._http.get(f"{API}/registered-models/alias", params=asked)
         if response.status_code in (400, 404):  # MLflow's answers for a missing alias and a missing model
             return None
         found = response.raise_for_status().json()["model_version"]
         tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
         promoted = tags.get("promoted_at") or _moment(found.get("last_updated_timestamp"))
-        return Version(found["name"], str(found["version"]), found.get("run_id", ""), promoted)
+        run_id = found.get("run_id", "")
+        return Version(found["name"], str(found["version"]), run_id, promoted, self._experiment(run_id))
 
     def download(self, version: Version, folder: Path) -> None:
         """Write the bundle of a version into `folder`.
@@ -59,6 +60,15 @@ class Registry:
                 target = folder / key.removeprefix(base)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 s3.download_file(at.netloc, key, str(target))
+
+    def _experiment(self, run_id: str) -> str | None:
+        """Return the experiment of a run, which addresses of MLflow's pages need; None for a run that is gone."""
+        if run_id and run_id not in self._experiments:
+            response = self._http.get(f"{API}/runs/get", params={"run_id": run_id})
+            if response.status_code in (400, 404):
+                return None
+            self._experiments[run_id] = str(response.raise_for_status().json()["run"]["info"]["experiment_id"])
+        return self._experiments.get(run_id)
 
     def _address(self, version: Version) -> str:
         asked = {"name": version.name, "version": version.version}

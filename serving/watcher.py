@@ -1,5 +1,6 @@
 """Follows the registry: takes a newly promoted model, refuses a bad one, starts from the local copy."""
 
+import functools
 import logging
 import os
 import shutil
@@ -20,14 +21,15 @@ from serving.bundle import Loader, ModelRefused, Served, Version, from_project, 
 from serving.metrics import Metrics
 
 log = logging.getLogger("serving")
+BESIDE = ("previous", "challenger")  # to compare with, and to score in shadow; at most one version each is held
 UNREACHABLE = (httpx.HTTPError, BotoCoreError, ClientError, OSError)
 
 
 class Source(Protocol):
     """What the watcher asks of a registry."""
 
-    def production(self) -> Version | None:
-        """Return the version to serve."""
+    def at(self, alias: str, /) -> Version | None:
+        """Return the version that an alias names."""
         ...
 
     def download(self, version: Version, folder: Path, /) -> None:
@@ -46,6 +48,8 @@ class Watcher:
         self, source: Source, cache: Path, every: float, metrics: Metrics, read: Loader = from_project
     ) -> None:
         self.served: Served | None = None
+        self.beside: dict[str, Served] = {}  # by alias
+        self._unfit: dict[str, str] = {}  # the last refused version by alias
         self.refused: dict[str, str] = {}  # the last refused version, and why
         self.registry: dict[str, Any] = {"up": False, "checked_at": None, "error": "not asked yet"}
         self.origin = "none"
@@ -67,9 +71,10 @@ class Watcher:
     def look(self) -> None:
         """Look at the registry once and take another version if there is one; never raises for a fault outside."""
         try:
-            version = self._source.production()
+            version = self._source.at("production")
             if version is not None and not self._is_known(version):
                 self._take(version, self._fetch(version), "registry")
+            self._look_beside()
             self._saw(None)
         except ModelRefused as refusal:
             self._refuse(version, refusal)
@@ -85,6 +90,31 @@ class Watcher:
                 log.exception("the look at the registry failed")
                 self._saw("unexpected failure, see the log")
             self._stop.wait(self._every)
+
+    def _look_beside(self) -> None:
+        """Follow the other aliases. One that names production's version, or an unfit one, stands for nothing."""
+        for alias in BESIDE:
+            version = self._source.at(alias)
+            if version is None or (self.served and _key(version) == _key(self.served.version)):
+                self.beside.pop(alias, None)
+                (self._cache / f"{alias}.json").unlink(missing_ok=True)
+            elif _key(version) not in (self._held(alias), self._unfit.get(alias)):
+                self._take_beside(alias, version)
+
+    def _held(self, alias: str) -> str | None:
+        found = self.beside.get(alias)
+        return None if found is None else _key(found.version)
+
+    def _take_beside(self, alias: str, version: Version) -> None:
+        try:
+            self._hold(alias, version, self._fetch(version))
+        except ModelRefused as refusal:
+            self._unfit[alias] = _key(version)
+            self.beside.pop(alias, None)
+            log.warning("version %s, alias %s, cannot stand beside production: %s", version.version, alias, refusal)
+            return
+        _write(self._cache / f"{alias}.json", orjson.dumps(asdict(version)))
+        log.info("version %s, alias %s, stands beside production", version.version, alias)
 
     def _is_known(self, version: Version) -> bool:
         served = self.served
@@ -125,12 +155,20 @@ class Watcher:
         return final
 
     def _start_from_copy(self) -> None:
-        pointer = self._cache / "current.json"
+        self._from_pointer("current", lambda version, folder: self._take(version, folder, "local copy"))
+        for alias in BESIDE:
+            self._from_pointer(alias, functools.partial(self._hold, alias))
+
+    def _hold(self, alias: str, version: Version, folder: Path) -> None:
+        self.beside[alias] = load(folder, version, self._read)
+
+    def _from_pointer(self, name: str, take: Callable[[Version, Path], None]) -> None:
+        pointer = self._cache / f"{name}.json"
         if not pointer.exists():
             return
         try:
             version = Version(**orjson.loads(pointer.read_bytes()))
-            self._take(version, self._cache / _key(version), "local copy")
+            take(version, self._cache / _key(version))
         except (ModelRefused, OSError, TypeError, ValueError) as error:
             log.warning("the local copy cannot be served: %s", error)
 

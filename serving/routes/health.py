@@ -21,6 +21,7 @@ async def readyz(state: Parts) -> Response:
     said = {
         "status": "ready" if model else "not ready",
         "model": model.identity | {"contract_hash": model.contract.hash, "from": watcher.origin} if model else None,
+        "beside": {alias: found.identity for alias, found in watcher.beside.copy().items()},
         "registry": watcher.registry,
         "refused": watcher.refused or None,
         "prediction_log": {"waiting": state.answering.log.waiting, "error": state.answering.log.error},

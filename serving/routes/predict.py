@@ -1,20 +1,22 @@
-"""POST /predict, /predict/batch and /explain."""
+"""POST /predict, /predict/batch, /explain and /compare."""
 
 import asyncio
 import csv
 import io
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from serving.answers import Answering, answer, assume, complete, explain
+from serving import comparison
+from serving.answers import Answering, answer, assume, complete, explain, one_patient
 from serving.bundle import Served
 from serving.problems import Problem
 from serving.schema import Asked
 from serving.state import Model, parts, served
+from serving.watcher import BESIDE
 
 router = APIRouter(tags=["predict"])
 JSON = "application/json"
@@ -45,17 +47,36 @@ async def explained(request: Request, model: Model) -> Response:
     return Response(orjson.dumps(said | extra | {"request_id": request.state.request_id}), media_type=JSON)
 
 
+@router.post("/compare", summary="One stay as production and another version see it")
+async def compare(request: Request, model: Model, alias: str = "previous") -> Response:
+    """Answers of production and of the version with the alias, or why there is none; nothing is logged or counted."""
+    if alias not in BESIDE:
+        raise Problem(422, "no such alias", [{"field": "alias", "detail": "unknown", "allowed": list(BESIDE)}])
+    state, request_id = parts(request), request.state.request_id
+    asked, other = model.requests.from_json(await request.body()), state.watcher.beside.get(alias)
+    answers = await comparison.beside(
+        model, other, asked, alias=alias, lookup=state.answering.lookup, request_id=request_id
+    )
+    return Response(orjson.dumps({"answers": answers, "request_id": request_id}), media_type=JSON)
+
+
 @router.post("/predict/batch", summary="Many stays in one call, as JSON or CSV")
 async def predict_batch(request: Request, model: Model) -> Response:
     """Answer each row or say what is wrong with it; history is taken as sent, never looked up.
 
-    With `?trial=true` nothing is logged or counted: the rows are about nobody (examples, what-if).
+    With `?trial=true` nothing is logged or counted: the rows are about nobody (examples, what-if). If they all have
+    the same patient number, that patient's history is looked up, once.
     """
     state = parts(request)
     body, is_csv = await request.body(), request.headers.get("content-type", "").startswith(CSV)
     limit = state.settings.api_max_batch_rows
-    to = None if request.query_params.get("trial") == "true" else state.answering
-    said = await asyncio.to_thread(_score, model, body, is_csv, limit, to)
+    rows = await asyncio.to_thread(_rows, body, is_csv, limit)
+    to, found = state.answering, None
+    if request.query_params.get("trial") == "true":
+        to, patient = None, one_patient(rows)
+        if patient is not None and model.requests.history:
+            found = await state.answering.lookup.find(patient, model.requests.history)
+    said = await asyncio.to_thread(_score, model, rows, is_csv, to, found)
     said["request_id"] = request.state.request_id
     wants_csv = CSV in request.headers.get("accept", "") or (is_csv and JSON not in request.headers.get("accept", ""))
     if wants_csv:
@@ -63,16 +84,22 @@ async def predict_batch(request: Request, model: Model) -> Response:
     return Response(orjson.dumps(said), media_type=JSON)
 
 
-def _score(model: Served, body: bytes, is_csv: bool, limit: int, to: Answering | None) -> dict[str, Any]:
+def _rows(body: bytes, is_csv: bool, limit: int) -> list[Any]:
     rows = _csv_rows(body, limit) if is_csv else _json_rows(body)
     if len(rows) > limit:
         raise Problem(422, f"more than {limit} rows: the limit bounds time and memory of one call; send several")
+    return rows
+
+
+def _score(
+    model: Served, rows: list[Any], is_csv: bool, to: Answering | None, found: Mapping[str, Any] | None
+) -> dict[str, Any]:
     good: list[tuple[int, Asked, dict[str, Any], str]] = []
     errors: list[dict[str, Any]] = []
     for number, row in enumerate(rows):
         try:
             asked = model.requests.from_row(row, text=is_csv)
-            good.append((number, asked, *assume(model, asked)))
+            good.append((number, asked, *assume(model, asked, found)))
         except Problem as problem:
             wrong = problem.errors or [{"field": "row", "detail": problem.detail}]
             errors.extend({"row": number, "field": each["field"], "detail": each["detail"]} for each in wrong)

@@ -20,7 +20,7 @@ def feature(name, role="input", kind="number", **more):
     return said | more
 
 
-def contract(*extra):
+def contract(*extra, replaced=None):
     features = [
         feature("n_medications", default=10),
         feature("gender", kind="category", data_type="text", values=["Female", "Male", "unknown"], default="unknown"),
@@ -29,6 +29,7 @@ def contract(*extra):
         feature("n_prior_stays", role="history"),
         *extra,
     ]
+    features = [replaced if replaced and each["name"] == replaced["name"] else each for each in features]
     seeds = {"icd9_codes": [{"code": "250", "description": "Diabetes"}, {"code": "401", "description": "Pressure"}]}
     label = {"name": "is_readmitted_30d", "data_type": "boolean", "description": "label"}
     plain = {"version": 1, "features": features, "label": label, "seeds": seeds}
@@ -74,20 +75,20 @@ class FolderSource:
     """A registry made of folders."""
 
     def __init__(self):
-        self.version, self.make, self.down = None, None, False
+        self.versions, self.makers, self.down = {}, {}, False
 
-    def promote(self, number, **more):
+    def promote(self, number, alias="production", **more):
         found = more.pop("contract", contract())
-        self.version = Version("readmission", str(number), f"run{number}", "2026-01-01T00:00:00")
-        self.make = lambda folder: write_bundle(folder, found, **more)
+        self.versions[alias] = Version("readmission", str(number), f"run{number}", "2026-01-01T00:00:00", "7")
+        self.makers[str(number)] = lambda folder: write_bundle(folder, found, **more)
 
-    def production(self):
+    def at(self, alias):
         if self.down:
             raise ConnectionError("registry is away")
-        return self.version
+        return self.versions.get(alias)
 
     def download(self, version, folder):
-        self.make(folder)
+        self.makers[version.version](folder)
 
     def close(self):
         pass

@@ -220,6 +220,55 @@ def test_thousand_requests_in_flight_survive_a_swap(tmp_path, source):
     assert len(pairs) == 3  # each version answers with its own probability, never with another's
 
 
+def test_two_versions_answer_side_by_side(api, source):
+    alone = api.post("/compare", json=ROW).json()["answers"]
+    assert [each["alias"] for each in alone] == ["production", "previous"]
+    assert alone[1]["model"] is None
+    assert "only production answers" in alone[1]["detail"]
+    source.promote(2, "previous", shift=-1.0)
+    api.app.state.parts.watcher.look()
+    first, second = api.post("/compare", json=ROW).json()["answers"]
+    assert (first["model"]["version"], second["model"]["version"]) == ("1", "2")
+    assert first["probability"] == api.post("/predict", json=ROW).json()["probability"] < second["probability"]
+    assert api.get("/readyz").json()["beside"]["previous"]["version"] == "2"
+    assert errors(api.post("/compare?alias=x", json=ROW))["alias"]["allowed"] == ["previous", "challenger"]
+
+
+def test_a_version_with_another_contract_is_asked_in_its_own_words_or_says_why_not(api, source):
+    source.promote(2, "previous", contract=contract(feature("n_new", default=1)))
+    api.app.state.parts.watcher.look()
+    assert api.post("/compare", json=ROW).json()["answers"][1]["contract"]["defaulted"] == ["n_new"]
+    narrow = feature("n_medications", default=10, max=15)
+    source.promote(3, "previous", contract=contract(replaced=narrow))
+    api.app.state.parts.watcher.look()
+    other = api.post("/compare", json=ROW).json()["answers"][1]
+    assert "cannot be mapped" in other["detail"]
+    assert "probability" not in other
+
+
+def test_what_stands_beside_is_at_most_one_version_an_alias_and_none_that_fails_its_checks(api, source):
+    watcher = api.app.state.parts.watcher
+    for number in range(2, 6):
+        source.promote(number, "previous")
+        watcher.look()
+    assert [found.version.version for found in watcher.beside.values()] == ["5"]
+    source.promote(6, "previous", wrong_by=0.1)
+    watcher.look()
+    assert watcher.beside == {}
+    assert api.get("/readyz").json()["refused"] is None
+    source.versions["previous"] = source.versions["production"]
+    watcher.look()
+    assert watcher.beside == {}
+
+
+def test_what_stands_beside_is_there_after_a_start_without_the_registry(tmp_path, source):
+    source.promote(2, "previous")
+    ready(create_app(settings(tmp_path), source=source, read=read))
+    source.down = True
+    with TestClient(create_app(settings(tmp_path), source=source, read=read)) as client:
+        assert client.post("/compare", json=ROW).json()["answers"][1]["model"]["version"] == "2"
+
+
 def test_data_routes_say_why_they_are_away(api):
     for path in ("/data/batches", "/data/quarantine", "/data/freshness", "/data/monitoring", "/model/history"):
         response = api.get(path)
