@@ -73,7 +73,7 @@ def is_fatal(outcome: Any) -> bool:  # noqa: ANN401 (GX has no type for it)
 
 def address(name: str, gate: str, settings: Settings) -> str:
     """Return the address of a gate's page on the docs site."""
-    return f"http://127.0.0.1:{settings.docs_port}/gx/{name}/{gate}.html"
+    return f"{settings.page('docs')}/gx/{name}/{gate}.html"
 
 
 def render(result: ExpectationSuiteValidationResult) -> str:

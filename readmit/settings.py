@@ -124,6 +124,12 @@ class Settings(BaseSettings):
     def _absolute_home(cls, value: Path) -> Path:
         return (ROOT / value.expanduser()).resolve()
 
+    def page(self, part: str, host: str = "127.0.0.1") -> str:
+        """Return where browsers find a part, as PUBLIC_URL names them: there, or at a port of `host`."""
+        if self.public_url:
+            return self.public_url.format(part=part).rstrip("/")
+        return f"http://{host}:{getattr(self, f'{part}_port')}"
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -12,6 +12,7 @@ from expectations import gate, pages, profiles, publish_suite, raw_suite
 from readmit import sample
 from readmit.contract import Contract
 from readmit.layout import LANDING_COLUMNS
+from readmit.settings import Settings
 from tests.support.training import make_rows
 
 N = 400
@@ -154,3 +155,11 @@ def test_a_page_loads_nothing_from_elsewhere(validate, tmp_path):
         assert f"../../static/{copy}" in page
         assert (pages.STATIC / copy).is_file()
     assert "newsletter" not in page.split("<body")[1].lower()
+
+
+def test_a_gate_names_its_page_as_browsers_reach_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("READMIT_ENV_FILE", str(tmp_path / "none"))
+    public = Settings(public_url="https://{part}.ward.example/")
+    assert pages.address("train-001", "raw", public) == "https://docs.ward.example/gx/train-001/raw.html"
+    local = Settings(docs_port=9000)
+    assert pages.address("train-001", "raw", local) == "http://127.0.0.1:9000/gx/train-001/raw.html"
