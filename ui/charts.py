@@ -76,6 +76,24 @@ def calibration(points: Sequence[Mapping[str, Any]], predicted: str, observed: s
     return _framed(figure, 320)
 
 
+def decision(points: Sequence[Mapping[str, float]], threshold: float, names: tuple[str, str, str, str]) -> go.Figure:
+    """Return net benefit by threshold: of acting on the model, on everybody, on nobody (Vickers & Elkin 2006).
+
+    `names`: of the axes' titles (threshold, net benefit) and the two curves (model, everybody).
+    """
+    x, model = _pairs(points, ("threshold",), ("net_benefit",))
+    _, everybody = _pairs(points, ("threshold",), ("call_everybody",))
+    figure = go.Figure(go.Scatter(x=x, y=everybody, mode="lines", name=names[3], line={"color": QUIET, "dash": "dash"}))
+    figure.add_scatter(x=x, y=model, mode="lines", name=names[2], line={"color": LOWERS, "width": 2})
+    figure.add_hline(y=0, line={"color": QUIET, "width": 1})
+    figure.add_vline(x=threshold, line={"color": RAISES, "dash": "dot", "width": 2})
+    top = max([*model, 0.001])
+    figure.update_xaxes(title=names[0], tickformat=".0%")
+    figure.update_yaxes(title=names[1], range=[-0.25 * top, 1.15 * top])
+    _framed(figure, 320)
+    return figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.12, "x": 0})
+
+
 def line(
     points: Sequence[Mapping[str, Any]], x_keys: tuple[str, ...], y_keys: tuple[str, ...], title: str
 ) -> go.Figure:

@@ -19,9 +19,9 @@ class Links:
     api: str
     model_name: str
 
-    def run(self, run_id: str) -> str:
+    def run(self, run_id: str, experiment_id: str) -> str:
         """Return the page of a training run."""
-        return f"{self.mlflow}/#/experiments/0/runs/{quote(run_id, safe='')}"
+        return f"{self.mlflow}/#/experiments/{quote(experiment_id, safe='')}/runs/{quote(run_id, safe='')}"
 
     def version(self, version: str | int) -> str:
         """Return the page of a model version in the registry."""
@@ -42,17 +42,12 @@ def links(settings: Settings, page_url: str | None) -> Links:
     """Return the addresses: PUBLIC_URL's, else ports of the host name that the reader used for this page."""
     host = urlsplit(page_url or "").hostname or "127.0.0.1"
 
-    def at(part: str, port: int) -> str:
-        if settings.public_url:
-            return settings.public_url.format(part=part).rstrip("/")
-        return f"http://{host}:{port}"
-
     return Links(
-        mlflow=_public(settings.mlflow_tracking_uri, at("mlflow", settings.mlflow_port)),
-        docs=at("docs", settings.docs_port),
-        airflow=at("airflow", settings.airflow_port),
-        grafana=at("grafana", settings.grafana_port),
-        api=_public(settings.api_url, at("api", settings.api_port)),
+        mlflow=_public(settings.mlflow_tracking_uri, settings.page("mlflow", host)),
+        docs=settings.page("docs", host),
+        airflow=settings.page("airflow", host),
+        grafana=settings.page("grafana", host),
+        api=_public(settings.api_url, settings.page("api", host)),
         model_name=settings.model_name,
     )
 

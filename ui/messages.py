@@ -67,6 +67,14 @@ class Messages:
     feature: str
     value: str
     effect: str
+    compare: str
+    compare_none: str
+    compare_unmapped: str
+    compare_now: str
+    compare_before: str
+    compare_change: str
+    compare_agree: str
+    compare_disagree: str
     what_if: str
     what_if_intro: str
     what_if_field: str
@@ -117,6 +125,9 @@ class Messages:
     training_rows: str
     decision_curve: str
     decision_intro: str
+    net_benefit: str
+    by_model: str
+    for_everybody: str
     realised: str
     realised_intro: str
     too_few: str
@@ -203,6 +214,14 @@ ENGLISH = Messages(
     feature="Field",
     value="Value",
     effect="Effect on the score",
+    compare="Two versions side by side",
+    compare_none="There is no earlier version to compare with.",
+    compare_unmapped="Version {version} cannot answer for this stay: it was trained on other fields or values.",
+    compare_now="In service",
+    compare_before="Before it",
+    compare_change="Since the version before, the risk of this patient moved by {points} percentage points.",
+    compare_agree="Both versions put it in the same risk band.",
+    compare_disagree="The versions put it in different risk bands.",
     what_if="What if …",
     what_if_intro="Change one field and see the score move; everything else stays as it is.",
     what_if_field="Field to change",
@@ -252,7 +271,10 @@ ENGLISH = Messages(
     learning_intro="What more data brings.",
     training_rows="Training rows",
     decision_curve="Decision curve",
-    decision_intro="Net benefit of acting on the model at each threshold.",
+    decision_intro="Net benefit of acting on the model at each threshold; dotted: the threshold in use.",
+    net_benefit="Net benefit",
+    by_model="by the model",
+    for_everybody="for everybody",
     realised="How good it turned out to be",
     realised_intro="Logged predictions against outcomes that came later, by version, with 95 % intervals.",
     too_few="too few outcomes",
@@ -339,6 +361,14 @@ SPANISH = Messages(
     feature="Campo",
     value="Valor",
     effect="Efecto en el resultado",
+    compare="Dos versiones lado a lado",
+    compare_none="No hay una versión anterior con la que comparar.",
+    compare_unmapped="La versión {version} no puede responder para esta estancia: usa otros campos o valores.",
+    compare_now="En servicio",
+    compare_before="Anterior",
+    compare_change="Desde la versión anterior, el riesgo de este paciente cambió {points} puntos porcentuales.",
+    compare_agree="Ambas versiones lo sitúan en la misma banda de riesgo.",
+    compare_disagree="Las versiones lo sitúan en bandas de riesgo distintas.",
     what_if="¿Y si …?",
     what_if_intro="Cambie un campo y vea moverse el riesgo; lo demás queda igual.",
     what_if_field="Campo que cambia",
@@ -388,7 +418,10 @@ SPANISH = Messages(
     learning_intro="Qué aportan más datos.",
     training_rows="Filas de entrenamiento",
     decision_curve="Curva de decisión",
-    decision_intro="Beneficio neto de actuar según el modelo en cada umbral.",
+    decision_intro="Beneficio neto de actuar según el modelo en cada umbral; con puntos: el umbral en uso.",
+    net_benefit="Beneficio neto",
+    by_model="según el modelo",
+    for_everybody="para todos",
     realised="Qué tan bueno resultó",
     realised_intro="Predicciones registradas frente a desenlaces posteriores, por versión, con intervalos del 95 %.",
     too_few="muy pocos desenlaces",

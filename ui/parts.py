@@ -129,11 +129,12 @@ def score_html(answer: Mapping[str, Any]) -> str:
 
 
 def model_links(model: Mapping[str, Any]) -> None:
-    """Draw the way from an answer to its version, run, batches and lineage."""
+    """Draw the way from an answer to its version, run, batches and lineage; a run that is gone has no link."""
     text, to = session.text(), session.links()
+    run, experiment = model.get("run_id"), model.get("experiment_id")
     targets = (
         (text.link_version, to.version(model["version"]), ":material/inventory_2:"),
-        (text.link_run, to.run(str(model.get("run_id") or "")), ":material/experiment:"),
+        *([(text.link_run, to.run(run, experiment), ":material/experiment:")] if run and experiment else []),
         (text.link_lineage, to.lineage, ":material/account_tree:"),
         (text.link_quality, to.quality, ":material/fact_check:"),
     )

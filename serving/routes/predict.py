@@ -71,12 +71,12 @@ async def predict_batch(request: Request, model: Model) -> Response:
     body, is_csv = await request.body(), request.headers.get("content-type", "").startswith(CSV)
     limit = state.settings.api_max_batch_rows
     rows = await asyncio.to_thread(_rows, body, is_csv, limit)
-    to, found = state.answering, None
-    if request.query_params.get("trial") == "true":
-        to, patient = None, one_patient(rows)
+    is_trial, found = request.query_params.get("trial") == "true", None
+    if is_trial:
+        patient = one_patient(rows)
         if patient is not None and model.requests.history:
             found = await state.answering.lookup.find(patient, model.requests.history)
-    said = await asyncio.to_thread(_score, model, rows, is_csv, to, found)
+    said = await asyncio.to_thread(_score, model, rows, is_csv, None if is_trial else state.answering, found)
     said["request_id"] = request.state.request_id
     wants_csv = CSV in request.headers.get("accept", "") or (is_csv and JSON not in request.headers.get("accept", ""))
     if wants_csv:

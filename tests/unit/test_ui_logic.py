@@ -6,7 +6,7 @@ from string import Formatter
 
 import pytest
 
-from ui import batchfile, charts, examples, explanation, form, problems, report, scoring, what_if, wording
+from ui import batchfile, charts, comparison, examples, explanation, form, problems, report, scoring, what_if, wording
 from ui.links import links
 from ui.messages import ENGLISH, LANGUAGES, SPANISH, VALUE_LABELS, Messages
 
@@ -260,6 +260,22 @@ def test_realised_performance_is_shown_by_version_or_said_to_be_too_little():
     assert report.realised([], ENGLISH) == []
 
 
+def test_two_versions_are_set_side_by_side_and_their_difference_is_said():
+    def one(alias, version, **more):
+        return {"alias": alias, "model": {"version": version}, **more}
+
+    now = one("production", "3", probability=0.25, risk="high")
+    same, other = (one("previous", "2", probability=p, risk=risk) for p, risk in ((0.22, "high"), (0.1, "low")))
+    assert list(comparison.side_by_side([now, same], ENGLISH)) == ["In service, version 3", "Before it, version 2"]
+    assert comparison.side_by_side([now, same], ENGLISH)["Before it, version 2"].startswith("22.0 %")
+    assert "+3.0" in comparison.in_words([now, same], ENGLISH)
+    assert ENGLISH.compare_agree in comparison.in_words([now, same], ENGLISH)
+    assert ENGLISH.compare_disagree in comparison.in_words([now, other], ENGLISH)
+    mute = one("previous", "1", detail="cannot be mapped")
+    assert comparison.side_by_side([now, mute], ENGLISH)["Before it, version 1"] == "-"
+    assert "Version 1" in comparison.in_words([now, mute], ENGLISH)
+
+
 def test_charts_take_empty_and_full_data():
     assert len(charts.calibration([{"predicted": 0.1, "observed": 0.2}], "x", "y").data) == 2
     assert charts.drivers(["a" * 60], [0.3]).data[0].y[0].endswith("…")
@@ -272,8 +288,17 @@ def test_links_use_the_name_by_which_the_reader_came(monkeypatch, tmp_path):
     from readmit.settings import Settings
 
     to = links(Settings(), "http://ward-7:8501/predict")
-    assert to.run("a/b").startswith("http://ward-7:5000/#/")
-    assert to.run("a/b").endswith("runs/a%2Fb")
+    assert to.run("a/b", "12").startswith("http://ward-7:5000/#/experiments/12/")
+    assert to.run("a/b", "12").endswith("runs/a%2Fb")
     assert (
         links(Settings(mlflow_tracking_uri="https://mlflow.example/"), None).version(3).startswith("https://mlflow.ex")
+    )
+
+
+def test_links_are_public_when_the_installation_says_how(monkeypatch, tmp_path):
+    monkeypatch.setenv("READMIT_ENV_FILE", str(tmp_path / "none"))
+    from readmit.settings import Settings
+
+    assert links(Settings(public_url="https://{part}.ward.example/"), "http://ward-7:8501").docs == (
+        "https://docs.ward.example"
     )

@@ -34,6 +34,7 @@ def _report(model: Mapping[str, Any]) -> None:
         _curve(text.calibration, text.calibration_intro, _calibration(model.get("calibration") or []))
     with right:
         _curve(text.learning_curve, text.learning_intro, _learning(model.get("learning_curve") or []))
+    _curve(text.decision_curve, text.decision_intro, _decision(model))
     _slices(model.get("slices") or [])
 
 
@@ -65,6 +66,12 @@ def _calibration(points: Sequence[Mapping[str, Any]]) -> go.Figure | None:
 def _learning(points: Sequence[Mapping[str, Any]]) -> go.Figure | None:
     keys = ("figure", "validation", "score", "auroc")
     return charts.line(points, ("n_rows", "rows", "n"), keys, session.text().training_rows) if points else None
+
+
+def _decision(model: Mapping[str, Any]) -> go.Figure | None:
+    text, points = session.text(), model.get("decision_curve") or []
+    names = (text.threshold, text.net_benefit, text.by_model, text.for_everybody)
+    return charts.decision(points, float(model["threshold"]), names) if points else None
 
 
 def _slices(slices: Sequence[Mapping[str, Any]]) -> None:

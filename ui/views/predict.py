@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from readmit.client import ApiDown, Problem
-from ui import charts, examples, fields, form, parts, session
+from ui import charts, comparison, examples, fields, form, parts, session
 from ui.explanation import contributions
 from ui.form import Field, Value
 from ui.what_if import alternatives
@@ -131,9 +131,10 @@ def _answer(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequence
         st.info(text.newer_model.format(version=served["version"], form_version=model["version"]))
         st.button(text.reload_form, on_click=session.reload_form, key="reload")
     _drivers(model)
+    _compare()
     _what_if(model, answer, asked)
     st.subheader(text.links, anchor=False)
-    parts.model_links(served)
+    parts.model_links({**served, "experiment_id": model.get("experiment_id")})  # all versions' runs are in one
     st.caption(f"{text.request} {answer.get('request_id', '-')}")
 
 
@@ -159,6 +160,20 @@ def _drivers(model: Mapping[str, Any]) -> None:
         st.table(
             [{text.feature: each.label, text.value: each.value, text.effect: f"{each.effect:+.3f}"} for each in found]
         )
+
+
+def _compare() -> None:
+    text = session.text()
+    st.subheader(text.compare, anchor=False)
+    try:
+        answers = session.client().compare(st.session_state[SENT])
+    except (Problem, ApiDown):
+        answers = []
+    if not answers or answers[1].get("model") is None:
+        st.caption(text.compare_none)
+        return
+    parts.facts(comparison.side_by_side(answers, text))
+    st.caption(comparison.in_words(answers, text))
 
 
 def _what_if(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequence[Field]) -> None:
