@@ -11,6 +11,7 @@ from serving.history import HistoryLookup
 from serving.metrics import Metrics
 from serving.records import PredictionLog
 from serving.schema import LARGEST, Asked
+from serving.shadow import Answered, Shadow
 
 METHOD = (
     "log-odds; each field's effect of moving from its default to the value sent, averaged over two orders of moving"
@@ -25,6 +26,7 @@ class Answering:
 
     lookup: HistoryLookup
     log: PredictionLog
+    shadow: Shadow
     metrics: Metrics
 
 
@@ -88,6 +90,7 @@ def answer(
              probability, risk, served.threshold, None if asked.patient_nbr is None else str(asked.patient_nbr),
              asked.encounter_id, history)
         )  # fmt: skip
+        to.shadow.add(Answered(served.contract.hash, row, probability, risk))
     said: dict[str, Any] = {
         "probability": probability,
         "risk": risk,

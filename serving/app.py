@@ -16,6 +16,7 @@ from serving.records import PredictionLog
 from serving.registry import Registry
 from serving.routes import data, health, model, predict
 from serving.settings import ServingSettings
+from serving.shadow import Shadow
 from serving.state import State
 from serving.watcher import Source, Watcher
 
@@ -45,7 +46,8 @@ def _parts(settings: ServingSettings, source: Source | None, read: Loader) -> St
     metrics = Metrics()
     found, every = source or Registry(settings), settings.registry_poll_seconds
     watcher = Watcher(found, settings.readmit_home / "models", every, metrics, read)
-    answering = Answering(HistoryLookup(settings, metrics), PredictionLog(settings, metrics), metrics)
+    shadow = Shadow(lambda: watcher.beside.get("challenger"), metrics)
+    answering = Answering(HistoryLookup(settings, metrics), PredictionLog(settings, metrics), shadow, metrics)
     return State(settings, watcher, answering)
 
 
@@ -58,6 +60,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts.answering.log.start()
         stack.callback(parts.answering.log.stop)
         stack.callback(parts.answering.lookup.stop)
+        parts.answering.shadow.start()
+        stack.callback(parts.answering.shadow.stop)
         parts.watcher.start()
         stack.callback(parts.watcher.stop)
         yield

@@ -269,6 +269,44 @@ def test_what_stands_beside_is_there_after_a_start_without_the_registry(tmp_path
         assert client.post("/compare", json=ROW).json()["answers"][1]["model"]["version"] == "2"
 
 
+def shadowed(api, version):
+    api.app.state.parts.answering.shadow.score()
+    lines = [line for line in api.get("/metrics").text.splitlines() if f'version="{version}"' in line]
+    counts = [line for line in lines if line.startswith("readmit_shadow_comparisons_total")]
+    seen = [line for line in lines if line.startswith("readmit_shadow_score_difference_sum")]
+    outcomes = {line.split('outcome="')[1].split('"')[0]: float(line.split()[-1]) for line in counts}
+    return outcomes, sum(float(line.split()[-1]) for line in seen)
+
+
+def test_a_challenger_scores_what_production_answered_and_changes_no_answer(api, source):
+    alone = api.post("/predict", json=ROW).json()
+    source.promote(2, "challenger", shift=-2.1)
+    source.promote(3, "previous")
+    api.app.state.parts.watcher.look()
+    seen = [api.post("/predict", json=ROW | {"n_medications": n}).json() for n in (0, 20)]
+    api.post("/predict/batch?trial=true", json={"rows": [ROW]})
+    assert (seen[1]["probability"], seen[1]["model"]) == (alone["probability"], alone["model"])
+    outcomes, difference = shadowed(api, "2")
+    assert outcomes == {"agree": 2.0}
+    assert 0.005 < difference < 0.05
+    source.promote(4, "challenger", shift=-9.0)
+    api.app.state.parts.watcher.look()
+    api.post("/predict", json=ROW)
+    assert shadowed(api, "4")[0] == {"disagree": 1.0}
+
+
+def test_a_challenger_with_another_contract_is_mapped_or_counted_as_failed(api, source):
+    source.promote(2, "challenger", contract=contract(feature("n_new", default=1)))
+    api.app.state.parts.watcher.look()
+    api.post("/predict", json=ROW | {"n_prior_stays": 3})
+    assert shadowed(api, "2") == ({"agree": 1.0}, pytest.approx(0, abs=1e-12))
+    narrow = feature("n_medications", default=10, max=15)
+    source.promote(3, "challenger", contract=contract(replaced=narrow))
+    api.app.state.parts.watcher.look()
+    api.post("/predict", json=ROW)
+    assert shadowed(api, "3")[0] == {"failed": 1.0}
+
+
 def test_data_routes_say_why_they_are_away(api):
     for path in ("/data/batches", "/data/quarantine", "/data/freshness", "/data/monitoring", "/model/history"):
         response = api.get(path)
