@@ -78,6 +78,7 @@ class Messages:
     what_if: str
     what_if_intro: str
     what_if_field: str
+    what_if_history: str
     what_if_now: str
     newer_model: str
     mapped_contract: str
@@ -225,6 +226,7 @@ ENGLISH = Messages(
     what_if="What if …",
     what_if_intro="Change one field and see the score move; everything else stays as it is.",
     what_if_field="Field to change",
+    what_if_history="The patient's earlier stays could not be looked up just now: these scores assume a first stay.",
     what_if_now="as entered",
     newer_model="Version {version} answered; the form was made for version {form_version}.",
     mapped_contract="The form and the model differ: {detail}",
@@ -372,6 +374,7 @@ SPANISH = Messages(
     what_if="¿Y si …?",
     what_if_intro="Cambie un campo y vea moverse el riesgo; lo demás queda igual.",
     what_if_field="Campo que cambia",
+    what_if_history="No se pudieron consultar las estancias anteriores: estos valores suponen una primera estancia.",
     what_if_now="tal como se indicó",
     newer_model="Respondió la versión {version}; el formulario es de la versión {form_version}.",
     mapped_contract="El formulario y el modelo difieren: {detail}",

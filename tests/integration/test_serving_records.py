@@ -28,3 +28,30 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
     )
     assert logged[0][:3] == (asked["request_id"], 9, asked["probability"])
     assert logged[0][3]["n_medications"] == ROW["n_medications"]
+
+
+def test_a_what_if_knows_the_history_that_the_answer_was_given_with(tmp_path):
+    known = ServingSettings(**raw.fresh(tmp_path).model_dump(), history_timeout_ms=1000)
+    raw.query(
+        known,
+        known.clean_database,
+        "create schema if not exists marts; grant usage on schema marts to serving;"
+        " create table marts.dim_patients (patient_nbr bigint primary key, n_prior_stays integer);"
+        " insert into marts.dim_patients values (7, 3); grant select on marts.dim_patients to serving"
+    )
+    source = FolderSource()
+    source.promote(1)
+    app = create_app(known, source=source, read=read)
+    app.state.parts.watcher.look()
+    asked = ROW | {"patient_nbr": 7}
+    with TestClient(app) as client:
+        said = client.post("/predict", json=asked).json()
+        tried = client.post("/predict/batch?trial=true", json={"rows": [asked, asked | {"n_medications": 0}]}).json()
+        mixed = client.post("/predict/batch?trial=true", json={"rows": [asked, ROW]}).json()
+        logged = client.post("/predict/batch", json={"rows": [asked]}).json()
+        unknown = client.post("/predict/batch?trial=true", json={"rows": [ROW | {"patient_nbr": 8}]}).json()
+    assert said["history"] == "looked_up"
+    assert tried["predictions"][0]["probability"] == said["probability"] > tried["predictions"][1]["probability"]
+    assert {each["history"] for each in tried["predictions"]} == {"looked_up"}
+    for other in (mixed, logged, unknown):
+        assert {each["history"] for each in other["predictions"]} == {"assumed_first_stay"}

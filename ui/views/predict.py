@@ -187,7 +187,10 @@ def _what_if(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequenc
     values, current = alternatives(field, sent[field.name])
     with parts.guarded():
         rows = [{**sent, field.name: value} for value in values]
-        scored = examples.probabilities(session.client().predict_batch(rows, trial=True), len(rows))
+        tried = session.client().predict_batch(rows, trial=True)
+        scored = examples.probabilities(tried, len(rows))
+    if answer["history"] == "looked_up" != tried["predictions"][current]["history"]:
+        st.warning(text.what_if_history, icon=":material/history:")
     captions = [field.caption(value) for value in values]
     st.plotly_chart(charts.scores(captions, scored, current, answer["threshold"]), config=charts.CONFIG, key="scores")
     with st.expander(text.as_table):
