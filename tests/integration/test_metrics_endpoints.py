@@ -5,7 +5,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -16,6 +15,7 @@ from readmit import storage
 from readmit.metrics import API, PLATFORM, Kind
 from readmit.settings import ROOT, Settings, StackSettings
 from stack import programs
+from tests.support.api import processes, ready, running
 from tests.support.services import S3_OFFSETS, end, free_port, fresh, wait_until
 from tests.support.serving import ROW
 
@@ -37,33 +37,8 @@ def started(command, log, **more):
 @pytest.fixture
 def api(tmp_path):
     """The API with two workers, each with a model loaded; gives its address and the folder of the workers' files."""
-    together, port = tmp_path / "together", free_port()
-    together.mkdir()
-    listen = ("--host", "127.0.0.1", "--port", str(port), "--workers", str(WORKERS))
-    process = started(
-        (sys.executable, "-m", "uvicorn", "tests.support.metrics_app:create", "--factory", *listen),
-        tmp_path / "api.log",
-        PROMETHEUS_MULTIPROC_DIR=str(together), METRICS_APP_HOME=str(tmp_path), PYTHONPATH=str(ROOT),
-    )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until(lambda: len(workers(together)) == WORKERS, "two workers start", 60)
-        wait_until(lambda: all(ready(url) for _ in range(10)), "the workers have a model", 60)
-        yield url, together
-    finally:
-        end(process)
-
-
-def ready(url):
-    """Ask over a new connection, which any worker may take."""
-    answer = get(f"{url}/readyz")
-    return answer is not None and answer.is_success
-
-
-def workers(folder):
-    """Return the living processes that have files in the folder."""
-    found = {int(file.stem.rpartition("_")[2]) for file in folder.glob("*.db")}
-    return {pid for pid in found if os.path.exists(f"/proc/{pid}")}
+    with running(tmp_path, WORKERS) as (url, _):
+        yield url, tmp_path / "together"
 
 
 def families(url):
@@ -107,10 +82,10 @@ def test_a_killed_worker_takes_its_gauges_along_and_leaves_its_counts(api):
     url, folder = api
     for _ in range(20):
         predict(url)
-    before = workers(folder)
+    before = processes(folder)
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: len(workers(folder)) == WORKERS and victim not in workers(folder), "a new worker", 60)
+    wait_until(lambda: len(processes(folder)) == WORKERS and victim not in processes(folder), "a new worker", 60)
     wait_until(lambda: all(ready(url) for _ in range(10)), "it has a model", 60)
     assert total(url, "readmit_predictions_total") == 20
     assert total(url, "readmit_requests_in_flight") == 1
