@@ -1,0 +1,53 @@
+"""The API as real processes: `tests.support.metrics_app` under uvicorn."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from readmit.settings import ROOT
+from tests.support.services import end, free_port, wait_until
+
+
+@contextmanager
+def running(home: Path, workers: int, **more: str) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+    """Start the API with a model in each worker; gives its address and the (master) process."""
+    (together := home / "together").mkdir()
+    port = free_port()
+    command = (sys.executable, "-m", "uvicorn", "tests.support.metrics_app:create", "--factory", "--no-access-log")
+    command += ("--host", "127.0.0.1", "--port", str(port))
+    command += ("--workers", str(workers)) if workers > 1 else ()
+    known = {"PROMETHEUS_MULTIPROC_DIR": str(together), "METRICS_APP_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    with (home / "api.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **known, **more})
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: len(processes(together)) == workers, f"{workers} workers start", 60)
+        wait_until(lambda: all(ready(url) for _ in range(10)), "the workers have a model", 60)
+        yield url, process
+    finally:
+        end(process)
+
+
+def ready(url: str) -> bool:
+    """Ask over a new connection, which any worker may take."""
+    try:
+        return httpx.get(f"{url}/readyz", trust_env=False, timeout=5).is_success
+    except httpx.TransportError:
+        return False
+
+
+def processes(folder: Path) -> set[int]:
+    """Return the living processes that have files of metrics in the folder."""
+    found = {int(file.stem.rpartition("_")[2]) for file in folder.glob("*.db")}
+    return {pid for pid in found if os.path.exists(f"/proc/{pid}")}
+
+
+def metric(url: str, name: str) -> float:
+    """Return the sum of a metric over its labels and the workers."""
+    lines = httpx.get(f"{url}/metrics", trust_env=False, timeout=30).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
