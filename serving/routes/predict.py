@@ -27,7 +27,7 @@ CSV = "text/csv"
 async def predict(request: Request) -> Response:
     """Answer for one stay. Plain functions instead of dependencies: this is the hot path."""
     model, state = served(request), parts(request)
-    asked = model.requests.from_json(await request.body())
+    asked = model.requests.from_json(await _json(request))
     row, history = await complete(model, asked, state.answering.lookup)
     probability = float(model.compiled.predict_one(row))
     said = answer(
@@ -39,7 +39,7 @@ async def predict(request: Request) -> Response:
 @router.post("/explain", summary="What moved the score of one stay")
 async def explained(request: Request, model: Model) -> Response:
     """Contributions of the fields; they add up to the score in log-odds."""
-    asked = model.requests.from_json(await request.body())
+    asked = model.requests.from_json(await _json(request))
     row, history = await complete(model, asked, parts(request).answering.lookup)
     said = await asyncio.to_thread(explain, model, row)
     probability = float(model.compiled.predict_one(row))
@@ -53,7 +53,7 @@ async def compare(request: Request, model: Model, alias: str = "previous") -> Re
     if alias not in BESIDE:
         raise Problem(422, "no such alias", [{"field": "alias", "detail": "unknown", "allowed": list(BESIDE)}])
     state, request_id = parts(request), request.state.request_id
-    asked, other = model.requests.from_json(await request.body()), state.watcher.beside.get(alias)
+    asked, other = model.requests.from_json(await _json(request)), state.watcher.beside.get(alias)
     answers = await comparison.beside(
         model, other, asked, alias=alias, lookup=state.answering.lookup, request_id=request_id
     )
@@ -68,7 +68,8 @@ async def predict_batch(request: Request, model: Model) -> Response:
     the same patient number, that patient's history is looked up, once.
     """
     state = parts(request)
-    body, is_csv = await request.body(), request.headers.get("content-type", "").startswith(CSV)
+    is_csv = request.headers.get("content-type", "").lower().startswith(CSV)
+    body = await (request.body() if is_csv else _json(request))
     limit = state.settings.api_max_batch_rows
     rows = await asyncio.to_thread(_rows, body, is_csv, limit)
     is_trial, found = request.query_params.get("trial") == "true", None
@@ -82,6 +83,14 @@ async def predict_batch(request: Request, model: Model) -> Response:
     if wants_csv:
         return Response(_as_csv(said), media_type=CSV)
     return Response(orjson.dumps(said), media_type=JSON)
+
+
+async def _json(request: Request) -> bytes:
+    """Return the body. Other media types are refused: pages elsewhere can make a browser send those unasked (CORS)."""
+    kind = request.headers.get("content-type")
+    if kind is not None and not kind.lower().startswith(JSON):
+        raise Problem(415, f"send {JSON}; /predict/batch takes {CSV} too", headers={"Accept-Post": JSON})
+    return await request.body()
 
 
 def _rows(body: bytes, is_csv: bool, limit: int) -> list[Any]:

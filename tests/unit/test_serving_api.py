@@ -111,6 +111,14 @@ def test_fuzzed_fields_are_never_a_fault(api, changes):
     assert api.post("/predict/batch", content=f'{{"rows": [{body}]}}').status_code in (200, 422)
 
 
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/compare", "/predict/batch"])
+def test_what_a_browser_would_send_for_any_page_unasked_is_refused(api, path):
+    refused = api.post(path, content=json.dumps(ROW), headers={"content-type": "text/plain"})
+    assert refused.status_code == 415
+    assert refused.headers["accept-post"] == "application/json"
+    assert "application/json" in refused.json()["detail"]
+
+
 def test_older_form_gets_its_answer(api):
     older = {k: v for k, v in ROW.items() if k != "gender"} | {"gone": 1, "contract_hash": "older"}
     said = api.post("/predict", json=older).json()
