@@ -30,7 +30,7 @@ Column = tuple[str, str | None, dict[str, float] | None, float]
 class CompiledModel:
     """Scores rows of inputs and history; derived features are computed here from the contract's declarations."""
 
-    def __init__(self, contract: Contract, encoder: Mapping[str, Any], graph: bytes) -> None:
+    def __init__(self, contract: Contract, encoder: Mapping[str, Any], graph: bytes | str) -> None:
         if encoder["format"] != FORMAT:
             raise ValueError(f"encoder.json has format {encoder['format']}, this runtime reads {FORMAT}")
         options = ort.SessionOptions()
@@ -51,9 +51,7 @@ class CompiledModel:
         """Read a bundle: `contract.json` and `compiled/` in `folder`."""
         contract = Contract.from_json((folder / "contract.json").read_text())
         compiled = folder / "compiled"
-        return cls(
-            contract, json.loads((compiled / "encoder.json").read_text()), (compiled / "model.onnx").read_bytes()
-        )
+        return cls(contract, json.loads((compiled / "encoder.json").read_text()), str(compiled / "model.onnx"))
 
     def predict_one(self, row: Mapping[str, Any]) -> float:
         """Return the probability of one row of inputs and history; a missing column is a KeyError."""

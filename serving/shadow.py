@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from serving.beside import Beside, loaded
 from serving.bundle import Served
 from serving.metrics import Metrics
 from serving.problems import Problem
@@ -31,7 +32,7 @@ class Answered:
 class Shadow:
     """`add` never waits. Without a challenger it does nothing."""
 
-    def __init__(self, challenger: Callable[[], Served | None], metrics: Metrics) -> None:
+    def __init__(self, challenger: Callable[[], Beside | None], metrics: Metrics) -> None:
         self._challenger, self._metrics = challenger, metrics
         self._waiting: deque[Answered] = deque()
         self._stop = threading.Event()
@@ -60,7 +61,7 @@ class Shadow:
         """Score all that waits."""
         while self._waiting and not self._stop.is_set():
             batch = [self._waiting.popleft() for _ in range(min(BATCH_ROWS, len(self._waiting)))]
-            challenger = self._challenger()
+            challenger = loaded(self._challenger())
             if challenger is not None:
                 self._compare(challenger, batch)
 
@@ -89,7 +90,7 @@ class Shadow:
         difference = self._metrics["readmit_shadow_score_difference"].labels(challenger.version.version)
         difference.observe(abs(score - answered.probability))
 
-    def _count(self, challenger: Served, outcome: str, n: int = 1) -> None:
+    def _count(self, challenger: Served | Beside, outcome: str, n: int = 1) -> None:
         if n:
             self._metrics["readmit_shadow_comparisons_total"].labels(challenger.version.version, outcome).inc(n)
 

@@ -17,11 +17,12 @@ import httpx
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
+from serving.beside import Beside, give_back
 from serving.bundle import Loader, ModelRefused, Served, Version, from_project, load
 from serving.metrics import Metrics
 
 log = logging.getLogger("serving")
-BESIDE = ("previous", "challenger")  # to compare with, and to score in shadow; at most one version each is held
+BESIDE = ("previous", "challenger")  # to compare with, and to score in shadow; at most one version each
 UNREACHABLE = (httpx.HTTPError, BotoCoreError, ClientError, OSError)
 
 
@@ -48,7 +49,7 @@ class Watcher:
         self, source: Source, cache: Path, every: float, metrics: Metrics, read: Loader = from_project
     ) -> None:
         self.served: Served | None = None
-        self.beside: dict[str, Served] = {}  # by alias
+        self.beside: dict[str, Beside] = {}  # by alias
         self._unfit: dict[str, str] = {}  # the last refused version by alias
         self.refused: dict[str, str] = {}  # the last refused version, and why
         self.registry: dict[str, Any] = {"up": False, "checked_at": None, "error": "not asked yet"}
@@ -94,6 +95,8 @@ class Watcher:
     def _look_beside(self) -> None:
         """Follow the other aliases. One that names production's version, or an unfit one, stands for nothing."""
         for alias in BESIDE:
+            if held := self.beside.get(alias):
+                held.release()
             version = self._source.at(alias)
             if version is None or (self.served and _key(version) == _key(self.served.version)):
                 self.beside.pop(alias, None)
@@ -134,6 +137,8 @@ class Watcher:
         self._metrics["readmit_model_promoted_timestamp_seconds"].set(_promoted(version))
         self._metrics["readmit_model_refused"].set(0)
         log.info("serving version %s from %s", version.version, origin)
+        del before
+        give_back()
         if origin == "registry":
             _write(self._cache / "current.json", orjson.dumps(asdict(version)))
 
@@ -160,7 +165,8 @@ class Watcher:
             self._from_pointer(alias, functools.partial(self._hold, alias))
 
     def _hold(self, alias: str, version: Version, folder: Path) -> None:
-        self.beside[alias] = load(folder, version, self._read)
+        self.beside[alias] = Beside(version, folder, self._read)
+        give_back()
 
     def _from_pointer(self, name: str, take: Callable[[Version, Path], None]) -> None:
         pointer = self._cache / f"{name}.json"

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from serving import comparison
 from serving.answers import Answering, answer, assume, complete, explain, one_patient
+from serving.beside import loaded
 from serving.bundle import Served
 from serving.problems import Problem
 from serving.schema import Asked
@@ -53,7 +54,8 @@ async def compare(request: Request, model: Model, alias: str = "previous") -> Re
     if alias not in BESIDE:
         raise Problem(422, "no such alias", [{"field": "alias", "detail": "unknown", "allowed": list(BESIDE)}])
     state, request_id = parts(request), request.state.request_id
-    asked, other = model.requests.from_json(await _json(request)), state.watcher.beside.get(alias)
+    asked = model.requests.from_json(await _json(request))
+    other = await asyncio.to_thread(loaded, state.watcher.beside.get(alias))
     answers = await comparison.beside(
         model, other, asked, alias=alias, lookup=state.answering.lookup, request_id=request_id
     )

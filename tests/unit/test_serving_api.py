@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import math
+import shutil
 
 import httpx
 import orjson
@@ -267,6 +268,20 @@ def test_what_stands_beside_is_at_most_one_version_an_alias_and_none_that_fails_
     source.versions["previous"] = source.versions["production"]
     watcher.look()
     assert watcher.beside == {}
+
+
+def test_the_model_beside_is_in_memory_only_while_somebody_asks(api, source):
+    source.promote(2, "previous")
+    api.app.state.parts.watcher.look()
+    other = api.app.state.parts.watcher.beside["previous"]
+    assert other._served is None
+    assert api.post("/compare", json=ROW).json()["answers"][1]["model"]["version"] == "2"
+    api.app.state.parts.watcher.look()
+    assert other.model() is other.model()
+    other.release(idle_seconds=0)
+    assert other._served is None
+    shutil.rmtree(other._folder)
+    assert api.post("/compare", json=ROW).json()["answers"][1]["model"] is None
 
 
 def test_what_stands_beside_is_there_after_a_start_without_the_registry(tmp_path, source):
