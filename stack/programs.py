@@ -389,6 +389,7 @@ def _prometheus(settings: StackSettings, path: str) -> Program:
 def _grafana(settings: StackSettings, path: str) -> Program:
     url, home = f"http://127.0.0.1:{settings.grafana_port}", settings.readmit_home / "grafana"
     command = (path, "server") if path.endswith("grafana") else (path,)
+    folder = ROOT / "k8s" / "components" / "grafana"
     return Program(
         "grafana",
         (*command, "--homepath", "/usr/share/grafana"),
@@ -398,7 +399,10 @@ def _grafana(settings: StackSettings, path: str) -> Program:
             "GF_SERVER_HTTP_PORT": str(settings.grafana_port),
             "GF_PATHS_DATA": str(home),
             "GF_PATHS_LOGS": str(home / "logs"),
-            "GF_PATHS_PROVISIONING": str(ROOT / "k8s" / "grafana" / "provisioning"),
+            "GF_PATHS_PROVISIONING": str(folder / "provisioning"),
+            "DASHBOARDS_FOLDER": str(folder / "dashboards"),
+            "PROMETHEUS_URL": f"http://127.0.0.1:{settings.prometheus_port}",
+            "PGSSLMODE": "disable",
             "GF_SECURITY_ADMIN_PASSWORD": reveal(settings.grafana_admin_password),
             "GF_ANALYTICS_REPORTING_ENABLED": "false",
             "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",

@@ -1,20 +1,24 @@
 """A real Prometheus with the stack's own configuration: it reaches the API and the Pushgateway, and a rule fires."""
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import httpx
 import pytest
 
-from readmit import push
-from readmit.metrics import Giver
+from k8s import dashboards
+from readmit import db, push
+from readmit.metrics import LISTED, Giver
 from readmit.settings import ROOT, StackSettings
 from stack import configuration, programs
+from tests.support import raw
 from tests.support.services import end, free_port, wait_until
+from tests.support.serving import ROW
 
 needed = pytest.mark.skipif(
     not (shutil.which("prometheus") and shutil.which("prometheus-pushgateway")), reason="prometheus is not installed"
@@ -78,3 +82,67 @@ def test_targets_are_reached_rules_are_loaded_and_a_rejected_batch_raises_an_ale
     # The job of what was pushed is the giver's, not the Pushgateway's.
     assert values(stack, "count by (job) (readmit_batches)") == {("ingest_batch",): 1}
     assert not [rule["name"] for rule in rules if rule["health"] == "err"]
+
+
+# Values of labels that panels ask for; others may have any.
+LABELS = {"metric": ("auroc", "average_precision"), "dag": ("ingest_batch", "train_model"), "decision": ("promote",)}
+PROMQL = [(board.uid, panel) for board in dashboards.read() for panel in board.panels if not panel.is_sql]
+SQL = [panel for board in dashboards.read() for panel in board.panels if panel.is_sql]
+# What needs exporters that a test machine may not have.
+NOT_HERE = ("node_", "pg_", "probe_", "SeaweedFS_")
+
+
+def every_figure(giver):
+    """Return a figure for every metric that a job may push, with every value of a label that panels ask for."""
+    figures = {}
+    for metric in LISTED[giver]:
+        values = itertools.product(*(LABELS.get(label, ("any",)) for label in metric.labels))
+        figures[metric.name] = dict.fromkeys(values, 1.0)
+    return figures
+
+
+def answered(settings, query):
+    url = f"http://127.0.0.1:{settings.prometheus_port}/api/v1/query"
+    said = httpx.get(url, params={"query": query}, trust_env=False).json()
+    assert said["status"] == "success", (query, said)
+    return said["data"]["result"]
+
+
+def unanswered(settings):
+    """Return the queries of panels that show nothing."""
+    queries = [query for _, panel in PROMQL for query in panel.queries.values()]
+    return [query for query in queries if not any(name in query for name in NOT_HERE) and not answered(settings, query)]
+
+
+@needed
+def test_every_panel_has_something_to_show(stack):
+    wait_until(lambda: len(values(stack, "up == 1")) >= 3, "three targets are up", 60)
+    told = stack.model_copy(update={"pushgateway_url": f"http://127.0.0.1:{stack.pushgateway_port}"})
+    for giver in (Giver.TASKS, Giver.INGEST, Giver.TRAINING, Giver.MONITOR, Giver.LOAD_TEST):
+        push.report(giver, partial(every_figure, giver), settings=told)
+    for _ in range(20):
+        asked = httpx.post(f"http://127.0.0.1:{stack.api_port}/predict", json=ROW, trust_env=False)
+        assert asked.is_success, asked.text
+    with suppress(AssertionError):  # said in full below
+        wait_until(lambda: not unanswered(stack), "every panel has data", 60, pause=1)
+    assert unanswered(stack) == []
+    for query in (query for _, panel in PROMQL for query in panel.queries.values()):
+        answered(stack, query)
+
+
+def test_every_table_can_be_read_by_the_reader(tmp_path):
+    settings = raw.fresh(tmp_path)
+    with db.transaction("postgres", settings.clean_database, settings) as clean, clean.cursor() as cur:
+        cur.execute("insert into ops.published_batches (build_id, batch_id, kind) values ('b', 'b', 'batch')")
+        cur.execute(
+            "insert into ops.promotions (decision, model_name, metric, actor, reason)"
+            " values ('promote', 'm', 'auroc', 'me', 'first')"
+        )
+        cur.execute(
+            "insert into ops.monitor_reports (model_name, model_version, n_requests, verdict, evidence)"
+            " values ('m', '1', 10, 'too few', '{}')"
+        )
+    for panel in SQL:
+        with db.transaction("reader", settings.clean_database, settings) as clean, clean.cursor() as cur:
+            cur.execute(panel.queries["sql"])
+            assert cur.fetchall() or "raw.batches" in panel.queries["sql"], panel.title
