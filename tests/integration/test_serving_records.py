@@ -37,7 +37,7 @@ def test_a_what_if_knows_the_history_that_the_answer_was_given_with(tmp_path):
         known.clean_database,
         "create schema if not exists marts; grant usage on schema marts to serving;"
         " create table marts.dim_patients (patient_nbr bigint primary key, n_prior_stays integer);"
-        " insert into marts.dim_patients values (7, 3); grant select on marts.dim_patients to serving"
+        " insert into marts.dim_patients values (7, 3); grant select on marts.dim_patients to serving",
     )
     source = FolderSource()
     source.promote(1)

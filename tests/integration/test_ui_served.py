@@ -1,0 +1,81 @@
+"""The pages with a served model: the API is a real process on a small model, beside it an earlier version."""
+
+import httpx
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from tests.support.api import running
+from tests.support.services import wait_until
+from ui.messages import ENGLISH, SPANISH
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    home = tmp_path_factory.mktemp("api")
+    with running(home, 1, REGISTRY_POLL_SECONDS="0.2") as (url, _), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("READMIT_ENV_FILE", str(home / "none"))
+        patch.setenv("API_URL", url)
+        st.cache_resource.clear()
+        st.cache_data.clear()
+        yield url, home
+        st.cache_resource.clear()
+        st.cache_data.clear()
+
+
+def placed_beside(url, home, number):
+    """Give the alias `previous` to a version, or to none, and wait until the API knows."""
+    file = home / "previous"
+    file.write_text(number) if number else file.unlink(missing_ok=True)
+
+    def known():
+        return httpx.get(f"{url}/readyz", trust_env=False).json()["beside"].get("previous", {}).get("version") == number
+
+    wait_until(known, f"version {number} stands beside production")
+
+
+def answered(language="en"):
+    app = AppTest.from_string("from ui.views import predict\npredict.render()", default_timeout=30)
+    app.query_params["lang"] = language
+    app.run()
+    app.button[-1].click().run()
+    assert not app.exception
+    return app
+
+
+def shown(app):
+    return [each.value for each in app.caption] + [each.value for each in app.subheader]
+
+
+@pytest.mark.parametrize(("language", "text"), [("en", ENGLISH), ("es", SPANISH)])
+def test_two_versions_stand_side_by_side(api, language, text):
+    placed_beside(*api, "2")
+    app = answered(language)
+    assert text.compare in shown(app)
+    assert any(caption.endswith((text.compare_agree, text.compare_disagree)) for caption in shown(app))
+    assert text.compare_none not in shown(app)
+
+
+def test_without_an_earlier_version_the_page_says_so(api):
+    placed_beside(*api, None)
+    assert ENGLISH.compare_none in shown(answered())
+
+
+def test_the_run_is_linked_in_its_experiment(api):
+    links = [each.proto.url for each in answered().get("link_button")]
+    assert any(url.endswith("/#/experiments/7/runs/run1") for url in links)
+
+
+def test_what_if_moves_the_score(api):
+    app = answered()
+    app.selectbox(key="what_if:1").select_index(0).run()
+    assert not app.exception
+    assert [each.value for each in app.warning] == [ENGLISH.sample_data]
+    assert len(app.get("plotly_chart")) == 2 - (ENGLISH.drivers_usual in shown(app))
+
+
+def test_a_model_without_a_decision_curve_says_so(api):
+    app = AppTest.from_string("from ui.views import model\nmodel.render()", default_timeout=30).run()
+    assert not app.exception
+    assert ENGLISH.decision_curve in [each.value for each in app.subheader]
+    assert ENGLISH.not_available in shown(app)
