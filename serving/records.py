@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import psycopg2
+from psycopg2.extensions import connection
 from psycopg2.extras import execute_values
 
 from readmit import db
@@ -35,7 +36,7 @@ class PredictionLog:
         self._waiting: deque[Row] = deque()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
-        self._connection: db.Connection | None = None
+        self._connection: connection | None = None
         self.error: str | None = None
 
     def start(self) -> None:
