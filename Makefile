@@ -70,7 +70,7 @@ bench: ## the measured figures: build/bench.json (ONLY=name for one)
 	@$(RUN) -m bench $(if $(ONLY),--only "$(ONLY)")
 
 capacity: ## the maximum users at the SLO: build/capacity.html (OPTIONS="--own --workers 1,2": without the stack)
-	@$(RUN) locust/capacity.py $(OPTIONS)
+	@export PUSHGATEWAY_URL="$${PUSHGATEWAY_URL:-$$($(RUN) -m stack.address pushgateway)}"; $(RUN) locust/capacity.py $(OPTIONS)
 
 load: ## a named shape of load on the API: SHAPE=smoke|average|spike|soak
 	@mkdir -p build

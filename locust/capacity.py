@@ -23,7 +23,8 @@ import search
 from generator import Generator, LoadFailed, processes_at
 from rows import rows_of
 
-from readmit import db
+from readmit import db, push
+from readmit.metrics import Giver
 from readmit.settings import ROOT, Settings
 
 THINK = "SingleUser 0.5-1.5 s, BatchUser 5-10 s, FormUser 3-8 s (uniform, after each answer)"
@@ -218,6 +219,7 @@ def main() -> int:
     classes = ", ".join(given.classes) or MIX
     conditions |= {"mix": classes, "think_time": THINK, "cores": os.cpu_count(), "generators": given.processes}
     report.write(given.output, conditions, results)
+    push.report(Giver.LOAD_TEST, lambda: report.figures(results))
     for line in (report.HEADINGS, *report.lines(results)):
         print(" | ".join(line))
     print(f"report: {given.output / 'capacity.html'}")

@@ -87,6 +87,23 @@ def lines(results: Sequence[Result]) -> list[tuple[str, ...]]:
     return found
 
 
+def figures(results: Sequence[Result]) -> dict[str, dict[str, float | None]]:
+    """Return what the dashboards show of the searches, by number of API workers."""
+    by_name: dict[str, dict[str, float | None]] = {}
+    for each in results:
+        step, cpu = each.best, each.cpu_per_request_ms
+        said = {
+            "users": each.users,
+            "is_lower_bound": float(each.limit != "slo"),
+            "requests_per_second": step and step.rate,
+            "p95_seconds": step and step.p95_ms / 1000,
+            "cpu_seconds_per_request": cpu and cpu / 1000,
+        }
+        for name, value in said.items():
+            by_name.setdefault(f"readmit_capacity_{name}", {})[str(each.workers or "?")] = value
+    return by_name
+
+
 def write(folder: Path, conditions: dict[str, Any], results: Sequence[Result]) -> None:
     """Write capacity.json, capacity.png and capacity.html into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
