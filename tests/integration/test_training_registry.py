@@ -125,6 +125,13 @@ def test_the_api_serves_what_was_registered(first, settings, tmp_path):
     assert watcher.refused == {}
     assert watcher.served is not None, watcher.registry
     assert watcher.served.version.version == first
+    with tracking.reaching(settings) as client:
+        run = client.get_run(watcher.served.version.run_id)
+        assert json.loads(watcher.served.described)["experiment_id"] == run.info.experiment_id
+        client.set_registered_model_alias(NAME, "challenger", first)
+        watcher.look()
+        assert watcher.beside == {}  # production cannot challenge itself
+        client.delete_registered_model_alias(NAME, "challenger")
 
 
 def test_an_equal_model_is_kept_and_production_stays(first, contract, settings):
