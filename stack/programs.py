@@ -386,13 +386,19 @@ def _prometheus(settings: StackSettings, path: str) -> Program:
     )
 
 
+def _grafana_home(path: str) -> Path:
+    """Return the folder of Grafana's own files: beside the program in an archive, elsewhere in a package."""
+    beside = Path(path).resolve().parents[1]
+    return beside if (beside / "conf" / "defaults.ini").is_file() else Path("/usr/share/grafana")
+
+
 def _grafana(settings: StackSettings, path: str) -> Program:
     url, home = f"http://127.0.0.1:{settings.grafana_port}", settings.readmit_home / "grafana"
     command = (path, "server") if path.endswith("grafana") else (path,)
     folder = ROOT / "k8s" / "components" / "grafana"
     return Program(
         "grafana",
-        (*command, "--homepath", "/usr/share/grafana"),
+        (*command, "--homepath", str(_grafana_home(path))),
         "Grafana",
         environment={
             "GF_SERVER_HTTP_ADDR": "127.0.0.1",

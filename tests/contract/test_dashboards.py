@@ -8,6 +8,8 @@ import yaml
 
 from k8s import dashboards
 from readmit.metrics import LISTED
+from readmit.settings import StackSettings
+from stack import programs
 
 BOARDS = dashboards.read()
 PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
@@ -72,10 +74,39 @@ def test_a_name_that_does_not_exist_is_seen():
 
 def test_data_sources_are_those_that_panels_ask():
     path = dashboards.FOLDER.parent / "provisioning" / "datasources" / "datasources.yaml"
-    given = {source["uid"] for source in yaml.safe_load(path.read_text())["datasources"]}
-    asked = {panel["datasource"]["uid"] for board in BOARDS for panel in dashboards.document(board)["panels"]}
+    given = {(source["uid"], source["type"]) for source in yaml.safe_load(path.read_text())["datasources"]}
+    sources = [panel["datasource"] for board in BOARDS for panel in dashboards.document(board)["panels"]]
+    asked = {(source["uid"], source["type"]) for source in sources}
     assert asked == given
     assert json.loads(dashboards.text(BOARDS[0]))["schemaVersion"] >= 39
+
+
+def test_variables_of_the_data_sources_are_given_on_one_machine_and_on_kubernetes():
+    folder = dashboards.FOLDER.parent
+    wanted = set(re.findall(r"\$(\w+)", "".join(p.read_text() for p in folder.glob("provisioning/*/*.yaml"))))
+    settings = StackSettings(reader_password="p")
+    alone = {**programs.shared_environment(settings), **programs._grafana(settings, "/usr/bin/grafana").environment}
+    assert wanted <= set(alone)
+    lines = (folder.parents[1] / "base" / "settings.env").read_text().splitlines()
+    container = (folder / "grafana.yaml").read_text()
+    cluster = {line.partition("=")[0] for line in lines} | set(re.findall(r"\{name: (\w+), value", container))
+    assert wanted <= cluster
+
+
+def test_grafana_finds_its_own_files_beside_an_unpacked_archive(tmp_path):
+    for file in ("bin/grafana", "conf/defaults.ini"):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).touch()
+    assert programs._grafana_home(str(tmp_path / "bin" / "grafana")) == tmp_path
+    assert str(programs._grafana_home("/nowhere/bin/grafana")) == "/usr/share/grafana"
+
+
+def test_a_value_that_is_none_is_not_shown_as_one():
+    nothing = {"metric": {"route": "/predict"}, "value": [0, "NaN"]}
+    assert dashboards.in_words([]) == dashboards.in_words([nothing]) == dashboards.NO_VALUE
+    plain = {"metric": {"__name__": "readmit_batches", "job": "ingest_batch", "status": "loaded"}, "value": [0, "2"]}
+    assert dashboards.in_words([nothing, plain]) == "loaded 2"
+    assert dashboards.in_words([{"metric": {"job": "api"}, "value": [0, "1"]}]) == "api 1"
 
 
 def test_the_page_names_every_panel():

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 import httpx
+import psycopg2.errors
 import pytest
 
 from k8s import dashboards
@@ -142,7 +143,15 @@ def test_every_table_can_be_read_by_the_reader(tmp_path):
             "insert into ops.monitor_reports (model_name, model_version, n_requests, verdict, evidence)"
             " values ('m', '1', 10, 'too few', '{}')"
         )
-    for panel in SQL:
-        with db.transaction("reader", settings.clean_database, settings) as clean, clean.cursor() as cur:
-            cur.execute(panel.queries["sql"])
-            assert cur.fetchall() or "raw.batches" in panel.queries["sql"], panel.title
+    raw.query(
+        settings,
+        settings.raw_database,
+        "insert into landing.batches (batch_id, split, ordinal, n_rows, source_sha256, data_source, status, reason)"
+        " values ('b2', 'train', 1, 500, 's', 'sample', 'rejected', 'ages outside the bands')",
+    )
+    assert {panel.title: dashboards.rows(settings, panel.queries["sql"]) for panel in SQL} == {
+        panel.title: "1 rows" for panel in SQL
+    }
+    assert dashboards.rows(settings, "select 1 where false") == dashboards.NO_VALUE
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        dashboards.rows(settings, "delete from ops.promotions")
