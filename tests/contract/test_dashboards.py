@@ -109,6 +109,12 @@ def test_a_value_that_is_none_is_not_shown_as_one():
     assert dashboards.in_words([{"metric": {"job": "api"}, "value": [0, "1"]}]) == "api 1"
 
 
-def test_the_page_names_every_panel():
+def test_the_page_is_that_of_the_description():
+    """All but the values: introduction, panels, units and queries."""
     page = dashboards.PAGE.read_text(encoding="utf-8")
-    assert [panel.title for _, panel in PANELS if f"**{panel.title}**" not in page] == []
+    lines = [dashboards._line(panel, []).removesuffix("  |") for _, panel in PANELS]
+    assert [line for line in lines if line not in page] == []
+    cells = [line.split(" | ")[-1].removesuffix(" |") for line in page.splitlines() if line.startswith("| **")]
+    shown = [value for cell in cells for value in cell.split("<br>")]
+    with_value = sum(value not in (dashboards.NO_VALUE, dashboards.NOT_ASKED) for value in shown)
+    assert page.startswith(dashboards.INTRODUCTION.format(with_value=with_value, asked=len(shown)))
