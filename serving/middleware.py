@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import OrderedDict
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from readmit.logs import HEADER, IDS, accepted
@@ -17,6 +18,7 @@ from serving.settings import ServingSettings
 access = logging.getLogger("serving.access")
 OPEN = ("/livez", "/readyz", "/metrics")  # for probes and Prometheus, which carry no key
 MOST_CALLERS = 10_000
+GONE = 499  # as nginx counts callers that hang up before their request is whole: nobody to answer, no fault of ours
 CORRELATION = HEADER.lower().encode()
 FAULT = "the request could not be answered; the log has the reason under its request id"
 SECURE: list[tuple[bytes, bytes]] = [
@@ -60,6 +62,8 @@ class Edge:
             await self._app(scope, self._limited(receive), answer)
         except Problem as problem:
             await _refuse(problem, answer)
+        except ClientDisconnect:
+            status[0] = GONE
         except Exception:
             access.exception("the request could not be answered")
             if is_begun[0]:

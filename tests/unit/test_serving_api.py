@@ -399,3 +399,21 @@ def test_a_trial_is_scored_but_neither_counted_nor_logged(api):
     assert (counted(), log.waiting) == (before, waiting)
     api.post("/predict/batch", json={"rows": [ROW]})
     assert counted() != before
+
+
+def test_a_caller_who_hangs_up_is_no_fault_of_ours(api):
+    parts = iter([{"type": "http.request", "body": b'{"n_', "more_body": True}, {"type": "http.disconnect"}])
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/explain", "raw_path": b"/explain"}
+    scope |= {"headers": [(b"content-type", b"application/json")], "query_string": b"", "client": ("caller", 1)}
+    sent = []
+
+    async def receive():
+        return next(parts)
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(api.app(scope | {"server": ("api", 80), "scheme": "http"}, receive, send))
+    assert sent == []
+    counted = api.get("/metrics").text
+    assert 'readmit_requests_total{method="POST",route="/explain",status="499"} 1.0' in counted
