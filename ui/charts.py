@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd  # noqa: F401 (whole before plotly looks: it takes one that another session is still importing)
 import plotly.graph_objects as go
 
 RAISES = "#b4532a"
