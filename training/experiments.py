@@ -129,7 +129,7 @@ def describe(contract: Contract, rows: pd.DataFrame) -> dict[str, Any]:
     draw(groups, "Where a patient goes matters", "discharged to", FIGURES / "discharge.png")
     periods = pd.qcut(rows[CALENDAR].rank(method="first"), PERIODS, labels=[str(n + 1) for n in range(PERIODS)])
     by_period = rates(rows, label, periods)
-    draw(by_period, "The file drifts", "tenth of the file in order of encounter_id", FIGURES / "drift.png")
+    draw(by_period, "The rate over the file", "tenth of the file in order of encounter_id", FIGURES / "drift.png")
     known_payer = rows["payer_code"].ne("unknown").groupby(periods, observed=True).mean()
     stays = rows["patient_nbr"].value_counts()
     return {
