@@ -137,7 +137,7 @@ def random_forest(contract: Contract, seed: int, threads: int) -> Pipeline:
 
 
 def lightgbm(contract: Contract, seed: int, threads: int) -> Pipeline:
-    """Gradient boosting with LightGBM (Ke et al. 2017); settings found by `training.search` on train folds."""
+    """Gradient boosting with LightGBM (Ke et al. 2017); settings found on train folds (docs/adr/0050-training.md)."""
     return _with(_lightgbm(seed, threads), contract, seed)
 
 
