@@ -14,7 +14,8 @@ KEYS = ("encounter_id", "patient_nbr", "split", "_batch_id")
 MOST_CODES = 8
 
 # Pairs whose joint rate says more than both rates: found on train folds, where they raised average precision by 0.008
-# (docs/experiments.md has the figure with validation rows). A discharge to rehabilitation means another thing after one inpatient visit than after five.
+# (docs/experiments.md has the figure with validation rows). A discharge to rehabilitation means another thing after one
+# inpatient visit than after five.
 PAIRS = (
     ("discharge_disposition_id", "n_inpatient_visits"),
     ("discharge_disposition_id", "diagnosis_1_section"),
