@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from sklearn.pipeline import Pipeline
 
 from readmit.contract import Contract
@@ -46,8 +46,8 @@ def examples(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame) -> dic
     return {"rows": rows, "probabilities": evaluation.predict(pipeline, contract, chosen).tolist()}
 
 
-def card(said: dict[str, Any], contract: Contract) -> str:
-    """Return the model card (Mitchell et al. 2019) as Markdown."""
+def markdown(name: str) -> Template:
+    """Return a template of a Markdown page."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
@@ -55,9 +55,14 @@ def card(said: dict[str, Any], contract: Contract) -> str:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 (Markdown from our own figures)
     )
+    return environment.get_template(name)
+
+
+def card(said: dict[str, Any], contract: Contract) -> str:
+    """Return the model card (Mitchell et al. 2019) as Markdown."""
     roles = {"inputs": contract.inputs, "history": contract.history, "derived": contract.derived}
     counts = {name: len(found) for name, found in roles.items()}
-    return environment.get_template("model_card.md.j2").render(**said, n_features=counts, label=contract.label)
+    return markdown("model_card.md.j2").render(**said, n_features=counts, label=contract.label)
 
 
 def write(

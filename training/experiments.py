@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from sklearn.model_selection import BaseCrossValidator, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
@@ -21,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from readmit.contract import Contract
 from readmit.settings import ROOT
 from training import candidates, features, figures, snapshots
-from training.bundle import TEMPLATES
+from training.bundle import markdown
 from training.settings import TrainingSettings
 
 FIGURES = ROOT / "docs" / "figures"
@@ -148,14 +147,7 @@ def describe(contract: Contract, rows: pd.DataFrame) -> dict[str, Any]:
 
 def write(facts: dict[str, Any], results: Sequence[dict[str, Any]]) -> None:
     """Write the page."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 (Markdown from our own figures)
-    )
-    page = environment.get_template("experiments.md.j2").render(facts=facts, results=results, base=results[0])
+    page = markdown("experiments.md.j2").render(facts=facts, results=results, base=results[0])
     PAGE.write_text(page, encoding="utf-8")
 
 
