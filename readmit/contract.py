@@ -165,6 +165,11 @@ class Contract(BaseModel):
         if feature.values is not None and feature.default not in feature.values:
             raise ContractError(f"{feature.name}: default {feature.default!r} is not one of its values")
 
+    def of(self, features: tuple[Feature, ...]) -> Self:
+        """Return the contract of these features only; a plain copy would keep what was computed from all of them."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_construct(**{**fields, "features": features})
+
     @cached_property
     def by_name(self) -> dict[str, Feature]:
         """Features by their name."""

@@ -47,8 +47,11 @@ def variants(contract: Contract, settings: TrainingSettings) -> Iterator[Variant
     seed, threads = settings.training_seed, settings.training_threads
     by_patient = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     by_row = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    present = contract.model_copy(update={"features": contract.inputs + contract.derived})
-    inputs = contract.model_copy(update={"features": contract.inputs})
+    past = set(features.names(contract.history))
+    present = contract.of(
+        contract.inputs + tuple(f for f in contract.derived if f.derive and not past & set(f.derive.sources))
+    )
+    inputs = contract.of(contract.inputs)
 
     def model(of: Contract) -> Pipeline:
         return candidates.lightgbm(of, seed, threads)

@@ -40,7 +40,7 @@ Make = Callable[[], Pipeline]
 def baselines(contract: Contract, settings: TrainingSettings) -> dict[str, Make]:
     """Return the three baselines: prevalence, logistic regression on raw columns, plain histogram boosting."""
     seed, threads = settings.training_seed, settings.training_threads
-    raw = contract.model_copy(update={"features": contract.inputs})
+    raw = contract.of(contract.inputs)
     return {
         "prior": lambda: Pipeline([*candidates.encoding(contract, seed), ("model", DummyClassifier(strategy="prior"))]),
         "logistic_raw": lambda: candidates.logistic(raw, seed, threads),
