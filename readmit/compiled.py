@@ -48,10 +48,15 @@ class CompiledModel:
 
     @classmethod
     def load(cls, folder: Path) -> "CompiledModel":
-        """Read a bundle: `contract.json` and `compiled/` in `folder`."""
+        """Read a bundle: `contract.json` and `compiled/` in `folder`.
+
+        Raises:
+            FileNotFoundError: a file is missing (ONNX Runtime has an error of its own for that).
+        """
         contract = Contract.from_json((folder / "contract.json").read_text())
         compiled = folder / "compiled"
-        return cls(contract, json.loads((compiled / "encoder.json").read_text()), str(compiled / "model.onnx"))
+        graph = (compiled / "model.onnx").resolve(strict=True)
+        return cls(contract, json.loads((compiled / "encoder.json").read_text()), str(graph))
 
     def predict_one(self, row: Mapping[str, Any]) -> float:
         """Return the probability of one row of inputs and history; a missing column is a KeyError."""
