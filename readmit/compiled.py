@@ -1,50 +1,78 @@
-"""The hot-path form of a registered model: a table of column encodings and an ONNX graph, without pandas or sklearn.
+"""The hot-path form of a registered model: a table of column encodings and a scorer, without pandas or sklearn.
 
-The folder `compiled/` of a bundle holds `model.onnx` (one float32 input of shape (n, columns)) and `encoder.json`:
+The folder `compiled/` of a bundle holds `encoder.json` and what the scorer reads: `trees.npz` for boosted trees
+(`readmit.trees`), or `model.onnx` for anything else (one float32 input of shape (n, columns)). `encoder.json`:
 
-    {"format": 1, "output": "probabilities", "positive": 1, "columns": [
-        {"name": "n_medications"},                                          a number or a flag, as it is
+    {"format": 1, "scorer": "onnx", "output": "probabilities", "positive": 1, "columns": [
         {"name": "race", "codes": {"Caucasian": 0.0}, "other": -1.0},       a category: text of the value -> float
-        {"name": "race", "with": "gender", "codes": {...}, "other": 11.0}]} a pair: both texts, joined by JOINT -> float
+        {"name": "race", "with": "gender", "codes": {...}, "other": 11.0},  a pair: both texts, joined by JOINT -> float
+        {"name": "n_medications"}]}                                         a number or a flag, as it is
 
-One float per column; whatever is wider (one-hot) is inside the graph. `output` names the graph's output of shape
-(n, classes) and `positive` is the index of the class "readmitted". The contract stands beside the folder.
+One float per column, in this order: categories, pairs, numbers; whatever is wider (one-hot) is inside the graph.
+`output` names the graph's output of shape (n, classes) and `positive` is the index of the class "readmitted"; trees
+have `parts` instead. The contract stands beside the folder.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime as ort
 
 from readmit.contract import Contract
-from readmit.derive import derive_row
+from readmit.encoding import Encoder
+from readmit.trees import TreeScorer
 
 FORMAT = 1
-JOINT = "\x1f"  # the unit separator: no value holds it
-Column = tuple[str, str | None, dict[str, float] | None, float]
 
 
-class CompiledModel:
-    """Scores rows of inputs and history; derived features are computed here from the contract's declarations."""
+class Scorer(Protocol):
+    """From encoded rows to probabilities."""
 
-    def __init__(self, contract: Contract, encoder: Mapping[str, Any], graph: bytes | str) -> None:
-        if encoder["format"] != FORMAT:
-            raise ValueError(f"encoder.json has format {encoder['format']}, this runtime reads {FORMAT}")
+    def place(self, column: int, /) -> Callable[[float], Any]:
+        """Return the function from a float of the column to what the scorer wants."""
+        ...
+
+    def score(self, rows: Sequence[Sequence[Any]], /) -> list[float]:
+        """Return the probability of each row of values as `place` gives them."""
+        ...
+
+
+class OnnxScorer:
+    """Any Pipeline, by ONNX Runtime."""
+
+    def __init__(self, graph: Path, encoder: Mapping[str, Any]) -> None:
+        # Only models that are not boosted trees need it; it takes memory and a second to import.
+        import onnxruntime as ort
+
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         self._outputs, self._positive = [encoder["output"]], int(encoder["positive"])
-        self._contract = contract
-        self._columns: list[Column] = [
-            (c["name"], c.get("with"), c.get("codes"), c.get("other", 0.0)) for c in encoder["columns"]
-        ]
 
-        coded = [(name, other) for name, other, codes, _ in self._columns if codes is not None]
-        self._texts = tuple({text for both in coded for text in both if text is not None})
+    def place(self, _: int, /) -> Callable[[float], float]:
+        """Values stay what they are."""
+        return float
+
+    def score(self, rows: Sequence[Sequence[float]], /) -> list[float]:
+        """Return the probability of each row."""
+        scores = self._session.run(self._outputs, {self._input: np.array(rows, dtype=np.float32)})[0]
+        return [float(p) for p in scores[:, self._positive]]
+
+
+class CompiledModel:
+    """Scores rows of inputs and history; derived features are computed here from the contract's declarations.
+
+    Raises:
+        ValueError: the encoder has another format or order.
+    """
+
+    def __init__(self, contract: Contract, encoder: Mapping[str, Any], scorer: Scorer) -> None:
+        if encoder["format"] != FORMAT:
+            raise ValueError(f"encoder.json has format {encoder['format']}, this runtime reads {FORMAT}")
+        self._encode, self._scorer = Encoder(contract, encoder["columns"], scorer.place), scorer
 
     @classmethod
     def load(cls, folder: Path) -> "CompiledModel":
@@ -55,29 +83,17 @@ class CompiledModel:
         """
         contract = Contract.from_json((folder / "contract.json").read_text())
         compiled = folder / "compiled"
-        graph = (compiled / "model.onnx").resolve(strict=True)
-        return cls(contract, json.loads((compiled / "encoder.json").read_text()), str(graph))
+        encoder = json.loads((compiled / "encoder.json").read_text())
+        if encoder.get("scorer") == "trees":
+            with np.load(compiled / "trees.npz", allow_pickle=False) as arrays:
+                return cls(contract, encoder, TreeScorer(arrays, encoder["parts"]))
+        return cls(contract, encoder, OnnxScorer((compiled / "model.onnx").resolve(strict=True), encoder))
 
     def predict_one(self, row: Mapping[str, Any]) -> float:
         """Return the probability of one row of inputs and history; a missing column is a KeyError."""
-        return self.predict_many([row])[0]
+        return self._scorer.score([self._encode(row)])[0]
 
     def predict_many(self, rows: Iterable[Mapping[str, Any]]) -> list[float]:
         """Return the probability of each row, in order."""
-        encoded = [self._encode(derive_row(self._contract, dict(row))) for row in rows]
-        if not encoded:
-            return []
-        scores = self._session.run(self._outputs, {self._input: np.array(encoded, dtype=np.float32)})[0]
-        return [float(p) for p in scores[:, self._positive]]
-
-    def _encode(self, row: Mapping[str, Any]) -> list[float]:
-        texts = {name: str(row[name]) for name in self._texts}
-        encoded = []
-        for name, other_name, codes, other in self._columns:
-            if codes is None:
-                encoded.append(float(row[name]))
-            elif other_name is None:
-                encoded.append(codes.get(texts[name], other))
-            else:
-                encoded.append(codes.get(texts[name] + JOINT + texts[other_name], other))
-        return encoded
+        encoded = [self._encode(row) for row in rows]
+        return self._scorer.score(encoded) if encoded else []

@@ -1,6 +1,7 @@
 """Derived features, evaluated in Python from the same declaration that dbt's macro `derive` turns into SQL."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from readmit.contract import Contract, Derive, Feature, Value
@@ -8,20 +9,41 @@ from readmit.contract import Contract, Derive, Feature, Value
 if TYPE_CHECKING:
     import pandas as pd
 
+Evaluator = Callable[[Mapping[str, Any]], Value | None]
+
 
 def defaults(contract: Contract) -> dict[str, Value]:
     """Return the predefined value of every input and history feature: a first stay."""
     return {f.name: f.default for f in contract.features if f.default is not None and f.role != "derived"}
 
 
+class Derivation:
+    """Adds derived features to rows; the contract's rules are prepared once. `without`: operations to leave out."""
+
+    def __init__(self, contract: Contract, without: Sequence[str] = ()) -> None:
+        rules = [(feature.name, _rule(feature)) for feature in contract.derived]
+        self._rules = [(name, _evaluator(contract, rule)) for name, rule in rules if rule.op not in without]
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the row (inputs and history) with derived features added; a missing column is a KeyError."""
+        return {**row, **{name: evaluate(row) for name, evaluate in self._rules}}
+
+
 def derive_row(contract: Contract, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row (inputs and history) with every derived feature added."""
-    return {**row, **{feature.name: _evaluate(contract, feature, row) for feature in contract.derived}}
+    return Derivation(contract)(row)
 
 
 def derive_frame(contract: Contract, frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return a copy of the frame (inputs and history) with every derived feature added, a column at a time."""
     return frame.assign(**{feature.name: _column(contract, feature, frame) for feature in contract.derived})
+
+
+def values_of(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Return the function from a row to the values of columns: `itemgetter`, which gives no tuple for one name."""
+    if len(names) < 2:
+        return lambda row: tuple(row[name] for name in names)
+    return itemgetter(*names)
 
 
 def _rule(feature: Feature) -> Derive:
@@ -30,23 +52,27 @@ def _rule(feature: Feature) -> Derive:
     return feature.derive
 
 
-def _evaluate(contract: Contract, feature: Feature, row: Mapping[str, Any]) -> Value | None:
-    rule = _rule(feature)
-    values = [row[name] for name in rule.sources]
+def lookup(contract: Contract, rule: Derive) -> tuple[str, Callable[[object], Value | None]]:
+    """Return the column that a look-up reads, and the function from its values."""
+    table, (source,) = contract.table(rule.seed or "", rule.get or ""), rule.sources
+    return source, lambda value: table.get(str(value), rule.otherwise)
+
+
+def _evaluator(contract: Contract, rule: Derive) -> Evaluator:
+    """Return the function from a row to the value of a rule."""
     if rule.op == "lookup":
-        return contract.table(rule.seed or "", rule.get or "").get(str(values[0]), rule.otherwise)
+        source, found = lookup(contract, rule)
+        return lambda row: found(row[source])
+    values = values_of(rule.sources)
     if rule.op == "sum":
-        return int(sum(values))
-    hits = [_holds(rule, value) for value in values]
-    return sum(hits) if rule.op == "count" else any(hits)
+        return lambda row: int(sum(values(row)))
+    listed, is_negated = frozenset(rule.is_in or rule.not_in or (rule.equals,)), rule.not_in is not None
 
+    def count(row: Mapping[str, Any]) -> int:
+        n = sum(map(listed.__contains__, values(row)))
+        return len(rule.sources) - n if is_negated else n
 
-def _holds(rule: Derive, value: object) -> bool:
-    if rule.is_in is not None:
-        return value in rule.is_in
-    if rule.not_in is not None:
-        return value not in rule.not_in
-    return bool(value == rule.equals)
+    return count if rule.op == "count" else lambda row: count(row) > 0
 
 
 def _column(contract: Contract, feature: Feature, frame: "pd.DataFrame") -> "pd.Series[Any]":

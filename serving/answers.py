@@ -83,8 +83,8 @@ def answer(
     risk = "high" if probability >= served.threshold else "low"
     version = served.version
     if to is not None:
-        to.metrics["readmit_predictions_total"].labels(version.version, risk, history).inc()
-        to.metrics["readmit_score"].labels(version.version).observe(probability)
+        to.metrics.labelled("readmit_predictions_total", version.version, risk, history).inc()
+        to.metrics.labelled("readmit_score", version.version).observe(probability)
         to.log.add(
             (request_id, datetime.now(UTC), version.name, version.version, version.run_id, served.contract.hash, row,
              probability, risk, served.threshold, None if asked.patient_nbr is None else str(asked.patient_nbr),

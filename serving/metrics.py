@@ -17,6 +17,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._made = {metric.name: self._make(metric) for metric in API}
+        self._labelled: dict[tuple[Any, ...], Any] = {}
         self["readmit_started_timestamp_seconds"].set(time.time())
 
     def _make(self, metric: Metric) -> Any:  # noqa: ANN401 (Counter, Gauge or Histogram)
@@ -29,6 +30,13 @@ class Metrics:
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401
         return self._made[name]
+
+    def labelled(self, name: str, *values: object) -> Any:  # noqa: ANN401 (Counter, Gauge or Histogram)
+        """Return the metric with values of its labels; remembered, for the hot path: labels are bounded."""
+        found = self._labelled.get((name, *values))
+        if found is None:
+            found = self._labelled[name, *values] = self._made[name].labels(*values)
+        return found
 
     def render(self) -> bytes:
         """Return the exposition text."""

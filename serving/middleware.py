@@ -117,8 +117,8 @@ class Edge:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        self._metrics["readmit_requests_total"].labels(route, _method(scope), status).inc()
-        self._metrics["readmit_request_seconds"].labels(route).observe(seconds)
+        self._metrics.labelled("readmit_requests_total", route, _method(scope), status).inc()
+        self._metrics.labelled("readmit_request_seconds", route).observe(seconds)
         if access.isEnabledFor(logging.INFO):
             said = {"route": route, "method": _method(scope), "status": status, "ms": round(seconds * 1000, 2)}
             access.info("answered", extra={"said": said})

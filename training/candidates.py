@@ -89,12 +89,6 @@ def logistic(contract: Contract, seed: int, threads: int) -> Pipeline:
     return Pipeline([*encoding(contract, seed), ("wide", wide), ("model", model)])
 
 
-def _forest(trees: int, seed: int, threads: int) -> RandomForestClassifier:
-    return RandomForestClassifier(
-        n_estimators=trees, min_samples_leaf=15, max_features=0.15, max_depth=14, n_jobs=threads, random_state=seed
-    )
-
-
 def _lightgbm(seed: int, threads: int) -> LGBMClassifier:
     return LGBMClassifier(
         n_estimators=800,
@@ -133,7 +127,10 @@ def _with(model: ClassifierMixin, contract: Contract, seed: int) -> Pipeline:
 
 def random_forest(contract: Contract, seed: int, threads: int) -> Pipeline:
     """Random forest (Breiman 2001) with leaves large enough for probabilities."""
-    return _with(_forest(300, seed, threads), contract, seed)
+    forest = RandomForestClassifier(
+        n_estimators=300, min_samples_leaf=15, max_features=0.15, max_depth=14, n_jobs=threads, random_state=seed
+    )
+    return _with(forest, contract, seed)
 
 
 def lightgbm(contract: Contract, seed: int, threads: int) -> Pipeline:
@@ -147,16 +144,9 @@ def catboost(contract: Contract, seed: int, threads: int) -> Pipeline:
 
 
 def blend(contract: Contract, seed: int, threads: int) -> Pipeline:
-    """Mean of the probabilities of LightGBM, CatBoost and a forest: they err differently."""
-    parts = [
-        ("lightgbm", _lightgbm(seed, threads)),
-        ("catboost", _catboost(seed, threads)),
-        # A third of the trees: the blend is as good (docs/adr/0050-training.md), a third of the model's size.
-        ("forest", _forest(100, seed, threads)),
-    ]
-    return _with(
-        VotingClassifier(parts, voting="soft", flatten_transform=False, weights=np.array([2, 2, 1])), contract, seed
-    )
+    """Mean of the probabilities of LightGBM and CatBoost: they err differently."""
+    parts = [("lightgbm", _lightgbm(seed, threads)), ("catboost", _catboost(seed, threads))]
+    return _with(VotingClassifier(parts, voting="soft", flatten_transform=False), contract, seed)
 
 
 CANDIDATES: dict[str, Candidate] = {

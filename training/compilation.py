@@ -5,23 +5,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import pandas as pd
-from catboost import CatBoostClassifier
-from catboost.utils import convert_to_onnx_object
-from onnx.helper import get_attribute_value
-from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
-from skl2onnx import convert_sklearn, update_registered_converter
-from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
-from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import TargetEncoder
 
-from readmit.compiled import FORMAT, JOINT, CompiledModel
+from readmit.compiled import FORMAT, CompiledModel
 from readmit.contract import Contract
 from readmit.derive import derive_frame
-from training import features
+from readmit.encoding import JOINT
+from training import features, trees
 from training.candidates import PAIR_BASE, RATE_PER
 
 TOLERANCE = 1e-6
@@ -33,8 +28,8 @@ class CannotCompile(Exception):
     """The Pipeline has no hot-path form that agrees with it; the message says where they differ."""
 
 
-def encoder_table(pipeline: Pipeline, contract: Contract) -> dict[str, Any]:
-    """Return the encoder of a fitted pipeline as `readmit.compiled` reads it."""
+def encoder_table(pipeline: Pipeline, contract: Contract) -> list[dict[str, Any]]:
+    """Return the columns of a fitted pipeline's encoder as `readmit.compiled` reads them."""
     encode = pipeline.named_steps["encode"]
     columns: list[dict[str, Any]] = []
     narrow = features.narrow_categories(contract)
@@ -49,8 +44,7 @@ def encoder_table(pipeline: Pipeline, contract: Contract) -> dict[str, Any]:
             columns.append({"name": name, **_table(map(str, values), encodings, rates)})
     if features.pairs(contract):
         columns += _pairs(encode.named_transformers_["pairs"], contract)
-    columns += [{"name": name} for name in features.numbers(contract)]
-    return {"format": FORMAT, "output": "probabilities", "positive": 1, "columns": columns}
+    return columns + [{"name": name} for name in features.numbers(contract)]
 
 
 def _table(keys: Iterable[str], encodings: Iterable[float], rates: TargetEncoder) -> dict[str, Any]:
@@ -76,59 +70,30 @@ def _pairs(fitted: Pipeline, contract: Contract) -> list[dict[str, Any]]:
     return columns
 
 
-def graph(pipeline: Pipeline, n_columns: int) -> bytes:
-    """Return the ONNX graph of everything after the two encoding steps."""
-    _register_converters()
+def _write_trees(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: Path) -> dict[str, Any] | None:
+    """Write `trees.npz`, if the model is made of boosted trees; return what `encoder.json` says of it."""
+    found = trees.take_apart(pipeline[-1], pipeline[:-1].transform(frame[features.columns(contract)]))
+    if found is None:
+        return None
+    arrays, parts = found
+    np.savez_compressed(folder / "trees.npz", allow_pickle=False, **arrays)
+    return {"scorer": "trees", "parts": parts}
+
+
+def _write_graph(pipeline: Pipeline, contract: Contract, folder: Path) -> dict[str, Any]:
+    """Write the ONNX graph of everything after the two encoding steps; return what `encoder.json` says of it."""
     rest = pipeline[2:]
-    model = convert_sklearn(
-        rest,
-        initial_types=[("columns", FloatTensorType([None, n_columns]))],
-        options={id(rest): {"zipmap": False}},
-        target_opset=OPSETS,
-    )
-    return bytes(model.SerializeToString())
-
-
-def _parse_catboost(scope: Any, model: Any, inputs: Any, **_: Any) -> Any:  # noqa: ANN401 (skl2onnx has no types)
-    """Name the outputs of a CatBoost classifier, as skl2onnx does for its own."""
-    operator = scope.declare_local_operator("CatBoostCatBoostClassifier", model)
-    operator.inputs = inputs
-    operator.outputs = [
-        scope.declare_local_variable("label", Int64TensorType()),
-        scope.declare_local_variable("probabilities", FloatTensorType([None, 2])),
-    ]
-    return operator.outputs
-
-
-def _convert_catboost(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
-    """Take the tree ensemble of CatBoost's own export into the graph."""
-    node = convert_to_onnx_object(operator.raw_operator).graph.node[0]
-    attributes = {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
-    names = [operator.outputs[0].full_name, operator.outputs[1].full_name]
-    name = scope.get_unique_operator_name("catboost")
-    container.add_node(
-        node.op_type, operator.inputs[0].full_name, names, name=name, op_domain="ai.onnx.ml", **attributes
-    )
-
-
-def _register_converters() -> None:
-    update_registered_converter(
-        CatBoostClassifier,
-        "CatBoostCatBoostClassifier",
-        calculate_linear_classifier_output_shapes,
-        _convert_catboost,
-        parser=_parse_catboost,
-        options={"nocl": [True, False], "zipmap": [True, False, "columns"]},
-        overwrite=True,
-    )
-    update_registered_converter(
-        lightgbm.LGBMClassifier,
-        "LightGbmLGBMClassifier",
-        calculate_linear_classifier_output_shapes,
-        convert_lightgbm,
-        options={"nocl": [True, False], "zipmap": [True, False, "columns"]},
-        overwrite=True,
-    )
+    try:
+        model = convert_sklearn(
+            rest,
+            initial_types=[("columns", FloatTensorType([None, features.width(contract)]))],
+            options={id(rest): {"zipmap": False}},
+            target_opset=OPSETS,
+        )
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        raise CannotCompile(f"{type(pipeline[-1]).__name__} cannot be converted: {error}") from error
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    return {"scorer": "onnx", "output": "probabilities", "positive": 1}
 
 
 def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: Path) -> float:
@@ -147,11 +112,9 @@ def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: P
     compiled = folder / "compiled"
     compiled.mkdir(parents=True, exist_ok=True)
     (folder / "contract.json").write_text(contract.to_json())
-    (compiled / "encoder.json").write_text(json.dumps(encoder_table(pipeline, contract)))
-    try:
-        (compiled / "model.onnx").write_bytes(graph(pipeline, features.width(contract)))
-    except (RuntimeError, NotImplementedError, ValueError) as error:
-        raise CannotCompile(f"{type(pipeline[-1]).__name__} cannot be converted: {error}") from error
+    columns = encoder_table(pipeline, contract)
+    scorer = _write_trees(pipeline, contract, frame, compiled) or _write_graph(pipeline, contract, compiled)
+    (compiled / "encoder.json").write_text(json.dumps({"format": FORMAT, **scorer, "columns": columns}))
     _check_derived(contract, frame)
     worst = worst_difference(pipeline, CompiledModel.load(folder), contract, frame)
     if not worst <= TOLERANCE:  # NaN fails too

@@ -51,7 +51,7 @@ def test_a_compiled_form_that_differs_is_refused(contract, rows, tmp_path, monke
 
     def tampered(pipeline, contract):
         table = whole(pipeline, contract)
-        table["columns"][0]["codes"] = {key: value + 1 for key, value in table["columns"][0]["codes"].items()}
+        table[0]["codes"] = {key: value + 1 for key, value in table[0]["codes"].items()}
         return table
 
     monkeypatch.setattr(compilation, "encoder_table", tampered)

@@ -1,0 +1,96 @@
+"""From a request's row to what a scorer reads: one look-up per column, made once from the table in `encoder.json`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import getitem
+from typing import Any
+
+import numpy as np
+
+from readmit.contract import Contract
+from readmit.derive import Derivation, lookup, values_of
+
+JOINT = "\x1f"  # the unit separator: no value holds it
+KINDS = ("category", "pair", "number")
+MOST_KEPT = 5_000  # values that one column remembers: requests cannot fill the memory
+
+Text = Callable[[Any], str]
+Place = Callable[[float], Any]
+
+
+class Encoder:
+    """Encodes rows of inputs and history.
+
+    Args:
+        contract: has the rules of derived features.
+        columns: `columns` of `encoder.json`.
+        place: for the number of a column, the function from its float to what the scorer wants.
+
+    Raises:
+        ValueError: the columns are in another order than categories, pairs, numbers.
+    """
+
+    def __init__(self, contract: Contract, columns: Sequence[Mapping[str, Any]], place: Callable[[int], Place]) -> None:
+        kinds = [_kind(column) for column in columns]
+        if kinds != sorted(kinds, key=KINDS.index):
+            raise ValueError("encoder.json: columns must be categories, pairs, numbers in this order")
+        self._derive = Derivation(contract, without=["lookup"])
+        made = [(_table(contract, column, place(k)), _sources(contract, column)) for k, column in enumerate(columns)]
+        of = {kind: [each for each, its in zip(made, kinds, strict=True) if its == kind] for kind in KINDS}
+        self._tables = [[table for table, _ in of[kind]] for kind in KINDS]
+        self._categories, self._firsts, self._numbers = (
+            values_of([sources[0] for _, sources in of[kind]]) for kind in KINDS
+        )
+        self._seconds = values_of([sources[1] for _, sources in of["pair"]])
+
+    def __call__(self, given: Mapping[str, Any]) -> list[Any]:
+        """Return one value per column; a missing input or history is a KeyError."""
+        row, (categories, pairs, numbers) = self._derive(given), self._tables
+        return [
+            *map(getitem, categories, self._categories(row)),
+            *map(getitem, pairs, zip(self._firsts(row), self._seconds(row), strict=True)),
+            *map(getitem, numbers, self._numbers(row)),
+        ]
+
+
+class _Table(dict[Any, Any]):
+    """From a value to what the scorer wants: worked out when the value is first met, then remembered."""
+
+    def __init__(self, work_out: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._work_out = work_out
+
+    def __missing__(self, value: Any) -> Any:  # noqa: ANN401 (whatever the scorer wants)
+        found = self._work_out(value)
+        if len(self) < MOST_KEPT:
+            self[value] = found
+        return found
+
+
+def _kind(column: Mapping[str, Any]) -> str:
+    return "pair" if "with" in column else "category" if "codes" in column else "number"
+
+
+def _table(contract: Contract, column: Mapping[str, Any], place: Place) -> _Table:
+    if "codes" not in column:
+        return _Table(lambda value: place(float(np.float32(value))))  # as the Pipeline computes
+    codes, other, (_, text) = column["codes"], column["other"], _read(contract, column["name"])
+    if "with" not in column:
+        return _Table(lambda value: place(codes.get(text(value), other)))
+    _, second = _read(contract, column["with"])
+    return _Table(lambda both: place(codes.get(text(both[0]) + JOINT + second(both[1]), other)))
+
+
+def _sources(contract: Contract, column: Mapping[str, Any]) -> list[str]:
+    return [_read(contract, column[key])[0] for key in ("name", "with") if key in column]
+
+
+def _read(contract: Contract, name: str) -> tuple[str, Text]:
+    """Return the column to read for a category, and the function from its value to the text that is encoded.
+
+    A derived look-up is read at its source: it is made once per value, not once per row.
+    """
+    rule = contract.by_name[name].derive
+    if rule is None or rule.op != "lookup":
+        return name, str
+    source, found = lookup(contract, rule)
+    return source, lambda value: str(found(value))

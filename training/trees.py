@@ -1,0 +1,136 @@
+"""Take boosted trees apart into the tables of `readmit.trees`."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from catboost import CatBoostClassifier
+from lightgbm import LGBMClassifier
+from sklearn.base import ClassifierMixin
+from sklearn.ensemble import VotingClassifier
+
+from readmit.trees import FIRST_LEAF, LEAF_NUMBER
+
+MOST_LEAVES = 64  # the bits of a word
+Split = tuple[int, float, int, int]  # column, threshold, tree, bits
+Part = tuple[list[Split], list[int], list[list[float]], dict[str, Any]]  # splits, whole, values, how
+
+
+def take_apart(
+    model: ClassifierMixin, encoded: np.ndarray
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]] | None:
+    """Return `trees.npz` and `parts` of a fitted model, or None if it is no mean of boosted trees.
+
+    Args:
+        model: LightGBM, CatBoost, or a soft vote of them.
+        encoded: float32 rows, shape (n, columns), as the model sees them. Their most frequent values become the
+            reference: values that agree with it cost nothing when a row is scored.
+    """
+    members = _members(model)
+    if not all(_is_boosted(member) for member, _ in members):
+        return None
+    reference = np.array([_most_frequent(column) for column in encoded.T], dtype=np.float64)
+    arrays: dict[str, np.ndarray] = {"reference": reference}
+    parts = []
+    for k, (member, weight) in enumerate(members):
+        splits, whole, values, how = (_catboost if isinstance(member, CatBoostClassifier) else _lightgbm)(
+            member, reference
+        )
+        arrays |= {f"{k}.{name}": array for name, array in _arrays(splits, whole, values).items()}
+        parts.append(how | {"weight": weight})
+    return arrays, parts
+
+
+def _most_frequent(column: np.ndarray) -> float:
+    values, counts = np.unique(column, return_counts=True)
+    return float(values[counts.argmax()])
+
+
+def _members(model: ClassifierMixin) -> list[tuple[ClassifierMixin, float]]:
+    if not isinstance(model, VotingClassifier):
+        return [(model, 1.0)]
+    weights = np.ones(len(model.estimators_)) if model.weights is None else np.asarray(model.weights, dtype=float)
+    return list(zip(model.estimators_, (weights / weights.sum()).tolist(), strict=True))
+
+
+def _is_boosted(model: ClassifierMixin) -> bool:
+    if isinstance(model, LGBMClassifier):
+        return bool(model.get_params()["num_leaves"] <= MOST_LEAVES)
+    return isinstance(model, CatBoostClassifier)
+
+
+def _arrays(splits: Sequence[Split], whole: Sequence[int], values: Sequence[Sequence[float]]) -> dict[str, np.ndarray]:
+    leaves = max(map(len, values))
+    column, threshold, tree, bits = zip(*splits, strict=True)
+    return {
+        "column": np.array(column, dtype=np.int32),
+        "threshold": np.array(threshold, dtype=np.float64),
+        "tree": np.array(tree, dtype=np.int32),
+        "bits": np.array(bits, dtype=_word(max(whole))),
+        "whole": np.array(whole, dtype=_word(max(whole))),
+        "values": np.array([[*tree, *[0.0] * (leaves - len(tree))] for tree in values]),
+    }
+
+
+def _word(largest: int) -> type[np.unsignedinteger[Any]]:
+    """Return the smallest word that holds all bits."""
+    words: tuple[type[np.unsignedinteger[Any]], ...] = (np.uint8, np.uint16, np.uint32, np.uint64)
+    return next(word for word in words if largest <= np.iinfo(word).max)
+
+
+def _lightgbm(model: LGBMClassifier, reference: np.ndarray) -> Part:
+    splits: list[Split] = []
+    values = []
+    trees = model.booster_.dump_model()["tree_info"]
+    whole = [(1 << tree["num_leaves"]) - 1 for tree in trees]
+    for number, tree in enumerate(trees):
+        values.append(_leaves(tree["tree_structure"], reference, number, splits, whole[number]))
+    return splits, whole, values, {"kind": FIRST_LEAF, "scale": 1.0, "bias": 0.0}
+
+
+def _leaves(root: Mapping[str, Any], reference: np.ndarray, tree: int, splits: list[Split], whole: int) -> list[float]:
+    """Number the leaves, the side of the reference first; append each split's bits: all but the leaves of that side."""
+    values: list[float] = []
+
+    def visit(node: Mapping[str, Any]) -> None:
+        if "leaf_value" in node:
+            values.append(node["leaf_value"])
+            return
+        column, threshold = node["split_feature"], node["threshold"]
+        likely, other = "left_child", "right_child"
+        if not reference[column] <= threshold:
+            likely, other = other, likely
+        before = len(values)
+        visit(node[likely])
+        splits.append((column, threshold, tree, whole ^ (1 << len(values)) - (1 << before)))
+        visit(node[other])
+
+    visit(root)
+    return values
+
+
+def _catboost(model: CatBoostClassifier, reference: np.ndarray) -> Part:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.json"
+        model.save_model(path, format="json")
+        said = json.loads(path.read_text(encoding="utf-8"))
+    columns = [each["flat_feature_index"] for each in said["features_info"]["float_features"]]
+    splits: list[Split] = []
+    whole, values = [], []
+    for number, tree in enumerate(said["oblivious_trees"]):
+        levels = tree["splits"] or ()
+        whole.append((1 << len(levels)) - 1)
+        reached = 0
+        for level, split in enumerate(levels):
+            # Borders are float32; JSON has them in decimal.
+            column, border = columns[split["float_feature_index"]], float(np.float32(split["border"]))
+            reached |= int(reference[column] > border) << level
+            splits.append((column, border, number, whole[-1] ^ 1 << level))
+        # A leaf's new number: which levels agree with the reference.
+        leaves = tree["leaf_values"]
+        values.append([leaves[agrees ^ whole[-1] ^ reached] for agrees in range(len(leaves))])
+    scale, (bias,) = said["scale_and_bias"]
+    return splits, whole, values, {"kind": LEAF_NUMBER, "scale": float(scale), "bias": float(bias)}
