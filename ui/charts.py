@@ -96,17 +96,24 @@ def decision(points: Sequence[Mapping[str, float]], threshold: float, names: tup
 
 
 def line(
-    points: Sequence[Mapping[str, Any]], x_keys: tuple[str, ...], y_keys: tuple[str, ...], title: str
+    points: Sequence[Mapping[str, Any]], x_keys: tuple[str, ...], y_keys: tuple[str, ...], names: tuple[str, str]
 ) -> go.Figure:
-    """Return one curve through points whose coordinates stand under one of the given names."""
+    """Return one curve through points whose coordinates stand under one of the given keys; `names`: of the axes."""
     x, y = _pairs(points, x_keys, y_keys)
     figure = go.Figure(go.Scatter(x=x, y=y, mode="lines+markers", line={"color": LOWERS, "width": 2}))
-    figure.update_xaxes(title=title)
-    return _framed(figure, 280)
+    figure.update_xaxes(title=names[0])
+    figure.update_yaxes(title=names[1])
+    return _framed(figure, 320)
 
 
-def intervals(names: Sequence[str], figures: Sequence[float], low: Sequence[float], high: Sequence[float]) -> go.Figure:
-    """Return points with their intervals, one row each, the first on top."""
+def intervals(
+    names: Sequence[str],
+    figures: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    overall: float | None = None,
+) -> go.Figure:
+    """Return points with their intervals, one row each, the first on top; `overall` as a line."""
     order = list(range(len(names)))[::-1]
     points = go.Scatter(
         y=[_short(names[i]) for i in order],
@@ -124,7 +131,10 @@ def intervals(names: Sequence[str], figures: Sequence[float], low: Sequence[floa
         },
         hovertemplate="%{y}: %{x:.3f}<extra></extra>",
     )
-    return _framed(go.Figure(points), 60 + 28 * len(names))
+    figure = go.Figure(points)
+    if overall is not None:
+        figure.add_vline(x=overall, line={"color": RAISES, "dash": "dot", "width": 2})
+    return _framed(figure, 60 + 28 * len(names))
 
 
 def _pairs(

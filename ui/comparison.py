@@ -18,8 +18,9 @@ def in_words(answers: Sequence[Mapping[str, Any]], text: Messages) -> str:
     if "probability" not in other:
         return text.compare_unmapped.format(version=other["model"]["version"])
     points = f"{100 * (now['probability'] - other['probability']):+.1f}"
+    changed = text.compare_same if float(points) == 0 else text.compare_change.format(points=points)
     agreed = text.compare_agree if now["risk"] == other["risk"] else text.compare_disagree
-    return f"{text.compare_change.format(points=points)} {agreed}"
+    return f"{changed} {agreed}"
 
 
 def _role(answer: Mapping[str, Any], text: Messages) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ui.messages import VALUE_LABELS, Language, Messages
+from ui import vocabulary
+from ui.messages import Language, Messages
 
 Value = str | int | float | bool
 Seeds = Callable[[str], Sequence[Mapping[str, Any]]]
@@ -53,8 +54,8 @@ def groups(of: Sequence[Field]) -> dict[str, list[Field]]:
 
 def label_of(feature: Mapping[str, Any], language: Language) -> str:
     """Return a feature's label; without one, its name in words."""
-    written: Any = (feature.get("form") or {}).get("label")
-    return _in(written, language) or str(feature["name"]).replace("_", " ").capitalize()
+    written: Any = (feature.get("form") or {}).get("label") or feature.get("label")
+    return _in(written, language) or vocabulary.in_words(str(feature["name"]))
 
 
 def labels(contract: Mapping[str, Any], language: Language) -> dict[str, str]:
@@ -76,7 +77,7 @@ def _field(feature: Mapping[str, Any], seeds: Seeds, language: Language, text: M
         captions=captions,
         low=feature.get("min"),
         high=feature.get("max"),
-        unit=_in(feature.get("unit"), language),
+        unit=vocabulary.UNITS[language].get(str(feature.get("unit")), ""),
         is_whole=feature.get("data_type") in ("integer", "bigint"),
     )
 
@@ -91,23 +92,22 @@ def _in(written: object, language: Language) -> str:
 def _options(feature: Mapping[str, Any], seeds: Seeds, language: Language) -> tuple[tuple[Value, ...], tuple[str, ...]]:
     if feature["kind"] != "category":
         return (), ()
-    names = VALUE_LABELS[language]
     if feature.get("values"):
         values = tuple(feature["values"])
-        return values, tuple(names.get(str(value), str(value)) for value in values)
+        return values, tuple(vocabulary.value(value, language) for value in values)
     rows = list(seeds(feature["seed"])) if feature.get("seed") else []
     codes = tuple(_code(row["code"], feature["data_type"]) for row in rows)
-    return codes, tuple(_seed_caption(row, names) for row in rows)
+    return codes, tuple(_seed_caption(row, language) for row in rows)
 
 
 def _code(code: str | int, data_type: str) -> Value:
     return int(code) if data_type in ("integer", "bigint") else str(code)
 
 
-def _seed_caption(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
+def _seed_caption(row: Mapping[str, Any], language: Language) -> str:
     code, description = str(row["code"]), str(row.get("description") or "")
     if not description or description == code:
-        return names.get(code, code)
+        return vocabulary.value(code, language)
     return f"{code} · {description}"
 
 

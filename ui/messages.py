@@ -15,6 +15,7 @@ Language = Literal["en", "es"]
 class Messages:
     """The texts of one language."""
 
+    code: Language
     app_name: str
     tagline: str
     language: str
@@ -73,11 +74,13 @@ class Messages:
     compare_now: str
     compare_before: str
     compare_change: str
+    compare_same: str
     compare_agree: str
     compare_disagree: str
     what_if: str
     what_if_intro: str
     what_if_field: str
+    choose: str
     what_if_history: str
     what_if_now: str
     newer_model: str
@@ -114,6 +117,8 @@ class Messages:
     metrics_intro: str
     metric: str
     interval: str
+    meaning: str
+    from_to: str
     calibration: str
     calibration_intro: str
     predicted: str
@@ -121,6 +126,7 @@ class Messages:
     ideal: str
     slices: str
     slices_intro: str
+    all_patients: str
     learning_curve: str
     learning_intro: str
     training_rows: str
@@ -148,12 +154,14 @@ class Messages:
     data_age: str
     published_batches: str
     published_rows: str
+    thousands: str
     quarantined_rows: str
     data_away: str
     ago_minutes: str
     ago_hours: str
     ago_days: str
     link_run: str
+    link_experiments: str
     link_version: str
     link_lineage: str
     link_quality: str
@@ -163,6 +171,7 @@ class Messages:
 
 
 ENGLISH = Messages(
+    code="en",
     app_name="Readmission risk",
     tagline="Which diabetic inpatients will be back within 30 days?",
     language="Language",
@@ -184,7 +193,7 @@ ENGLISH = Messages(
     patient_number_help="Looks up earlier stays of this patient. Without it the stay counts as the first one.",
     other_group="Other",
     button_predict="Predict",
-    working="Asking the model …",
+    working="Asking the model…",
     result="Risk of readmission",
     result_empty="Press **Predict** to see the risk of readmission within 30 days.",
     one_in="About 1 in {n} such patients returns within 30 days.",
@@ -221,11 +230,13 @@ ENGLISH = Messages(
     compare_now="In service",
     compare_before="Before it",
     compare_change="Since the version before, the risk of this patient moved by {points} percentage points.",
+    compare_same="The risk of this patient is the same as with the version before.",
     compare_agree="Both versions put it in the same risk band.",
     compare_disagree="The versions put it in different risk bands.",
-    what_if="What if …",
+    what_if="What if…",
     what_if_intro="Change one field and see the score move; everything else stays as it is.",
     what_if_field="Field to change",
+    choose="Choose",
     what_if_history="The patient's earlier stays could not be looked up just now: these scores assume a first stay.",
     what_if_now="as entered",
     newer_model="Version {version} answered; the form was made for version {form_version}.",
@@ -262,13 +273,16 @@ ENGLISH = Messages(
     metrics_intro="On patients the model has not seen; with 95 % intervals.",
     metric="Metric",
     interval="95 % interval",
+    meaning="What it says",
+    from_to="{low} to {high}",
     calibration="Calibration",
-    calibration_intro="Of the patients given a risk of 20 %, do 20 % return? On the line: yes.",
+    calibration_intro="Of the patients given a risk of 20 %, do 20 % return? A point on the line says yes.",
     predicted="Predicted risk",
     observed="Observed share",
     ideal="Perfect",
     slices="By group of patients",
-    slices_intro="The same metric within groups; wide intervals mean few patients.",
+    slices_intro="Ranking (AUROC) within each group; wide intervals mean few patients. Dotted: all patients.",
+    all_patients="All patients",
     learning_curve="Learning curve",
     learning_intro="What more data brings.",
     training_rows="Training rows",
@@ -280,10 +294,10 @@ ENGLISH = Messages(
     realised="How good it turned out to be",
     realised_intro="Logged predictions against outcomes that came later, by version, with 95 % intervals.",
     too_few="too few outcomes",
-    promotions="Promotion history",
-    promotions_intro="Every decision to promote, keep or roll back, with its evidence.",
+    promotions="Decisions",
+    promotions_intro="Every decision to put a version into service, keep the old one or roll back, with its evidence.",
     model_card="Model card",
-    promoted_at="Promoted",
+    promoted_at="In service since",
     trained_on="Trained on",
     contract="Contract",
     empty="Nothing here yet.",
@@ -296,12 +310,14 @@ ENGLISH = Messages(
     data_age="Latest publication",
     published_batches="Batches published",
     published_rows="Rows published",
+    thousands=",",
     quarantined_rows="Rows in quarantine",
     data_away="The database is away, so the ledger cannot be shown. Predictions still work. ({detail})",
     ago_minutes="{n} min ago",
     ago_hours="{n} h ago",
     ago_days="{n} days ago",
     link_run="Training run",
+    link_experiments="Experiments",
     link_version="Model version",
     link_lineage="Lineage of the data",
     link_quality="Data quality",
@@ -311,32 +327,33 @@ ENGLISH = Messages(
 )
 
 SPANISH = Messages(
+    code="es",
     app_name="Riesgo de reingreso",
-    tagline="¿Qué pacientes diabéticos volverán antes de 30 días?",
+    tagline="¿Qué pacientes con diabetes volverán al hospital antes de 30 días?",
     language="Idioma",
     predict="Predecir",
-    batch="Lote",
+    batch="Por lotes",
     model="Modelo",
     data="Datos",
     links="Detrás de la respuesta",
     disclaimer="Ayuda a la decisión, entrenada con ingresos de EE. UU. de 1999-2008. No sustituye el juicio clínico.",
-    predict_intro="Describa el ingreso al alta. Cada campo empieza con un valor habitual.",
+    predict_intro="Describa el ingreso en el momento del alta. Cada campo empieza con un valor habitual.",
     examples="Empezar con un paciente de ejemplo",
     example_low="Riesgo bajo",
     example_medium="Riesgo medio",
     example_high="Riesgo alto",
     example_default="Valores habituales",
-    example_help="Rellena el formulario; el modelo calcula el riesgo al pulsar Predecir.",
+    example_help="Rellena el formulario; el modelo calcula el riesgo al pulsar Calcular riesgo.",
     examples_none="El servicio no ofrece ahora pacientes de ejemplo: {detail}",
     patient_number="Número de paciente (opcional)",
     patient_number_help="Busca ingresos anteriores del paciente. Sin él, cuenta como primer ingreso.",
     other_group="Otros",
     button_predict="Calcular riesgo",
-    working="Consultando el modelo …",
+    working="Consultando el modelo…",
     result="Probabilidad de reingreso",
     result_empty="Pulse **Calcular riesgo** para ver el riesgo de reingreso antes de 30 días.",
-    one_in="Cerca de 1 de cada {n} pacientes así reingresa antes de 30 días.",
-    of_ten="Cerca de {k} de cada 10 pacientes así reingresan antes de 30 días.",
+    one_in="Alrededor de 1 de cada {n} pacientes así reingresa antes de 30 días.",
+    of_ten="Alrededor de {k} de cada 10 pacientes así reingresan antes de 30 días.",
     fewer_than="Menos de 1 de cada {n} pacientes así reingresa antes de 30 días.",
     more_than="Más de {k} de cada {n} pacientes así reingresan antes de 30 días.",
     probability="Probabilidad",
@@ -353,7 +370,7 @@ SPANISH = Messages(
     answered_by="Respondido por",
     version="versión",
     request="Solicitud",
-    drivers="Qué mueve este resultado",
+    drivers="Qué influye en este resultado",
     drivers_intro="Cuánto mueve cada valor el riesgo de este paciente, de mayor a menor.",
     drivers_usual="Cada campo tiene su valor habitual: nada sube ni baja el riesgo.",
     drivers_raises="aumenta el riesgo",
@@ -365,32 +382,34 @@ SPANISH = Messages(
     effect="Efecto en el resultado",
     compare="Dos versiones lado a lado",
     compare_none="No hay una versión anterior con la que comparar.",
-    compare_unmapped="La versión {version} no puede responder para esta estancia: usa otros campos o valores.",
+    compare_unmapped="La versión {version} no puede responder para este ingreso: usa otros campos o valores.",
     compare_now="En servicio",
     compare_before="Anterior",
-    compare_change="Desde la versión anterior, el riesgo de este paciente cambió {points} puntos porcentuales.",
-    compare_agree="Ambas versiones lo sitúan en la misma banda de riesgo.",
-    compare_disagree="Las versiones lo sitúan en bandas de riesgo distintas.",
-    what_if="¿Y si …?",
-    what_if_intro="Cambie un campo y vea moverse el riesgo; lo demás queda igual.",
+    compare_change="Respecto a la versión anterior, el riesgo de este paciente cambió {points} puntos porcentuales.",
+    compare_same="El riesgo de este paciente es el mismo que con la versión anterior.",
+    compare_agree="Ambas versiones lo sitúan en el mismo nivel de riesgo.",
+    compare_disagree="Las versiones lo sitúan en niveles de riesgo distintos.",
+    what_if="¿Y si…?",
+    what_if_intro="Cambie un campo y vea cómo varía el riesgo; lo demás queda igual.",
     what_if_field="Campo que cambia",
-    what_if_history="No se pudieron consultar las estancias anteriores: estos valores suponen una primera estancia.",
+    choose="Elija",
+    what_if_history="No se pudieron consultar los ingresos anteriores: estos valores suponen un primer ingreso.",
     what_if_now="tal como se indicó",
     newer_model="Respondió la versión {version}; el formulario es de la versión {form_version}.",
     mapped_contract="El formulario y el modelo difieren: {detail}",
     reload_form="Recargar el formulario",
-    conflict="El modelo ha cambiado y este formulario ya no le corresponde. No se pudieron usar sus datos.",
+    conflict="El modelo ha cambiado y este formulario ya no sirve. No se pudieron usar los datos introducidos.",
     api_down="No se puede contactar con el servicio de predicción.",
-    api_down_hint="No se pierde nada de lo escrito. Se reinicia solo; pruebe en unos segundos. ({address})",
+    api_down_hint="No se pierde lo escrito. El servicio se reinicia solo; pruebe en unos segundos. ({address})",
     try_again="Reintentar",
     no_model="Todavía no hay modelo.",
-    no_model_hint="El proceso aún carga datos o entrena. Esta página se completa al promover el primer modelo.",
-    stale_model="El registro no responde: sigue contestando el último modelo válido.",
-    sample_data="Datos de muestra: los pacientes son generados. No use estas respuestas con pacientes reales.",
+    no_model_hint="El proceso aún carga datos o entrena. Esta página se llenará con el primer modelo en servicio.",
+    stale_model="El registro de modelos no responde: sigue contestando el último modelo válido.",
+    sample_data="Datos de muestra: los pacientes son ficticios. No use estas respuestas con pacientes reales.",
     invalid="Corrija los campos marcados.",
     failed="El servicio respondió con un error: {detail}",
     not_available="No disponible para este modelo.",
-    batch_intro="Calcule muchos ingresos a la vez. Una fila por ingreso, columnas como en la plantilla.",
+    batch_intro="Calcule el riesgo de muchos ingresos a la vez. Una fila por ingreso, columnas como en la plantilla.",
     batch_upload="Archivo CSV",
     batch_template="Descargar la plantilla",
     batch_empty="Aún no hay archivo. La plantilla trae una fila con valores habituales.",
@@ -405,33 +424,36 @@ SPANISH = Messages(
     batch_too_many="{n} filas son demasiadas para una carga; el límite es {limit}. Divida el archivo.",
     row="Fila",
     problem="Problema",
-    model_intro="Qué está en servicio, qué tan bueno es y cómo llegó aquí.",
+    model_intro="Qué está en servicio, lo bueno que es y cómo ha llegado aquí.",
     metrics="Métricas",
     metrics_intro="Con pacientes que el modelo no ha visto; con intervalos del 95 %.",
     metric="Métrica",
     interval="Intervalo del 95 %",
+    meaning="Qué indica",
+    from_to="de {low} a {high}",
     calibration="Calibración",
-    calibration_intro="De los pacientes con un riesgo del 20 %, ¿vuelve el 20 %? Sobre la línea: sí.",
+    calibration_intro="De los pacientes con un riesgo del 20 %, ¿vuelve el 20 %? Si el punto está sobre la línea, sí.",
     predicted="Riesgo previsto",
     observed="Proporción observada",
     ideal="Perfecto",
     slices="Por grupo de pacientes",
-    slices_intro="La misma métrica por grupos; un intervalo ancho significa pocos pacientes.",
+    slices_intro="Ordenación (AUROC) en cada grupo; un intervalo ancho indica pocos pacientes. Línea de puntos: todos.",
+    all_patients="Todos los pacientes",
     learning_curve="Curva de aprendizaje",
-    learning_intro="Qué aportan más datos.",
+    learning_intro="Qué se gana con más datos.",
     training_rows="Filas de entrenamiento",
     decision_curve="Curva de decisión",
-    decision_intro="Beneficio neto de actuar según el modelo en cada umbral; con puntos: el umbral en uso.",
+    decision_intro="Beneficio neto de actuar según el modelo en cada umbral; línea de puntos: el umbral en uso.",
     net_benefit="Beneficio neto",
     by_model="según el modelo",
-    for_everybody="para todos",
-    realised="Qué tan bueno resultó",
+    for_everybody="actuando con todos",
+    realised="Lo bueno que resultó ser",
     realised_intro="Predicciones registradas frente a desenlaces posteriores, por versión, con intervalos del 95 %.",
-    too_few="muy pocos desenlaces",
-    promotions="Historial de promociones",
-    promotions_intro="Cada decisión de promover, mantener o revertir, con su evidencia.",
+    too_few="faltan desenlaces",
+    promotions="Historial de decisiones",
+    promotions_intro="Cada decisión de poner en servicio una versión, mantenerla o volver atrás, con sus datos.",
     model_card="Ficha del modelo",
-    promoted_at="Promovido",
+    promoted_at="En servicio desde",
     trained_on="Entrenado con",
     contract="Contrato",
     empty="Aún no hay nada aquí.",
@@ -444,33 +466,20 @@ SPANISH = Messages(
     data_age="Última publicación",
     published_batches="Lotes publicados",
     published_rows="Filas publicadas",
+    thousands="\N{NO-BREAK SPACE}",
     quarantined_rows="Filas en cuarentena",
-    data_away="La base de datos no responde y no se puede mostrar el registro. Las predicciones siguen. ({detail})",
+    data_away="La base de datos no responde: no se puede mostrar el registro. Las predicciones siguen. ({detail})",
     ago_minutes="hace {n} min",
     ago_hours="hace {n} h",
     ago_days="hace {n} días",
     link_run="Entrenamiento",
+    link_experiments="Experimentos",
     link_version="Versión del modelo",
-    link_lineage="Linaje de los datos",
+    link_lineage="Origen de los datos",
     link_quality="Calidad de los datos",
     link_airflow="Proceso",
     link_grafana="Monitorización",
-    link_api="Interfaz API",
+    link_api="API",
 )
 
 LANGUAGES: dict[Language, tuple[str, Messages]] = {"en": ("English", ENGLISH), "es": ("Español", SPANISH)}
-
-VALUE_LABELS: dict[Language, dict[str, str]] = {
-    "en": {"unknown": "Unknown", "No": "Not prescribed", "Steady": "Steady dose", "Up": "Dose up", "Down": "Dose down"},
-    "es": {
-        "unknown": "Desconocido",
-        "No": "No recetado",
-        "Steady": "Dosis estable",
-        "Up": "Dosis aumentada",
-        "Down": "Dosis reducida",
-        "Female": "Mujer",
-        "Male": "Hombre",
-        "True": "Sí",
-        "False": "No",
-    },
-}

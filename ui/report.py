@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ui import wording
+from ui import vocabulary, wording
 from ui.messages import Messages
 
 PROMOTION_COLUMNS = (
@@ -16,8 +16,6 @@ PROMOTION_COLUMNS = (
     "challenger_score",
     "production_score",
     "gain",
-    "gain_low",
-    "gain_high",
     "actor",
     "reason",
 )
@@ -33,6 +31,18 @@ LEDGER_COLUMNS = (
     "data_source",
     "reason",
 )
+QUARANTINE_COLUMNS = (
+    "_batch_id",
+    "_source_row",
+    "encounter_id",
+    "patient_nbr",
+    "reason",
+    "raw_values",
+    "released_at",
+    "released_by",
+    "corrected",
+)
+NAMED = ("decision", "status", "split", "data_source")  # columns whose values have a plain name
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,21 @@ class Metric:
 
     def as_table(self, text: Messages) -> dict[str, str]:
         """Return the row of a table."""
-        interval = "-" if self.low is None or self.high is None else f"{self.low:.3f} to {self.high:.3f}"
-        return {text.metric: self.name, text.value: f"{self.figure:.3f}", text.interval: interval}
+        return {
+            text.metric: vocabulary.metric(self.name, text.code),
+            text.value: f"{self.figure:.3f}",
+            text.interval: self.interval(text) or "-",
+            text.meaning: vocabulary.meaning(self.name, text.code),
+        }
+
+    def interval(self, text: Messages) -> str:
+        """Return the interval; empty when there is none."""
+        return "" if self.low is None or self.high is None else wording.interval(self.low, self.high, text)
+
+    def in_one_cell(self, text: Messages) -> str:
+        """Return figure and interval together."""
+        interval = self.interval(text)
+        return f"{self.figure:.3f} ({interval})" if interval else f"{self.figure:.3f}"
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> list[Metric]:
@@ -67,27 +90,41 @@ def identity(model: Mapping[str, Any], text: Messages) -> dict[str, str]:
     return {
         text.model: f"{model['name']} · {text.version} {model['version']}",
         text.promoted_at: promoted,
-        text.trained_on: str(model.get("data_source") or "-"),
+        text.trained_on: vocabulary.value(model.get("data_source") or "-", text.code),
         text.threshold: wording.percent(float(model["threshold"])),
         text.contract: str(model["contract"].get("hash") or "-")[:12],
     }
 
 
-def flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row whose nested figures (`{"figure", "low", "high"}`) are columns of their own."""
-    result: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            result |= {name if key == "figure" else f"{name} {key}": inner for key, inner in value.items()}
-        else:
-            result[name] = value
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in result.items()}
+def slices(rows: Sequence[Mapping[str, Any]], text: Messages) -> list[dict[str, Any]]:
+    """Return how good the model is within groups of patients, a row for each."""
+    return [_slice_row(row, text) for row in rows]
 
 
-def promotions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _slice_row(row: Mapping[str, Any], text: Messages) -> dict[str, Any]:
+    auroc = Metric("auroc", float(row["auroc"]), row.get("low"), row.get("high"))
+    cells = {
+        "slice": vocabulary.value(row["slice"], text.code),
+        "value": vocabulary.value(row["value"], text.code),
+        "n": wording.whole(int(row["n"]), text),
+        "observed": wording.percent(float(row["observed"])),
+        "predicted": wording.percent(float(row["predicted"])),
+        "auroc": auroc.in_one_cell(text),
+        "falls_behind": bool(row.get("falls_behind")),
+    }
+    return _headed(cells, text)
+
+
+def promotions(rows: Sequence[Mapping[str, Any]], text: Messages) -> list[dict[str, Any]]:
     """Return the decisions, the latest first, with the columns that a reader needs."""
     latest = sorted(rows, key=lambda row: str(row.get("decided_at")), reverse=True)
-    return [_minutes(flat({name: row.get(name) for name in PROMOTION_COLUMNS})) for row in latest]
+    return [_table_row({**row, "gain": _gain(row, text)}, PROMOTION_COLUMNS, text) for row in latest]
+
+
+def _gain(row: Mapping[str, Any], text: Messages) -> str | None:
+    if row.get("gain") is None:
+        return None
+    return Metric("gain", float(row["gain"]), row.get("gain_low"), row.get("gain_high")).in_one_cell(text)
 
 
 def realised(reports: Sequence[Mapping[str, Any]], text: Messages) -> list[dict[str, Any]]:
@@ -99,22 +136,43 @@ def realised(reports: Sequence[Mapping[str, Any]], text: Messages) -> list[dict[
 def _realised_row(each: Mapping[str, Any], text: Messages) -> dict[str, Any]:
     row = {"version": each["version"], "n_labels": each["n_labels"], "n_readmitted": each["n_readmitted"]}
     known = {metric.name: metric for metric in metric_rows(each["metrics"] or {})}
-    for name in REALISED:
-        metric = known.get(name)
-        row[name] = f"{metric.figure:.3f} ({metric.low:.3f} to {metric.high:.3f})" if metric else text.too_few
-    return row
+    said = {name: known[name].in_one_cell(text) if name in known else text.too_few for name in REALISED}
+    return _headed(row | said, text)
 
 
-def _minutes(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the row with its moments to the minute, in UTC."""
-    return {
-        name: value[:16].replace("T", " ") if name.endswith("_at") and value else value for name, value in row.items()
-    }
-
-
-def ledger(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def ledger(rows: Sequence[Mapping[str, Any]], text: Messages) -> list[dict[str, Any]]:
     """Return the batches with the columns that a reader needs."""
-    return [_minutes({name: row.get(name) for name in LEDGER_COLUMNS}) for row in rows]
+    return [_table_row(row, LEDGER_COLUMNS, text) for row in rows]
+
+
+def quarantine(rows: Sequence[Mapping[str, Any]], text: Messages) -> list[dict[str, Any]]:
+    """Return the rows that were held back; columns that are empty in all of them are left out."""
+    filled = [name for name in QUARANTINE_COLUMNS if any(row.get(name) is not None for row in rows)]
+    return [_table_row(row, filled, text) for row in rows]
+
+
+def _table_row(row: Mapping[str, Any], columns: Sequence[str], text: Messages) -> dict[str, Any]:
+    cells = {name: "" if row.get(name) is None else _cell(name, row[name], text) for name in columns}
+    return _headed(cells, text)
+
+
+def _headed(row: Mapping[str, Any], text: Messages) -> dict[str, Any]:
+    return {vocabulary.column(name, text.code): cell for name, cell in row.items()}
+
+
+def _cell(name: str, found: object, text: Messages) -> object:
+    """Return what stands in a table: plain names, moments to the minute (UTC), figures to three places."""
+    if name == "metric":
+        return vocabulary.metric(str(found), text.code)
+    if name in NAMED:
+        return vocabulary.value(found, text.code)
+    if name.endswith("_at"):
+        return str(found)[:16].replace("T", " ")
+    if isinstance(found, Mapping):
+        return ", ".join(f"{key}: {value}" for key, value in found.items())
+    if isinstance(found, float):
+        return f"{found:.3f}"
+    return wording.whole(found, text) if isinstance(found, int) and name.startswith("n_") else found
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ui import vocabulary, wording
 from ui.batchfile import chunks
+from ui.messages import Messages
 
 Scorer = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
 
@@ -28,6 +30,14 @@ class Outcome:
             "model_version": self.model_version,
             "error": self.error,
         }
+
+    def shown(self, text: Messages) -> dict[str, str]:
+        """Return the same columns as a table on the page has them."""
+        risk = wording.band(self.risk, text) if self.risk else ""
+        history = vocabulary.value(self.history, text.code)
+        probability = "" if self.probability is None else wording.percent(self.probability)
+        cells = {"probability": probability, "risk": risk, "history": history, "model_version": self.model_version}
+        return {vocabulary.column(name, text.code): cell for name, cell in (cells | {"error": self.error}).items()}
 
 
 def score(rows: Sequence[dict[str, Any]], ask: Scorer) -> Iterator[list[Outcome]]:

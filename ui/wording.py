@@ -26,6 +26,16 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def whole(number: int, text: Messages) -> str:
+    """Return a whole number with its thousands apart, as the language has it."""
+    return f"{number:,}".replace(",", text.thousands)
+
+
+def interval(low: float, high: float, text: Messages) -> str:
+    """Return a range of figures."""
+    return text.from_to.format(low=f"{low:.3f}", high=f"{high:.3f}")
+
+
 def band(risk: str, text: Messages) -> str:
     """Return the name of a risk band; an unknown one is shown as the API calls it."""
     known = {"low": text.band_low, "medium": text.band_medium, "high": text.band_high}

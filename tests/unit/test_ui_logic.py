@@ -6,9 +6,23 @@ from string import Formatter
 
 import pytest
 
-from ui import batchfile, charts, comparison, examples, explanation, form, problems, report, scoring, what_if, wording
+from training import figures
+from ui import (
+    batchfile,
+    charts,
+    comparison,
+    examples,
+    explanation,
+    form,
+    problems,
+    report,
+    scoring,
+    vocabulary,
+    what_if,
+    wording,
+)
 from ui.links import links
-from ui.messages import ENGLISH, LANGUAGES, SPANISH, VALUE_LABELS, Messages
+from ui.messages import ENGLISH, LANGUAGES, SPANISH, Messages
 
 CONTRACT = {
     "version": 1,
@@ -46,10 +60,52 @@ def placeholders(text: str) -> set[str | None]:
 def test_both_languages_say_everything_with_the_same_placeholders():
     for member in members(Messages):
         english, spanish = getattr(ENGLISH, member.name), getattr(SPANISH, member.name)
-        assert english.strip(), member.name
-        assert spanish.strip(), member.name
+        assert english, member.name
+        assert spanish, member.name
         assert placeholders(english) == placeholders(spanish), member.name
-    assert set(VALUE_LABELS["en"]) <= set(VALUE_LABELS["es"])
+
+
+def test_both_languages_name_the_same_metrics_columns_and_values():
+    assert set(vocabulary.METRICS["en"]) == set(vocabulary.METRICS["es"])
+    assert set(vocabulary.COLUMNS["en"]) == set(vocabulary.COLUMNS["es"])
+    assert set(vocabulary.VALUES["en"]) <= set(vocabulary.VALUES["es"])
+
+
+def test_every_metric_and_column_that_is_shown_has_a_plain_name():
+    computed = figures.point_figures([0, 1, 0, 1], [0.1, 0.8, 0.4, 0.3])
+    columns = {
+        *report.PROMOTION_COLUMNS,
+        *report.LEDGER_COLUMNS,
+        *report.QUARANTINE_COLUMNS,
+        *scoring.Outcome().cells(),
+    }
+    for language in ("en", "es"):
+        assert {*computed, *report.REALISED} <= set(vocabulary.METRICS[language])
+        assert columns <= set(vocabulary.COLUMNS[language])
+
+
+def test_spanish_pages_hold_no_english_connecting_words():
+    rows = [*report.metric_rows({"auroc": {"figure": 0.68, "low": 0.66, "high": 0.7}})]
+    assert rows[0].as_table(SPANISH)["Intervalo del 95 %"] == "de 0.660 a 0.700"
+    assert wording.whole(99_343, SPANISH) == "99\N{NO-BREAK SPACE}343"
+    words = {word for member in members(Messages) for word in getattr(SPANISH, member.name).lower().split()}
+    assert not words & {"to", "the", "of", "and", "with", "for", "is", "at", "by"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("[70-80)", "70-79"),
+        ("AfricanAmerican", "African American"),
+        ("AllergyandImmunology", "Allergy and Immunology"),
+        ("PlasticwithinHeadandNeck", "Plastic within Head and Neck"),
+        ("DCPTEAM", "DCPTEAM"),
+        (True, "Yes"),
+        ("Norm", "Normal"),
+    ],
+)
+def test_values_are_shown_in_plain_words(raw, shown):
+    assert vocabulary.value(raw, "en") == shown
 
 
 def test_the_form_asks_for_inputs_only_in_the_order_of_the_contract():
@@ -164,8 +220,9 @@ def test_drivers_speak_the_words_of_the_contract_strongest_first():
             {"feature": "is_changed", "value": False, "contribution": 0.0},
         ]
     }
-    found = explanation.contributions(explained, form.labels(CONTRACT, "en"))
-    assert [(each.label, each.effect) for each in found] == [("N drugs", 0.5), ("Age", -0.2)]
+    found = explanation.contributions(explained, form.labels(CONTRACT, "en"), made(), "en")
+    said = [(each.label, each.value, each.effect) for each in found]
+    assert said == [("N drugs", "3", 0.5), ("Age", "0-9", -0.2)]
 
 
 def test_a_problem_is_sorted_by_field():
@@ -256,8 +313,30 @@ def test_realised_performance_is_shown_by_version_or_said_to_be_too_little():
     few = {"version": "3", "n_labels": 4, "n_readmitted": 0, "metrics": None}
     none = {"version": "4", "n_labels": 0, "n_readmitted": 0, "metrics": None}
     rows = report.realised([{"evidence": {"realised": [none, few, good]}}, {"evidence": {}}], ENGLISH)
-    assert [(row["version"], row["auroc"]) for row in rows] == [("3", ENGLISH.too_few), ("2", "0.680 (0.660 to 0.700)")]
+    assert [(row["Version"], row["Ranking (AUROC)"]) for row in rows] == [
+        ("3", ENGLISH.too_few),
+        ("2", "0.680 (0.660 to 0.700)"),
+    ]
     assert report.realised([], ENGLISH) == []
+
+
+def test_tables_of_the_pages_speak_plainly():
+    batch = {"batch_id": "train-001", "status": "published", "n_rows": 14_721, "published_at": "2026-01-02T03:04:05"}
+    [row] = report.ledger([batch], SPANISH)
+    assert (row["Lote"], row["Estado"], row["Filas"], row["Motivo"]) == (
+        "train-001", "publicado", "14\N{NO-BREAK SPACE}721", ""
+    )  # fmt: skip
+    decided = {"decided_at": "2026-01-02", "decision": "keep", "metric": "auroc", "gain": 0.01, "gain_low": -0.01}
+    [row] = report.promotions([decided | {"gain_high": 0.03}], ENGLISH)
+    assert row["Gain"] == "0.010 (-0.010 to 0.030)"
+    assert (row["Decision"], row["Judged by"]) == ("kept as it was", "Ranking (AUROC)")
+    part = {"slice": "age", "value": "[80-90)", "n": 2412, "observed": 0.1, "predicted": 0.2, "auroc": 0.6}
+    [row] = report.slices([part | {"low": 0.5, "high": 0.7, "falls_behind": True}], ENGLISH)
+    assert (row["Group"], row["Value"], row["Below average"]) == ("Age", "80-89", True)
+    held = {"_batch_id": "b", "_source_row": 4, "reason": "r", "raw_values": {"gender": "x"}, "released_at": None}
+    assert report.quarantine([held], ENGLISH) == [
+        {"Batch": "b", "Row of the file": 4, "Reason": "r", "As received": "gender: x"}
+    ]
 
 
 def test_two_versions_are_set_side_by_side_and_their_difference_is_said():
@@ -271,6 +350,8 @@ def test_two_versions_are_set_side_by_side_and_their_difference_is_said():
     assert "+3.0" in comparison.in_words([now, same], ENGLISH)
     assert ENGLISH.compare_agree in comparison.in_words([now, same], ENGLISH)
     assert ENGLISH.compare_disagree in comparison.in_words([now, other], ENGLISH)
+    twin = one("previous", "2", probability=0.2499, risk="high")
+    assert ENGLISH.compare_same in comparison.in_words([now, twin], ENGLISH)
     mute = one("previous", "1", detail="cannot be mapped")
     assert comparison.side_by_side([now, mute], ENGLISH)["Before it, version 1"] == "-"
     assert "Version 1" in comparison.in_words([now, mute], ENGLISH)

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui import batchfile, form, parts, scoring, session
+from ui import batchfile, form, parts, scoring, session, wording
 from ui.form import Field
 
 SCORED = "batch:scored"
@@ -53,7 +53,7 @@ def _uploaded(name: str, content: bytes, model: Mapping[str, Any], asked: Sequen
 
 def _score(rows: Sequence[dict[str, str]], model: Mapping[str, Any], asked: Sequence[Field]) -> None:
     text = session.text()
-    if st.button(text.batch_score.format(n=len(rows)), type="primary", key="batch:score"):
+    if st.button(text.batch_score.format(n=wording.whole(len(rows), text)), type="primary", key="batch:score"):
         bar = st.progress(0.0, text.batch_progress.format(done=0, n=len(rows)))
         typed = [batchfile.typed(row, asked) for row in rows]
         outcomes: list[scoring.Outcome] = []
@@ -81,6 +81,4 @@ def _outcome(rows: Sequence[dict[str, str]], outcomes: Sequence[scoring.Outcome]
     st.download_button(
         text.batch_download, batchfile.write(scored), "scored.csv", "text/csv", type="primary", key="batch:download"
     )
-    st.dataframe(
-        scored[:50], hide_index=True, column_order=["probability", "risk", "history", "model_version", "error"]
-    )
+    st.dataframe([each.shown(text) for each in outcomes[:50]], hide_index=True)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
-from readmit.client import Problem
 
+from readmit.client import Problem
 from ui import parts, report, session, wording
 
 Rows = Sequence[Mapping[str, Any]]
@@ -26,7 +26,7 @@ def render() -> None:
         text.link_airflow: to.airflow,
         text.link_lineage: to.lineage,
         text.link_quality: to.quality,
-        text.link_run: to.mlflow,
+        text.link_experiments: to.mlflow,
         text.link_grafana: to.grafana,
         text.link_api: f"{to.api}/docs",
     }
@@ -51,9 +51,9 @@ def _ledger(batches: Rows) -> None:
     parts.facts(
         {
             text.data_age: wording.age(sums.latest, text),
-            text.published_batches: f"{sums.published:,}",
-            text.published_rows: f"{sums.rows:,}",
-            text.quarantined_rows: f"{sums.quarantined:,}",
+            text.published_batches: wording.whole(sums.published, text),
+            text.published_rows: wording.whole(sums.rows, text),
+            text.quarantined_rows: wording.whole(sums.quarantined, text),
         }
     )
     if any(row.get("data_source") == "sample" for row in batches):
@@ -61,7 +61,7 @@ def _ledger(batches: Rows) -> None:
     st.subheader(text.ledger, anchor=False)
     st.caption(text.ledger_intro)
     if batches:
-        st.dataframe(report.ledger(batches), hide_index=True)
+        st.dataframe(report.ledger(batches, text), hide_index=True)
     else:
         st.caption(text.empty)
 
@@ -71,6 +71,6 @@ def _quarantine(rows: Rows) -> None:
     st.subheader(text.quarantine, anchor=False)
     st.caption(text.quarantine_intro)
     if rows:
-        st.dataframe([dict(row) for row in rows], hide_index=True)
+        st.dataframe(report.quarantine(rows, text), hide_index=True)
     else:
         st.caption(text.quarantine_none)

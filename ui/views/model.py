@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from readmit.client import ApiDown, Problem
-from ui import charts, parts, report, session
+from ui import charts, parts, report, session, vocabulary
 
 
 def render() -> None:
@@ -35,7 +35,7 @@ def _report(model: Mapping[str, Any]) -> None:
     with right:
         _curve(text.learning_curve, text.learning_intro, _learning(model.get("learning_curve") or []))
     _curve(text.decision_curve, text.decision_intro, _decision(model))
-    _slices(model.get("slices") or [])
+    _slices(model.get("slices") or [], model.get("metrics") or {})
 
 
 def _metrics(metrics: Mapping[str, Any]) -> None:
@@ -64,8 +64,9 @@ def _calibration(points: Sequence[Mapping[str, Any]]) -> go.Figure | None:
 
 
 def _learning(points: Sequence[Mapping[str, Any]]) -> go.Figure | None:
-    keys = ("figure", "validation", "score", "auroc")
-    return charts.line(points, ("n_rows", "rows", "n"), keys, session.text().training_rows) if points else None
+    text, keys = session.text(), ("figure", "validation", "score", "auroc")
+    names = (text.training_rows, vocabulary.metric("auroc", text.code))
+    return charts.line(points, ("n_rows", "rows", "n"), keys, names) if points else None
 
 
 def _decision(model: Mapping[str, Any]) -> go.Figure | None:
@@ -74,14 +75,24 @@ def _decision(model: Mapping[str, Any]) -> go.Figure | None:
     return charts.decision(points, float(model["threshold"]), names) if points else None
 
 
-def _slices(slices: Sequence[Mapping[str, Any]]) -> None:
+def _slices(slices: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> None:
     text = session.text()
     st.subheader(text.slices, anchor=False)
     st.caption(text.slices_intro)
-    if slices:
-        st.dataframe([report.flat(each) for each in slices], hide_index=True)
-    else:
+    if not slices:
         st.caption(text.not_available)
+        return
+    overall = [metric.figure for metric in report.metric_rows(metrics) if metric.name == "auroc"]
+    st.plotly_chart(_by_group(slices, overall), config=charts.CONFIG, key="slices")
+    with st.expander(text.as_table):
+        st.dataframe(report.slices(slices, text), hide_index=True)
+
+
+def _by_group(slices: Sequence[Mapping[str, Any]], overall: Sequence[float]) -> go.Figure:
+    code = session.text().code
+    names = [": ".join(vocabulary.value(each[key], code) for key in ("slice", "value")) for each in slices]
+    figures, low, high = ([float(each[key]) for each in slices] for key in ("auroc", "low", "high"))
+    return charts.intervals(names, figures, low, high, overall[0] if overall else None)
 
 
 def _realised() -> None:
@@ -111,7 +122,7 @@ def _history() -> None:
         st.info(text.data_away.format(detail=problem.detail or problem.title), icon=":material/cloud_off:")
         return
     if rows:
-        st.dataframe(report.promotions(rows), hide_index=True)
+        st.dataframe(report.promotions(rows, text), hide_index=True)
     else:
         st.caption(text.empty)
 

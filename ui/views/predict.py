@@ -130,7 +130,7 @@ def _answer(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequence
     if str(served["version"]) != str(model["version"]):
         st.info(text.newer_model.format(version=served["version"], form_version=model["version"]))
         st.button(text.reload_form, on_click=session.reload_form, key="reload")
-    _drivers(model)
+    _drivers(model, asked)
     _compare()
     _what_if(model, answer, asked)
     st.subheader(text.links, anchor=False)
@@ -138,7 +138,7 @@ def _answer(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequence
     st.caption(f"{text.request} {answer.get('request_id', '-')}")
 
 
-def _drivers(model: Mapping[str, Any]) -> None:
+def _drivers(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
     text = session.text()
     st.subheader(text.drivers, anchor=False)
     try:
@@ -146,7 +146,8 @@ def _drivers(model: Mapping[str, Any]) -> None:
     except (Problem, ApiDown):
         st.caption(text.drivers_none)
         return
-    found = contributions(explained, form.labels(model["contract"], session.language()))
+    language = session.language()
+    found = contributions(explained, form.labels(model["contract"], language), asked, language)
     if not found:
         st.caption(text.drivers_usual)
         return
@@ -181,7 +182,9 @@ def _what_if(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequenc
     st.subheader(text.what_if, anchor=False)
     st.caption(text.what_if_intro)
     key = f"what_if:{model['version']}"
-    field = st.selectbox(text.what_if_field, asked, format_func=lambda each: each.label, key=key, index=None)
+    field = st.selectbox(
+        text.what_if_field, asked, format_func=lambda each: each.label, key=key, index=None, placeholder=text.choose
+    )
     if field is None:
         return
     values, current = alternatives(field, sent[field.name])
