@@ -91,8 +91,9 @@ def decision(points: Sequence[Mapping[str, float]], threshold: float, names: tup
     top = max([*model, 0.001])
     figure.update_xaxes(title=names[0], tickformat=".0%")
     figure.update_yaxes(title=names[1], range=[-0.25 * top, 1.15 * top])
-    _framed(figure, 320)
-    return figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.12, "x": 0})
+    _framed(figure, 350)
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    return figure.update_layout(showlegend=True, legend=legend, margin={"t": 48})
 
 
 def line(

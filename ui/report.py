@@ -56,12 +56,16 @@ class Metric:
 
     def as_table(self, text: Messages) -> dict[str, str]:
         """Return the row of a table."""
-        return {
-            text.metric: vocabulary.metric(self.name, text.code),
-            text.value: f"{self.figure:.3f}",
-            text.interval: self.interval(text) or "-",
-            text.meaning: vocabulary.meaning(self.name, text.code),
-        }
+        interval = self.interval(text) or "-"
+        return {text.metric: self.label(text), text.value: f"{self.figure:.3f}", text.interval: interval}
+
+    def label(self, text: Messages) -> str:
+        """Return its plain name."""
+        return vocabulary.metric(self.name, text.code)
+
+    def meaning(self, text: Messages) -> str:
+        """Return what it says, in a sentence."""
+        return vocabulary.meaning(self.name, text.code)
 
     def interval(self, text: Messages) -> str:
         """Return the interval; empty when there is none."""

@@ -1,6 +1,7 @@
 """The main path in a real Chromium: open the form, choose a patient, press Predict, see the probability and the model.
 
-`ui_url` is given by the e2e conftest; with `READMIT_SCREENSHOTS` set to a folder, the pictures of the README are made.
+The stack's addresses are given by the e2e conftest; with `READMIT_SCREENSHOTS` set to a folder, the pictures of the
+README are made.
 """
 
 import os
@@ -8,8 +9,11 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.support.services import wait_until
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -22,6 +26,31 @@ def browser():
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield running
         running.close()
+
+
+@pytest.fixture
+def a_version_before(up, api_url):
+    """Number of the version that the API holds beside production: production's own files, registered once more."""
+    asked, name = f"{up.settings.mlflow_tracking_uri}/api/2.0/mlflow", up.settings.model_name
+
+    def call(method: str, path: str, **said: str) -> dict[str, dict[str, str]]:
+        where = {"params": said} if method == "GET" else {"json": said}
+        answer = httpx.request(method, f"{asked}/{path}", timeout=30, trust_env=False, **where)
+        return answer.raise_for_status().json()
+
+    now = call("GET", "registered-models/alias", name=name, alias="production")["model_version"]
+    source, run = now["source"], now["run_id"]
+    again = call("POST", "model-versions/create", name=name, source=source, run_id=run)["model_version"]["version"]
+    call("POST", "registered-models/alias", name=name, alias="previous", version=again)
+
+    def held() -> bool:
+        beside = httpx.get(f"{api_url}/readyz", timeout=30, trust_env=False).json()["beside"]
+        return beside.get("previous", {}).get("version") == again
+
+    wait_until(held, "the API holds the version before", 60)
+    yield again
+    call("DELETE", "registered-models/alias", name=name, alias="previous")
+    call("DELETE", "model-versions/delete", name=name, version=again)
 
 
 def opened(browser, url: str, *, width: int = 1280, height: int = 900) -> Page:
@@ -66,6 +95,22 @@ def test_the_high_risk_example_scores_above_the_low_one(browser, ui_url):
     expect(page.locator(".js-plotly-plot").first).to_be_visible()  # the drivers: such a patient has some
     page.get_by_role("heading", level=1).scroll_into_view_if_needed()
     kept(page, "predict")
+    page.close()
+
+
+def test_two_versions_stand_side_by_side(browser, ui_url, a_version_before):
+    page = opened(browser, ui_url)
+    predict(page)
+    expect(page.get_by_role("heading", name="Two versions side by side")).to_be_visible()
+    cards = page.locator(".r-facts")
+    expect(cards).to_have_count(1)
+    now, before = cards.locator("div").all_inner_texts()
+    assert re.match(r"In service, version \d+\n\d+\.\d % · (Low|Medium|High) risk$", now), now
+    assert before.startswith(f"Before it, version {a_version_before}\n"), before
+    assert now.split("\n")[1].split(" %")[0] == page.locator(".r-score").inner_text().removesuffix(" %")
+    expect(page.get_by_text(re.compile("put it in (the same|different) risk bands?"))).to_be_visible()
+    cards.scroll_into_view_if_needed()
+    kept(page, "compare")
     page.close()
 
 

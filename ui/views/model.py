@@ -47,6 +47,8 @@ def _metrics(metrics: Mapping[str, Any]) -> None:
         st.caption(text.empty)
         return
     st.table([row.as_table(text) for row in rows], hide_index=True)
+    with st.expander(text.meaning):
+        st.markdown("\n".join(f"- **{row.label(text)}**: {row.meaning(text)}" for row in rows))
 
 
 def _curve(title: str, intro: str, figure: go.Figure | None) -> None:
