@@ -78,6 +78,7 @@ class Feature(_Frozen):
     kind: Kind
     data_type: DataType
     description: str = Field(min_length=1)
+    label: dict[Literal["en", "es"], str] | None = Field(default=None, exclude_if=lambda label: label is None)
     values: tuple[Value, ...] | None = None
     seed: str | None = None
     min: float | None = None
