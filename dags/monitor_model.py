@@ -1,16 +1,28 @@
 """Have the requests drifted from the training data of the production model, and how good were its predictions?
 
-Looks daily (MONITOR_SCHEDULE). With DRIFT_TRIGGERS_TRAINING=true a drift starts `train_model`: see docs/monitoring.md.
+Looks daily (MONITOR_SCHEDULE), and beside it asks dbt how old the sources are. With DRIFT_TRIGGERS_TRAINING=true a drift
+starts `train_model`: see docs/monitoring.md.
 """
 
 from datetime import datetime
 from typing import Any
 
 from airflow.sdk import dag, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from readmit.settings import PipelineSettings
 from shared import DEFAULT_ARGS, TRAINING_READY
+
+
+@task
+def source_freshness() -> dict[str, str]:
+    """Ask dbt how old the ledger and the published data are; fails when one is beyond its limit."""
+    from readmit import dbt_docs
+
+    try:
+        return dbt_docs.freshness()
+    except dbt_docs.SourcesTooOld as old:
+        raise AirflowFailException(str(old)) from old
 
 
 @task
@@ -47,6 +59,7 @@ def ask_for_training(verdict: str, outlet_events: Any = None) -> None:  # noqa: 
     doc_md=__doc__,
 )
 def monitor_model() -> None:
+    source_freshness()
     ask_for_training(look())
 
 

@@ -6,7 +6,6 @@
 import html
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from readmit import db, dictionary, storage
-from readmit.contract import PROJECT, Contract
+from readmit import db, dbt_docs, dictionary, storage
+from readmit.contract import Contract
 from readmit.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,15 +30,10 @@ log = logging.getLogger("docs_site")
 PREFIX = "docs/"
 HTML = "text/html; charset=utf-8"
 TIMEOUT_SECONDS = 30
-DBT_SECONDS = 300
 REPORTS = 30  # drift reports on the index, of the last days; older ones stay at their addresses
 ICON = "/favicon.ico"  # every browser asks for it, whatever a page says
 NOT_YET = "Nothing has been published yet: the pages appear when the first batch is published."
 ASSETS = Path(__file__).parent / "assets"
-
-
-class DocsFailed(Exception):
-    """dbt could not generate its pages; the message holds what it said."""
 
 
 # ---------------------------------------------------------------- publishing
@@ -49,11 +43,11 @@ def publish(settings: Settings | None = None) -> None:
     """Generate dbt docs from the live database, the data dictionary, and the index of all pages.
 
     Raises:
-        DocsFailed: dbt failed.
+        readmit.dbt_docs.DocsFailed: dbt failed.
     """
     known = settings or Settings()
     with tempfile.TemporaryDirectory() as target:
-        _put("dbt/index.html", _dbt_docs(target), known)
+        _put("dbt/index.html", dbt_docs.page(Path(target)), known)
         _put("dictionary/index.html", data_dictionary(Contract.from_manifest(Path(target) / "manifest.json")), known)
     publish_index(known)
 
@@ -62,18 +56,6 @@ def publish_index(settings: Settings) -> None:
     """Write the index page: batches with their verdicts, models, reports."""
     drift = _folders("drift/", settings)[:REPORTS]
     _put("index.html", index(_batches(settings), _folders("models/", settings), drift), settings)
-
-
-def _dbt_docs(target: str) -> str:
-    """Return dbt's documentation as one page; it loads nothing from elsewhere. dbt writes into `target`."""
-    command = [sys.executable, "-m", "dbt.cli.main", "docs", "generate", "--static", "--target-path", target]
-    command += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--log-path", target]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=DBT_SECONDS, env=os.environ.copy()
-    )
-    if done.returncode != 0:
-        raise DocsFailed("dbt docs generate: " + (done.stdout + done.stderr).strip()[-1000:])
-    return (Path(target) / "static_index.html").read_text(encoding="utf-8")
 
 
 def data_dictionary(contract: Contract) -> str:

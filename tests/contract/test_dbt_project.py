@@ -119,7 +119,9 @@ def test_lineage_ends_at_those_who_read_it(dbt_manifest):
     assert "model.readmit.dim_patients" in read["prediction_api"]
 
 
-def test_the_ledger_has_a_freshness(dbt_manifest):
-    ledger = dbt_manifest["sources"]["source.readmit.raw.batches"]
-    assert ledger["config"]["loaded_at_field"] == "loaded_at"
-    assert ledger["config"]["freshness"]["warn_after"] == {"count": 30, "period": "day"}
+@pytest.mark.parametrize(("source", "field"), [("raw.batches", "loaded_at"), ("ops.published_batches", "published_at")])
+def test_what_arrives_and_what_is_published_have_a_freshness(dbt_manifest, source, field):
+    config = dbt_manifest["sources"][f"source.readmit.{source}"]["config"]
+    assert config["loaded_at_field"] == field
+    assert config["freshness"]["warn_after"] == {"count": 30, "period": "day"}
+    assert config["freshness"]["error_after"] == {"count": 365, "period": "day"}

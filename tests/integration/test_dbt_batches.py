@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from readmit import db, ledger, sample
+from readmit import db, dbt_docs, ledger, sample
 from readmit.contract import PROJECT, Contract
 from readmit.derive import derive_frame
 from readmit.settings import Settings
@@ -153,15 +153,23 @@ def test_dbt_unit_tests_pass(world):
     dbt(settings, home, "test", "--select", "test_type:unit")
 
 
-def test_every_column_in_the_database_is_described(world):
-    settings, home, _, _ = world
-    columns = read(
-        settings,
-        "select table_schema || '.' || table_name as relation, array_agg(column_name::text) as names"
-        " from information_schema.columns group by 1",
-    )
-    manifest = json.loads((home / "target" / "manifest.json").read_text())
-    relations = dict(zip(columns.relation, columns.names, strict=True))
-    assert dbt_rules.undescribed(manifest, relations) == []
-    relations["quarantine.encounters"] = [*relations["quarantine.encounters"], "new"]
-    assert dbt_rules.undescribed(manifest, relations) == ["quarantine.encounters.new"]
+@pytest.fixture
+def as_dbt(world, monkeypatch):
+    """Lead what runs in this process to the world's database, as in a DAG."""
+    for name, value in raw.environment(world[0]).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_every_column_on_the_page_is_described(as_dbt, tmp_path):
+    page = dbt_docs.page(tmp_path)
+    written, catalog = (json.loads((tmp_path / name).read_text()) for name in ("manifest.json", "catalog.json"))
+    full = dbt_docs.described(written, catalog)
+    assert dbt_rules.undescribed(full, catalog) == []
+    assert json.dumps(full) in page
+    assert "stg_uci__encounters.n_medications" in dbt_rules.undescribed(written, catalog)
+    catalog["nodes"]["model.readmit.quarantine_encounters"]["columns"]["new"] = {}
+    assert dbt_rules.undescribed(dbt_docs.described(written, catalog), catalog) == ["quarantine_encounters.new"]
+
+
+def test_the_sources_of_a_new_build_are_fresh(as_dbt):
+    assert dbt_docs.freshness() == {"raw.batches": "pass", "ops.published_batches": "pass"}

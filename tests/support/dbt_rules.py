@@ -88,16 +88,16 @@ def descriptions(manifest: Manifest) -> list[str]:
     return found + [exposure["name"] for exposure in manifest["exposures"].values() if not exposure["description"]]
 
 
-def undescribed(manifest: Manifest, relations: dict[str, list[str]]) -> list[str]:
-    """Name columns that exist in the database and that neither their model nor the contract describes."""
-    contract = set(next(m for m in models(manifest) if m["name"] == "fct_encounter_features")["columns"])
+def undescribed(manifest: Manifest, catalog: Manifest) -> list[str]:
+    """Name columns that exist in the database and are shown without a description, and those that do not exist."""
     found = []
-    tabular = [n for n in manifest["nodes"].values() if n["resource_type"] in ("model", "seed")]
-    for node in [*tabular, *manifest["sources"].values()]:
-        relation = f"{node['schema']}.{node.get('alias') or node['name']}"
-        known = set(node["columns"]) | (contract if node["resource_type"] == "model" else set())
-        found += [f"{relation}.{name}" for name in relations[relation] if name not in known]
-        found += [f"{relation}.{name} does not exist" for name in node["columns"] if name not in relations[relation]]
+    for unique_id, node in {**manifest["nodes"], **manifest["sources"]}.items():
+        if node["resource_type"] not in ("model", "seed", "source"):
+            continue
+        exist = {**catalog["nodes"], **catalog["sources"]}.get(unique_id, {"columns": {}})["columns"]
+        said = {name: column["description"].strip() for name, column in node["columns"].items()}
+        found += [f"{node['name']}.{name}" for name in exist if not said.get(name)]
+        found += [f"{node['name']}.{name} does not exist" for name in said if name not in exist]
     return found
 
 

@@ -32,6 +32,7 @@ def test_it_looks_daily_and_asks_afterwards(dag):
     assert dag.get_task("ask_for_training").upstream_task_ids == {"look"}
     assert [asset.name for asset in dag.get_task("ask_for_training").outlets] == ["training_ready"]
     assert not dag.get_task("look").outlets
+    assert not dag.get_task("source_freshness").downstream_task_ids  # old sources are no reason to look away
 
 
 @pytest.mark.parametrize(
