@@ -3,14 +3,14 @@
 The folder `compiled/` of a bundle holds `encoder.json` and what the scorer reads: `trees.npz` for boosted trees
 (`readmit.trees`), or `model.onnx` for anything else (one float32 input of shape (n, columns)). `encoder.json`:
 
-    {"format": 1, "scorer": "onnx", "output": "probabilities", "positive": 1, "columns": [
+    {"format": 1, "output": "probabilities", "positive": 1, "columns": [
         {"name": "race", "codes": {"Caucasian": 0.0}, "other": -1.0},       a category: text of the value -> float
         {"name": "race", "with": "gender", "codes": {...}, "other": 11.0},  a pair: both texts, joined by JOINT -> float
         {"name": "n_medications"}]}                                         a number or a flag, as it is
 
 One float per column, in this order: categories, pairs, numbers; whatever is wider (one-hot) is inside the graph.
 `output` names the graph's output of shape (n, classes) and `positive` is the index of the class "readmitted"; trees
-have `parts` instead. The contract stands beside the folder.
+have `trees` instead. The contract stands beside the folder.
 """
 
 import json
@@ -84,9 +84,9 @@ class CompiledModel:
         contract = Contract.from_json((folder / "contract.json").read_text())
         compiled = folder / "compiled"
         encoder = json.loads((compiled / "encoder.json").read_text())
-        if encoder.get("scorer") == "trees":
+        if "trees" in encoder:
             with np.load(compiled / "trees.npz", allow_pickle=False) as arrays:
-                return cls(contract, encoder, TreeScorer(arrays, encoder["parts"]))
+                return cls(contract, encoder, TreeScorer(arrays, encoder["trees"]))
         return cls(contract, encoder, OnnxScorer((compiled / "model.onnx").resolve(strict=True), encoder))
 
     def predict_one(self, row: Mapping[str, Any]) -> float:

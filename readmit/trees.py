@@ -6,12 +6,12 @@ thresholds: a column then costs one row of a table, for all trees at once. Leave
 takes the first leaf of every tree: columns that agree with the reference cost nothing. Trees whose levels share a split
 (CatBoost's) need a bit per level instead of one per leaf: whether the row agrees there with the reference.
 
-`compiled/trees.npz` holds `reference` of shape (columns,) and, for each part k of the mean, arrays `<k>.<name>`:
-`column`, `threshold`, `tree` and `bits` of shape (splits,), `whole` of shape (trees,) and `values` of shape
-(trees, leaves). A split holds when x <= threshold; where a row takes another side than the reference, `bits` remain of
-`whole`. `encoder.json` says how the sum of a part's values becomes a probability:
+`compiled/trees.npz` holds `reference` of shape (columns,); `column`, `threshold`, `tree` and `bits` of shape (splits,);
+`whole` of shape (trees,) and `values` of shape (trees, leaves). A split holds when x <= threshold; where a row takes
+another side than the reference, `bits` remain of `whole`. `encoder.json` says how a leaf is found, and how the sum of
+the values becomes a probability, 1 / (1 + exp(-(scale * sum + bias))):
 
-    "parts": [{"kind": "first_leaf" | "leaf_number", "scale": 1.0, "bias": 0.0, "weight": 0.5}]
+    "trees": {"leaf": "first" | "number", "scale": 1.0, "bias": 0.0}
 """
 
 import math
@@ -23,26 +23,26 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
-FIRST_LEAF, LEAF_NUMBER = "first_leaf", "leaf_number"
+FIRST, NUMBER = "first", "number"
 
 
 class TreeScorer:
-    """Mean of the probabilities of tree ensembles. Each value becomes a place in the table; place 0 is the reference.
+    """Probabilities of a tree ensemble. Each value becomes a place in the table; place 0 is the reference.
 
     Args:
         arrays: the content of `trees.npz`.
-        parts: `parts` of `encoder.json`.
+        how: `trees` of `encoder.json`.
     """
 
-    def __init__(self, arrays: Mapping[str, Array], parts: Sequence[Mapping[str, Any]]) -> None:
-        splits = [{name: arrays[f"{k}.{name}"] for name in ARRAYS} for k in range(len(parts))]
-        intervals = _Intervals(splits, arrays["reference"])
+    def __init__(self, arrays: Mapping[str, Array], how: Mapping[str, Any]) -> None:
+        (self._trees, leaves), self._bits = arrays["values"].shape, arrays["bits"].dtype
+        self._is_number, self._scale, self._bias = how["leaf"] == NUMBER, how["scale"], how["bias"]
+        # Counting the bits up to the first leaf's gives one more than its number.
+        self._begin = np.arange(self._trees) * leaves - (not self._is_number)
+        self._values = arrays["values"].ravel()
+        intervals = _Intervals(arrays)
         self._thresholds, self._places = intervals.thresholds, intervals.places()
-        tables = [intervals.table(part).view(np.uint64) for part in splits]
-        self._table = np.concatenate(tables, axis=1)
-        ends = np.cumsum([table.shape[1] for table in tables]).tolist()
-        words = [slice(begin, end) for begin, end in pairwise([0, *ends])]
-        self._parts = [_Part(part, how, where) for part, how, where in zip(splits, parts, words, strict=True)]
+        self._table = intervals.table(arrays).view(np.uint64)
 
     def place(self, column: int, /) -> Callable[[float], int]:
         """Return the function from a value of the column to its place."""
@@ -54,20 +54,18 @@ class TreeScorer:
         return [self._one(list(filter(None, row)) or [0]) for row in rows]
 
     def _one(self, places: list[int]) -> float:
-        words = np.bitwise_and.reduce(self._table.take(places, axis=0), axis=0)
-        return math.fsum([part.probability(words) for part in self._parts])
-
-
-ARRAYS = ("column", "threshold", "tree", "bits", "whole", "values")
+        remain = np.bitwise_and.reduce(self._table.take(places, axis=0), axis=0).view(self._bits)[: self._trees]
+        leaf = remain if self._is_number else np.bitwise_count(remain ^ (remain - 1))
+        total = float(np.add.reduce(self._values.take(self._begin + leaf)))
+        return float(1 / (1 + math.exp(-(self._scale * total + self._bias))))
 
 
 class _Intervals:
-    """The intervals between the thresholds of each column, of all parts together, and their places in the table."""
+    """The intervals between the thresholds of each column, and their places in the table."""
 
-    def __init__(self, parts: Sequence[Mapping[str, Array]], reference: Array) -> None:
-        columns = range(len(reference))
-        of = [[part["threshold"][part["column"] == column] for part in parts] for column in columns]
-        self.thresholds = [np.unique(np.concatenate(each)) for each in of]
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        column, threshold, reference = arrays["column"], arrays["threshold"], arrays["reference"]
+        self.thresholds = [np.unique(threshold[column == number]) for number in range(len(reference))]
         self._at = [int(np.searchsorted(t, x)) for t, x in zip(self.thresholds, reference, strict=True)]
         ends = np.cumsum([1, *map(len, self.thresholds)]).tolist()
         self._own = [slice(begin, end) for begin, end in pairwise(ends)]
@@ -77,35 +75,16 @@ class _Intervals:
         own = [list(range(rows.start, rows.stop)) for rows in self._own]
         return [[*rows[:here], 0, *rows[here:]] for rows, here in zip(own, self._at, strict=True)]
 
-    def table(self, part: Mapping[str, Array]) -> Array:
-        """Return what remains of the part's trees at each place, shape (places, trees and some to fill a word)."""
-        bits = part["bits"]
-        whole = np.pad(part["whole"], (0, -len(part["whole"]) % (8 // bits.itemsize)))
-        table = np.tile(whole.astype(bits.dtype), (self._own[-1].stop, 1))
+    def table(self, arrays: Mapping[str, Array]) -> Array:
+        """Return what remains of the trees at each place, shape (places, trees and some to fill a word)."""
+        bits, whole = arrays["bits"], arrays["whole"]
+        whole = np.pad(whole, (0, -len(whole) % (8 // bits.itemsize)))
+        table = np.tile(whole, (self._own[-1].stop, 1))
         for column, (thresholds, here, rows) in enumerate(zip(self.thresholds, self._at, self._own, strict=True)):
-            own, steps = part["column"] == column, table[rows]
-            position = np.searchsorted(thresholds, part["threshold"][own])
-            np.bitwise_and.at(steps, (position, part["tree"][own]), bits[own])
+            own, steps = arrays["column"] == column, table[rows]
+            position = np.searchsorted(thresholds, arrays["threshold"][own])
+            np.bitwise_and.at(steps, (position, arrays["tree"][own]), bits[own])
             # Away from the reference, in both directions: each interval has passed all thresholds in between.
             steps[here:] = np.bitwise_and.accumulate(steps[here:], axis=0)
             steps[:here] = np.bitwise_and.accumulate(steps[:here][::-1], axis=0)[::-1]
         return table
-
-
-class _Part:
-    """What the leaves of one ensemble are worth; `words`: where it stands in a row of the table."""
-
-    def __init__(self, arrays: Mapping[str, Array], how: Mapping[str, Any], words: slice) -> None:
-        (self._trees, leaves), self._bits = arrays["values"].shape, arrays["bits"].dtype
-        self._is_number, self._words = how["kind"] == LEAF_NUMBER, words
-        self._first = np.arange(self._trees) * leaves - (not self._is_number)
-        self._values = arrays["values"].ravel()
-        self._scale, self._bias, self._weight = how["scale"], how["bias"], how["weight"]
-
-    def probability(self, row: Array) -> float:
-        """Return the weighted probability, from what remains of a row."""
-        leaf = row[self._words].view(self._bits)[: self._trees]
-        if not self._is_number:
-            leaf = np.bitwise_count(leaf ^ (leaf - 1))  # one more than the number of the lowest bit
-        total = float(np.add.reduce(self._values.take(self._first + leaf)))
-        return float(self._weight / (1 + math.exp(-(self._scale * total + self._bias))))

@@ -12,7 +12,7 @@ from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
 from sklearn.base import ClassifierMixin
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
@@ -89,38 +89,6 @@ def logistic(contract: Contract, seed: int, threads: int) -> Pipeline:
     return Pipeline([*encoding(contract, seed), ("wide", wide), ("model", model)])
 
 
-def _lightgbm(seed: int, threads: int) -> LGBMClassifier:
-    return LGBMClassifier(
-        n_estimators=800,
-        learning_rate=0.015,
-        num_leaves=31,
-        min_child_samples=80,
-        colsample_bytree=0.3,
-        subsample=0.8,
-        subsample_freq=1,
-        reg_lambda=10,
-        deterministic=True,
-        force_row_wise=True,
-        n_jobs=threads,
-        random_state=seed,
-        verbose=-1,
-    )
-
-
-def _catboost(seed: int, threads: int) -> CatBoostClassifier:
-    return CatBoostClassifier(
-        iterations=900,
-        depth=6,
-        learning_rate=0.03,
-        l2_leaf_reg=10,
-        rsm=0.3,
-        thread_count=threads,
-        random_seed=seed,
-        verbose=0,
-        allow_writing_files=False,
-    )
-
-
 def _with(model: ClassifierMixin, contract: Contract, seed: int) -> Pipeline:
     return Pipeline([*encoding(contract, seed), ("model", model)])
 
@@ -135,18 +103,38 @@ def random_forest(contract: Contract, seed: int, threads: int) -> Pipeline:
 
 def lightgbm(contract: Contract, seed: int, threads: int) -> Pipeline:
     """Gradient boosting with LightGBM (Ke et al. 2017); settings found on train folds (docs/adr/0050-training.md)."""
-    return _with(_lightgbm(seed, threads), contract, seed)
+    model = LGBMClassifier(
+        n_estimators=800,
+        learning_rate=0.015,
+        num_leaves=31,
+        min_child_samples=80,
+        colsample_bytree=0.3,
+        subsample=0.8,
+        subsample_freq=1,
+        reg_lambda=10,
+        deterministic=True,
+        force_row_wise=True,
+        n_jobs=threads,
+        random_state=seed,
+        verbose=-1,
+    )
+    return _with(model, contract, seed)
 
 
 def catboost(contract: Contract, seed: int, threads: int) -> Pipeline:
     """Gradient boosting with CatBoost (Prokhorenkova et al. 2018) on the same encoded columns."""
-    return _with(_catboost(seed, threads), contract, seed)
-
-
-def blend(contract: Contract, seed: int, threads: int) -> Pipeline:
-    """Mean of the probabilities of LightGBM and CatBoost: they err differently."""
-    parts = [("lightgbm", _lightgbm(seed, threads)), ("catboost", _catboost(seed, threads))]
-    return _with(VotingClassifier(parts, voting="soft", flatten_transform=False), contract, seed)
+    model = CatBoostClassifier(
+        iterations=1000,
+        depth=8,
+        learning_rate=0.02,
+        l2_leaf_reg=10,
+        rsm=0.15,
+        thread_count=threads,
+        random_seed=seed,
+        verbose=0,
+        allow_writing_files=False,
+    )
+    return _with(model, contract, seed)
 
 
 CANDIDATES: dict[str, Candidate] = {
@@ -154,5 +142,4 @@ CANDIDATES: dict[str, Candidate] = {
     "random_forest": random_forest,
     "lightgbm": lightgbm,
     "catboost": catboost,
-    "blend": blend,
 }

@@ -75,9 +75,9 @@ def _write_trees(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, fo
     found = trees.take_apart(pipeline[-1], pipeline[:-1].transform(frame[features.columns(contract)]))
     if found is None:
         return None
-    arrays, parts = found
+    arrays, how = found
     np.savez_compressed(folder / "trees.npz", allow_pickle=False, **arrays)
-    return {"scorer": "trees", "parts": parts}
+    return {"trees": how}
 
 
 def _write_graph(pipeline: Pipeline, contract: Contract, folder: Path) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _write_graph(pipeline: Pipeline, contract: Contract, folder: Path) -> dict[s
     except (RuntimeError, NotImplementedError, ValueError) as error:
         raise CannotCompile(f"{type(pipeline[-1]).__name__} cannot be converted: {error}") from error
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    return {"scorer": "onnx", "output": "probabilities", "positive": 1}
+    return {"output": "probabilities", "positive": 1}
 
 
 def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: Path) -> float:

@@ -128,7 +128,7 @@ def table(said: dict[str, Any]) -> Table:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `make quality`."""
     parser = argparse.ArgumentParser(prog="make quality", description=__doc__)
-    parser.add_argument("--candidate", default="blend", choices=sorted(candidates.CANDIDATES))
+    parser.add_argument("--candidate", default="catboost", choices=sorted(candidates.CANDIDATES))
     given = parser.parse_args(arguments)
     console, began = Console(), time.monotonic()
 

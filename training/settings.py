@@ -11,7 +11,8 @@ class TrainingSettings(Settings):
     training_seed: int = Field(default=20_260, description="seed of every random choice in training")
     training_threads: int = Field(default=2, ge=1, le=64, description="threads of one candidate")
     training_candidates: str = Field(
-        default="logistic,random_forest,lightgbm,blend", description="candidates of a training run, separated by commas"
+        default="logistic,random_forest,lightgbm,catboost",
+        description="candidates of a training run, separated by commas",
     )
     follow_up_cost: float = Field(default=100, gt=0, description="cost of a follow-up call after discharge, in US$")
     readmission_cost: float = Field(

@@ -10,56 +10,35 @@ import numpy as np
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
 from sklearn.base import ClassifierMixin
-from sklearn.ensemble import VotingClassifier
 
-from readmit.trees import FIRST_LEAF, LEAF_NUMBER
+from readmit.trees import FIRST, NUMBER
 
 MOST_LEAVES = 64  # the bits of a word
 Split = tuple[int, float, int, int]  # column, threshold, tree, bits
-Part = tuple[list[Split], list[int], list[list[float]], dict[str, Any]]  # splits, whole, values, how
+Parts = tuple[list[Split], list[int], list[list[float]], dict[str, Any]]  # splits, whole, values, how
 
 
-def take_apart(
-    model: ClassifierMixin, encoded: np.ndarray
-) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]] | None:
-    """Return `trees.npz` and `parts` of a fitted model, or None if it is no mean of boosted trees.
+def take_apart(model: ClassifierMixin, encoded: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """Return the content of `trees.npz` and `trees` of `encoder.json`, or None if the model has no such form.
 
     Args:
-        model: LightGBM, CatBoost, or a soft vote of them.
+        model: fitted; LightGBM with at most 64 leaves, or CatBoost.
         encoded: float32 rows, shape (n, columns), as the model sees them. Their most frequent values become the
             reference: values that agree with it cost nothing when a row is scored.
     """
-    members = _members(model)
-    if not all(_is_boosted(member) for member, _ in members):
-        return None
     reference = np.array([_most_frequent(column) for column in encoded.T], dtype=np.float64)
-    arrays: dict[str, np.ndarray] = {"reference": reference}
-    parts = []
-    for k, (member, weight) in enumerate(members):
-        splits, whole, values, how = (_catboost if isinstance(member, CatBoostClassifier) else _lightgbm)(
-            member, reference
-        )
-        arrays |= {f"{k}.{name}": array for name, array in _arrays(splits, whole, values).items()}
-        parts.append(how | {"weight": weight})
-    return arrays, parts
+    if isinstance(model, LGBMClassifier) and model.get_params()["num_leaves"] <= MOST_LEAVES:
+        splits, whole, values, how = _lightgbm(model, reference)
+    elif isinstance(model, CatBoostClassifier):
+        splits, whole, values, how = _catboost(model, reference)
+    else:
+        return None
+    return {"reference": reference, **_arrays(splits, whole, values)}, how
 
 
 def _most_frequent(column: np.ndarray) -> float:
     values, counts = np.unique(column, return_counts=True)
     return float(values[counts.argmax()])
-
-
-def _members(model: ClassifierMixin) -> list[tuple[ClassifierMixin, float]]:
-    if not isinstance(model, VotingClassifier):
-        return [(model, 1.0)]
-    weights = np.ones(len(model.estimators_)) if model.weights is None else np.asarray(model.weights, dtype=float)
-    return list(zip(model.estimators_, (weights / weights.sum()).tolist(), strict=True))
-
-
-def _is_boosted(model: ClassifierMixin) -> bool:
-    if isinstance(model, LGBMClassifier):
-        return bool(model.get_params()["num_leaves"] <= MOST_LEAVES)
-    return isinstance(model, CatBoostClassifier)
 
 
 def _arrays(splits: Sequence[Split], whole: Sequence[int], values: Sequence[Sequence[float]]) -> dict[str, np.ndarray]:
@@ -81,14 +60,14 @@ def _word(largest: int) -> type[np.unsignedinteger[Any]]:
     return next(word for word in words if largest <= np.iinfo(word).max)
 
 
-def _lightgbm(model: LGBMClassifier, reference: np.ndarray) -> Part:
+def _lightgbm(model: LGBMClassifier, reference: np.ndarray) -> Parts:
     splits: list[Split] = []
     values = []
     trees = model.booster_.dump_model()["tree_info"]
     whole = [(1 << tree["num_leaves"]) - 1 for tree in trees]
     for number, tree in enumerate(trees):
         values.append(_leaves(tree["tree_structure"], reference, number, splits, whole[number]))
-    return splits, whole, values, {"kind": FIRST_LEAF, "scale": 1.0, "bias": 0.0}
+    return splits, whole, values, {"leaf": FIRST, "scale": 1.0, "bias": 0.0}
 
 
 def _leaves(root: Mapping[str, Any], reference: np.ndarray, tree: int, splits: list[Split], whole: int) -> list[float]:
@@ -112,7 +91,7 @@ def _leaves(root: Mapping[str, Any], reference: np.ndarray, tree: int, splits: l
     return values
 
 
-def _catboost(model: CatBoostClassifier, reference: np.ndarray) -> Part:
+def _catboost(model: CatBoostClassifier, reference: np.ndarray) -> Parts:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.json"
         model.save_model(path, format="json")
@@ -133,4 +112,4 @@ def _catboost(model: CatBoostClassifier, reference: np.ndarray) -> Part:
         leaves = tree["leaf_values"]
         values.append([leaves[agrees ^ whole[-1] ^ reached] for agrees in range(len(leaves))])
     scale, (bias,) = said["scale_and_bias"]
-    return splits, whole, values, {"kind": LEAF_NUMBER, "scale": float(scale), "bias": float(bias)}
+    return splits, whole, values, {"leaf": NUMBER, "scale": float(scale), "bias": float(bias)}

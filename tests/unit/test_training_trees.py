@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
-from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import RandomForestClassifier
 
 from readmit.trees import TreeScorer
 from training import trees
@@ -30,13 +30,9 @@ def catboost(depth):
     return CatBoostClassifier(iterations=30, depth=depth, thread_count=1, verbose=0, allow_writing_files=False)
 
 
-def vote(members, **settings):
-    return VotingClassifier([(str(k), each) for k, each in enumerate(members)], voting="soft", **settings)
-
-
 def scorer(model, x):
-    arrays, parts = trees.take_apart(model, x)
-    return TreeScorer(arrays, parts)
+    arrays, how = trees.take_apart(model, x)
+    return TreeScorer(arrays, how)
 
 
 def places(scorer, x):
@@ -48,14 +44,12 @@ def everywhere(model, x):
     """Return rows on, below and above thresholds of the model, far outside of them, and those of the data."""
     arrays, _ = trees.take_apart(model, x)
     rows = [np.float32(arrays["reference"])]
-    for name in arrays:
-        if name.endswith("threshold"):
-            known = np.where(np.abs(arrays[name]) < 1e-30, 0, arrays[name])  # LightGBM's zero is a little wide
-            for column, threshold in zip(arrays[name.replace("threshold", "column")], known, strict=True):
-                for value in (threshold, threshold + 1e-3, threshold - 1):
-                    rows.append(rows[0].copy())
-                    rows[-1][column] = value
-    return np.vstack([np.float32(rows), x, np.full((1, COLUMNS), 1e6), np.full((1, COLUMNS), -1e6)]).astype(np.float32)
+    known = np.where(np.abs(arrays["threshold"]) < 1e-30, 0, arrays["threshold"])  # LightGBM's zero is a little wide
+    for column, threshold in zip(arrays["column"], known, strict=True):
+        for value in (threshold, threshold + 1e-3, threshold - 1):
+            rows.append(rows[0].copy())
+            rows[-1][column] = value
+    return np.vstack([rows, x, np.full((1, COLUMNS), 1e6), np.full((1, COLUMNS), -1e6)]).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +60,6 @@ def everywhere(model, x):
         lightgbm(num_leaves=64),
         catboost(3),
         catboost(8),
-        vote([lightgbm(num_leaves=16), catboost(6)]),
-        vote([catboost(4), catboost(8), lightgbm()], weights=[3, 1, 2]),
     ],
     ids=lambda model: type(model).__name__,
 )
@@ -89,7 +81,7 @@ def test_the_reference_costs_nothing(data):
 
 @pytest.mark.parametrize(
     "model",
-    [RandomForestClassifier(5, max_depth=3), lightgbm(num_leaves=65), vote([lightgbm(), RandomForestClassifier(5)])],
+    [RandomForestClassifier(5, max_depth=3), lightgbm(num_leaves=65)],
 )
 def test_other_models_have_no_tables(model, data):
     x, y = data
@@ -99,6 +91,6 @@ def test_other_models_have_no_tables(model, data):
 def test_damaged_tables_are_seen(data):
     x, y = data
     model = lightgbm().fit(x, y)
-    arrays, parts = trees.take_apart(model, x)
-    damaged = TreeScorer(arrays | {"0.bits": np.roll(arrays["0.bits"], 1)}, parts)
+    arrays, how = trees.take_apart(model, x)
+    damaged = TreeScorer(arrays | {"bits": np.roll(arrays["bits"], 1)}, how)
     assert np.abs(np.array(damaged.score(places(damaged, x))) - model.predict_proba(x)[:, 1]).max() > 1e-3
