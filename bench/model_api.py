@@ -4,11 +4,13 @@ import os
 import shutil
 from pathlib import Path
 
-from fastapi import FastAPI
+import orjson
+from fastapi import FastAPI, Request, Response
 
-from bench.serving import with_noop
 from serving.app import create_app
 from serving.bundle import Version, from_project
+from serving.middleware import Edge
+from serving.state import served
 from tests.support.serving import FolderSource, read, settings
 
 
@@ -26,6 +28,21 @@ class ModelFolder:
 
     def close(self) -> None:
         pass
+
+
+def with_noop(app: FastAPI) -> FastAPI:
+    """Return the app with POST /noop: the same body read and validated, an answer of the same shape, nothing else."""
+
+    @app.post("/noop")
+    async def noop(request: Request) -> Response:
+        model = served(request)
+        model.requests.from_json(await request.body())
+        said = {"probability": 0.5, "risk": "high", "threshold": model.threshold, "history": "assumed_first_stay"}
+        said |= {"model": model.identity, "request_id": request.state.request_id}
+        return Response(orjson.dumps(said), media_type="application/json")
+
+    assert app.user_middleware[0].cls is Edge
+    return app
 
 
 def create() -> FastAPI:

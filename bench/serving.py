@@ -1,124 +1,117 @@
-"""`api_vs_noop`: requests/s of /predict over a route with the same models and middleware that computes nothing.
+"""Figures of the API alone: against a route that computes nothing, batches against single calls, memory of a worker.
 
-The no-op route reads and validates the same body and builds an answer of the same shape; it looks nothing up, scores
-nothing and logs nothing. Server and generator have a process each; three alternated repeats, medians.
+One worker on the first core, the load generator on the last, the model of `bench.model`, its 60 example stays in turn.
+Three repeats, alternated where two things are compared; the ratio of the medians is the figure.
 """
 
-import asyncio
-import json
-import multiprocessing
-import os
-import socket
-import statistics
-import tempfile
-import time
-from contextlib import redirect_stderr, suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-import httpx
-import orjson
-import uvicorn
-from fastapi import FastAPI, Request, Response
+import psutil
 
+from bench import model, servers
 from bench.figure import CannotMeasure, Figure
-from serving.middleware import Edge
-from serving.state import served
+from bench.load import Load, load, requests
+from bench.servers import Server
+
+REPEATS = 3
+CONNECTIONS = 16
+LEAST_BUSY = 0.85  # of its core, by a server that is the limit
+BATCH, LARGEST = 1_000, 10_000
+BATCH_CONNECTIONS = 2  # one batch is scored while the next one is read
+MEMORY_SECONDS = 20.0
+MB = 1e6
+Asked = tuple[list[bytes], int]  # requests, connections
 
 
-def with_noop(app: FastAPI) -> FastAPI:
-    """Return the app with POST /noop."""
+def api_vs_noop() -> list[Figure]:
+    """Compare requests/s of /predict with those of a route with the same models and middleware. Goal: at least 0.75.
 
-    @app.post("/noop")
-    async def noop(request: Request) -> Response:
-        model = served(request)
-        model.requests.from_json(await request.body())
-        said = {"probability": 0.5, "risk": "high", "threshold": model.threshold, "history": "assumed_first_stay"}
-        said |= {"model": model.identity, "request_id": request.state.request_id}
-        return Response(orjson.dumps(said), media_type="application/json")
-
-    assert app.user_middleware[0].cls is Edge
-    return app
-
-
-def _serve(port: int, home: str) -> None:
-    from bench.model_api import create
-
-    os.sched_setaffinity(0, {0})
-    os.environ["READMIT_HOME"] = home
-    with open(os.devnull, "w") as quiet, redirect_stderr(quiet):  # its log lines cost what they cost, unseen
-        uvicorn.run(create(), host="127.0.0.1", port=port, access_log=False, log_level="error")
+    Raises:
+        CannotMeasure: the generator was the limit, which makes both look the same.
+    """
+    folder, words = model.folder()
+    stays = model.rows(folder)
+    asked = {path: (requests(path, stays), CONNECTIONS) for path in ("/predict", "/noop")}
+    with servers.api(folder) as server:
+        found = alternated(server, asked)
+    predict, noop = median(found["/predict"]), median(found["/noop"])
+    if noop.is_generator_bound:
+        raise CannotMeasure(f"the generator used {noop.generator:.0%} of its core: the no-op route could do more")
+    detail = f"/predict {predict}; /noop {noop}; {words}, {CONNECTIONS} connections"
+    return [Figure("api_vs_noop", predict.rate / noop.rate, "ratio", ">= 0.75", detail)]
 
 
-async def _worker(port: int, request: bytes, until: float) -> int:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    done = 0
-    while time.perf_counter() < until:
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200"), head
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
-        done += 1
-    writer.close()
-    return done
+def batch_vs_single() -> list[Figure]:
+    """Compare rows/s of /predict/batch with 1,000 rows with single calls, both with the core busy. Goal: at least 20."""
+    folder, words = model.folder()
+    stays = model.rows(folder)
+    asked = {
+        "single": (requests("/predict", stays), CONNECTIONS),
+        "batch": (requests("/predict/batch", [{"rows": _times(stays, BATCH)}]), BATCH_CONNECTIONS),
+    }
+    with servers.api(folder) as server:
+        found = alternated(server, asked)
+    single, batch = median(found["single"]), median(found["batch"])
+    rows = batch.rate * BATCH
+    detail = f"{rows:.0f} rows/s in batches of {BATCH:,} ({batch}); single calls {single}; {words}"
+    return [Figure("batch_vs_single", rows / single.rate, "ratio", ">= 20", detail)]
 
 
-def rate(port: int, path: str, body: bytes, seconds: float = 3.0) -> float:
-    """Return requests/s with 16 connections; any answer but 200 ends the run."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-
-    async def run() -> int:
-        until = time.perf_counter() + seconds
-        return sum(await asyncio.gather(*(_worker(port, head.encode() + body, until) for _ in range(16))))
-
-    return asyncio.run(run()) / seconds
-
-
-def payload() -> tuple[bytes, str]:
-    """Return the body that is sent, and which model it is for: READMIT_BENCH_MODEL's (a folder) or a stand-in."""
-    if folder := os.environ.get("READMIT_BENCH_MODEL"):
-        rows = json.loads((Path(folder) / "examples.json").read_text(encoding="utf-8"))["rows"]
-        return json.dumps(rows[len(rows) // 2]).encode(), "trained model"
-    from tests.support.serving import ROW
-
-    return json.dumps(ROW).encode(), "stand-in model"
+def worker_memory() -> list[Figure]:
+    """Measure the resident memory of a worker after single calls, batches and the largest batch. Goal: at most 350 MB."""
+    folder, words = model.folder()
+    stays = model.rows(folder)
+    mix = {"/predict": 0.4, "/explain": 0.2, "/predict/batch": 0.2}
+    with servers.api(folder) as server:
+        for path, share in mix.items():
+            bodies = [{"rows": _times(stays, BATCH)}] if path.endswith("batch") else stays
+            load(server, requests(path, bodies), CONNECTIONS, MEMORY_SECONDS * share)
+        load(server, requests("/predict/batch", [{"rows": _times(stays, LARGEST)}]), 1, MEMORY_SECONDS * 0.2)
+        used = psutil.Process(server.pid).memory_full_info()
+        most = _peak(server)
+    detail = (
+        f"PSS {used.pss / MB:.0f} MB, peak {most:.0f} MB; after {MEMORY_SECONDS:.0f} s of single calls, explanations,"
+    )
+    detail += f" batches of {BATCH:,} and of {LARGEST:,} rows; {words}"
+    return [Figure("worker_memory", used.rss / MB, "MB", "<= 350", detail)]
 
 
-def measure() -> list[Figure]:
-    """Measure both routes in turn."""
-    body, model = payload()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    found: dict[str, list[float]] = {path: [] for path in ("/predict", "/noop")}
-    ours = os.sched_getaffinity(0)
-    with tempfile.TemporaryDirectory() as home:
-        server = multiprocessing.get_context("spawn").Process(target=_serve, args=(port, home), daemon=True)
-        server.start()
-        try:
-            os.sched_setaffinity(0, {max(ours)})
-            _wait(port)
-            for _ in range(3):
-                for path, rates in found.items():
-                    rates.append(rate(port, path, body))
-        finally:
-            os.sched_setaffinity(0, ours)
-            server.terminate()
-            server.join()
-    predict, noop = (statistics.median(found[path]) for path in ("/predict", "/noop"))
-    detail = f"/predict {predict:.0f}/s, /noop {noop:.0f}/s, {model}, 16 connections, medians of 3"
-    return [Figure("api_vs_noop", predict / noop, "ratio", ">= 0.75", detail)]
+def alternated(server: Server, asked: Mapping[str, Asked]) -> dict[str, list[Load]]:
+    """Load a server with each in turn, REPEATS times after one to warm up."""
+    found: dict[str, list[Load]] = {name: [] for name in asked}
+    for repeat in range(REPEATS + 1):
+        for name, (wanted, connections) in asked.items():
+            measured = load(server, wanted, connections)
+            if repeat:
+                found[name].append(measured)
+    return found
 
 
-def _wait(port: int, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        with suppress(httpx.TransportError):
-            if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2, trust_env=False).is_success:
-                return
-        if time.monotonic() > deadline:
-            raise CannotMeasure(f"the API is not ready after {seconds:.0f} s")
-        time.sleep(0.2)
+def median(found: Sequence[Load]) -> Load:
+    """Return the load with the middle rate, of an odd number.
+
+    Raises:
+        CannotMeasure: the server waited for its core, or the generator was the limit of a server that was not busy.
+    """
+    middle = sorted(found, key=lambda each: each.rate)[len(found) // 2]
+    if middle.server < LEAST_BUSY:
+        raise CannotMeasure(f"the server was not the limit, the machine is busy with something else: {middle}")
+    return middle
 
 
-MEASURES = {("api_vs_noop",): measure}
+def _times(stays: list[model.Row], n: int) -> list[model.Row]:
+    return (stays * (n // len(stays) + 1))[:n]
+
+
+def _peak(server: Server) -> float:
+    """Return the most resident memory that the process ever had, in MB."""
+    with open(f"/proc/{server.pid}/status") as status:
+        kb = next(line.split()[1] for line in status if line.startswith("VmHWM"))
+    return int(kb) * 1024 / MB
+
+
+MEASURES = {
+    ("api_vs_noop",): api_vs_noop,
+    ("batch_vs_single",): batch_vs_single,
+    ("worker_memory",): worker_memory,
+}

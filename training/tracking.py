@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -107,17 +108,20 @@ def log_pipeline(pipeline: Pipeline, contract: Contract, example: pd.DataFrame) 
     """Log the Pipeline of the active run with signature and input example; returns its model id."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*integer column.*")
-        info = mlflow.sklearn.log_model(
-            pipeline,
-            name="model",
-            signature=features.signature(contract),
-            input_example=example[features.columns(contract)],
-            pyfunc_predict_fn="predict_proba",
-            skops_trusted_types=TRUSTED_TYPES,
-            pip_requirements=[],  # the lock file of the repository says it all; its hash is a tag
-            code_paths=None,
-        )
+        info = mlflow.sklearn.log_model(pipeline, name="model", **form(contract, example))
     return str(info.model_id)
+
+
+def form(contract: Contract, example: pd.DataFrame) -> dict[str, Any]:
+    """Return how a Pipeline is stored: signature, input example, and what may be loaded from it."""
+    return {
+        "signature": features.signature(contract),
+        "input_example": example[features.columns(contract)],
+        "pyfunc_predict_fn": "predict_proba",
+        "skops_trusted_types": TRUSTED_TYPES,
+        "pip_requirements": [],  # the lock file of the repository says it all; its hash is a tag
+        "code_paths": None,
+    }
 
 
 def load_pipeline(model_id: str) -> Pipeline:
