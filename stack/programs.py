@@ -356,9 +356,10 @@ def _postgres_exporter(settings: StackSettings, path: str) -> Program:
 def _blackbox_exporter(settings: StackSettings, path: str) -> Program:
     url = f"http://127.0.0.1:{settings.blackbox_exporter_port}"
     listen = f"--web.listen-address=127.0.0.1:{settings.blackbox_exporter_port}"
+    modules = ROOT / "k8s" / "components" / "monitoring" / "blackbox.yml"
     return Program(
         "blackbox-exporter",
-        (path, f"--config.file={ROOT / 'stack' / 'blackbox.yml'}", listen),
+        (path, f"--config.file={modules}", listen),
         "Health checks (blackbox exporter)",
         health=f"{url}/-/healthy",
         address=url,

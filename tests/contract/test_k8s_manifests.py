@@ -38,7 +38,7 @@ def routes() -> dict[str, set[str]]:
     for name in ("prometheus", "pushgateway"):
         known[name] = {"/-/ready", "/-/healthy"}
     others = {"scheduler": "/health", "locust-master": "/", "node-exporter": "/", "postgres-exporter": "/"}
-    others |= {"grafana": "/api/health", "notebook": "/api"}
+    others |= {"grafana": "/api/health", "notebook": "/api", "blackbox-exporter": "/-/healthy"}
     return known | {name: {path} for name, path in others.items()}
 
 
