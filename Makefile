@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs pipeline submit quarantine rollback poison test test-full lint bench capacity load quality report images k8s k8s-up k8s-down clean env
+.PHONY: help up down status logs pipeline submit quarantine rollback poison test test-full lint bench capacity load quality report images k8s k8s-up k8s-down audit clean env
 
 ROOT := $(shell pwd)
 PYTHON ?= python3.11
@@ -83,17 +83,21 @@ quality: ## the quality of the model: build/quality.json
 report: ## the experiment report: docs/experiments.md and its figures, from the mart
 	@$(RUN) -m training.experiments
 
-images: ## build the container images
+images: ## build the container images: REGISTRY=name (localhost/readmit), ENGINE=docker|podman
 	@bash k8s/build-images.sh
 
 k8s: ## render and validate the manifests
 	@bash k8s/validate.sh
 
-k8s-up: env ## install on a cluster: CONTEXT=name, or TOOL=kind|minikube|k3d (DATASET, OVERLAY, COMPONENTS, IMAGES=skip)
+k8s-up: env ## install on a cluster: CONTEXT=name, or TOOL=kind|minikube|k3d (DATASET, OVERLAY, COMPONENTS, REGISTRY, IMAGES=skip)
 	@CONTEXT="$(CONTEXT)" TOOL="$(TOOL)" OVERLAY="$(OVERLAY)" COMPONENTS="$(COMPONENTS)" IMAGES="$(IMAGES)" $(RUN) -m k8s.up
 
 k8s-down: ## remove what k8s-up made: its cluster, or the namespace of CONTEXT
 	@CONTEXT="$(CONTEXT)" TOOL="$(TOOL)" $(RUN) -m k8s.down
+
+audit: ## known weaknesses of the lock (0 none, 1 some, 3 could not be checked); the bill of materials: build/sbom.json
+	@mkdir -p build && $(RUN) -m k8s.sbom > build/sbom.json
+	@$(RUN) -m k8s.audit
 
 clean: ## stop everything, remove state, environment and generated files; .env is kept
 	@if [ -x $(BIN)/python ]; then $(RUN) -m stack.clean; fi
