@@ -1,18 +1,19 @@
 #!/bin/sh
-# Create the cluster when there is none: all of it or nothing, so that an interrupted start is made anew. Then serve.
+# Create the cluster when there is none, then serve. It is made beside its place and moved there: an interrupted start
+# leaves nothing that looks like a cluster, and one that stands there, whoever made it, is never removed.
 set -eu
 [ "${1:-postgres}" = postgres ] || exec "$@"
-made="$PGDATA.made"
-if [ ! -f "$made" ]; then
+if [ ! -e "$PGDATA/PG_VERSION" ]; then
     : "${POSTGRES_PASSWORD:?POSTGRES_PASSWORD is not set}"
-    rm -rf "$PGDATA"
+    new="$PGDATA.new"
+    rm -rf "$new"
     mkdir -p "$(dirname "$PGDATA")"
     printf '%s' "$POSTGRES_PASSWORD" >/tmp/pw
     # shellcheck disable=SC2086 (several options in one variable, as in the upstream image)
-    initdb -D "$PGDATA" -U postgres --pwfile=/tmp/pw --encoding=UTF8 --locale=C.UTF-8 --auth=scram-sha-256 ${POSTGRES_INITDB_ARGS:-}
+    initdb -D "$new" -U postgres --pwfile=/tmp/pw --encoding=UTF8 --locale=C.UTF-8 --auth=scram-sha-256 ${POSTGRES_INITDB_ARGS:-}
     rm /tmp/pw
-    echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
-    touch "$made"
+    echo "host all all all scram-sha-256" >>"$new/pg_hba.conf"
+    mv -T "$new" "$PGDATA" # refuses a folder that holds files
 fi
 # A volume's group rights, which Kubernetes renews at each mount, are too wide for the server.
 chmod 700 "$PGDATA"
