@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg2
 import report
 import search
 from generator import Generator, LoadFailed, processes_at
@@ -46,7 +47,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=1, help="generator processes; above 1: master and workers")
     parser.add_argument("--classes", nargs="*", default=[], help="user classes (default: all, by weight)")
     parser.add_argument("--rows", type=Path, help="JSON file with rows to send (default: mart, else the contract)")
-    parser.add_argument("--static-path", default="/livez", help="a route that computes nothing")
+    parser.add_argument("--static-path", help="a route that computes nothing (default: /noop with --own, /livez)")
     parser.add_argument("--searches", type=int, default=3)
     parser.add_argument("--start", type=int, default=250, help="users of the first step")
     parser.add_argument("--most", type=int, default=20_000, help="users that are never exceeded")
@@ -61,7 +62,7 @@ def mart_rows(settings: Settings, inputs: Sequence[str], n: int = 500) -> list[d
     """Return the inputs of `n` stays of the mart, read as `reader`; empty when there is no mart to read."""
     chosen = ", ".join(f'"{name}"' for name in inputs)
     query = f"select {chosen} from marts.fct_encounter_features order by md5(encounter_id::text) limit {int(n)}"  # noqa: S608
-    with suppress(LookupError, db.psycopg2.Error), db.transaction("reader", settings.clean_database, settings) as found:
+    with suppress(LookupError, psycopg2.Error), db.transaction("reader", settings.clean_database, settings) as found:
         cursor = found.cursor()
         cursor.execute(query)
         rows = [dict(zip(inputs, row, strict=True)) for row in cursor.fetchall()]
@@ -118,7 +119,7 @@ def own_api(workers: int, model: Path | None, cores: Sequence[int]) -> Iterator[
             log.close()
 
 
-def wait_ready(host: str, process: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+def wait_ready(host: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 60) -> None:
     """Wait until the API has a model."""
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
@@ -132,15 +133,15 @@ def wait_ready(host: str, process: subprocess.Popen, log: Path, seconds: float =
 def measure(generator: Generator, given: argparse.Namespace, workers: int | None) -> report.Result:
     """Warm up, find the generator's own limit, and search `--searches` times."""
     generator.step(max(1, given.start // 4))
-    os.environ["LOAD_STATIC_PATH"] = given.static_path
-    static = static_rate(generator)
+    os.environ["LOAD_STATIC_PATH"] = static_path(given)
+    static = static_step(generator)
     found: list[search.Found] = []
     for number in range(given.searches):
         # Later searches start beside the first result: independent steps, less time.
         start, growth = (int(found[0].users * 0.85), 1.25) if found and found[0].users > 10 else (given.start, 2.0)
         found.append(search.find(lambda users: say(generator.step(users)), start=start, growth=growth, most=given.most))
         print(f"search {number + 1}: {found[-1].users} users, limit: {found[-1].limit}", flush=True)
-    return report.Result(workers, tuple(found), static)
+    return report.Result(workers, tuple(found), static.rate, static.generator_cpu)
 
 
 def say(step: search.Step) -> search.Step:
@@ -154,12 +155,21 @@ def say(step: search.Step) -> search.Step:
     return step
 
 
-def static_rate(generator: Generator) -> float:
-    """Return the requests/s of a route that computes nothing (GET /livez), from users without think time."""
+def static_path(given: argparse.Namespace) -> str:
+    """Return the route that the API is compared with.
+
+    An API that is started here has one that reads and validates the same body and computes nothing; one that is
+    deployed has only its probe.
+    """
+    return str(given.static_path or ("/noop" if given.own else "/livez"))
+
+
+def static_step(generator: Generator) -> search.Step:
+    """Measure the route that computes nothing, from users without think time."""
     plain = Generator(
         generator.host, ("StaticUser",), generator.processes, 1, STATIC_SECONDS, generator.rows, generator.cores
     )
-    return plain.step(32 * generator.processes).rate
+    return plain.step(32 * generator.processes)
 
 
 def placed(workers: int) -> tuple[list[int], list[int], str]:
@@ -218,6 +228,7 @@ def main() -> int:
         return 2
     classes = ", ".join(given.classes) or MIX
     conditions |= {"mix": classes, "think_time": THINK, "cores": os.cpu_count(), "generators": given.processes}
+    conditions |= {"static_route": static_path(given)}
     report.write(given.output, conditions, results)
     push.report(Giver.LOAD_TEST, lambda: report.figures(results))
     for line in (report.HEADINGS, *report.lines(results)):

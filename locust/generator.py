@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 from search import Step
@@ -19,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 # Locust's time begins before its users do; a busy machine starts them late, then a step is measured again.
 MARGINS_SECONDS = (3, 8)
 OTHERS = {"StaticUser", "MlflowUser"}
+Entry = dict[str, Any]  # Locust's figures of one route
 Sample = tuple[float, float, float]  # epoch seconds; CPU seconds of the generator; of the API
 
 
@@ -72,7 +74,7 @@ class Generator:
         command += ["--processes", str(self.processes)] if self.processes > 1 else []
         return [*command, *self.classes]
 
-    def _run(self, users: int, folder: Path, margin: float) -> tuple[list[dict], list[Sample]]:
+    def _run(self, users: int, folder: Path, margin: float) -> tuple[list[Entry], list[Sample]]:
         environment = dict(os.environ) | ({"LOAD_ROWS": str(self.rows)} if self.rows else {})
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -82,12 +84,13 @@ class Generator:
                 psutil.Process(process.pid).cpu_affinity(list(self.cores))
             samples = _watch(process, self.api, limit=self.ramp_seconds + self.seconds + 120)
         try:
-            return json.loads((folder / "stats.json").read_text(encoding="utf-8")), samples
+            stats: list[Entry] = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):
             raise LoadFailed((folder / "log").read_text(errors="replace")[-2000:]) from None
+        return stats, samples
 
 
-def _watch(process: subprocess.Popen, api: Sequence[int], limit: float) -> list[Sample]:
+def _watch(process: "subprocess.Popen[bytes]", api: Sequence[int], limit: float) -> list[Sample]:
     """Sample CPU times until the process ends; it is killed, with its children, at the limit."""
     samples: list[Sample] = []
     killer = threading.Timer(limit, process.kill)
@@ -115,13 +118,13 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return total
 
 
-def counted_seconds(stats: Sequence[dict]) -> float:
+def counted_seconds(stats: Sequence[Entry]) -> float:
     """Return the time from the start of counting to the last answer."""
     starts = [entry["start_time"] for entry in stats]
     return max((entry["last_request_timestamp"] or 0 for entry in stats), default=0) - min(starts, default=0)
 
 
-def summary(users: int, stats: Sequence[dict], samples: Sequence[Sample], processes: int, window: float) -> Step:
+def summary(users: int, stats: Sequence[Entry], samples: Sequence[Sample], processes: int, window: float) -> Step:
     """Return the step that Locust's figures and the samples give; the window is the one of the figures."""
     if not stats:
         # Nobody answered, or the generator never got all users started: its CPU tells which.

@@ -17,11 +17,16 @@ from locust import FastHttpUser, between, events, task
 ROWS_PER_BATCH = 100
 
 
-@events.test_start.add_listener
+PAYLOADS: list[dict[str, Any]] = []  # of this process
+
+
 def prepare(environment: Environment, **_: Any) -> None:  # noqa: ANN401 (locust's)
     """Make the payloads once per process, before the first user; a master has no users."""
     if not isinstance(environment.runner, MasterRunner):
-        environment.rows = rows_of(environment.host or "")
+        PAYLOADS[:] = rows_of(environment.host or "")
+
+
+events.test_start.add_listener(prepare)
 
 
 class ApiUser(FastHttpUser):
@@ -29,11 +34,6 @@ class ApiUser(FastHttpUser):
 
     abstract = True
     wait_time = between(0.5, 1.5)
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the payloads of this process."""
-        return self.environment.rows
 
     def ask(self, path: str, body: dict[str, Any]) -> None:
         """Post, and count an answer without what it must hold as a failure."""
@@ -56,7 +56,7 @@ class SingleUser(ApiUser):
     @task
     def predict(self) -> None:
         """Ask for one stay."""
-        self.ask("/predict", random.choice(self.rows))  # noqa: S311
+        self.ask("/predict", random.choice(PAYLOADS))  # noqa: S311
 
 
 class BatchUser(ApiUser):
@@ -68,7 +68,7 @@ class BatchUser(ApiUser):
     @task
     def predict(self) -> None:
         """Ask for a hundred stays."""
-        self.ask("/predict/batch", {"rows": random.choices(self.rows, k=ROWS_PER_BATCH)})  # noqa: S311
+        self.ask("/predict/batch", {"rows": random.choices(PAYLOADS, k=ROWS_PER_BATCH)})  # noqa: S311
 
 
 class FormUser(ApiUser):
@@ -80,7 +80,7 @@ class FormUser(ApiUser):
     @task
     def predict_and_read(self) -> None:
         """Ask, explain, look at the model."""
-        row = random.choice(self.rows)  # noqa: S311
+        row = random.choice(PAYLOADS)  # noqa: S311
         self.ask("/predict", row)
         with self.client.post("/explain", json=row, catch_response=True) as response:
             if response.status_code != 200 or "contributions" not in response.json():

@@ -3,18 +3,24 @@
 import os
 import random
 
-from locustfile import ApiUser
+from locustfile import PAYLOADS, ApiUser
 
-from locust import FastHttpUser, task
+from locust import constant, task
 
 
-class StaticUser(FastHttpUser):
-    """What the generator itself can do: a route that computes nothing (LOAD_STATIC_PATH), without think time."""
+class StaticUser(ApiUser):
+    """A route that computes nothing (LOAD_STATIC_PATH), without think time: what generator and HTTP path can do."""
+
+    wait_time = constant(0)
 
     @task
     def static(self) -> None:
-        """Ask whether the process lives; other answers than 2xx and 3xx are failures."""
-        self.client.get(os.environ.get("LOAD_STATIC_PATH", "/livez"))
+        """Send a stay where the route takes one, as /noop does; other answers than 2xx and 3xx are failures."""
+        path = os.environ.get("LOAD_STATIC_PATH", "/livez")
+        if path == "/noop":
+            self.client.post(path, json=random.choice(PAYLOADS))  # noqa: S311
+        else:
+            self.client.get(path)
 
 
 class MlflowUser(ApiUser):
@@ -23,7 +29,7 @@ class MlflowUser(ApiUser):
     @task
     def predict(self) -> None:
         """Ask for one stay."""
-        body = random.choice(self.rows)  # noqa: S311
+        body = random.choice(PAYLOADS)  # noqa: S311
         with self.client.post("/invocations", json=body, catch_response=True) as response:
             if response.status_code != 200 or not response.json().get("predictions"):
                 response.failure(f"status {response.status_code}")

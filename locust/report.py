@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from search import ERROR_SHARE, P95_MS, Found, Step, spread
+from search import ERROR_SHARE, GENERATOR_CPU, P95_MS, Found, Step, spread
 
 AGREEMENT = 0.10
 HEADROOM = 0.8
@@ -19,11 +20,16 @@ HEADROOM = 0.8
 
 @dataclass(frozen=True)
 class Result:
-    """The searches of one configuration. `static_rate`: requests/s that the generator reaches on a static route."""
+    """The searches of one configuration.
+
+    `static_rate` are the requests/s on a route that computes nothing, `static_cpu` what the generator used meanwhile:
+    when it was not busy, the server was the limit there, and the rate says nothing about the generator.
+    """
 
     workers: int | None
     searches: tuple[Found, ...]
     static_rate: float
+    static_cpu: float = 1.0
 
     @property
     def users(self) -> int:
@@ -38,7 +44,8 @@ class Result:
     @property
     def limit(self) -> str:
         """Return what stopped the searches: slo only when it stopped all, with headroom left in the generator."""
-        if self.best and self.best.rate > HEADROOM * self.static_rate:
+        is_static_generators = self.static_cpu >= GENERATOR_CPU
+        if is_static_generators and self.best and self.best.rate > HEADROOM * self.static_rate:
             return "generator"
         others = [found.limit for found in self.searches if found.limit != "slo"]
         return others[0] if others else "slo"
@@ -62,12 +69,13 @@ class Result:
     def record(self) -> dict[str, Any]:
         """Return the entry of build/capacity.json."""
         step = self.best
-        said = {"workers": self.workers, "users": self.users, "text": self.text, "limit": self.limit}
+        said: dict[str, Any] = {"workers": self.workers, "users": self.users, "text": self.text, "limit": self.limit}
         said |= {"searches": [found.users for found in self.searches], "agree": self.agree}
         said |= {"requests_per_second": step and step.rate, "p95_ms": step and step.p95_ms}
         said |= {"cpu_ms_per_request": self.cpu_per_request_ms, "generator_cpu": step and step.generator_cpu}
         steps = [[asdict(each) for each in found.steps] for found in self.searches]
-        return said | {"static_requests_per_second": self.static_rate, "steps": steps}
+        said |= {"static_requests_per_second": self.static_rate, "static_generator_cpu": self.static_cpu}
+        return said | {"steps": steps}
 
 
 HEADINGS = ("workers", "users", "searches", "requests/s", "p95, ms", "API CPU, ms/request", "generator CPU", "limit")
@@ -75,7 +83,7 @@ HEADINGS = ("workers", "users", "searches", "requests/s", "p95, ms", "API CPU, m
 
 def lines(results: Sequence[Result]) -> list[tuple[str, ...]]:
     """Return a line of text per configuration, as HEADINGS has it."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for each in results:
         step, cpu = each.best, each.cpu_per_request_ms
         rate, p95, own = (
@@ -92,11 +100,11 @@ def figures(results: Sequence[Result]) -> dict[str, dict[str, float | None]]:
     by_name: dict[str, dict[str, float | None]] = {}
     for each in results:
         step, cpu = each.best, each.cpu_per_request_ms
-        said = {
+        said: dict[str, float | None] = {
             "users": each.users,
             "is_lower_bound": float(each.limit != "slo"),
-            "requests_per_second": step and step.rate,
-            "p95_seconds": step and step.p95_ms / 1000,
+            "requests_per_second": step.rate if step else None,
+            "p95_seconds": step.p95_ms / 1000 if step else None,
             "cpu_seconds_per_request": cpu and cpu / 1000,
         }
         for name, value in said.items():
@@ -110,11 +118,19 @@ def write(folder: Path, conditions: dict[str, Any], results: Sequence[Result]) -
     slo = {"p95_ms": P95_MS, "error_share": ERROR_SHARE}
     said = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), "slo": slo} | conditions
     picture = plot(results)
-    (folder / "capacity.json").write_text(
-        json.dumps(said | {"results": [each.record() for each in results]}, indent=1, default=str) + "\n"
-    )
+    document = finite(said | {"results": [each.record() for each in results]})
+    (folder / "capacity.json").write_text(json.dumps(document, indent=1, default=str, allow_nan=False) + "\n")
     (folder / "capacity.png").write_bytes(picture)
     (folder / "capacity.html").write_text(page(said, results, picture), encoding="utf-8")
+
+
+def finite(value: Any) -> Any:  # noqa: ANN401 (any JSON document)
+    """Return a document in which numbers that JSON does not know (a p95 without answers is infinite) are null."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def plot(results: Sequence[Result]) -> bytes:

@@ -23,7 +23,9 @@ def value(feature: dict[str, Any], codes: dict[str, list[str]], draw: random.Ran
     return int(chosen) if feature["data_type"] in ("integer", "bigint") else chosen
 
 
-def payloads(contract: dict[str, Any], codes: dict[str, list[str]], seed: int, n: int = N_PAYLOADS) -> list[dict]:
+def payloads(
+    contract: dict[str, Any], codes: dict[str, list[str]], seed: int, n: int = N_PAYLOADS
+) -> list[dict[str, Any]]:
     """Return `n` stays made of legal values; the same seed gives the same stays."""
     draw = random.Random(seed)  # noqa: S311 (load, not secrets)
     inputs = [feature for feature in contract["features"] if feature["role"] == "input"]

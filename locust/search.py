@@ -73,12 +73,13 @@ def find(measure: Measure, *, start: int, growth: float = 2.0, precision: float 
 def _bracket(attempt: Measure, start: int, growth: float, most: int) -> tuple[Step | None, Step | None]:
     """Return a step that holds and one above that does not; None for one that does not exist."""
     step = attempt(min(start, most))
-    if not step.holds:
-        while not step.holds:
-            high = step
-            if step.users <= 1:
-                return None, high
-            step = attempt(max(1, int(step.users / growth)))
+    high: Step | None = None
+    while not step.holds:
+        high = step
+        if step.users <= 1:
+            return None, high
+        step = attempt(max(1, int(step.users / growth)))
+    if high is not None:
         return step, high
     while step.users < most:
         above = attempt(min(most, max(step.users + 1, int(step.users * growth))))

@@ -52,7 +52,9 @@ class Named(LoadTestShape):
 
     def tick(self) -> tuple[int, float] | None:
         """Return the users to hold now and how many to start per second; None ends the test."""
-        given = self.runner.environment.parsed_options
+        given = self.runner.environment.parsed_options if self.runner else None
+        if given is None:
+            return None
         profile = PROFILES[given.shape]
         share = self.get_run_time() / (given.shape_seconds or profile.seconds)
         if share > 1:

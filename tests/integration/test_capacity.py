@@ -28,6 +28,7 @@ def test_capacity_of_an_api_of_its_own(tmp_path, processes):
     (result,) = said["results"]
     steps = [step for search in result["steps"] for step in search]
     assert any(step["rate"] > 0 and step["error_share"] == 0 and step["api_cpu"] > 0 for step in steps), steps
+    assert said["static_route"] == "/noop"
     assert result["static_requests_per_second"] > 0
     assert (tmp_path / "capacity.png").read_bytes().startswith(b"\x89PNG")
     assert "How many users" in (tmp_path / "capacity.html").read_text()

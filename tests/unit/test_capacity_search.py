@@ -1,5 +1,7 @@
 """The capacity search finds the knee of a known curve, and says when the generator was the limit."""
 
+import json
+import math
 import sys
 from collections import Counter
 
@@ -57,6 +59,21 @@ def test_no_headroom_over_the_static_route_is_the_generators_limit():
     found = search.find(curve(1000), start=250)
     assert report.Result(1, (found,), static_rate=5000).limit == "slo"
     assert report.Result(1, (found,), static_rate=1000).limit == "generator"
+    # The generator had time left on that route, so the server was the limit there too.
+    assert report.Result(1, (found,), static_rate=1000, static_cpu=0.6).limit == "slo"
+
+
+def refused(constant):
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def test_a_step_without_answers_is_null_in_the_report(tmp_path):
+    mute = generator.summary(500, [], [], processes=1, window=10)
+    assert math.isinf(mute.p95_ms)
+    result = report.Result(1, (search.Found(None, "slo", (mute,)),), 1e9)
+    report.write(tmp_path, {}, [result])
+    said = json.loads((tmp_path / "capacity.json").read_text(), parse_constant=refused)
+    assert said["results"][0]["steps"][0][0]["p95_ms"] is None
 
 
 def test_searches_must_agree():
