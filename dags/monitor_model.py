@@ -1,6 +1,6 @@
 """Have the requests drifted from the training data of the production model, and how good were its predictions?
 
-Looks daily (MONITOR_SCHEDULE), and beside it asks dbt how old the sources are. With DRIFT_TRIGGERS_TRAINING=true a drift
+Looks daily (MONITOR_SCHEDULE); beside it, dbt is asked how old the sources are. With DRIFT_TRIGGERS_TRAINING=true drift
 starts `train_model`: see docs/monitoring.md.
 """
 
