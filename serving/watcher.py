@@ -17,6 +17,7 @@ import httpx
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
+from serving import cache
 from serving.beside import Beside, give_back
 from serving.bundle import Loader, ModelRefused, Served, Version, from_project, load
 from serving.metrics import Metrics
@@ -146,18 +147,27 @@ class Watcher:
         """Return the folder of a version; it appears complete or not at all, whatever other workers do."""
         final = self._cache / _key(version)
         if final.exists():
+            final.touch()  # taken again: not one of the old ones
             return final
         self._cache.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self._cache))
+        partial = Path(tempfile.mkdtemp(prefix=cache.PARTIAL, dir=self._cache))
         try:
             self._source.download(version, partial)
+            partial.touch()
             partial.rename(final)
+            cache.prune(self._cache, self._in_use())
         except OSError:
             if not final.exists():  # else another worker was first
                 raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return final
+
+    def _in_use(self) -> set[str]:
+        """Return the folders of the versions that answer, stand beside production, or are started from."""
+        answering = [self.served.version] if self.served else []
+        held = {_key(version) for version in (*answering, *(each.version for each in self.beside.values()))}
+        return held | {_named_by(self._cache / f"{name}.json") for name in ("current", *BESIDE)}
 
     def _start_from_copy(self) -> None:
         self._from_pointer("current", lambda version, folder: self._take(version, folder, "local copy"))
@@ -195,6 +205,14 @@ class Watcher:
 def _key(version: Version) -> str:
     safe: Callable[[str], str] = lambda text: "".join(c for c in text if c.isalnum() or c in "-_")  # noqa: E731
     return f"{safe(version.name)}-{safe(version.version)}-{safe(version.run_id)[:12]}"
+
+
+def _named_by(pointer: Path) -> str:
+    """Return the folder that a pointer names; empty when there is none or it cannot be read."""
+    try:
+        return _key(Version(**orjson.loads(pointer.read_bytes())))
+    except (OSError, TypeError, ValueError):
+        return ""
 
 
 def _promoted(version: Version) -> float:
