@@ -12,6 +12,18 @@ from stack.supervisor import Supervisor
 
 # Level names as the programs write them: Postgres, Go's logs, Python's logs and the last line of a traceback.
 ERROR = re.compile(r"\b(ERROR|FATAL|PANIC|CRITICAL)\b|\[error\s*\]|level=error|^[EF]\d{4} |^[\w.]*(Error|Exception)\b")
+# Lines at such a level that tell of no failure, from a stack that works.
+HARMLESS = re.compile(
+    "|".join(
+        (
+            r'duplicate key value violates unique constraint "metric_pk"',  # MLflow: a value is already there
+            r"no signing key found for STS service",  # SeaweedFS: temporary credentials are not in use
+            r"\] +XCom not found ",  # Airflow: a task that waits asks before there is an answer
+            r"FATAL: +the database system is (starting up|shutting down)",
+            r"terminating connection due to administrator command",
+        )
+    )
+)
 
 
 class NotReady(Exception):
@@ -68,7 +80,7 @@ def last_error(name: str, settings: StackSettings) -> str:
         lines = path.read_bytes()[-200_000:].decode(errors="replace").splitlines()
     except FileNotFoundError:
         return ""
-    found = [line for line in lines if ERROR.search(line)]
+    found = [line for line in lines if ERROR.search(line) and not HARMLESS.search(line)]
     return found[-1].strip() if found else ""
 
 

@@ -1,0 +1,39 @@
+"""`make status` shows real errors only: lines as the programs wrote them."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from stack import health
+
+HARMLESS = [
+    '2026-11-23 22:33:55.663 UTC [21674] ERROR:  duplicate key value violates unique constraint "metric_pk"',
+    "E1123 22:26:49.060338 s3api_server.go:403 Failed to load IAM configuration: no signing key found for STS service",
+    "2026-11-23T22:31:15.930195Z [error    ] XCom not found          [airflow.sdk.api.client] dag_id=ingest",
+    "2026-11-23 22:26:01.003 UTC [15] FATAL:  the database system is starting up",
+    "2026-11-23 22:40:01.003 UTC [15] FATAL:  terminating connection due to administrator command",
+    '{"level":"INFO","logger":"uvicorn.error","message":"Application startup complete."}',
+]
+REAL = [
+    '2026-11-23 22:33:55.663 UTC [21674] ERROR:  duplicate key value violates unique constraint "batches_pkey"',
+    "2026-11-23 22:33:55.663 UTC [21674] PANIC:  could not write to file: No space left on device",
+    "E1123 22:26:49.060338 volume.go:17 disk is full",
+    "2026-11-23T22:31:15.930195Z [error    ] Task failed with exception [task] dag_id=ingest_batch",
+    "ConnectionError: the database is away",
+]
+
+
+def shown(tmp_path, *lines):
+    (tmp_path / "log").mkdir(exist_ok=True)
+    (tmp_path / "log" / "x.log").write_text("\n".join(lines) + "\n")
+    return health.last_error("x", SimpleNamespace(readmit_home=tmp_path))
+
+
+@pytest.mark.parametrize("line", HARMLESS)
+def test_a_line_of_a_working_stack_is_no_error(tmp_path, line):
+    assert shown(tmp_path, line) == ""
+
+
+@pytest.mark.parametrize("line", REAL)
+def test_a_real_error_is_shown_though_harmless_lines_follow(tmp_path, line):
+    assert shown(tmp_path, line, *HARMLESS) == line
