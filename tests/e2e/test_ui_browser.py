@@ -39,8 +39,9 @@ def a_version_before(up, api_url):
         return answer.raise_for_status().json()
 
     now = call("GET", "registered-models/alias", name=name, alias="production")["model_version"]
-    source, run = now["source"], now["run_id"]
-    again = call("POST", "model-versions/create", name=name, source=source, run_id=run)["model_version"]["version"]
+    said = {"name": name, "source": now["source"], "run_id": now["run_id"]}
+    said |= {"model_id": now["source"].removeprefix("models:/")}  # MLflow 3 wants to be told twice
+    again = call("POST", "model-versions/create", **said)["model_version"]["version"]
     call("POST", "registered-models/alias", name=name, alias="previous", version=again)
 
     def held() -> bool:
