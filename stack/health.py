@@ -17,6 +17,7 @@ HARMLESS = re.compile(
     "|".join(
         (
             r'duplicate key value violates unique constraint "metric_pk"',  # MLflow: a value is already there
+            r'relation "log" does not exist',  # Airflow: it looks before its tables are made
             r"no signing key found for STS service",  # SeaweedFS: temporary credentials are not in use
             r"\] +XCom not found ",  # Airflow: a task that waits asks before there is an answer
             r"FATAL: +the database system is (starting up|shutting down)",
