@@ -110,6 +110,12 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "hardening",
         spec_of("Deployment", "ui", lambda spec: spec["volumes"].append({"name": "x", "hostPath": {"path": "/"}})),
     ),
+    "volumes of root": ("hardening", spec_of("Deployment", "api", lambda spec: spec["securityContext"].pop("fsGroup"))),
+    "nowhere to write": ("hardening", first(lambda each: each["volumeMounts"].clear())),
+    "a pair without a budget": (
+        "drains",
+        lambda resources: k8s.named(resources, "Deployment", "docs")["spec"].update(replicas=2),
+    ),
     "no limits": ("hardening", first(lambda each: each["resources"].pop("limits"))),
     "latest": ("hardening", first(lambda each: each.update(image="localhost:5000/serving:latest"))),
     "no tag": ("hardening", first(lambda each: each.update(image="localhost:5000/serving"))),

@@ -137,6 +137,8 @@ def _pod(name: str, spec: Resource, accounts: set[str]) -> Iterator[str]:
         yield "has no seccomp profile"
     if spec.get("hostNetwork") or spec.get("hostPID") or any("hostPath" in each for each in spec.get("volumes", [])):
         yield "reaches into the host"
+    if context.get("fsGroup") != context.get("runAsGroup"):
+        yield "may not write to its volumes"
     for container in containers({"spec": spec}):
         for problem in _container(container):
             yield f"{container['name']}: {problem}"
@@ -148,6 +150,8 @@ def _container(container: Resource) -> Iterator[str]:
         yield "may gain privileges"
     if not context.get("readOnlyRootFilesystem"):
         yield "its root file system is writable"
+    elif not {"/tmp", "/opt/airflow"} & {mount["mountPath"] for mount in container.get("volumeMounts", [])}:
+        yield "has no place to write"
     if context.get("capabilities", {}).get("drop") != ["ALL"]:
         yield "keeps capabilities"
     for part in ("requests", "limits"):
@@ -268,13 +272,22 @@ def probes(resources: list[Resource], routes: dict[str, set[str]]) -> list[str]:
 
 
 def drains(resources: list[Resource]) -> list[str]:
-    """Disruption budgets that would keep a node from being emptied."""
+    """Budgets that would keep a node from being emptied, and parts of which an emptied node may take everything."""
     specs = {found["metadata"]["name"]: found["spec"] for found in of_kind(resources, "PodDisruptionBudget")}
-    return [f"{name}: allows no pod to go" for name, spec in specs.items() if not spec.get("maxUnavailable")] + [
-        f"{name}: waits for pods that are not ready"
-        for name, spec in specs.items()
-        if spec.get("unhealthyPodEvictionPolicy") != "AlwaysAllow"
-    ]
+    pairs = {
+        found["metadata"]["name"] for found in of_kind(resources, "Deployment") if found["spec"].get("replicas", 1) > 1
+    }
+    kept = {spec["selector"]["matchLabels"][NAME] for spec in specs.values()}
+    lost = [f"{name}: a drain may take all of it at once" for name in sorted(pairs - kept - {"locust-worker"})]
+    return (
+        lost
+        + [f"{name}: allows no pod to go" for name, spec in specs.items() if not spec.get("maxUnavailable")]
+        + [
+            f"{name}: waits for pods that are not ready"
+            for name, spec in specs.items()
+            if spec.get("unhealthyPodEvictionPolicy") != "AlwaysAllow"
+        ]
+    )
 
 
 # `kubectl apply` keeps the whole object in an annotation of at most 256 KiB.

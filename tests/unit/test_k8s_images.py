@@ -94,7 +94,8 @@ def test_pinning_gives_every_image_its_digest() -> None:
     folder.mkdir()
     try:
         (folder / "kustomization.yaml").write_text(pin_images.pinned(path.read_text(), digests))
-        (folder / "upstream-monitoring.yaml").write_text((path.parent / "upstream-monitoring.yaml").read_text())
+        for beside in ("upstream-monitoring.yaml", "budgets.yaml"):
+            (folder / beside).write_text((path.parent / beside).read_text())
         found = pin_images.rendered_images(folder)
         text = pin_images.kustomize(folder)
     finally:
