@@ -37,11 +37,12 @@ def drivers(names: Sequence[str], effects: Sequence[float]) -> go.Figure:
         orientation="h",
         marker_color=[RAISES if effect > 0 else LOWERS for effect in reversed(effects)],
         text=[f"{effect:+.2f}" for effect in reversed(effects)],
-        textposition="auto",
+        textposition="outside",
+        cliponaxis=False,
         hoverinfo="y+x",
     )
     figure = go.Figure(bars)
-    room = 1.3 * max((abs(effect) for effect in effects), default=1.0)
+    room = 1.6 * max((abs(effect) for effect in effects), default=1.0)
     figure.update_xaxes(range=[-room if min(effects, default=0) < 0 else 0, room])
     return _framed(figure, 60 + 32 * len(names), bargap=0.35)
 

@@ -71,6 +71,7 @@ def predict(page: Page) -> None:
 def kept(page: Page, name: str) -> None:
     folder = os.environ.get("READMIT_SCREENSHOTS")
     if folder:
+        expect(page.get_by_test_id("stSkeleton")).to_have_count(0)  # what is loaded later has come
         page.wait_for_timeout(1500)  # charts fade in
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
