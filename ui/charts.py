@@ -42,9 +42,10 @@ def drivers(names: Sequence[str], effects: Sequence[float]) -> go.Figure:
         hoverinfo="y+x",
     )
     figure = go.Figure(bars)
-    room = 1.6 * max((abs(effect) for effect in effects), default=1.0)
+    room = 1.3 * max((abs(effect) for effect in effects), default=1.0)
     figure.update_xaxes(range=[-room if min(effects, default=0) < 0 else 0, room])
-    return _framed(figure, 60 + 32 * len(names), bargap=0.35)
+    framed = _framed(figure, 60 + 32 * len(names), bargap=0.35)
+    return framed.update_layout(margin={"r": 52})  # for the figure of the longest bar
 
 
 def _short(name: str, limit: int = 34) -> str:
