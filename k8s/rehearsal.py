@@ -187,7 +187,8 @@ def start(rehearsal: Rehearsal, name: str, pod: Resource) -> None:
         podman("run", "--rm", *options, *rehearsal.arguments(name, pod, main))
     else:
         podman("rm", "--force", "--ignore", container_name(name))
-        podman("run", "--detach", f"--name={container_name(name)}", *options, *rehearsal.arguments(name, pod, main))
+        options += [f"--name={container_name(name)}", "--restart=always"]  # a Deployment's pods know no other policy
+        podman("run", "--detach", *options, *rehearsal.arguments(name, pod, main))
 
 
 def is_ready(name: str, container: Resource, kind: str = "readinessProbe") -> bool:
