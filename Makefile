@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs pipeline submit quarantine rollback poison test test-full lint bench capacity load quality report images k8s k8s-up k8s-down audit clean env
+.PHONY: help up down status logs pipeline submit quarantine rollback poison test test-full lint bench capacity load quality search report images k8s k8s-up k8s-down audit clean env
 
 ROOT := $(shell pwd)
 PYTHON ?= python3.11
@@ -79,6 +79,9 @@ load: ## a named shape of load on the API: SHAPE=smoke|average|spike|soak
 
 quality: ## the quality of the model: build/quality.json
 	@$(RUN) -m training.quality
+
+search: ## search families and their settings, resumable: ARGS="--trials 60 --minutes 240 --family catboost"
+	@$(RUN) -m training.search $(ARGS)
 
 report: ## the experiment report: docs/experiments.md and its figures, from the mart
 	@$(RUN) -m training.experiments

@@ -12,7 +12,7 @@ from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
 from sklearn.base import ClassifierMixin
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
@@ -101,6 +101,11 @@ def random_forest(contract: Contract, seed: int, threads: int) -> Pipeline:
     return _with(forest, contract, seed)
 
 
+def hist_boosting(contract: Contract, seed: int, threads: int) -> Pipeline:
+    """Histogram gradient boosting of scikit-learn, with its own settings."""
+    return _with(HistGradientBoostingClassifier(early_stopping=False, random_state=seed), contract, seed)
+
+
 def lightgbm(contract: Contract, seed: int, threads: int) -> Pipeline:
     """Gradient boosting with LightGBM (Ke et al. 2017); settings found on train folds (docs/adr/0050-training.md)."""
     model = LGBMClassifier(
@@ -140,6 +145,7 @@ def catboost(contract: Contract, seed: int, threads: int) -> Pipeline:
 CANDIDATES: dict[str, Candidate] = {
     "logistic": logistic,
     "random_forest": random_forest,
+    "hist_boosting": hist_boosting,
     "lightgbm": lightgbm,
     "catboost": catboost,
 }

@@ -10,10 +10,12 @@ import numpy as np
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
 from sklearn.base import ClassifierMixin
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from readmit.trees import FIRST, NUMBER
 
 MOST_LEAVES = 64  # the bits of a word
+Node = Mapping[str, Any]
 Split = tuple[int, float, int, int]  # column, threshold, tree, bits
 Parts = tuple[list[Split], list[int], list[list[float]], dict[str, Any]]  # splits, whole, values, how
 
@@ -22,13 +24,15 @@ def take_apart(model: ClassifierMixin, encoded: np.ndarray) -> tuple[dict[str, n
     """Return the content of `trees.npz` and `trees` of `encoder.json`, or None if the model has no such form.
 
     Args:
-        model: fitted; LightGBM with at most 64 leaves, or CatBoost.
+        model: fitted; LightGBM or histogram boosting with at most 64 leaves, or CatBoost.
         encoded: float32 rows, shape (n, columns), as the model sees them. Their most frequent values become the
             reference: values that agree with it cost nothing when a row is scored.
     """
     reference = np.array([_most_frequent(column) for column in encoded.T], dtype=np.float64)
     if isinstance(model, LGBMClassifier) and model.get_params()["num_leaves"] <= MOST_LEAVES:
         splits, whole, values, how = _lightgbm(model, reference)
+    elif isinstance(model, HistGradientBoostingClassifier) and (model.max_leaf_nodes or np.inf) <= MOST_LEAVES:
+        splits, whole, values, how = _hist_boosting(model, reference)
     elif isinstance(model, CatBoostClassifier):
         splits, whole, values, how = _catboost(model, reference)
     else:
@@ -61,20 +65,40 @@ def _word(largest: int) -> type[np.unsignedinteger[Any]]:
 
 
 def _lightgbm(model: LGBMClassifier, reference: np.ndarray) -> Parts:
+    roots = [tree["tree_structure"] for tree in model.booster_.dump_model()["tree_info"]]
+    return (*_binary(roots, reference), {"leaf": FIRST, "scale": 1.0, "bias": 0.0})
+
+
+def _hist_boosting(model: HistGradientBoostingClassifier, reference: np.ndarray) -> Parts:
+    """scikit-learn shows these trees nowhere in public; the comparison at registration would see a change."""
+    roots = [_root(predictor.nodes) for (predictor,) in model._predictors]
+    return (*_binary(roots, reference), {"leaf": FIRST, "scale": 1.0, "bias": float(model._baseline_prediction.item())})
+
+
+def _root(nodes: np.ndarray, at: int = 0) -> Node:
+    """Return a tree in the form of LightGBM's."""
+    node = nodes[at]
+    if node["is_leaf"]:
+        return {"leaf_value": float(node["value"])}
+    sides = {f"{side}_child": _root(nodes, int(node[side])) for side in ("left", "right")}
+    return {"split_feature": int(node["feature_idx"]), "threshold": float(node["num_threshold"]), **sides}
+
+
+def _binary(roots: Sequence[Node], reference: np.ndarray) -> tuple[list[Split], list[int], list[list[float]]]:
     splits: list[Split] = []
-    values = []
-    trees = model.booster_.dump_model()["tree_info"]
-    whole = [(1 << tree["num_leaves"]) - 1 for tree in trees]
-    for number, tree in enumerate(trees):
-        values.append(_leaves(tree["tree_structure"], reference, number, splits, whole[number]))
-    return splits, whole, values, {"leaf": FIRST, "scale": 1.0, "bias": 0.0}
+    whole = [(1 << _size(root)) - 1 for root in roots]
+    return splits, whole, [_leaves(root, reference, k, splits, whole[k]) for k, root in enumerate(roots)]
 
 
-def _leaves(root: Mapping[str, Any], reference: np.ndarray, tree: int, splits: list[Split], whole: int) -> list[float]:
+def _size(node: Node) -> int:
+    return 1 if "leaf_value" in node else _size(node["left_child"]) + _size(node["right_child"])
+
+
+def _leaves(root: Node, reference: np.ndarray, tree: int, splits: list[Split], whole: int) -> list[float]:
     """Number the leaves, the side of the reference first; append each split's bits: all but the leaves of that side."""
     values: list[float] = []
 
-    def visit(node: Mapping[str, Any]) -> None:
+    def visit(node: Node) -> None:
         if "leaf_value" in node:
             values.append(node["leaf_value"])
             return

@@ -33,7 +33,7 @@ def fitted(name, contract, rows):
     return pipeline.fit(train[features.columns(contract)], features.labels(contract, train))
 
 
-@pytest.mark.parametrize("name", ["logistic", "random_forest", "lightgbm", "catboost"])
+@pytest.mark.parametrize("name", ["logistic", "random_forest", "hist_boosting", "lightgbm", "catboost"])
 def test_compiled_form_says_the_same(name, contract, rows, tmp_path):
     pipeline = fitted(name, contract, rows)
     assert compilation.write(pipeline, contract, rows, tmp_path) <= compilation.TOLERANCE

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
 from readmit.trees import TreeScorer
 from training import trees
@@ -58,6 +58,7 @@ def everywhere(model, x):
         lightgbm(num_leaves=5),
         lightgbm(num_leaves=31),
         lightgbm(num_leaves=64),
+        HistGradientBoostingClassifier(max_iter=40),
         catboost(3),
         catboost(8),
     ],

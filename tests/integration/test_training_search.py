@@ -1,0 +1,69 @@
+"""The deep search: every trial a nested run, and a search that was ended goes on where it was."""
+
+import json
+
+import mlflow
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from readmit.contract import Contract
+from tests.support import services
+from tests.support.training import make_rows
+from training import search, tracking
+from training.settings import TrainingSettings
+
+
+@pytest.fixture(scope="module")
+def contract(dbt_manifest, tmp_path_factory):
+    path = tmp_path_factory.mktemp("manifest") / "manifest.json"
+    path.write_text(json.dumps(dbt_manifest))
+    return Contract.from_manifest(path)
+
+
+@pytest.fixture
+def settings(mlflow_server, monkeypatch):
+    for name, value in services.environment(mlflow_server).items():
+        if name.isupper():
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TRAINING_THREADS", "1")
+    return TrainingSettings()
+
+
+def test_a_killed_search_goes_on_and_reads_train_rows_only(contract, settings, tmp_path):
+    rows = make_rows(contract)
+    train = rows[rows["split"] == "train"]
+    searched = search.Search(contract, train, ["logistic"], settings)
+    said = []
+    with tracking.reaching(settings) as client:
+        mlflow.set_experiment(search.EXPERIMENT)
+        search.run(searched, search.study(tmp_path, "s", 1), 2, 5, said.append)
+        half_done = search.study(tmp_path, "s", 1)
+        half_done.ask()  # as a killed process leaves it
+        again = search.study(tmp_path, "s", 1)
+        search.run(searched, again, 4, 5, said.append)
+        search.run(searched, again, 4, 5, said.append)  # nothing is left to do
+        runs = client.search_runs(
+            [mlflow.get_experiment_by_name(search.EXPERIMENT).experiment_id],
+            f"tags.mlflow.parentRunId = '{again.user_attrs['run_id']}'",
+        )
+    states = [trial.state for trial in again.trials]
+    assert states.count(TrialState.COMPLETE) == len(runs) == 4
+    assert states.count(TrialState.FAIL) == 1
+    assert [text.split(":")[0] for text in said] == [f"trial {n} of {of}" for n, of in ((1, 2), (2, 2), (3, 4), (4, 4))]
+    found = search.results(again)
+    assert [each["auroc"] for each in found] == sorted((each["auroc"] for each in found), reverse=True)
+    assert found[0]["auroc"] > 0.6
+    metrics = runs[0].data.metrics
+    assert {"mean_auroc", "mean_average_precision", "seconds"} <= metrics.keys()
+    patients = [set(train.iloc[held]["patient_nbr"]) for _, held in searched._folds]
+    assert sum(map(len, patients)) == train["patient_nbr"].nunique()  # no patient in two folds
+
+
+@pytest.mark.parametrize("family", sorted(search.SPACES))
+def test_every_space_fits_its_family(family, contract, settings):
+    trial = optuna.create_study().ask()
+    chosen = search.SPACES[family](trial)
+    made = search.candidates.CANDIDATES[family](contract, 1, 1)
+    made[-1].set_params(**chosen)
+    assert chosen.items() <= made[-1].get_params().items()
