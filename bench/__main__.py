@@ -1,13 +1,15 @@
 """`make bench`: run the measurements, print a table, write build/bench.json.
 
-A measurement that cannot be made here says what is missing and does not count as failed; the exit code is 1 when a
-figure misses its goal or a measurement breaks.
+`make bench ONLY=name,name` chooses. A measurement that cannot be made here says what is missing and does not count as
+failed; the exit code is 1 when a figure misses its goal or a measurement breaks.
 """
 
 import argparse
 import importlib
 import json
+import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from readmit.settings import ROOT
 
 # Needs 20 GB of disk and a quarter of an hour: `make bench ONLY=batch_cost_100x`.
 WHEN_NAMED = {"batch_cost_100x"}
+QUIET = 0.5  # load average
 OUTPUT = ROOT / "build" / "bench.json"
 
 
@@ -34,27 +37,49 @@ def measures() -> dict[tuple[str, ...], Measure]:
     return found
 
 
-def run(wanted: dict[tuple[str, ...], Measure], console: Console) -> tuple[list[Figure], dict[str, str]]:
-    """Run measurements; returns the figures and, by name, why some are missing."""
+def run(
+    wanted: dict[tuple[str, ...], Measure], console: Console, keep: Callable[[list[Figure]], None]
+) -> tuple[list[Figure], dict[str, str], list[str]]:
+    """Run measurements, and keep the figures of each at once: a run may be ended at any time.
+
+    Returns:
+        The figures, by name why some are missing, and the names of measurements that broke.
+    """
     figures: list[Figure] = []
     missing: dict[str, str] = {}
-    for names, measure in wanted.items():
-        console.print(f"measuring {', '.join(names)} ...", style="dim")
+    broken: list[str] = []
+    began = time.monotonic()
+    for number, (names, measure) in enumerate(wanted.items(), 1):
+        elapsed = f"{time.monotonic() - began:.0f} s"
+        console.print(f"[{number} of {len(wanted)}, {elapsed}] measuring {', '.join(names)} ...", markup=False)
         try:
-            figures += measure()
+            found = measure()
         except CannotMeasure as error:
             missing |= dict.fromkeys(names, str(error))
-    return figures, missing
+        except Exception as error:  # the other figures are worth having all the same
+            console.print_exception()
+            missing |= dict.fromkeys(names, f"broke: {error!r}")
+            broken += names
+        else:
+            keep(found)
+            figures += found
+        console.print(*_lines(names, figures, missing), sep="\n", markup=False)
+    return figures, missing, broken
+
+
+def _lines(names: tuple[str, ...], figures: list[Figure], missing: dict[str, str]) -> list[str]:
+    measured = [f"  {each.name} {each.figure:.3g} {each.unit}: {each.detail}" for each in figures if each.name in names]
+    return measured + [f"  {name} not measured: {missing[name]}" for name in names if name in missing]
 
 
 def table(figures: list[Figure], missing: dict[str, str]) -> Table:
-    """Return the table of figures."""
-    shown = Table("name", "figure", "unit", "goal", "holds", "detail", box=None, pad_edge=False)
+    """Return the table of figures; details, and why some are missing, were printed when they were measured."""
+    shown = Table("name", "figure", "unit", "goal", "holds", box=None, pad_edge=False)
     for found in figures:
         mark = "[green]yes[/]" if found.holds else "[red]no[/]"
-        shown.add_row(found.name, f"{found.figure:.3g}", found.unit, found.goal, mark, found.detail)
-    for name, why in missing.items():
-        shown.add_row(name, "-", "", "", "[yellow]not measured[/]", why)
+        shown.add_row(found.name, f"{found.figure:.3g}", found.unit, found.goal, mark)
+    for name in missing:
+        shown.add_row(name, "-", "", "", "[yellow]not measured[/]")
     return shown
 
 
@@ -67,25 +92,40 @@ def write(figures: list[Figure], path: Path = OUTPUT) -> None:
     path.write_text(json.dumps([*kept, *now.values()], indent=1) + "\n", encoding="utf-8")
 
 
-def _is_wanted(names: tuple[str, ...], only: str | None) -> bool:
-    return only in names if only else not set(names) & WHEN_NAMED
+def chosen(known: dict[tuple[str, ...], Measure], only: str) -> dict[tuple[str, ...], Measure]:
+    """Return the measurements of some names, separated by commas, or of all but those that must be named.
+
+    Raises:
+        LookupError: there is no figure of that name; the message has those that there are.
+    """
+    asked = {name.strip() for name in only.split(",") if name.strip()}
+    if strange := asked - {name for names in known for name in names}:
+        there = ", ".join(name for names in known for name in names)
+        raise LookupError(f"no figure {', '.join(sorted(strange))}; there are: {there}")
+    return {
+        names: measure
+        for names, measure in known.items()
+        if (asked & set(names) if asked else not set(names) & WHEN_NAMED)
+    }
 
 
 def main() -> int:
     """Command line of `make bench`."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", metavar="NAME", help="measure one figure")
-    only = parser.parse_args().only
-    known = measures()
-    wanted = {names: measure for names, measure in known.items() if _is_wanted(names, only)}
-    if not wanted:
-        print(f"error: no figure {only}; there are: {', '.join(n for names in known for n in names)}", file=sys.stderr)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="figures to measure (default: all that are quick)")
+    parser.add_argument("--only", metavar="NAMES", default="", help="the same, separated by commas")
+    given = parser.parse_args()
+    try:
+        wanted = chosen(measures(), ",".join([*given.names, given.only]))
+    except LookupError as error:
+        print(f"error: {error.args[0]}", file=sys.stderr)
         return 1
     console = Console(highlight=False, soft_wrap=True)
-    figures, missing = run(wanted, console)
-    write(figures)
+    if (load := os.getloadavg()[0]) > QUIET:
+        console.print(f"the machine is busy (load {load:.1f}): figures are worth little until it is quiet")
+    figures, missing, broken = run(wanted, console, write)
     console.print(table(figures, missing))
-    return 0 if all(found.holds for found in figures) else 1
+    return 0 if all(found.holds for found in figures) and not broken else 1
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ other one leaves idle. The others know no derivation: they get the derived colum
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -74,7 +75,7 @@ def best(found: Mapping[int, Load], p95_ms: float) -> tuple[int, Load]:
     return max(within.items(), key=lambda item: item[1].rate)
 
 
-def _post(server: Server, path: str, body: object) -> dict:
+def _post(server: Server, path: str, body: object) -> Any:  # noqa: ANN401 (JSON)
     return httpx.post(server.address + path, json=body, timeout=30, trust_env=False).raise_for_status().json()
 
 

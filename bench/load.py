@@ -84,13 +84,8 @@ def content_length(head: bytes) -> int:
 
 def requests(path: str, bodies: Sequence[object]) -> list[bytes]:
     """Return whole requests with bodies as JSON."""
-    made = []
-    for body in map(orjson.dumps, bodies):
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        made.append(head.encode() + body)
-    return made
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+    return [f"{head}{len(body)}\r\n\r\n".encode() + body for body in map(orjson.dumps, bodies)]
 
 
 def answers(port: int, wanted: Sequence[bytes], connections: int, seconds: float) -> list[float]:

@@ -75,7 +75,7 @@ def probabilities(model: Path) -> list[float]:
 
 
 def fit(mart: pd.DataFrame, contract: Contract, into: Path) -> None:
-    """Fit CatBoost, which wins on the real data, on train rows; write a logged model with its bundle, as training does."""
+    """Fit CatBoost, which wins on the real data; write a logged model with its bundle, as training does."""
     import mlflow
 
     from training import bundle, candidates, compilation, features, tracking

@@ -42,7 +42,7 @@ def api_vs_noop() -> list[Figure]:
 
 
 def batch_vs_single() -> list[Figure]:
-    """Compare rows/s of /predict/batch with 1,000 rows with single calls, both with the core busy. Goal: at least 20."""
+    """Compare rows/s of /predict/batch with 1,000 rows with those of single calls. Goal: at least 20."""
     folder, words = model.folder()
     stays = model.rows(folder)
     asked = {
@@ -58,7 +58,7 @@ def batch_vs_single() -> list[Figure]:
 
 
 def worker_memory() -> list[Figure]:
-    """Measure the resident memory of a worker after single calls, batches and the largest batch. Goal: at most 350 MB."""
+    """Measure the resident memory of a worker after load of each kind. Goal: at most 350 MB."""
     folder, words = model.folder()
     stays = model.rows(folder)
     mix = {"/predict": 0.4, "/explain": 0.2, "/predict/batch": 0.2}

@@ -34,7 +34,8 @@ def users() -> list[Figure]:
     if not theirs["users"]:
         raise CannotMeasure("mlflow models serve does not hold the SLO for one user: no ratio")
     detail = f"API {ours['text']} users ({_rate(ours)}), mlflow {theirs['text']} users ({_rate(theirs)}), "
-    detail += f"SLO p95 250 ms, errors 0.1 %, think time 0.5-1.5 s, one server process on one core, {SEARCHES} searches, {words}"
+    detail += "SLO p95 250 ms, errors 0.1 %, think time 0.5-1.5 s, one server process on one core, "
+    detail += f"{SEARCHES} searches; {words}"
     return [Figure("max_users_vs_mlflow", ours["users"] / theirs["users"], "ratio", ">= 20", detail)]
 
 

@@ -33,9 +33,21 @@ def test_what_is_missing_is_said_and_the_rest_is_measured():
         raise CannotMeasure("the stack is not up")
 
     wanted = {("x", "y"): away, ("z",): lambda: [Figure("z", 1, "s", "<= 2", "")]}
-    figures, missing = bench.run(wanted, Console(quiet=True))
-    assert [figure.name for figure in figures] == ["z"]
+    kept = []
+    figures, missing, broken = bench.run(wanted, Console(quiet=True), kept.extend)
+    assert [figure.name for figure in figures] == [figure.name for figure in kept] == ["z"]
     assert missing == {"x": "the stack is not up", "y": "the stack is not up"}
+    assert broken == []
+
+
+def test_a_measurement_that_breaks_is_named_and_the_rest_is_measured():
+    from rich.console import Console
+
+    wanted = {("x",): lambda: [1 / 0], ("z",): lambda: [Figure("z", 1, "s", "<= 2", "")]}
+    figures, missing, broken = bench.run(wanted, Console(quiet=True), lambda _: None)
+    assert [figure.name for figure in figures] == ["z"]
+    assert broken == ["x"]
+    assert "division by zero" in missing["x"]
 
 
 def test_names_are_measured_once_and_a_wrong_name_is_told(monkeypatch, capsys):
