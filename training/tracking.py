@@ -48,6 +48,7 @@ TRUSTED_TYPES = [
     "numpy.interp",
     "numpy.rint",
     "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
 ]

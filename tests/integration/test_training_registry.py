@@ -144,18 +144,50 @@ def test_an_equal_model_is_kept_and_production_stays(first, contract, settings):
         rollback.rollback(version, settings)
 
 
-@pytest.mark.parametrize("lost", ["contract.json", "compiled/model.onnx", "MLmodel"])
-def test_a_model_that_lost_a_file_is_refused(first, settings, lost):
-    version = train("f" * 64)
+def stored(settings, version, name):
+    """Return where a file of a registered model lies in the object store."""
     with tracking.reaching(settings) as client:
         model_id = client.get_model_version(NAME, version).source.removeprefix("models:/")
         at = client.get_logged_model(model_id).artifact_location
     bucket, _, prefix = at.removeprefix("s3://").partition("/")
-    storage.client(settings).delete_object(Bucket=bucket, Key=f"{prefix}/{lost}")
+    return {"Bucket": bucket, "Key": f"{prefix}/{name}"}
+
+
+@pytest.mark.parametrize("lost", ["contract.json", "compiled/model.onnx", "MLmodel"])
+def test_a_model_that_lost_a_file_is_refused(first, settings, lost):
+    version = train("f" * 64)
+    storage.client(settings).delete_object(**stored(settings, version, lost))
     with pytest.raises(jobs.ModelRefused, match="judging failed"):
         jobs.decide(version)
     assert production(settings) == first
     assert [row[0] for row in rows_of(settings, version)] == ["keep"]
+
+
+def test_a_broken_signature_is_refused(first, contract, settings):
+    version = train("f" * 64)
+    store, place = storage.client(settings), stored(settings, version, "MLmodel")
+    said = store.get_object(**place)["Body"].read().decode()
+    name = contract.features[0].name
+    assert name in said
+    store.put_object(**place, Body=said.replace(f'"{name}"', '"column_of_nobody"').encode())
+    with pytest.raises(jobs.ModelRefused, match="column_of_nobody"):
+        jobs.decide(version)
+    assert production(settings) == first
+    assert [row[0] for row in rows_of(settings, version)] == ["keep"]
+
+
+def test_nothing_is_promoted_when_the_artefact_of_production_is_gone(first, settings):
+    version = train("f" * 64)
+    store, place = storage.client(settings), stored(settings, first, "MLmodel")
+    said = store.get_object(**place)["Body"].read()
+    store.delete_object(**place)
+    try:
+        with pytest.raises(jobs.ModelRefused, match="judging failed"):
+            jobs.decide(version)
+        assert production(settings) == first
+        assert [row[0] for row in rows_of(settings, version)] == ["keep"]
+    finally:
+        store.put_object(**place, Body=said)
 
 
 def test_classes_in_another_order_are_refused(first, settings, monkeypatch):

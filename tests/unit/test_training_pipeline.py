@@ -30,6 +30,8 @@ def fitted(name, contract, rows):
     pipeline = candidates.CANDIDATES[name](contract, 1, 1)
     if name in ("random_forest", "lightgbm"):
         pipeline[-1].set_params(n_estimators=60)
+    if name == "catboost":
+        pipeline[-1].set_params(iterations=100)
     return pipeline.fit(train[features.columns(contract)], features.labels(contract, train))
 
 
@@ -66,8 +68,9 @@ def test_derived_features_of_dbt_and_of_requests_must_agree(contract, rows, tmp_
         compilation.write(pipeline, contract, wrong, tmp_path)
 
 
-def test_the_same_seed_gives_the_same_model(contract, rows):
-    one, other = (evaluation.predict(fitted("lightgbm", contract, rows), contract, rows) for _ in range(2))
+@pytest.mark.parametrize("name", ["lightgbm", "catboost"])
+def test_the_same_seed_gives_the_same_model(name, contract, rows):
+    one, other = (evaluation.predict(fitted(name, contract, rows), contract, rows) for _ in range(2))
     assert np.abs(one - other).max() <= 1e-6
 
 
