@@ -2,16 +2,16 @@
 a page on the docs site whether it passes or not.
 """
 
-import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import great_expectations as gx
 from great_expectations import ExpectationSuite
-from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
+from great_expectations.core import ExpectationValidationResult
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.datasource.fluent.interfaces import Batch
 from great_expectations.expectations.expectation import ColumnMapExpectation, Expectation
@@ -53,13 +53,13 @@ def check_raw(batch_id: str, settings: Settings | None = None) -> GateResult:
     if _is_published(batch_id, known):  # the batches that it would be compared with may be later ones
         return GateResult(batch_id, "raw", 0, (), (), pages.address(batch_id, "raw", known))
     n_rows = _ledger_rows(batch_id, known)
-    results = [_validate(raw_suite.build(n_rows), _raw_query(batch_id, known), known.raw_database, known)]
+    questions = [(raw_suite.build(n_rows), _raw_query(batch_id, known))]
     profile = profiles.measure(batch_id, raw_suite.WATCHED, known)
-    before = profiles.before(batch_id, known)
-    if before is not None and n_rows >= raw_suite.SMALL:
+    if n_rows >= raw_suite.SMALL:
+        before = profiles.before(batch_id, known)
         distances = {name: profiles.distance(profile[name], before.get(name, {})) for name in raw_suite.WATCHED}
-        results.append(_validate(raw_suite.drift(), _as_query(distances), known.raw_database, known))
-    result = _conclude(batch_id, "raw", results, known)
+        questions.append((raw_suite.drift(), _as_query(distances)))
+    result = _conclude(batch_id, "raw", _evaluate(questions, known.raw_database, known), known)
     profiles.store(batch_id, profile, known)
     return result
 
@@ -81,11 +81,10 @@ def check_publish(batch_id: str, build_id: str | None = None, settings: Settings
     counts = _counts(batch_id, build, known)
     suite = publish_suite.features(_contract(), int(counts["n_valid"]))
     statement = "select * from intermediate.int_encounters__features where _build_id = {} and _batch_id = {}"
-    rows = _literal(known, statement, build, batch_id)
-    results = [_validate(suite, rows, known.clean_database, known)]
+    questions = [(suite, _literal(known, statement, build, batch_id))]
     if build == batch_id:  # a release adds rows to a batch whose accounting was proven when it was published
-        results.append(_validate(publish_suite.accounting(), _as_query(counts), known.clean_database, known))
-    return _conclude(build, "publish", results, known)
+        questions.append((publish_suite.accounting(), _as_query(counts)))
+    return _conclude(build, "publish", _evaluate(questions, known.clean_database, known), known)
 
 
 def _contract() -> Contract:
@@ -154,77 +153,58 @@ def _as_query(counts: dict[str, float]) -> str:
 # ---------------------------------------------------------------- evaluation
 
 
-def _validate(
-    suite: ExpectationSuite, query: str, database: str, settings: Settings
-) -> ExpectationSuiteValidationResult:
-    """Evaluate a suite on a query. The context lives in memory, so that no password is written anywhere."""
+def _evaluate(
+    questions: Sequence[tuple[ExpectationSuite, str]], database: str, settings: Settings
+) -> list[ExpectationValidationResult]:
+    """Evaluate each suite on its query. The context lives in memory, so that no password is written anywhere."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     address = db.url("publisher", database, settings).replace("postgresql://", "postgresql+psycopg2://", 1)
     source = context.data_sources.add_postgres("postgres", connection_string=address)
-    batch = source.add_query_asset(suite.name, query=query).add_batch_definition_whole_table("batch").get_batch()
+    found: list[ExpectationValidationResult] = []
     try:
-        return _evaluate(batch, suite)
+        for suite, query in questions:
+            asset = source.add_query_asset(suite.name, query=query)
+            found += _outcomes(asset.add_batch_definition_whole_table("batch").get_batch(), suite.expectations)
     finally:
         source.get_execution_engine().close()
-
-
-def _evaluate(batch: Batch, suite: ExpectationSuite) -> ExpectationSuiteValidationResult:
-    """Evaluate a suite; whatever holds for every row is counted only, in one query for all such expectations.
-
-    Examples of failing values cost a query each. An exact expectation that holds has none, so only those that failed
-    are asked for them; those with a tolerance (`mostly`) always are, because the page shows the share.
-    """
-    held = []
-    if exact := [expectation for expectation in suite.expectations if _is_exact(expectation)]:
-        counted = batch.validate(_part(suite, exact), result_format="BOOLEAN_ONLY")
-        held = [outcome for outcome in counted.results if outcome.success]
-        if len(held) == len(suite.expectations):
-            return _with(counted, held)
-    known = {_identity(outcome.expectation_config) for outcome in held}
-    rest = [expectation for expectation in suite.expectations if _identity(expectation.configuration) not in known]
-    found = batch.validate(
-        _part(suite, rest), result_format={"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES}
-    )
-    return _with(found, [*found.results, *held])
-
-
-def _with(
-    found: ExpectationSuiteValidationResult, outcomes: list[ExpectationValidationResult]
-) -> ExpectationSuiteValidationResult:
-    """Return the result with these outcomes; one that was only counted and holds has no failing rows."""
-    for outcome in outcomes:
-        outcome.result = outcome.result or {"unexpected_count": 0, "unexpected_percent": 0.0}
-    found.results = outcomes
-    found.statistics = _statistics(outcomes)
     return found
 
 
-def _part(suite: ExpectationSuite, expectations: list[Expectation]) -> ExpectationSuite:
-    return ExpectationSuite(name=suite.name, expectations=expectations)
+def _outcomes(batch: Batch, expectations: Sequence[Expectation]) -> list[ExpectationValidationResult]:
+    """Evaluate expectations; those that hold for every row are counted only, in one query for all of them.
+
+    Examples of failing values cost a query each, and there are none where every row fits. So every row is asked for
+    first, also where some may fail (`mostly`); what does not hold so strictly is evaluated again, as it is meant.
+    """
+    counted: list[Expectation] = [
+        expectation.copy(update={"mostly": 1, "meta": {"place": place}})
+        for place, expectation in enumerate(expectations)
+        if isinstance(expectation, ColumnMapExpectation)
+    ]
+    strict = _validate(batch, counted, "BOOLEAN_ONLY") if counted else []
+    held = {outcome.expectation_config.meta["place"] for outcome in strict if outcome.success}
+    rest = [expectation for place, expectation in enumerate(expectations) if place not in held]
+    summary = {"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES}
+    return [
+        *(_validate(batch, rest, summary) if rest else []),
+        *(_every_row_fits(expectations[place]) for place in sorted(held)),
+    ]
 
 
-def _is_exact(expectation: Expectation) -> bool:
-    return isinstance(expectation, ColumnMapExpectation) and expectation.mostly == 1
+def _validate(batch: Batch, expectations: list[Expectation], result_format: Any) -> list[Any]:  # noqa: ANN401
+    suite = ExpectationSuite(name="part", expectations=expectations)
+    return list(batch.validate(suite, result_format=result_format).results)
 
 
-def _identity(config: Any) -> str:  # noqa: ANN401 (GX has no type for it)
-    known = {key: value for key, value in config.kwargs.items() if key != "batch_id"}
-    return json.dumps([config.type, str(config.severity), known], sort_keys=True, default=str)
+def _every_row_fits(expectation: Expectation) -> ExpectationValidationResult:
+    fits = {"unexpected_count": 0, "unexpected_percent": 0.0}
+    return ExpectationValidationResult(success=True, expectation_config=expectation.configuration, result=fits)
 
 
-def _statistics(outcomes: list[Any]) -> dict[str, float | None]:
-    """Return what stands at the top of a page."""
-    n, held = len(outcomes), sum(bool(outcome.success) for outcome in outcomes)
-    share = 100 * held / n if n else None
-    counts = {"evaluated_expectations": n, "successful_expectations": held, "unsuccessful_expectations": n - held}
-    return {**counts, "success_percent": share}
-
-
-def _conclude(name: str, gate: str, results: list[ExpectationSuiteValidationResult], settings: Settings) -> GateResult:
+def _conclude(name: str, gate: str, outcomes: list[ExpectationValidationResult], settings: Settings) -> GateResult:
     """Store the page, then say yes or raise."""
-    page = pages.store(name, gate, results, settings)
-    outcomes = [outcome for result in results for outcome in result.results]
+    page = pages.store(name, gate, outcomes, settings)
     push.report(Giver.INGEST, lambda: figures(outcomes), {"gate": gate}, settings)
     return judge(name, gate, outcomes, page)
 
@@ -268,7 +248,8 @@ def describe(outcome: Any) -> str:  # noqa: ANN401 (GX has no type for it)
         seen = f"{result['unexpected_count']} of {result.get('element_count')} rows do not fit{shown}"
     else:
         seen = f"found {_short(result.get('observed_value'))}"
-    return f"{column}{config.type} {_short(kwargs)}: {seen}"
+    meaning = f" ({config.description})" if config.description else ""
+    return f"{column}{config.type} {_short(kwargs)}: {seen}{meaning}"
 
 
 def _raised(info: dict[str, Any]) -> str:

@@ -8,16 +8,19 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from great_expectations.core import ExpectationSuiteValidationResult
+import great_expectations as gx
+from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
 from great_expectations.render.renderer import ValidationResultsPageRenderer
 from great_expectations.render.view import DefaultJinjaPageView
 
 from readmit import storage
 from readmit.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 STATIC = Path(__file__).parent / "static"
 PREFIX = "docs/gx"
@@ -39,21 +42,16 @@ PICTURE = re.compile(r"<img\b[^>]*src=\"https?://[^>]*>")
 TYPES = {".css": "text/css", ".js": "text/javascript", ".woff2": "font/woff2", ".txt": "text/plain"}
 
 
-def store(name: str, gate: str, results: list[ExpectationSuiteValidationResult], settings: Settings) -> str:
-    """Write the pages of one gate and its verdict; returns the address of the first page on the docs site."""
+def store(name: str, gate: str, outcomes: Sequence[ExpectationValidationResult], settings: Settings) -> str:
+    """Write the page of a gate and its verdict; returns the address of the page on the docs site."""
     s3, bucket = storage.client(settings), settings.s3_pipeline_bucket
-    _store_static(settings)
-    files: list[str] = []
-    for result in results:
-        file = f"{gate}.html" if not files else f"{gate}-{result.suite_name}.html"
-        body = offline(render(result), f"{name}: {gate} gate, {result.suite_name}").encode()
-        s3.put_object(Bucket=bucket, Key=f"{PREFIX}/{name}/{file}", Body=body, ContentType="text/html; charset=utf-8")
-        files.append(file)
-    outcomes = [outcome for result in results for outcome in result.results]
+    _store_static(s3, settings)
+    page = offline(render(name, gate, outcomes), f"{name}: {gate} gate").encode()
+    key = f"{PREFIX}/{name}/{gate}"
+    s3.put_object(Bucket=bucket, Key=f"{key}.html", Body=page, ContentType="text/html; charset=utf-8")
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    verdict = {"batch_id": name, "gate": gate, **tally(outcomes), "pages": files, "at": at}
-    body = json.dumps(verdict).encode()
-    s3.put_object(Bucket=bucket, Key=f"{PREFIX}/{name}/{gate}.json", Body=body, ContentType="application/json")
+    verdict = json.dumps({"batch_id": name, "gate": gate, **tally(outcomes), "at": at}).encode()
+    s3.put_object(Bucket=bucket, Key=f"{key}.json", Body=verdict, ContentType="application/json")
     return address(name, gate, settings)
 
 
@@ -76,8 +74,24 @@ def address(name: str, gate: str, settings: Settings) -> str:
     return f"{settings.page('docs')}/gx/{name}/{gate}.html"
 
 
-def render(result: ExpectationSuiteValidationResult) -> str:
-    """Return Great Expectations' page of a validation result."""
+def render(name: str, gate: str, outcomes: Sequence[ExpectationValidationResult]) -> str:
+    """Return Great Expectations' page of a gate: what was found on the batch's rows and about the batch, in one."""
+    n, held = len(outcomes), sum(bool(outcome.success) for outcome in outcomes)
+    result = ExpectationSuiteValidationResult(
+        success=n == held,
+        results=list(outcomes),
+        suite_name=gate,
+        statistics={
+            "evaluated_expectations": n,
+            "successful_expectations": held,
+            "unsuccessful_expectations": n - held,
+            "success_percent": 100 * held / n if n else None,
+        },
+        meta={
+            "great_expectations_version": gx.__version__,
+            "run_id": {"run_name": name, "run_time": datetime.now(UTC).isoformat(timespec="seconds")},
+        },
+    )
     return str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result)))  # type: ignore[no-untyped-call]
 
 
@@ -96,18 +110,12 @@ def _copy(found: re.Match[str]) -> str:
     return ""
 
 
-@cache
-def _stored(endpoint: str, bucket: str) -> set[str]:
-    """Remember per process that the copies are in the bucket."""
-    return set()
-
-
-def _store_static(settings: Settings) -> None:
-    done = _stored(settings.s3_endpoint_url, settings.s3_pipeline_bucket)
-    s3 = storage.client(settings)
-    for path in sorted(STATIC.rglob("*")):
-        key = f"docs/static/{path.relative_to(STATIC).as_posix()}"
-        if path.is_file() and key not in done:
+def _store_static(s3: "S3Client", settings: Settings) -> None:
+    """Put our copies into the bucket, unless they are there: each gate is a process of its own."""
+    bucket, prefix = settings.s3_pipeline_bucket, "docs/static/"
+    there = {item["Key"]: item["Size"] for item in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])}
+    for path in (found for found in sorted(STATIC.rglob("*")) if found.is_file()):
+        key = prefix + path.relative_to(STATIC).as_posix()
+        if there.get(key) != path.stat().st_size:
             kind = TYPES.get(path.suffix, "application/octet-stream")
-            s3.put_object(Bucket=settings.s3_pipeline_bucket, Key=key, Body=path.read_bytes(), ContentType=kind)
-            done.add(key)
+            s3.put_object(Bucket=bucket, Key=key, Body=path.read_bytes(), ContentType=kind)

@@ -1,7 +1,11 @@
-"""Shares of values per batch: what the next batch is compared with. A small JSON per batch in S3."""
+"""Shares of values per batch: what the next batch is compared with. A small JSON per batch in S3.
+
+The first batch is compared with the shares of the published file (`uci_shares.json`): nothing passes unseen.
+"""
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -18,6 +22,7 @@ Profile = dict[str, dict[str, float]]
 # Batches that a new one is compared with: enough to be stable, few enough that the cost never grows.
 COMPARED_WITH = 5
 MISSING = "(missing)"
+PUBLISHED_FILE = Path(__file__).parent / "uci_shares.json"
 
 
 def measure(batch_id: str, columns: Sequence[str], settings: Settings) -> Profile:
@@ -43,14 +48,20 @@ def store(batch_id: str, profile: Profile, settings: Settings) -> None:
     storage.client(settings).put_object(Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id), Body=body)
 
 
-def before(batch_id: str, settings: Settings) -> Profile | None:
-    """Return the mean profile of the batches that were published last, or None when there is none."""
+def before(batch_id: str, settings: Settings) -> Profile:
+    """Return the mean profile of the batches that were published last; of the published file when there is none."""
     s3 = storage.client(settings)  # one for all: making it takes longer than a read
     known = [found for other in _published(batch_id, settings) if (found := _load(other, s3, settings))]
     if not known:
-        return None
+        return published_file()
     columns = known[0].keys()
     return {column: _mean([profile.get(column, {}) for profile in known]) for column in columns}
+
+
+def published_file() -> Profile:
+    """Return the shares of values in the file that UCI publishes."""
+    found: Profile = json.loads(PUBLISHED_FILE.read_text(encoding="utf-8"))
+    return found
 
 
 def distance(one: dict[str, float], other: dict[str, float]) -> float:

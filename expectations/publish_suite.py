@@ -24,7 +24,7 @@ def features(contract: Contract, n_rows: int) -> ExpectationSuite:
         n_rows: rows that staging found valid.
     """
     expectations: list[Expectation] = [
-        gxe.ExpectTableRowCountToEqual(value=n_rows, meta={"notes": "every valid row of staging, and no other"}),
+        gxe.ExpectTableRowCountToEqual(value=n_rows, description="every valid row of staging, and no other"),
         gxe.ExpectColumnValuesToBeUnique(column="encounter_id"),
         gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS)),
         *(gxe.ExpectColumnValuesToNotBeNull(column=name) for name in (*KEYS, contract.label.name)),
@@ -50,20 +50,20 @@ def accounting() -> ExpectationSuite:
     return ExpectationSuite(
         name="accounting",
         expectations=[
-            gxe.ExpectTableRowCountToEqual(value=1),
+            gxe.ExpectTableRowCountToEqual(value=1, description="the counts are one row"),
             gxe.ExpectColumnPairValuesToBeEqual(
-                column_A="n_raw", column_B="n_staging", meta={"notes": "staging holds every row that arrived"}
+                column_A="n_raw", column_B="n_staging", description="staging holds every row that arrived"
             ),
             gxe.ExpectColumnPairValuesToBeEqual(
                 column_A="n_staging",
                 column_B="n_accounted",
-                meta={"notes": "every row is a feature row, quarantined or excluded"},
+                description="every row is a feature row, quarantined or excluded",
             ),
             gxe.ExpectColumnValuesToBeBetween(
                 column="share_quarantined",
                 min_value=0,
                 max_value=MOST_QUARANTINED,
-                meta={"notes": "more bad rows than this make a bad batch"},
+                description=f"at most {MOST_QUARANTINED:.0%} of the rows are quarantined: more make a bad batch",
             ),
         ],
     )

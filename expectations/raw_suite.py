@@ -2,10 +2,9 @@
 
 Table rules only. What a single value must be stands once, in dbt's staging model, and costs a row, not a batch; here a
 column fails when more than 1 % of its values are not even of the right form, because then the file is wrong (swapped
-columns, another delimiter), not a row. Distributions are compared with the batches before: drift warns, nonsense fails.
+columns, another delimiter), not a row. Distributions are compared with the batches before
+(those of the first batch with the published file): drift warns, nonsense fails.
 """
-
-from typing import Any
 
 import great_expectations.expectations as gxe
 from great_expectations import ExpectationSuite
@@ -67,23 +66,24 @@ def drift() -> ExpectationSuite:
 
 
 def _distance(column: str, severity: FailureSeverity, limit: float) -> Expectation:
+    otherwise = "a warning" if severity is FailureSeverity.WARNING else "the batch is rejected"
     return gxe.ExpectColumnValuesToBeBetween(
         column=column,
         min_value=0,
         max_value=limit,
         severity=severity,
-        meta=_note(f"distance of {column} to the batches before: {severity.value} above {limit}"),
+        description=f"distance of its values to the batches before: at most {limit}, above it {otherwise}",
     )
 
 
 def _schema(n_rows: int) -> list[Expectation]:
     columns = [*LANDING_COLUMNS, *BOOKKEEPING]
     return [
-        gxe.ExpectTableColumnsToMatchOrderedList(column_list=columns, meta=_note("the 50 columns of the source")),
-        gxe.ExpectTableRowCountToEqual(value=n_rows, meta=_note("as many rows as the ledger says")),
-        gxe.ExpectColumnValuesToBeUnique(column="_source_row", meta=_note("each row of the file came once")),
+        gxe.ExpectTableColumnsToMatchOrderedList(column_list=columns, description="the 50 columns of the source"),
+        gxe.ExpectTableRowCountToEqual(value=n_rows, description="as many rows as the ledger says"),
+        gxe.ExpectColumnValuesToBeUnique(column="_source_row", description="each row of the file came once"),
         gxe.ExpectColumnValuesToBeUnique(
-            column="encounter_id", mostly=MOSTLY, meta=_note("a stay comes once; single repeats go to quarantine")
+            column="encounter_id", mostly=MOSTLY, description="a stay comes once; single repeats go to quarantine"
         ),
     ]
 
@@ -119,13 +119,9 @@ def _plausible(n_rows: int) -> list[Expectation]:
         gxe.ExpectColumnProportionOfUniqueValuesToBeBetween(column="patient_nbr", min_value=0.2),
         gxe.ExpectColumnDistinctValuesToContainSet(column="readmitted", value_set=["<30", ">30", "NO"]),
         gxe.ExpectColumnValuesToBeInSet(
-            column="readmitted", value_set=["<30"], mostly=low, meta=_note(f"at least {low:.0%} came back in 30 days")
+            column="readmitted", value_set=["<30"], mostly=low, description=f"at least {low:.0%} came back in 30 days"
         ),
         gxe.ExpectColumnValuesToNotBeInSet(
-            column="readmitted", value_set=["<30"], mostly=1 - high, meta=_note(f"at most {high:.0%} came back")
+            column="readmitted", value_set=["<30"], mostly=1 - high, description=f"at most {high:.0%} came back"
         ),
     ]
-
-
-def _note(text: str) -> dict[str, Any]:
-    return {"notes": text}

@@ -76,10 +76,10 @@ def test_a_good_batch_passes_both_gates_and_leaves_its_pages(world):
 
 def test_the_next_batch_is_compared_with_the_ones_before(world):
     settings, _, raw, _ = world
-    assert profiles.before("another", settings) is not None
+    assert profiles.before("another", settings) != profiles.published_file()
     following = claim(settings)
     found = gate.check_raw(following, settings)
-    assert found.n_expectations > raw.n_expectations
+    assert found.n_expectations == raw.n_expectations  # the first was compared too, with the published file
     assert gate.check_raw(following, settings) == found  # a rerun says the same
     ledger.release_claim("test", settings)
 
@@ -162,7 +162,9 @@ def test_drift_warns_on_the_page_and_stops_nothing(tmp_path):
     verdict = verdict_file(settings, batch_id, "raw")
     assert verdict["success"]
     assert (verdict["n_failed"], verdict["n_warned"]) == (0, 1)
-    assert verdict["pages"] == ["raw.html", "raw-drift.html"]
+    shown = page(settings, batch_id, "raw")
+    assert "distance of its values to the batches before: at most 0.2, above it a warning" in shown
+    assert "as many rows as the ledger says" in shown
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,13 @@ def test_nonsense_in_a_stable_column_rejects_the_batch(tmp_path, column, value):
         return
     with pytest.raises(BatchRejected, match=f"{column.lower()}: .*'max_value': 0.8"):
         compared(tmp_path, 1, column, value)
+
+
+def test_the_first_batch_is_compared_with_the_published_file(tmp_path):
+    settings = fresh(tmp_path, lambda row: row.update(race="Asian"))
+    assert profiles.before("another", settings) == profiles.published_file()
+    with pytest.raises(BatchRejected, match=r"race: .*'max_value': 0.8"):
+        gate.check_raw(claim(settings), settings)
 
 
 # ---- accounting: one batch that dbt has built, from which rows are taken on the way

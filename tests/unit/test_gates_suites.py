@@ -148,7 +148,7 @@ def test_distance_of_distributions():
 
 def test_a_page_loads_nothing_from_elsewhere(validate, tmp_path):
     found = validate(raw_rows(tmp_path), raw_suite.build(N).expectations)
-    page = pages.offline(pages.render(found), "train-001-aaaaaaaa: raw gate")
+    page = pages.offline(pages.render("train-001-aaaaaaaa", "raw", found.results), "train-001-aaaaaaaa: raw gate")
     for tag in ('<script src="http', '<link rel="stylesheet" href="http', 'src="https://', "@import"):
         assert tag not in page
     for copy in pages.COPIES.values():
