@@ -38,6 +38,8 @@ COPIES = {
 LOADED = re.compile(r"<(?:script|link)\b[^>]*(?:src|href)=\"(https?://[^\"]+)\"[^>]*>(?:\s*</script>)?")
 FOOTER = re.compile(r"<footer>.*?</footer>", re.DOTALL)  # an advertisement
 CRUMBS = re.compile(r'<a href="[^"]*index.html">Home</a>(.*?)aria-current="page">[^<]*<', re.DOTALL)
+# Links to pages of a whole data-docs site, which a single page does not have beside it.
+ELSEWHERE = re.compile(r'<a href="[^"]*/expectations/[^"]*" ?>([^<]*)</a><br> *Data asset: None|<link[^>]*favicon[^>]*>')
 PICTURE = re.compile(r"<img\b[^>]*src=\"https?://[^>]*>")
 TYPES = {".css": "text/css", ".js": "text/javascript", ".woff2": "font/woff2", ".txt": "text/plain"}
 
@@ -97,7 +99,7 @@ def render(name: str, gate: str, outcomes: Sequence[ExpectationValidationResult]
 
 def offline(page: str, title: str) -> str:
     """Return the page with our copies of what it loads from other hosts, and its place on the docs site."""
-    own = FOOTER.sub("", PICTURE.sub("", LOADED.sub(_copy, page)))
+    own = FOOTER.sub("", PICTURE.sub("", ELSEWHERE.sub(lambda found: found[1] or "", LOADED.sub(_copy, page))))
     return CRUMBS.sub(rf'<a href="../../">Documentation</a>\1aria-current="page">{html.escape(title)}<', own)
 
 

@@ -59,7 +59,7 @@ def accounting() -> ExpectationSuite:
                 column_B="n_accounted",
                 description="every row is a feature row, quarantined or excluded",
             ),
-            gxe.ExpectColumnValuesToBeBetween(
+            gxe.ExpectColumnMaxToBeBetween(
                 column="share_quarantined",
                 min_value=0,
                 max_value=MOST_QUARANTINED,

@@ -67,7 +67,7 @@ def drift() -> ExpectationSuite:
 
 def _distance(column: str, severity: FailureSeverity, limit: float) -> Expectation:
     otherwise = "a warning" if severity is FailureSeverity.WARNING else "the batch is rejected"
-    return gxe.ExpectColumnValuesToBeBetween(
+    return gxe.ExpectColumnMaxToBeBetween(
         column=column,
         min_value=0,
         max_value=limit,

@@ -122,6 +122,8 @@ TRAINING = (
     _gauge("readmit_training_seconds", "candidate", "seconds", "time to fit and evaluate a candidate"),
     _gauge("readmit_training_score", "candidate metric", "score",
            "figures of a candidate on the validation rows: auroc, average_precision, brier, ece and others"),
+    _gauge("readmit_slices_behind", "candidate", "slices",
+           "groups of patients that a candidate ranks worse than all of validation, by the whole 95 % interval"),
     _gauge("readmit_promotion_decision", "decision", "0 or 1",
            "1 for the last decision: promote, keep or rollback"),
     _gauge("readmit_promotion_auroc", "side", "score",

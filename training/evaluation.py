@@ -34,7 +34,12 @@ class Evaluation:
         flat = {f"validation_{name}": figure["figure"] for name, figure in self.metrics.items()}
         flat |= {f"validation_{name}_low": figure["low"] for name, figure in self.metrics.items()}
         flat |= {f"validation_{name}_high": figure["high"] for name, figure in self.metrics.items()}
-        return flat | {f"operating_{name}": value for name, value in self.operating_point.items()}
+        flat |= {f"operating_{name}": value for name, value in self.operating_point.items()}
+        return flat | {"slices_behind": len(self.behind())}
+
+    def behind(self) -> list[str]:
+        """Name the slices that are ranked worse than all rows together, as `race=Other`."""
+        return [f"{row['slice']}={row['value']}" for row in self.slices if row["falls_behind"]]
 
 
 def predict(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame) -> np.ndarray:

@@ -73,7 +73,7 @@ def fit(snapshot_id: str, candidate: str) -> str:
             pipeline.fit(train[features.columns(frozen.contract)], features.labels(frozen.contract, train))
             evaluated = _evaluate(pipeline, frozen, settings)
             _log(evaluated, frozen)
-            report.candidate(candidate, evaluated.metrics, time.monotonic() - began)
+            report.candidate(candidate, evaluated, time.monotonic() - began)
             model_id = tracking.log_pipeline(pipeline, frozen.contract, frozen.split("validation").head(5))
             mlflow.set_tag("model_id", model_id)
             return str(run.info.run_id)
@@ -149,7 +149,10 @@ def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str
     client.log_text(run.info.run_id, bundle.card(said, frozen.contract), "model_card.md")
     drawn = {**plots.of_evaluation(evaluated), "learning_curve": plots.learning_curve(curve)}
     client.log_figure(run.info.run_id, drawn["learning_curve"], "plots/learning_curve.png")
-    kept = {**origin, "candidate": tags["candidate"], "snapshot": tags["snapshot"]}
+    behind = ", ".join(evaluated.behind())
+    if behind:
+        log.warning("%s ranks these worse than all of validation: %s", tags["candidate"], behind)
+    kept = {**origin, "candidate": tags["candidate"], "snapshot": tags["snapshot"], "slices_behind": behind or "none"}
     version = tracking.register(client, settings.model_name, model_id, run.info.run_id, kept)
     site.publish_card(version, bundle.card(said, frozen.contract), drawn, settings)
     return version

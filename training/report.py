@@ -16,6 +16,7 @@ from training.settings import MonitorSettings
 from training.snapshots import Facts
 
 if TYPE_CHECKING:
+    from training.evaluation import Evaluation
     from training.monitor import Report
 
 DECISIONS = ("promote", "keep", "rollback")
@@ -27,12 +28,17 @@ def snapshot(facts: Facts) -> None:
     push.report(Giver.TRAINING, lambda: {"readmit_training_rows": rows})
 
 
-def candidate(name: str, metrics: Mapping[str, Figure], seconds: float) -> None:
+def candidate(name: str, evaluated: "Evaluation", seconds: float) -> None:
     """Report a candidate's figures on the validation rows, and how long fitting and evaluating took."""
-    scores = {metric: figure["figure"] for metric, figure in metrics.items()}
+    scores = {metric: figure["figure"] for metric, figure in evaluated.metrics.items()}
+    behind = float(len(evaluated.behind()))
     push.report(
         Giver.TRAINING,
-        lambda: {"readmit_training_seconds": seconds, "readmit_training_score": scores},
+        lambda: {
+            "readmit_training_seconds": seconds,
+            "readmit_training_score": scores,
+            "readmit_slices_behind": behind,
+        },
         {"candidate": name},
     )
 

@@ -1,14 +1,18 @@
 """From the file to an answer: every batch published and accounted for, the model served, a bad batch stopped."""
 
+import json
 import os
 
 import httpx
 import pytest
 
 from readmit import ledger
+from readmit.contract import Contract
 from readmit.sample import REAL_ROWS
 from stack import pipeline, poison
 from tests.support import accounting, raw, stack
+from training import experiments, snapshots
+from training.settings import TrainingSettings
 
 # Facts of the real file (docs: the data card).
 REAL_EXCLUDED = 2_423
@@ -41,6 +45,21 @@ def test_the_real_file_counts_as_measured(up):
     n_rows, n_features, n_quarantined, n_excluded = accounting.totals(up.settings)
     assert (n_rows, n_excluded) == (REAL_ROWS, REAL_EXCLUDED)
     assert n_features == REAL_ROWS - REAL_EXCLUDED - n_quarantined
+
+
+@pytest.mark.full
+def test_shuffled_labels_teach_nothing(up, dbt_manifest, tmp_path):
+    """Of the sealed test no true label is seen: all labels are shuffled."""
+    if not up.is_real:
+        pytest.skip("DATASET does not name the real file")
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(dbt_manifest))
+    contract = Contract.from_manifest(path)
+    rows, _ = snapshots.read_mart(contract, up.settings)
+    assert len(rows) >= 90_000
+    [shuffled] = [v for v in experiments.variants(contract, TrainingSettings()) if v.are_labels_shuffled]
+    found = experiments.judge(shuffled, contract, rows, seed=1)
+    assert found["auroc"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_the_grid_shows_a_task_per_dbt_model(up, dbt_manifest):

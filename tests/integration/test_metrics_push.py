@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -20,6 +21,7 @@ from readmit.settings import Settings
 from tests.support import raw
 from tests.support.services import end, free_port, wait_until
 from training import report
+from training.evaluation import Evaluation
 from training.promotions import Promotion
 from training.snapshots import Facts
 
@@ -132,14 +134,18 @@ def test_gates_do_not_overwrite_each_other(gateway, settings):
 def test_training_and_its_decision(gateway, settings):
     figure = {"figure": 0.66, "low": 0.64, "high": 0.68}
     report.snapshot(Facts("f", "uci", ["a"], 10, 5, 5, 0, 0))
+    scores = {"auroc": figure, "average_precision": figure}
+    slices = [{"slice": "race", "value": value, "falls_behind": value == "Other"} for value in ("Asian", "Other")]
+    nothing = {"y": np.zeros(0), "p": np.zeros(0), "operating_point": {}, "calibration": [], "decision_curve": []}
     for name in ("lightgbm", "logistic"):
-        report.candidate(name, {"auroc": figure, "average_precision": figure}, 1.5)
+        report.candidate(name, Evaluation(**nothing, metrics=scores, slices=slices), 1.5)
     evidence = {"challenger_score": 0.66, "production_score": None, "gain": None}
     report.decision(Promotion("promote", "readmission", "1", None, "auroc", "first", evidence), settings)
     report.sealed({"auroc": figure})
     assert value(gateway, "readmit_training_rows", "train_model", split="train") == 10
     assert value(gateway, "readmit_training_score", "train_model", candidate="logistic", metric="auroc") == 0.66
     assert value(gateway, "readmit_training_seconds", "train_model", candidate="lightgbm") == 1.5
+    assert value(gateway, "readmit_slices_behind", "train_model", candidate="logistic") == 1
     assert value(gateway, "readmit_promotion_decision", "train_model", decision="promote") == 1
     assert value(gateway, "readmit_promotion_decision", "train_model", decision="keep") == 0
     assert value(gateway, "readmit_promotion_auroc", "train_model", side="challenger") == 0.66

@@ -151,6 +151,7 @@ def test_a_page_loads_nothing_from_elsewhere(validate, tmp_path):
     page = pages.offline(pages.render("train-001-aaaaaaaa", "raw", found.results), "train-001-aaaaaaaa: raw gate")
     for tag in ('<script src="http', '<link rel="stylesheet" href="http', 'src="https://', "@import"):
         assert tag not in page
+    assert "/expectations/" not in page
     for copy in pages.COPIES.values():
         assert f"../../static/{copy}" in page
         assert (pages.STATIC / copy).is_file()
