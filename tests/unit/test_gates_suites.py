@@ -83,6 +83,7 @@ SPOILERS = {
     "ExpectColumnValuesToMatchRegex": set_column("x'y", some),
     "ExpectColumnValuesToNotBeNull": set_column(None, some),
     "ExpectColumnValuesToBeBetween": set_column(lambda _, expectation: expectation.max_value + 1),
+    "ExpectColumnMaxToBeBetween": set_column(lambda _, expectation: expectation.max_value + 1),
     "ExpectColumnPairValuesToBeEqual": unequal,
 }
 
