@@ -66,10 +66,10 @@ def _evaluator(contract: Contract, rule: Derive) -> Evaluator:
     values = values_of(rule.sources)
     if rule.op == "sum":
         return lambda row: int(sum(values(row)))
-    listed, is_negated = frozenset(rule.is_in or rule.not_in or (rule.equals,)), rule.not_in is not None
+    listed, is_negated = set(rule.is_in or rule.not_in or (rule.equals,)), rule.not_in is not None
 
     def count(row: Mapping[str, Any]) -> int:
-        n = sum(map(listed.__contains__, values(row)))
+        n = sum(map(values(row).count, listed))
         return len(rule.sources) - n if is_negated else n
 
     return count if rule.op == "count" else lambda row: count(row) > 0

@@ -9,6 +9,7 @@ from typing import Any
 from serving.bundle import Served
 from serving.history import HistoryLookup
 from serving.metrics import Metrics
+from serving.microbatch import MicroBatcher
 from serving.records import PredictionLog
 from serving.schema import LARGEST, Asked
 from serving.shadow import Answered, Shadow
@@ -28,6 +29,7 @@ class Answering:
     log: PredictionLog
     shadow: Shadow
     metrics: Metrics
+    batcher: MicroBatcher
 
 
 async def complete(served: Served, asked: Asked, lookup: HistoryLookup) -> tuple[dict[str, Any], str]:
@@ -86,11 +88,12 @@ def answer(
         to.metrics.labelled("readmit_predictions_total", version.version, risk, history).inc()
         to.metrics.labelled("readmit_score", version.version).observe(probability)
         to.log.add(
-            (request_id, datetime.now(UTC), version.name, version.version, version.run_id, served.contract.hash, row,
-             probability, risk, served.threshold, None if asked.patient_nbr is None else str(asked.patient_nbr),
-             asked.encounter_id, history)
+            (request_id, datetime.now(UTC), version.name, version.version, version.run_id, served.contract.hash,
+             (served.requests.names, served.requests.values(row)), probability, risk, served.threshold,
+             None if asked.patient_nbr is None else str(asked.patient_nbr), asked.encounter_id, history)
         )  # fmt: skip
-        to.shadow.add(Answered(served.contract.hash, row, probability, risk))
+        if to.shadow.is_on():
+            to.shadow.add(Answered(served.contract.hash, row, probability, risk))
     said: dict[str, Any] = {
         "probability": probability,
         "risk": risk,

@@ -11,6 +11,7 @@ from serving.answers import Answering
 from serving.bundle import Loader, from_project
 from serving.history import HistoryLookup
 from serving.metrics import Metrics
+from serving.microbatch import MicroBatcher
 from serving.middleware import Edge
 from serving.records import PredictionLog
 from serving.registry import Registry
@@ -46,8 +47,13 @@ def _parts(settings: ServingSettings, source: Source | None, read: Loader) -> St
     metrics = Metrics()
     found, every = source or Registry(settings), settings.registry_poll_seconds
     watcher = Watcher(found, settings.readmit_home / "models", every, metrics, read)
-    shadow = Shadow(lambda: watcher.beside.get("challenger"), metrics)
-    answering = Answering(HistoryLookup(settings, metrics), PredictionLog(settings, metrics), shadow, metrics)
+    answering = Answering(
+        lookup=HistoryLookup(settings, metrics),
+        log=PredictionLog(settings, metrics),
+        shadow=Shadow(lambda: watcher.beside.get("challenger"), metrics),
+        metrics=metrics,
+        batcher=MicroBatcher(),
+    )
     return State(settings, watcher, answering)
 
 

@@ -1,6 +1,6 @@
 """The request model, generated from the contract of the served model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic_core import ValidationError
 
 from readmit.contract import Contract, Feature
+from readmit.derive import values_of
 from serving.problems import MOST_ALLOWED, Problem, field_errors
 
 TYPES: Mapping[str, type] = {"text": str, "integer": int, "bigint": int, "boolean": bool, "double precision": float}
@@ -38,6 +39,12 @@ class RequestSchema:
     defaults: Mapping[str, Any]
     allowed: Mapping[str, Sequence[Any]]
     types: Mapping[str, type]
+    values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return inputs and history: what `values` takes from a row, in this order."""
+        return self.inputs + self.history
 
     def from_json(self, body: bytes) -> Asked:
         """Return the request in a JSON body.
@@ -112,6 +119,7 @@ def build(contract: Contract) -> RequestSchema:
         inputs=tuple(feature.name for feature in asked if feature.role == "input"),
         history=tuple(feature.name for feature in asked if feature.role == "history"),
         defaults={feature.name: feature.default for feature in asked},
+        values=values_of([feature.name for role in ("input", "history") for feature in asked if feature.role == role]),
         types={feature.name: TYPES[feature.data_type] for feature in asked} | {"patient_nbr": int, "encounter_id": int},
         allowed={name: values for name, values in allowed.items() if values},
     )

@@ -30,7 +30,7 @@ async def predict(request: Request) -> Response:
     model, state = served(request), parts(request)
     asked = model.requests.from_json(await _json(request))
     row, history = await complete(model, asked, state.answering.lookup)
-    probability = float(model.compiled.predict_one(row))
+    probability = await state.answering.batcher.predict(model.compiled, row)
     said = answer(
         model, asked, row, probability, history=history, request_id=request.state.request_id, to=state.answering
     )
