@@ -4,7 +4,7 @@ import asyncio
 import csv
 import io
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -22,6 +22,7 @@ from serving.watcher import BESIDE
 router = APIRouter(tags=["predict"])
 JSON = "application/json"
 CSV = "text/csv"
+TOGETHER = 250  # rows of a batch at a time: what is made of them is gone before the next ones
 
 
 @router.post("/predict", summary="Probability of readmission within 30 days")
@@ -105,22 +106,35 @@ def _rows(body: bytes, is_csv: bool, limit: int) -> list[Any]:
 def _score(
     model: Served, rows: list[Any], is_csv: bool, to: Answering | None, found: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    good: list[tuple[int, Asked, dict[str, Any], str]] = []
+    predictions: list[dict[str, Any] | None] = []
     errors: list[dict[str, Any]] = []
-    for number, row in enumerate(rows):
+    for begin in range(0, len(rows), TOGETHER):
+        some = rows[begin : begin + TOGETHER]
+        good = list(_good(model, enumerate(some, start=begin), errors, is_csv, found))
+        predictions += [None] * len(some)
+        scores = model.compiled.predict_many([row for _, _, row, _ in good]) if good else []
+        for (number, asked, row, history), score in zip(good, scores, strict=True):
+            said = answer(model, asked, row, float(score), history=history, request_id=str(uuid.uuid4()), to=to)
+            del said["model"]
+            predictions[number] = said
+    return {"predictions": predictions, "errors": errors, "model": model.identity}
+
+
+def _good(
+    model: Served,
+    rows: Iterable[tuple[int, Any]],
+    errors: list[dict[str, Any]],
+    is_csv: bool,
+    found: Mapping[str, Any] | None,
+) -> Iterator[tuple[int, Asked, dict[str, Any], str]]:
+    """Yield number, request, row and history of the rows that can be scored; what is wrong with others is added."""
+    for number, row in rows:
         try:
             asked = model.requests.from_row(row, text=is_csv)
-            good.append((number, asked, *assume(model, asked, found)))
+            yield number, asked, *assume(model, asked, found)
         except Problem as problem:
             wrong = problem.errors or [{"field": "row", "detail": problem.detail}]
             errors.extend({"row": number, "field": each["field"], "detail": each["detail"]} for each in wrong)
-    predictions: list[dict[str, Any] | None] = [None] * len(rows)
-    scores = model.compiled.predict_many([row for _, _, row, _ in good]) if good else []
-    for (number, asked, row, history), score in zip(good, scores, strict=True):
-        said = answer(model, asked, row, float(score), history=history, request_id=str(uuid.uuid4()), to=to)
-        del said["model"]
-        predictions[number] = said
-    return {"predictions": predictions, "errors": errors, "model": model.identity}
 
 
 def _json_rows(body: bytes) -> list[Any]:
