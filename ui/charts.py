@@ -98,6 +98,13 @@ def decision(points: Sequence[Mapping[str, float]], threshold: float, names: tup
     return figure.update_layout(showlegend=True, legend=legend, margin={"t": 48})
 
 
+def rows(figure: go.Figure) -> list[dict[str, str]]:
+    """Return the model's curve, which is drawn last, as rows of a table: for those who cannot see a chart."""
+    names = (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text)
+    points = zip(figure.data[-1].x, figure.data[-1].y, strict=True)
+    return [dict(zip(names, (f"{x:g}", f"{y:.4f}"), strict=True)) for x, y in points]
+
+
 def line(
     points: Sequence[Mapping[str, Any]], x_keys: tuple[str, ...], y_keys: tuple[str, ...], names: tuple[str, str]
 ) -> go.Figure:

@@ -84,5 +84,5 @@ def probabilities(answer: Mapping[str, Any], n: int) -> list[float]:
     answers = [each for each in answer["predictions"] if each]
     found = [float(each["probability"]) for each in answers if each.get("probability") is not None]
     if len(found) != n:
-        raise ValueError(f"{n} rows were sent, {len(found)} scores came back: {answer.get('errors')}")
+        raise ValueError(f"{n} rows were sent, {len(found)} scores came back")
     return found

@@ -20,19 +20,16 @@ class Contribution:
     effect: float
 
 
-def contributions(
-    explained: Mapping[str, Any], labels: Mapping[str, str], asked: Sequence[Field], language: Language
-) -> list[Contribution]:
+def contributions(explained: Mapping[str, Any], known: Sequence[Field], language: Language) -> list[Contribution]:
     """Return the strongest contributions first; those that move nothing are left out."""
-    fields = {field.name: field for field in asked}
-
-    def shown(name: str, value: Value) -> str:
-        is_option = name in fields and fields[name].options
-        return fields[name].caption(value) if is_option else vocabulary.value(value, language)
-
-    found = [
-        Contribution(labels.get(name, name), shown(name, each.get("value", "")), float(each["contribution"]))
-        for name, each in ((each["feature"], each) for each in explained["contributions"])
-    ]
+    fields = {field.name: field for field in known}
+    found = [_named(each, fields.get(each["feature"]), language) for each in explained["contributions"]]
     moving = [each for each in found if abs(each.effect) > 1e-9]
     return sorted(moving, key=lambda each: -abs(each.effect))[:MOST]
+
+
+def _named(each: Mapping[str, Any], field: Field | None, language: Language) -> Contribution:
+    value: Value = each.get("value", "")
+    label = field.label if field else vocabulary.in_words(str(each["feature"]))
+    shown = field.caption(value) if field and field.options else vocabulary.value(value, language)
+    return Contribution(label, shown, float(each["contribution"]))

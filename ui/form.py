@@ -38,10 +38,11 @@ class Field:
         return str(value)
 
 
-def fields(contract: Mapping[str, Any], seeds: Seeds, language: Language, text: Messages) -> tuple[Field, ...]:
-    """Return a field for each input of a contract; `seeds(name)` gives the rows of a code table."""
-    inputs = [feature for feature in contract["features"] if feature["role"] == "input"]
-    return tuple(_field(feature, seeds, language, text) for feature in inputs)
+def fields(
+    contract: Mapping[str, Any], seeds: Seeds, text: Messages, roles: tuple[str, ...] = ("input",)
+) -> tuple[Field, ...]:
+    """Return a field for each feature with one of the roles; `seeds(name)` gives the rows of a code table."""
+    return tuple(_field(feature, seeds, text) for feature in contract["features"] if feature["role"] in roles)
 
 
 def groups(of: Sequence[Field]) -> dict[str, list[Field]]:
@@ -63,8 +64,8 @@ def labels(contract: Mapping[str, Any], language: Language) -> dict[str, str]:
     return {feature["name"]: label_of(feature, language) for feature in contract["features"]}
 
 
-def _field(feature: Mapping[str, Any], seeds: Seeds, language: Language, text: Messages) -> Field:
-    form = feature.get("form") or {}
+def _field(feature: Mapping[str, Any], seeds: Seeds, text: Messages) -> Field:
+    form, language = feature.get("form") or {}, text.code
     options, captions = _options(feature, seeds, language)
     return Field(
         name=feature["name"],
@@ -77,7 +78,7 @@ def _field(feature: Mapping[str, Any], seeds: Seeds, language: Language, text: M
         captions=captions,
         low=feature.get("min"),
         high=feature.get("max"),
-        unit=vocabulary.UNITS[language].get(str(feature.get("unit")), ""),
+        unit=vocabulary.unit(feature.get("unit"), language),
         is_whole=feature.get("data_type") in ("integer", "bigint"),
     )
 
@@ -95,9 +96,14 @@ def _options(feature: Mapping[str, Any], seeds: Seeds, language: Language) -> tu
     if feature.get("values"):
         values = tuple(feature["values"])
         return values, tuple(vocabulary.value(value, language) for value in values)
-    rows = list(seeds(feature["seed"])) if feature.get("seed") else []
+    rows = [row for row in seeds(feature["seed"]) if not _is_excluded(row)] if feature.get("seed") else []
     codes = tuple(_code(row["code"], feature["data_type"]) for row in rows)
     return codes, tuple(_seed_caption(row, language) for row in rows)
+
+
+def _is_excluded(row: Mapping[str, Any]) -> bool:
+    """Say whether a code table marks a code as outside the question: nobody asks whether the dead will be back."""
+    return str(row.get("is_excluded")).lower() == "true"
 
 
 def _code(code: str | int, data_type: str) -> Value:
@@ -105,10 +111,12 @@ def _code(code: str | int, data_type: str) -> Value:
 
 
 def _seed_caption(row: Mapping[str, Any], language: Language) -> str:
-    code, description = str(row["code"]), str(row.get("description") or "")
-    if not description or description == code:
-        return vocabulary.value(code, language)
-    return f"{code} · {description}"
+    code = str(row["code"])
+    description = str(row.get("description") or "").removesuffix(f" ({code})")
+    named = vocabulary.value(code, language)
+    if named != code or description in ("", code):
+        return named
+    return f"{code} · {vocabulary.value(description, language)}"
 
 
 def _default(feature: Mapping[str, Any], options: tuple[Value, ...]) -> Value:

@@ -24,6 +24,7 @@ class Messages:
     model: str
     data: str
     links: str
+    tools: str
     disclaimer: str
     predict_intro: str
     examples: str
@@ -54,15 +55,12 @@ class Messages:
     history_given: str
     history_looked_up: str
     history_first_stay: str
-    history_title: str
     answered_by: str
     version: str
     request: str
     drivers: str
     drivers_intro: str
     drivers_usual: str
-    drivers_raises: str
-    drivers_lowers: str
     drivers_none: str
     as_table: str
     feature: str
@@ -82,9 +80,9 @@ class Messages:
     what_if_field: str
     choose: str
     what_if_history: str
-    what_if_now: str
     newer_model: str
-    mapped_contract: str
+    defaulted: str
+    ignored: str
     reload_form: str
     conflict: str
     api_down: str
@@ -99,19 +97,21 @@ class Messages:
     not_available: str
     batch_intro: str
     batch_upload: str
+    upload: str
     batch_template: str
     batch_empty: str
     batch_rows: str
+    batch_no_rows: str
     batch_score: str
     batch_progress: str
     batch_done: str
+    batch_first: str
     batch_errors: str
     batch_download: str
     batch_unreadable: str
     batch_missing: str
     batch_too_many: str
-    row: str
-    problem: str
+    line: str
     model_intro: str
     metrics: str
     metrics_intro: str
@@ -123,10 +123,8 @@ class Messages:
     calibration_intro: str
     predicted: str
     observed: str
-    ideal: str
     slices: str
     slices_intro: str
-    all_patients: str
     learning_curve: str
     learning_intro: str
     training_rows: str
@@ -180,6 +178,7 @@ ENGLISH = Messages(
     model="Model",
     data="Data",
     links="Look behind the answer",
+    tools="Other pages of this system",
     disclaimer="A decision aid, trained on US hospital stays of 1999-2008. It does not replace clinical judgement.",
     predict_intro="Describe the stay at discharge. Every field starts with a usual value.",
     examples="Start from an example patient",
@@ -210,20 +209,17 @@ ENGLISH = Messages(
     history_given="Earlier stays: as entered.",
     history_looked_up="Earlier stays: looked up by patient number.",
     history_first_stay="Earlier stays: none known, taken as a first stay.",
-    history_title="History",
     answered_by="Answered by",
     version="version",
     request="Request",
     drivers="What drives this score",
-    drivers_intro="How much each value moves the score of this patient, strongest first.",
+    drivers_intro="How far each value moves the score (log-odds), strongest first: + raises the risk, - lowers it.",
     drivers_usual="Every field has its usual value: nothing moves the score up or down.",
-    drivers_raises="raises the risk",
-    drivers_lowers="lowers the risk",
     drivers_none="The served model gives no explanation for this score.",
     as_table="Show as a table",
     feature="Field",
     value="Value",
-    effect="Effect on the score",
+    effect="Effect (log-odds)",
     compare="Two versions side by side",
     compare_none="There is no earlier version to compare with.",
     compare_unmapped="Version {version} cannot answer for this stay: it was trained on other fields or values.",
@@ -238,39 +234,41 @@ ENGLISH = Messages(
     what_if_field="Field to change",
     choose="Choose",
     what_if_history="The patient's earlier stays could not be looked up just now: these scores assume a first stay.",
-    what_if_now="as entered",
     newer_model="Version {version} answered; the form was made for version {form_version}.",
-    mapped_contract="The form and the model differ: {detail}",
+    defaulted="The model has changed since this form was made. Assumed with usual values: {names}.",
+    ignored="The model has changed since this form was made. No longer used: {names}.",
     reload_form="Reload the form",
-    conflict="The model has changed and this form no longer fits it. Your entries could not be used.",
+    conflict="The model has changed and this form no longer fits it. Reload it and enter the stay again.",
     api_down="The prediction service cannot be reached.",
-    api_down_hint="Nothing you entered is lost. It is restarted automatically; try again in a few seconds. ({address})",
+    api_down_hint="The service restarts by itself: try again in a few seconds. What you entered is kept. ({address})",
     try_again="Try again",
     no_model="There is no model yet.",
     no_model_hint="The pipeline is still loading data or training. This page fills once a first model is promoted.",
-    stale_model="The registry cannot be reached: the last good model keeps answering.",
+    stale_model="The model registry cannot be reached: the last good model keeps answering.",
     sample_data="Sample data: the patients are generated. Do not use these answers for real ones.",
     invalid="Please correct the marked fields.",
     failed="The service answered with an error: {detail}",
     not_available="Not available for this model.",
     batch_intro="Score many stays at once. One row per stay, columns named as in the template.",
-    batch_upload="CSV file",
+    batch_upload="CSV file, at most {mb} MB",
+    upload="Choose a file",
     batch_template="Download the template",
     batch_empty="No file yet. The template holds one row with usual values.",
-    batch_rows="{n} rows read from {name}",
-    batch_score="Score {n} rows",
+    batch_rows="Rows read from {name}: {n}",
+    batch_no_rows="The file has a header and no rows.",
+    batch_score="Score all rows",
     batch_progress="{done} of {n} rows",
-    batch_done="{n} rows scored, {bad} with errors.",
-    batch_errors="Rows with errors",
+    batch_done="Rows scored: {n}. With errors: {bad}.",
+    batch_first="The first {n} rows; the download has all of them.",
+    batch_errors="Lines with errors",
     batch_download="Download the scored CSV",
     batch_unreadable="This file cannot be read as CSV: {detail}",
-    batch_missing="Columns that are missing: {names}. Their usual values are not assumed.",
-    batch_too_many="{n} rows are too many for one upload; the limit is {limit}. Split the file.",
-    row="Row",
-    problem="Problem",
-    model_intro="What is serving now, how good it is, and how it got here.",
+    batch_missing="Missing columns: {names}. Add them: missing values are not made up.",
+    batch_too_many="Too many rows for one upload: {n}. The limit is {limit}: split the file.",
+    line="Line",
+    model_intro="Which model is in service, how good it is, and how it got there.",
     metrics="Metrics",
-    metrics_intro="On patients the model has not seen; with 95 % intervals.",
+    metrics_intro="On patients that the model has not seen, with 95 % intervals.",
     metric="Metric",
     interval="95 % interval",
     meaning="What the metrics say",
@@ -279,12 +277,10 @@ ENGLISH = Messages(
     calibration_intro="Of the patients given a risk of 20 %, do 20 % return? A point on the line says yes.",
     predicted="Predicted risk",
     observed="Observed share",
-    ideal="Perfect",
     slices="By group of patients",
     slices_intro="Ranking (AUROC) within each group; wide intervals mean few patients. Dotted: all patients.",
-    all_patients="All patients",
     learning_curve="Learning curve",
-    learning_intro="What more data brings.",
+    learning_intro="How the ranking on unseen patients improves with more training rows.",
     training_rows="Training rows",
     decision_curve="Decision curve",
     decision_intro="Net benefit of acting on the model at each threshold; dotted: the threshold in use.",
@@ -305,14 +301,14 @@ ENGLISH = Messages(
     ledger="Batches",
     ledger_intro="The ledger: what arrived, what was published, what was refused and why.",
     quarantine="Quarantine",
-    quarantine_intro="Rows that broke a rule. They are kept, not used, and can be released once corrected.",
+    quarantine_intro="Rows that broke a rule: kept, not used, released once corrected. At most 500 are shown.",
     quarantine_none="No row is in quarantine.",
     data_age="Latest publication",
     published_batches="Batches published",
     published_rows="Rows published",
     thousands=",",
     quarantined_rows="Rows in quarantine",
-    data_away="The database is away, so the ledger cannot be shown. Predictions still work. ({detail})",
+    data_away="This part cannot be shown: {detail}. Predictions still work.",
     ago_minutes="{n} min ago",
     ago_hours="{n} h ago",
     ago_days="{n} days ago",
@@ -329,13 +325,14 @@ ENGLISH = Messages(
 SPANISH = Messages(
     code="es",
     app_name="Riesgo de reingreso",
-    tagline="¿Qué pacientes con diabetes volverán al hospital antes de 30 días?",
+    tagline="¿Qué pacientes ingresados con diabetes volverán al hospital antes de 30 días?",
     language="Idioma",
     predict="Predecir",
     batch="Por lotes",
     model="Modelo",
     data="Datos",
     links="Detrás de la respuesta",
+    tools="Otras páginas de este sistema",
     disclaimer="Ayuda a la decisión, entrenada con ingresos de EE. UU. de 1999-2008. No sustituye el juicio clínico.",
     predict_intro="Describa el ingreso en el momento del alta. Cada campo empieza con un valor habitual.",
     examples="Empezar con un paciente de ejemplo",
@@ -350,7 +347,7 @@ SPANISH = Messages(
     other_group="Otros",
     button_predict="Calcular riesgo",
     working="Consultando el modelo…",
-    result="Probabilidad de reingreso",
+    result="Riesgo de reingreso",
     result_empty="Pulse **Calcular riesgo** para ver el riesgo de reingreso antes de 30 días.",
     one_in="Alrededor de 1 de cada {n} pacientes así reingresa antes de 30 días.",
     of_ten="Alrededor de {k} de cada 10 pacientes así reingresan antes de 30 días.",
@@ -366,20 +363,17 @@ SPANISH = Messages(
     history_given="Ingresos anteriores: los indicados.",
     history_looked_up="Ingresos anteriores: consultados por número de paciente.",
     history_first_stay="Ingresos anteriores: no se conocen; se toma como primer ingreso.",
-    history_title="Antecedentes",
     answered_by="Respondido por",
     version="versión",
     request="Solicitud",
     drivers="Qué influye en este resultado",
-    drivers_intro="Cuánto mueve cada valor el riesgo de este paciente, de mayor a menor.",
+    drivers_intro="Cuánto mueve cada valor el resultado (log-odds), de mayor a menor: + sube el riesgo, - lo baja.",
     drivers_usual="Cada campo tiene su valor habitual: nada sube ni baja el riesgo.",
-    drivers_raises="aumenta el riesgo",
-    drivers_lowers="reduce el riesgo",
     drivers_none="El modelo en servicio no explica este resultado.",
     as_table="Mostrar como tabla",
     feature="Campo",
     value="Valor",
-    effect="Efecto en el resultado",
+    effect="Efecto (log-odds)",
     compare="Dos versiones lado a lado",
     compare_none="No hay una versión anterior con la que comparar.",
     compare_unmapped="La versión {version} no puede responder para este ingreso: usa otros campos o valores.",
@@ -394,13 +388,13 @@ SPANISH = Messages(
     what_if_field="Campo que cambia",
     choose="Elija",
     what_if_history="No se pudieron consultar los ingresos anteriores: estos valores suponen un primer ingreso.",
-    what_if_now="tal como se indicó",
     newer_model="Respondió la versión {version}; el formulario es de la versión {form_version}.",
-    mapped_contract="El formulario y el modelo difieren: {detail}",
+    defaulted="El modelo ha cambiado desde que se abrió el formulario. Se suponen valores habituales en: {names}.",
+    ignored="El modelo ha cambiado desde que se abrió el formulario. Ya no se usan: {names}.",
     reload_form="Recargar el formulario",
-    conflict="El modelo ha cambiado y este formulario ya no sirve. No se pudieron usar los datos introducidos.",
+    conflict="El modelo ha cambiado y este formulario ya no sirve. Recárguelo y vuelva a introducir el ingreso.",
     api_down="No se puede contactar con el servicio de predicción.",
-    api_down_hint="No se pierde lo escrito. El servicio se reinicia solo; pruebe en unos segundos. ({address})",
+    api_down_hint="El servicio se reinicia solo: pruebe en unos segundos. Se conserva lo escrito. ({address})",
     try_again="Reintentar",
     no_model="Todavía no hay modelo.",
     no_model_hint="El proceso aún carga datos o entrena. Esta página se llenará con el primer modelo en servicio.",
@@ -410,23 +404,25 @@ SPANISH = Messages(
     failed="El servicio respondió con un error: {detail}",
     not_available="No disponible para este modelo.",
     batch_intro="Calcule el riesgo de muchos ingresos a la vez. Una fila por ingreso, columnas como en la plantilla.",
-    batch_upload="Archivo CSV",
+    batch_upload="Archivo CSV, {mb} MB como máximo",
+    upload="Elegir archivo",
     batch_template="Descargar la plantilla",
     batch_empty="Aún no hay archivo. La plantilla trae una fila con valores habituales.",
-    batch_rows="{n} filas leídas de {name}",
-    batch_score="Calcular {n} filas",
+    batch_rows="Filas leídas de {name}: {n}",
+    batch_no_rows="El archivo tiene cabecera y ninguna fila.",
+    batch_score="Calcular todas las filas",
     batch_progress="{done} de {n} filas",
-    batch_done="{n} filas calculadas, {bad} con errores.",
-    batch_errors="Filas con errores",
+    batch_done="Filas calculadas: {n}. Con errores: {bad}.",
+    batch_first="Las primeras {n} filas; la descarga las contiene todas.",
+    batch_errors="Líneas con errores",
     batch_download="Descargar el CSV calculado",
     batch_unreadable="El archivo no se puede leer como CSV: {detail}",
-    batch_missing="Faltan columnas: {names}. No se suponen sus valores habituales.",
-    batch_too_many="{n} filas son demasiadas para una carga; el límite es {limit}. Divida el archivo.",
-    row="Fila",
-    problem="Problema",
-    model_intro="Qué está en servicio, lo bueno que es y cómo ha llegado aquí.",
+    batch_missing="Faltan columnas: {names}. Añádalas: los valores que faltan no se inventan.",
+    batch_too_many="Demasiadas filas para una carga: {n}. El límite es {limit}: divida el archivo.",
+    line="Línea",
+    model_intro="Qué modelo está en servicio, qué calidad tiene y cómo llegó ahí.",
     metrics="Métricas",
-    metrics_intro="Con pacientes que el modelo no ha visto; con intervalos del 95 %.",
+    metrics_intro="Con pacientes que el modelo no ha visto, con intervalos del 95 %.",
     metric="Métrica",
     interval="Intervalo del 95 %",
     meaning="Qué indica cada métrica",
@@ -435,19 +431,17 @@ SPANISH = Messages(
     calibration_intro="De los pacientes con un riesgo del 20 %, ¿vuelve el 20 %? Si el punto está sobre la línea, sí.",
     predicted="Riesgo previsto",
     observed="Proporción observada",
-    ideal="Perfecto",
     slices="Por grupo de pacientes",
     slices_intro="Ordenación (AUROC) en cada grupo; un intervalo ancho indica pocos pacientes. Línea de puntos: todos.",
-    all_patients="Todos los pacientes",
     learning_curve="Curva de aprendizaje",
-    learning_intro="Qué se gana con más datos.",
+    learning_intro="Cómo mejora la ordenación de pacientes no vistos con más filas de entrenamiento.",
     training_rows="Filas de entrenamiento",
     decision_curve="Curva de decisión",
     decision_intro="Beneficio neto de actuar según el modelo en cada umbral; línea de puntos: el umbral en uso.",
     net_benefit="Beneficio neto",
     by_model="según el modelo",
     for_everybody="actuando con todos",
-    realised="Lo bueno que resultó ser",
+    realised="Calidad comprobada después",
     realised_intro="Predicciones registradas frente a desenlaces posteriores, por versión, con intervalos del 95 %.",
     too_few="faltan desenlaces",
     promotions="Historial de decisiones",
@@ -461,14 +455,14 @@ SPANISH = Messages(
     ledger="Lotes",
     ledger_intro="El registro: qué llegó, qué se publicó, qué se rechazó y por qué.",
     quarantine="Cuarentena",
-    quarantine_intro="Filas que incumplen una regla. Se guardan sin usarse y pueden liberarse corregidas.",
+    quarantine_intro="Filas que incumplen una regla: se guardan hasta corregirlas, sin usarse. Se muestran hasta 500.",
     quarantine_none="Ninguna fila está en cuarentena.",
     data_age="Última publicación",
     published_batches="Lotes publicados",
     published_rows="Filas publicadas",
     thousands="\N{NO-BREAK SPACE}",
     quarantined_rows="Filas en cuarentena",
-    data_away="La base de datos no responde: no se puede mostrar el registro. Las predicciones siguen. ({detail})",
+    data_away="Esta parte no se puede mostrar: {detail}. Las predicciones siguen funcionando.",
     ago_minutes="hace {n} min",
     ago_hours="hace {n} h",
     ago_days="hace {n} días",
@@ -477,7 +471,7 @@ SPANISH = Messages(
     link_version="Versión del modelo",
     link_lineage="Origen de los datos",
     link_quality="Calidad de los datos",
-    link_airflow="Proceso",
+    link_airflow="Flujo de datos",
     link_grafana="Monitorización",
     link_api="API",
 )

@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from readmit.client import ApiDown, Problem
-from ui import session, wording
-from ui.problems import UNAVAILABLE, Notice, notice
+from ui import problems, session, wording
+from ui.messages import Messages
 
 STYLE = """
 <style>
@@ -36,8 +36,21 @@ h2 {font-size: 1.25rem !important;} h3 {font-size: 1.05rem !important;}
  align-self: flex-start; max-height: calc(100vh - 14rem); overflow-y: auto;}}
 @media (max-width: 640px) {.r-score {font-size: 2.5rem;} .r-card {padding: 1rem;}
  [data-testid="stMainBlockContainer"] {padding-left: 1rem; padding-right: 1rem;}}
+[data-testid="stFileUploaderDropzoneInstructions"],
+[data-testid="stFileUploaderDropzone"] [data-testid="stBaseButton-secondary"] > * {display: none;}
+[data-testid="stFileUploaderDropzone"] [data-testid="stBaseButton-secondary"]::after {content: "%s";}
 </style>
 """
+
+
+def shell(text: Messages) -> None:
+    """Draw what every page has: the style, and the page's language for screen readers (Streamlit knows English only).
+
+    Streamlit's own words on the upload are replaced for the same reason.
+    """
+    st.html(STYLE.replace("%s", text.upload))
+    with st.sidebar:
+        st.html(f"<script>document.documentElement.lang = '{text.code}';</script>", unsafe_allow_javascript=True)
 
 
 def header(title: str, intro: str) -> None:
@@ -70,17 +83,12 @@ def api_down(again: Callable[[], None] | None = None) -> None:
 def no_answer(problem: Problem) -> None:
     """Show a problem that concerns the whole page; 503 from the model's routes means that none is served yet."""
     text = session.text()
-    if problem.status == UNAVAILABLE:
+    if problem.status == problems.UNAVAILABLE:
         st.info(f"**{text.no_model}**  \n{text.no_model_hint}", icon=":material/hourglass_top:")
         st.link_button(text.link_airflow, session.links().airflow)
         st.button(text.try_again, key="retry")
     else:
-        st.error(text.failed.format(detail=problem.detail or problem.title), icon=":material/error:")
-
-
-def as_notice(problem: Problem) -> Notice:
-    """Return a problem sorted by field."""
-    return notice(problem.status, problem.detail or problem.title, problem.errors)
+        st.error(text.failed.format(detail=problems.said(problem, text)), icon=":material/error:")
 
 
 def banners(model: Mapping[str, Any]) -> None:
@@ -88,8 +96,16 @@ def banners(model: Mapping[str, Any]) -> None:
     text = session.text()
     if model.get("data_source") == "sample":
         st.warning(text.sample_data, icon=":material/science:")
-    if model.get("is_stale") or model.get("stale"):
+    if _is_stale():
         st.warning(text.stale_model, icon=":material/sync_problem:")
+
+
+def _is_stale() -> bool:
+    """Ask whether the API still reaches the registry; the form's model was asked for once, when the form was made."""
+    try:
+        return (session.client().ready().get("registry") or {}).get("up") is False
+    except (ApiDown, Problem):
+        return False  # the page finds out by itself, and says it where it matters
 
 
 def facts(values: Mapping[str, str]) -> None:

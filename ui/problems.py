@@ -1,38 +1,46 @@
-"""What an RFC 9457 problem means for the form: which field it marks, and what the page says."""
+"""What a refusal of the API means for the form: what the page says, and which field it marks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from readmit.client import ApiDown, Problem
+from ui import vocabulary
+from ui.messages import Language, Messages
+
 CONFLICT = 409
 UNAVAILABLE = 503
+MOST_ALLOWED = 6
 
 
 @dataclass(frozen=True)
 class Notice:
     """A problem as the page shows it: one line for the page, one line per field."""
 
-    status: int
     summary: str
     by_field: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def is_conflict(self) -> bool:
-        """The form no longer fits the model."""
-        return self.status == CONFLICT
+
+def said(error: Exception, text: Messages) -> str:
+    """Return why there is no answer, in one line."""
+    if isinstance(error, ApiDown):
+        return text.api_down
+    if not isinstance(error, Problem):
+        return vocabulary.said(str(error), text.code)
+    is_page = error.detail.lstrip().startswith("<")  # a proxy's: its title says more
+    return vocabulary.said(error.title if is_page or not error.detail else error.detail, text.code)
 
 
-def notice(status: int, summary: str, errors: Sequence[Mapping[str, Any]]) -> Notice:
+def notice(problem: Problem, text: Messages) -> Notice:
     """Return a problem sorted by field; errors without a field stay in the summary."""
     by_field: dict[str, str] = {}
     loose: list[str] = []
-    for error in errors:
-        name, said = _field_of(error), _said(error)
-        if name:
-            by_field.setdefault(name, said)
+    for error in problem.errors:
+        if name := _field_of(error):
+            by_field.setdefault(name, _said_of(error, text.code))
         else:
-            loose.append(said)
-    return Notice(status, " ".join([summary, *loose]).strip(), by_field)
+            loose.append(_said_of(error, text.code))
+    return Notice(" ".join([said(problem, text), *loose]).strip(), by_field)
 
 
 def _field_of(error: Mapping[str, Any]) -> str:
@@ -40,10 +48,10 @@ def _field_of(error: Mapping[str, Any]) -> str:
     return str(name).removeprefix("#").strip("/").split("/")[-1].removeprefix("body.")
 
 
-def _said(error: Mapping[str, Any]) -> str:
-    detail = str(error.get("detail") or error.get("message") or error.get("reason") or "")
-    allowed = error.get("allowed") or error.get("allowed_values")
+def _said_of(error: Mapping[str, Any], language: Language) -> str:
+    detail = vocabulary.said(str(error.get("detail") or ""), language)
+    allowed = error.get("allowed")
     if not allowed or not isinstance(allowed, list):
         return detail
-    shown = ", ".join(str(value) for value in allowed[:6]) + (" …" if len(allowed) > 6 else "")
-    return f"{detail} ({shown})" if shown not in detail else detail
+    more = " …" if len(allowed) > MOST_ALLOWED else ""
+    return f"{detail} ({', '.join(vocabulary.value(value, language) for value in allowed[:MOST_ALLOWED])}{more})"

@@ -1,11 +1,11 @@
 """What the Model and Data pages show, as rows ready for a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ui import vocabulary, wording
-from ui.messages import Messages
+from ui.messages import Language, Messages
 
 PROMOTION_COLUMNS = (
     "decided_at",
@@ -42,7 +42,11 @@ QUARANTINE_COLUMNS = (
     "released_by",
     "corrected",
 )
-NAMED = ("decision", "status", "split", "data_source")  # columns whose values have a plain name
+PLAIN: Mapping[str, Callable[[str, Language], str]] = {
+    "metric": vocabulary.metric,
+    "reason": vocabulary.said,
+    **dict.fromkeys(("decision", "status", "split", "data_source"), vocabulary.value),
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[Metric]:
 
 def identity(model: Mapping[str, Any], text: Messages) -> dict[str, str]:
     """Return who the served model is, for the card on top of the page."""
-    promoted = str(model.get("promoted_at") or "-")[:16].replace("T", " ")
+    promoted = f"{_minute(model['promoted_at'])} UTC" if model.get("promoted_at") else "-"
     return {
         text.model: f"{model['name']} · {text.version} {model['version']}",
         text.promoted_at: promoted,
@@ -165,18 +169,21 @@ def _headed(row: Mapping[str, Any], text: Messages) -> dict[str, Any]:
 
 
 def _cell(name: str, found: object, text: Messages) -> object:
-    """Return what stands in a table: plain names, moments to the minute (UTC), figures to three places."""
-    if name == "metric":
-        return vocabulary.metric(str(found), text.code)
-    if name in NAMED:
-        return vocabulary.value(found, text.code)
+    """Return what stands in a table: plain words, moments to the minute (UTC), figures to three places."""
+    if in_plain := PLAIN.get(name):
+        return in_plain(str(found), text.code)
     if name.endswith("_at"):
-        return str(found)[:16].replace("T", " ")
+        return _minute(found)
     if isinstance(found, Mapping):
         return ", ".join(f"{key}: {value}" for key, value in found.items())
     if isinstance(found, float):
         return f"{found:.3f}"
     return wording.whole(found, text) if isinstance(found, int) and name.startswith("n_") else found
+
+
+def _minute(moment: object) -> str:
+    """Return an ISO moment to the minute."""
+    return str(moment)[:16].replace("T", " ")
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ class Outcome:
         history = vocabulary.value(self.history, text.code)
         probability = "" if self.probability is None else wording.percent(self.probability)
         cells = {"probability": probability, "risk": risk, "history": history, "model_version": self.model_version}
-        return {vocabulary.column(name, text.code): cell for name, cell in (cells | {"error": self.error}).items()}
+        cells["error"] = vocabulary.said(self.error, text.code)
+        return {vocabulary.column(name, text.code): cell for name, cell in cells.items()}
 
 
 def score(rows: Sequence[dict[str, Any]], ask: Scorer) -> Iterator[list[Outcome]]:

@@ -102,7 +102,7 @@ def test_the_api_asks_for_it(contract):
 @pytest.mark.parametrize(("language", "label"), [("en", "Specialty recorded"), ("es", "Especialidad registrada")])
 def test_the_form_shows_it(contract, language, label):
     plain = json.loads(contract.to_json())
-    fields = form.fields(plain, lambda name: plain["seeds"][name], language, LANGUAGES[language][1])
+    fields = form.fields(plain, lambda name: plain["seeds"][name], LANGUAGES[language][1])
     assert {field.name: field.label for field in fields}[NEW] == label
 
 

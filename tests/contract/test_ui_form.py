@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,11 @@ from ui import batchfile, examples, form
 from ui.messages import LANGUAGES
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
+PAYERS = {"BC", "CH", "CM", "CP", "DM", "FR", "HM", "MP", "OG", "OT", "PO", "SI", "SP", "UN", "WC"}  # codes of the file
+NAMES = {"MC · Medicare", "MD · Medicaid", "DCPTEAM", "HbA1c", "Miglitol", "Citoglipton"}
+SAME_IN_SPANISH = {"Carcinoma in situ", "Candidiasis", "Diabetes mellitus", "Normal", "Septicemia", "Tuberculosis"}
+FIGURES = re.compile(r"[<>]?\d+(-\d+)?")
+ENGLISH = re.compile(r"\b(the|of|and|with|is|not|for|to|from|or|at|by|other|unspecified)\b", re.IGNORECASE)
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +32,14 @@ def contract(tmp_path_factory):
     return Contract.from_manifest(Path(target) / "manifest.json", PROJECT / "seeds")
 
 
+def made(contract, language):
+    plain = json.loads(contract.to_json())
+    return form.fields(plain, lambda name: plain["seeds"][name], LANGUAGES[language][1])
+
+
 @pytest.fixture(params=["en", "es"])
 def fields(contract, request):
-    plain = json.loads(contract.to_json())
-    return form.fields(plain, lambda name: plain["seeds"][name], request.param, LANGUAGES[request.param][1])
+    return made(contract, request.param)
 
 
 def test_every_input_has_a_label_a_group_and_a_legal_default(contract, fields):
@@ -46,3 +56,27 @@ def test_the_api_takes_what_the_form_and_the_template_send(contract, fields):
         assert requests.from_row(row, text=False).features
     template = batchfile.read(batchfile.template(fields).encode(), fields)
     assert requests.from_row(batchfile.typed(template.rows[0], fields), text=False).features
+
+
+def texts(fields, labels):
+    """Return all that the form shows, in order; a code stands before its description."""
+    for field in fields:
+        yield from (field.label, field.help, field.group, field.unit)
+        yield from (re.sub(r"^[VE]?\d+(\.\d+)? · ", "", caption) for caption in field.captions)
+    yield from labels.values()
+
+
+def test_all_that_the_form_shows_has_spanish(contract):
+    plain = json.loads(contract.to_json())
+    english, spanish = (
+        list(texts(made(contract, language), form.labels(plain, language))) for language in ("en", "es")
+    )
+    same = {one for one, other in zip(english, spanish, strict=True) if one == other and not FIGURES.fullmatch(one)}
+    assert same - PAYERS - NAMES - SAME_IN_SPANISH == {""}  # no unit
+    assert {text for text in spanish if ENGLISH.search(text)} == set()
+
+
+def test_nobody_is_asked_whether_the_dead_will_be_back(fields):
+    captions = next(field.captions for field in fields if field.name == "discharge_disposition_id")
+    assert len(captions) == 24
+    assert not [each for each in captions if re.search("expired|hospice|fallecid|paliativos", each, re.IGNORECASE)]

@@ -74,6 +74,41 @@ def test_what_if_moves_the_score(api):
     assert len(app.get("plotly_chart")) == 2 - (ENGLISH.drivers_usual in shown(app))
 
 
+def test_what_is_wrong_is_said_by_the_name_of_the_field(api):
+    app = AppTest.from_string("from ui.views import predict\npredict.render()", default_timeout=30)
+    app.query_params["lang"] = "es"
+    app.run()
+    app.text_input(key="patient_nbr").input("12a")
+    app.button[-1].click().run()
+    assert not app.exception
+    assert f"- {SPANISH.patient_number}: debe ser un número entero" in app.error[0].value
+    assert any("debe ser un número entero" in said for said in shown(app))
+
+
+def test_a_form_of_an_older_contract_says_what_was_assumed(api):
+    url, _ = api
+    older = httpx.get(f"{url}/model", trust_env=False).json()
+    older["contract"]["hash"] = "older"
+    older["contract"]["features"] = [each for each in older["contract"]["features"] if each["name"] != "n_medications"]
+    app = AppTest.from_string("from ui.views import predict\npredict.render()", default_timeout=30)
+    app.session_state["model"] = older
+    app.run()
+    app.button[-1].click().run()
+    assert ENGLISH.defaulted.format(names="N medications") in [each.value for each in app.info]
+
+
+@pytest.mark.parametrize("page", ["predict", "batch", "model"])
+def test_pages_say_that_the_registry_is_away(api, page):
+    url, home = api
+    (home / "away").touch()
+    wait_until(lambda: not httpx.get(f"{url}/readyz", trust_env=False).json()["registry"]["up"], "the registry is away")
+    app = AppTest.from_string(f"from ui.views import {page}\n{page}.render()", default_timeout=30).run()
+    (home / "away").unlink()
+    assert not app.exception
+    assert ENGLISH.stale_model in [each.value for each in app.warning]
+    wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False).json()["registry"]["up"], "the registry is back")
+
+
 def test_a_model_without_a_decision_curve_says_so(api):
     app = AppTest.from_string("from ui.views import model\nmodel.render()", default_timeout=30).run()
     assert not app.exception

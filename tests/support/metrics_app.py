@@ -18,6 +18,8 @@ class FileSource(FolderSource):
         self._home = home
 
     def at(self, alias: str) -> Version | None:
+        if (self._home / "away").exists():
+            raise ConnectionError("the registry is away")
         file, first = self._home / alias, "1" if alias == "production" else ""
         number = file.read_text() if file.exists() else first
         if not number:

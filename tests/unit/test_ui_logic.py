@@ -1,11 +1,14 @@
 """The form's logic: contract to fields, words for numbers, files, problems. No Streamlit, no service."""
 
+import re
 from dataclasses import fields as members
 from datetime import UTC, datetime
+from pathlib import Path
 from string import Formatter
 
 import pytest
 
+from readmit.client import ApiDown, Problem
 from training import figures
 from ui import (
     batchfile,
@@ -24,6 +27,7 @@ from ui import (
 from ui.links import links
 from ui.messages import ENGLISH, LANGUAGES, SPANISH, Messages
 
+UI = Path(batchfile.__file__).parent
 CONTRACT = {
     "version": 1,
     "hash": "abc",
@@ -46,11 +50,17 @@ CONTRACT = {
         {"name": "n_drugs", "role": "derived", "kind": "number", "data_type": "integer"},
     ],
 }  # fmt: skip
-SEEDS = {"admission_types": [{"code": "1", "description": "Emergency"}, {"code": "2", "description": "Urgent"}]}
+SEEDS = {
+    "admission_types": [
+        {"code": "1", "description": "Emergency"},
+        {"code": "2", "description": "Urgent"},
+        {"code": "3", "description": "Expired", "is_excluded": "true"},
+    ]
+}
 
 
 def made(language="en"):
-    return form.fields(CONTRACT, lambda name: SEEDS[name], language, LANGUAGES[language][1])
+    return form.fields(CONTRACT, lambda name: SEEDS[name], LANGUAGES[language][1])
 
 
 def placeholders(text: str) -> set[str | None]:
@@ -65,10 +75,26 @@ def test_both_languages_say_everything_with_the_same_placeholders():
         assert placeholders(english) == placeholders(spanish), member.name
 
 
+def test_no_text_is_left_over():
+    pages = "".join(path.read_text() for path in UI.rglob("*.py") if path.name != "messages.py")
+    assert [each.name for each in members(Messages) if not re.search(rf"\b{each.name}\b", pages)] == []
+
+
 def test_both_languages_name_the_same_metrics_columns_and_values():
-    assert set(vocabulary.METRICS["en"]) == set(vocabulary.METRICS["es"])
-    assert set(vocabulary.COLUMNS["en"]) == set(vocabulary.COLUMNS["es"])
-    assert set(vocabulary.VALUES["en"]) <= set(vocabulary.VALUES["es"])
+    english, spanish = (vocabulary.words(language) for language in ("en", "es"))
+    assert set(english.metrics) == set(spanish.metrics)
+    assert set(english.columns) == set(spanish.columns)
+    assert set(english.units) == set(spanish.units)
+    assert set(english.values) <= set(spanish.values)
+    assert set(english.sentences) <= set(spanish.sentences)
+    for words in (english, spanish):
+        assert all(placeholders(said) <= placeholders(sentence) for sentence, said in words.sentences.items())
+
+
+def test_what_has_no_translation_is_shown_as_it_came():
+    said = "age_band is not a known value; a rule of tomorrow; missing: insulin"
+    assert vocabulary.said(said, "es") == "age_band no es un valor conocido; a rule of tomorrow; faltan: insulin"
+    assert vocabulary.value("A code of tomorrow", "es") == "A code of tomorrow"
 
 
 def test_every_metric_and_column_that_is_shown_has_a_plain_name():
@@ -80,8 +106,8 @@ def test_every_metric_and_column_that_is_shown_has_a_plain_name():
         *scoring.Outcome().cells(),
     }
     for language in ("en", "es"):
-        assert {*computed, *report.REALISED} <= set(vocabulary.METRICS[language])
-        assert columns <= set(vocabulary.COLUMNS[language])
+        assert {*computed, *report.REALISED} <= set(vocabulary.words(language).metrics)
+        assert columns <= set(vocabulary.words(language).columns)
 
 
 def test_spanish_pages_hold_no_english_connecting_words():
@@ -121,7 +147,7 @@ def test_fields_follow_the_language_and_fall_back_to_english():
 def test_seed_codes_get_the_type_of_the_contract_and_their_description():
     admission = made()[1]
     assert admission.options == (1, 2)
-    assert admission.caption(2) == "2 · Urgent"
+    assert (admission.caption(2), made("es")[1].caption(2)) == ("2 · Urgent", "2 · Urgente")
     assert admission.default == 2
 
 
@@ -220,21 +246,41 @@ def test_drivers_speak_the_words_of_the_contract_strongest_first():
             {"feature": "is_changed", "value": False, "contribution": 0.0},
         ]
     }
-    found = explanation.contributions(explained, form.labels(CONTRACT, "en"), made(), "en")
+    found = explanation.contributions(explained, made(), "en")
     said = [(each.label, each.value, each.effect) for each in found]
     assert said == [("N drugs", "3", 0.5), ("Age", "0-9", -0.2)]
 
 
 def test_a_problem_is_sorted_by_field():
     errors = [
-        {"field": "age_band", "detail": "not a legal value", "allowed": ["a", "b"]},
-        {"pointer": "#/n_procedures", "detail": "at most 6"},
+        {"field": "age_band", "detail": "is not one of the allowed values", "allowed": ["[0-10)", "b"]},
+        {"pointer": "#/n_procedures", "detail": "Input should be less than or equal to 6"},
         {"detail": "and more"},
     ]
-    found = problems.notice(422, "Two fields.", errors)
-    assert found.by_field == {"age_band": "not a legal value (a, b)", "n_procedures": "at most 6"}
+    found = problems.notice(Problem(422, "Invalid input", "Two fields.", errors), ENGLISH)
+    assert found.by_field == {
+        "age_band": "is not one of the allowed values (0-9, b)",
+        "n_procedures": "must be at most 6",
+    }
     assert found.summary == "Two fields. and more"
-    assert problems.notice(409, "", []).is_conflict
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Problem(429, "Too many requests", "at most 5 requests per second and caller"), "5 solicitudes por segundo"),
+        (Problem(415, "Unsupported media type"), "Tipo de contenido no admitido"),
+        (Problem(502, "Bad Gateway", "<html>Bad gateway</html>"), "Respuesta no válida de un servicio intermedio"),
+        (
+            Problem(503, "Unavailable", "the database does not answer (OperationalError)"),
+            "la base de datos no responde",
+        ),
+        (ApiDown("http://127.0.0.1:8000: refused"), SPANISH.api_down),
+        (ValueError("2 rows were sent, 1 scores came back"), "se enviaron 2 filas y volvieron 1 resultados"),
+    ],
+)
+def test_a_refusal_is_said_in_the_language_of_the_page(error, said):
+    assert said in problems.said(error, SPANISH)
 
 
 def test_the_template_can_be_read_back_and_is_typed():
@@ -334,6 +380,9 @@ def test_tables_of_the_pages_speak_plainly():
     [row] = report.slices([part | {"low": 0.5, "high": 0.7, "falls_behind": True}], ENGLISH)
     assert (row["Group"], row["Value"], row["Below average"]) == ("Age", "80-89", True)
     held = {"_batch_id": "b", "_source_row": 4, "reason": "r", "raw_values": {"gender": "x"}, "released_at": None}
+    assert report.quarantine([held | {"reason": "race is not a known value"}], SPANISH)[0]["Motivo"] == (
+        "race no es un valor conocido"
+    )
     assert report.quarantine([held], ENGLISH) == [
         {"Batch": "b", "Row of the file": 4, "Reason": "r", "As received": "gender: x"}
     ]
@@ -358,7 +407,8 @@ def test_two_versions_are_set_side_by_side_and_their_difference_is_said():
 
 
 def test_charts_take_empty_and_full_data():
-    assert len(charts.calibration([{"predicted": 0.1, "observed": 0.2}], "x", "y").data) == 2
+    curve = charts.calibration([{"predicted": 0.1, "observed": 0.2}], "x", "y")
+    assert (len(curve.data), charts.rows(curve)) == (2, [{"x": "0.1", "y": "0.2000"}])
     assert charts.drivers(["a" * 60], [0.3]).data[0].y[0].endswith("…")
     assert charts.scores(["a", "b"], [0.1, 0.2], 1, 0.15).data[0].y == (10.0, 20.0)
 

@@ -5,10 +5,12 @@ from typing import Any
 
 import streamlit as st
 
-from ui import batchfile, form, parts, scoring, session, wording
+from ui import batchfile, form, parts, scoring, session, vocabulary, wording
 from ui.form import Field
 
 SCORED = "batch:scored"
+PREVIEW = 5
+MOST_SHOWN = 50  # the download has all rows
 
 
 def render() -> None:
@@ -17,11 +19,12 @@ def render() -> None:
     parts.header(text.batch, text.batch_intro)
     with parts.guarded(), st.spinner(text.working):
         model = session.form_model()
-        asked = form.fields(model["contract"], session.seeds(model["contract"]), session.language(), text)
+        asked = form.fields(model["contract"], session.seeds(model["contract"]), text)
     parts.banners(model)
     template = batchfile.template(asked)
     st.download_button(text.batch_template, template, "template.csv", "text/csv", icon=":material/download:")
-    upload = st.file_uploader(text.batch_upload, type="csv", key="batch:file", on_change=_forget)
+    label = text.batch_upload.format(mb=st.get_option("server.maxUploadSize"))
+    upload = st.file_uploader(label, type="csv", key="batch:file", on_change=_forget)
     if upload is None:
         st.info(text.batch_empty, icon=":material/upload_file:")
         return
@@ -38,29 +41,34 @@ def _uploaded(name: str, content: bytes, model: Mapping[str, Any], asked: Sequen
     try:
         found = batchfile.read(content, asked)
     except batchfile.UnreadableFile as error:
-        st.error(text.batch_unreadable.format(detail=error), icon=":material/error:")
+        st.error(text.batch_unreadable.format(detail=vocabulary.said(str(error), text.code)), icon=":material/error:")
         return
-    st.markdown(text.batch_rows.format(n=len(found.rows), name=f"`{name}`"))
-    st.dataframe(found.rows[:5], hide_index=True)
+    n_rows = wording.whole(len(found.rows), text)
+    st.markdown(text.batch_rows.format(n=n_rows, name=f"`{name}`"))
+    if found.rows:
+        st.dataframe(found.rows[:PREVIEW], hide_index=True)
     if found.missing:
         st.error(text.batch_missing.format(names=", ".join(found.missing)), icon=":material/error:")
     elif len(found.rows) > batchfile.MAX_ROWS:
-        limit = batchfile.MAX_ROWS
-        st.error(text.batch_too_many.format(n=len(found.rows), limit=limit), icon=":material/error:")
+        limit = wording.whole(batchfile.MAX_ROWS, text)
+        st.error(text.batch_too_many.format(n=n_rows, limit=limit), icon=":material/error:")
     elif found.rows:
         _score(found.rows, model, asked)
+    else:
+        st.info(text.batch_no_rows, icon=":material/info:")
 
 
 def _score(rows: Sequence[dict[str, str]], model: Mapping[str, Any], asked: Sequence[Field]) -> None:
     text = session.text()
-    if st.button(text.batch_score.format(n=wording.whole(len(rows), text)), type="primary", key="batch:score"):
-        bar = st.progress(0.0, text.batch_progress.format(done=0, n=len(rows)))
+    n_rows = wording.whole(len(rows), text)
+    if st.button(text.batch_score, type="primary", key="batch:score"):
+        bar = st.progress(0.0, text.batch_progress.format(done=0, n=n_rows))
         typed = [batchfile.typed(row, asked) for row in rows]
         outcomes: list[scoring.Outcome] = []
         with parts.guarded():
             for piece in scoring.score(typed, session.client().predict_batch):
                 outcomes += piece
-                done = text.batch_progress.format(done=len(outcomes), n=len(rows))
+                done = text.batch_progress.format(done=wording.whole(len(outcomes), text), n=n_rows)
                 bar.progress(len(outcomes) / len(rows), done)
         bar.empty()
         st.session_state[SCORED] = outcomes
@@ -71,14 +79,19 @@ def _score(rows: Sequence[dict[str, str]], model: Mapping[str, Any], asked: Sequ
 def _outcome(rows: Sequence[dict[str, str]], outcomes: Sequence[scoring.Outcome]) -> None:
     """Show the summary, the rows with errors and the download."""
     text = session.text()
-    bad = [(index, each) for index, each in enumerate(outcomes) if each.error]
+    lines = list(enumerate(outcomes, start=2))  # line 1 is the header
+    bad = [(line, each.error) for line, each in lines if each.error]
+    counts = {"n": wording.whole(len(lines) - len(bad), text), "bad": wording.whole(len(bad), text)}
     show = st.warning if bad else st.success
-    show(text.batch_done.format(n=len(outcomes) - len(bad), bad=len(bad)), icon=":material/task_alt:")
+    show(text.batch_done.format(**counts), icon=":material/task_alt:")
     if bad:
         st.subheader(text.batch_errors, anchor=False)
-        st.dataframe([{text.row: index + 2, text.problem: each.error} for index, each in bad], hide_index=True)
+        said = vocabulary.column("error", text.code)
+        errors = [{text.line: line, said: vocabulary.said(error, text.code)} for line, error in bad]
+        st.dataframe(errors, hide_index=True)
     scored = [{**row, **each.cells()} for row, each in zip(rows, outcomes, strict=True)]
     st.download_button(
         text.batch_download, batchfile.write(scored), "scored.csv", "text/csv", type="primary", key="batch:download"
     )
-    st.dataframe([each.shown(text) for each in outcomes[:50]], hide_index=True)
+    st.caption(text.batch_first.format(n=min(MOST_SHOWN, len(lines))))
+    st.dataframe([{text.line: line, **each.shown(text)} for line, each in lines[:MOST_SHOWN]], hide_index=True)

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from readmit.client import Problem
-from ui import parts, report, session, wording
+from ui import parts, problems, report, session, wording
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -21,7 +21,7 @@ def render() -> None:
     quarantined = _rows(session.client().quarantine) if batches is not None else None
     if quarantined is not None:
         _quarantine(quarantined)
-    st.subheader(text.links, anchor=False)
+    st.subheader(text.tools, anchor=False)
     targets = {
         text.link_airflow: to.airflow,
         text.link_lineage: to.lineage,
@@ -42,7 +42,7 @@ def _rows(ask: Callable[[], Rows]) -> Rows | None:
         try:
             return ask()
         except Problem as problem:
-            st.warning(text.data_away.format(detail=problem.detail or problem.title), icon=":material/cloud_off:")
+            st.warning(text.data_away.format(detail=problems.said(problem, text)), icon=":material/cloud_off:")
             return None
 
 

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from readmit.client import ApiDown, Problem
-from ui import charts, parts, report, session, vocabulary
+from ui import card, charts, parts, problems, report, session, vocabulary
 
 
 def render() -> None:
@@ -54,10 +54,13 @@ def _metrics(metrics: Mapping[str, Any]) -> None:
 def _curve(title: str, intro: str, figure: go.Figure | None) -> None:
     st.subheader(title, anchor=False)
     st.caption(intro)
+    text = session.text()
     if figure is None:
-        st.caption(session.text().not_available)
-    else:
-        st.plotly_chart(figure, config=charts.CONFIG, key=f"chart:{title}")
+        st.caption(text.not_available)
+        return
+    st.plotly_chart(figure, config=charts.CONFIG, key=f"chart:{title}")
+    with st.expander(text.as_table):
+        st.dataframe(charts.rows(figure), hide_index=True)
 
 
 def _calibration(points: Sequence[Mapping[str, Any]]) -> go.Figure | None:
@@ -121,7 +124,7 @@ def _history() -> None:
         parts.api_down()
         return
     except Problem as problem:
-        st.info(text.data_away.format(detail=problem.detail or problem.title), icon=":material/cloud_off:")
+        st.info(text.data_away.format(detail=problems.said(problem, text)), icon=":material/cloud_off:")
         return
     if rows:
         st.dataframe(report.promotions(rows, text), hide_index=True)
@@ -129,11 +132,11 @@ def _history() -> None:
         st.caption(text.empty)
 
 
-def _card(card: str) -> None:
+def _card(written: str) -> None:
     text = session.text()
     st.subheader(text.model_card, anchor=False)
-    if card:
+    if written:
         with st.expander(text.model_card):
-            st.markdown(card)
+            st.markdown(card.shown(written, text))
     else:
         st.caption(text.not_available)

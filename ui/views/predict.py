@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from readmit.client import ApiDown, Problem
-from ui import charts, comparison, examples, fields, form, parts, session
+from ui import charts, comparison, examples, fields, form, parts, problems, session, vocabulary, wording
 from ui.explanation import contributions
 from ui.form import Field, Value
 from ui.what_if import alternatives
@@ -21,7 +21,7 @@ def render() -> None:
     parts.header(text.predict, text.predict_intro)
     with parts.guarded(), st.spinner(text.working):
         model = session.form_model()
-        asked = form.fields(model["contract"], session.seeds(model["contract"]), session.language(), text)
+        asked = form.fields(model["contract"], session.seeds(model["contract"]), text)
     parts.banners(model)
     _examples(model, asked)
     entry, result = st.columns([3, 2], gap="large")
@@ -36,7 +36,7 @@ def _examples(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
     try:
         rows, detail = _example_rows(model, asked), ""
     except (Problem, ApiDown, ValueError) as error:
-        rows, detail = {}, str(error)
+        rows, detail = {}, problems.said(error, text)
     names = {"low": text.example_low, "medium": text.example_medium, "high": text.example_high}
     st.markdown(f"**{text.examples}**", help=text.example_help)
     with st.container(horizontal=True):
@@ -65,8 +65,8 @@ def _use(asked: Sequence[Field], version: str, row: Mapping[str, Value]) -> None
 
 def _form(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
     text = session.text()
-    notice = st.session_state.get(NOTICE)
-    errors = notice.by_field if notice else {}
+    refusal = st.session_state.get(NOTICE)
+    errors = problems.notice(refusal, text).by_field if isinstance(refusal, Problem) else {}
     with st.form("predict", border=False):
         patient = st.text_input(
             text.patient_number, help=text.patient_number_help, key="patient_nbr", autocomplete="off", max_chars=20
@@ -88,37 +88,39 @@ def _ask(model: Mapping[str, Any], entered: Mapping[str, Value], patient: str) -
 
 
 def _send(row: Mapping[str, Any]) -> None:
-    """Ask the API and keep the answer or the problem, whichever came; None stands for no answer at all."""
+    """Ask the API and keep what came: the answer, or why there is none."""
     for key in (ANSWER, NOTICE):
         st.session_state.pop(key, None)
     st.session_state[SENT] = row
     try:
         st.session_state[ANSWER] = session.client().predict(row)
-    except Problem as problem:
-        st.session_state[NOTICE] = parts.as_notice(problem)
-    except ApiDown:
-        st.session_state[NOTICE] = None
+    except (Problem, ApiDown) as refusal:
+        st.session_state[NOTICE] = refusal
 
 
 def _result(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
     answer = st.session_state.get(ANSWER)
     if NOTICE in st.session_state:
-        _problem()
+        _refusal(st.session_state[NOTICE], model)
     elif answer is None:
         st.info(session.text().result_empty, icon=":material/arrow_back:")
     else:
         _answer(model, answer, asked)
 
 
-def _problem() -> None:
-    text, notice = session.text(), st.session_state[NOTICE]
-    if notice is None:
+def _refusal(refusal: Problem | ApiDown, model: Mapping[str, Any]) -> None:
+    text = session.text()
+    if isinstance(refusal, ApiDown):
         parts.api_down(lambda: _send(st.session_state[SENT]))
-    elif notice.is_conflict:
-        st.warning(f"{text.conflict}  \n{notice.summary}", icon=":material/sync:")
+        return
+    notice = problems.notice(refusal, text)
+    if refusal.status == problems.CONFLICT:
+        st.warning(text.conflict, icon=":material/sync:")
         st.button(text.reload_form, on_click=session.reload_form, key="reload")
     elif notice.by_field:
-        st.error(f"**{text.invalid}**  \n{notice.summary}", icon=":material/edit:")
+        labels = form.labels(model["contract"], text.code) | {"patient_nbr": text.patient_number}
+        wrong = [f"- {labels.get(name, name)}: {said}" for name, said in notice.by_field.items()]
+        st.error("\n".join([f"**{text.invalid}**", "", *wrong]), icon=":material/edit:")
     else:
         st.error(text.failed.format(detail=notice.summary), icon=":material/error:")
 
@@ -130,7 +132,8 @@ def _answer(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequence
     if str(served["version"]) != str(model["version"]):
         st.info(text.newer_model.format(version=served["version"], form_version=model["version"]))
         st.button(text.reload_form, on_click=session.reload_form, key="reload")
-    _drivers(model, asked)
+    _mapped(model, answer.get("contract") or {})
+    _drivers(model)
     _compare()
     _what_if(model, answer, asked)
     st.subheader(text.links, anchor=False)
@@ -138,16 +141,27 @@ def _answer(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequence
     st.caption(f"{text.request} {answer.get('request_id', '-')}")
 
 
-def _drivers(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
+def _mapped(model: Mapping[str, Any], how: Mapping[str, Any]) -> None:
+    """Say what became of a form that was made for another contract than the one that answered."""
+    text = session.text()
+    labels = form.labels(model["contract"], text.code)
+    for sentence, names in ((text.defaulted, how.get("defaulted")), (text.ignored, how.get("ignored"))):
+        if names:
+            shown = ", ".join(labels.get(name, vocabulary.in_words(name)) for name in names)
+            st.info(sentence.format(names=shown), icon=":material/sync:")
+
+
+def _drivers(model: Mapping[str, Any]) -> None:
     text = session.text()
     st.subheader(text.drivers, anchor=False)
+    contract = model["contract"]
     try:
         explained = session.client().explain(st.session_state[SENT])
+        known = form.fields(contract, session.seeds(contract), text, roles=("input", "history"))
     except (Problem, ApiDown):
         st.caption(text.drivers_none)
         return
-    language = session.language()
-    found = contributions(explained, form.labels(model["contract"], language), asked, language)
+    found = contributions(explained, known, text.code)
     if not found:
         st.caption(text.drivers_usual)
         return
@@ -199,7 +213,7 @@ def _what_if(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequenc
     with st.expander(text.as_table):
         st.table(
             [
-                {field.label: caption, text.probability: f"{100 * p:.1f} %"}
+                {field.label: caption, text.probability: wording.percent(p)}
                 for caption, p in zip(captions, scored, strict=True)
             ]
         )
