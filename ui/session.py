@@ -38,9 +38,19 @@ def links() -> addresses.Links:
 
 
 def language() -> Language:
-    """Return the chosen language; the address `?lang=es` chooses too."""
-    chosen = st.session_state.get("language") or st.query_params.get("lang", "en")
+    """Return the chosen language: by the switch, else by the address (`?lang=es`), else by the browser."""
+    chosen = st.session_state.get("language") or st.query_params.get("lang", _of_browser())
     return cast(Language, chosen) if chosen in LANGUAGES else "en"
+
+
+def keep_language() -> None:
+    """Put the language into the address unless it is the browser's own, so that it outlives a reload."""
+    if st.query_params.get("lang", _of_browser()) != language():
+        st.query_params["lang"] = language()
+
+
+def _of_browser() -> str:
+    return (st.context.locale or "en")[:2].lower()
 
 
 def text() -> Messages:

@@ -156,6 +156,16 @@ def test_every_field_has_a_label_for_screen_readers(browser, ui_url):
     page.close()
 
 
+@pytest.mark.parametrize("path", ["predict", "no-such-page", "batch.html"])
+def test_any_other_address_leads_to_the_form(browser, ui_url, path):
+    page = opened(browser, f"{ui_url}/{path}?lang=es")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Predecir")
+    expect(page).to_have_url(re.compile(rf"^{re.escape(ui_url)}/(\?.*)?$"))
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert page.evaluate("document.documentElement.lang") == "es"
+    page.close()
+
+
 @pytest.mark.parametrize(("path", "heading"), [("batch", "Batch"), ("model", "Model"), ("data", "Data")])
 def test_the_other_pages_open(browser, ui_url, path, heading):
     page = opened(browser, f"{ui_url}/{path}")

@@ -57,6 +57,24 @@ def test_trying_again_while_the_api_is_still_away_says_the_same(api_away):
 def test_the_language_switch_changes_the_page(api_away):
     app = AppTest.from_file(ROOT / "ui/app.py", default_timeout=20).run()
     assert app.title[0].value == ENGLISH.predict
+    assert "lang" not in app.query_params
     app.selectbox(key="language").select("es").run()
     assert app.title[0].value == SPANISH.predict
+    assert app.query_params["lang"] == "es"  # outlives a reload
     assert SPANISH.api_down in app.error[0].value
+
+
+def test_a_spanish_browser_gets_spanish(api_away):
+    app = AppTest.from_file(ROOT / "ui/app.py", default_timeout=20)
+    app.context["locale"] = "es-MX"
+    app.run()
+    assert app.title[0].value == SPANISH.predict
+    assert "lang" not in app.query_params
+
+
+def test_an_address_without_a_page_leads_to_the_form(api_away):
+    app = AppTest.from_file(ROOT / "ui/app.py", default_timeout=20)
+    app.context["url"] = "http://127.0.0.1:8501/no-such-page"
+    app.run()
+    assert not app.exception
+    assert app.title[0].value == ENGLISH.predict
