@@ -64,7 +64,8 @@ def widget(field: Field, widget_key: str) -> Value:
 
 def _number(field: Field, label: str, widget_key: str) -> Value:
     as_number = int if field.is_whole else float
-    st.session_state[widget_key] = as_number(st.session_state[widget_key])
+    if not isinstance(st.session_state[widget_key], as_number):  # setting it wipes what is entered and not yet sent
+        st.session_state[widget_key] = as_number(st.session_state[widget_key])
     return st.number_input(
         label,
         min_value=None if field.low is None else as_number(field.low),

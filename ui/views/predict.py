@@ -202,10 +202,14 @@ def _what_if(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequenc
     if field is None:
         return
     values, current = alternatives(field, sent[field.name])
-    with parts.guarded():
-        rows = [{**sent, field.name: value} for value in values]
-        tried = session.client().predict_batch(rows, trial=True)
+    rows = [{**sent, field.name: value} for value in values]
+    try:
+        with parts.guarded():
+            tried = session.client().predict_batch(rows, trial=True)
         scored = examples.probabilities(tried, len(rows))
+    except ValueError as error:
+        st.warning(text.failed.format(detail=problems.said(error, text)), icon=":material/error:")
+        return
     if answer["history"] == "looked_up" != tried["predictions"][current]["history"]:
         st.warning(text.what_if_history, icon=":material/history:")
     captions = [field.caption(value) for value in values]
