@@ -39,7 +39,7 @@ LOADED = re.compile(r"<(?:script|link)\b[^>]*(?:src|href)=\"(https?://[^\"]+)\"[
 FOOTER = re.compile(r"<footer>.*?</footer>", re.DOTALL)  # an advertisement
 CRUMBS = re.compile(r'<a href="[^"]*index.html">Home</a>(.*?)aria-current="page">[^<]*<', re.DOTALL)
 # Links to pages of a whole data-docs site, which a single page does not have beside it.
-ELSEWHERE = re.compile(r'<a href="[^"]*/expectations/[^"]*" ?>([^<]*)</a><br> *Data asset: None|<link[^>]*favicon[^>]*>')
+ELSEWHERE = re.compile(r'<a href="[^"]*/expectations/[^"]*" ?>(.*?)</a><br> *Data asset: None|<link[^>]*favicon[^>]*>')
 PICTURE = re.compile(r"<img\b[^>]*src=\"https?://[^>]*>")
 TYPES = {".css": "text/css", ".js": "text/javascript", ".woff2": "font/woff2", ".txt": "text/plain"}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from locust.env import Environment
 from locust.runners import MasterRunner
-from rows import rows_of
+from rows import headers, rows_of
 
 from locust import FastHttpUser, between, events, task
 
@@ -34,6 +34,7 @@ class ApiUser(FastHttpUser):
 
     abstract = True
     wait_time = between(0.5, 1.5)
+    default_headers = headers()
 
     def ask(self, path: str, body: dict[str, Any]) -> None:
         """Post, and count an answer without what it must hold as a failure."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from readmit.settings import Settings
+
 N_PAYLOADS = 500
 
 
@@ -32,12 +34,18 @@ def payloads(
     return [{feature["name"]: value(feature, codes, draw) for feature in inputs} for _ in range(n)]
 
 
+def headers() -> dict[str, str]:
+    """Return what each request carries: the API's key, when one is set."""
+    key = Settings().api_key
+    return {"X-API-Key": key.get_secret_value()} if key else {}
+
+
 def rows_of(host: str) -> list[dict[str, Any]]:
     """Return what the users of this process send: the rows of LOAD_ROWS, else made from the contract at `host`."""
     if file := os.environ.get("LOAD_ROWS"):
         rows: list[dict[str, Any]] = json.loads(Path(file).read_text(encoding="utf-8"))
         return rows
-    with httpx.Client(base_url=host, timeout=30, trust_env=False) as api:
+    with httpx.Client(base_url=host, headers=headers(), timeout=30, trust_env=False) as api:
         contract = api.get("/model").raise_for_status().json()["contract"]
         seeds = {feature["seed"] for feature in contract["features"] if feature["role"] == "input" and feature["seed"]}
         tables = {name: api.get(f"/model/seeds/{name}").raise_for_status().json()["rows"] for name in sorted(seeds)}

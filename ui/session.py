@@ -24,7 +24,8 @@ def settings() -> Settings:
 @st.cache_resource(show_spinner=False)
 def _client(url: str) -> Client:
     as_json("readmit")
-    return Client(url)
+    key = settings().api_key
+    return Client(url, api_key=key.get_secret_value() if key else None)
 
 
 def client() -> Client:

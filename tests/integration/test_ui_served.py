@@ -1,5 +1,7 @@
 """The pages with a served model: the API is a real process on a small model, beside it an earlier version."""
 
+import hashlib
+
 import httpx
 import pytest
 import streamlit as st
@@ -114,3 +116,18 @@ def test_a_model_without_a_decision_curve_says_so(api):
     assert not app.exception
     assert ENGLISH.decision_curve in [each.value for each in app.subheader]
     assert ENGLISH.not_available in shown(app)
+
+
+def test_the_form_sends_its_key_to_an_api_that_wants_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("READMIT_ENV_FILE", str(tmp_path / "none"))
+    with running(tmp_path, 1, API_KEY_HASHES=hashlib.sha256(b"a key").hexdigest()) as (url, _):
+        monkeypatch.setenv("API_URL", url)
+        for key, is_accepted in (("a key", True), ("another", False)):
+            monkeypatch.setenv("API_KEY", key)
+            st.cache_resource.clear()
+            st.cache_data.clear()
+            app = AppTest.from_string("from ui.views import predict\npredict.render()", default_timeout=30).run()
+            assert bool(app.button) == is_accepted
+            assert bool(app.error) != is_accepted
+    st.cache_resource.clear()
+    st.cache_data.clear()

@@ -13,6 +13,7 @@ sys.path.append(str(ROOT / "locust"))
 
 import generator
 import report
+import rows
 import search
 
 
@@ -106,3 +107,9 @@ def test_percentile():
 def test_several_processes_are_a_master_and_workers(tmp_path):
     line = generator.Generator("http://x", processes=2).command(100, tmp_path / "o")
     assert line[line.index("--processes") + 1] == "2"
+
+
+def test_users_send_the_key_that_the_api_wants(monkeypatch):
+    assert rows.headers() == {}
+    monkeypatch.setenv("API_KEY", "a key")
+    assert rows.headers() == {"X-API-Key": "a key"}
