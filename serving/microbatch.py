@@ -36,7 +36,8 @@ class MicroBatcher:
 
 def _answer(model: Compiled, asked: Sequence[tuple[dict[str, Any], asyncio.Future[float]]]) -> None:
     try:
-        scores = model.predict_many([row for row, _ in asked])
+        scores = [float(p) for p in model.predict_many([row for row, _ in asked])]
+        answers = list(zip(asked, scores, strict=True))
     except Exception as error:
         if len(asked) > 1:  # one that cannot be scored is nobody else's fault
             for each in asked:
@@ -44,6 +45,6 @@ def _answer(model: Compiled, asked: Sequence[tuple[dict[str, Any], asyncio.Futur
         elif not asked[0][1].done():
             asked[0][1].set_exception(error)
         return
-    for (_, found), score in zip(asked, scores, strict=True):
+    for (_, found), score in answers:
         if not found.done():  # the caller may be gone
-            found.set_result(float(score))
+            found.set_result(score)

@@ -59,6 +59,20 @@ def test_a_row_that_cannot_be_scored_is_nobody_elses_fault():
     assert isinstance(bad, KeyError)
 
 
+@pytest.mark.parametrize("scores", [[], ["much"], [None]])
+def test_a_model_that_answers_nonsense_leaves_nobody_waiting(scores):
+    class Nonsense:
+        def predict_many(self, rows):
+            return scores
+
+    async def at_most_a_second():
+        batcher, model = MicroBatcher(), Nonsense()
+        asked = (batcher.predict(model, {}) for _ in range(3))
+        return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), timeout=1)
+
+    assert [type(found) in (ValueError, TypeError) for found in asyncio.run(at_most_a_second())] == [True] * 3
+
+
 @pytest.mark.parametrize("row", [{"x": 2.0}, {}], ids=["scored", "not scored"])
 def test_a_caller_that_is_gone_does_not_hurt_the_others(row):
     gone, other = answers((Doubling(), row), (Doubling(), {"x": 2.0}), cancelled=[0])
