@@ -92,8 +92,7 @@ def answer(
              (served.requests.names, served.requests.values(row)), probability, risk, served.threshold,
              None if asked.patient_nbr is None else str(asked.patient_nbr), asked.encounter_id, history)
         )  # fmt: skip
-        if to.shadow.is_on():
-            to.shadow.add(Answered(served.contract.hash, row, probability, risk))
+        to.shadow.add(Answered(served.contract.hash, row, probability, risk))
     said: dict[str, Any] = {
         "probability": probability,
         "risk": risk,

@@ -54,7 +54,7 @@ class PredictionLog:
     def add(self, row: Row) -> None:
         """Queue one prediction: values in the order of COLUMNS, features as names and values.
 
-        A dict of features would be four times as large: what waits then leaves nothing else in the processor's caches.
+        A dict of features would be four times as large, and thousands may wait; the names are kept once.
         """
         self._waiting.append(row)
         while len(self._waiting) > self._settings.prediction_log_rows:

@@ -39,12 +39,8 @@ class RequestSchema:
     defaults: Mapping[str, Any]
     allowed: Mapping[str, Sequence[Any]]
     types: Mapping[str, type]
-    values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return inputs and history: what `values` takes from a row, in this order."""
-        return self.inputs + self.history
+    names: tuple[str, ...]  # inputs, then history
+    values: Callable[[Mapping[str, Any]], tuple[Any, ...]]  # of a row, in the order of `names`
 
     def from_json(self, body: bytes) -> Asked:
         """Return the request in a JSON body.
@@ -105,6 +101,7 @@ def build(contract: Contract) -> RequestSchema:
         Annotated[str, Field(max_length=128)] | None,
         Field(default=None, description="hash of the contract that the form was made for"),
     )
+    inputs, history = (tuple(f.name for f in asked if f.role == role) for role in ("input", "history"))
     example: dict[str, Any] = {feature.name: feature.default for feature in asked if feature.role == "input"}
     config = ConfigDict(
         extra="forbid",
@@ -116,10 +113,11 @@ def build(contract: Contract) -> RequestSchema:
     return RequestSchema(
         model=create_model("Encounter", __config__=config, **fields),
         contract_hash=contract.hash,
-        inputs=tuple(feature.name for feature in asked if feature.role == "input"),
-        history=tuple(feature.name for feature in asked if feature.role == "history"),
+        inputs=inputs,
+        history=history,
         defaults={feature.name: feature.default for feature in asked},
-        values=values_of([feature.name for role in ("input", "history") for feature in asked if feature.role == role]),
+        names=inputs + history,
+        values=values_of(inputs + history),
         types={feature.name: TYPES[feature.data_type] for feature in asked} | {"patient_nbr": int, "encounter_id": int},
         allowed={name: values for name, values in allowed.items() if values},
     )

@@ -47,10 +47,6 @@ class Shadow:
         self._stop.set()
         self._thread.join(timeout=5)
 
-    def is_on(self) -> bool:
-        """Tell whether there is a challenger."""
-        return self._challenger() is not None
-
     def add(self, answered: Answered) -> None:
         """Queue one answer of production for the challenger."""
         challenger = self._challenger()

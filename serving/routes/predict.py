@@ -106,12 +106,11 @@ def _rows(body: bytes, is_csv: bool, limit: int) -> list[Any]:
 def _score(
     model: Served, rows: list[Any], is_csv: bool, to: Answering | None, found: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    predictions: list[dict[str, Any] | None] = []
+    predictions: list[dict[str, Any] | None] = [None] * len(rows)
     errors: list[dict[str, Any]] = []
     for begin in range(0, len(rows), TOGETHER):
-        some = rows[begin : begin + TOGETHER]
-        good = list(_good(model, enumerate(some, start=begin), errors, is_csv, found))
-        predictions += [None] * len(some)
+        some = enumerate(rows[begin : begin + TOGETHER], start=begin)
+        good = list(_good(model, some, errors, is_csv, found))
         scores = model.compiled.predict_many([row for _, _, row, _ in good]) if good else []
         for (number, asked, row, history), score in zip(good, scores, strict=True):
             said = answer(model, asked, row, float(score), history=history, request_id=str(uuid.uuid4()), to=to)
