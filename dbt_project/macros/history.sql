@@ -1,13 +1,15 @@
 {#
 History features of every row of `relation`: the stays of the same patient with a smaller encounter_id, never the row
 itself or a later one. Defaults (first stay) are those of the contract.
+
+Of an earlier outcome only "within 30 days" is used. The file's NO and >30 say the same here: the patient is back. A
+history that tells them apart describes what the file came to know, not the patient (docs/adr/0050-training.md).
 #}
 {% macro history(relation) %}
     select
         {{ relation }}.*,
         (count(*) over earlier)::integer as n_prior_stays,
         (count(*) filter (where readmitted = '<30') over earlier)::integer as n_prior_readmitted_30d,
-        (count(*) filter (where readmitted = '>30') over earlier)::integer as n_prior_readmitted_late,
         coalesce(last_value(readmitted) over earlier = '<30', false) as was_prior_readmitted_30d,
         coalesce(sum(length_of_stay_days) over earlier, 0)::integer as prior_stay_days_total,
         coalesce(last_value(n_inpatient_visits) over earlier, 0) as prior_n_inpatient_visits,
