@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from readmit import dbt_docs
 from training import monitor
 from training import report as figures
 from training.drift import Shift
@@ -61,6 +62,25 @@ def test_no_production_model_is_a_skip_not_a_failure(dag, monkeypatch):
     monkeypatch.setattr(monitor, "run", nothing)
     with pytest.raises(AirflowSkipException, match="no production model"):
         dag.get_task("look").python_callable()
+
+
+def test_before_anything_is_published_sources_are_not_too_old(dag, monkeypatch):
+    """`make up` switches the DAG on, and its first run starts, before the first batch is there."""
+    asked = []
+
+    def too_old():
+        asked.append(True)
+        raise dbt_docs.SourcesTooOld("ops.published_batches")
+
+    monkeypatch.setattr(dbt_docs, "freshness", too_old)
+    look = dag.get_task("source_freshness").python_callable
+    monkeypatch.setattr("readmit.ledger.published", lambda: 0)
+    with pytest.raises(AirflowSkipException, match="nothing is published"):
+        look()
+    assert not asked
+    monkeypatch.setattr("readmit.ledger.published", lambda: 1)
+    with pytest.raises(AirflowFailException, match=r"ops\.published_batches"):
+        look()
 
 
 def report(shifts, outcomes=()):
