@@ -32,19 +32,19 @@ Show = Callable[[str], None]
 
 
 def unpause(airflow: Airflow, show: Show) -> None:
-    """Wait until the DAG files are read, then let them run.
+    """Wait until all DAG files are read, then switch the DAGs on: one that was read later would stay paused.
 
     Raises:
         AirflowFailed: a file cannot be read; the message names it.
     """
     began = time.monotonic()
-    while not {INGEST, TRAIN} <= (known := airflow.dag_ids()):
-        show(f"waiting for DAG files to be read ({len(known)} read)")
+    while missing := {*DAGS} - airflow.dag_ids():
+        show(f"waiting for the files of {', '.join(sorted(missing))} to be read")
         errors = airflow.import_errors()
         if time.monotonic() - began > (SECONDS_FOR_REPAIRED_DAGS if errors else SECONDS_FOR_DAGS):
             raise AirflowFailed("the DAGs were not read: " + ("; ".join(errors) or "Airflow shows no error"))
         time.sleep(1)
-    for dag_id in set(DAGS) & known:
+    for dag_id in DAGS:
         airflow.unpause(dag_id)
 
 
