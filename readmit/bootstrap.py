@@ -45,17 +45,20 @@ def bootstrap(settings: Settings | None = None) -> None:
 
 def _create_roles(cur: cursor, settings: Settings) -> None:
     for role in LOGIN_ROLES:
-        _create_role(cur, role)
-        if not _password_works(role, settings):
+        is_new = _create_role(cur, role)
+        if is_new or not _password_works(role, settings):  # a log-in that must fail would stand in Postgres' log
             secret = sql.Literal(db.password(role, settings))
             cur.execute(sql.SQL("alter role {} with login password {}").format(sql.Identifier(role), secret))
     _create_role(cur, OPS_OWNER)
 
 
-def _create_role(cur: cursor, role: str) -> None:
+def _create_role(cur: cursor, role: str) -> bool:
+    """Create a role unless it exists; tell whether it was created."""
     cur.execute("select 1 from pg_roles where rolname = %s", (role,))
-    if cur.fetchone() is None:
-        cur.execute(sql.SQL("create role {}").format(sql.Identifier(role)))
+    if cur.fetchone() is not None:
+        return False
+    cur.execute(sql.SQL("create role {}").format(sql.Identifier(role)))
+    return True
 
 
 def _password_works(role: db.Role, settings: Settings) -> bool:

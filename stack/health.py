@@ -11,7 +11,9 @@ from stack.programs import Program, server
 from stack.supervisor import Supervisor
 
 # Level names as the programs write them: Postgres, Go's logs, Python's logs and the last line of a traceback.
-ERROR = re.compile(r"\b(ERROR|FATAL|PANIC|CRITICAL)\b|\[error\s*\]|level=error|^[EF]\d{4} |^[\w.]*(Error|Exception)\b")
+ERROR = re.compile(
+    r"\b(ERROR|FATAL|PANIC|CRITICAL)\b(?!=)|\[error\s*\]|level=error|^[EF]\d{4} |^[\w.]*(Error|Exception)\b"
+)
 # Lines at such a level that tell of no failure, from a stack that works.
 HARMLESS = re.compile(
     "|".join(
@@ -20,7 +22,8 @@ HARMLESS = re.compile(
             r'relation "log" does not exist',  # Airflow: it looks before its tables are made
             r"no signing key found for STS service",  # SeaweedFS: temporary credentials are not in use
             r"\] +XCom not found ",  # Airflow: a task that waits asks before there is an answer
-            r"FATAL: +the database system is (starting up|shutting down)",
+            r"\[task\.stderr\]$",  # Airflow: whatever a task writes there; one that fails says so in a line of its own
+            r"FATAL: +the database system is (starting up|shutting down|not yet accepting connections)",
             r"terminating connection due to administrator command",
         )
     )

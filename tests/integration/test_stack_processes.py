@@ -45,6 +45,10 @@ def pids(settings) -> dict[str, int]:
     return {name: stack.pid(settings, name) for name in NAMES} | {"supervisor": Supervisor(settings).pid()}
 
 
+def test_a_first_start_shows_no_error(running):
+    assert {name: health.last_error(name, running) for name in NAMES} == dict.fromkeys(NAMES, "")
+
+
 def test_a_second_start_changes_nothing(running):
     env_file = os.environ["READMIT_ENV_FILE"]
     with open(env_file) as file:

@@ -13,6 +13,10 @@ HARMLESS = [
     "2026-11-23 22:26:01.003 UTC [15] FATAL:  the database system is starting up",
     "2026-11-23 22:40:01.003 UTC [15] FATAL:  terminating connection due to administrator command",
     '{"level":"INFO","logger":"uvicorn.error","message":"Application startup complete."}',
+    "2026-11-25 19:03:27.965031+00:00 [info     ] 19:03:27  Done. PASS=23 WARN=0 ERROR=0 SKIP=0 NO-OP=0 TOTAL=23",
+    "2026-11-25T19:07:31.427133Z [error    ] 2026/11/25 19:07:31 INFO mlflow.tracking.fluent: Experiment with name"
+    " 'readmission' does not exist. Creating a new experiment. [task.stderr]",
+    "2026-11-25 19:09:45.772 UTC [22101] FATAL:  the database system is not yet accepting connections",
 ]
 REAL = [
     '2026-11-23 22:33:55.663 UTC [21674] ERROR:  duplicate key value violates unique constraint "batches_pkey"',
@@ -20,6 +24,8 @@ REAL = [
     "E1123 22:26:49.060338 volume.go:17 disk is full",
     "2026-11-23T22:31:15.930195Z [error    ] Task failed with exception [task] dag_id=ingest_batch",
     "ConnectionError: the database is away",
+    '2026-11-25 19:01:20.731 UTC [14455] FATAL:  password authentication failed for user "loader"',
+    "2026-11-25 19:09:35.645 UTC [15234] FATAL:  terminating connection due to unexpected postmaster exit",
 ]
 
 
