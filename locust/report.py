@@ -96,19 +96,19 @@ def lines(results: Sequence[Result]) -> list[tuple[str, ...]]:
 
 
 def figures(results: Sequence[Result]) -> dict[str, dict[str, float | None]]:
-    """Return what the dashboards show of the searches, by number of API workers."""
+    """Return what the dashboards show of the searches: by metric, then by number of API workers."""
     by_name: dict[str, dict[str, float | None]] = {}
     for each in results:
         step, cpu = each.best, each.cpu_per_request_ms
         said: dict[str, float | None] = {
-            "users": each.users,
-            "is_lower_bound": float(each.limit != "slo"),
-            "requests_per_second": step.rate if step else None,
-            "p95_seconds": step.p95_ms / 1000 if step else None,
-            "cpu_seconds_per_request": cpu and cpu / 1000,
+            "readmit_capacity_users": each.users,
+            "readmit_capacity_is_lower_bound": float(each.limit != "slo"),
+            "readmit_capacity_requests_per_second": step.rate if step else None,
+            "readmit_capacity_p95_seconds": step.p95_ms / 1000 if step else None,
+            "readmit_capacity_cpu_seconds_per_request": cpu and cpu / 1000,
         }
         for name, value in said.items():
-            by_name.setdefault(f"readmit_capacity_{name}", {})[str(each.workers or "?")] = value
+            by_name.setdefault(name, {})[str(each.workers or "?")] = value
     return by_name
 
 

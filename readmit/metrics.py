@@ -160,11 +160,6 @@ MONITOR = (
 )  # fmt: skip
 
 LOAD_TEST = (
-    _gauge("readmit_load_users", "", "users", "users of the running load test"),
-    _gauge("readmit_load_requests_per_second", "", "requests/s", "rate of the running load test"),
-    _gauge("readmit_load_p95_seconds", "", "seconds", "95th percentile as the generator sees it"),
-    _gauge("readmit_load_error_ratio", "", "share", "share of failed requests as the generator sees it"),
-    _gauge("readmit_load_generator_cpu_ratio", "", "share", "CPU use of the busiest generator process"),
     _gauge("readmit_capacity_users", "workers", "users",
            "maximum users at the objective, as `make capacity` found it, by workers of the API"),
     _gauge("readmit_capacity_is_lower_bound", "workers", "0 or 1",
@@ -179,22 +174,16 @@ LOAD_TEST = (
 PLATFORM = (
     _gauge("up", "job instance", "0 or 1", "whether Prometheus reached a target"),
     _gauge("ALERTS", "alertname alertstate severity", "0 or 1", "alerts, by Prometheus itself"),
-    _gauge("scrape_duration_seconds", "job instance", "seconds", "time that a scrape took"),
     _gauge("process_start_time_seconds", "job instance", "unix time", "when a process started"),
     _gauge("process_resident_memory_bytes", "job instance", "bytes", "memory of a process"),
     _counter("process_cpu_seconds_total", "job instance", "seconds", "CPU time of a process"),
     _gauge("push_time_seconds", "job", "unix time", "when a group was last pushed (Pushgateway)"),
-    _gauge("push_failure_time_seconds", "job", "unix time", "when a push last failed (Pushgateway)"),
     _gauge("probe_success", "job instance", "0 or 1", "whether a component's health check passed"),
-    _gauge("probe_duration_seconds", "job instance", "seconds", "time that a health check took"),
     _counter("node_cpu_seconds_total", "instance cpu mode", "seconds", "CPU time by mode"),
     _gauge("node_memory_MemAvailable_bytes", "instance", "bytes", "memory that programs can get"),
     _gauge("node_memory_MemTotal_bytes", "instance", "bytes", "memory of the machine"),
     _gauge("node_filesystem_avail_bytes", "instance mountpoint fstype", "bytes", "free disk"),
     _gauge("node_filesystem_size_bytes", "instance mountpoint fstype", "bytes", "size of a disk"),
-    _gauge("node_load1", "instance", "processes", "load of the last minute"),
-    _counter("node_disk_read_bytes_total", "instance device", "bytes", "read from a disk"),
-    _counter("node_disk_written_bytes_total", "instance device", "bytes", "written to a disk"),
     _gauge("SeaweedFS_volumeServer_resource", "name type", "bytes",
            "disk below the object store: all, used, free"),
     _counter("SeaweedFS_s3_request_total", "type code bucket", "requests", "requests to the object store"),
@@ -223,7 +212,7 @@ TITLES = {
     Giver.INGEST: "Batches (pushed, job `ingest_batch`)",
     Giver.TRAINING: "Training and promotion (pushed, job `train_model`)",
     Giver.MONITOR: "Drift and late labels (pushed, job `monitor_model`)",
-    Giver.LOAD_TEST: "Load tests (pushed, job `load_test`)",
+    Giver.LOAD_TEST: "Capacity (pushed by `make capacity`, job `load_test`)",
     Giver.PLATFORM: "Platform (Prometheus, its exporters, Pushgateway)",
 }
 

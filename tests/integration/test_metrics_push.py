@@ -27,7 +27,6 @@ from training.snapshots import Facts
 
 PROGRAM = shutil.which("prometheus-pushgateway")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="prometheus-pushgateway is not installed")
-OWN = {"job", "instance", "push_time_seconds", "push_failure_time_seconds"}
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from collections import Counter
 
 import pytest
 
+from readmit import push
+from readmit.metrics import LISTED, Giver
 from readmit.settings import ROOT
 
 sys.path.append(str(ROOT / "locust"))
@@ -62,6 +64,13 @@ def test_no_headroom_over_the_static_route_is_the_generators_limit():
     assert report.Result(1, (found,), static_rate=1000).limit == "generator"
     # The generator had time left on that route, so the server was the limit there too.
     assert report.Result(1, (found,), static_rate=1000, static_cpu=0.6).limit == "slo"
+
+
+def test_what_is_pushed_is_what_is_listed():
+    found = (search.find(curve(1000), start=250),)
+    pushed = report.figures([report.Result(1, found, 1e9), report.Result(2, found, 1e9)])
+    assert set(pushed) == {metric.name for metric in LISTED[Giver.LOAD_TEST]}
+    assert push.registry(Giver.LOAD_TEST, pushed, {}).get_sample_value("readmit_capacity_users", {"workers": "2"}) > 900
 
 
 def refused(constant):

@@ -50,3 +50,22 @@ def test_code_names_listed_metrics_only():
         for path in (ROOT / folder).rglob("*.py"):
             for name in re.findall(r'"(readmit_[a-z0-9_]+)"', path.read_text()):
                 assert name in METRICS or name == "readmit_home", f"{path.relative_to(ROOT)}: {name}"
+
+
+GIVERS = ("serving", "training", "expectations", "dags", "readmit", "locust")
+USERS = ("k8s/components/monitoring/rules", "k8s/components/grafana/dashboards")
+
+
+def mentioned(*folders):
+    """Return every word of the Python, YAML and JSON in these folders, the list itself left out."""
+    found = {path for folder in folders for path in (ROOT / folder).rglob("*.*")} - {ROOT / "readmit" / "metrics.py"}
+    texts = (path.read_text() for path in found if path.suffix in (".py", ".yml", ".json"))
+    return set(re.findall(r"\w+", " ".join(texts)))
+
+
+def test_no_metric_is_listed_that_nobody_gives():
+    assert {metric.name for metric in OWN} - mentioned(*GIVERS) == set()
+
+
+def test_no_metric_of_an_exporter_is_listed_that_no_rule_and_no_panel_uses():
+    assert {metric.name for metric in LISTED[Giver.PLATFORM]} - mentioned(*USERS) == set()
