@@ -1,4 +1,7 @@
-"""What the users send: rows of LOAD_ROWS, or stays made of legal values of the served contract. Free of Locust."""
+"""What the users send and what they take for an answer. Free of Locust.
+
+They send the rows of LOAD_ROWS, or stays made of legal values of the served contract.
+"""
 
 import json
 import os
@@ -51,3 +54,23 @@ def rows_of(host: str) -> list[dict[str, Any]]:
         tables = {name: api.get(f"/model/seeds/{name}").raise_for_status().json()["rows"] for name in sorted(seeds)}
     codes = {name: [str(row["code"]) for row in rows] for name, rows in tables.items()}
     return payloads(contract, codes, random.randrange(2**32))  # noqa: S311
+
+
+def document(body: str | bytes | None) -> dict[str, Any]:
+    """Return the JSON object in a body; empty when there is none."""
+    try:
+        said = json.loads(body or "")
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def is_prediction(body: str | bytes | None, n: int) -> bool:
+    """Tell whether a body answers for `n` stays: a probability for each, and the version that gave them."""
+    said = document(body)
+    try:
+        answers = said.get("predictions", [said])
+        are_risks = len(answers) == n and all(0 <= answer["probability"] <= 1 for answer in answers)
+        return are_risks and bool(said["model"]["version"])
+    except (KeyError, TypeError):
+        return False

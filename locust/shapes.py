@@ -1,12 +1,16 @@
 """Named shapes of load: `locust -f locust/locustfile.py,locust/shapes.py --shape spike` (or LOAD_SHAPE=spike).
 
 A shape is a list of points (share of the time, share of the users), straight lines between them. `--peak-users` says
-how many users 1.0 is, `--shape-seconds` how long the shape lasts; both have a default per shape.
+how many users 1.0 is, `--shape-seconds` how long the shape lasts; both have a default per shape. Exit code: 0 when the
+SLO held over the whole of it.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from search import ERROR_SHARE, P95_MS
 
 from locust import LoadTestShape, events
 
@@ -45,6 +49,14 @@ def options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--shape", choices=sorted(PROFILES), default="smoke", env_var="LOAD_SHAPE", help="named shape")
     parser.add_argument("--peak-users", type=int, default=0, env_var="LOAD_PEAK_USERS", help="users at 1.0")
     parser.add_argument("--shape-seconds", type=int, default=0, env_var="LOAD_SHAPE_SECONDS", help="length of it")
+
+
+@events.quitting.add_listener
+def judge(environment: Environment, **_: Any) -> None:  # noqa: ANN401 (locust's)
+    """Let the exit code tell whether the SLO held, instead of whether every single answer was good."""
+    total = environment.stats.total
+    is_fast = total.num_requests > 0 and total.get_response_time_percentile(0.95) <= P95_MS
+    environment.process_exit_code = 0 if is_fast and total.fail_ratio <= ERROR_SHARE else 1
 
 
 class Named(LoadTestShape):
