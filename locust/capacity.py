@@ -7,12 +7,14 @@ Exit code: 0 when every configuration holds --least users and its searches agree
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import psycopg2
 import report
 import search
 from generator import Generator, LoadFailed, processes_at
-from rows import rows_of
+from rows import headers, rows_of
 
 from readmit import db, push
 from readmit.metrics import Giver
@@ -76,7 +78,7 @@ def payloads(given: argparse.Namespace, host: str) -> Iterator[tuple[Path, str]]
     if given.rows:
         yield given.rows.resolve(), f"the file {given.rows.name}"
         return
-    model = httpx.get(f"{host}/model", timeout=10, trust_env=False).raise_for_status().json()
+    model = httpx.get(f"{host}/model", headers=headers(), timeout=10, trust_env=False).raise_for_status().json()
     inputs = [feature["name"] for feature in model["contract"]["features"] if feature["role"] == "input"]
     rows = [] if given.own else mart_rows(Settings(), inputs)
     if not rows:
@@ -96,18 +98,13 @@ def own_api(workers: int, model: Path | None, cores: Sequence[int]) -> Iterator[
     Raises:
         CannotMeasure: it is not ready within a minute.
     """
-    import socket
-
-    with socket.socket() as free, tempfile.TemporaryDirectory() as home:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+    with tempfile.TemporaryDirectory() as home, (Path(home) / "log").open("wb") as log:
+        port = free_port()
         command = [sys.executable, "-m", "uvicorn", "bench.model_api:create", "--factory", "--no-access-log"]
         command += ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers), "--log-level", "error"]
         command += ["--timeout-keep-alive", "75"]
-        extra = {"READMIT_HOME": home, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "ERROR"}
+        extra = {"READMIT_HOME": home, "PYTHONPATH": str(ROOT)}
         extra |= {"READMIT_BENCH_MODEL": str(model.resolve())} if model else {}
-        log = (Path(home) / "log").open("wb")
         process = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ) | extra, stdout=log, stderr=log)
         try:
             psutil.Process(process.pid).cpu_affinity(list(cores))
@@ -116,7 +113,13 @@ def own_api(workers: int, model: Path | None, cores: Sequence[int]) -> Iterator[
         finally:
             process.terminate()
             process.wait(timeout=30)
-            log.close()
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def wait_ready(host: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 60) -> None:
@@ -133,7 +136,6 @@ def wait_ready(host: str, process: "subprocess.Popen[bytes]", log: Path, seconds
 def measure(generator: Generator, given: argparse.Namespace, workers: int | None) -> report.Result:
     """Warm up, find the generator's own limit, and search `--searches` times."""
     generator.step(max(1, given.start // 4))
-    os.environ["LOAD_STATIC_PATH"] = static_path(given)
     static = static_step(generator)
     found: list[search.Found] = []
     for number in range(given.searches):
@@ -166,9 +168,7 @@ def static_path(given: argparse.Namespace) -> str:
 
 def static_step(generator: Generator) -> search.Step:
     """Measure the route that computes nothing, from users without think time."""
-    plain = Generator(
-        generator.host, ("StaticUser",), generator.processes, 1, STATIC_SECONDS, generator.rows, generator.cores
-    )
+    plain = replace(generator, classes=("StaticUser",), ramp_seconds=1, seconds=STATIC_SECONDS)
     return plain.step(32 * generator.processes)
 
 
@@ -177,7 +177,7 @@ def placed(workers: int) -> tuple[list[int], list[int], str]:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) > workers:
         return cores[:workers], cores[workers:], "API and generator on cores of their own"
-    return cores, cores, f"API and generator share {len(cores)} cores: a lower bound"
+    return cores, cores, f"API and generator share {len(cores)} cores"
 
 
 def standalone(given: argparse.Namespace) -> tuple[dict[str, Any], list[report.Result]]:
@@ -197,10 +197,9 @@ def standalone(given: argparse.Namespace) -> tuple[dict[str, Any], list[report.R
 def deployed(given: argparse.Namespace) -> tuple[dict[str, Any], list[report.Result]]:
     """Measure the server of the settings."""
     host = (given.host or Settings().api_url).rstrip("/")
-    pids = processes_at(host)
-    workers = sum(max(1, len(psutil.Process(pid).children())) for pid in pids[:1]) or None
+    pids, workers = processes_at(host)
     with payloads(given, host) as (rows, source):
-        result = measure(made(given, host, rows, free_cores(pids), pids), given, workers)
+        result = measure(made(given, host, rows, free_cores(pids), pids), given, workers or None)
     where = "one machine for the server and the generator" if pids else "the server is on another machine"
     return {"host": host, "placement": where, "payloads": source}, [result]
 
@@ -215,7 +214,9 @@ def made(
     given: argparse.Namespace, host: str, rows: Path | None, cores: Sequence[int], pids: Sequence[int]
 ) -> Generator:
     """Return the generator as the command line wants it."""
-    return Generator(host, given.classes, given.processes, given.ramp, given.seconds, rows, cores, pids)
+    return Generator(
+        host, given.classes, given.processes, given.ramp, given.seconds, rows, cores, pids, static_path(given)
+    )
 
 
 def main() -> int:

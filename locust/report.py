@@ -73,26 +73,33 @@ class Result:
         said |= {"searches": [found.users for found in self.searches], "agree": self.agree}
         said |= {"requests_per_second": step and step.rate, "p95_ms": step and step.p95_ms}
         said |= {"cpu_ms_per_request": self.cpu_per_request_ms, "generator_cpu": step and step.generator_cpu}
+        said |= {"machine_cpu": step and step.machine_cpu}
         steps = [[asdict(each) for each in found.steps] for found in self.searches]
         said |= {"static_requests_per_second": self.static_rate, "static_generator_cpu": self.static_cpu}
         return said | {"steps": steps}
 
 
-HEADINGS = ("workers", "users", "searches", "requests/s", "p95, ms", "API CPU, ms/request", "generator CPU", "limit")
+HEADINGS = (
+    *("workers", "users", "searches", "requests/s", "p95, ms", "API CPU, ms/request"),
+    *("generator CPU", "machine CPU", "limit"),
+)
 
 
 def lines(results: Sequence[Result]) -> list[tuple[str, ...]]:
     """Return a line of text per configuration, as HEADINGS has it."""
-    found: list[tuple[str, ...]] = []
-    for each in results:
-        step, cpu = each.best, each.cpu_per_request_ms
-        rate, p95, own = (
-            (f"{step.rate:,.0f}", f"{step.p95_ms:.0f}", f"{step.generator_cpu:.0%}") if step else ("-",) * 3
-        )
-        searches = ", ".join(str(search.users) for search in each.searches)
-        api = "-" if cpu is None else f"{cpu:.2f}"
-        found.append((str(each.workers or "?"), each.text, searches, rate, p95, api, own, each.limit))
-    return found
+    return [_line(each) for each in results]
+
+
+def _line(result: Result) -> tuple[str, ...]:
+    step, cpu = result.best, result.cpu_per_request_ms
+    searches = ", ".join(str(search.users) for search in result.searches)
+    rate, p95, generator, machine = (
+        (f"{step.rate:,.0f}", f"{step.p95_ms:.0f}", f"{step.generator_cpu:.0%}", f"{step.machine_cpu:.0%}")
+        if step
+        else ("-",) * 4
+    )
+    api = "-" if cpu is None else f"{cpu:.2f}"
+    return str(result.workers or "?"), result.text, searches, rate, p95, api, generator, machine, result.limit
 
 
 def figures(results: Sequence[Result]) -> dict[str, dict[str, float | None]]:

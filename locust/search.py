@@ -6,11 +6,15 @@ from dataclasses import dataclass
 P95_MS = 250.0
 ERROR_SHARE = 0.001
 GENERATOR_CPU = 0.9
+MACHINE_CPU = 0.95
 
 
 @dataclass(frozen=True)
 class Step:
-    """What was measured with a number of users. CPU in cores; the generator's per generator process."""
+    """What was measured with a number of users.
+
+    CPU in cores, the generator's per generator process; `machine_cpu` is the share of its machine's cores in use.
+    """
 
     users: int
     rate: float  # requests/s
@@ -18,6 +22,7 @@ class Step:
     error_share: float
     generator_cpu: float
     api_cpu: float | None = None
+    machine_cpu: float = 0.0
 
     @property
     def holds(self) -> bool:
@@ -29,10 +34,18 @@ class Step:
         """Tell whether the generator may be what is slow."""
         return self.generator_cpu >= GENERATOR_CPU
 
+    @property
+    def is_machine_full(self) -> bool:
+        """Tell whether the API may have had less CPU than it could use."""
+        return self.machine_cpu >= MACHINE_CPU
+
 
 @dataclass(frozen=True)
 class Found:
-    """The best step that holds (None: not even one user), and what stopped the search: slo, generator or most_users."""
+    """The best step that holds (None: not even one user), and what stopped the search.
+
+    `limit` is slo, generator, machine or most_users (docs/load.md says what each means).
+    """
 
     best: Step | None
     limit: str
@@ -92,8 +105,10 @@ def _bracket(attempt: Measure, start: int, growth: float, most: int) -> tuple[St
 def _limit(failed: Step | None) -> str:
     if failed is None:
         return "most_users"
-    # Too slow while the generator had no CPU left says nothing about the API.
-    return "generator" if failed.is_generator_busy else "slo"
+    # Too slow while the generator or the machine had no CPU left says nothing about the API.
+    if failed.is_generator_busy:
+        return "generator"
+    return "machine" if failed.is_machine_full else "slo"
 
 
 def spread(users: list[int]) -> float:

@@ -163,7 +163,7 @@ LOAD_TEST = (
     _gauge("readmit_capacity_users", "workers", "users",
            "maximum users at the objective, as `make capacity` found it, by workers of the API"),
     _gauge("readmit_capacity_is_lower_bound", "workers", "0 or 1",
-           "1 when the generator was the limit: the API holds at least that many"),
+           "1 when generator or machine had no CPU left: the API holds at least that many"),
     _gauge("readmit_capacity_requests_per_second", "workers", "requests/s", "rate at the maximum"),
     _gauge("readmit_capacity_p95_seconds", "workers", "seconds", "95th percentile at the maximum"),
     _gauge("readmit_capacity_cpu_seconds_per_request", "workers", "seconds",

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections import Counter
 
@@ -45,6 +46,16 @@ def test_generator_that_is_full_gives_at_least():
     assert report.Result(1, (found,), static_rate=1e9).text.startswith("at least ")
 
 
+def test_machine_that_is_full_gives_at_least():
+    def measure(users):
+        return search.Step(users, users * 0.9, 900 if users > 1000 else 20, 0, 0.3, 1.7, min(1, users / 1000))
+
+    found = search.find(measure, start=250)
+    assert 950 <= found.users <= 1000
+    assert found.limit == "machine"
+    assert report.Result(2, (found,), static_rate=1e9).text.startswith("at least ")
+
+
 def test_nothing_holds_and_everything_holds():
     assert search.find(curve(0), start=100).users == 0
     found = search.find(curve(10**9), start=100, most=1000)
@@ -73,6 +84,15 @@ def test_what_is_pushed_is_what_is_listed():
     assert push.registry(Giver.LOAD_TEST, pushed, {}).get_sample_value("readmit_capacity_users", {"workers": "2"}) > 900
 
 
+def test_a_line_has_a_cell_for_each_heading():
+    found = (search.find(curve(1000), start=250),)
+    nothing = (search.Found(None, "slo", (search.Step(1, 0, math.inf, 1, 0),)),)
+    (line, empty) = report.lines([report.Result(1, found, 1e9), report.Result(None, nothing, 1e9)])
+    assert len(line) == len(empty) == len(report.HEADINGS)
+    assert dict(zip(report.HEADINGS, line, strict=True))["p95, ms"] == "20"
+    assert dict(zip(report.HEADINGS, empty, strict=True))["p95, ms"] == "-"
+
+
 def refused(constant):
     raise AssertionError(f"{constant} is no JSON")
 
@@ -98,12 +118,13 @@ def entry(start, last, times, failures=0):
 
 
 def test_summary_counts_over_all_routes_and_the_time_without_answers():
-    samples = [(100 + i, 0.5 * i, 10 + 0.25 * i) for i in range(11)]
+    samples = [(100 + i, 0.5 * i, 10 + 0.25 * i, 0.9 * os.cpu_count() * i) for i in range(11)]
     step = generator.summary(
         9, [entry(100, 105, {"10": 90}), entry(100, 104, {"500": 10}, 1)], samples, processes=1, window=10
     )
     assert (step.rate, step.p95_ms, step.error_share) == (10, 500, 0.01)
     assert (step.generator_cpu, step.api_cpu) == (0.5, 0.25)
+    assert step.machine_cpu == pytest.approx(0.9)
     assert report.Result(1, (search.Found(step, "slo", (step,)),), 1e9).cpu_per_request_ms == 25
     assert not generator.summary(9, [], samples, 1, 10).holds
 
@@ -116,6 +137,11 @@ def test_percentile():
 def test_several_processes_are_a_master_and_workers(tmp_path):
     line = generator.Generator("http://x", processes=2).command(100, tmp_path / "o")
     assert line[line.index("--processes") + 1] == "2"
+
+
+def test_a_step_that_is_measured_again_lasts_longer(tmp_path):
+    lines = [generator.Generator("http://x").command(100, tmp_path / "o", margin) for margin in (0, 8)]
+    assert [line[line.index("-t") + 1] for line in lines] == ["14s", "22s"]
 
 
 def test_users_send_the_key_that_the_api_wants(monkeypatch):
