@@ -44,6 +44,8 @@ def report(
         if url := (settings or Settings()).pushgateway_url:
             found = registry(giver, figures(), group or {})
             pushadd_to_gateway(url, giver.value, found, dict(group or {}), SECONDS, handler=_send)
+    except httpx.TransportError as error:
+        log.warning("figures of %s were not pushed to %s: %s", giver.value, url, error)
     except Exception:
         log.warning("figures of %s were not pushed", giver.value, exc_info=True)
 

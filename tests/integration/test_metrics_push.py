@@ -173,7 +173,12 @@ def test_a_gateway_that_is_away_and_figures_that_cannot_be_had_are_warnings(monk
         push.report(Giver.INGEST, lambda: {"readmit_quarantined_rows": 1})
         push.report(Giver.INGEST, lambda: {"readmit_rows_by_patient": 1})
         push.report(Giver.INGEST, lambda: {"readmit_quarantined_rows": 1 / 0})
-    assert [record.message for record in caplog.records] == ["figures of ingest_batch were not pushed"] * 3
+    said = [record.message for record in caplog.records]
+    assert all(message.startswith("figures of ingest_batch were not pushed") for message in said)
+    assert len(said) == 3
+    # A gateway that is away needs no traceback, a mistake does.
+    assert "refused" in said[0]
+    assert [bool(record.exc_info) for record in caplog.records] == [False, True, True]
 
 
 def test_names_and_labels_that_are_not_listed_are_refused():
