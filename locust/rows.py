@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from readmit.client import LOAD_TEST_STAY
 from readmit.settings import Settings
 
 N_PAYLOADS = 500
@@ -34,7 +35,8 @@ def payloads(
     """Return `n` stays made of legal values; the same seed gives the same stays."""
     draw = random.Random(seed)  # noqa: S311 (load, not secrets)
     inputs = [feature for feature in contract["features"] if feature["role"] == "input"]
-    return [{feature["name"]: value(feature, codes, draw) for feature in inputs} for _ in range(n)]
+    made = [{feature["name"]: value(feature, codes, draw) for feature in inputs} for _ in range(n)]
+    return [row | {"encounter_id": LOAD_TEST_STAY} for row in made]
 
 
 def headers() -> dict[str, str]:

@@ -22,6 +22,8 @@ from readmit.logs import HEADER, new_id
 log = logging.getLogger("readmit.client")
 
 Document = dict[str, Any]
+# `encounter_id` of requests about nobody: logged, and left out when the monitor looks at what was asked.
+LOAD_TEST_STAY = 0
 TIMEOUT_SECONDS = 10.0  # a batch of 1,000 rows takes well under one second
 
 
@@ -130,9 +132,6 @@ class Client:
         if response.is_success:
             return response.json()
         raise _problem(response)
-
-
-ReadmitClient = Client
 
 
 def _rows(answer: object, name: str) -> list[Document]:

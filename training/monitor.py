@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from readmit import db, docs_site
+from readmit.client import LOAD_TEST_STAY
 from readmit.contract import Contract
 from training import drift, features, monitor_page, realised, report, snapshots, tracking
 from training.drift import Shift
@@ -28,7 +29,7 @@ VERSIONS = 5  # outcomes come late, often when another version is in production 
 
 REQUESTS = """
 select features, probability, history, encounter_id from ops.predictions
-where model_name = %s and model_version = %s and not shadow
+where model_name = %s and model_version = %s and not shadow and encounter_id is distinct from %s
     and predicted_at >= clock_timestamp() - make_interval(days => %s)
 order by predicted_at desc limit %s
 """
@@ -148,7 +149,7 @@ def rule(settings: MonitorSettings) -> drift.Rule:
 
 def requests(version: str, contract: Contract, settings: MonitorSettings) -> Requests:
     """Read the newest requests of a version; a stay that was asked about several times counts once."""
-    asked_for = (settings.model_name, version, settings.monitor_days, settings.monitor_most_rows)
+    asked_for = (settings.model_name, version, LOAD_TEST_STAY, settings.monitor_days, settings.monitor_most_rows)
     with db.transaction("reader", settings.clean_database, settings) as clean, clean.cursor() as cur:
         cur.execute(REQUESTS, asked_for)
         log_rows = pd.DataFrame(cur.fetchall(), columns=["features", SCORE, "history", "encounter_id"], dtype=object)

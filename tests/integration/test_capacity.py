@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
+from readmit.client import LOAD_TEST_STAY
 from readmit.settings import ROOT
-from tests.support import api
+from tests.support import api, raw
 
 sys.path.append(str(ROOT / "locust"))
 
@@ -75,6 +76,18 @@ def test_payloads_are_asked_for_with_the_key_that_the_api_wants(tmp_path, monkey
         with capacity.payloads(capacity.arguments(["--host", host]), host) as (file, source):
             assert len(json.loads(file.read_text())) == rows.N_PAYLOADS
     assert source.startswith("made from the served contract")
+
+
+def test_stays_of_the_mart_are_sent_without_their_number(tmp_path):
+    settings = raw.fresh(tmp_path)
+    table = "marts.fct_encounter_features"
+    raw.query(
+        settings, settings.clean_database,
+        f"create table {table} (encounter_id bigint, n int, note text); grant select on {table} to reader;"
+        f" insert into {table} values (7, 1, null), (8, 2, 'x')",
+    )  # fmt: skip
+    found = sorted(capacity.mart_rows(settings, ["n", "note"]), key=lambda row: row["n"])
+    assert found == [{"n": 1, "encounter_id": LOAD_TEST_STAY}, {"n": 2, "note": "x", "encounter_id": LOAD_TEST_STAY}]
 
 
 def test_no_server_is_told(tmp_path):

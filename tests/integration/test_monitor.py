@@ -12,6 +12,7 @@ from psycopg2.extras import execute_values
 from sklearn.metrics import roc_auc_score
 
 from readmit import db, push, storage
+from readmit.client import LOAD_TEST_STAY
 from readmit.contract import Contract
 from readmit.metrics import LISTED, Giver
 from serving import records
@@ -76,11 +77,11 @@ def stays(contract, seed, n=600, first_id=100_000):
     return rows.assign(encounter_id=rows["encounter_id"] + first_id, _batch_id=LATER)
 
 
-def log_requests(rows, scores, contract, settings, version, ids=True, at=NOW):
-    """Write requests as the API does, with its rights."""
+def log_requests(rows, scores, contract, settings, version, ids=True, at=NOW, stay=None):
+    """Write requests as the API does, with its rights; `ids`: of the stays, else `stay` for all of them."""
     sent = rows[features.names([*contract.inputs, *contract.history])]
     asked = [json.dumps(row) for row in json.loads(sent.to_json(orient="records"))]
-    numbers = rows["encounter_id"].tolist() if ids else [None] * len(rows)
+    numbers = rows["encounter_id"].tolist() if ids else [stay] * len(rows)
     values = [
         (
             str(uuid.uuid4()),
@@ -183,6 +184,17 @@ def test_drift_is_found_and_named(contract, settings, production):
     assert monitor.run() == "drift"
     drifted = {each["name"] for each in latest(settings)[3]["features"] if each["drifted"]}
     assert drifted == {"age_band", "n_medications"}
+
+
+def test_a_load_test_does_not_push_requests_out(contract, settings, production):
+    few = settings.model_copy(update={"monitor_most_rows": 1000})
+    before = monitor.requests(production, contract, few)
+    rows = stays(contract, seed=6, n=1000).assign(age_band="[0-10)")
+    p = np.full(len(rows), 0.123456)
+    log_requests(rows, p, contract, settings, production, ids=False, at=datetime.now(UTC), stay=LOAD_TEST_STAY)
+    after = monitor.requests(production, contract, few)
+    assert len(before.scores) == len(after.scores) > 500
+    assert (after.scores != 0.123456).all(axis=None)
 
 
 def test_reports_are_append_only(settings, production):

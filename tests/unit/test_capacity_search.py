@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from readmit import push
+from readmit.client import LOAD_TEST_STAY
 from readmit.metrics import LISTED, Giver
 from readmit.settings import ROOT
 
@@ -142,6 +143,11 @@ def test_several_processes_are_a_master_and_workers(tmp_path):
 def test_a_step_that_is_measured_again_lasts_longer(tmp_path):
     lines = [generator.Generator("http://x").command(100, tmp_path / "o", margin) for margin in (0, 8)]
     assert [line[line.index("-t") + 1] for line in lines] == ["14s", "22s"]
+
+
+def test_what_is_sent_is_known_as_a_load_test():
+    feature = {"name": "n", "role": "input", "kind": "number", "min": 0, "max": 9, "data_type": "integer"}
+    assert {row["encounter_id"] for row in rows.payloads({"features": [feature]}, {}, seed=1)} == {LOAD_TEST_STAY}
 
 
 def test_users_send_the_key_that_the_api_wants(monkeypatch):
