@@ -109,10 +109,6 @@ class Client:
         """Return what is in quarantine, with reasons."""
         return _rows(self._ask("GET", "/data/quarantine"), "rows")
 
-    def freshness(self) -> list[Document]:
-        """Return one row: when data was last published, and its age in seconds."""
-        return _rows(self._ask("GET", "/data/freshness"), "freshness")
-
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> object:
         """Return the JSON of an answer.
 
@@ -135,9 +131,8 @@ class Client:
 
 
 def _rows(answer: object, name: str) -> list[Document]:
-    """Return the rows of an answer that is a list, or an object that holds one under `name`."""
-    found = answer[name] if isinstance(answer, dict) else answer
-    return cast(list[Document], found)
+    """Return the rows that an answer holds under `name`."""
+    return cast(dict[str, list[Document]], answer)[name]
 
 
 def _problem(response: httpx.Response) -> Problem:

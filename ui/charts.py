@@ -70,7 +70,7 @@ def scores(captions: Sequence[str], probabilities: Sequence[float], current: int
 
 def calibration(points: Sequence[Mapping[str, Any]], predicted: str, observed: str) -> go.Figure:
     """Return predicted risk against observed share, beside the diagonal of a perfect model."""
-    x, y = _pairs(points, ("predicted", "mean_predicted", "p"), ("observed", "observed_rate", "fraction"))
+    x, y = _column(points, "predicted"), _column(points, "observed")
     top = max([*x, *y, 0.01]) * 1.05
     figure = go.Figure(go.Scatter(x=[0, top], y=[0, top], mode="lines", line={"color": QUIET, "dash": "dot"}))
     figure.add_scatter(x=x, y=y, mode="lines+markers", line={"color": LOWERS, "width": 2}, marker={"size": 8})
@@ -84,8 +84,7 @@ def decision(points: Sequence[Mapping[str, float]], threshold: float, names: tup
 
     `names`: of the axes' titles (threshold, net benefit) and the two curves (model, everybody).
     """
-    x, model = _pairs(points, ("threshold",), ("net_benefit",))
-    _, everybody = _pairs(points, ("threshold",), ("call_everybody",))
+    x, model, everybody = (_column(points, name) for name in ("threshold", "net_benefit", "call_everybody"))
     figure = go.Figure(go.Scatter(x=x, y=everybody, mode="lines", name=names[3], line={"color": QUIET, "dash": "dash"}))
     figure.add_scatter(x=x, y=model, mode="lines", name=names[2], line={"color": LOWERS, "width": 2})
     figure.add_hline(y=0, line={"color": QUIET, "width": 1})
@@ -105,12 +104,12 @@ def rows(figure: go.Figure) -> list[dict[str, str]]:
     return [dict(zip(names, (f"{x:g}", f"{y:.4f}"), strict=True)) for x, y in points]
 
 
-def line(
-    points: Sequence[Mapping[str, Any]], x_keys: tuple[str, ...], y_keys: tuple[str, ...], names: tuple[str, str]
-) -> go.Figure:
-    """Return one curve through points whose coordinates stand under one of the given keys; `names`: of the axes."""
-    x, y = _pairs(points, x_keys, y_keys)
-    figure = go.Figure(go.Scatter(x=x, y=y, mode="lines+markers", line={"color": LOWERS, "width": 2}))
+def line(points: Sequence[Mapping[str, Any]], x: str, y: str, names: tuple[str, str]) -> go.Figure:
+    """Return one curve through points whose coordinates stand under the keys `x` and `y`; `names`: of the axes."""
+    curve = go.Scatter(
+        x=_column(points, x), y=_column(points, y), mode="lines+markers", line={"color": LOWERS, "width": 2}
+    )
+    figure = go.Figure(curve)
     figure.update_xaxes(title=names[0])
     figure.update_yaxes(title=names[1])
     return _framed(figure, 320)
@@ -147,16 +146,5 @@ def intervals(
     return _framed(figure, 60 + 28 * len(names))
 
 
-def _pairs(
-    points: Sequence[Mapping[str, Any]], x_keys: Sequence[str], y_keys: Sequence[str]
-) -> tuple[list[float], list[float]]:
-    pairs = [(_first(point, x_keys), _first(point, y_keys)) for point in points]
-    known = [(x, y) for x, y in pairs if x is not None and y is not None]
-    return [x for x, _ in known], [y for _, y in known]
-
-
-def _first(point: Mapping[str, Any], keys: Sequence[str]) -> float | None:
-    for key in keys:
-        if isinstance(point.get(key), int | float):
-            return float(point[key])
-    return None
+def _column(points: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    return [float(point[name]) for point in points]

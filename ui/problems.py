@@ -36,16 +36,11 @@ def notice(problem: Problem, text: Messages) -> Notice:
     by_field: dict[str, str] = {}
     loose: list[str] = []
     for error in problem.errors:
-        if name := _field_of(error):
+        if name := error.get("field"):
             by_field.setdefault(name, _said_of(error, text.code))
         else:
             loose.append(_said_of(error, text.code))
     return Notice(" ".join([said(problem, text), *loose]).strip(), by_field)
-
-
-def _field_of(error: Mapping[str, Any]) -> str:
-    name = error.get("field") or error.get("pointer") or ""
-    return str(name).removeprefix("#").strip("/").split("/")[-1].removeprefix("body.")
 
 
 def _said_of(error: Mapping[str, Any], language: Language) -> str:

@@ -48,30 +48,25 @@ def score(rows: Sequence[dict[str, Any]], ask: Scorer) -> Iterator[list[Outcome]
 
 
 def outcomes(answer: Mapping[str, Any], n: int) -> list[Outcome]:
-    """Return one outcome for each of the `n` rows that were sent; a row without an answer is an error, never lost."""
+    """Return one outcome for each of the `n` rows that were sent; a row without an answer is an error, never lost.
+
+    The API answers each row in its place; were there fewer answers, nobody could tell which row each belongs to.
+    """
     errors: dict[int, list[str]] = {}
     for error in answer.get("errors") or []:
         said = ": ".join(str(part) for part in (error.get("field"), error.get("detail")) if part)
         errors.setdefault(int(error["row"]), []).append(said)
-    answers = list(answer.get("predictions") or [])
-    aligned = answers if len(answers) == n else _spread(answers, errors, n)
-    model = answer.get("model") or {}
-    return [_outcome(each, errors.get(row, []), model) for row, each in enumerate(aligned)]
+    answers = answer["predictions"] if len(answer["predictions"]) == n else [None] * n
+    version = str((answer.get("model") or {}).get("version", ""))
+    return [_outcome(each, errors.get(row, []), version) for row, each in enumerate(answers)]
 
 
-def _spread(answers: Sequence[Any], errors: Mapping[int, Any], n: int) -> list[Any]:
-    """Return answers at the rows they belong to, where the API leaves out the rows with errors."""
-    remaining = iter(answers)
-    return [None if row in errors else next(remaining, None) for row in range(n)]
-
-
-def _outcome(answer: Mapping[str, Any] | None, errors: Sequence[str], model: Mapping[str, Any]) -> Outcome:
+def _outcome(answer: Mapping[str, Any] | None, errors: Sequence[str], version: str) -> Outcome:
     if errors or not answer:
         return Outcome(error="; ".join(errors) or "no answer")
-    served = answer.get("model") or model
     return Outcome(
         probability=float(answer["probability"]),
         risk=str(answer.get("risk", "")),
         history=str(answer.get("history", "")),
-        model_version=str(served.get("version", "")),
+        model_version=version,
     )

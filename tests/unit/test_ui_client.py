@@ -18,7 +18,7 @@ ANSWERS = {
     "/problem": (422, json.dumps(PROBLEM)),
     "/proxy": (502, "<html>Bad gateway</html>"),
     "/list": (503, "[1]"),
-    "/model/history": (200, json.dumps([{"decision": "keep"}])),
+    "/model/history": (200, json.dumps({"promotions": [{"decision": "keep"}]})),
     "/data/batches": (200, json.dumps({"batches": [{"batch_id": "b"}]})),
 }
 
@@ -62,7 +62,7 @@ def test_rows_and_key_are_sent(api):
     assert api.predict({"a": 1})["sent"] == {"a": 1}
 
 
-def test_lists_come_bare_or_named(api):
+def test_rows_are_taken_out_of_their_answer(api):
     assert api.history() == [{"decision": "keep"}]
     assert api.batches() == [{"batch_id": "b"}]
 

@@ -254,7 +254,7 @@ def test_drivers_speak_the_words_of_the_contract_strongest_first():
 def test_a_problem_is_sorted_by_field():
     errors = [
         {"field": "age_band", "detail": "is not one of the allowed values", "allowed": ["[0-10)", "b"]},
-        {"pointer": "#/n_procedures", "detail": "Input should be less than or equal to 6"},
+        {"field": "n_procedures", "detail": "Input should be less than or equal to 6"},
         {"detail": "and more"},
     ]
     found = problems.notice(Problem(422, "Invalid input", "Two fields.", errors), ENGLISH)
@@ -320,11 +320,16 @@ def test_a_scored_file_runs_no_formula():
 def test_every_row_has_an_outcome_in_its_place():
     good = {"probability": 0.2, "risk": "low", "history": "given"}
     errors = [{"row": 1, "field": "age_band", "detail": "unknown value"}]
-    for predictions in ([good, None, good], [good, good]):
-        found = scoring.outcomes({"predictions": predictions, "errors": errors, "model": {"version": "3"}}, 3)
-        assert [each.probability for each in found] == [0.2, None, 0.2]
-        assert found[1].error == "age_band: unknown value"
-        assert found[0].model_version == "3"
+    said = {"predictions": [good, None, good], "errors": errors, "model": {"version": "3"}}
+    found = scoring.outcomes(said, 3)
+    assert [each.probability for each in found] == [0.2, None, 0.2]
+    assert found[1].error == "age_band: unknown value"
+    assert found[0].model_version == "3"
+    # Fewer answers than rows: whose they are is not guessed.
+    found = scoring.outcomes(said | {"predictions": [good, good]}, 3)
+    assert [(each.probability, each.error) for each in found] == [
+        (None, "no answer"), (None, "age_band: unknown value"), (None, "no answer"),
+    ]  # fmt: skip
 
 
 def test_scoring_goes_in_pieces_and_keeps_the_order():

@@ -69,9 +69,9 @@ def _calibration(points: Sequence[Mapping[str, Any]]) -> go.Figure | None:
 
 
 def _learning(points: Sequence[Mapping[str, Any]]) -> go.Figure | None:
-    text, keys = session.text(), ("figure", "validation", "score", "auroc")
+    text = session.text()
     names = (text.training_rows, vocabulary.metric("auroc", text.code))
-    return charts.line(points, ("n_rows", "rows", "n"), keys, names) if points else None
+    return charts.line(points, "n_rows", "auroc", names) if points else None
 
 
 def _decision(model: Mapping[str, Any]) -> go.Figure | None:
