@@ -3,7 +3,6 @@
 What is checked here is the form of the file (columns, fields, bytes). What the values mean is judged later, in SQL.
 """
 
-import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +15,20 @@ from readmit.layout import COLUMNS
 BLOCK_BYTES = 8 << 20
 # The longest value of the real file has 36 bytes; 256 leaves room and stops a runaway quote or a pasted document.
 MAX_FIELD_BYTES = 256
-MAX_LINE_BYTES = (MAX_FIELD_BYTES + 1) * len(COLUMNS)
+# No row that may be loaded is longer, not even one whose values are quoted and made of quotes alone.
+MAX_LINE_BYTES = (2 * MAX_FIELD_BYTES + 3) * len(COLUMNS) + 2
 
-_FIELD = rb'(?:"(?:[^"]|"")*"|[^",]*)'
+_QUOTED = rb'"[^"]*(?:""[^"]*)*"'
+_FIELD = rb"(?:" + _QUOTED + rb'|[^",]*)'
 _QUOTED_ROW = re.compile(_FIELD + rb"(?:," + _FIELD + rb"){%d}" % (len(COLUMNS) - 1))
-_FIELDS = re.compile(_FIELD + rb"(?:,|$)")
-_BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\xef\xbb\xbf": "UTF-8 with a byte order mark"}
+_FIELDS = re.compile(rb"(" + _FIELD + rb"),")
+_BYTE_ORDER_MARKS = {
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"\xef\xbb\xbf": "UTF-8 with a byte order mark",
+}
 _OTHER_DELIMITERS = {b";": "a semicolon", b"\t": "a tab", b"|": "a vertical bar"}
 
 
@@ -44,11 +51,11 @@ def read_blocks(path: Path, name: str) -> Iterator[Block]:
         SourceRefused: at the first fault; the message names file, row, column and what to do.
     """
     with BufferedReader(FileIO(path), 1 << 16) as file:
-        _check_header(_read_line(file, name, 0), name)
+        _check_header(file.readline(MAX_LINE_BYTES), name)
         row = 1
         while data := file.read(BLOCK_BYTES):
             if not data.endswith(b"\n"):
-                data += _read_line(file, name, row)
+                data += file.readline(MAX_LINE_BYTES)  # a line that does not end within them is refused below
             block = Block(row, _lines(data, is_end=not file.peek(1)))
             _check(block, data, name)
             row += len(block.lines)
@@ -60,22 +67,14 @@ def read_blocks(path: Path, name: str) -> Iterator[Block]:
 
 
 def values_of(line: bytes) -> list[bytes]:
-    """Return the values of one row that passed the check, quotes removed."""
+    """Return the values of one row whose quotes are in order, quotes removed."""
     if b'"' not in line:
         return line.split(b",")
-    return [value.encode() for value in next(csv.reader([line.decode("ascii")], strict=True))]
+    return [_unquoted(field) for field in _FIELDS.findall(line + b",")]
 
 
-def _read_line(file: "BufferedReader[FileIO]", name: str, row: int) -> bytes:
-    """Read to the end of the line, but never more than a legal row can hold."""
-    line = file.readline(MAX_LINE_BYTES)
-    if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
-        found = "no line end" if row == 0 else "no line end after this row"
-        raise SourceRefused(
-            f"{name}: {_place(row)}, column encounter_id: {found} within {MAX_LINE_BYTES} bytes; "
-            "is this a CSV with one row per line?"
-        )
-    return line
+def _unquoted(field: bytes) -> bytes:
+    return field[1:-1].replace(b'""', b'"') if field.startswith(b'"') else field
 
 
 def _lines(data: bytes, is_end: bool) -> list[bytes]:
@@ -104,6 +103,9 @@ def _check_header(line: bytes, name: str) -> None:
         raise _refuse(name, 0, COLUMNS[0], "the file is empty; send a CSV with a header and rows")
     if b"\0" in line or not line.isascii():
         raise _refuse(name, 0, COLUMNS[0], "the header is not ASCII text; is this a CSV?")
+    if len(line) == MAX_LINE_BYTES:
+        what = f"no line end within {MAX_LINE_BYTES} bytes; is this a CSV with one row per line?"
+        raise _refuse(name, 0, COLUMNS[0], what)
     if line.lstrip().startswith(b"<"):
         raise _refuse(name, 0, COLUMNS[0], "this is a web page, not a CSV; download the file itself")
     found = tuple(value.strip().decode() for value in line.rstrip(b"\r\n").replace(b'"', b"").split(b","))
@@ -166,19 +168,21 @@ def _check_line(line: bytes, row: int, name: str) -> None:
     if b'"' in line and not _QUOTED_ROW.fullmatch(line):
         _refuse_quotes(line, row, name)
     values = values_of(line)
+    for column, value in zip(COLUMNS, values, strict=False):
+        if len(value) > MAX_FIELD_BYTES:
+            is_whole = len(line) < MAX_LINE_BYTES
+            what = f"{len(value)} bytes" if is_whole else f"no line end within {MAX_LINE_BYTES} bytes"
+            raise _refuse(name, row, column, f"{what}; a field holds at most {MAX_FIELD_BYTES}")
     if len(values) != len(COLUMNS):
         raise _wrong_count(values, row, name)
-    for column, value in zip(COLUMNS, values, strict=True):
-        if len(value) > MAX_FIELD_BYTES:
-            raise _refuse(name, row, column, f"{len(value)} bytes; a field holds at most {MAX_FIELD_BYTES}")
 
 
 def _refuse_quotes(line: bytes, row: int, name: str) -> None:
     """Raise when it is the quotes that are wrong, not the number of fields."""
-    position = 0
-    while (field := _FIELDS.match(line, position)) and field.end() > position:
+    position, ended = 0, line + b","
+    while field := _FIELDS.match(ended, position):
         position = field.end()
-    if position < len(line):
+    if position < len(ended):
         what = "a quote is not closed on this line, or stands inside a value; quote whole values only"
         raise _refuse(name, row, _column_at(line, position), what)
 
@@ -186,15 +190,16 @@ def _refuse_quotes(line: bytes, row: int, name: str) -> None:
 def _wrong_count(values: list[bytes], row: int, name: str) -> SourceRefused:
     if values == [b""]:
         return _refuse(name, row, COLUMNS[0], "the line is blank; remove it")
+    found = f"{len(values)} field{'s' if len(values) > 1 else ''}, {len(COLUMNS)} expected"
     if len(values) > len(COLUMNS):
         extra = values[len(COLUMNS)].decode()[:40]
-        what = f"{len(values)} fields, {len(COLUMNS)} expected; the first one too many is {extra!r}"
-        return _refuse(name, row, COLUMNS[-1], what + "; is there a comma inside a value?")
-    what = f"{len(values)} fields, {len(COLUMNS)} expected; the row ends before this column; is the file cut off?"
+        what = f"{found}; the first one too many is {extra!r}; is there a comma inside a value?"
+        return _refuse(name, row, COLUMNS[-1], what)
+    what = f"{found}; the row ends before this column; is the file cut off?"
     return _refuse(name, row, COLUMNS[len(values)], what)
 
 
 def _column_at(line: bytes, place: int) -> str:
     """Name the column that holds byte `place` of the line."""
-    before = re.sub(rb'"(?:[^"]|"")*"', b"", line[:place]).count(b",")
+    before = re.sub(_QUOTED, b"", line[:place]).count(b",")
     return COLUMNS[min(before, len(COLUMNS) - 1)]

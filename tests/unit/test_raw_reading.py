@@ -49,6 +49,7 @@ REFUSED: dict[str, tuple[bytes, str, str, str]] = {
     "semicolons": (csv_of(HEADER.replace(b",", b";"), ROW.replace(b",", b";")), "header", "encounter_id", "semicolon"),
     "tabs": (csv_of(HEADER.replace(b",", b"\t")), "header", "encounter_id", "tab"),
     "UTF-16": ("\ufeff".encode("utf-16-le") + HEADER.decode().encode("utf-16-le"), "header", "encounter_id", "UTF-16"),
+    "UTF-32": (HEADER.decode().encode("utf-32"), "header", "encounter_id", "UTF-32"),
     "byte order mark": (b"\xef\xbb\xbf" + csv_of(HEADER, ROW), "header", "encounter_id", "byte order mark"),
     "web page": (b"<!doctype html><html>\n</html>\n", "header", "encounter_id", "web page"),
     "binary file": (bytes(range(256)) * 10, "header", "encounter_id", "not ASCII"),
@@ -66,7 +67,11 @@ REFUSED: dict[str, tuple[bytes, str, str, str]] = {
     "carriage return in a value": (csv_of(HEADER, replaced("change", b"N\ro")), "row 1", "change", "carriage return"),
     "huge field": (csv_of(HEADER, ROW, replaced("weight", b"9" * 300)), "row 2", "weight", "300 bytes"),
     "huge quoted field": (csv_of(HEADER, replaced("weight", b'"%b"' % (b"," * 300))), "row 1", "weight", "300 bytes"),
-    "line without end": (csv_of(HEADER, ROW) + b"9" * (9 << 20), "row 1", "encounter_id", "no line end"),
+    "line without end": (csv_of(HEADER, ROW) + b"9" * (9 << 20), "row 2", "encounter_id", "no line end"),
+    "field longer than a block": (
+        csv_of(HEADER, ROW, ROW, replaced("weight", b"9" * (9 << 20)), ROW), "row 3 (line 4)", "weight", "no line end"),
+    "huge field in quotes": (csv_of(HEADER, replaced("weight", b'"%b"' % (b"9" * 200_000))), "row 1", "weight", "256"),
+    "a million fields": (csv_of(HEADER, ROW, b"," * 999_999), "row 2", "readmitted", "1000000 fields"),
     "header without end": (b"x" * 100_000, "header", "encounter_id", "no line end"),
 }  # fmt: skip
 
@@ -103,6 +108,12 @@ def test_whole_values_may_be_quoted(tmp_path: Path) -> None:
 
 def test_longest_legal_field_passes(tmp_path: Path) -> None:
     assert len(read(tmp_path, csv_of(HEADER, replaced("race", b"x" * MAX_FIELD_BYTES)))) == 1
+
+
+def test_longest_legal_row_passes_wherever_a_block_ends(tmp_path: Path) -> None:
+    longest = b",".join([b'"%b"' % (b'""' * MAX_FIELD_BYTES)] * len(COLUMNS))
+    assert len(read(tmp_path, csv_of(HEADER, *[longest] * 500))) == 500
+    assert values_of(longest) == [b'"' * MAX_FIELD_BYTES] * len(COLUMNS)
 
 
 def test_rows_are_numbered_through_all_blocks(tmp_path: Path) -> None:
