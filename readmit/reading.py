@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import BufferedReader, FileIO
 from pathlib import Path
 
-from readmit.errors import SourceRefused
+from readmit.errors import SourceRefused, shown
 from readmit.layout import COLUMNS
 
 BLOCK_BYTES = 8 << 20
@@ -136,9 +136,8 @@ def _wrong_header(found: tuple[str, ...], line: bytes, name: str) -> SourceRefus
 
 
 def _some(names: list[str]) -> str:
-    clean = ("".join(sign if sign.isprintable() else " " for sign in value[:40]) for value in names[:5])
-    shown = ", ".join(value or "(no name)" for value in clean)
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    first = ", ".join(shown(value[:40]) or "(no name)" for value in names[:5])
+    return first + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _check(block: Block, data: bytes, name: str) -> None:

@@ -8,6 +8,7 @@ from psycopg2.extensions import cursor
 from psycopg2.extras import execute_values
 
 from readmit import db, slices, storage
+from readmit.download import address_shown
 from readmit.errors import SourceRefused
 from readmit.reading import read_blocks
 from readmit.settings import Settings
@@ -27,7 +28,7 @@ def ensure_source(settings: Settings | None = None) -> str | None:
     known = settings or Settings()
     present = _registered(known)
     names, kinds = {name for name, _, _ in present}, {kind for _, kind, _ in present}
-    if (not known.dataset and kinds & {"uci", "sample"}) or known.dataset in names:
+    if (not known.dataset and kinds & {"uci", "sample"}) or address_shown(known.dataset or "") in names:
         return None
     mark = file_mark(known)
     if mark is not None and "sample" not in kinds and _read_mark(mark) in {sha256 for _, _, sha256 in present}:

@@ -120,12 +120,12 @@ class Settings(BaseSettings):
         """A relative path means the same file for every process, whatever folder it runs in."""
         if value is None or "://" in value:
             return value
-        return str((ROOT / Path(value).expanduser()).resolve())
+        return os.path.abspath(ROOT / os.path.expanduser(value))
 
     @field_validator("readmit_home")
     @classmethod
     def _absolute_home(cls, value: Path) -> Path:
-        return (ROOT / value.expanduser()).resolve()
+        return Path(os.path.realpath(ROOT / os.path.expanduser(value)))
 
     def page(self, part: str, host: str = "127.0.0.1") -> str:
         """Return where browsers find a part, as PUBLIC_URL names them: there, or at a port of `host`."""

@@ -1,18 +1,23 @@
 """Where the data comes from: `DATASET` (path or URL), else UCI's archive, else the embedded sample."""
 
+import errno
 import hashlib
 import logging
+import lzma
 import os
 import shutil
+import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal
 
-from readmit.download import SourceUnreachable, download
-from readmit.errors import SourceRefused
+from readmit.download import SourceUnreachable, address_shown, download, ensure_room
+from readmit.errors import SourceRefused, shown
 from readmit.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -64,11 +69,12 @@ def fetch(settings: Settings) -> Fetched:
     cache.mkdir(parents=True, exist_ok=True)
     if not settings.dataset:
         return _default(cache)
-    if settings.dataset.startswith(("http://", "https://")):
-        target = cache / f"{hashlib.sha256(settings.dataset.encode()).hexdigest()[:16]}.download"
+    if is_address(settings.dataset):
+        check(settings.dataset)
+        target = cache / f"{hashlib.sha256(os.fsencode(settings.dataset)).hexdigest()[:16]}.download"
         download(settings.dataset, target)
-        return Fetched(target, settings.dataset, "url", sha256_of(target))
-    return fetch_file(Path(settings.dataset).expanduser())
+        return Fetched(target, address_shown(settings.dataset), "url", sha256_of(target))
+    return fetch_file(Path(os.path.expanduser(settings.dataset)))
 
 
 def file_mark(settings: Settings) -> Path | None:
@@ -76,12 +82,50 @@ def file_mark(settings: Settings) -> Path | None:
 
     The name of that place changes with the file: its path, inode, size and times. None for addresses and missing files.
     """
-    path = Path(settings.dataset or "").expanduser()
-    if not settings.dataset or not path.is_file():
+    path = Path(os.path.expanduser(settings.dataset or ""))
+    if not settings.dataset or not os.path.isfile(path):  # which, unlike Path's, is only false where one may not look
         return None
     seen = path.stat()
     facts = (path.resolve(), seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, settings.dataset_sha256)
     return settings.readmit_home / "sources" / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.known"
+
+
+def is_address(dataset: str) -> bool:
+    """Tell whether `DATASET` is an address, not a path."""
+    return "://" in dataset
+
+
+def check(dataset: str) -> None:
+    """Refuse what can be seen to be no source file without reading it.
+
+    Raises:
+        SourceRefused: an address that nothing is fetched from, or a path at which there is no file that can be read.
+    """
+    if not is_address(dataset):
+        _check_file(Path(os.path.expanduser(dataset)))
+    elif not dataset.lower().startswith(("http://", "https://")):
+        raise SourceRefused(
+            f"{address_shown(dataset)}: addresses begin with http:// or https://; "
+            "of a file on this machine give the path"
+        )
+
+
+def _check_file(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            return path.open("rb").close()
+    except (FileNotFoundError, ValueError) as error:  # a NUL byte is in no path
+        raise _no_file(path, "does not exist") from error
+    except OSError as error:
+        raise _no_file(path, f"cannot be read by this user ({error.strerror})") from error
+    raise _no_file(path, "is a folder, not a file" if stat.S_ISDIR(mode) else "is a pipe or a device, not a file")
+
+
+def _no_file(path: Path, what: str) -> SourceRefused:
+    return SourceRefused(
+        f"{shown(str(path))} {what}; set DATASET to the CSV or the zip (absolute, or from the repository)"
+    )
 
 
 def fetch_file(path: Path) -> Fetched:
@@ -90,13 +134,8 @@ def fetch_file(path: Path) -> Fetched:
     Raises:
         SourceRefused: there is no such file, or it cannot be opened.
     """
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise SourceRefused(f"{path}: {what}; set DATASET to the CSV or the zip (absolute, or from the repository)")
-    try:
-        return Fetched(path, path.name, "file", sha256_of(path))
-    except PermissionError as error:
-        raise SourceRefused(f"{path}: may not be read by this user; change its permissions") from error
+    _check_file(path)
+    return Fetched(path, shown(path.name), "file", sha256_of(path))
 
 
 def unpack(fetched: Fetched, settings: Settings) -> LocalSource:
@@ -146,9 +185,9 @@ def _is_uci(archive: Path) -> bool:
     if sha256_of(archive) == UCI_ARCHIVE_SHA256:
         return True
     try:
-        with zipfile.ZipFile(archive) as opened, opened.open(_member(opened, archive.name)) as file:
+        with _opened(archive, archive.name) as opened, opened.open(_member(opened, archive.name)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == UCI_CSV_SHA256  # type: ignore[arg-type]
-    except (zipfile.BadZipFile, zlib.error, EOFError, SourceRefused):
+    except SourceRefused:
         return False
 
 
@@ -172,16 +211,31 @@ def _extract(fetched: Fetched, cache: Path) -> Path:
     if target.is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with zipfile.ZipFile(fetched.path) as archive:
-            _copy_member(archive, _member(archive, fetched.name), target)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise SourceRefused(f"{fetched.name}: the zip is damaged or cut off ({error}); fetch it again") from error
-    except RuntimeError as error:
-        raise SourceRefused(
-            f"{fetched.name}: the zip cannot be opened ({error}); send it without a password"
-        ) from error
+    with _opened(fetched.path, fetched.name) as archive:
+        member = _member(archive, fetched.name)
+        ensure_room(target.parent, member.file_size, fetched.name)
+        _copy_member(archive, member, target)
     return target
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
+    """A zip that is open for the block; whatever is wrong with it in there becomes a refusal."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError) as error:
+        raise _damaged(name, error) from error
+    except RuntimeError as error:
+        raise SourceRefused(f"{name}: the zip cannot be opened ({error}); send it without a password") from error
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # the disk's fault, not that of places and blocks named in the zip
+            raise
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> SourceRefused:
+    return SourceRefused(f"{name}: the zip is damaged or cut off ({shown(str(error))}); fetch it again")
 
 
 def _copy_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
@@ -206,9 +260,11 @@ def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     others = [entry for entry in csvs if Path(entry.filename).name.lower() != MAPPING_NAME]
     found = named or others
     if len(found) != 1:
-        holds = ", ".join(archive.namelist()[:8]) or "nothing"
+        holds = shown(", ".join(archive.namelist()[:8])) or "nothing"
         what = "holds no CSV of encounters" if not found else "holds more than one CSV of encounters"
         raise SourceRefused(f"{name}: the zip {what} (it holds: {holds}); put one {CSV_NAME} into it")
     if found[0].file_size > MAX_CSV_BYTES:
-        raise SourceRefused(f"{name}: {found[0].filename} unpacks to {found[0].file_size} bytes; split it into files")
+        raise SourceRefused(
+            f"{name}: {shown(found[0].filename)} unpacks to {found[0].file_size} bytes; split it into files"
+        )
     return found[0]

@@ -38,7 +38,7 @@ def stack_settings() -> StackSettings:
     settings = StackSettings()
     kept = _dataset_file(settings)
     if not os.environ.get("DATASET") and kept.is_file():
-        return settings.model_copy(update={"dataset": kept.read_text(encoding="utf-8").strip()})
+        return settings.model_copy(update={"dataset": os.fsdecode(kept.read_bytes()).strip()})
     return settings
 
 
@@ -46,7 +46,7 @@ def keep_dataset(settings: StackSettings) -> None:
     """Remember DATASET for the programs and for the next `make up`; nothing is written to `.env`."""
     if os.environ.get("DATASET") and settings.dataset:
         settings.readmit_home.mkdir(parents=True, exist_ok=True)
-        _dataset_file(settings).write_text(settings.dataset + "\n", encoding="utf-8")
+        _write_private(_dataset_file(settings), settings.dataset + "\n")
 
 
 def write_env() -> list[str]:
@@ -176,6 +176,6 @@ def _write_private(path: Path, text: str) -> None:
     """Replace a file in one step, readable by this user only."""
     part = path.with_name(path.name + ".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(os.fsencode(text))
     part.replace(path)

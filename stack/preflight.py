@@ -5,6 +5,8 @@ import shutil
 import socket
 from pathlib import Path
 
+from readmit import source
+from readmit.errors import SourceRefused
 from readmit.settings import StackSettings
 from stack import processes
 from stack.programs import Program, store
@@ -94,10 +96,13 @@ def same_port_twice(programs: list[Program]) -> list[str]:
 
 
 def missing_dataset(dataset: str | None) -> str:
-    """A path that does not exist is told before anything is installed or started."""
-    if not dataset or "://" in dataset or Path(dataset).is_file():
-        return ""
-    return f"DATASET: {dataset} does not exist or is no file: give the path of the CSV or zip, or a URL"
+    """A path that leads to no file is told before anything is installed or started."""
+    try:
+        if dataset:
+            source.check(dataset)
+    except SourceRefused as refusal:
+        return f"DATASET: {refusal}"
+    return ""
 
 
 def _is_free(port: int) -> bool:

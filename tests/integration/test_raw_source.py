@@ -1,8 +1,11 @@
 """Fetching: paths, zips in both layouts, addresses, Google Drive's confirm page, and the fall-back to the sample."""
 
+import os
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,11 +55,19 @@ class Server(BaseHTTPRequestHandler):
         self.asked.append(self.path)
         answers = self.answers[self.path.split("?")[0]]
         status, kind, body = answers.pop(0) if len(answers) > 1 else answers[0]
-        self.send_response(status)
+        self.send_response(302 if kind.startswith("redirect/") else status)
         self.send_header("Content-Type", kind)
+        if kind.startswith("redirect/"):
+            self.send_header("Location", "file:///etc/passwd" if kind == "redirect/file" else self.path)
+        if kind == "not/gzip":
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body) * (2 if kind == "cut/off" else 1)))
         self.end_headers()
-        self.wfile.write(body)
+        step = 1 if kind == "slow/drip" else len(body) + 1
+        with suppress(OSError):  # who waits no longer hangs up
+            for place in range(0, len(body), step):
+                self.wfile.write(body[place : place + step])
+                time.sleep(0.05 if step == 1 else 0)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -96,10 +107,16 @@ def test_csv_is_taken_where_it_lies(csv_file: Path, tmp_path: Path) -> None:
 
 def bad_zip(kind: str, good: Path, target: Path) -> Path:
     data = good.read_bytes()
+    entry = data.index(b"PK\1\2")
     made: dict[str, bytes] = {
         "truncated": data[: len(data) // 2],
         "damaged": data[:200] + bytes(50) + data[250:],
         "gzip": b"\x1f\x8b" + data,
+        "bzip2 damaged": damaged(good, target, zipfile.ZIP_BZIP2),
+        "LZMA damaged": damaged(good, target, zipfile.ZIP_LZMA),
+        # Central directory: byte 9 of an entry says that its name is UTF-8; the file's end says where it begins.
+        "a name that is no text": data[: entry + 9] + b"\x08" + data[entry + 10 :].replace(b"diabetic", b"\xff" * 8),
+        "a place before the file": data[:-6] + (entry + 10).to_bytes(4, "little") + data[-2:],
     }
     if kind in made:
         target.write_bytes(made[kind])
@@ -108,9 +125,20 @@ def bad_zip(kind: str, good: Path, target: Path) -> Path:
         "no CSV": {"readme.txt": "hello"},
         "mapping only": {"IDS_mapping.csv": MAPPING},
         "two CSVs": {"a.csv": "a", "b.csv": "b"},
+        "a zip in it": {"inner.zip": data},
+        "a spreadsheet": {"[Content_Types].xml": "", "xl/workbook.xml": ""},
+        "names for a terminal": {"a\x1b[31m\n.txt": ""},
         "empty": {},
     }
     return zipped(target, members[kind])
+
+
+def damaged(good: Path, target: Path, compression: int) -> bytes:
+    """Return a zip of the same CSV, packed otherwise, with a hole in it."""
+    with zipfile.ZipFile(good) as archive, zipfile.ZipFile(target, "w", compression) as other:
+        other.writestr("diabetic_data.csv", archive.read("diabetic_data.csv"))
+    data = target.read_bytes()
+    return data[:100] + bytes(300) + data[400:]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +150,13 @@ def bad_zip(kind: str, good: Path, target: Path) -> Path:
         ("no CSV", "holds no CSV of encounters .it holds: readme.txt"),
         ("mapping only", "holds no CSV"),
         ("two CSVs", "more than one CSV"),
+        ("bzip2 damaged", "damaged or cut off"),
+        ("LZMA damaged", "damaged or cut off"),
+        ("a name that is no text", "damaged or cut off"),
+        ("a place before the file", "damaged or cut off"),
+        ("a zip in it", "holds no CSV of encounters .it holds: inner.zip"),
+        ("a spreadsheet", "holds no CSV"),
+        ("names for a terminal", r"it holds: a\?\[31m\?.txt\)"),
         ("empty", "it holds: nothing"),
     ],
 )
@@ -138,6 +173,60 @@ def test_missing_path_and_folder_say_what_to_do(tmp_path: Path) -> None:
         source.resolve(settings_of(tmp_path, tmp_path / "nowhere.csv"))
     with pytest.raises(SourceRefused, match="is a folder, not a file"):
         source.resolve(settings_of(tmp_path, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "what"),
+    [
+        ("pipe", "is a pipe or a device, not a file; set DATASET"),
+        ("/dev/zero", "is a pipe or a device"),
+        ("loop", "cannot be read by this user .Too many levels"),
+        ("x" * 300, "cannot be read by this user .File name too long"),
+        ("~nobody-of-this-name/x.csv", "does not exist"),
+        ("file:///x.csv", "begin with http:// or https://; of a file on this machine give the path"),
+        ("s3://bucket/x.csv", "begin with http:// or https://"),
+        ("http://", "check the address in DATASET"),
+    ],
+)
+def test_what_is_no_source_file_is_refused_at_once(dataset: str, what: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    given = dataset if "/" in dataset else tmp_path / dataset
+    with pytest.raises(SourceRefused, match=what):
+        source.resolve(settings_of(tmp_path, given))
+    assert source.file_mark(settings_of(tmp_path, given)) is None
+
+
+def test_file_that_this_user_may_not_read_is_refused(csv_file: Path, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    (locked / "a.csv").write_bytes(csv_file.read_bytes())
+    locked.chmod(0)
+    me = os.geteuid()
+    try:
+        os.seteuid(me or 65_534)  # root may read everything
+        with pytest.raises(SourceRefused, match=r"a\.csv cannot be read by this user .Permission denied"):
+            source.check(str(locked / "a.csv"))
+    finally:
+        os.seteuid(me)
+        locked.chmod(0o700)
+
+
+def test_name_that_is_no_text_is_shown_as_far_as_it_goes(csv_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"donn\xe9es\n.csv")
+    path.write_bytes(csv_file.read_bytes())
+    assert source.resolve(settings_of(tmp_path, path)).name == "donn?es?.csv"
+
+
+def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_full(
+    server: str, zip_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Server.answers["/uci.zip"] = [(200, "application/zip", zip_file.read_bytes())]
+    monkeypatch.setattr(download, "SPARE_BYTES", 1 << 60)
+    for dataset in (str(zip_file), f"{server}/uci.zip"):
+        with pytest.raises(SourceRefused, match=r"GB are free at .* set READMIT_HOME to another disk"):
+            source.resolve(settings_of(tmp_path, dataset))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_sha256_of_the_zip_or_of_its_csv_is_accepted(csv_file: Path, zip_file: Path, tmp_path: Path) -> None:
@@ -167,6 +256,29 @@ def test_final_answers_are_not_tried_again(server: str, tmp_path: Path) -> None:
     with pytest.raises(SourceRefused, match="the server answers 404; check the address in DATASET"):
         download.download(f"{server}/gone", tmp_path / "a", pause=0)
     assert len(Server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("redirect/loop", "Exceeded maximum allowed redirects; check the address"),
+        ("redirect/file", "unsupported protocol 'file://'; check the address"),
+        ("not/gzip", "no complete answer after 2 attempts .*incorrect header check"),
+        ("slow/drip", r"no complete answer after 2 attempts \(\d+ bytes in \d+ seconds\)"),
+        ("busy", r"no complete answer after 2 attempts \(the server answers 429\); is the network up"),
+        ("Text/HTML; charset=x", "web page, not a file"),
+    ],
+)
+def test_answers_that_are_no_file_end_in_one_line(
+    kind: str, what: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "PATIENCE_SECONDS", 0.5)
+    Server.answers["/a.csv"] = [(429 if kind == "busy" else 200, kind, b"x" * 1_000)]
+    with pytest.raises((SourceRefused, SourceUnreachable), match=what) as error:
+        download.download(f"{server}/a.csv".replace("//", "//me:secret@"), tmp_path / "a", attempts=2, pause=0)
+    assert "secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_silence_is_told_after_the_last_attempt(tmp_path: Path) -> None:

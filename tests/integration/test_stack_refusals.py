@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from readmit.settings import StackSettings
-from stack import preflight, programs, test_tools
+from stack import configuration, preflight, programs, test_tools
 from tests.support import stack
 
 
@@ -45,12 +45,23 @@ def test_a_taken_port_names_its_holder_and_the_variable(env):
         ("BATCH_SIZE", "0", "BATCH_SIZE: Input should be greater than or equal to 1 (got '0')"),
         ("POSTGRES_PORT", "80", "POSTGRES_PORT: Input should be greater than or equal to 1024"),
         ("DATASET", "/no/such/file.csv", "DATASET: /no/such/file.csv does not exist"),
+        ("DATASET", "/dev/zero", "DATASET: /dev/zero is a pipe or a device, not a file"),
+        ("DATASET", "ftp://host/x.zip", "DATASET: ftp://host/x.zip: addresses begin with http:// or https://"),
     ],
 )
 def test_a_wrong_value_names_its_variable(env, name, value, said):
     lines = refused(env, **{name: value})
     assert len(lines) == 1
     assert lines[0].startswith(said)
+
+
+def test_the_dataset_is_kept_for_this_user_alone_whatever_its_name(env, monkeypatch):
+    given = os.fsdecode(b"http://me:secret@host/donn\xe9es.csv")
+    monkeypatch.setenv("DATASET", given)
+    configuration.keep_dataset(configuration.stack_settings())
+    monkeypatch.delenv("DATASET")
+    assert configuration.stack_settings().dataset == given
+    assert (env.readmit_home / "dataset").stat().st_mode & 0o077 == 0
 
 
 def test_the_same_port_twice_names_both(env):
