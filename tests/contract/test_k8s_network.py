@@ -1,5 +1,7 @@
 """The network policies allow exactly the arrows of the architecture picture."""
 
+import pytest
+
 from tests.support import k8s
 
 PAGES = {
@@ -66,3 +68,32 @@ def test_an_open_default_is_seen() -> None:
     resources = k8s.overlay("local")
     k8s.named(resources, "NetworkPolicy", "default-deny")["spec"]["policyTypes"] = ["Ingress"]
     assert not k8s.denied_by_default(resources)
+
+
+def mlflow_answers(page: str, resources: list[k8s.Resource]) -> bool:
+    """Tell whether MLflow's page works at an address: it asks by POST, and browsers then name the page as Origin."""
+    from mlflow.server.security_utils import is_allowed_host_header, should_block_cors_request
+
+    data = k8s.named(resources, "ConfigMap", "settings")["data"]
+    hosts = data["MLFLOW_ALLOWED_HOSTS"].split(",")
+    origins = data.get("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", "").split(",")
+    known = is_allowed_host_header(hosts, page.partition("//")[2])
+    return known and not should_block_cors_request(page, "POST", origins)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "172.18.0.2", "192.168.49.2", "10.0.0.4"])
+def test_mlflows_page_works_at_the_nodes_address(host: str) -> None:
+    resources = k8s.overlay("local")
+    port = k8s.named(resources, "Service", "mlflow")["spec"]["ports"][0]["nodePort"]
+    assert mlflow_answers(f"http://{host}:{port}", resources)
+    assert not mlflow_answers(f"http://evil.example.org:{port}", resources)
+
+
+@pytest.mark.filterwarnings("default")
+def test_mlflows_page_works_behind_the_ingress() -> None:
+    resources = k8s.overlay("production")
+    rules = k8s.named(resources, "Ingress", "readmit")["spec"]["rules"]
+    name = next(r["host"] for r in rules if r["http"]["paths"][0]["backend"]["service"]["name"] == "mlflow")
+    assert mlflow_answers(f"https://{name}", resources)
+    assert not mlflow_answers("https://evil.example.org", resources)
