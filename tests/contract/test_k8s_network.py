@@ -12,6 +12,8 @@ PAGES = {
     ("docs", 8088),
     ("grafana", 3000),
 }
+# The pod of cert-manager that proves whose the names are: without it an ACME issuer gives no certificate.
+CERTIFICATES = ("acme.cert-manager.io/http01-solver", 8089)
 
 
 def test_policies_are_the_picture() -> None:
@@ -38,7 +40,8 @@ def test_local_pages_are_open_to_any_address() -> None:
 
 def test_production_pages_are_open_to_the_ingress_controller() -> None:
     production = k8s.overlay("production")
-    assert k8s.from_outside(production) == PAGES | {("prometheus", 9090)}  # the latter to prometheus-adapter
+    others = {("prometheus", 9090), CERTIFICATES}  # prometheus-adapter; the ingress controller again
+    assert k8s.from_outside(production) == PAGES | others
     for policy in k8s.of_kind(production, "NetworkPolicy"):
         for rule in policy["spec"].get("ingress", []):
             assert not any("ipBlock" in peer for peer in rule["from"])

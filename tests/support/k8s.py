@@ -380,7 +380,8 @@ def from_outside(resources: list[Resource]) -> set[tuple[str, int]]:
     for policy in of_kind(resources, "NetworkPolicy"):
         for rule in policy["spec"].get("ingress", []):
             if any("ipBlock" in peer or "namespaceSelector" in peer for peer in rule.get("from", [{"ipBlock": "any"}])):
-                part = policy["spec"]["podSelector"].get("matchLabels", {}).get(NAME, "*")
+                chosen = policy["spec"]["podSelector"].get("matchLabels", {})
+                part = chosen.get(NAME, next(iter(chosen), "*"))
                 found |= {(part, port["port"]) for port in rule.get("ports", [])}
     return found
 
