@@ -95,13 +95,14 @@ def one_of(chosen: str, names: tuple[str, ...]) -> Values:
 
 
 def task_ended(context: Any, *, succeeded: bool) -> None:  # noqa: ANN401 (Airflow's context)
-    """Report the duration and the outcome of an Airflow task's try."""
+    """Report the duration and the outcome of a try of an Airflow task; the duration of a killed one is not known."""
     task, now = context["ti"], time.time()
+    began = getattr(task, "start_date", None)
     group = {"dag": str(task.dag_id), "task": str(task.task_id)}
     report(
         Giver.TASKS,
         lambda: {
-            "readmit_task_seconds": now - task.start_date.timestamp(),
+            "readmit_task_seconds": now - began.timestamp() if began else None,
             "readmit_task_succeeded": float(succeeded),
             "readmit_task_finished_timestamp_seconds": now,
         },

@@ -71,6 +71,16 @@ def test_tasks_have_no_way_into_airflows_database_or_the_cluster() -> None:
     assert not re.search(r"role-airflow|airflow-keys|postgres-admin|SQL_ALCHEMY_CONN", text)
 
 
+def test_the_callback_of_a_killed_task_reaches_the_pushgateway() -> None:
+    """The DAG processor runs it; without this way the alert TaskFailed never fires for a task whose pod was killed."""
+    resources = k8s.overlay("local")
+    ways = {(source, target) for source, target, _ in k8s.allowed(resources)}
+    assert {("airflow-task", "pushgateway"), ("airflow-dag-processor", "pushgateway")} <= ways
+    assert {"configMapRef": {"name": "settings"}} in k8s.pods(resources)["airflow-dag-processor"]["spec"]["containers"][
+        0
+    ]["envFrom"]
+
+
 def rights(resources: list[k8s.Resource], name: str) -> set[tuple[str, str]]:
     rules = k8s.named(resources, "Role", name)["rules"]
     return {(what, verb) for rule in rules for what in rule["resources"] for verb in rule["verbs"]}

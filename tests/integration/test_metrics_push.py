@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from uuid import uuid4
 
 import httpx
 import numpy as np
@@ -159,6 +160,22 @@ def test_tasks(gateway, settings):
     push.task_ended({"ti": task}, succeeded=False)
     assert 9 <= value(gateway, "readmit_task_seconds", "tasks", dag="ingest_batch", task="dbt.run") < 12
     assert value(gateway, "readmit_task_succeeded", "tasks", dag="ingest_batch", task="dbt.run") == 0
+    as_listed(gateway)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_task_that_was_killed(gateway, settings):
+    """Its pod can say nothing any more: Airflow's DAG processor calls back, knowing its names only."""
+    from airflow.api_fastapi.execution_api.datamodels.taskinstance import TaskInstance
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    known = TaskInstance(
+        id=uuid4(), task_id="fit", dag_id="train_model", run_id="r", try_number=1, dag_version_id=uuid4()
+    )
+    task = RuntimeTaskInstance.model_construct(**known.model_dump(exclude_unset=True), task=None)
+    push.task_ended({"ti": task}, succeeded=False)
+    assert value(gateway, "readmit_task_succeeded", "tasks", dag="train_model", task="fit") == 0
+    assert value(gateway, "readmit_task_seconds", "tasks", dag="train_model", task="fit") is None
     as_listed(gateway)
 
 
