@@ -2,7 +2,11 @@
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -12,6 +16,19 @@ from tests.support import k8s
 
 # Airflow asks the Kubernetes API for these with KubernetesExecutor; a missing verb shows as a task that never starts.
 NEEDED = {("pods", verb) for verb in ("create", "get", "list", "watch", "patch", "delete")} | {("pods/log", "get")}
+# A new pod of the api-server on two cores that fit models: two init containers, then 15 s of a core.
+RESTART_SECONDS = 180
+# What Airflow's worker and executor make of the settings: they read them when they are imported.
+ASKED = """
+import json, types
+from airflow.providers.cncf.kubernetes.executors.kubernetes_executor import KubernetesExecutor
+from airflow.sdk.api.client import Client
+from airflow.sdk.execution_time.supervisor import HEARTBEAT_TIMEOUT
+again = Client.request.retry
+pauses = [again.wait(types.SimpleNamespace(attempt_number=n)) for n in range(1, again.stop.max_attempt_number)]
+tries = KubernetesExecutor().task_publish_max_retries
+print(json.dumps({"patience": sum(pauses), "silence": HEARTBEAT_TIMEOUT - again.wait.max, "publish_tries": tries}))
+"""
 
 
 def executor_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> dict[str, Any]:
@@ -79,6 +96,25 @@ def test_the_callback_of_a_killed_task_reaches_the_pushgateway() -> None:
     assert {"configMapRef": {"name": "settings"}} in k8s.pods(resources)["airflow-dag-processor"]["spec"]["containers"][
         0
     ]["envFrom"]
+
+
+def asked(settings: dict[str, str], home: Path) -> dict[str, float]:
+    """How long a task asks an api-server that is away, how long the scheduler believes in it meanwhile, and how often
+    the scheduler asks a Kubernetes API that is busy."""
+    environment = {"PATH": os.environ["PATH"], **settings, "AIRFLOW_HOME": str(home)}
+    done = subprocess.run([sys.executable, "-c", ASKED], env=environment, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_a_new_api_server_or_a_busy_cluster_costs_no_task_a_try(tmp_path: Path) -> None:
+    settings = k8s.named(k8s.overlay("local"), "ConfigMap", "airflow-settings")["data"]
+    found = asked(settings, tmp_path)
+    assert min(found["patience"], found["silence"]) >= RESTART_SECONDS
+    assert found["publish_tries"] == -1
+    hasty = {"AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "90", "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "5"}
+    timeout = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120"}
+    before = asked(settings | hasty | timeout, tmp_path)
+    assert max(before["patience"], before["silence"]) < RESTART_SECONDS
 
 
 def rights(resources: list[k8s.Resource], name: str) -> set[tuple[str, str]]:
