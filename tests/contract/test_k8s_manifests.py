@@ -14,6 +14,8 @@ from stack import programs
 from tests.support import k8s
 
 MINORS = ("1.35", "1.36", "1.37")
+# What a node of kind requests for itself: control plane 0.65, CoreDNS 0.2, Calico 0.25, metrics-server 0.1.
+CLUSTERS_OWN_CPU = 1.2
 UPSTREAM = {"docker.io/grafana/grafana", "quay.io/jupyter/scipy-notebook"}
 # The local overlay with the optional parts, and the other overlays.
 STATES = {
@@ -205,7 +207,7 @@ def test_tasks_run_the_schedulers_image(name: str) -> None:
 
 def test_local_fits_a_small_node() -> None:
     resources = k8s.overlay("local")
-    assert k8s.requested(resources, "cpu") <= 1.6
+    assert k8s.requested(resources, "cpu") <= min(1.6, 2 - CLUSTERS_OWN_CPU)
     assert k8s.requested(resources, "memory") <= 12e9
 
 
