@@ -6,6 +6,7 @@
 import html
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -222,6 +223,8 @@ def main(arguments: Sequence[str]) -> int:
     if list(arguments) != ["serve"]:
         sys.stderr.write("usage: python -m readmit.docs_site serve|publish\n")
         return 2
+    # The first process of a container gets no signal that it does not catch.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     host = os.environ.get("DOCS_HOST", "127.0.0.1")
     with make_server(settings, host, settings.docs_port) as server:
         log.info("serving on http://%s:%d", host, settings.docs_port)
