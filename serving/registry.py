@@ -20,7 +20,12 @@ class Registry:
 
     def __init__(self, settings: ServingSettings) -> None:
         self._settings = settings
-        self._http = httpx.Client(base_url=settings.mlflow_tracking_uri, timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._http = httpx.Client(
+            base_url=settings.mlflow_tracking_uri,
+            auth=settings.mlflow_login(),
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,
+        )
         self._experiments: dict[str, str] = {}  # of the runs seen: a run never moves, and few are ever served
 
     def close(self) -> None:

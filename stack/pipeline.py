@@ -119,7 +119,7 @@ def in_production(settings: StackSettings) -> str | None:
     """Return the version that the alias `production` points at, or None."""
     asked = {"name": settings.model_name, "alias": "production"}
     address = f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/registered-models/alias"
-    answer = httpx.get(address, params=asked, timeout=30)
+    answer = httpx.get(address, params=asked, auth=settings.mlflow_login(), timeout=30)
     return str(answer.json()["model_version"]["version"]) if answer.is_success else None
 
 

@@ -47,6 +47,7 @@ def routes() -> dict[str, set[str]]:
 RULES: dict[str, Callable[[list[k8s.Resource]], list[str]]] = {
     "hardening": k8s.hardening,
     "references": lambda resources: k8s.references(resources, secret_keys()),
+    "passwords": k8s.passwords,
     "mounts": k8s.mounts,
     "services": k8s.services,
     "addresses": k8s.addresses,
@@ -129,6 +130,10 @@ BROKEN: dict[str, tuple[str, Break]] = {
     "unknown config": (
         "references",
         lambda resources: resources.remove(k8s.named(resources, "ConfigMap", "mlflow-auth")),
+    ),
+    "password in an address": (
+        "passwords",
+        first(lambda each: each["env"].append({"name": "X", "value": "http://admin:$(MLFLOW_TRACKING_PASSWORD)@x:1"})),
     ),
     "mount without volume": ("mounts", spec_of("Deployment", "ui", lambda spec: spec.pop("volumes"))),
     "port gone": ("services", first(lambda each: each["ports"][0].update(name="http"))),

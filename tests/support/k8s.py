@@ -194,6 +194,17 @@ def _mounted(pod: Resource) -> Iterator[tuple[str, str, str]]:
             yield "secret", volume["secret"]["secretName"], ""
 
 
+def passwords(resources: list[Resource]) -> list[str]:
+    """Secrets that are put into an address: one out of a vault may hold an @ or a /."""
+    problems = []
+    for where, container, _ in every_container(resources):
+        secret = {each["name"] for each in container.get("env", []) if "secretKeyRef" in each.get("valueFrom", {})}
+        for variable in container.get("env", []):
+            used = set(re.findall(r"\$\((\w+)\)", variable.get("value", ""))) & secret
+            problems += [f"{where}: {variable['name']} holds {name}" for name in used if "://" in variable["value"]]
+    return problems
+
+
 def mounts(resources: list[Resource]) -> list[str]:
     """Mounts without a volume, and volumes that nobody mounts."""
     claims = {
