@@ -9,7 +9,9 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 RUN := PYTHONPATH="$$PWD" $(BIN)/python
 STAMP := .venv/.lock-sha256
-export DATASET DATASET_SHA256
+export DATASET DATASET_SHA256 CONTEXT
+# With CONTEXT=name a command works on that cluster instead of this machine.
+THERE = $(if $(CONTEXT),-m k8s.reach)
 ONLY ?=
 OPTIONS ?=
 SHAPE ?= smoke
@@ -38,19 +40,19 @@ logs: ## follow the log of one component (NAME=api) or of all; every line with a
 	@$(RUN) -m stack.logs $(NAME) $(if $(ID),--id "$(ID)")
 
 pipeline: ## publish the batches that are waiting, then train
-	@$(RUN) -m stack.pipeline
+	@$(RUN) $(THERE) -m stack.pipeline
 
 submit: ## hand in a further source file: FILE=path (and SUPERSEDES=batch for a corrected one)
-	@$(RUN) -m readmit.ledger submit "$(FILE)" $(if $(SUPERSEDES),--supersedes "$(SUPERSEDES)")
+	@$(RUN) $(THERE) -m readmit.ledger submit "$(FILE)" $(if $(SUPERSEDES),--supersedes "$(SUPERSEDES)")
 
 quarantine: ## rows that are held back, by batch and reason, and releases that wait
-	@$(RUN) -m readmit.quarantine list
+	@$(RUN) $(THERE) -m readmit.quarantine list
 
 rollback: ## serve the previous model again (TO=3: a named version)
-	@$(RUN) -m training.rollback $(if $(TO),--to "$(TO)")
+	@$(RUN) $(THERE) -m training.rollback $(if $(TO),--to "$(TO)")
 
 poison: ## show a bad batch being stopped
-	@$(RUN) -m stack.poison
+	@$(RUN) $(THERE) -m stack.poison
 
 test: env ## unit, contract, integration and end-to-end tests
 	@$(RUN) -m stack.test_tools

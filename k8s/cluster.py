@@ -5,8 +5,11 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +31,9 @@ DELETE = {
     "minikube": ("minikube", "delete", f"--profile={CLUSTER}"),
     "k3d": ("k3d", "cluster", "delete", CLUSTER),
 }
-FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
+# kubectl ends with the pod that it forwards to; the next one takes its place.
+KEPT = ("sh", "-c", 'while :; do "$@"; sleep 1; done', "sh")
+SECONDS_FOR_PORT = 60.0
 
 
 class ClusterFailed(Exception):
@@ -75,27 +80,32 @@ class Cluster:
             for found in self.get("secrets")
         }
 
+    def settings(self) -> dict[str, str]:
+        """Return what the parts are told: their ConfigMap `settings`; empty before the first installation."""
+        found = self.kubectl("get", "configmap", "settings", "--ignore-not-found", "--output=json")
+        return dict(json.loads(found)["data"]) if found.strip() else {}
+
     @contextmanager
     def forwarded(self, service: str, port: int) -> Iterator[int]:
-        """Forward a free port of this machine to a service while the block runs.
+        """Forward a free port of this machine to a service while the block runs, whichever pod is behind it.
 
         Raises:
             ClusterFailed: the service cannot be reached.
         """
+        local = _free_port()
         words = ["kubectl", f"--context={self.context}", f"--namespace={NAMESPACE}", "port-forward"]
-        with subprocess.Popen(
-            [*words, "--address=127.0.0.1", f"service/{service}", f":{port}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
+        words += ["--address=127.0.0.1", f"service/{service}", f"{local}:{port}"]
+        with (
+            tempfile.TemporaryFile("w+") as said,
+            subprocess.Popen([*KEPT, *words], stdout=said, stderr=said, start_new_session=True) as process,
+        ):
             try:
-                said = process.stdout.readline() if process.stdout else ""
-                if (match := FORWARDING.search(said)) is None:
-                    raise ClusterFailed(f"no port to {service}: {said.strip()}")
-                yield int(match[1])
+                if not _listens(local):
+                    said.seek(0)
+                    raise ClusterFailed(f"no port to {service}: {said.read().strip()[-300:]}")
+                yield local
             finally:
-                process.terminate()
+                os.killpg(process.pid, signal.SIGTERM)
 
     def host(self) -> str:
         """Return the address at which the node's ports are reached from this machine."""
@@ -123,6 +133,28 @@ class Cluster:
             run("minikube", "image", "load", archive, f"--profile={self.name}")
         elif self.tool == "k3d":
             run("k3d", "image", "import", archive, f"--cluster={self.name}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    deadline = time.monotonic() + SECONDS_FOR_PORT
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return True
+        except OSError:
+            time.sleep(0.2)
+    return False
+
+
+def layers(image: str) -> str:
+    """Return what tells the content of an image of this machine; labels, which name each commit, are no content."""
+    return run(container_engine(), "image", "inspect", "--format={{json .RootFS.Layers}}", image).strip()
 
 
 def push(image: str) -> None:

@@ -6,25 +6,26 @@ of a cluster of these tools, or pushed to REGISTRY, from where any cluster pulls
 Every step looks at what is there and does what is missing, so a second run resumes.
 """
 
+import hashlib
+import json
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from httpx import HTTPError
 from rich.table import Table
 
-from k8s.cluster import LOCAL, NAMESPACE, Cluster, ClusterFailed, find, kustomize, push, run, wrapper
+from k8s.cluster import LOCAL, NAMESPACE, Cluster, ClusterFailed, find, kustomize, layers, push, run, wrapper
 from k8s.make_secrets import missing
+from k8s.reach import reached
 from readmit import ledger, registry
-from readmit.download import SourceUnreachable
-from readmit.errors import BadData
-from readmit.settings import ROOT, BadSetting, StackSettings
+from readmit.command import EXPECTED
+from readmit.settings import ROOT, StackSettings
 from readmit.source import fetch_file
 from stack import pipeline
 from stack.airflow import Airflow, AirflowFailed
@@ -33,41 +34,48 @@ from stack.progress import Progress
 SECONDS = 900
 # Upstream images: where nothing can be pulled they stay pending, and everything else works without them.
 OPTIONAL = {"grafana", "notebook"}
+# The Service of each page, the path, and the Secret and key of its password.
 PAGES = {
-    "Web form": (30501, "", ""),
-    "API": (30800, "/docs", ""),
-    "Airflow": (30808, "", "airflow-admin AIRFLOW_ADMIN_PASSWORD"),
-    "MLflow": (30500, "", "mlflow-admin MLFLOW_TRACKING_PASSWORD"),
-    "Docs site": (30880, "", ""),
-    "Grafana": (30300, "", "grafana-admin GRAFANA_ADMIN_PASSWORD"),
-    "Prometheus": (30909, "", ""),
+    "Web form": ("ui", "", ""),
+    "API": ("api", "/docs", ""),
+    "Airflow": ("airflow", "", "airflow-admin AIRFLOW_ADMIN_PASSWORD"),
+    "MLflow": ("mlflow", "", "mlflow-admin MLFLOW_TRACKING_PASSWORD"),
+    "Docs site": ("docs", "", ""),
+    "Grafana": ("grafana", "", "grafana-admin GRAFANA_ADMIN_PASSWORD"),
+    "Prometheus": ("prometheus", "", ""),
 }
-WORKLOADS = "jobs,statefulsets,daemonsets,deployments"
+RESTARTED = "statefulsets,daemonsets,deployments"
+WORKLOADS = f"jobs,{RESTARTED}"
+# Annotations of pods: they are made anew when what they were made of changed, and only then.
+MADE_OF = {"configuration": "readmit/configuration", "images": "readmit/images"}
 Resource = dict[str, Any]
 
 
-def up(cluster: Cluster, overlay: str, components: list[str], progress: Progress) -> None:
-    """Install or upgrade, then publish what is waiting and train until a model is served."""
+def up(cluster: Cluster, overlay: str, components: list[str], progress: Progress) -> list[Resource]:
+    """Install or upgrade, then publish what is waiting and train until a model is served; returns the manifests."""
     registry = os.environ.get("REGISTRY", "")
-    manifests = kustomize(wrapper(overlay, components, chosen_settings(StackSettings()), registry))
+    chosen = chosen_settings(StackSettings(), cluster.settings())
+    text = kustomize(wrapper(overlay, components, chosen, registry))
+    manifests = [each for each in yaml.safe_load_all(text) if each]
+    built: dict[str, str] = {}
     if os.environ.get("IMAGES") != "skip":
         with progress.phase("building images and handing them to the cluster"):
-            images(cluster, manifests, registry, progress)
+            built = images(cluster, text, registry, progress)
     with progress.phase("Secrets and manifests"):
-        apply(cluster, manifests)
+        apply(cluster, manifests, built)
     with progress.phase("waiting for the pods"):
         await_pods(cluster, progress, without={"api"})
     with reached(cluster) as settings:
         run_pipeline(settings, progress)
     with progress.phase("waiting for the API to take up the model"):
         await_pods(cluster, progress, without=set())
+    return manifests
 
 
-def chosen_settings(settings: StackSettings) -> dict[str, str]:
-    """Return the settings that this command line sets for the pods."""
-    if not settings.dataset:
-        return {}
-    return {"DATASET": uploaded(settings.dataset)}
+def chosen_settings(settings: StackSettings, present: dict[str, str]) -> dict[str, str]:
+    """Return what this command line, or an earlier one, tells the pods: a source stays until another is named."""
+    dataset = uploaded(settings.dataset) if settings.dataset else present.get("DATASET")
+    return {"DATASET": dataset} if dataset else {}
 
 
 def uploaded(dataset: str) -> str:
@@ -75,8 +83,10 @@ def uploaded(dataset: str) -> str:
     return dataset if "://" in dataset else f"upload://{Path(dataset).name}"
 
 
-def images(cluster: Cluster, manifests: str, registry: str, progress: Progress) -> None:
+def images(cluster: Cluster, manifests: str, registry: str, progress: Progress) -> dict[str, str]:
     """Build what the manifests use of ours, and push it to the registry or load it into the nodes.
+
+    Returns what was loaded, by name: the name stays when the content changes. A registry's name means one content.
 
     Raises:
         ClusterFailed: there is no registry, and no way into the nodes of this cluster.
@@ -87,6 +97,7 @@ def images(cluster: Cluster, manifests: str, registry: str, progress: Progress) 
             f"the nodes of {cluster.context} cannot pull {LOCAL}: REGISTRY=host/path builds and pushes the images, "
             "IMAGES=skip when the nodes have them"
         )
+    loaded = {}
     for image in used:
         progress.show(image)
         run("bash", str(ROOT / "k8s" / "build-images.sh"), image.rpartition("/")[2].partition(":")[0])
@@ -94,26 +105,50 @@ def images(cluster: Cluster, manifests: str, registry: str, progress: Progress) 
             push(image)
         else:
             cluster.load([image])
+            loaded[image] = layers(image)
+    return loaded
 
 
-def apply(cluster: Cluster, manifests: str) -> None:
-    """Apply the namespace, missing Secrets, everything; then restart what reads a ConfigMap that changed."""
-    documents = [each for each in yaml.safe_load_all(manifests) if each]
-    namespace = [each for each in documents if each["kind"] == "Namespace"]
+def apply(cluster: Cluster, manifests: list[Resource], built: dict[str, str]) -> None:
+    """Apply the namespace, missing Secrets, everything; that restarts what reads a changed ConfigMap or image."""
+    namespace = [each for each in manifests if each["kind"] == "Namespace"]
     cluster.kubectl("apply", "--filename=-", text=yaml.safe_dump_all(namespace))
     present = cluster.secrets()
     if wanted := missing(present, present.get("object-store")):
         cluster.kubectl("create", "--filename=-", text=yaml.safe_dump_all(wanted))
+    stamp(manifests, built, cluster.get(RESTARTED))
     cluster.kubectl("delete", "job", "set-up", "--ignore-not-found")  # a Job cannot be changed
-    said = cluster.kubectl("apply", "--filename=-", text=manifests)
-    if restarted := readers(documents, set(re.findall(r"(?m)^configmap/(\S+) configured", said))):
-        cluster.kubectl("rollout", "restart", *restarted)
+    cluster.kubectl("apply", "--filename=-", text=yaml.safe_dump_all(manifests))
 
 
-def readers(documents: list[Resource], changed: set[str]) -> list[str]:
-    """Return the workloads that read one of the changed ConfigMaps, as kubectl names them."""
-    workloads = [each for each in documents if each["kind"] in ("Deployment", "StatefulSet", "DaemonSet")]
-    return [f"{each['kind'].lower()}/{each['metadata']['name']}" for each in workloads if changed & _config_maps(each)]
+def stamp(manifests: list[Resource], built: dict[str, str], running: list[Resource]) -> None:
+    """Write into each pod template what it is made of; of images that were not built now, what is `running` says."""
+    data = {each["metadata"]["name"]: each["data"] for each in manifests if each["kind"] == "ConfigMap"}
+    before = {(each["kind"], each["metadata"]["name"]): _annotations(each) for each in running}
+    for each in manifests:
+        if each["kind"].lower() + "s" not in RESTARTED.split(","):
+            continue
+        known = before.get((each["kind"], each["metadata"]["name"]), {})
+        used = sorted(built[found["image"]] for found in _containers(each) if found["image"] in built)
+        made_of = {
+            MADE_OF["configuration"]: _digest({name: data.get(name) for name in _config_maps(each)}),
+            MADE_OF["images"]: _digest(used) if used else known.get(MADE_OF["images"]),
+        }
+        template = each["spec"]["template"]["metadata"]
+        template["annotations"] = _annotations(each) | {name: value for name, value in made_of.items() if value}
+
+
+def _annotations(workload: Resource) -> dict[str, str]:
+    return dict(workload["spec"]["template"]["metadata"].get("annotations", {}))
+
+
+def _containers(workload: Resource) -> list[Resource]:
+    spec = workload["spec"]["template"]["spec"]
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _config_maps(node: object) -> set[str]:
@@ -186,23 +221,6 @@ def await_pods(cluster: Cluster, progress: Progress, without: set[str]) -> None:
         time.sleep(2)
 
 
-@contextmanager
-def reached(cluster: Cluster) -> Iterator[StackSettings]:
-    """Give settings that reach the cluster's parts through forwarded ports, with the cluster's passwords."""
-    secrets = {key: value for each in cluster.secrets().values() for key, value in each.items()}
-    known: dict[str, Any] = {
-        key.lower(): value for key, value in secrets.items() if key.lower() in StackSettings.model_fields
-    }
-    with ExitStack() as stack:
-        ports = {"postgres": 5432, "s3": 8333, "mlflow": 5000, "airflow": 8080}
-        local = {name: stack.enter_context(cluster.forwarded(name, port)) for name, port in ports.items()}
-        login = f"admin:{secrets['MLFLOW_TRACKING_PASSWORD']}"
-        known |= {"postgres_host": "127.0.0.1", "postgres_port": local["postgres"], "airflow_port": local["airflow"]}
-        known |= {"s3_endpoint_url": f"http://127.0.0.1:{local['s3']}"}
-        known |= {"mlflow_tracking_uri": f"http://{login}@127.0.0.1:{local['mlflow']}"}
-        yield StackSettings(**known)
-
-
 def run_pipeline(settings: StackSettings, progress: Progress) -> None:
     """The same steps as `make up`: register the source, publish what is waiting, train."""
     airflow = Airflow(settings)
@@ -225,15 +243,27 @@ def register(settings: StackSettings) -> None:
         registry.register_fetched(replace(fetch_file(Path(dataset)), name=uploaded(dataset)), settings)
 
 
-def addresses(cluster: Cluster) -> Table:
-    """Return the addresses of the local overlay and where each password is."""
-    host = cluster.host()
+def addresses(cluster: Cluster, manifests: list[Resource]) -> Table:
+    """Return where each page is and where its password is."""
     table = Table("what", "address", "password of admin", box=None, pad_edge=False)
-    for title, (port, path, secret) in PAGES.items():
+    places = pages(cluster, manifests)
+    for title, (service, path, secret) in PAGES.items():
         name, _, key = secret.partition(" ")
         how = f"kubectl -n {NAMESPACE} get secret {name} -o jsonpath='{{.data.{key}}}' | base64 -d" if secret else ""
-        table.add_row(title, f"http://{host}:{port}{path}", how)
+        if service in places:
+            table.add_row(title, f"{places[service]}{path}", how)
     return table
+
+
+def pages(cluster: Cluster, manifests: list[Resource]) -> dict[str, str]:
+    """Return where browsers find each Service: at a port of the node, or behind the Ingress."""
+    services = [each for each in manifests if each["kind"] == "Service" and each["spec"].get("type") == "NodePort"]
+    node = cluster.host() if services else ""
+    found = {each["metadata"]["name"]: f"http://{node}:{each['spec']['ports'][0]['nodePort']}" for each in services}
+    for each in manifests:
+        for rule in each["spec"]["rules"] if each["kind"] == "Ingress" else ():
+            found[rule["http"]["paths"][0]["backend"]["service"]["name"]] = f"https://{rule['host']}"
+    return found
 
 
 def main() -> int:
@@ -241,12 +271,12 @@ def main() -> int:
     progress, asked = Progress(), os.environ.get
     try:
         cluster = find(asked("CONTEXT", ""), asked("TOOL", ""))
-        up(cluster, asked("OVERLAY") or "local", asked("COMPONENTS", "").split(), progress)
-    except (ClusterFailed, BadSetting, AirflowFailed, BadData, SourceUnreachable) as error:
+        manifests = up(cluster, asked("OVERLAY") or "local", asked("COMPONENTS", "").split(), progress)
+        progress.console.print(addresses(cluster, manifests))
+    except (ClusterFailed, AirflowFailed, HTTPError, *EXPECTED) as error:
         progress.console.print(f"error: {error}", style="red", markup=False)
         progress.console.print("What runs keeps running: `make k8s-up` goes on from here, `make k8s-down`.")
         return 1
-    progress.console.print(addresses(cluster))
     progress.console.print(progress.summary())
     return 0
 

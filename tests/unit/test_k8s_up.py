@@ -12,16 +12,18 @@ import yaml
 from k8s import cluster, up
 from k8s.make_secrets import IDENTITIES, SECRETS, missing
 from readmit.bootstrap import LOGIN_ROLES
+from readmit.settings import StackSettings
 from stack.progress import Progress
 from tests.support import k8s
 
-# Says what a first apply says; a Secret `role-serving` is there already.
+# A Secret `role-serving` is there already; what is created and applied is kept.
 KUBECTL = """#!/bin/sh
 echo "$@" >>"{log}"
 case "$*" in
 *"get secrets"*) echo '{{"items": [{{"metadata": {{"name": "role-serving"}}, "data": {{"A": "b2xk"}}}}]}}' ;;
+*"get "*) echo '{{"items": []}}' ;;
 *"create --filename"*) cat >"{created}" ;;
-*"apply --filename"*) cat >/dev/null; echo "configmap/settings configured"; echo "configmap/mlflow-auth unchanged" ;;
+*"apply --filename"*) cat >"{created}.applied" ;;
 esac
 """
 
@@ -35,27 +37,58 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return log
 
 
-def workload(name: str, config_map: str) -> dict[str, Any]:
+def workload(name: str, config_map: str, kind: str = "Deployment") -> dict[str, Any]:
     volumes = [{"name": "v", "configMap": {"name": config_map}}]
-    spec = {"template": {"spec": {"containers": [{"name": "c"}], "volumes": volumes}}}
-    return {"kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+    spec = {"containers": [{"name": "c", "image": f"localhost/readmit/{name}:1"}], "volumes": volumes}
+    return {"kind": kind, "metadata": {"name": name}, "spec": {"template": {"metadata": {}, "spec": spec}}}
 
 
-def test_apply_keeps_secrets_and_restarts_readers_of_what_changed(asked: Path, tmp_path: Path) -> None:
-    documents = [{"kind": "Namespace", "metadata": {"name": "readmit"}}]
-    documents += [workload("ui", "settings"), workload("mlflow", "mlflow-auth")]
-    up.apply(cluster.Cluster("here"), yaml.safe_dump_all(documents))
+def config(name: str, **data: str) -> dict[str, Any]:
+    return {"kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def stamped(manifests: list[dict[str, Any]], built: dict[str, str], running: list[dict[str, Any]]) -> dict[str, Any]:
+    up.stamp(manifests, built, running)
+    workloads = [each for each in manifests if each["kind"] != "ConfigMap"]
+    return {each["metadata"]["name"]: each["spec"]["template"]["metadata"]["annotations"] for each in workloads}
+
+
+def test_apply_keeps_secrets_and_says_what_pods_are_made_of(asked: Path, tmp_path: Path) -> None:
+    documents = [{"kind": "Namespace", "metadata": {"name": "readmit"}}, workload("ui", "settings")]
+    up.apply(cluster.Cluster("here"), documents, {})
     said = [line.removeprefix("--context=here --namespace=readmit ") for line in asked.read_text().splitlines()]
     assert [line.split(" --")[0] for line in said] == [
         "apply",
         "get secrets",
         "create",
+        f"get {up.RESTARTED}",
         "delete job set-up",
         "apply",
-        "rollout restart deployment/ui",
     ]
     created = {each["metadata"]["name"] for each in yaml.safe_load_all((tmp_path / "created.yaml").read_text())}
     assert created == {*SECRETS, IDENTITIES} - {"role-serving"}
+    *_, applied = yaml.safe_load_all((tmp_path / "created.yaml.applied").read_text())
+    assert "readmit/configuration" in applied["spec"]["template"]["metadata"]["annotations"]
+
+
+def test_what_reads_a_changed_configmap_is_made_anew() -> None:
+    def installed(port: str) -> list[dict[str, Any]]:
+        maps = [config("settings", API_PORT=port), config("mlflow-auth", file="x")]
+        return [*maps, workload("ui", "settings"), workload("mlflow", "mlflow-auth", "StatefulSet")]
+
+    before, same, after = (stamped(installed(port), {}, []) for port in ("1", "1", "2"))
+    assert before == same
+    assert before["mlflow"] == after["mlflow"]
+    assert before["ui"] != after["ui"]
+
+
+def test_what_runs_an_image_of_the_same_name_and_other_content_is_made_anew() -> None:
+    image = "localhost/readmit/ui:1"
+    running = [workload("ui", "settings")]
+    first = stamped(running, {image: "layers"}, [])
+    assert stamped([workload("ui", "settings")], {image: "layers"}, running) == first
+    assert stamped([workload("ui", "settings")], {}, running) == first  # IMAGES=skip
+    assert stamped([workload("ui", "settings")], {image: "other layers"}, running) != first
 
 
 def test_a_failing_command_says_what_it_said(asked: Path) -> None:
@@ -64,13 +97,10 @@ def test_a_failing_command_says_what_it_said(asked: Path) -> None:
         cluster.Cluster("nowhere").kubectl("get", "pods")
 
 
-def test_readers_look_into_every_kind_of_reference() -> None:
+def test_every_kind_of_reference_is_seen() -> None:
     reference = {"valueFrom": {"configMapKeyRef": {"name": "settings", "key": "A"}}}
     containers = [{"env": [reference]}, {"envFrom": [{"configMapRef": {"name": "airflow-settings"}}]}]
-    both = {"kind": "StatefulSet", "metadata": {"name": "s"}, "spec": {"initContainers": containers}}
-    assert up.readers([both], {"settings"}) == ["statefulset/s"]
-    assert up.readers([both], {"airflow-settings"}) == ["statefulset/s"]
-    assert up.readers([both], {"other"}) == []
+    assert up._config_maps({"spec": {"initContainers": containers}}) == {"settings", "airflow-settings"}
 
 
 def pod(part: str, waiting: str = "", ready: str = "False") -> dict[str, Any]:
@@ -118,6 +148,13 @@ def test_complete() -> None:
 def test_a_file_of_this_machine_has_a_name_that_pods_can_know() -> None:
     assert up.uploaded("/home/me/diabetic_data.zip") == "upload://diabetic_data.zip"
     assert up.uploaded("https://example.org/data.zip") == "https://example.org/data.zip"
+
+
+def test_a_source_stays_until_another_is_named() -> None:
+    present = {"DATASET": "upload://mine.zip"}
+    assert up.chosen_settings(StackSettings(dataset=None), present) == present
+    assert up.chosen_settings(StackSettings(dataset="/home/me/a.zip"), present) == {"DATASET": "upload://a.zip"}
+    assert up.chosen_settings(StackSettings(dataset=None), {}) == {}
 
 
 def test_secrets_are_fresh_and_hold_a_password_for_each_role() -> None:
@@ -185,3 +222,13 @@ def test_a_registry_is_where_all_our_images_come_from() -> None:
         for each in k8s.containers(pod)
     }
     assert {image.rpartition("/")[0] for image in found} == {"localhost:5001/mine", "docker.io/grafana"}
+
+
+def test_the_addresses_are_those_of_the_overlay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster.Cluster, "host", lambda _: "172.18.0.2")
+    local = up.pages(cluster.Cluster("mine"), k8s.overlay("local"))
+    assert local["mlflow"] == "http://172.18.0.2:30500"
+    assert local.keys() == {service for service, _, _ in up.PAGES.values()}
+    production = up.pages(cluster.Cluster("mine"), k8s.overlay("production"))
+    assert production["ui"] == "https://readmit.example.org"
+    assert production.keys() == local.keys() - {"prometheus"}
