@@ -112,7 +112,7 @@ def _create_server(cur: cursor, settings: Settings) -> None:
     """Point `raw_server` at the database `raw`; address and options follow the settings."""
     address = {"host": settings.postgres_host, "port": str(settings.postgres_port), "dbname": settings.raw_database}
     # 1,000 bytes a row: a batch comes over in a few fetches.
-    tuning = {"updatable": "false", "fetch_size": "5000"}
+    tuning = {"updatable": "false", "fetch_size": "5000", "connect_timeout": str(db.CONNECT_TIMEOUT_SECONDS)}
     cur.execute("select srvoptions from pg_foreign_server where srvname = 'raw_server'")
     found = cur.fetchone()
     if found is None:

@@ -8,6 +8,7 @@ import kubernetes_validate
 import pytest
 
 from k8s.make_secrets import missing
+from readmit import db
 from readmit.settings import PipelineSettings, StackSettings
 from serving.routes import health
 from stack import programs
@@ -233,6 +234,17 @@ def test_settings_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = PipelineSettings()
     assert settings.postgres_host == data["POSTGRES_HOST"]
     assert settings.s3_endpoint_url == data["MLFLOW_S3_ENDPOINT_URL"]
+
+
+@pytest.mark.parametrize("name", k8s.OVERLAYS)
+def test_nobody_waits_long_for_a_server_that_has_another_address_by_now(name: str) -> None:
+    """Airflow, MLflow and dbt set no limit themselves: without this one the kernel's is two minutes."""
+    data = k8s.named(k8s.overlay(name), "ConfigMap", "settings")["data"]
+    assert int(data["PGCONNECT_TIMEOUT"]) == db.CONNECT_TIMEOUT_SECONDS
+    readers = {"airflow-scheduler", "airflow-api-server", "airflow-dag-processor", "airflow-triggerer", "mlflow"}
+    for part in readers | {"airflow-task"}:
+        main = k8s.pods(k8s.overlay(name))[part]["spec"]["containers"][0]
+        assert {"configMapRef": {"name": "settings"}} in main["envFrom"]
 
 
 def test_namespace_refuses_what_is_not_restricted() -> None:
