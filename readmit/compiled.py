@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from readmit.contract import Contract
+from readmit.derive import values_of
 from readmit.encoding import Encoder
 from readmit.trees import TreeScorer
 
@@ -73,6 +74,7 @@ class CompiledModel:
         if encoder["format"] != FORMAT:
             raise ValueError(f"encoder.json has format {encoder['format']}, this runtime reads {FORMAT}")
         self._encode, self._scorer = Encoder(contract, encoder["columns"], scorer.place), scorer
+        self._values = values_of(contract.given)
 
     @classmethod
     def load(cls, folder: Path) -> "CompiledModel":
@@ -89,11 +91,14 @@ class CompiledModel:
                 return cls(contract, encoder, TreeScorer(arrays, encoder["trees"]))
         return cls(contract, encoder, OnnxScorer((compiled / "model.onnx").resolve(strict=True), encoder))
 
-    def predict_one(self, row: Mapping[str, Any]) -> float:
-        """Return the probability of one row of inputs and history; a missing column is a KeyError."""
-        return self._scorer.score([self._encode(row)])[0]
+    def score(self, rows: Sequence[Sequence[Any]]) -> list[float]:
+        """Return the probability of each row, in order; a row has the values of `contract.given`."""
+        return self._scorer.score([self._encode(row) for row in rows]) if rows else []
 
     def predict_many(self, rows: Iterable[Mapping[str, Any]]) -> list[float]:
-        """Return the probability of each row, in order."""
-        encoded = [self._encode(row) for row in rows]
-        return self._scorer.score(encoded) if encoded else []
+        """Return the probability of each row of inputs and history by name; a missing one is a KeyError."""
+        return self.score([self._values(row) for row in rows])
+
+    def predict_one(self, row: Mapping[str, Any]) -> float:
+        """Return the probability of one row of inputs and history by name."""
+        return self.predict_many([row])[0]

@@ -203,6 +203,11 @@ class Contract(BaseModel):
         """What is computed from the others."""
         return self._of("derived")
 
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Names of what is not computed: inputs, then history."""
+        return tuple(feature.name for feature in (*self.inputs, *self.history))
+
     def _of(self, role: Role) -> tuple[Feature, ...]:
         return tuple(feature for feature in self.features if feature.role == role)
 

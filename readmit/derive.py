@@ -9,7 +9,7 @@ from readmit.contract import Contract, Derive, Feature, Value
 if TYPE_CHECKING:
     import pandas as pd
 
-Evaluator = Callable[[Mapping[str, Any]], Value | None]
+Evaluator = Callable[[Sequence[Any]], Value | None]
 
 
 def defaults(contract: Contract) -> dict[str, Value]:
@@ -18,32 +18,44 @@ def defaults(contract: Contract) -> dict[str, Value]:
 
 
 class Derivation:
-    """Adds derived features to rows; the contract's rules are prepared once. `without`: operations to leave out."""
+    """Computes derived features of rows; the contract's rules are prepared once. `without`: operations to leave out.
+
+    A row is the sequence of the values of `contract.given`: a tuple is made, and read, faster than a dictionary.
+    """
 
     def __init__(self, contract: Contract, without: Sequence[str] = ()) -> None:
-        rules = [(feature.name, _rule(feature)) for feature in contract.derived]
-        self._rules = [(name, _evaluator(contract, rule)) for name, rule in rules if rule.op not in without]
+        every = {feature.name: _rule(feature) for feature in contract.derived}
+        rules = {name: rule for name, rule in every.items() if rule.op not in without}
+        at = {name: place for place, name in enumerate(contract.given)}
+        self.names = tuple(rules)
+        self._rules = [
+            (values_of([at[name] for name in rule.sources]), _evaluator(contract, rule)) for rule in rules.values()
+        ]
 
-    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the row (inputs and history) with derived features added; a missing column is a KeyError."""
-        return {**row, **{name: evaluate(row) for name, evaluate in self._rules}}
+    def __call__(self, row: Sequence[Any]) -> list[Value | None]:
+        """Return the values of `names`."""
+        return [evaluate(values(row)) for values, evaluate in self._rules]
 
 
 def derive_row(contract: Contract, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row (inputs and history) with every derived feature added."""
-    return Derivation(contract)(row)
+    """Return the row (inputs and history) with every derived feature added; a missing column is a KeyError."""
+    derive = Derivation(contract)
+    return {**row, **dict(zip(derive.names, derive([row[name] for name in contract.given]), strict=True))}
 
 
 def derive_frame(contract: Contract, frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return a copy of the frame (inputs and history) with every derived feature added, a column at a time."""
-    return frame.assign(**{feature.name: _column(contract, feature, frame) for feature in contract.derived})
+    """Return a copy of the frame (inputs and history) with every derived feature added."""
+    derive = Derivation(contract)
+    rows = [derive(row) for row in frame[list(contract.given)].itertuples(index=False, name=None)]
+    columns: dict[str, Any] = {name: [row[number] for row in rows] for number, name in enumerate(derive.names)}
+    return frame.assign(**columns)
 
 
-def values_of(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    """Return the function from a row to the values of columns: `itemgetter`, which gives no tuple for one name."""
-    if len(names) < 2:
-        return lambda row: tuple(row[name] for name in names)
-    return itemgetter(*names)
+def values_of(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return the function from a row to the values at keys or places: `itemgetter`, which gives no tuple for one."""
+    if len(keys) < 2:
+        return lambda row: tuple(row[key] for key in keys)
+    return itemgetter(*keys)
 
 
 def _rule(feature: Feature) -> Derive:
@@ -59,33 +71,16 @@ def lookup(contract: Contract, rule: Derive) -> tuple[str, Callable[[object], Va
 
 
 def _evaluator(contract: Contract, rule: Derive) -> Evaluator:
-    """Return the function from a row to the value of a rule."""
+    """Return the function from the values of a rule's sources to its own."""
     if rule.op == "lookup":
-        source, found = lookup(contract, rule)
-        return lambda row: found(row[source])
-    values = values_of(rule.sources)
+        _, found = lookup(contract, rule)
+        return lambda values: found(values[0])
     if rule.op == "sum":
-        return lambda row: int(sum(values(row)))
+        return lambda values: int(sum(values))
     listed, is_negated = set(rule.is_in or rule.not_in or (rule.equals,)), rule.not_in is not None
 
-    def count(row: Mapping[str, Any]) -> int:
-        n = sum(map(values(row).count, listed))
-        return len(rule.sources) - n if is_negated else n
+    def count(values: Sequence[Any]) -> int:
+        n = sum(map(values.count, listed))
+        return len(values) - n if is_negated else n
 
-    return count if rule.op == "count" else lambda row: count(row) > 0
-
-
-def _column(contract: Contract, feature: Feature, frame: "pd.DataFrame") -> "pd.Series[Any]":
-    rule = _rule(feature)
-    chosen = frame[list(rule.sources)]
-    if rule.op == "lookup":
-        table = contract.table(rule.seed or "", rule.get or "")
-        return chosen.iloc[:, 0].map(lambda value: table.get(str(value), rule.otherwise))
-    if rule.op == "sum":
-        return chosen.sum(axis=1)
-    if rule.is_in is not None or rule.not_in is not None:
-        hits = chosen.isin(list(rule.is_in or rule.not_in or ()))
-        hits = hits if rule.is_in is not None else ~hits
-    else:
-        hits = chosen == rule.equals
-    return hits.sum(axis=1) if rule.op == "count" else hits.any(axis=1)
+    return count if rule.op == "count" else lambda values: count(values) > 0

@@ -1,4 +1,4 @@
-"""From a request's row to what a scorer reads: one look-up per column, made once from the table in `encoder.json`."""
+"""From a request's values to what a scorer reads: a look-up per column, made once from the table in `encoder.json`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import getitem
@@ -18,7 +18,7 @@ Place = Callable[[float], Any]
 
 
 class Encoder:
-    """Encodes rows of inputs and history.
+    """Encodes rows: the values of `contract.given`, in this order.
 
     Args:
         contract: has the rules of derived features.
@@ -37,14 +37,15 @@ class Encoder:
         made = [(_table(contract, column, place(k)), _sources(contract, column)) for k, column in enumerate(columns)]
         of = {kind: [each for each, its in zip(made, kinds, strict=True) if its == kind] for kind in KINDS}
         self._tables = [[table for table, _ in of[kind]] for kind in KINDS]
+        at = {name: place for place, name in enumerate((*contract.given, *self._derive.names))}
         self._categories, self._firsts, self._numbers = (
-            values_of([sources[0] for _, sources in of[kind]]) for kind in KINDS
+            values_of([at[sources[0]] for _, sources in of[kind]]) for kind in KINDS
         )
-        self._seconds = values_of([sources[1] for _, sources in of["pair"]])
+        self._seconds = values_of([at[sources[1]] for _, sources in of["pair"]])
 
-    def __call__(self, given: Mapping[str, Any]) -> list[Any]:
-        """Return one value per column; a missing input or history is a KeyError."""
-        row, (categories, pairs, numbers) = self._derive(given), self._tables
+    def __call__(self, given: Sequence[Any]) -> list[Any]:
+        """Return one value per column."""
+        row, (categories, pairs, numbers) = (*given, *self._derive(given)), self._tables
         return [
             *map(getitem, categories, self._categories(row)),
             *map(getitem, pairs, zip(self._firsts(row), self._seconds(row), strict=True)),

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from sklearn.pipeline import Pipeline
 
 from readmit.contract import Contract
-from training import compilation, evaluation, features
+from training import compilation, evaluation
 from training.evaluation import Evaluation
 from training.snapshots import Facts
 
@@ -38,11 +38,10 @@ def report(
 
 def examples(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame) -> dict[str, Any]:
     """Return inputs and history of rows from lowest to highest risk, with the Pipeline's probabilities."""
-    given = features.names(contract.inputs) + features.names(contract.history)
     risk = evaluation.predict(pipeline, contract, frame)
     places = [round(i * (len(frame) - 1) / (EXAMPLES - 1)) for i in range(EXAMPLES)]
     chosen = frame.iloc[risk.argsort(kind="stable")[places]]
-    rows = json.loads(chosen[given].to_json(orient="records"))
+    rows = json.loads(chosen[list(contract.given)].to_json(orient="records"))
     return {"rows": rows, "probabilities": evaluation.predict(pipeline, contract, chosen).tolist()}
 
 

@@ -124,8 +124,7 @@ def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: P
 
 def _check_derived(contract: Contract, frame: pd.DataFrame) -> None:
     """Dbt's derived columns and those of `readmit.derive` are the same."""
-    given = frame[features.names(contract.inputs) + features.names(contract.history)]
-    computed = derive_frame(contract, given)
+    computed = derive_frame(contract, frame[list(contract.given)])
     for feature in contract.derived:
         if (computed[feature.name].to_numpy() != frame[feature.name].to_numpy()).any():
             raise CannotCompile(f"{feature.name}: dbt and readmit.derive differ")
@@ -135,7 +134,6 @@ def worst_difference(pipeline: Pipeline, compiled: CompiledModel, contract: Cont
     """Return the largest difference of both forms over at most 10,000 rows, spread over the frame."""
     step = max(1, len(frame) // ROWS_COMPARED)
     chosen = frame.iloc[::step].head(ROWS_COMPARED)
-    given = features.names(contract.inputs) + features.names(contract.history)
-    rows = [dict(zip(given, row, strict=True)) for row in chosen[given].itertuples(index=False, name=None)]
+    rows = list(chosen[list(contract.given)].itertuples(index=False, name=None))
     expected = pipeline.predict_proba(chosen[features.columns(contract)])[:, 1]
-    return float(np.abs(np.array(compiled.predict_many(rows)) - expected).max())
+    return float(np.abs(np.array(compiled.score(rows)) - expected).max())

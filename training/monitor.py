@@ -154,8 +154,7 @@ def requests(version: str, contract: Contract, settings: MonitorSettings) -> Req
         cur.execute(REQUESTS, asked_for)
         log_rows = pd.DataFrame(cur.fetchall(), columns=["features", SCORE, "history", "encounter_id"], dtype=object)
     once = log_rows[log_rows["encounter_id"].isna() | ~log_rows["encounter_id"].duplicated()].reset_index(drop=True)
-    names = features.names([*contract.inputs, *contract.history])
-    rows = pd.DataFrame(list(once["features"]), columns=names, dtype=object)
+    rows = pd.DataFrame(list(once["features"]), columns=list(contract.given), dtype=object)
     return Requests(rows, once[[SCORE]].astype("float64"), once["history"] != ASSUMED)
 
 

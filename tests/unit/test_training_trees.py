@@ -69,7 +69,10 @@ def test_tables_say_what_the_model_says(model, data):
     model.fit(x, y)
     rows = everywhere(model, x)
     ours = scorer(model, x)
-    assert np.abs(np.array(ours.score(places(ours, rows))) - model.predict_proba(rows)[:, 1]).max() < 1e-12
+    read = places(ours, rows)
+    said = ours.score(read)
+    assert np.abs(np.array(said) - model.predict_proba(rows)[:, 1]).max() < 1e-12
+    assert said == [p for row in read for p in ours.score([row])]  # to the last bit: alone as among others
 
 
 def test_the_reference_costs_nothing(data):
