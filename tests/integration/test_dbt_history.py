@@ -166,7 +166,7 @@ def test_later_rows_change_nothing_before_them(rows, plain, tmp_path):
 
 
 def test_no_and_late_are_the_same_outcome_of_an_earlier_stay(rows, plain, tmp_path):
-    """Who has a later stay was readmitted: a NO of the file is what it did not know, and a look-up meets mostly those."""
+    """Whoever has a later stay was readmitted: NO is what the file did not know, and most look-ups meet one."""
     late = rows.assign(readmitted=rows.readmitted.replace("NO", ">30"))
     assert (late.readmitted != rows.readmitted).sum() > len(rows) / 4
     changed = published(tmp_path, write(late, tmp_path / "source.csv"))
