@@ -25,7 +25,6 @@ PORTS = (
         "BLACKBOX_EXPORTER_PORT",
         "S3_METRICS_PORT",
         "GRAFANA_PORT",
-        "LOCUST_PORT",
     ),
 )
 
