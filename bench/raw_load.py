@@ -7,6 +7,7 @@ transaction. Batches alternate, the figure is the ratio of the medians.
 import os
 import statistics
 import subprocess
+from functools import partial
 from pathlib import Path
 
 from bench import private
@@ -29,8 +30,8 @@ def measure() -> list[Figure]:
         for batch_id, key in private.train_batches(settings)[: REPEATS + 1]:
             body = settings.readmit_home / f"{batch_id}.csv"
             storage.client(settings).download_file(settings.s3_pipeline_bucket, key, str(body))
-            copies.append(private.seconds(lambda body=body: _psql_copy(settings, body)))
-            loads.append(private.seconds(lambda batch_id=batch_id: ledger.load(batch_id, settings)))
+            copies.append(private.seconds(partial(_psql_copy, settings, body)))
+            loads.append(private.seconds(partial(ledger.load, batch_id, settings)))
     # The first of each warms caches and connections up.
     load, copy = statistics.median(loads[1:]), statistics.median(copies[1:])
     detail = f"load {load:.3f} s, psql \\copy {copy:.3f} s, 15,000 rows, medians of {REPEATS}"

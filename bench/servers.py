@@ -104,7 +104,7 @@ def _running(options: Sequence[str], ready: str, told: Mapping[str, str]) -> Ite
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = ["taskset", "-c", str(server_core()), sys.executable, *options, "--port", str(port)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | told
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **told}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, process_group=0)
         try:

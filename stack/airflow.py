@@ -61,7 +61,7 @@ class Airflow:
         return list(self._ask("GET", path, params={"limit": 200})["task_instances"])
 
     def at_work(self, dag_id: str, run_id: str) -> str:
-        """Return the tasks that run now, or the last one that failed, as a short text."""
+        """Return how many tasks of a run are done and one that runs now, as a short text."""
         tasks = self.tasks(dag_id, run_id)
         running = [task["task_id"] for task in tasks if task["state"] in ("running", "deferred")]
         done = sum(task["state"] in ("success", "skipped") for task in tasks)

@@ -18,7 +18,7 @@ LONGEST_ERROR = 60
 
 
 def components(settings: StackSettings) -> list[dict[str, Any]]:
-    """Return one record per component: name, title, up, address, memory in MB, restarts and the last error."""
+    """Return one record per component: name, title, up, the supervisor's state, address, memory in MB, last error."""
     supervisor = Supervisor(settings)
     states = supervisor.states()
     found = [_component(program, settings, states.get(program.name, {})) for program in programs.all_programs(settings)]

@@ -104,7 +104,7 @@ def _set_up(settings: StackSettings, progress: Progress) -> None:
     storage.ensure_buckets(settings)
     progress.show("Airflow's tables")
     _run(settings, "airflow-migrate", "airflow", "db", "migrate")
-    if (ROOT / "dbt_project" / "dbt_project.yml").exists() and _manifest_is_old():
+    if _manifest_is_old():
         progress.show("dbt's manifest")
         folder = str(ROOT / "dbt_project")
         _run(settings, "dbt-parse", "dbt.cli.main", "parse", "--project-dir", folder, "--profiles-dir", folder)

@@ -123,7 +123,11 @@ def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: P
 
 
 def _check_derived(contract: Contract, frame: pd.DataFrame) -> None:
-    """Dbt's derived columns and those of `readmit.derive` are the same."""
+    """Compare the derived columns that dbt made with those of `readmit.derive`.
+
+    Raises:
+        CannotCompile: a value differs.
+    """
     computed = derive_frame(contract, frame[list(contract.given)])
     for feature in contract.derived:
         if (computed[feature.name].to_numpy() != frame[feature.name].to_numpy()).any():

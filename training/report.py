@@ -63,7 +63,7 @@ def decision(row: Promotion, settings: Settings) -> None:
 
 
 def production(snapshot_id: str, settings: Settings) -> None:
-    """Report of when the data is that the model in production learned from."""
+    """Report when the youngest batch was published that the model in production learned from."""
     push.report(
         Giver.TRAINING,
         lambda: {"readmit_model_data_timestamp_seconds": _published(snapshots.facts(snapshot_id, settings), settings)},

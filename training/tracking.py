@@ -33,7 +33,7 @@ from training.snapshots import Facts
 FloatArray = NDArray[np.float64]
 
 PRODUCTION, PREVIOUS = "production", "previous"
-STAGE, ARCHIVED = "Production", "Archived"
+STAGE = "Production"
 # What says that a model cannot be judged, whenever it is tried again. Faults of the network are not among them.
 BROKEN = (ContractError, KeyError, ValueError, TypeError, AttributeError, FileNotFoundError)
 BROKEN_CODES = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
@@ -122,7 +122,6 @@ def form(contract: Contract, example: pd.DataFrame) -> dict[str, Any]:
         "pyfunc_predict_fn": "predict_proba",
         "skops_trusted_types": TRUSTED_TYPES,
         "pip_requirements": [],  # the lock file of the repository says it all; its hash is a tag
-        "code_paths": None,
     }
 
 
