@@ -1,6 +1,6 @@
 """Pieces that several pages share: headings, states, cards, links."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any
@@ -10,6 +10,8 @@ import streamlit as st
 from readmit.client import ApiDown, Problem
 from ui import problems, session, wording
 from ui.messages import Messages
+
+Rows = Sequence[Mapping[str, Any]]
 
 STYLE = """
 <style>
@@ -89,6 +91,25 @@ def no_answer(problem: Problem) -> None:
         st.button(text.try_again, key="retry")
     else:
         st.error(text.failed.format(detail=problems.said(problem, text)), icon=":material/error:")
+
+
+def rows(ask: Callable[[], Rows]) -> Rows | None:
+    """Return what the API gives, or None when the database is away (and the page says so)."""
+    text = session.text()
+    with guarded():
+        try:
+            return ask()
+        except Problem as problem:
+            st.warning(text.data_away.format(detail=problems.said(problem, text)), icon=":material/cloud_off:")
+            return None
+
+
+def table(found: Rows, empty: str) -> None:
+    """Draw rows as a table, or say that there are none."""
+    if found:
+        st.dataframe(found, hide_index=True)
+    else:
+        st.caption(empty)
 
 
 def banners(model: Mapping[str, Any]) -> None:

@@ -111,6 +111,15 @@ def test_pages_say_that_the_registry_is_away(api, page):
     wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False).json()["registry"]["up"], "the registry is back")
 
 
+@pytest.mark.parametrize(("page", "n_away", "n_empty"), [("model", 2, 1), ("data", 1, 0)])
+def test_a_database_that_is_away_is_not_taken_for_nothing_to_show(api, page, n_away, n_empty):
+    app = AppTest.from_string(f"from ui.views import {page}\n{page}.render()", default_timeout=30).run()
+    assert not app.exception
+    assert len([each for each in app.warning if each.value.startswith("This part cannot be shown")]) == n_away
+    assert shown(app).count(ENGLISH.empty) == n_empty  # the small model has no metrics
+    assert ENGLISH.quarantine_none not in shown(app)
+
+
 def test_a_model_without_a_decision_curve_says_so(api):
     app = AppTest.from_string("from ui.views import model\nmodel.render()", default_timeout=30).run()
     assert not app.exception

@@ -1,24 +1,19 @@
 """Data: the ledger of batches, what is in quarantine and why, and how old the data is."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
 import streamlit as st
 
-from readmit.client import Problem
-from ui import parts, problems, report, session, wording
-
-Rows = Sequence[Mapping[str, Any]]
+from ui import parts, report, session, wording
+from ui.parts import Rows
 
 
 def render() -> None:
     """Draw the page."""
     text, to = session.text(), session.links()
     parts.header(text.data, text.data_intro)
-    batches = _rows(session.client().batches)
+    batches = parts.rows(session.client().batches)
     if batches is not None:
         _ledger(batches)
-    quarantined = _rows(session.client().quarantine) if batches is not None else None
+    quarantined = parts.rows(session.client().quarantine) if batches is not None else None
     if quarantined is not None:
         _quarantine(quarantined)
     st.subheader(text.tools, anchor=False)
@@ -35,17 +30,6 @@ def render() -> None:
             st.link_button(label, url)
 
 
-def _rows(ask: Callable[[], Rows]) -> Rows | None:
-    """Return what the API gives, or None when the database is away (and the page says so)."""
-    text = session.text()
-    with parts.guarded():
-        try:
-            return ask()
-        except Problem as problem:
-            st.warning(text.data_away.format(detail=problems.said(problem, text)), icon=":material/cloud_off:")
-            return None
-
-
 def _ledger(batches: Rows) -> None:
     text, sums = session.text(), report.totals(batches)
     parts.facts(
@@ -60,17 +44,11 @@ def _ledger(batches: Rows) -> None:
         st.warning(text.sample_data, icon=":material/science:")
     st.subheader(text.ledger, anchor=False)
     st.caption(text.ledger_intro)
-    if batches:
-        st.dataframe(report.ledger(batches, text), hide_index=True)
-    else:
-        st.caption(text.empty)
+    parts.table(report.ledger(batches, text), text.empty)
 
 
 def _quarantine(rows: Rows) -> None:
     text = session.text()
     st.subheader(text.quarantine, anchor=False)
     st.caption(text.quarantine_intro)
-    if rows:
-        st.dataframe(report.quarantine(rows, text), hide_index=True)
-    else:
-        st.caption(text.quarantine_none)
+    parts.table(report.quarantine(rows, text), text.quarantine_none)

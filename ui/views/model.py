@@ -6,8 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from readmit.client import ApiDown, Problem
-from ui import card, charts, parts, problems, report, session, vocabulary
+from ui import card, charts, parts, report, session, vocabulary
 
 
 def render() -> None:
@@ -104,32 +103,18 @@ def _realised() -> None:
     text = session.text()
     st.subheader(text.realised, anchor=False)
     st.caption(text.realised_intro)
-    try:
-        rows = report.realised(session.client().monitoring(), text)
-    except (ApiDown, Problem):
-        rows = []
-    if rows:
-        st.dataframe(rows, hide_index=True)
-    else:
-        st.caption(text.empty)
+    reports = parts.rows(session.client().monitoring)
+    if reports is not None:
+        parts.table(report.realised(reports, text), text.empty)
 
 
 def _history() -> None:
     text = session.text()
     st.subheader(text.promotions, anchor=False)
     st.caption(text.promotions_intro)
-    try:
-        rows = session.client().history()
-    except ApiDown:
-        parts.api_down()
-        return
-    except Problem as problem:
-        st.info(text.data_away.format(detail=problems.said(problem, text)), icon=":material/cloud_off:")
-        return
-    if rows:
-        st.dataframe(report.promotions(rows, text), hide_index=True)
-    else:
-        st.caption(text.empty)
+    decisions = parts.rows(session.client().history)
+    if decisions is not None:
+        parts.table(report.promotions(decisions, text), text.empty)
 
 
 def _card(written: str) -> None:
