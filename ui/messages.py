@@ -61,7 +61,6 @@ class Messages:
     drivers: str
     drivers_intro: str
     drivers_usual: str
-    drivers_none: str
     as_table: str
     feature: str
     value: str
@@ -215,7 +214,6 @@ ENGLISH = Messages(
     drivers="What drives this score",
     drivers_intro="How far each value moves the score (log-odds), strongest first: + raises the risk, - lowers it.",
     drivers_usual="Every field has its usual value: nothing moves the score up or down.",
-    drivers_none="The served model gives no explanation for this score.",
     as_table="Show as a table",
     feature="Field",
     value="Value",
@@ -369,7 +367,6 @@ SPANISH = Messages(
     drivers="Qué influye en este resultado",
     drivers_intro="Cuánto mueve cada valor el resultado (log-odds), de mayor a menor: + sube el riesgo, - lo baja.",
     drivers_usual="Cada campo tiene su valor habitual: nada sube ni baja el riesgo.",
-    drivers_none="El modelo en servicio no explica este resultado.",
     as_table="Mostrar como tabla",
     feature="Campo",
     value="Valor",

@@ -7,6 +7,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from readmit.client import ApiDown, Client
 from tests.support.api import running
 from tests.support.services import wait_until
 from ui.messages import ENGLISH, SPANISH
@@ -61,6 +62,17 @@ def test_two_versions_stand_side_by_side(api, language, text):
 def test_without_an_earlier_version_the_page_says_so(api):
     placed_beside(*api, None)
     assert ENGLISH.compare_none in shown(answered())
+
+
+def test_a_part_that_has_no_answer_says_why(api, monkeypatch):
+    def away(*_):
+        raise ApiDown("it ended after the prediction")
+
+    monkeypatch.setattr(Client, "explain", away)
+    monkeypatch.setattr(Client, "compare", away)
+    said = shown(answered())
+    assert said.count(ENGLISH.failed.format(detail=ENGLISH.api_down)) == 2
+    assert ENGLISH.compare_none not in said
 
 
 def test_the_run_is_linked_in_its_experiment(api):

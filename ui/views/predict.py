@@ -158,8 +158,8 @@ def _drivers(model: Mapping[str, Any]) -> None:
     try:
         explained = session.client().explain(st.session_state[SENT])
         known = form.fields(contract, session.seeds(contract), text, roles=("input", "history"))
-    except (Problem, ApiDown):
-        st.caption(text.drivers_none)
+    except (Problem, ApiDown) as error:
+        st.caption(text.failed.format(detail=problems.said(error, text)))
         return
     found = contributions(explained, known, text.code)
     if not found:
@@ -182,9 +182,10 @@ def _compare() -> None:
     st.subheader(text.compare, anchor=False)
     try:
         answers = session.client().compare(st.session_state[SENT])
-    except (Problem, ApiDown):
-        answers = []
-    if not answers or answers[1].get("model") is None:
+    except (Problem, ApiDown) as error:
+        st.caption(text.failed.format(detail=problems.said(error, text)))
+        return
+    if answers[1].get("model") is None:
         st.caption(text.compare_none)
         return
     parts.facts(comparison.side_by_side(answers, text))
