@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
 
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import BotoCoreError, ClientError
 from psycopg2 import OperationalError
 
 from readmit.download import SourceUnreachable
@@ -13,8 +13,9 @@ from readmit.errors import BadData
 from readmit.settings import BadSetting
 
 P = ParamSpec("P")
-# Bad input, bad settings (LookupError: a password that is not set), services that are away.
-EXPECTED = (BadData, BadSetting, LookupError, SourceUnreachable, OperationalError, EndpointConnectionError)
+# Bad input, bad settings (LookupError: a password that is not set), services that are away, a disk that is full.
+AWAY = (SourceUnreachable, OperationalError, BotoCoreError, ClientError, OSError)
+EXPECTED = (BadData, BadSetting, LookupError, *AWAY)
 
 
 def explained(main: Callable[P, int]) -> Callable[P, int]:

@@ -1,7 +1,7 @@
 """Connections to Postgres by role and database: one place that knows how a role's password is found."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Literal
 from urllib.parse import quote
 
@@ -56,9 +56,11 @@ def connect(role: Role, database: str, settings: Settings | None = None) -> Conn
 @contextmanager
 def transaction(role: Role, database: str, settings: Settings | None = None) -> Iterator[Connection]:
     """One connection for one transaction: committed when the block ends, rolled back when it raises."""
-    open_connection = connect(role, database, settings)
-    try:
-        with open_connection:
+    with closing(connect(role, database, settings)) as open_connection:
+        try:
             yield open_connection
-    finally:
-        open_connection.close()
+        except BaseException:
+            if not open_connection.closed:  # else the server is gone, and that is what the caller must hear
+                open_connection.rollback()
+            raise
+        open_connection.commit()

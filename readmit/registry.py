@@ -1,6 +1,6 @@
 """Register source files: check them once, cut them into batches, and write down the plan or the refusal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from readmit.download import address_shown
 from readmit.errors import SourceRefused
 from readmit.reading import read_blocks
 from readmit.settings import Settings
-from readmit.source import Fetched, LocalSource, fetch, file_mark, unpack
+from readmit.source import Fetched, LocalSource, fetch, file_mark, remove_unpacked, sha256_of, unpack
 
 # Advisory lock: any number that nobody else uses.
 REGISTER_LOCK = 7_241_003
@@ -52,9 +52,21 @@ def _read_mark(mark: Path) -> str | None:
 
 
 def submit(address: str, supersedes: str | None = None, settings: Settings | None = None) -> str:
-    """Register one more file, by path or address; its batches wait for the next runs. See `register_source`."""
+    """Register one more file, by path or address; its batches wait for the next runs. See `register_source`.
+
+    Rejected batches of a file that is known already wait again: the same rows, judged by the rules as they are now.
+    """
+    if not address.strip():
+        raise SourceRefused("no file is named: make submit FILE=path/to/file.csv")
     known = (settings or Settings()).model_copy(update={"dataset": address, "dataset_sha256": None})
-    return register_fetched(fetch(known), known, supersedes)
+    sha256 = register_fetched(fetch(known), known, supersedes)
+    with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
+        cur.execute(
+            "update landing.batches set status = 'loaded', reason = null"
+            " where source_sha256 = %s and status = 'rejected'",
+            (sha256,),
+        )
+    return sha256
 
 
 def register_fetched(fetched: Fetched, settings: Settings, supersedes: str | None = None) -> str:
@@ -63,6 +75,7 @@ def register_fetched(fetched: Fetched, settings: Settings, supersedes: str | Non
         source = unpack(fetched, settings)
         return register_source(source, settings, supersedes)
     except SourceRefused as refusal:
+        remove_unpacked(fetched, settings)
         _record_refusal(fetched, str(refusal), settings)
         raise
 
@@ -84,11 +97,11 @@ def register_source(source: LocalSource, settings: Settings | None = None, super
     known = settings or Settings()
     with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
         cur.execute("select pg_advisory_xact_lock(%s)", (REGISTER_LOCK,))
-        cur.execute("select 1 from landing.sources where source_sha256 = %s", (source.sha256,))
-        if cur.fetchone() is None:
-            planned = _store(source, known)
-            _check_resend(cur, source, planned, supersedes)
-            _write_plan(cur, source, planned, supersedes)
+        cur.execute("select batch_id, supersedes from landing.slices where source_sha256 = %s", (source.sha256,))
+        if present := cur.fetchall():
+            _check_known(source, present, supersedes)
+        else:
+            _write_plan(cur, source, _stored(cur, source, supersedes, known), supersedes)
     return source.sha256
 
 
@@ -98,22 +111,33 @@ def _registered(settings: Settings) -> list[tuple[str, str, str]]:
         return [(str(name), str(kind), str(sha256)) for name, kind, sha256 in cur.fetchall()]
 
 
-def _store(source: LocalSource, settings: Settings) -> list[tuple[Any, ...]]:
-    """Upload slice by slice while the file is read; a refusal on the way removes what was uploaded."""
-    s3, bucket = storage.client(settings), settings.s3_pipeline_bucket
+def _stored(cur: cursor, source: LocalSource, supersedes: str | None, settings: Settings) -> list[tuple[Any, ...]]:
+    """Store the file and its slices and return their plan; a refusal on the way removes what was stored."""
     planned: list[tuple[Any, ...]] = []
     try:
-        for part in slices.cut(read_blocks(source.path, source.name), source.sha256, settings.batch_size):
-            key = f"source/{source.sha256}/{part.batch_id}.csv"
-            s3.put_object(Bucket=bucket, Key=key, Body=part.body, ContentType="text/csv")
-            span = (part.first_source_row, part.last_source_row, part.n_rows)
-            planned.append((part.split, part.ordinal, part.batch_id, *span, part.content_sha256, key))
+        for row in _upload(source, settings):
+            planned.append(row)
+        if sha256_of(source.path) != source.sha256:
+            raise SourceRefused(f"{source.name}: the file changed while it was read; hand it in once it is complete")
+        _check_resend(cur, source, planned, supersedes)
     except SourceRefused:
-        for row in planned:
-            s3.delete_object(Bucket=bucket, Key=row[-1])
+        s3 = storage.client(settings)
+        for key in (_file_key(source), *(part[-1] for part in planned)):
+            s3.delete_object(Bucket=settings.s3_pipeline_bucket, Key=key)
         raise
-    s3.upload_file(str(source.path), bucket, _file_key(source))
     return planned
+
+
+def _upload(source: LocalSource, settings: Settings) -> Iterator[tuple[Any, ...]]:
+    """Upload slice by slice while the file is read, then the file itself."""
+    s3, bucket = storage.client(settings), settings.s3_pipeline_bucket
+    for part in slices.cut(read_blocks(source.path, source.name), source.sha256, settings.batch_size):
+        key = f"source/{source.sha256}/{part.batch_id}.csv"
+        s3.put_object(Bucket=bucket, Key=key, Body=part.body, ContentType="text/csv")
+        span = (part.first_source_row, part.last_source_row, part.n_rows)
+        yield (part.split, part.ordinal, part.batch_id, *span, part.content_sha256, key)
+    with source.path.open("rb") as file:
+        s3.upload_fileobj(file, bucket, _file_key(source))
 
 
 def _file_key(source: LocalSource) -> str:
@@ -134,6 +158,16 @@ def _check_resend(cur: cursor, source: LocalSource, planned: Sequence[tuple[Any,
         raise SourceRefused(
             f"{source.name}: makes the batches {made}, but a resend of {supersedes} must make one {found[0]} batch; "
             "send the rows of that batch only"
+        )
+
+
+def _check_known(source: LocalSource, present: Sequence[tuple[str, str | None]], supersedes: str | None) -> None:
+    """What a file stands for is written down once, when it comes first."""
+    if supersedes is not None and supersedes not in {name for names in present for name in names}:
+        made = ", ".join(batch_id for batch_id, _ in present)
+        raise SourceRefused(
+            f"{source.name}: is known as {made} and cannot be made a correction of {supersedes} any more; "
+            "hand it in without SUPERSEDES"
         )
 
 

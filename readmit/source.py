@@ -156,6 +156,11 @@ def unpack(fetched: Fetched, settings: Settings) -> LocalSource:
     return LocalSource(csv_path, fetched.name, data_source, csv_sha256)
 
 
+def remove_unpacked(fetched: Fetched, settings: Settings) -> None:
+    """Remove what `unpack` took out of a zip: of a file that was refused nobody needs it."""
+    shutil.rmtree(settings.readmit_home / "sources" / fetched.sha256, ignore_errors=True)
+
+
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file as hex."""
     with path.open("rb") as file:

@@ -12,10 +12,11 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from readmit import ledger, registry, sample, storage
+from readmit import db, ledger, registry, sample, storage
 from readmit.errors import BatchRejected, SourceRefused
 from readmit.layout import LANDING_COLUMNS
 from readmit.settings import Settings
+from readmit.source import sha256_of
 from tests.support import raw
 
 ROWS = 2_500
@@ -159,6 +160,48 @@ def test_refused_file_leaves_one_row_with_the_reason_and_nothing_else(settings: 
     assert s3.list_objects_v2(Bucket=bucket, Prefix=f"source/{sha}/")["KeyCount"] == 0
     ledger.ensure_source(settings)
     assert ledger.waiting(settings) > 0
+
+
+def test_refused_zip_leaves_nothing_unpacked(settings: Settings, tmp_path: Path) -> None:
+    packed = tmp_path / "packed.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("diabetic_data.csv", b"0" * 1_000_000)
+    with pytest.raises(SourceRefused, match="no line end within"):
+        ledger.submit(str(packed), settings=settings)
+    assert [path for path in (settings.readmit_home / "sources").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("change", ["grows", "shrinks", "is another"])
+def test_file_that_changes_while_it_is_read_is_refused(
+    settings: Settings, source: Path, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "changing.csv"
+    lines = source.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:1_000]))
+    rows = {"grows": lines[:1_200], "shrinks": lines[:800], "is another": [lines[0], *lines[1_001:2_000]]}[change]
+    read = registry.read_blocks
+
+    def read_later(*arguments: str) -> object:
+        path.write_bytes(b"".join(rows))
+        return read(*arguments)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(registry, "read_blocks", read_later)
+        with pytest.raises(SourceRefused, match=r"changing.csv: the file changed while it was read"):
+            ledger.submit(str(path), settings=settings)
+    assert count(settings, "landing.sources") == 0
+    listed = storage.client(settings).list_objects_v2(Bucket=settings.s3_pipeline_bucket, Prefix="source/")
+    kept = [item["Key"] for item in listed.get("Contents", [])]
+    [(sha256,)] = raw.query(settings, settings.raw_database, "select source_sha256 from landing.batches")
+    assert not [key for key in kept if sha256 in key]
+    ledger.submit(str(path), settings=settings)
+    assert count(settings, "landing.sources") == 1
+
+
+def test_no_file_is_not_taken_for_the_default_one(settings: Settings) -> None:
+    with pytest.raises(SourceRefused, match="no file is named: make submit FILE="):
+        ledger.submit("", settings=settings)
+    assert count(settings, "landing.sources") == 0
 
 
 def test_wrong_sha256_is_refused(settings: Settings) -> None:
@@ -464,9 +507,67 @@ def test_resend_must_name_a_rejected_batch_and_hold_its_rows_only(
     ledger.reject(rejected, "nonsense", registered)
     with pytest.raises(SourceRefused, match="must make one validation batch"):
         ledger.submit(str(changed), rejected, registered)
+    key = f"source/{sha256_of(changed)}/"
+    listed = storage.client(registered).list_objects_v2(Bucket=registered.s3_pipeline_bucket, Prefix=key)
+    assert listed["KeyCount"] == 0
+
+
+def test_rejected_batch_is_judged_again_when_its_file_is_handed_in_again(registered: Settings, source: Path) -> None:
+    """The way to go when the rule was wrong, not the rows: docs/runbook-data.md."""
+    rejected = claimed(registered)
+    ledger.load(rejected, registered)
+    ledger.reject(rejected, "a code that the table did not have", registered)
+    n = ledger.waiting(registered)
+    for _ in range(2):
+        ledger.submit(str(source), rejected, registered)
+    assert ledger.waiting(registered) == n + 1
+    while (batch_id := ledger.claim("run", registered)) is not None:
+        through(registered, batch_id)
+    assert set(raw.ledger_rows(registered).values()) == {"published"}
+    assert count(registered) == ROWS
+    ledger.submit(str(source), settings=registered)
+    assert ledger.waiting(registered) == 0
+
+
+def test_known_file_cannot_become_the_correction_of_another_batch(registered: Settings, source: Path) -> None:
+    with pytest.raises(SourceRefused, match=r"is known as .* cannot be made a correction of train-009"):
+        ledger.submit(str(source), "train-009-00000000", registered)
 
 
 # ---- faults and the command line
+
+
+def test_end_of_a_session_is_told_as_what_it_is(registered: Settings) -> None:
+    def session_that_ends() -> None:
+        end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and application_name = %s"
+        with db.transaction("loader", registered.raw_database, registered) as session, session.cursor() as cur:
+            raw.query(registered, "postgres", end, registered.raw_database, "readmit loader")
+            cur.execute("select 1")
+
+    with pytest.raises(psycopg2.OperationalError):
+        session_that_ends()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "wrong", "SignatureDoesNotMatch"),
+        ("S3_ENDPOINT_URL", "http://127.0.0.1:9", "Could not connect"),
+        ("POSTGRES_PORT", "1024", "Connection refused"),
+        ("LOADER_PASSWORD", "wrong", "password authentication failed"),
+        ("READMIT_HOME", "/proc/no", "No such file or directory: '/proc/no"),
+    ],
+)
+def test_command_line_tells_a_fault_in_one_line(
+    settings: Settings, source: Path, name: str, value: str, said: str
+) -> None:
+    command = [sys.executable, "-m", "readmit.ledger", "submit", str(source)]
+    told = raw.environment(settings) | {name: value}
+    done = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
 
 
 def test_steps_repeated_in_any_order_end_as_a_run_without_faults(registered: Settings) -> None:
