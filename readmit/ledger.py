@@ -8,8 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from psycopg2.extensions import cursor
 
@@ -40,6 +39,7 @@ __all__ = [
 ]
 
 # A run that has not taken its next step for this long is taken for dead; dbt's part of a batch takes about a minute.
+# A step that lies further ahead than that was taken before somebody put the clock back, and says nothing either.
 LEASE = timedelta(minutes=10)
 # Advisory locks: any number that nobody else uses.
 CLAIM_LOCK = 7_241_002
@@ -95,10 +95,13 @@ def _next_open(cur: cursor, dag_run_id: str) -> str | None:
     cur.execute(
         """
         select batch_id from landing.open_slices
-        where copy = 1 and (holder is null or holder = %s or claimed_at < clock_timestamp() - %s)
-        order by (holder is not distinct from %s) desc, place limit 1
+        where copy = 1 and (
+            holder is null or holder = %(run)s
+            or claimed_at not between clock_timestamp() - %(lease)s and clock_timestamp() + %(lease)s
+        )
+        order by (holder is not distinct from %(run)s) desc, place limit 1
         """,
-        (dag_run_id, LEASE, dag_run_id),
+        {"run": dag_run_id, "lease": LEASE},
     )
     found = cur.fetchone()
     return str(found[0]) if found else None
@@ -240,15 +243,15 @@ def set_current_build(cur: cursor, build_id: str, batch_id: str, kind: str) -> N
     """Take the one place of `ops.current_build`, unless another build holds it."""
     cur.execute(
         """
-        insert into ops.current_build as held (build_id, batch_id, kind) values (%s, %s, %s)
+        insert into ops.current_build as held (build_id, batch_id, kind) values (%(build)s, %(batch)s, %(kind)s)
         on conflict (singleton) do update
         set build_id = excluded.build_id, batch_id = excluded.batch_id, kind = excluded.kind,
             set_at = clock_timestamp()
         where held.build_id = excluded.build_id
-           or held.set_at < clock_timestamp() - %s
+           or held.set_at not between clock_timestamp() - %(lease)s and clock_timestamp() + %(lease)s
            or exists (select 1 from ops.published_batches p where p.build_id = held.build_id)
         """,
-        (build_id, batch_id, kind, LEASE),
+        {"build": build_id, "batch": batch_id, "kind": kind, "lease": LEASE},
     )
     if cur.rowcount == 0:
         cur.execute("select build_id, set_at from ops.current_build")
@@ -303,7 +306,7 @@ def publish(batch_id: str, settings: Settings | None = None) -> Counts:
     with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
         counts = count_build(cur, batch_id, batch_id)
         publish_build(cur, batch_id, batch_id, "batch", counts)
-    _follow([batch_id], known)
+    follow([batch_id], known)
     return counts
 
 
@@ -366,36 +369,51 @@ def repair(settings: Settings | None = None) -> list[str]:
     with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
         cur.execute("select batch_id from landing.batches where status = 'loaded'")
         loaded = [str(row[0]) for row in cur.fetchall()]
-    return _follow(loaded, known) if loaded else []
+    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+        cur.execute("select distinct batch_id from ops.published_batches where kind = 'release'")
+        released = [str(row[0]) for row in cur.fetchall()]
+    return follow(loaded + released, known) if loaded + released else []
 
 
-def _follow(batch_ids: list[str], settings: Settings) -> list[str]:
-    """Copy the switch of these batches from `clean` into the ledger; return those that were switched on."""
+def follow(batch_ids: list[str], settings: Settings) -> list[str]:
+    """Copy what `clean` says of these batches, releases included, into the ledger; return those that it did not know.
+
+    A release takes rows out of quarantine and may find them excluded: the fewest and the most are the latest.
+    """
     with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
         cur.execute(
-            "select batch_id, published_at, n_quarantined, n_excluded from ops.published_batches"
-            " where build_id = any(%s)",
+            "select batch_id, min(published_at), min(n_quarantined), max(n_excluded) from ops.published_batches"
+            " where batch_id = any(%s) group by batch_id",
             (batch_ids,),
         )
         published = cur.fetchall()
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        for batch_id, published_at, n_quarantined, n_excluded in published:
-            _mark_published(cur, batch_id, (published_at, n_quarantined, n_excluded))
-    return [str(row[0]) for row in published]
+        return [str(row[0]) for row in published if _mark_published(cur, *row)]
 
 
-def _mark_published(cur: cursor, batch_id: str, facts: tuple[Any, ...]) -> None:
+def _mark_published(cur: cursor, batch_id: str, published_at: datetime, n_quarantined: int, n_excluded: int) -> bool:
+    """Return whether the ledger did not say so already."""
+    facts = {"batch": batch_id, "at": published_at, "quarantined": n_quarantined, "excluded": n_excluded}
     cur.execute(
-        "update landing.batches set status = 'published', published_at = %s, n_quarantined = %s, n_excluded = %s,"
-        " reason = null where batch_id = %s and status = 'loaded'",
-        (*facts, batch_id),
+        """
+        update landing.batches
+        set status = 'published', published_at = %(at)s, n_quarantined = %(quarantined)s, n_excluded = %(excluded)s,
+            reason = null
+        where batch_id = %(batch)s and (
+            status = 'loaded'
+            or status = 'published' and (n_quarantined, n_excluded) is distinct from (%(quarantined)s, %(excluded)s)
+        )
+        """,
+        facts,
     )
+    is_news = bool(cur.rowcount)
     cur.execute(
         "update landing.batches set status = 'superseded' where status = 'rejected'"
-        " and batch_id = (select supersedes from landing.batches where batch_id = %s)",
-        (batch_id,),
+        " and batch_id = (select supersedes from landing.batches where batch_id = %(batch)s)",
+        facts,
     )
-    cur.execute("delete from landing.claims where batch_id = %s", (batch_id,))
+    cur.execute("delete from landing.claims where batch_id = %(batch)s", facts)
+    return is_news
 
 
 def _count(cur: cursor) -> int:

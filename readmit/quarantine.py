@@ -174,10 +174,7 @@ def publish(build_id: str, settings: Settings | None = None) -> ledger.Counts:
         batch_id = _batch_of(cur, build_id)
         counts = ledger.count_build(cur, build_id, batch_id)
         ledger.publish_build(cur, build_id, batch_id, "release", counts)
-    with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
-        cur.execute(
-            "update landing.batches set n_quarantined = %s where batch_id = %s", (counts.n_quarantined, batch_id)
-        )
+    ledger.follow([batch_id], known)
     return counts
 
 

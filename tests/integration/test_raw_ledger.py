@@ -247,6 +247,20 @@ def test_a_dead_run_loses_its_batch_when_the_lease_ends(registered: Settings) ->
     assert claimed(registered, "heir") == first
 
 
+def test_a_lease_from_before_the_clock_was_put_back_holds_nothing_up(registered: Settings) -> None:
+    first = claimed(registered, "dead")
+    ledger.load(first, registered)
+    ledger.begin_build(first, registered)
+    ahead = "update {} set {} = clock_timestamp() + interval '1 year'"
+    raw.query(registered, registered.raw_database, ahead.format("landing.claims", "claimed_at"))
+    raw.query(registered, registered.clean_database, ahead.format("ops.current_build", "set_at"))
+    assert claimed(registered, "heir") == first
+    second = claimed(registered, "other")
+    ledger.load(second, registered)
+    ledger.begin_build(second, registered)
+    assert raw.query(registered, registered.clean_database, "select build_id from ops.current_build") == [(second,)]
+
+
 def test_a_batch_that_is_given_back_is_taken_next(registered: Settings) -> None:
     first = claimed(registered, "one")
     ledger.release_claim("one", registered)
@@ -376,7 +390,7 @@ def test_ledger_is_repaired_after_a_crash_between_the_two_databases(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(ledger, "_follow", crash)
+        broken.setattr(ledger, "follow", crash)
         with pytest.raises(KeyboardInterrupt):
             through(registered, batch_id)
     assert raw.ledger_rows(registered) == {batch_id: "loaded"}

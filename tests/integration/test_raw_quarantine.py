@@ -33,25 +33,6 @@ def held_rows(settings: Settings) -> list[tuple[str, int]]:
     return raw.query(settings, settings.clean_database, statement)
 
 
-def build_release(settings: Settings, batch_id: str, source_row: int, build_id: str) -> None:
-    """Do what dbt does to a release whose row passes: a feature row, and the mark in quarantine."""
-    raw.query(
-        settings,
-        settings.clean_database,
-        "insert into staging.stg_uci__encounters values (%s, %s, %s, 'valid', null);"
-        "insert into intermediate.int_encounters__features"
-        " select encounter_id::bigint, patient_nbr::bigint, _batch_id, %s from raw.encounters"
-        " where _batch_id = %s and _source_row = %s",
-        build_id,
-        batch_id,
-        source_row,
-        build_id,
-        batch_id,
-        source_row,
-        role="transformer",
-    )
-
-
 def counts(settings: Settings) -> tuple[int, int]:
     statement = "select n_quarantined, n_excluded from landing.batches"
     return tuple(raw.query(settings, settings.raw_database, statement)[0])
@@ -72,7 +53,7 @@ def test_released_row_enters_once_in_a_build_of_its_own(settings: Settings) -> N
         quarantine.release(batch_id, row, {}, "an engineer", settings)
     for _ in range(2):
         quarantine.begin_build(build_id, settings)
-    build_release(settings, batch_id, row, build_id)
+    raw.stand_in_release(settings, build_id)
     for _ in range(2):
         published = quarantine.publish(build_id, settings)
     assert (published.n_quarantined, published.n_excluded) == (1, 0)
@@ -82,6 +63,37 @@ def test_released_row_enters_once_in_a_build_of_its_own(settings: Settings) -> N
         quarantine.release(batch_id, row, {}, "an engineer", settings)
     facts = "select kind, count(*) from ops.published_batches group by kind order by kind"
     assert raw.query(settings, settings.clean_database, facts) == [("batch", 1), ("release", 1)]
+
+
+def test_released_row_that_turns_out_to_be_excluded_is_counted_as_such(settings: Settings) -> None:
+    (batch_id, row), _ = held_rows(settings)
+    build_id = quarantine.release(batch_id, row, {"discharge_disposition_id": "11"}, "an engineer", settings)
+    quarantine.begin_build(build_id, settings)
+    raw.stand_in_release(settings, build_id, "excluded")
+    published = quarantine.publish(build_id, settings)
+    assert counts(settings) == (published.n_quarantined, published.n_excluded) == (1, 1)
+
+
+def test_ledger_is_repaired_after_a_crash_of_a_release_between_the_two_databases(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (batch_id, row), _ = held_rows(settings)
+    build_id = quarantine.release(batch_id, row, {"age": "[70-80)"}, "an engineer", settings)
+    quarantine.begin_build(build_id, settings)
+    raw.stand_in_release(settings, build_id)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger, "follow", crash)
+        with pytest.raises(KeyboardInterrupt):
+            quarantine.publish(build_id, settings)
+    assert quarantine.waiting(settings) == []  # no run will publish it again
+    assert counts(settings) == (2, 0)
+    assert ledger.repair(settings) == [batch_id]
+    assert counts(settings) == (1, 0)
+    assert ledger.repair(settings) == []
 
 
 def test_rows_that_wait_share_a_build_until_it_is_being_built(settings: Settings) -> None:

@@ -6,7 +6,16 @@ from readmit import db
 from readmit.settings import Settings
 from tests.support.services import ROLES, environment, fresh
 
-__all__ = ["ROLES", "environment", "fresh", "ledger_rows", "query", "stand_in_build", "stand_in_tables"]
+__all__ = [
+    "ROLES",
+    "environment",
+    "fresh",
+    "ledger_rows",
+    "query",
+    "stand_in_build",
+    "stand_in_release",
+    "stand_in_tables",
+]
 
 
 def query(
@@ -71,3 +80,24 @@ def stand_in_build(settings: Settings, batch_id: str, n_held: int = 0) -> None:
     """Do what dbt does to a batch, as far as publishing is concerned; the first `n_held` rows are held back."""
     with db.transaction("transformer", settings.clean_database, settings) as clean, clean.cursor() as cur:
         cur.execute(BUILD, {"batch": batch_id, "n_held": n_held})
+
+
+RELEASE = """
+    delete from intermediate.int_encounters__features where _build_id = %(build)s;
+    delete from staging.stg_uci__encounters where _build_id = %(build)s;
+    insert into staging.stg_uci__encounters
+    select build_id, batch_id, source_row, %(verdict)s, null from ops.corrections where build_id = %(build)s;
+    insert into intermediate.int_encounters__features
+    select arrived.encounter_id::bigint, arrived.patient_nbr::bigint, arrived._batch_id, %(build)s
+    from raw.encounters as arrived
+    where
+        %(verdict)s = 'valid' and (arrived._batch_id, arrived._source_row) in (
+            select batch_id, source_row from ops.corrections where build_id = %(build)s
+        );
+"""
+
+
+def stand_in_release(settings: Settings, build_id: str, verdict: str = "valid") -> None:
+    """Do what dbt does to a release whose rows all get this verdict."""
+    with db.transaction("transformer", settings.clean_database, settings) as clean, clean.cursor() as cur:
+        cur.execute(RELEASE, {"build": build_id, "verdict": verdict})
