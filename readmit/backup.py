@@ -1,7 +1,9 @@
 """Back up and restore everything that is state: the databases and the buckets.
 
 `python -m readmit.backup save FOLDER` writes `FOLDER/<time>/` and keeps the last seven; `restore FOLDER/<time>` puts
-one back. Needs `pg_dump` and `pg_restore` of the server's version on the PATH. A backup holds passwords of roles.
+one back, `restore FOLDER` the last one.
+
+Needs `pg_dump` and `pg_restore` of the server's version on the PATH. A backup holds passwords of roles.
 """
 
 import hashlib
@@ -177,7 +179,7 @@ def _run(command: list[str], environment: dict[str, str], what: str) -> None:
 
 
 def main() -> int:
-    """Command line: `save FOLDER` or `restore BACKUP`."""
+    """Command line: `save FOLDER`, or `restore` a backup or the last one of a folder."""
     if len(sys.argv) != 3 or sys.argv[1] not in ("save", "restore"):
         print(__doc__, file=sys.stderr)
         return 2
@@ -186,6 +188,7 @@ def main() -> int:
         if command == "save":
             place = save(place)
         else:
+            place = next(reversed(saved(place)), place)
             restore(place)
     except BackupFailed as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,14 +1,18 @@
 """Backups on a real Postgres and object store: saved, everything lost, put back."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from k8s.make_secrets import missing
 from readmit import backup, db, ledger, storage
 from readmit.settings import Settings
 from stack.postgres import binary
-from tests.support import raw
+from tests.support import k8s, raw
+from tests.support.services import environment
 
 # The foreign tables of `clean` show what is in `raw`: both must come back.
 ROWS = "select count(*), md5(string_agg(t::text, ',' order by t::text)) from"
@@ -78,6 +82,30 @@ def test_everything_comes_back(settings: Settings, tmp_path: Path) -> None:
     place = backup.save(tmp_path / "backups", settings)
     lose_everything(settings)
     backup.restore(place, settings)
+    assert state(settings) == before
+
+
+def in_the_pod(name: str, settings: Settings, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the rendered command with the settings and Secrets that its pod is given, and no others."""
+    pod = k8s.pods(k8s.overlay("local"))[name]
+    main = pod["spec"]["containers"][0]
+    keys = {found["metadata"]["name"]: set(found["stringData"]) for found in missing(())}
+    given = {key for source in main["envFrom"] for key in keys.get(source.get("secretRef", {}).get("name"), ())}
+    secret = {key: value for key, value in environment(settings).items() if key.endswith("PASSWORD") or "SECRET" in key}
+    told = {key: value for key, value in environment(settings).items() if key in given or key not in secret}
+    words = [str(folder) if word == "/backups" else word for word in main["command"]]
+    return subprocess.run(
+        [sys.executable, *words[1:]], env=told, cwd=k8s.ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_pods_save_and_restore_with_what_they_are_given(settings: Settings, tmp_path: Path) -> None:
+    before, folder = state(settings), tmp_path / "backups"
+    folder.mkdir()
+    assert in_the_pod("backup", settings, folder).returncode == 0
+    lose_everything(settings)
+    done = in_the_pod("restore", settings, folder)
+    assert done.returncode == 0, done.stderr
     assert state(settings) == before
 
 
