@@ -1,6 +1,7 @@
 """A version beside production: its bundle is on this disk, its model in memory only while somebody asks for it."""
 
 import ctypes
+import gc
 import logging
 import threading
 import time
@@ -64,7 +65,14 @@ def loaded(other: Beside | None) -> Served | None:
 
 
 def give_back() -> None:
-    """Return freed memory to the system: reading a model frees as much as it keeps, and glibc holds on to that."""
+    """Free what the last model left, and set what stays apart from what requests make.
+
+    Reading a model frees as much as it keeps, and glibc holds on to that. What stays would be looked at by each full
+    garbage collection: every 2,000 requests, while all others wait for a tenth of a second.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -2,11 +2,13 @@
 
 import asyncio
 import csv
+import gc
 import hashlib
 import io
 import json
 import math
 import shutil
+import weakref
 
 import httpx
 import orjson
@@ -366,6 +368,15 @@ def test_log_is_bounded_and_loss_is_counted(tmp_path, source):
         text = client.get("/metrics").text
     assert app.state.parts.answering.log.waiting <= 2
     assert float(text.split("\nreadmit_log_lost_total ")[1].split()[0]) >= 3
+
+
+def test_what_stays_is_no_work_for_the_garbage_collector_and_what_a_swap_leaves_is_gone(api, source):
+    watcher = api.app.state.parts.watcher
+    before = weakref.ref(watcher.served.requests.model)
+    source.promote(2)
+    watcher.look()
+    assert before() is None
+    assert not any(each is watcher.served.requests.model for each in gc.get_objects())
 
 
 def test_metrics_are_those_of_the_list(api):
