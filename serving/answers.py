@@ -87,11 +87,11 @@ def answer(
     if to is not None:
         to.metrics.labelled("readmit_predictions_total", version.version, risk, history).inc()
         to.metrics.labelled("readmit_score", version.version).observe(probability)
-        to.log.add(
+        to.log.add([
             (request_id, datetime.now(UTC), version.name, version.version, version.run_id, served.contract.hash,
              (served.requests.names, served.requests.values(row)), probability, risk, served.threshold,
              None if asked.patient_nbr is None else str(asked.patient_nbr), asked.encounter_id, history)
-        )  # fmt: skip
+        ])  # fmt: skip
         to.shadow.add(Answered(served.contract.hash, row, probability, risk))
     said: dict[str, Any] = {
         "probability": probability,

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -27,13 +27,14 @@ Row = tuple[Any, ...]
 
 
 class PredictionLog:
-    """`add` never waits: a full queue drops its oldest row and counts it."""
+    """`add` never waits: a full queue drops its oldest rows and counts them."""
 
     def __init__(
         self, settings: ServingSettings, metrics: Metrics, write: Callable[[list[Row]], None] | None = None
     ) -> None:
         self._settings, self._metrics, self._write = settings, metrics, write or self._insert
         self._waiting: deque[Row] = deque()
+        self._lock = threading.Lock()  # requests add and take from it while it is written
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._connection: connection | None = None
@@ -51,15 +52,16 @@ class PredictionLog:
         self._disconnect()
         self._metrics["readmit_log_lost_total"].inc(len(self._waiting))
 
-    def add(self, row: Row) -> None:
-        """Queue one prediction: values in the order of COLUMNS, features as names and values.
+    def add(self, rows: Iterable[Row]) -> None:
+        """Queue predictions: values in the order of COLUMNS, features as names and values.
 
         A dict of features would be four times as large, and thousands may wait; the names are kept once.
         """
-        self._waiting.append(row)
-        while len(self._waiting) > self._settings.prediction_log_rows:
-            self._waiting.popleft()
-            self._metrics["readmit_log_lost_total"].inc()
+        with self._lock:
+            self._waiting.extend(rows)
+            lost = self._take(len(self._waiting) - self._settings.prediction_log_rows)
+        if lost:
+            self._metrics["readmit_log_lost_total"].inc(len(lost))
 
     @property
     def waiting(self) -> int:
@@ -69,16 +71,22 @@ class PredictionLog:
     def flush(self) -> None:
         """Write all that waits; on a fault the rows go back to the queue."""
         while self._waiting:
-            rows = [self._waiting.popleft() for _ in range(min(BATCH_ROWS, len(self._waiting)))]
+            with self._lock:
+                rows = self._take(min(BATCH_ROWS, len(self._waiting)))
             try:
                 self._write(rows)
             except (psycopg2.Error, LookupError, OSError) as error:
-                self._waiting.extendleft(reversed(rows))
+                with self._lock:
+                    self._waiting.extendleft(reversed(rows))
                 self.error = f"{type(error).__name__}"
                 log.warning("predictions wait for Postgres: %s", self.error)
                 return
             self.error = None
             self._metrics["readmit_log_written_total"].inc(len(rows))
+
+    def _take(self, n: int) -> list[Row]:
+        """Return the oldest rows, which wait no longer; the lock is held."""
+        return [self._waiting.popleft() for _ in range(n)]
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):

@@ -8,7 +8,10 @@ import io
 import json
 import math
 import shutil
+import sys
+import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import orjson
@@ -20,6 +23,8 @@ from starlette.testclient import TestClient
 
 from readmit.metrics import API
 from serving.app import create_app
+from serving.metrics import Metrics
+from serving.records import PredictionLog
 from tests.support.serving import ROW, FolderSource, contract, feature, read, settings
 
 
@@ -368,6 +373,29 @@ def test_log_is_bounded_and_loss_is_counted(tmp_path, source):
         text = client.get("/metrics").text
     assert app.state.parts.answering.log.waiting <= 2
     assert float(text.split("\nreadmit_log_lost_total ")[1].split()[0]) >= 3
+
+
+def test_the_log_is_filled_and_written_at_once_and_every_row_is_accounted_for(tmp_path):
+    written, added, end = [], [], time.monotonic() + 1
+    log = PredictionLog(settings(tmp_path, prediction_log_rows=1), Metrics(), write=written.extend)
+
+    def until_the_end(act):
+        while time.monotonic() < end:
+            act()
+
+    def add():
+        log.add([(1,), (2,)])
+        added.extend((1, 2))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(until_the_end, (add, add, log.flush)))
+    finally:
+        sys.setswitchinterval(interval)
+    lost = log._metrics["readmit_log_lost_total"]._value.get()
+    assert len(written) + lost + log.waiting == len(added) > 100
 
 
 def test_what_stays_is_no_work_for_the_garbage_collector_and_what_a_swap_leaves_is_gone(api, source):
