@@ -8,7 +8,7 @@ The folder `compiled/` of a bundle holds `encoder.json` and what the scorer read
         {"name": "race", "with": "gender", "codes": {...}, "other": 11.0},  a pair: both texts, joined by JOINT -> float
         {"name": "n_medications"}]}                                         a number or a flag, as it is
 
-One float per column, in this order: categories, pairs, numbers; whatever is wider (one-hot) is inside the graph.
+One float per column, in the order of the list; whatever is wider (one-hot) is inside the graph.
 `output` names the graph's output of shape (n, classes) and `positive` is the index of the class "readmitted"; trees
 have `trees` instead. The contract stands beside the folder.
 """
@@ -67,7 +67,7 @@ class CompiledModel:
     """Scores rows of inputs and history; derived features are computed here from the contract's declarations.
 
     Raises:
-        ValueError: the encoder has another format or order.
+        ValueError: the encoder has another format.
     """
 
     def __init__(self, contract: Contract, encoder: Mapping[str, Any], scorer: Scorer) -> None:

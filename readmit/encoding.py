@@ -10,7 +10,6 @@ from readmit.contract import Contract
 from readmit.derive import Derivation, lookup, values_of
 
 JOINT = "\x1f"  # the unit separator: no value holds it
-KINDS = ("category", "pair", "number")
 MOST_KEPT = 5_000  # values that one column remembers: requests cannot fill the memory
 
 Text = Callable[[Any], str]
@@ -24,33 +23,23 @@ class Encoder:
         contract: has the rules of derived features.
         columns: `columns` of `encoder.json`.
         place: for the number of a column, the function from its float to what the scorer wants.
-
-    Raises:
-        ValueError: the columns are in another order than categories, pairs, numbers.
     """
 
     def __init__(self, contract: Contract, columns: Sequence[Mapping[str, Any]], place: Callable[[int], Place]) -> None:
-        kinds = [_kind(column) for column in columns]
-        if kinds != sorted(kinds, key=KINDS.index):
-            raise ValueError("encoder.json: columns must be categories, pairs, numbers in this order")
         self._derive = Derivation(contract, without=["lookup"])
-        made = [(_table(contract, column, place(k)), _sources(contract, column)) for k, column in enumerate(columns)]
-        of = {kind: [each for each, its in zip(made, kinds, strict=True) if its == kind] for kind in KINDS}
-        self._tables = [[table for table, _ in of[kind]] for kind in KINDS]
-        at = {name: place for place, name in enumerate((*contract.given, *self._derive.names))}
-        self._categories, self._firsts, self._numbers = (
-            values_of([at[sources[0]] for _, sources in of[kind]]) for kind in KINDS
-        )
-        self._seconds = values_of([at[sources[1]] for _, sources in of["pair"]])
+        self._tables = [_table(contract, column, place(number)) for number, column in enumerate(columns)]
+        sources = [_sources(contract, column) for column in columns]
+        pairs = [both for both in sources if len(both) == 2]
+        singles = [(name,) for name in (*contract.given, *self._derive.names)]
+        at = {each: number for number, each in enumerate((*singles, *pairs))}
+        self._firsts, self._seconds = (values_of([at[both[k : k + 1]] for both in pairs]) for k in (0, 1))
+        self._looked_up = values_of([at[each] for each in sources])
 
     def __call__(self, given: Sequence[Any]) -> list[Any]:
         """Return one value per column."""
-        row, (categories, pairs, numbers) = (*given, *self._derive(given)), self._tables
-        return [
-            *map(getitem, categories, self._categories(row)),
-            *map(getitem, pairs, zip(self._firsts(row), self._seconds(row), strict=True)),
-            *map(getitem, numbers, self._numbers(row)),
-        ]
+        known = (*given, *self._derive(given))
+        pairs = zip(self._firsts(known), self._seconds(known), strict=True)
+        return [*map(getitem, self._tables, self._looked_up((*known, *pairs)))]
 
 
 class _Table(dict[Any, Any]):
@@ -67,10 +56,6 @@ class _Table(dict[Any, Any]):
         return found
 
 
-def _kind(column: Mapping[str, Any]) -> str:
-    return "pair" if "with" in column else "category" if "codes" in column else "number"
-
-
 def _table(contract: Contract, column: Mapping[str, Any], place: Place) -> _Table:
     if "codes" not in column:
         return _Table(lambda value: place(float(np.float32(value))))  # as the Pipeline computes
@@ -81,8 +66,8 @@ def _table(contract: Contract, column: Mapping[str, Any], place: Place) -> _Tabl
     return _Table(lambda both: place(codes.get(text(both[0]) + JOINT + second(both[1]), other)))
 
 
-def _sources(contract: Contract, column: Mapping[str, Any]) -> list[str]:
-    return [_read(contract, column[key])[0] for key in ("name", "with") if key in column]
+def _sources(contract: Contract, column: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(_read(contract, column[key])[0] for key in ("name", "with") if key in column)
 
 
 def _read(contract: Contract, name: str) -> tuple[str, Text]:
