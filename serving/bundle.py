@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import orjson
 
 from readmit.contract import Contract
+from readmit.derive import values_of
 from serving import schema
 
 TOLERANCE = 1e-6
@@ -20,12 +21,8 @@ class ModelRefused(Exception):
 class Compiled(Protocol):
     """What is used of `readmit.compiled.CompiledModel`."""
 
-    def predict_one(self, row: dict[str, Any], /) -> float:
-        """Return the probability of one row of inputs and history."""
-        ...
-
-    def predict_many(self, rows: list[dict[str, Any]], /) -> Sequence[float]:
-        """Return the probability of each row."""
+    def score(self, rows: Sequence[tuple[Any, ...]], /) -> Sequence[float]:
+        """Return the probability of each row; a row has the values of `contract.given`."""
         ...
 
 
@@ -82,7 +79,7 @@ def load(folder: Path, version: Version, read: Loader = from_project) -> Served:
         report = orjson.loads((folder / "report.json").read_bytes())
         examples = orjson.loads((folder / "examples.json").read_bytes())
         _check_hash(stored, contract)
-        _check_examples(examples, compiled)
+        _check_examples(examples, contract, compiled)
         card = folder / "model_card.md"
         text = card.read_text() if card.exists() else ""
         requests = schema.build(contract)
@@ -99,13 +96,12 @@ def _check_hash(stored: Mapping[str, Any], contract: Contract) -> None:
         raise ModelRefused(f"contract.json says hash {stored.get('hash')}, its content has {contract.hash}")
 
 
-def _check_examples(examples: Mapping[str, Any], compiled: Compiled) -> None:
-    rows, expected = examples["rows"], examples["probabilities"]
+def _check_examples(examples: Mapping[str, Any], contract: Contract, compiled: Compiled) -> None:
+    rows, expected = list(map(values_of(contract.given), examples["rows"])), examples["probabilities"]
     if not rows or len(rows) != len(expected):
         raise ModelRefused(f"examples.json has {len(rows)} rows and {len(expected)} probabilities")
-    many = compiled.predict_many(rows)
-    worst = max(abs(float(a) - float(b)) for a, b in zip(many, expected, strict=True))
-    single = abs(float(compiled.predict_one(rows[0])) - float(expected[0]))
+    worst = max(abs(float(a) - float(b)) for a, b in zip(compiled.score(rows), expected, strict=True))
+    single = abs(float(compiled.score(rows[:1])[0]) - float(expected[0]))
     if not max(worst, single) <= TOLERANCE:  # NaN fails too
         raise ModelRefused(f"stored examples differ by {max(worst, single):.2e}, allowed is {TOLERANCE:.0e}")
 

@@ -25,24 +25,12 @@ async def _other(
     if other is None:
         return {"model": None, "detail": AWAY}
     try:
-        return await _answer(other, translated(model, other, asked), lookup, request_id)
+        return await _answer(other, other.requests.translated(asked, model.requests), lookup, request_id)
     except Problem as problem:
         return {"model": other.identity, "detail": problem.detail, "errors": problem.errors}
 
 
-def translated(model: Served, other: Served, asked: Asked) -> Asked:
-    """Return a request of one model in the contract of the other, as a form of that contract would be mapped.
-
-    Raises:
-        Problem: 409 when it cannot be mapped.
-    """
-    if model.contract.hash == other.contract.hash:
-        return asked
-    keys = {"patient_nbr": asked.patient_nbr, "encounter_id": asked.encounter_id}
-    return other.requests.from_row({**asked.features, **keys, "contract_hash": model.contract.hash})
-
-
 async def _answer(served: Served, asked: Asked, lookup: HistoryLookup, request_id: str) -> dict[str, Any]:
-    row, history = await complete(served, asked, lookup)
-    probability = float(served.compiled.predict_one(row))
-    return answer(served, asked, row, probability, history=history, request_id=request_id, to=None)
+    known = await complete(served, asked, lookup)
+    (probability,) = served.compiled.score([known.values])
+    return answer(served, known, float(probability), request_id) | {"model": served.identity}

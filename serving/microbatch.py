@@ -10,7 +10,8 @@ from typing import Any
 
 from serving.bundle import Compiled
 
-Waiting = tuple[Compiled, dict[str, Any], asyncio.Future[float]]
+Row = tuple[Any, ...]
+Waiting = tuple[Compiled, Row, asyncio.Future[float]]
 
 
 class MicroBatcher:
@@ -19,7 +20,7 @@ class MicroBatcher:
     def __init__(self) -> None:
         self._waiting: list[Waiting] = []
 
-    async def predict(self, model: Compiled, row: dict[str, Any]) -> float:
+    async def predict(self, model: Compiled, row: Row) -> float:
         """Return the probability of one row; whatever the model raises for it is raised here."""
         loop = asyncio.get_running_loop()
         found: asyncio.Future[float] = loop.create_future()
@@ -34,9 +35,9 @@ class MicroBatcher:
             _answer(model, [(row, found) for its, row, found in waiting if its is model])
 
 
-def _answer(model: Compiled, asked: Sequence[tuple[dict[str, Any], asyncio.Future[float]]]) -> None:
+def _answer(model: Compiled, asked: Sequence[tuple[Row, asyncio.Future[float]]]) -> None:
     try:
-        scores = [float(p) for p in model.predict_many([row for row, _ in asked])]
+        scores = [float(p) for p in model.score([row for row, _ in asked])]
         answers = list(zip(asked, scores, strict=True))
     except Exception as error:
         if len(asked) > 1:  # one that cannot be scored is nobody else's fault

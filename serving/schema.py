@@ -1,11 +1,14 @@
 """The request model, generated from the contract of the served model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from functools import cache
+from itertools import repeat
+from typing import Annotated, Any, Literal, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic.fields import FieldInfo
 from pydantic_core import ValidationError
 
 from readmit.contract import Contract, Feature
@@ -17,11 +20,11 @@ LARGEST = 2**63 - 1
 SENT = ("patient_nbr", "encounter_id", "contract_hash")  # beside the features; never features themselves
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A valid request: features as sent, what came beside them, and how an older form was mapped."""
+class Asked(NamedTuple):
+    """A valid request: what is scored, what came beside it, and how an older form was mapped."""
 
-    features: dict[str, Any]
+    values: tuple[Any, ...]  # in the order of `RequestSchema.names`; history that nobody sent is that of a first stay
+    history: Literal["given", "looked_up", "assumed_first_stay"]
     patient_nbr: int | None = None
     encounter_id: int | None = None
     defaulted: tuple[str, ...] = ()
@@ -33,6 +36,7 @@ class RequestSchema:
     """Reads requests as one contract demands."""
 
     model: type[BaseModel]
+    columns: type[BaseModel]  # the same fields, each with the values of many requests
     contract_hash: str
     inputs: tuple[str, ...]
     history: tuple[str, ...]
@@ -53,24 +57,69 @@ class RequestSchema:
         except ValidationError as error:
             return self._mapped(_loads(body), error)
 
-    def from_row(self, row: object, *, text: bool = False) -> Asked:
-        """Return the request in one row of a batch; `text`: all values are strings, as CSV has them."""
-        said = self._typed(row) if text and isinstance(row, dict) else row
-        try:
-            return self._asked(self.model.__pydantic_validator__.validate_python(said))
-        except ValidationError as error:
-            return self._mapped(said, error)
+    def from_row(self, row: object) -> Asked:
+        """Return the request in a row.
 
-    def _typed(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
-        """Return the values of a CSV row in the contract's types; what cannot be read stays text and is refused."""
-        return {name: _read(value, self.types.get(name, str)) for name, value in row.items()}
+        Raises:
+            Problem: as `from_json`.
+        """
+        try:
+            return self._asked(self.model.__pydantic_validator__.validate_python(row))
+        except ValidationError as error:
+            return self._mapped(row, error)
+
+    def from_rows(self, rows: Sequence[object]) -> list[Asked | Problem]:
+        """Return the request in each row of a batch, or what is wrong with it."""
+        return [*self._by_column(rows)] or [self._or_problem(row) for row in rows]
+
+    def reader(self, name: str) -> Callable[[str], object]:
+        """Return the function from a CSV column's cells to values; what cannot be read stays text, to be refused."""
+        kind = self.types.get(name, str)
+        return str if kind is str else cache(lambda cell: _read(cell, kind))
+
+    def with_history(self, asked: Asked, found: Mapping[str, Any]) -> Asked:
+        """Return the request with a history that was looked up; what it lacks is that of a first stay."""
+        past = (self.defaults[name] if found.get(name) is None else found[name] for name in self.history)
+        return asked._replace(values=(*asked.values[: len(self.inputs)], *past), history="looked_up")
+
+    def translated(self, asked: Asked, sender: "RequestSchema") -> Asked:
+        """Return a request of another contract in this one, as a form of that contract would be mapped.
+
+        Raises:
+            Problem: 409 when it cannot be mapped.
+        """
+        if sender.contract_hash == self.contract_hash:
+            return asked
+        names = sender.inputs if asked.history == "assumed_first_stay" else sender.names
+        beside = dict(zip(SENT, (asked.patient_nbr, asked.encounter_id, sender.contract_hash), strict=True))
+        return self.from_row(dict(zip(names, asked.values, strict=False)) | beside)
+
+    def _by_column(self, rows: Sequence[object]) -> Iterable[Asked]:
+        """Return the requests if all have the same fields and nothing is wrong, else nothing.
+
+        In one call for all rows, checking a value takes a fifth of what it takes in a call per row.
+        """
+        try:
+            columns = _columns(rows)
+            found = self.columns.__pydantic_validator__.validate_python(columns)
+        except (KeyError, ValidationError):
+            return ()
+        values = [found.__dict__[name] or repeat(self.defaults.get(name), len(rows)) for name in (*self.names, *SENT)]
+        stays = zip(*values[: len(self.names)], strict=True)
+        return map(Asked, stays, repeat(self._history(columns.keys())), *values[len(self.names) : -1])
+
+    def _or_problem(self, row: object) -> Asked | Problem:
+        try:
+            return self.from_row(row)
+        except Problem as problem:
+            return problem
 
     def _asked(self, found: Any, **mapped: tuple[str, ...]) -> Asked:  # noqa: ANN401 (an instance of `model`)
-        values = found.__dict__
-        given = found.__pydantic_fields_set__
-        features = {name: values[name] for name in self.inputs}
-        features |= {name: values[name] for name in self.history if name in given}
-        return Asked(features, values["patient_nbr"], values["encounter_id"], **mapped)
+        values, history = found.__dict__, self._history(found.__pydantic_fields_set__)
+        return Asked(self.values(values), history, values["patient_nbr"], values["encounter_id"], **mapped)
+
+    def _history(self, sent: Set[str]) -> Literal["given", "assumed_first_stay"]:
+        return "assumed_first_stay" if sent.isdisjoint(self.history) else "given"
 
     def _mapped(self, row: object, error: ValidationError) -> Asked:
         """Map a request of another contract: inputs that still exist are taken, new ones get their defaults."""
@@ -101,7 +150,7 @@ def build(contract: Contract) -> RequestSchema:
         Annotated[str, Field(max_length=128)] | None,
         Field(default=None, description="hash of the contract that the form was made for"),
     )
-    inputs, history = (tuple(f.name for f in asked if f.role == role) for role in ("input", "history"))
+    inputs, history = (tuple(f.name for f in found) for found in (contract.inputs, contract.history))
     example: dict[str, Any] = {feature.name: feature.default for feature in asked if feature.role == "input"}
     config = ConfigDict(
         extra="forbid",
@@ -110,17 +159,26 @@ def build(contract: Contract) -> RequestSchema:
         protected_namespaces=(),
         json_schema_extra={"example": example},
     )
+    model = create_model("Encounter", __config__=config, **fields)
+    many: dict[str, Any] = {name: _many(field) for name, field in model.model_fields.items()}
     return RequestSchema(
-        model=create_model("Encounter", __config__=config, **fields),
+        model=model,
+        columns=create_model("Encounters", __config__=config, **many),
         contract_hash=contract.hash,
         inputs=inputs,
         history=history,
         defaults={feature.name: feature.default for feature in asked},
-        names=inputs + history,
-        values=values_of(inputs + history),
+        names=contract.given,
+        values=values_of(contract.given),
         types={feature.name: TYPES[feature.data_type] for feature in asked} | {"patient_nbr": int, "encounter_id": int},
         allowed={name: values for name, values in allowed.items() if values},
     )
+
+
+def _many(field: FieldInfo) -> tuple[Any, Any]:
+    """Return a field of a request as a field with the values of many requests."""
+    kind: Any = field.annotation
+    return tuple[Annotated[kind, *field.metadata, None], ...], ... if field.is_required() else None
 
 
 def _field(feature: Feature, allowed: Sequence[Any]) -> tuple[Any, Any]:
@@ -144,6 +202,14 @@ def _category(feature: Feature, allowed: tuple[Any, ...]) -> Any:  # noqa: ANN40
     plain = {"string": str, "integer": int}["integer" if isinstance(allowed[0], int) else "string"]
     said = {"type": "integer" if plain is int else "string", "x-codes": f"/model/seeds/{feature.seed}"}
     return Annotated[legal, WithJsonSchema(said)]
+
+
+def _columns(rows: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
+    """Return the values of each field; a KeyError if the rows are no objects with the same fields."""
+    first = rows[0]
+    if any(type(row) is not dict or len(row) != len(first) for row in rows):
+        raise KeyError
+    return dict(zip(first, zip(*map(values_of(tuple(first)), rows), strict=True), strict=True))
 
 
 def _loads(body: bytes) -> object:

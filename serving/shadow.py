@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from serving.beside import Beside, loaded
 from serving.bundle import Served
 from serving.metrics import Metrics
 from serving.problems import Problem
+from serving.schema import Asked, RequestSchema
 
 log = logging.getLogger("serving")
 MOST_WAITING = 5_000  # about 10 MB; more are given up and counted as failed
@@ -23,8 +24,8 @@ FAULTS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)  # 
 class Answered:
     """What production said about one row."""
 
-    contract_hash: str
-    row: dict[str, Any]
+    requests: RequestSchema
+    asked: Asked
     probability: float
     risk: str
 
@@ -47,15 +48,15 @@ class Shadow:
         self._stop.set()
         self._thread.join(timeout=5)
 
-    def add(self, answered: Answered) -> None:
-        """Queue one answer of production for the challenger."""
+    def add(self, answered: Iterable[Answered]) -> None:
+        """Queue answers of production for the challenger; without one they are not even made."""
         challenger = self._challenger()
         if challenger is None:
             return
-        if len(self._waiting) < MOST_WAITING:
-            self._waiting.append(answered)
-        else:
-            self._count(challenger, "failed")
+        made = list(answered)
+        taken = made[: max(0, MOST_WAITING - len(self._waiting))]
+        self._waiting.extend(taken)
+        self._count(challenger, "failed", len(made) - len(taken))
 
     def score(self) -> None:
         """Score all that waits."""
@@ -73,7 +74,7 @@ class Shadow:
         pairs = [(answered, _row(challenger, answered)) for answered in batch]
         known = [(answered, row) for answered, row in pairs if row is not None]
         try:
-            scores = [float(p) for p in challenger.compiled.predict_many([row for _, row in known])] if known else []
+            scores = [float(p) for p in challenger.compiled.score([row for _, row in known])] if known else []
         except FAULTS:
             log.warning("the challenger, version %s, cannot score", challenger.version.version, exc_info=True)
             known, scores = [], []
@@ -95,13 +96,9 @@ class Shadow:
             self._metrics["readmit_shadow_comparisons_total"].labels(challenger.version.version, outcome).inc(n)
 
 
-def _row(challenger: Served, answered: Answered) -> dict[str, Any] | None:
+def _row(challenger: Served, answered: Answered) -> tuple[Any, ...] | None:
     """Return the row in the challenger's contract, or None when it cannot be mapped."""
-    if answered.contract_hash == challenger.contract.hash:
-        return answered.row
     try:
-        asked = challenger.requests.from_row({**answered.row, "contract_hash": answered.contract_hash})
+        return challenger.requests.translated(answered.asked, answered.requests).values
     except Problem:
         return None
-    history = challenger.requests.history
-    return {name: challenger.requests.defaults[name] for name in history} | asked.features

@@ -96,7 +96,7 @@ def test_the_api_asks_for_it(contract):
     described = requests.model.model_json_schema()["properties"][NEW]
     assert described["description"].startswith("Whether the admitting")
     row = {name: requests.defaults[name] for name in requests.inputs}
-    assert requests.from_json(json.dumps(row | {NEW: False}).encode()).features
+    assert requests.from_json(json.dumps(row | {NEW: False}).encode()).values
 
 
 @pytest.mark.parametrize(("language", "label"), [("en", "Specialty recorded"), ("es", "Especialidad registrada")])

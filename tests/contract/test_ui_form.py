@@ -53,9 +53,9 @@ def test_every_input_has_a_label_a_group_and_a_legal_default(contract, fields):
 def test_the_api_takes_what_the_form_and_the_template_send(contract, fields):
     requests = schema.build(contract)
     for row in examples.variations(fields, 30):
-        assert requests.from_row(row, text=False).features
+        assert requests.from_row(row).values
     template = batchfile.read(batchfile.template(fields).encode(), fields)
-    assert requests.from_row(batchfile.typed(template.rows[0], fields), text=False).features
+    assert requests.from_row(batchfile.typed(template.rows[0], fields)).values
 
 
 def texts(fields, labels):

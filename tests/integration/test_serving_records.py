@@ -17,6 +17,7 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
     app.state.parts.watcher.look()
     with TestClient(app) as client:
         asked = client.post("/predict", json=ROW | {"patient_nbr": 7, "encounter_id": 9}).json()
+        batch = client.post("/predict/batch", json={"rows": [ROW, ROW | {"encounter_id": 10}]}).json()
         app.state.parts.answering.log.flush()
         assert client.get("/data/batches").json() == {"batches": []}
         assert client.get("/data/freshness").json()["freshness"][0]["n_published"] == 0
@@ -24,10 +25,13 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
         assert client.get("/data/monitoring").json() == {"reports": []}
         assert client.get("/model/history").json() == {"promotions": []}
     logged = raw.query(
-        known, known.clean_database, "select request_id::text, encounter_id, probability, features from ops.predictions"
+        known,
+        known.clean_database,
+        "select request_id::text, encounter_id, probability, features from ops.predictions order by predicted_at, 1",
     )
-    assert logged[0][:3] == (asked["request_id"], 9, asked["probability"])
-    assert logged[0][3]["n_medications"] == ROW["n_medications"]
+    answered = [(asked, 9), *zip(batch["predictions"], (None, 10), strict=True)]
+    assert [row[:3] for row in logged] == [(said["request_id"], stay, said["probability"]) for said, stay in answered]
+    assert {row[3]["n_medications"] for row in logged} == {ROW["n_medications"]}
 
 
 def test_a_what_if_knows_the_history_that_the_answer_was_given_with(tmp_path):

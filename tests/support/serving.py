@@ -42,15 +42,15 @@ ROW = {"n_medications": 20, "gender": "Female", "diagnosis_1": "401", "is_medica
 class StandIn:
     """Logistic score of what the rows hold; `shift` makes versions differ."""
 
-    def __init__(self, shift):
-        self.shift = shift
+    def __init__(self, shift, names=tuple(ROW)):
+        self.shift, self.names = shift, names
 
     def predict_one(self, row):
         score = self.shift + 0.05 * row["n_medications"] + 0.4 * row["n_prior_stays"] * (row["gender"] == "Female")
         return 1 / (1 + math.exp(-score - 0.3 * row["is_medication_changed"]))
 
-    def predict_many(self, rows):
-        return [self.predict_one(row) for row in rows]
+    def score(self, rows):
+        return [self.predict_one(dict(zip(self.names, row, strict=True))) for row in rows]
 
 
 def write_bundle(folder: Path, found: Contract, shift=-2.0, wrong_by=0.0):
@@ -58,7 +58,7 @@ def write_bundle(folder: Path, found: Contract, shift=-2.0, wrong_by=0.0):
     rows = [
         ROW | {f.name: f.default for f in found.features if f.name not in ROW} | {"n_prior_stays": n} for n in (0, 3)
     ]
-    expected = [p + wrong_by for p in StandIn(shift).predict_many(rows)]
+    expected = [StandIn(shift).predict_one(row) + wrong_by for row in rows]
     (folder / "contract.json").write_text(found.to_json())
     (folder / "examples.json").write_bytes(orjson.dumps({"rows": rows, "probabilities": expected}))
     (folder / "report.json").write_bytes(orjson.dumps({"threshold": 0.2, "metrics": {}, "data_source": "sample"}))
@@ -66,9 +66,8 @@ def write_bundle(folder: Path, found: Contract, shift=-2.0, wrong_by=0.0):
 
 
 def read(folder: Path):
-    return Contract.from_json((folder / "contract.json").read_text()), StandIn(
-        float((folder / "shift.json").read_text())
-    )
+    found = Contract.from_json((folder / "contract.json").read_text())
+    return found, StandIn(float((folder / "shift.json").read_text()), found.given)
 
 
 class FolderSource:

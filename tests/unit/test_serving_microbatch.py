@@ -13,7 +13,7 @@ class Doubling:
     def __init__(self):
         self.sizes = []
 
-    def predict_many(self, rows):
+    def score(self, rows):
         self.sizes.append(len(rows))
         return [row["x"] * 2 for row in rows]
 
@@ -62,7 +62,7 @@ def test_a_row_that_cannot_be_scored_is_nobody_elses_fault():
 @pytest.mark.parametrize("scores", [[], ["much"], [None]])
 def test_a_model_that_answers_nonsense_leaves_nobody_waiting(scores):
     class Nonsense:
-        def predict_many(self, rows):
+        def score(self, rows):
             return scores
 
     async def at_most_a_second():
