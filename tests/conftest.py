@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from readmit.bootstrap import bootstrap
+from readmit.contract import Contract
 from readmit.settings import ROOT, Settings, StackSettings
 from tests.support import services
 
@@ -63,6 +64,12 @@ def dbt_manifest(tmp_path_factory) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DBT_TARGET_PATH", str(target))
         yield json.loads((target / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def contract(dbt_manifest) -> Contract:
+    """The contract of that manifest."""
+    return Contract.from_manifest(Path(os.environ["DBT_TARGET_PATH"]) / "manifest.json")
 
 
 @pytest.fixture(scope="session")

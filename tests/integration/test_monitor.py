@@ -13,7 +13,6 @@ from sklearn.metrics import roc_auc_score
 
 from readmit import db, push, storage
 from readmit.client import LOAD_TEST_STAY
-from readmit.contract import Contract
 from readmit.metrics import LISTED, Giver
 from serving import records
 from tests.support import raw, services
@@ -25,13 +24,6 @@ from training.snapshots import Facts, Snapshot
 NAME = "monitored"
 LATER = "train-009-later"
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture(scope="module")
-def contract(dbt_manifest, tmp_path_factory):
-    path = tmp_path_factory.mktemp("manifest") / "manifest.json"
-    path.write_text(json.dumps(dbt_manifest))
-    return Contract.from_manifest(path)
 
 
 @pytest.fixture(scope="module")

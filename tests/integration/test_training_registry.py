@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from readmit import db, storage
-from readmit.contract import Contract
 from serving.metrics import Metrics
 from serving.registry import Registry
 from serving.settings import ServingSettings
@@ -18,13 +17,6 @@ from training.settings import TrainingSettings
 from training.snapshots import Facts, Snapshot
 
 NAME = "readmission"
-
-
-@pytest.fixture(scope="module")
-def contract(dbt_manifest, tmp_path_factory):
-    path = tmp_path_factory.mktemp("manifest") / "manifest.json"
-    path.write_text(json.dumps(dbt_manifest))
-    return Contract.from_manifest(path)
 
 
 @pytest.fixture(scope="module")

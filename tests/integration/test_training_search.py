@@ -1,24 +1,14 @@
 """The deep search: every trial a nested run, and a search that was ended goes on where it was."""
 
-import json
-
 import mlflow
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from readmit.contract import Contract
 from tests.support import services
 from tests.support.training import make_rows
 from training import search, tracking
 from training.settings import TrainingSettings
-
-
-@pytest.fixture(scope="module")
-def contract(dbt_manifest, tmp_path_factory):
-    path = tmp_path_factory.mktemp("manifest") / "manifest.json"
-    path.write_text(json.dumps(dbt_manifest))
-    return Contract.from_manifest(path)
 
 
 @pytest.fixture

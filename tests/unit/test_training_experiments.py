@@ -1,21 +1,11 @@
 """The experiment report: each variant is what it says it is, and rates have honest intervals."""
 
-import json
-
 import pandas as pd
 import pytest
 
-from readmit.contract import Contract
 from tests.support.training import make_rows
 from training import experiments
 from training.settings import TrainingSettings
-
-
-@pytest.fixture(scope="module")
-def contract(dbt_manifest, tmp_path_factory):
-    path = tmp_path_factory.mktemp("manifest") / "manifest.json"
-    path.write_text(json.dumps(dbt_manifest))
-    return Contract.from_manifest(path)
 
 
 @pytest.fixture(scope="module")

@@ -1,23 +1,13 @@
 """Candidates: from contract columns to probability, the same compiled, and without leaks."""
 
-import json
-
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from readmit.compiled import CompiledModel
-from readmit.contract import Contract
 from tests.support.training import make_rows
 from training import bundle, candidates, compilation, evaluation, features
 from training.compilation import CannotCompile
-
-
-@pytest.fixture(scope="module")
-def contract(dbt_manifest, tmp_path_factory):
-    path = tmp_path_factory.mktemp("manifest") / "manifest.json"
-    path.write_text(json.dumps(dbt_manifest))
-    return Contract.from_manifest(path)
 
 
 @pytest.fixture(scope="module")
