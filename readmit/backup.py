@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,8 @@ from pathlib import Path
 from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
-from readmit import bootstrap, db, storage
+from readmit import bootstrap, db, push, storage
+from readmit.metrics import Giver
 from readmit.settings import Settings
 
 KEPT = 7
@@ -187,6 +189,7 @@ def main() -> int:
     try:
         if command == "save":
             place = save(place)
+            push.report(Giver.BACKUP, lambda: {"readmit_backup_finished_timestamp_seconds": time.time()})
         else:
             place = next(reversed(saved(place)), place)
             restore(place)

@@ -29,6 +29,7 @@ class Giver(StrEnum):
     INGEST = "ingest_batch"
     TRAINING = "train_model"
     MONITOR = "monitor_model"
+    BACKUP = "backup"
     LOAD_TEST = "load_test"
     PLATFORM = "platform"
 
@@ -159,6 +160,8 @@ MONITOR = (
     _gauge("readmit_monitored_timestamp_seconds", "", "unix time", "when the monitor last ran"),
 )  # fmt: skip
 
+BACKUP = (_gauge("readmit_backup_finished_timestamp_seconds", "", "unix time", "when the last backup was whole"),)
+
 LOAD_TEST = (
     _gauge("readmit_capacity_users", "workers", "users",
            "maximum users at the objective, as `make capacity` found it, by workers of the API"),
@@ -202,6 +205,7 @@ LISTED: dict[Giver, tuple[Metric, ...]] = {
     Giver.INGEST: INGEST,
     Giver.TRAINING: TRAINING,
     Giver.MONITOR: MONITOR,
+    Giver.BACKUP: BACKUP,
     Giver.LOAD_TEST: LOAD_TEST,
     Giver.PLATFORM: PLATFORM,
 }
@@ -212,6 +216,7 @@ TITLES = {
     Giver.INGEST: "Batches (pushed, job `ingest_batch`)",
     Giver.TRAINING: "Training and promotion (pushed, job `train_model`)",
     Giver.MONITOR: "Drift and late labels (pushed, job `monitor_model`)",
+    Giver.BACKUP: "Backups (pushed, job `backup`)",
     Giver.LOAD_TEST: "Capacity (pushed by `make capacity`, job `load_test`)",
     Giver.PLATFORM: "Platform (Prometheus, its exporters, Pushgateway)",
 }

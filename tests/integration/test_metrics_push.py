@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -16,11 +18,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from expectations import gate
-from readmit import figures, ledger, push, sample, storage
+from readmit import backup, figures, ledger, push, sample, storage
 from readmit.metrics import LISTED, Giver
 from readmit.settings import Settings
+from stack.postgres import binary
 from tests.support import raw
-from tests.support.services import end, free_port, wait_until
+from tests.support.services import end, environment, free_port, wait_until
 from training import report
 from training.evaluation import Evaluation
 from training.promotions import Promotion
@@ -176,6 +179,18 @@ def test_a_task_that_was_killed(gateway, settings):
     push.task_ended({"ti": task}, succeeded=False)
     assert value(gateway, "readmit_task_succeeded", "tasks", dag="train_model", task="fit") == 0
     assert value(gateway, "readmit_task_seconds", "tasks", dag="train_model", task="fit") is None
+    as_listed(gateway)
+
+
+def test_a_backup(gateway, tmp_path, monkeypatch):
+    known = raw.fresh(tmp_path / "home", pushgateway_url=gateway)
+    for name, told in environment(known).items():
+        monkeypatch.setenv(name, told)
+    monkeypatch.setenv("PATH", f"{binary('pg_dump').parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(sys, "argv", ["backup", "save", str(tmp_path / "backups")])
+    began = time.time()
+    assert backup.main() == 0
+    assert began < value(gateway, "readmit_backup_finished_timestamp_seconds", "backup") < time.time()
     as_listed(gateway)
 
 
