@@ -18,7 +18,28 @@ from tests.support import k8s
 NEEDED = {("pods", verb) for verb in ("create", "get", "list", "watch", "patch", "delete")} | {("pods/log", "get")}
 # A new pod of the api-server on two cores that fit models: two init containers, then 15 s of a core.
 RESTART_SECONDS = 180
-# What Airflow's worker and executor make of the settings: they read them when they are imported.
+# What Airflow makes of a pod that is removed while it waits, and how long the scheduler lets a task wait.
+REMOVED = """
+import datetime, json, queue
+from airflow.configuration import conf
+from airflow.jobs.job import Job
+from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from airflow.providers.cncf.kubernetes.executors.kubernetes_executor_utils import KubernetesJobWatcher
+from airflow.providers.cncf.kubernetes.kube_config import KubeConfig
+from kubernetes.client import V1ObjectMeta, V1Pod, V1PodStatus
+news, now = queue.Queue(), datetime.datetime.now(datetime.UTC)
+pod = V1Pod(metadata=V1ObjectMeta(name="p", labels={}, deletion_timestamp=now), status=V1PodStatus(phase="Pending"))
+names = {"dag_id": "d", "task_id": "t", "run_id": "r", "try_number": "1"}
+event = {"type": "DELETED", "object": pod, "raw_object": {}}
+watcher = KubernetesJobWatcher("readmit", news, "0", "1", KubeConfig())
+watcher.process_status("p", "readmit", "Pending", names, "1", event)
+runner = SchedulerJobRunner(Job(), executors=[])
+longest = runner._task_queued_timeout + conf.getfloat("scheduler", "task_queued_timeout_check_interval")
+patience = longest * runner._num_stuck_queued_retries
+print(json.dumps({"noticed": news.qsize(), "seconds": longest, "patience": patience}))
+"""
+# How long a task asks an api-server that is away, how long the scheduler believes in it meanwhile, and how often the
+# scheduler asks a Kubernetes API that is busy: Airflow reads these settings when it is imported.
 ASKED = """
 import json, types
 from airflow.providers.cncf.kubernetes.executors.kubernetes_executor import KubernetesExecutor
@@ -98,23 +119,29 @@ def test_the_callback_of_a_killed_task_reaches_the_pushgateway() -> None:
     ]["envFrom"]
 
 
-def asked(settings: dict[str, str], home: Path) -> dict[str, float]:
-    """How long a task asks an api-server that is away, how long the scheduler believes in it meanwhile, and how often
-    the scheduler asks a Kubernetes API that is busy."""
+def asked(script: str, settings: dict[str, str], home: Path) -> dict[str, float]:
+    """What Airflow's own code says when it runs with these settings."""
     environment = {"PATH": os.environ["PATH"], **settings, "AIRFLOW_HOME": str(home)}
-    done = subprocess.run([sys.executable, "-c", ASKED], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_a_new_api_server_or_a_busy_cluster_costs_no_task_a_try(tmp_path: Path) -> None:
     settings = k8s.named(k8s.overlay("local"), "ConfigMap", "airflow-settings")["data"]
-    found = asked(settings, tmp_path)
+    found = asked(ASKED, settings, tmp_path)
     assert min(found["patience"], found["silence"]) >= RESTART_SECONDS
     assert found["publish_tries"] == -1
     hasty = {"AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "90", "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "5"}
     timeout = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120"}
-    before = asked(settings | hasty | timeout, tmp_path)
+    before = asked(ASKED, settings | hasty | timeout, tmp_path)
     assert max(before["patience"], before["silence"]) < RESTART_SECONDS
+
+
+def test_a_pod_that_is_removed_while_it_waits_costs_minutes_and_no_try(tmp_path: Path) -> None:
+    settings = k8s.named(k8s.overlay("local"), "ConfigMap", "airflow-settings")["data"]
+    found = asked(REMOVED, settings, tmp_path)
+    assert found["noticed"] or found["seconds"] <= 360
+    assert found["patience"] >= 3600  # for as long a task may wait for room
 
 
 def rights(resources: list[k8s.Resource], name: str) -> set[tuple[str, str]]:
