@@ -40,6 +40,11 @@ class ClusterFailed(Exception):
     """A command against the cluster failed; the message holds what it said and what to do."""
 
 
+def as_list(resources: list[dict[str, Any]]) -> str:
+    """Return resources as text for kubectl: in JSON, where a text that looks like a number (12e3) stays a text."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": resources})
+
+
 def run(*words: str, text: str | None = None) -> str:
     """Run a command and return what it printed.
 

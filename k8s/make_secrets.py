@@ -7,15 +7,12 @@ import base64
 import json
 import os
 import secrets
-import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
-import yaml
-
+from k8s.cluster import NAMESPACE, as_list
 from readmit.bootstrap import LOGIN_ROLES
 
-NAMESPACE = "readmit"
 Values = dict[str, str]
 
 
@@ -88,4 +85,4 @@ def missing(present: Collection[str], store: Values | None = None) -> list[dict[
 
 
 if __name__ == "__main__":
-    yaml.safe_dump_all(missing(()), sys.stdout, sort_keys=False)
+    print(as_list(missing(())))

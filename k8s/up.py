@@ -20,7 +20,19 @@ import yaml
 from httpx import HTTPError
 from rich.table import Table
 
-from k8s.cluster import LOCAL, NAMESPACE, Cluster, ClusterFailed, find, kustomize, layers, push, run, wrapper
+from k8s.cluster import (
+    LOCAL,
+    NAMESPACE,
+    Cluster,
+    ClusterFailed,
+    as_list,
+    find,
+    kustomize,
+    layers,
+    push,
+    run,
+    wrapper,
+)
 from k8s.make_secrets import missing
 from k8s.reach import reached
 from readmit import ledger, registry
@@ -112,13 +124,13 @@ def images(cluster: Cluster, manifests: str, registry: str, progress: Progress) 
 def apply(cluster: Cluster, manifests: list[Resource], built: dict[str, str]) -> None:
     """Apply the namespace, missing Secrets, everything; that restarts what reads a changed ConfigMap or image."""
     namespace = [each for each in manifests if each["kind"] == "Namespace"]
-    cluster.kubectl("apply", "--filename=-", text=yaml.safe_dump_all(namespace))
+    cluster.kubectl("apply", "--filename=-", text=as_list(namespace))
     present = cluster.secrets()
     if wanted := missing(present, present.get("object-store")):
-        cluster.kubectl("create", "--filename=-", text=yaml.safe_dump_all(wanted))
+        cluster.kubectl("create", "--filename=-", text=as_list(wanted))
     stamp(manifests, built, cluster.get(RESTARTED))
     cluster.kubectl("delete", "job", "set-up", "--ignore-not-found")  # a Job cannot be changed
-    cluster.kubectl("apply", "--filename=-", text=yaml.safe_dump_all(manifests))
+    cluster.kubectl("apply", "--filename=-", text=as_list(manifests))
 
 
 def stamp(manifests: list[Resource], built: dict[str, str], running: list[Resource]) -> None:

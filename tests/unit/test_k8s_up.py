@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from k8s import cluster, up
 from k8s.make_secrets import IDENTITIES, SECRETS, missing
@@ -31,7 +30,7 @@ esac
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     log, script = tmp_path / "asked", tmp_path / "kubectl"
-    script.write_text(KUBECTL.format(log=log, created=tmp_path / "created.yaml"))
+    script.write_text(KUBECTL.format(log=log, created=tmp_path / "created"))
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     return log
@@ -65,9 +64,9 @@ def test_apply_keeps_secrets_and_says_what_pods_are_made_of(asked: Path, tmp_pat
         "delete job set-up",
         "apply",
     ]
-    created = {each["metadata"]["name"] for each in yaml.safe_load_all((tmp_path / "created.yaml").read_text())}
+    created = {each["metadata"]["name"] for each in json.loads((tmp_path / "created").read_text())["items"]}
     assert created == {*SECRETS, IDENTITIES} - {"role-serving"}
-    *_, applied = yaml.safe_load_all((tmp_path / "created.yaml.applied").read_text())
+    *_, applied = json.loads((tmp_path / "created.applied").read_text())["items"]
     assert "readmit/configuration" in applied["spec"]["template"]["metadata"]["annotations"]
 
 
@@ -89,6 +88,14 @@ def test_what_runs_an_image_of_the_same_name_and_other_content_is_made_anew() ->
     assert stamped([workload("ui", "settings")], {image: "layers"}, running) == first
     assert stamped([workload("ui", "settings")], {}, running) == first  # IMAGES=skip
     assert stamped([workload("ui", "settings")], {image: "other layers"}, running) != first
+
+
+def test_kubectl_reads_a_text_that_looks_like_a_number_as_text() -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not on the PATH")
+    text = cluster.as_list([{"apiVersion": "v1"} | config("c", key="12e3", other="1_0", third="0x1F")])
+    said = cluster.run("kubectl", "annotate", "--local", "--filename=-", "a=b", "--output=json", text=text)
+    assert json.loads(said)["data"] == {"key": "12e3", "other": "1_0", "third": "0x1F"}
 
 
 def test_a_failing_command_says_what_it_said(asked: Path) -> None:
