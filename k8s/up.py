@@ -44,6 +44,8 @@ from stack.airflow import Airflow, AirflowFailed
 from stack.progress import Progress
 
 SECONDS = 900
+# A new pod of Airflow's api-server takes so long on two busy cores.
+PATIENCE_SECONDS = 300
 # Upstream images: where nothing can be pulled they stay pending, and everything else works without them.
 OPTIONAL = {"grafana", "notebook"}
 # The Service of each page, the path, and the Secret and key of its password.
@@ -235,7 +237,7 @@ def await_pods(cluster: Cluster, progress: Progress, without: set[str]) -> None:
 
 def run_pipeline(settings: StackSettings, progress: Progress) -> None:
     """The same steps as `make up`: register the source, publish what is waiting, train."""
-    airflow = Airflow(settings)
+    airflow = Airflow(settings, patience=PATIENCE_SECONDS)
     with progress.phase("reading the source file"):
         register(settings)
     with progress.phase("reading the DAG files"):
