@@ -8,13 +8,9 @@ batch stand in the detail. Needs 20 GB of free disk and a quarter of an hour.
 
 import resource
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psutil
 from psycopg2.extensions import cursor
@@ -23,8 +19,7 @@ from bench import private
 from bench.figure import CannotMeasure, Figure
 from expectations import gate
 from readmit import db, ledger
-from readmit.settings import ROOT, Settings
-from tests.support import services
+from readmit.settings import Settings
 
 BATCH = 15_000
 SIZES = (100_000, 1_000_000, 10_000_000)
@@ -143,20 +138,11 @@ def _publish(settings: Settings, batch_id: str, n_before: int) -> Cost:
     seconds = {"load": private.seconds(lambda: ledger.load(batch_id, settings))}
     seconds["raw gate"] = private.seconds(lambda: gate.check_raw(batch_id, settings))
     ledger.begin_build(batch_id, settings)
-    seconds["dbt"] = private.seconds(lambda: _dbt(settings))
+    seconds["dbt"] = private.seconds(lambda: private.dbt_build(settings))
     seconds["publish gate"] = private.seconds(lambda: gate.check_publish(batch_id, settings=settings))
     seconds["publish"] = private.seconds(lambda: ledger.publish(batch_id, settings))
     memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
     return Cost(n_before, seconds, _processor() - before, memory, (_disk(settings) - disk) / 1e6)
-
-
-def _dbt(settings: Settings) -> None:
-    project = str(ROOT / "dbt_project")
-    command = [str(Path(sys.executable).parent / "dbt"), "build", "--exclude-resource-type", "unit_test"]
-    with TemporaryDirectory() as folder:
-        told = services.environment(settings) | {"DBT_LOG_PATH": folder}
-        command += ["--project-dir", project, "--profiles-dir", project]
-        subprocess.run(command, env=told, check=True, stdout=subprocess.DEVNULL)
 
 
 def _processor() -> float:

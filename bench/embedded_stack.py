@@ -2,23 +2,17 @@
 
 import json
 import statistics
-import subprocess
-import sys
-import time
 from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench import private
 from bench.figure import CannotMeasure, Figure
 from readmit import ledger
-from readmit.settings import ROOT, Settings, StackSettings
+from readmit.settings import Settings, StackSettings
 from stack import pipeline, status
 from stack.airflow import Airflow, AirflowFailed
 from stack.configuration import stack_settings
 from stack.up import TIMES
-from tests.support import services
 
 REPEATS = 3
 
@@ -78,14 +72,7 @@ def _dbt_part(tasks: list[dict[str, Any]]) -> float:
 def _plain_build(settings: Settings, batch_id: str) -> float:
     ledger.load(batch_id, settings)
     ledger.begin_build(batch_id, settings)
-    project = str(ROOT / "dbt_project")
-    command = [str(Path(sys.executable).parent / "dbt"), "build", "--exclude-resource-type", "unit_test"]
-    command += ["--project-dir", project, "--profiles-dir", project]
-    with TemporaryDirectory() as folder:
-        told = services.environment(settings) | {"DBT_LOG_PATH": folder}
-        began = time.perf_counter()
-        subprocess.run(command, env=told, check=True, stdout=subprocess.DEVNULL)
-        took = time.perf_counter() - began
+    took = private.seconds(lambda: private.dbt_build(settings))
     ledger.publish(batch_id, settings)
     return took
 

@@ -1,5 +1,7 @@
 """A Postgres and an S3 of the bench's own, with batches of the sample loaded: nothing of the stack is touched."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from readmit import db, ledger, sample
-from readmit.settings import Settings
+from readmit.settings import ROOT, Settings
 from readmit.source import resolve
 from tests.support import services
 
@@ -31,6 +33,16 @@ def train_batches(settings: Settings) -> list[tuple[str, str]]:
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select batch_id, object_key from landing.slices where split = 'train' order by ordinal")
         return [(str(batch_id), str(key)) for batch_id, key in cur.fetchall()]
+
+
+def dbt_build(settings: Settings) -> None:
+    """Run `dbt build` on the batch whose build has begun, as the pipeline does."""
+    project = str(ROOT / "dbt_project")
+    command = [str(Path(sys.executable).parent / "dbt"), "build", "--exclude-resource-type", "unit_test"]
+    command += ["--project-dir", project, "--profiles-dir", project]
+    with TemporaryDirectory() as folder:
+        told = services.environment(settings) | {"DBT_LOG_PATH": folder}
+        subprocess.run(command, env=told, check=True, stdout=subprocess.DEVNULL)
 
 
 def seconds(run: Callable[[], object]) -> float:

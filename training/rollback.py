@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from training import promotions, report, tracking
@@ -26,31 +27,19 @@ def rollback(to: str | None, settings: TrainingSettings) -> tuple[str, str]:
     """
     name = settings.model_name
     with tracking.reaching(settings) as client:
-        now = tracking.version_at(client, name, tracking.PRODUCTION)
-        if now is None:
-            raise CannotRollBack("there is no model in production")
-        before, target = str(now.version), to
-        if target is None:
-            previous = tracking.version_at(client, name, tracking.PREVIOUS)
-            if previous is None:
-                raise CannotRollBack(f"version {before} is the first in production: nothing was served before it")
-            target = str(previous.version)
-        _check(name, target, before, [str(v.version) for v in tracking.versions(client, name)])
+        before, target = _versions(client, name, to)
         tags = client.get_model_version(name, target).tags
         if "promoted_at" not in tags:
             raise CannotRollBack(f"version {target} was never promoted: the gate did not let it pass")
-        reason = f"rolled back from version {before} to {target}"
         row = promotions.Promotion(
             decision="rollback",
             model_name=name,
             challenger_version=target,
             production_version=before,
             metric="none",
-            reason=reason,
+            reason=f"rolled back from version {before} to {target}",
             evidence={},
-            data_fingerprint=tags.get("data_fingerprint"),
-            contract_hash=tags.get("contract_hash"),
-            git_sha=tags.get("git_sha"),
+            **{key: tags.get(key) for key in ("data_fingerprint", "contract_hash", "git_sha")},
         )
         promotions.record(row, settings)
         tracking.put_in_production(client, name, target)
@@ -59,11 +48,21 @@ def rollback(to: str | None, settings: TrainingSettings) -> tuple[str, str]:
     return before, target
 
 
-def _check(name: str, target: str, now: str, known: Sequence[str]) -> None:
+def _versions(client: MlflowClient, name: str, to: str | None) -> tuple[str, str]:
+    """Return the version in production and the one to go back to; see `rollback`."""
+    now = tracking.version_at(client, name, tracking.PRODUCTION)
+    if now is None:
+        raise CannotRollBack("there is no model in production")
+    before, previous = str(now.version), tracking.version_at(client, name, tracking.PREVIOUS)
+    target = to or (str(previous.version) if previous else None)
+    if target is None:
+        raise CannotRollBack(f"version {before} is the first in production: nothing was served before it")
+    known = [str(version.version) for version in tracking.versions(client, name)]
     if target not in known:
         raise CannotRollBack(f"{name} has no version {target}; it has {', '.join(sorted(known, key=int)) or 'none'}")
-    if target == now:
+    if target == before:
         raise CannotRollBack(f"version {target} is in production already")
+    return before, target
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
