@@ -37,7 +37,7 @@ def create_app(
     known = settings or ServingSettings()
     parts = _parts(known, source, read)
     app = FastAPI(title="Readmission API", version="1", lifespan=_lifespan, docs_url=None, redoc_url=None,
-                  openapi_url=None)  # fmt: skip
+                  openapi_url=None, redirect_slashes=False)  # fmt: skip
     app.state.parts = parts
     problems.install(app)
     for router in (predict.router, model.router, data.router, health.router):

@@ -19,6 +19,7 @@ access = logging.getLogger("serving.access")
 OPEN = ("/livez", "/readyz", "/metrics")  # for probes and Prometheus, which carry no key
 MOST_CALLERS = 10_000
 GONE = 499  # as nginx counts callers that hang up before their request is whole: nobody to answer, no fault of ours
+CLOSED = "the handler is closed"  # what uvloop says when the connection went after we began to answer
 CORRELATION = HEADER.lower().encode()
 FAULT = "the request could not be answered; the log has the reason under its request id"
 SECURE: list[tuple[bytes, bytes]] = [
@@ -54,7 +55,12 @@ class Edge:
             if message["type"] == "http.response.start":
                 status[0], is_begun[0] = message["status"], True
                 message["headers"] = [*message["headers"], *SECURE, *ids]
-            await send(message)
+            try:
+                await send(message)
+            except RuntimeError as error:
+                if CLOSED not in str(error):
+                    raise
+                raise ClientDisconnect from error
 
         self._in_flight.inc()
         try:
@@ -75,6 +81,8 @@ class Edge:
 
     def _admit(self, scope: Scope) -> None:
         headers = dict(scope["headers"])
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise Problem(415, "send the body as it is, not compressed", headers={"Accept-Encoding": "identity"})
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._settings.api_max_body_bytes:
             raise self._too_large()

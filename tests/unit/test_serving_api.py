@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import gc
+import gzip
 import hashlib
 import io
 import json
@@ -440,8 +441,10 @@ def test_a_trial_is_scored_but_neither_counted_nor_logged(api):
     assert counted() != before
 
 
-def test_a_caller_who_hangs_up_is_no_fault_of_ours(api):
-    parts = iter([{"type": "http.request", "body": b'{"n_', "more_body": True}, {"type": "http.disconnect"}])
+@pytest.mark.parametrize("is_asking", [True, False], ids=["while asking", "while answered"])
+def test_a_caller_who_hangs_up_is_no_fault_of_ours(api, caplog, is_asking):
+    begun, whole = {"body": b'{"n_', "more_body": True}, {"body": json.dumps(ROW).encode()}
+    parts = iter([{"type": "http.request", **(begun if is_asking else whole)}, {"type": "http.disconnect"}])
     scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/explain", "raw_path": b"/explain"}
     scope |= {"headers": [(b"content-type", b"application/json")], "query_string": b"", "client": ("caller", 1)}
     sent = []
@@ -451,8 +454,24 @@ def test_a_caller_who_hangs_up_is_no_fault_of_ours(api):
 
     async def send(message):
         sent.append(message)
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
 
     asyncio.run(api.app(scope | {"server": ("api", 80), "scheme": "http"}, receive, send))
-    assert sent == []
+    assert len(sent) == (0 if is_asking else 1)
+    assert [line for line in caplog.records if line.exc_info] == []
     counted = api.get("/metrics").text
     assert 'readmit_requests_total{method="POST",route="/explain",status="499"} 1.0' in counted
+
+
+@pytest.mark.parametrize("path", ["/predict/", "//predict", "/docs/", "/docs/assets", "/metrics/", "/model/"])
+def test_nothing_is_redirected(api, path):
+    answer = api.post(path, json=ROW, headers={"host": "elsewhere"}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert "location" not in answer.headers
+
+
+def test_a_compressed_body_is_refused_with_the_reason(api):
+    sent = gzip.compress(json.dumps(ROW).encode())
+    refused = api.post("/predict", content=sent, headers={"content-encoding": "gzip"})
+    assert (refused.status_code, refused.headers["accept-encoding"]) == (415, "identity")
+    assert "not compressed" in refused.json()["detail"]
