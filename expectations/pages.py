@@ -81,7 +81,7 @@ def render(name: str, gate: str, outcomes: Sequence[ExpectationValidationResult]
     n, held = len(outcomes), sum(bool(outcome.success) for outcome in outcomes)
     result = ExpectationSuiteValidationResult(
         success=n == held,
-        results=list(outcomes),
+        results=[_inert(outcome) for outcome in outcomes],
         suite_name=gate,
         statistics={
             "evaluated_expectations": n,
@@ -95,6 +95,25 @@ def render(name: str, gate: str, outcomes: Sequence[ExpectationValidationResult]
         },
     )
     return str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result)))  # type: ignore[no-untyped-call]
+
+
+def _inert(outcome: ExpectationValidationResult) -> ExpectationValidationResult:
+    """Return the outcome with its values as HTML: Great Expectations puts them into the page as the file has them."""
+    return ExpectationValidationResult(
+        success=outcome.success,
+        expectation_config=outcome.expectation_config,
+        result=_escaped(outcome.result),
+        meta=outcome.meta,
+        exception_info=_escaped(outcome.exception_info),
+    )
+
+
+def _escaped(found: Any) -> Any:  # noqa: ANN401 (JSON)
+    if isinstance(found, str):
+        return html.escape(found)
+    if isinstance(found, dict):
+        return {key: _escaped(value) for key, value in found.items()}
+    return [_escaped(value) for value in found] if isinstance(found, list | tuple) else found
 
 
 def offline(page: str, title: str) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from html.parser import HTMLParser
 
 import great_expectations as gx
 import pandas as pd
@@ -157,6 +158,35 @@ def test_a_page_loads_nothing_from_elsewhere(validate, tmp_path):
         assert f"../../static/{copy}" in page
         assert (pages.STATIC / copy).is_file()
     assert "newsletter" not in page.split("<body")[1].lower()
+
+
+class Shown(HTMLParser):
+    """What a browser makes of a page: its text, and the tags with what they are told to do."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.text, self.tags = [], []
+        self.feed(page)
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["<script>alert(1)</script>", "<img src=x onerror=alert(1)>", '"><b id=x>', "&lt;b&gt;", "$x ${y} {{ z }} %s"],
+)
+def test_a_value_of_the_file_is_text_on_the_page(validate, tmp_path, value):
+    rows = raw_rows(tmp_path)
+    plain = Shown(pages.render("b", "raw", validate(rows.assign(gender="x"), raw_suite.build(N).expectations).results))
+    bad = validate(rows.assign(gender=value), raw_suite.build(N).expectations).results
+    found = Shown(pages.render("b", "raw", bad))
+    assert value in "".join(found.text)
+    assert [tag for tag, _ in found.tags] == [tag for tag, _ in plain.tags]
+    assert not any("onerror" in told for _, told in found.tags)
 
 
 def test_a_gate_names_its_page_as_browsers_reach_it(monkeypatch, tmp_path):
