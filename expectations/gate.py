@@ -29,6 +29,7 @@ log = logging.getLogger("expectations")
 
 EXAMPLES = 10  # failing values shown on a page
 NAMED = 5  # failed expectations named in the error
+REASONS = 3  # reasons of quarantine named in the error
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def check_raw(batch_id: str, settings: Settings | None = None) -> GateResult:
     if n_rows >= raw_suite.SMALL:
         before = profiles.before(batch_id, known)
         distances = {name: profiles.distance(profile[name], before.get(name, {})) for name in raw_suite.WATCHED}
-        questions.append((raw_suite.drift(), _as_query(distances)))
+        questions.append((raw_suite.drift(), as_query(distances)))
     result = _conclude(batch_id, "raw", _evaluate(questions, known.raw_database, known), known)
     profiles.store(batch_id, profile, known)
     return result
@@ -83,7 +84,7 @@ def check_publish(batch_id: str, build_id: str | None = None, settings: Settings
     statement = "select * from intermediate.int_encounters__features where _build_id = {} and _batch_id = {}"
     questions = [(suite, _literal(known, statement, build, batch_id))]
     if build == batch_id:  # a release adds rows to a batch whose accounting was proven when it was published
-        questions.append((publish_suite.accounting(), _as_query(counts)))
+        questions.append((publish_suite.accounting(_most_often(build, known)), as_query(counts)))
     return _conclude(build, "publish", _evaluate(questions, known.clean_database, known), known)
 
 
@@ -124,11 +125,24 @@ def _raw_query(batch_id: str, settings: Settings) -> str:
 
 
 def _counts(batch_id: str, build_id: str, settings: Settings) -> dict[str, float]:
-    """Return the counts of a build at each layer."""
+    """Return the counts of a build at each layer; `n_valid` are the stays that it writes.
+
+    Those are all of its patients', so a release writes more of its batch than the rows that it corrects.
+    """
     statement = """
         select
             count(*) as n_staging,
-            count(*) filter (where verdict = 'valid') as n_valid,
+            (select count(*) from staging.stg_uci__encounters
+             where
+                _batch_id = %(batch)s and verdict = 'valid'
+                and (
+                    _build_id = %(build)s
+                    or _build_id in (select build_id from ops.published_batches where batch_id = %(batch)s)
+                )
+                and patient_nbr in (
+                    select patient_nbr from staging.stg_uci__encounters
+                    where _build_id = %(build)s and verdict <> 'quarantined'
+                )) as n_valid,
             count(*) filter (where verdict = 'quarantined') as n_quarantined,
             count(*) filter (where verdict = 'excluded') as n_excluded,
             (select count(*) from intermediate.int_encounters__features
@@ -146,8 +160,21 @@ def _counts(batch_id: str, build_id: str, settings: Settings) -> dict[str, float
     return {**counts, "n_raw": n_raw, "n_accounted": accounted, "share_quarantined": share}
 
 
-def _as_query(counts: dict[str, float]) -> str:
-    return "select " + ", ".join(f"{value:.6g}::float8 as {name}" for name, value in counts.items())
+def _most_often(build_id: str, settings: Settings) -> str:
+    """Return why rows of a build are held back, for the reader of a no: its rows are gone when it is read."""
+    statement = """
+        select reason, count(*), min(_source_row) from staging.stg_uci__encounters
+        where _build_id = %s and verdict = 'quarantined' group by reason order by count(*) desc, reason limit %s
+    """
+    with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
+        cur.execute(statement, (build_id, REASONS))
+        found = [f"{_short(reason)} ({n} rows, the first is row {row})" for reason, n, row in cur.fetchall()]
+    return "; ".join(found)
+
+
+def as_query(counts: dict[str, float]) -> str:
+    """Return figures as a table of one row, to the last digit: a lost row of ten million is a lost row."""
+    return "select " + ", ".join(f"{float(value)!r}::float8 as {name}" for name, value in counts.items())
 
 
 # ---------------------------------------------------------------- evaluation

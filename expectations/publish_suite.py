@@ -45,8 +45,13 @@ def _feature(feature: Feature, contract: Contract) -> list[Expectation]:
     return found
 
 
-def accounting() -> ExpectationSuite:
-    """Return the suite of the one-row table of counts: raw = staging = features + quarantined + excluded."""
+def accounting(most_often: str = "") -> ExpectationSuite:
+    """Return the suite of the one-row table of counts: raw = staging = features + quarantined + excluded.
+
+    Args:
+        most_often: why rows are held back, if some are; part of what a no says.
+    """
+    why = f"; most often: {most_often}" if most_often else ""
     return ExpectationSuite(
         name="accounting",
         expectations=[
@@ -63,7 +68,7 @@ def accounting() -> ExpectationSuite:
                 column="share_quarantined",
                 min_value=0,
                 max_value=MOST_QUARANTINED,
-                description=f"at most {MOST_QUARANTINED:.0%} of the rows are quarantined: more make a bad batch",
+                description=f"at most {MOST_QUARANTINED:.0%} of the rows are quarantined: more make a bad batch{why}",
             ),
         ],
     )

@@ -105,13 +105,13 @@ def index(batches: Sequence[dict[str, Any]], models: Sequence[str], drift: Seque
 
 
 def _row(batch: dict[str, Any]) -> str:
-    name, status = str(batch["batch_id"]), str(batch["status"])
+    name, status, said = str(batch["batch_id"]), str(batch["status"]), str(batch["reason"] or "")
     pages = " · ".join(
         f'<a href="gx/{html.escape(name, quote=True)}/{gate}.html">{gate} gate</a>'
         for gate in ("raw", "publish")
-        if status == "published" or gate == "raw"
+        if status == "published" or gate == "raw" or said.startswith(f"{gate} gate")
     )
-    reason = html.escape(str(batch["reason"] or ""))
+    reason = html.escape(said)
     published = batch["published_at"].strftime("%Y-%m-%d %H:%M") if batch["published_at"] else ""
     numbers = "".join(f'<td class="n">{_number(batch[key])}</td>' for key in ("n_rows", "n_quarantined", "n_excluded"))
     verdict = f'<span class="verdict {html.escape(status, quote=True)}">{html.escape(status)}</span>'

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from expectations import gate
 from readmit import db, ledger, quarantine, sample
 from readmit.contract import PROJECT
 from readmit.settings import ROOT, Settings
@@ -174,7 +175,8 @@ def test_no_and_late_are_the_same_outcome_of_an_earlier_stay(rows, plain, tmp_pa
     assert patients(changed) == patients(plain)
 
 
-def test_late_releases_in_random_order_equal_a_full_rebuild(rows, plain, tmp_path):
+def test_late_releases_in_random_order_equal_a_full_rebuild(rows, plain, tmp_path, monkeypatch):
+    monkeypatch.setenv("DBT_TARGET_PATH", str(tmp_path / "target"))  # where the gate finds the contract
     draw = np.random.default_rng(SEED)
     repeated = rows[rows.duplicated("patient_nbr", keep=False)]
     bad = draw.choice(repeated.index, N_RELEASED, replace=False)
@@ -190,6 +192,7 @@ def test_late_releases_in_random_order_equal_a_full_rebuild(rows, plain, tmp_pat
         build_id = quarantine.release(batch_id, source_row, {"age": ages[source_row]}, "a test", settings)
         quarantine.begin_build(build_id, settings)
         run_dbt(settings, tmp_path)
+        assert gate.check_publish(batch_id, build_id, settings).n_expectations
         quarantine.publish(build_id, settings)
     pd.testing.assert_frame_equal(mart(settings), mart(plain))
     assert patients(settings) == patients(plain)

@@ -27,6 +27,22 @@ def test_the_index_leads_to_the_dictionary_and_to_drift_reports():
     assert all(f'href="{place}/"' in index for place in ("dictionary", "dbt", "models/3", "drift/2026-11-23"))
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "gates"),
+    [
+        ("published", None, ["raw", "publish"]),
+        ("rejected", "raw gate: batch b: <b>gender</b>", ["raw"]),
+        ("rejected", "publish gate: batch b: share_quarantined", ["raw", "publish"]),
+        ("refused", "a.csv: header (line 1)", []),
+    ],
+)
+def test_the_index_leads_to_the_page_of_each_gate_that_was_asked(status, reason, gates):
+    batch = dict.fromkeys(("n_rows", "n_quarantined", "n_excluded", "data_source", "published_at"))
+    index = docs_site.index([{**batch, "batch_id": "b", "status": status, "reason": reason}], [], [])
+    assert [gate for gate in ("raw", "publish") if f'href="gx/b/{gate}.html"' in index] == gates
+    assert "<b>gender" not in index
+
+
 def asked(**verdicts):
     return [{"unique_id": f"source.readmit.raw.{name}", "status": status} for name, status in verdicts.items()]
 
