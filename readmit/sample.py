@@ -137,7 +137,7 @@ def generate(n_rows: int = REAL_ROWS, seed: int = SEED) -> dict[str, Texts]:
     columns |= _person(rng, patient)
     columns |= _admission(rng, late) | _utilisation(rng, stay, frailty, late) | _drugs(rng, late)
     is_last = stay == n_stays[patient] - 1
-    _end_of_life(rng, columns, is_last)
+    _end_of_life(columns, is_last)
     columns["readmitted"] = _label(rng, columns, stay, frailty, is_last)
     return {name: columns[name] for name in COLUMNS}
 
@@ -219,7 +219,7 @@ def _drugs(rng: np.random.Generator, late: Floats) -> dict[str, Texts]:
     return drugs | {"change": np.where(is_changed, "Ch", "No"), "diabetesMed": np.where(is_given, "Yes", "No")}
 
 
-def _end_of_life(rng: np.random.Generator, columns: dict[str, Texts], is_last: NDArray[np.bool_]) -> None:
+def _end_of_life(columns: dict[str, Texts], is_last: NDArray[np.bool_]) -> None:
     """Only a patient's last stay can end in death or hospice; elsewhere the patient went home."""
     dispositions = columns["discharge_disposition_id"]
     columns["discharge_disposition_id"] = np.where(

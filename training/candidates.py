@@ -76,7 +76,7 @@ def _pairs(contract: Contract, seed: int) -> Pipeline:
     return Pipeline([("codes", _codes()), ("together", together), ("rates", _rates(PAIR_SMOOTHING, seed))])
 
 
-def logistic(contract: Contract, seed: int, threads: int) -> Pipeline:
+def logistic(contract: Contract, seed: int, threads: int) -> Pipeline:  # noqa: ARG001 (a Candidate)
     """Logistic regression on one-hot codes and standardised numbers: the explainable reference."""
     n_codes, n_all = len(features.narrow_categories(contract)), features.width(contract)
     wide = ColumnTransformer(
@@ -101,7 +101,7 @@ def random_forest(contract: Contract, seed: int, threads: int) -> Pipeline:
     return _with(forest, contract, seed)
 
 
-def hist_boosting(contract: Contract, seed: int, threads: int) -> Pipeline:
+def hist_boosting(contract: Contract, seed: int, threads: int) -> Pipeline:  # noqa: ARG001 (a Candidate)
     """Histogram gradient boosting of scikit-learn, with its own settings."""
     return _with(HistGradientBoostingClassifier(early_stopping=False, random_state=seed), contract, seed)
 

@@ -196,7 +196,7 @@ def _judge(client: MlflowClient, version: str, settings: TrainingSettings) -> ga
     found = client.get_model_version(settings.model_name, version)
     production = tracking.version_at(client, settings.model_name, tracking.PRODUCTION)
     try:
-        verdict = _evidence(client, found, production, settings)
+        verdict = _evidence(found, production, settings)
     except Exception as error:
         if not tracking.is_broken(error):
             raise
@@ -207,12 +207,10 @@ def _judge(client: MlflowClient, version: str, settings: TrainingSettings) -> ga
     return verdict
 
 
-def _evidence(
-    client: MlflowClient, found: ModelVersion, production: ModelVersion | None, settings: TrainingSettings
-) -> gate.Verdict:
+def _evidence(found: ModelVersion, production: ModelVersion | None, settings: TrainingSettings) -> gate.Verdict:
     frozen = snapshots.load(found.tags["snapshot"], settings)
     rows, name = frozen.split("validation"), settings.model_name
-    tracking.check_bundle(client, name, str(found.version), frozen.contract)
+    tracking.check_bundle(name, str(found.version), frozen.contract)
     challenger = tracking.scores(name, str(found.version), rows)
     rule = gate.Rule(settings.promotion_floor, settings.promotion_margin, _bootstrap(settings))
     reigning = tracking.scores(name, str(production.version), rows) if production is not None else None

@@ -148,7 +148,7 @@ def scores(name: str, version: str, frame: pd.DataFrame) -> FloatArray:
     return given[:, 1]
 
 
-def check_bundle(client: MlflowClient, name: str, version: str, contract: Contract) -> None:
+def check_bundle(name: str, version: str, contract: Contract) -> None:
     """Check what the API will check: the contract that was trained on is there, and the compiled form agrees.
 
     Raises:

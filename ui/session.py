@@ -77,7 +77,7 @@ def reload_form() -> None:
 
 
 @st.cache_data(ttl=3600, show_spinner=False, max_entries=64)
-def _seed(api_url: str, contract_hash: str, name: str) -> list[dict[str, Any]]:
+def _seed(api_url: str, contract_hash: str, name: str) -> list[dict[str, Any]]:  # noqa: ARG001 (of the cache's key)
     """Return the rows of a code table of one contract (by its hash: another contract has other codes)."""
     return list(_client(api_url).seed(name))
 

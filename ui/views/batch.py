@@ -1,7 +1,6 @@
 """Batch: upload a CSV, see what is wrong with it, watch it being scored, download the result."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -28,14 +27,14 @@ def render() -> None:
     if upload is None:
         st.info(text.batch_empty, icon=":material/upload_file:")
         return
-    _uploaded(upload.name, upload.getvalue(), model, asked)
+    _uploaded(upload.name, upload.getvalue(), asked)
 
 
 def _forget() -> None:
     st.session_state.pop(SCORED, None)
 
 
-def _uploaded(name: str, content: bytes, model: Mapping[str, Any], asked: Sequence[Field]) -> None:
+def _uploaded(name: str, content: bytes, asked: Sequence[Field]) -> None:
     """Say what a file holds, and offer to score it when it can be."""
     text = session.text()
     try:
@@ -53,12 +52,12 @@ def _uploaded(name: str, content: bytes, model: Mapping[str, Any], asked: Sequen
         limit = wording.whole(batchfile.MAX_ROWS, text)
         st.error(text.batch_too_many.format(n=n_rows, limit=limit), icon=":material/error:")
     elif found.rows:
-        _score(found.rows, model, asked)
+        _score(found.rows, asked)
     else:
         st.info(text.batch_no_rows, icon=":material/info:")
 
 
-def _score(rows: Sequence[dict[str, str]], model: Mapping[str, Any], asked: Sequence[Field]) -> None:
+def _score(rows: Sequence[dict[str, str]], asked: Sequence[Field]) -> None:
     text = session.text()
     n_rows = wording.whole(len(rows), text)
     if st.button(text.batch_score, type="primary", key="batch:score"):
