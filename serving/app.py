@@ -1,5 +1,6 @@
 """The app factory: `uvicorn serving.app:create_app --factory`."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -58,7 +59,7 @@ def _parts(settings: ServingSettings, source: Source | None, read: Loader) -> St
         metrics=metrics,
         batcher=MicroBatcher(),
     )
-    return State(settings, watcher, answering)
+    return State(settings, watcher, answering, asyncio.Semaphore(1))
 
 
 @asynccontextmanager

@@ -112,7 +112,7 @@ class RequestSchema:
         try:
             return self.from_row(row)
         except Problem as problem:
-            return problem
+            return problem.with_traceback(None)  # which holds on to the row
 
     def _asked(self, found: Any, **mapped: tuple[str, ...]) -> Asked:  # noqa: ANN401 (an instance of `model`)
         values, history = found.__dict__, self._history(found.__pydantic_fields_set__)

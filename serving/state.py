@@ -1,5 +1,6 @@
 """What the routes share, made once in the app factory."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,6 +20,7 @@ class State:
     settings: ServingSettings
     watcher: Watcher
     answering: Answering
+    batches: asyncio.Semaphore  # one at a time: two are no faster on a core, and each takes up to 100 MB
 
 
 def parts(request: Request) -> State:

@@ -64,15 +64,16 @@ async def predict_batch(request: Request, model: Model) -> Response:
     is_csv = request.headers.get("content-type", "").lower().startswith(CSV)
     body = await (request.body() if is_csv else _json(request))
     read, limit = batch.csv_rows if is_csv else batch.json_rows, state.settings.api_max_batch_rows
-    rows = await asyncio.to_thread(read, model.requests, body, limit)
     is_trial, found = request.query_params.get("trial") == "true", None
-    if is_trial and model.requests.history and (patient := batch.one_patient(rows)) is not None:
-        found = await state.answering.lookup.find(patient, model.requests.history)
-    call = batch.Call(model, request.state.request_id, found, None if is_trial else state.answering)
-    said = await asyncio.to_thread(batch.score, call, rows)
+    async with state.batches:
+        rows = await asyncio.to_thread(read, model.requests, body, limit)
+        if is_trial and model.requests.history and (patient := batch.one_patient(rows)) is not None:
+            found = await state.answering.lookup.find(patient, model.requests.history)
+        call = batch.Call(model, request.state.request_id, found, None if is_trial else state.answering)
+        said = await asyncio.to_thread(batch.score, call, rows)
     wants_csv = CSV in request.headers.get("accept", "") or (is_csv and JSON not in request.headers.get("accept", ""))
     if wants_csv:
-        return Response(batch.as_csv(said), media_type=CSV)
+        return Response(await asyncio.to_thread(batch.as_csv, said), media_type=CSV)
     return Response(orjson.dumps(said), media_type=JSON)
 
 

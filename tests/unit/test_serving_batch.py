@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from readmit.contract import Contract
-from serving import schema
+from serving import batch, schema
 from serving.app import create_app
 from serving.problems import Problem
 from tests.support.serving import ROW, FolderSource, contract, feature, read, settings
@@ -79,6 +81,32 @@ def test_each_row_of_a_batch_has_the_answer_it_has_alone(api):
         same = ("probability", "risk", "threshold", "history")
         if number not in wrong:
             assert [said["predictions"][number][name] for name in same] == [single.json()[name] for name in same]
+
+
+def test_wrong_rows_are_all_named_and_what_is_allowed_is_said_once(api):
+    rows = [ROW, *[{"gender": "X", "other": 1}] * 7_000, {}]
+    said = api.post("/predict/batch", json={"rows": rows}).json()
+    assert [each["row"] for each in said["errors"][:5]] == [1] * 5
+    assert {each["row"] for each in said["errors"]} == set(range(1, len(rows)))
+    assert len(said["errors"]) < batch.MOST_ERRORS + len(rows)
+    assert said["allowed"]["gender"] == ["Female", "Male", "unknown"]
+
+
+def test_one_batch_at_a_time_holds_memory(api, monkeypatch):
+    score, running, most = batch.score, [], []
+
+    def slowly(*given):
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.pop()
+        return score(*given)
+
+    monkeypatch.setattr(batch, "score", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        said = list(pool.map(lambda _: api.post("/predict/batch", json={"rows": [ROW]}), range(8)))
+    assert {each.status_code for each in said} == {200}
+    assert most == [1] * 8
 
 
 def test_an_answer_is_found_by_the_id_of_its_batch_and_its_row(api):
