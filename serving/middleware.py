@@ -18,6 +18,7 @@ from serving.settings import ServingSettings
 access = logging.getLogger("serving.access")
 OPEN = ("/livez", "/readyz", "/metrics")  # for probes and Prometheus, which carry no key
 MOST_CALLERS = 10_000
+MOST_HELD, SMALL = 4, 65_536  # largest bodies at the same time; a body of up to so many bytes always passes
 GONE = 499  # as nginx counts callers that hang up before their request is whole: nobody to answer, no fault of ours
 CLOSED = "the handler is closed"  # what uvloop says when the connection went after we began to answer
 CORRELATION = HEADER.lower().encode()
@@ -37,6 +38,7 @@ class Edge:
         self._app, self._settings, self._metrics = app, settings, metrics
         self._in_flight = metrics["readmit_requests_in_flight"]
         self._keys = settings.key_hashes()
+        self._held = 0  # bytes of the bodies of all requests under way
         self._callers: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +51,7 @@ class Edge:
         scope.setdefault("state", {})["request_id"] = request_id
         IDS.set({"request_id": request_id, "correlation_id": correlation_id})
         ids = [(b"x-request-id", request_id.encode()), (CORRELATION, correlation_id.encode())]
-        status, is_begun = [500], [False]
+        status, is_begun, held = [500], [False], [0]
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -60,12 +62,12 @@ class Edge:
             except RuntimeError as error:
                 if CLOSED not in str(error):
                     raise
-                raise ClientDisconnect from error
+                status[0] = GONE
 
         self._in_flight.inc()
         try:
             self._admit(scope)
-            await self._app(scope, self._limited(receive), answer)
+            await self._app(scope, self._limited(receive, held), answer)
         except Problem as problem:
             await _refuse(problem, answer)
         except ClientDisconnect:
@@ -77,6 +79,7 @@ class Edge:
             await _refuse(Problem(500, FAULT), answer)
         finally:
             self._in_flight.dec()
+            self._held -= held[0]
             self._note(scope, status[0], time.perf_counter() - began)
 
     def _admit(self, scope: Scope) -> None:
@@ -107,14 +110,19 @@ class Edge:
             wait = str(max(1, round((1 - tokens) / rate)))
             raise Problem(429, f"at most {rate:g} requests per second and caller", headers={"Retry-After": wait})
 
-    def _limited(self, receive: Receive) -> Receive:
-        seen = [0]
+    def _limited(self, receive: Receive, held: list[int]) -> Receive:
+        most = self._settings.api_max_body_bytes
 
         async def counted() -> Message:
             message = await receive()
-            seen[0] += len(message.get("body", b""))
-            if seen[0] > self._settings.api_max_body_bytes:
+            n = len(message.get("body", b""))
+            held[0] += n
+            self._held += n
+            if held[0] > most:
                 raise self._too_large()
+            if self._held > MOST_HELD * most and held[0] > SMALL:
+                detail = f"other requests hold {MOST_HELD} times {most} bytes: the limit bounds the memory of a worker"
+                raise Problem(503, detail, headers={"Retry-After": "1"})
             return message
 
         return counted
