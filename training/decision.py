@@ -1,4 +1,7 @@
-"""What a score is used for: an operating point from stated costs, a decision curve, and who it works for."""
+"""What a score is used for: an operating point from stated costs, a decision curve, and who it works for.
+
+Shapes: `y` (n,) of 0 and 1; `p` (n,) probabilities of class 1.
+"""
 
 from dataclasses import dataclass
 from typing import Any

@@ -47,9 +47,14 @@ def point_figures(y: ArrayLike, p: ArrayLike) -> dict[str, float]:
 
     `brier_skill` is against always predicting the prevalence; `ece` uses 10 quantile bins; `lift_top5` is the rate
     among the 5 % of highest risk over the prevalence.
+
+    Raises:
+        ValueError: only one class in `y`.
     """
     outcome, risk = np.asarray(y, dtype=np.int64), np.asarray(p, dtype=np.float64)
     prevalence = outcome.mean()
+    if not 0 < prevalence < 1:
+        raise ValueError(f"figures need both outcomes; all {len(outcome)} rows have the same")
     brier = float(brier_score_loss(outcome, risk))
     return {
         "auroc": float(roc_auc_score(outcome, risk)),

@@ -93,3 +93,10 @@ def test_a_slice_that_falls_behind_is_named():
 @pytest.mark.parametrize(("n", "expected"), [(1, []), (2, [1]), (5, [1, 2, 3]), (100, [20, 40, 60])])
 def test_a_learning_curve_costs_the_same_however_many_batches(n, expected):
     assert prefixes(n) == expected
+
+
+@pytest.mark.parametrize("outcome", [0, 1])
+def test_one_outcome_only_has_no_figures(outcome):
+    y, p = np.full(50, outcome), np.linspace(0, 1, 50)
+    with pytest.raises(ValueError, match="both outcomes"):
+        figures.with_intervals(y, p, np.arange(50), figures.Bootstrap(100, 1))
