@@ -221,6 +221,11 @@ def made(
     )
 
 
+def is_for_dashboards(given: argparse.Namespace) -> bool:
+    """Tell whether a result may stand as the API's maximum: the default mix of users, on a trained model."""
+    return not given.classes and (given.model is not None or not given.own)
+
+
 def main() -> int:
     """Command line of `make capacity`."""
     given = arguments()
@@ -233,7 +238,8 @@ def main() -> int:
     conditions |= {"mix": classes, "think_time": THINK, "cores": os.cpu_count(), "generators": given.processes}
     conditions |= {"static_route": static_path(given)}
     report.write(given.output, conditions, results)
-    push.report(Giver.LOAD_TEST, lambda: report.figures(results))
+    if is_for_dashboards(given):
+        push.report(Giver.LOAD_TEST, lambda: report.figures(results))
     for line in (report.HEADINGS, *report.lines(results)):
         print(" | ".join(line))
     print(f"report: {given.output / 'capacity.html'}")

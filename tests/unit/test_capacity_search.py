@@ -15,6 +15,7 @@ from readmit.settings import ROOT
 
 sys.path.append(str(ROOT / "locust"))
 
+import capacity
 import generator
 import report
 import rows
@@ -83,6 +84,21 @@ def test_what_is_pushed_is_what_is_listed():
     pushed = report.figures([report.Result(1, found, 1e9), report.Result(2, found, 1e9)])
     assert set(pushed) == {metric.name for metric in LISTED[Giver.LOAD_TEST]}
     assert push.registry(Giver.LOAD_TEST, pushed, {}).get_sample_value("readmit_capacity_users", {"workers": "2"}) > 900
+
+
+@pytest.mark.parametrize(
+    ("options", "is_shown"),
+    [
+        ([], True),
+        (["--host", "http://10.0.0.1:8000"], True),
+        (["--own", "--model", "folder"], True),
+        (["--own"], False),  # a stand-in
+        (["--own", "--model", "folder", "--classes", "SingleUser"], False),
+        (["--host", "http://10.0.0.1:5001", "--classes", "MlflowUser"], False),
+    ],
+)
+def test_dashboards_show_the_default_mix_on_a_trained_model_only(options, is_shown):
+    assert capacity.is_for_dashboards(capacity.arguments(options)) is is_shown
 
 
 def test_a_line_has_a_cell_for_each_heading():
