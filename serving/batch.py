@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,11 +101,23 @@ def csv_rows(requests: RequestSchema, body: bytes, limit: int) -> list[Any]:
     """
     try:
         lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-        columns = [(name, requests.reader(name)) for name in next(lines, [])]
+        columns = [(name, requests.reader(name)) for name in _header(requests, next(lines, []))]
         found = (_row(columns, line) for line in lines if line)
         return _at_most(limit, list(itertools.islice(found, limit + 1)))
     except (UnicodeDecodeError, csv.Error) as error:
         raise Problem(422, f"the body is not CSV in UTF-8: {error}") from None
+
+
+def _header(requests: RequestSchema, names: list[str]) -> list[str]:
+    """Return the names; a Problem when none is known, as with other separators, or one would hide another's values."""
+    if requests.fields.isdisjoint(names):
+        wrong = {"field": "header", "detail": "names none of them", "allowed": list(requests.names)}
+        raise Problem(422, "the first line must name fields of the model, separated by commas", [wrong])
+    twice = [name for name, n in Counter(names).items() if n > 1 and name in requests.fields]
+    if twice:
+        again = [{"field": name, "detail": "has more than one column"} for name in twice]
+        raise Problem(422, "a field has more than one column", again)
+    return names
 
 
 def _row(columns: Sequence[tuple[str, Callable[[str], object]]], line: Sequence[str]) -> dict[str, object]:

@@ -18,7 +18,7 @@ from serving.settings import ServingSettings
 access = logging.getLogger("serving.access")
 OPEN = ("/livez", "/readyz", "/metrics")  # for probes and Prometheus, which carry no key
 MOST_CALLERS = 10_000
-MOST_HELD, SMALL = 4, 65_536  # largest bodies at the same time; a body of up to so many bytes always passes
+MOST_HELD, SMALL = 4, 65_536  # largest bodies in memory at the same time; up to so many bytes always pass
 GONE = 499  # as nginx counts callers that hang up before their request is whole: nobody to answer, no fault of ours
 CLOSED = "the handler is closed"  # what uvloop says when the connection went after we began to answer
 CORRELATION = HEADER.lower().encode()
@@ -121,8 +121,7 @@ class Edge:
             if held[0] > most:
                 raise self._too_large()
             if self._held > MOST_HELD * most and held[0] > SMALL:
-                detail = f"other requests hold {MOST_HELD} times {most} bytes: the limit bounds the memory of a worker"
-                raise Problem(503, detail, headers={"Retry-After": "1"})
+                raise Problem(503, f"bodies of other requests hold {self._held} bytes", headers={"Retry-After": "1"})
             return message
 
         return counted

@@ -49,7 +49,7 @@ def field_errors(error: ValidationError, allowed: Mapping[str, Sequence[Any]]) -
     """Return one entry per wrong field. The input is never echoed: it may hold patient data or odd text."""
     found = []
     for each in error.errors(include_input=False, include_url=False, include_context=False)[:MOST_ERRORS]:
-        name = printable(".".join(str(part) for part in each["loc"]) or "body")
+        name = printable(".".join(str(part) for part in each["loc"])) if each["loc"] else "body"
         entry: dict[str, Any] = {"field": name, "detail": _detail(each["type"], each["msg"])}
         values = allowed.get(name)
         if values:

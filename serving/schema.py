@@ -46,6 +46,11 @@ class RequestSchema:
     names: tuple[str, ...]  # inputs, then history
     values: Callable[[Mapping[str, Any]], tuple[Any, ...]]  # of a row, in the order of `names`
 
+    @property
+    def fields(self) -> Set[str]:
+        """Return the names that a request may have."""
+        return self.model.model_fields.keys()
+
     def from_json(self, body: bytes) -> Asked:
         """Return the request in a JSON body.
 
@@ -219,10 +224,12 @@ def _loads(body: bytes) -> object:
         return None
 
 
-def _read(value: object, kind: type) -> object:
+def _read(cell: str, kind: type) -> object:
     if kind is bool:
-        return {"true": True, "false": False, "1": True, "0": False}.get(str(value).strip().lower(), value)
+        return {"true": True, "false": False, "1": True, "0": False}.get(cell.strip().lower(), cell)
     try:
-        return kind(value)
-    except (ValueError, TypeError):
-        return value
+        return (
+            kind(cell) if cell.isascii() and "_" not in cell else cell
+        )  # Python would read 1_0, and digits of any script
+    except ValueError:
+        return cell

@@ -132,6 +132,39 @@ def test_csv_has_the_contracts_types(api):
         assert (float(line["probability"]), line["history"]) == (single["probability"], "given")
 
 
+def post_csv(api, text):
+    return api.post("/predict/batch", content=text, headers={"content-type": "text/csv", "accept": "application/json"})
+
+
+NAMES = "n_medications,gender,diagnosis_1,is_medication_changed"
+
+
+@pytest.mark.parametrize("text", ["", "\n", json.dumps({"rows": [ROW]}), NAMES.replace(",", ";") + "\n20;Male;401;1\n"])
+def test_a_csv_that_names_no_field_is_refused_as_a_whole(api, text):
+    refused = post_csv(api, text)
+    assert refused.status_code == 422
+    (wrong,) = refused.json()["errors"]
+    assert (wrong["field"], wrong["allowed"][:2]) == ("header", ["n_medications", "gender"])
+
+
+def test_a_csv_with_two_columns_of_a_name_is_refused(api):
+    refused = post_csv(api, f"{NAMES},gender\n20,Male,401,true,Female\n")
+    assert refused.status_code == 422
+    assert [each["field"] for each in refused.json()["errors"]] == ["gender"]
+
+
+@pytest.mark.parametrize("number", ["1_0", "\u0663", "\u00a05", "0x5", "5.0", "9" * 5000, "nan", "true"])
+def test_a_cell_that_is_no_plain_number_is_refused(api, number):
+    said = post_csv(api, f"{NAMES}\n{number},Male,401,true\n20,Male,401,true\n").json()
+    assert [each["field"] for each in said["errors"]] == ["n_medications"]
+    assert [each is None for each in said["predictions"]] == [True, False]
+
+
+def test_a_nameless_column_is_named_as_it_is(api):
+    said = post_csv(api, f"{NAMES},\n20,Male,401,true,1\n").json()
+    assert [each["field"] for each in said["errors"]] == [""]
+
+
 def test_a_contract_without_history_takes_batches():
     plain = json.loads(contract().to_json()) | {"hash": None}
     plain["features"] = [each for each in plain["features"] if each["role"] != "history"]
