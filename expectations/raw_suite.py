@@ -15,7 +15,7 @@ from readmit.layout import DRUGS, LANDING_COLUMNS
 
 BOOKKEEPING = ("_batch_id", "_source_row", "_loaded_at")
 MOSTLY = 0.99
-WHOLE_NUMBER = r"^[0-9]{1,12}$"
+WHOLE_NUMBER = r"^[0-9]{1,18}$"
 ICD9 = r"^(?:[0-9]{1,3}|V[0-9]{1,2}|E[0-9]{1,3})(?:\.[0-9]{1,2})?$"
 
 DOMAINS: dict[str, tuple[str, ...]] = {

@@ -34,9 +34,10 @@
     ]) }}
 {% endmacro %}
 
-{# A whole number of at most nine digits, or null. #}
+{# A whole number of as many digits as its type always holds, or null. #}
 {% macro whole_number(column, type="integer") -%}
-    case when {{ column }} ~ '^[0-9]{1,9}$' then {{ column }}::{{ type }} end
+    {%- set digits = {"integer": 9, "bigint": 18}[type] -%}
+    case when {{ column }} ~ '^[0-9]{1,{{ digits }}}$' then {{ column }}::{{ type }} end
 {%- endmacro %}
 
 {# ICD-9 as the code table writes it: 8 is 008, 250.1 is 250.10 (the file lost zeros); ? is unknown. #}

@@ -92,7 +92,7 @@ def test_batches_add_up_and_release_keeps_history_exact(world):
     assert sum(count.n_rows for count in counts.values()) == 1500
     assert sum(count.n_quarantined for count in counts.values()) == 1
     quarantined = read(settings, "select * from quarantine.encounters")
-    assert quarantined.reason.tolist() == ["age_band is not a known value"]
+    assert quarantined.reason.tolist() == ["age is not a known value"]
     assert quarantined.raw_values[0]["age"] == "[70-75)"
     check_history(settings, expected_history(rows, without=bad))
 

@@ -72,27 +72,28 @@ typed as (
     from corrected
 ),
 
+-- Reasons name columns as the file does: that is where they are corrected.
 judged as (
     select
         typed.*,
         array_remove(array[
             case when typed.encounter_id is null then 'encounter_id is not a number' end,
             case when typed.patient_nbr is null then 'patient_nbr is not a number' end,
-            case when typed.nth_copy > 1 then 'encounter_id stands twice in the batch' end,
+            case when typed.encounter_id is not null and typed.nth_copy > 1 then 'encounter_id stands twice in the batch' end,
             case when exists (
                 select 1 from {{ this if is_incremental() else '(select null::bigint as encounter_id, null::text as verdict, null::text as _build_id where false)' }} as known
                 inner join {{ source('ops', 'published_batches') }} as published on known._build_id = published.build_id
                 where known.encounter_id = typed.encounter_id and known.verdict <> 'quarantined'
             ) then 'encounter_id is published already' end,
-            {% for name in text_columns() %}case when ({{ is_allowed('typed.' ~ name, name) }}) is not true then '{{ name }} is not a known value' end,
+            {% for name, column in text_columns().items() %}case when ({{ is_allowed('typed.' ~ name, name) }}) is not true then '{{ column }} is not a known value' end,
             {% endfor %}
             {% for drug in drug_columns() %}case when ({{ is_allowed('typed.' ~ drug, drug) }}) is not true then '{{ drug }} is not a known value' end,
             {% endfor %}
-            {% for name in number_columns() %}case when {{ when_outside(name) }} then '{{ name }} is not a number in range' end,
+            {% for name, column in number_columns().items() %}case when {{ when_outside(name) }} then '{{ column }} is not a number in range' end,
             {% endfor %}
             {% for name in code_columns() %}case when {{ name }}_seed.code is null then '{{ name }} is not a known code' end,
             {% endfor %}
-            {% for i in (1, 2, 3) %}case when icd{{ i }}.code is null then 'diagnosis_{{ i }} is not a known code' end,
+            {% for i in (1, 2, 3) %}case when icd{{ i }}.code is null then 'diag_{{ i }} is not a known code' end,
             {% endfor %}
             case when (typed.change in ('Ch', 'No')) is not true then 'change is not a known value' end,
             case when (typed.readmitted in ('NO', '<30', '>30')) is not true then 'readmitted is not a known value' end,
