@@ -161,15 +161,15 @@ def _counts(batch_id: str, build_id: str, settings: Settings) -> dict[str, float
 
 
 def _most_often(build_id: str, settings: Settings) -> str:
-    """Return why rows of a build are held back, for the reader of a no: its rows are gone when it is read."""
+    """Return the rules that hold most rows of a build back, for the reader of a no: those rows are gone by then."""
     statement = """
-        select reason, count(*), min(_source_row) from staging.stg_uci__encounters
-        where _build_id = %s and verdict = 'quarantined' group by reason order by count(*) desc, reason limit %s
+        select rule, count(*), min(_source_row) from staging.stg_uci__encounters
+        cross join unnest(string_to_array(reason, '; ')) as rule
+        where _build_id = %s and verdict = 'quarantined' group by rule order by count(*) desc, rule limit %s
     """
     with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
         cur.execute(statement, (build_id, REASONS))
-        found = [f"{_short(reason)} ({n} rows, the first is row {row})" for reason, n, row in cur.fetchall()]
-    return "; ".join(found)
+        return ", ".join(f"from row {row} on (rows: {n}): {rule}" for rule, n, row in cur.fetchall())
 
 
 def as_query(counts: dict[str, float]) -> str:

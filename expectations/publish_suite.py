@@ -51,7 +51,7 @@ def accounting(most_often: str = "") -> ExpectationSuite:
     Args:
         most_often: why rows are held back, if some are; part of what a no says.
     """
-    why = f"; most often: {most_often}" if most_often else ""
+    why = f", most often: {most_often}" if most_often else ""
     return ExpectationSuite(
         name="accounting",
         expectations=[

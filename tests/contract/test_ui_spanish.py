@@ -134,10 +134,15 @@ def test_every_decision_has_spanish():
 def test_every_verdict_of_a_gate_has_spanish():
     from expectations import publish_suite, raw_suite
 
-    suites = (raw_suite.build(1000), raw_suite.drift(), publish_suite.accounting())
+    held = "from row 7 on (rows: 45): race is not a known value, from row 9 on (rows: 2): age is not a known value"
+    suites = (raw_suite.build(1000), raw_suite.drift(), publish_suite.accounting(), publish_suite.accounting(held))
     found = {each.description for suite in suites for each in suite.expectations if each.description}
     found |= {"every valid row of staging, and no other"}
     seen = "raw gate: batch b: race: expect_x {'mostly': 0.99}: 45 of 900 rows do not fit, such as ['the'] and 2 more"
+    found |= {
+        f"publish gate: batch b: x: expect_x {{}}: found 0.4 ({each.description}) (details: page)"
+        for each in publish_suite.accounting(held).expectations
+    }
     found |= {f"{seen} (details: page)", "b: dbt tests failed: key (Got 3 results, configured to fail if != 0)"}
     assert {text: words for text in found if (words := in_english(text))} == {}
 

@@ -231,7 +231,7 @@ def intact(built):
     [
         (f"delete from {STAGING} where verdict = 'excluded'", "n_raw.*n_staging"),
         (f"delete from {FEATURES} where encounter_id in ({SOME.format(0.005)})", "n_staging.*n_accounted"),
-        (HOLD.format(0.02) + TAKE, r"share_quarantined.*most often: no band \(\d rows, the first is row \d+\)"),
+        (HOLD.format(0.02) + TAKE, r"share_quarantined.*most often: from row \d+ on \(rows: \d\): no band"),
         (f"update {FEATURES} set length_of_stay_days = 15", "length_of_stay_days"),
         (f"update {FEATURES} set patient_nbr = null", "patient_nbr: expect_column_values_to_not_be_null"),
         (f"update {FEATURES} set split = 'holdout'", "split: expect_column_values_to_be_in_set"),
