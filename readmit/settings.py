@@ -28,6 +28,11 @@ def env_file() -> Path:
     return Path(os.environ.get("READMIT_ENV_FILE") or ROOT / ".env")
 
 
+def not_text(error: UnicodeDecodeError) -> BadSetting:
+    """Return what to say of an env file in another encoding."""
+    return BadSetting(f"{env_file()}: byte {error.start + 1} is not UTF-8; save the file as UTF-8")
+
+
 def _local(port_field: str) -> Callable[[dict[str, Any]], str]:
     """Return a default that points at a port of this machine, as another setting names it."""
     return lambda known: f"http://127.0.0.1:{known.get(port_field, 0)}"
@@ -115,6 +120,8 @@ class Settings(BaseSettings):
             super().__init__(**values)
         except ValidationError as error:
             raise BadSetting(_explain(error)) from None
+        except UnicodeDecodeError as error:
+            raise not_text(error) from None
 
     @field_validator("dataset")
     @classmethod

@@ -2,10 +2,12 @@
 
 import sys
 
+from readmit.command import explained
 from stack import programs
 from stack.configuration import stack_settings
 
 
+@explained
 def main() -> int:
     """Print the address."""
     [name] = sys.argv[1:]

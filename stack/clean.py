@@ -1,19 +1,23 @@
 """`make clean`: stop everything and remove the state. `.env` stays: it may hold settings of your own."""
 
 import shutil
+import sys
 
+from readmit.command import explained
 from stack.configuration import stack_settings
 from stack.down import stop
 from stack.postgres import reachable
 
 
-def main() -> None:
+@explained
+def main() -> int:
     """Command line of `make clean`."""
     settings = stack_settings()
     stop(settings)
     for folder in {settings.readmit_home, reachable(settings.readmit_home)}:
         shutil.rmtree(folder, ignore_errors=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from readmit.settings import ROOT, StackSettings, env_file
+from readmit.settings import ROOT, StackSettings, env_file, not_text
 from stack.programs import Program, python, reveal
 
 PASSWORDS = (
@@ -52,7 +52,10 @@ def keep_dataset(settings: StackSettings) -> None:
 def write_env() -> list[str]:
     """Add what is missing to `.env` (mode 600): generated passwords and keys. Returns the names that were added."""
     path = env_file()
-    present = path.read_text(encoding="utf-8") if path.exists() else ""
+    try:
+        present = path.read_text(encoding="utf-8") if path.exists() else ""
+    except UnicodeDecodeError as error:
+        raise not_text(error) from None
     known = {line.partition("=")[0].strip() for line in present.splitlines()}
     wanted = {f"{name.upper()}_PASSWORD": _password for name in PASSWORDS} | KEYS
     added = {name: make() for name, make in wanted.items() if name not in known}

@@ -2,6 +2,7 @@
 
 import sys
 
+from readmit.command import explained
 from readmit.settings import StackSettings
 from stack import processes
 from stack.configuration import stack_settings
@@ -15,6 +16,7 @@ def stop(settings: StackSettings) -> None:
     store(settings).tidy()
 
 
+@explained
 def main() -> int:
     """Command line of `make down`."""
     settings = stack_settings()

@@ -18,8 +18,11 @@ fi
 
 command -v "$python" >/dev/null || fail "$python is missing: apt-get install python3.11 python3.11-venv, or set PYTHON=path"
 "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || fail "$python is not Python 3.11: set PYTHON=path"
+# 3 GB for the packages; what `make up` asks for next is told now, not after minutes of installing.
+need=9
+if [ -x .venv/bin/python ]; then need=3; fi
 free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1000000) }')
-[ "$free" -ge 6 ] || fail "$free GB are free at $PWD, 6 GB are needed: free some"
+[ "$free" -ge "$need" ] || fail "$free GB are free at $PWD, $need GB are needed: free some"
 
 if ! .venv/bin/python -c '' 2>/dev/null; then
     rm -rf .venv

@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from readmit.command import explained
 from stack.configuration import stack_settings
 
 
@@ -18,7 +20,7 @@ def lines_with(wanted: str, folder: Path) -> Iterator[tuple[str, str]]:
                     yield path.name.split(".log")[0], line.rstrip("\n")
 
 
-def follow(names: Sequence[str], folder: Path) -> None:
+def follow(names: Sequence[str], folder: Path) -> NoReturn:
     """Become `tail -F` on the logs."""
     wanted = [folder / f"{name}.log" for name in names] or sorted(folder.glob("*.log"))
     missing = [path.stem for path in wanted if not path.exists()]
@@ -28,7 +30,8 @@ def follow(names: Sequence[str], folder: Path) -> None:
     os.execvp("tail", ["tail", "-n", "50", "-F", *map(str, wanted)])  # noqa: S606
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+@explained
+def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `make logs`."""
     parser = argparse.ArgumentParser(prog="make logs", description=__doc__)
     parser.add_argument("names", nargs="*", help="components; none: all")
@@ -37,13 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = stack_settings().readmit_home / "log"
     if not given.id:
         follow(given.names, folder)
-        return
     found = list(lines_with(given.id, folder))
     for component, line in found:
         print(f"{component}: {line}")
     if not found:
         sys.exit(f"no line with {given.id} in {folder}; each log keeps its last 10 to 20 MB")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,7 +11,7 @@ import httpx
 from psycopg2 import OperationalError
 
 from readmit import db, ledger
-from readmit.errors import BadData
+from readmit.command import explained
 from readmit.settings import StackSettings
 from stack.airflow import ACTIVE, Airflow, AirflowFailed
 from stack.configuration import stack_settings
@@ -150,6 +150,7 @@ def _explain(airflow: Airflow, dag_id: str, run_id: str) -> str:
     return f"{dag_id} failed at the task {task or '(none ran)'} (run {run_id}); its log is in Airflow's grid"
 
 
+@explained
 def main() -> int:
     """Command line: publish what is waiting, then train."""
     settings, progress = stack_settings(), Progress()
@@ -161,8 +162,8 @@ def main() -> int:
             published = publish_waiting(airflow, settings, progress.show)
         with progress.phase("training"):
             train(airflow, settings, progress.show, published)
-    except (AirflowFailed, BadData) as error:
-        progress.console.print(f"[red]error:[/] {error}", markup=True)
+    except AirflowFailed as error:
+        progress.error(str(error))
         return 1
     progress.console.print(f"{published} batches were waiting; version {in_production(settings)} is in production")
     return 0

@@ -14,8 +14,10 @@ from pathlib import Path
 import httpx
 import psycopg2
 from rich.table import Table
+from rich.text import Text
 
 from readmit import db, ledger, sample
+from readmit.command import explained
 from readmit.errors import BadData
 from readmit.settings import StackSettings
 from readmit.split import split_of
@@ -114,7 +116,7 @@ def screen(settings: StackSettings, what: Poisoned, before: Published, after: Pu
     table = Table("what", "found", box=None, pad_edge=False)
     table.add_row("batch", f"{what.batch_id}: {what.status}, {what.rows_in_raw} rows kept in RAW as evidence")
     table.add_row("red task", f"{what.red_task or 'none'}  {airflow}/tasks/{what.red_task}")
-    table.add_row("reason", what.reason)
+    table.add_row("reason", Text(what.reason))
     table.add_row("its page of Great Expectations", page)
     for name in ("rows_in_mart", "batches", "rows_in_quarantine", "production_model"):
         was, now = getattr(before, name), getattr(after, name)
@@ -123,6 +125,7 @@ def screen(settings: StackSettings, what: Poisoned, before: Published, after: Pu
     return table
 
 
+@explained
 def main() -> int:
     """Command line of `make poison`; the exit code is 0 when the batch was stopped and nothing changed."""
     settings, progress = stack_settings(), Progress()
@@ -132,7 +135,7 @@ def main() -> int:
             what = poison(settings, progress)
         after = published(settings)
     except (AirflowFailed, BadData, psycopg2.Error, httpx.HTTPError) as error:
-        progress.console.print(f"[red]error:[/] {error}; is the stack up (make status)?")
+        progress.error(f"{' '.join(str(error).split())}; is the stack up (make status)?")
         return 1
     progress.console.print(screen(settings, what, before, after))
     return 0 if what.status == "rejected" and before == after else 1

@@ -9,15 +9,18 @@ from readmit import source
 from readmit.errors import SourceRefused
 from readmit.settings import StackSettings
 from stack import processes
-from stack.programs import Program, store
+from stack.programs import Program, server, store
 
 DISK_GB = 6.0
+# A stack that was started before has what it needs; this is for its next batches and logs.
+RESUME_GB = 1.0
 MEMORY_GB = 6.0
 
 
 def problems(settings: StackSettings, programs: list[Program], running: set[str]) -> list[str]:
     """Return what stands in the way of a start; programs in `running` hold their own ports."""
-    found = [missing_tools(), not_enough_disk(settings.readmit_home)]
+    least = RESUME_GB if server(settings).data.exists() else DISK_GB
+    found = [missing_tools(), not_enough_disk(settings.readmit_home, least)]
     if not running:
         found.append(not_enough_memory())
     found += [taken_port(program) for program in programs if program.name not in running]

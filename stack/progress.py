@@ -35,14 +35,18 @@ class Progress:
 
     def show(self, news: str) -> None:
         """Show the latest news of the phase."""
-        elapsed = time.strftime("%M:%S", time.gmtime(time.monotonic() - self._started))
-        line = f"{elapsed}  {self._phase}" + (f": {news}" if news else "")
+        minutes, seconds = divmod(int(self.elapsed()), 60)
+        line = f"{minutes:02}:{seconds:02}  {self._phase}" + (f": {news}" if news else "")
         if self._status is not None and self.console.is_terminal:
             self._status.update(line)
         elif news != self._news or not news:
             self.console.print(line)
             sys.stdout.flush()
         self._news = news
+
+    def error(self, said: str) -> None:
+        """Show what went wrong, as it was said: brackets in it are no markup."""
+        self.console.print(f"error: {said}", style="red", markup=False)
 
     def elapsed(self) -> float:
         """Return the seconds since the start."""

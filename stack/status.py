@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from readmit.command import explained
 from readmit.settings import StackSettings
@@ -52,7 +53,9 @@ def table(found: list[dict[str, Any]]) -> Table:
     shown.add_column("last error", overflow="ellipsis")
     for item in found:
         mark = "[green]yes[/]" if item["up"] else f"[red]{str(item['state']).lower()}[/]"
-        shown.add_row(item["title"], mark, item["address"], str(item["memory_mb"]), item["last_error"][:LONGEST_ERROR])
+        shown.add_row(
+            item["title"], mark, item["address"], str(item["memory_mb"]), Text(item["last_error"][:LONGEST_ERROR])
+        )
     shown.add_row("[bold]all[/]", "", "", f"[bold]{sum(item['memory_mb'] for item in found)}[/]", "")
     return shown
 

@@ -15,8 +15,7 @@ from psycopg2 import OperationalError
 from rich.table import Table
 
 from readmit import bootstrap, ledger, storage
-from readmit.download import SourceUnreachable
-from readmit.errors import BadData
+from readmit.command import EXPECTED
 from readmit.settings import ROOT, BadSetting, StackSettings, env_file
 from stack import configuration, health, pipeline, preflight, programs
 from stack.airflow import Airflow, AirflowFailed
@@ -190,10 +189,12 @@ def main() -> int:
         published = up(settings, progress)
         if published:
             keep_times(settings, progress, published)
-    except (BadSetting, CannotStart, SetUpFailed, PostgresFailed, SupervisorFailed) as error:
-        return _fail(progress, error)
-    except (health.NotReady, AirflowFailed, BadData, SourceUnreachable) as error:
-        return _fail(progress, error)
+    except (BadSetting, CannotStart, SetUpFailed, PostgresFailed, SupervisorFailed, health.NotReady) as error:
+        return _fail(progress, str(error).splitlines())
+    except (*EXPECTED, AirflowFailed, httpx.HTTPError) as error:
+        return _fail(progress, [" ".join(str(error).split())])
+    except KeyboardInterrupt:
+        return _fail(progress, ["interrupted"])
     for table in (addresses(settings), progress.summary()):
         progress.console.print()
         progress.console.print(table)
@@ -203,9 +204,9 @@ def main() -> int:
     return 0
 
 
-def _fail(progress: Progress, error: Exception) -> int:
-    for line in str(error).splitlines():
-        progress.console.print(f"error: {line}", style="red", markup=False)
+def _fail(progress: Progress, lines: list[str]) -> int:
+    for line in lines:
+        progress.error(line)
     progress.console.print("What runs already keeps running: `make up` goes on from here, `make status`, `make down`.")
     return 1
 

@@ -38,6 +38,20 @@ def test_a_taken_port_names_its_holder_and_the_variable(env):
     ]
 
 
+COMMANDS = ("up", "down", "status", "logs", "pipeline", "poison", "clean", "address api")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_wrong_env_file_ends_every_command_in_one_line(env, tmp_path, command):
+    for text, said in ((b"API_PORT=none\n", "API_PORT: Input should be"), (b"MODEL_NAME=caf\xe9\n", "is not UTF-8")):
+        (tmp_path / "wrong.env").write_bytes(b"READMIT_HOME=" + os.fsencode(tmp_path / "none") + b"\n" + text)
+        done = stack.run(*f"stack.{command}".split(), READMIT_ENV_FILE=str(tmp_path / "wrong.env"))
+        assert done.returncode == 1
+        [line] = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("What runs already")]
+        assert line.startswith("error: ")
+        assert said in line
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -45,6 +59,7 @@ def test_a_taken_port_names_its_holder_and_the_variable(env):
         ("BATCH_SIZE", "0", "BATCH_SIZE: Input should be greater than or equal to 1 (got '0')"),
         ("POSTGRES_PORT", "80", "POSTGRES_PORT: Input should be greater than or equal to 1024"),
         ("DATASET", "/no/such/file.csv", "DATASET: /no/such/file.csv does not exist"),
+        ("READMIT_HOME", "/dev/null", "[Errno 17] File exists: '/dev/null'"),
         ("DATASET", "/dev/zero", "DATASET: /dev/zero is a pipe or a device, not a file"),
         ("DATASET", "ftp://host/x.zip", "DATASET: ftp://host/x.zip: addresses begin with http:// or https://"),
     ],
@@ -75,6 +90,15 @@ def test_too_little_disk_names_the_folder(tmp_path):
     said = preflight.not_enough_disk(tmp_path / "new", least=free + 1)
     assert f"are free at {tmp_path}" in said
     assert "set READMIT_HOME" in said
+
+
+def test_a_stack_that_was_started_before_needs_little_more_disk(env, monkeypatch):
+    monkeypatch.setattr(preflight, "DISK_GB", 1_000_000.0)
+    assert [line for line in preflight.problems(env, [], {"s3"}) if "1000000 GB are needed" in line]
+    data = programs.server(env).data
+    data.mkdir(parents=True)
+    assert preflight.problems(env, [], {"s3"}) == []
+    shutil.rmtree(data)
 
 
 def test_too_little_memory_says_what_there_is(tmp_path):

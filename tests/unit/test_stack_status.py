@@ -1,10 +1,13 @@
 """`make status` shows real errors only: lines as the programs wrote them."""
 
+from io import StringIO
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from stack import health
+from stack import health, status
+from stack.progress import Progress
 
 HARMLESS = [
     '2026-11-23 22:33:55.663 UTC [21674] ERROR:  duplicate key value violates unique constraint "metric_pk"',
@@ -27,6 +30,22 @@ REAL = [
     '2026-11-25 19:01:20.731 UTC [14455] FATAL:  password authentication failed for user "loader"',
     "2026-11-25 19:09:35.645 UTC [15234] FATAL:  terminating connection due to unexpected postmaster exit",
 ]
+
+
+def test_an_error_with_brackets_is_shown_as_it_was_logged():
+    said = "[error    ] no such file: [/tmp/x]"
+    item = {"title": "API", "up": False, "state": "FATAL", "address": "", "memory_mb": 0, "last_error": said}
+    console = Console(file=StringIO(), width=200)
+    console.print(status.table([item]))
+    assert said in console.file.getvalue()
+
+
+def test_the_time_that_make_up_shows_goes_on_after_an_hour(monkeypatch):
+    progress = Progress(Console(file=StringIO(), width=200))
+    monkeypatch.setattr(progress, "elapsed", lambda: 3_725.0)
+    progress.show("batch 3")
+    progress.error("[/x] is full")
+    assert progress.console.file.getvalue().splitlines() == ["62:05  : batch 3", "error: [/x] is full"]
 
 
 def shown(tmp_path, *lines):
