@@ -72,7 +72,8 @@ def api(model: Path) -> Iterator[Server]:
     """Run one worker of the API as `make up` does, with the model of a folder and no database."""
     with tempfile.TemporaryDirectory() as home:
         told = {"READMIT_HOME": home, "READMIT_BENCH_MODEL": str(model)}
-        with _running(_uvicorn("bench.model_api:create"), "/readyz", told) as server:
+        edge = ["--http", "serving.protocol:Protocol", "--ws", "none"]
+        with _running([*_uvicorn("bench.model_api:create"), *edge], "/readyz", told) as server:
             yield server
 
 

@@ -104,8 +104,8 @@ def own_api(workers: int, model: Path | None, cores: Sequence[int]) -> Iterator[
         port = free_port()
         command = [sys.executable, "-m", "uvicorn", "bench.model_api:create", "--factory", "--no-access-log"]
         command += ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers), "--log-level", "error"]
-        command += ["--timeout-keep-alive", "75"]
-        extra = {"READMIT_HOME": home, "PYTHONPATH": str(ROOT)}
+        command += ["--timeout-keep-alive", "75", "--http", "serving.protocol:Protocol", "--ws", "none"]
+        extra = {"READMIT_HOME": home, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "ERROR"}
         extra |= {"READMIT_BENCH_MODEL": str(model.resolve())} if model else {}
         process = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ) | extra, stdout=log, stderr=log)
         try:

@@ -264,14 +264,15 @@ def _airflow(settings: StackSettings) -> list[Program]:
 def _web(settings: StackSettings) -> list[Program]:
     api, ui, docs = settings.api_port, settings.ui_port, settings.docs_port
     uvicorn = ("-m", "uvicorn", "serving.app:create_app", "--factory", "--no-access-log")
+    # Longer than callers and proxies keep an idle connection: one that closes as a request comes is an error.
+    edge = ("--http", "serving.protocol:Protocol", "--ws", "none", "--timeout-keep-alive", "75")
     streamlit = ("-m", "streamlit", "run", str(ROOT / "ui" / "app.py"), "--server.headless=true")
     local = ("--server.address=127.0.0.1", f"--server.port={ui}", "--browser.gatherUsageStats=false")
     quiet = ("--server.fileWatcherType=none", "--browser.serverAddress=127.0.0.1")
     return [
         Program(
             "api",
-            # Longer than callers and proxies keep an idle connection: one that closes as a request comes is an error.
-            python(*uvicorn, "--host", "127.0.0.1", "--port", str(api), "--timeout-keep-alive", "75"),
+            python(*uvicorn, *edge, "--host", "127.0.0.1", "--port", str(api)),
             "API",
             health=f"http://127.0.0.1:{api}/livez",
             address=f"http://127.0.0.1:{api}/docs",

@@ -19,7 +19,7 @@ def running(home: Path, workers: int, **more: str) -> "Iterator[tuple[str, subpr
     (together := home / "together").mkdir()
     port = free_port()
     command = (sys.executable, "-m", "uvicorn", "tests.support.metrics_app:create", "--factory", "--no-access-log")
-    command += ("--host", "127.0.0.1", "--port", str(port))
+    command += ("--host", "127.0.0.1", "--port", str(port), "--http", "serving.protocol:Protocol", "--ws", "none")
     command += ("--workers", str(workers)) if workers > 1 else ()
     known = {"PROMETHEUS_MULTIPROC_DIR": str(together), "METRICS_APP_HOME": str(home), "PYTHONPATH": str(ROOT)}
     with (home / "api.log").open("wb") as log:
