@@ -66,7 +66,7 @@ def publish_gate(batch_id: str, ti: Any = None) -> str:  # noqa: ANN401 (Airflow
     from expectations import gate
     from readmit import verdicts
 
-    with verdicts.recorded(batch_id):
+    with verdicts.recorded(batch_id, of_build=True):
         ensure_tested(batch_id, ti)
         gate.check_publish(batch_id)
     return batch_id

@@ -22,6 +22,7 @@ from readmit.settings import Settings
 __all__ = [
     "AccountingBroken",
     "BuildBusy",
+    "BuildLost",
     "Counts",
     "ObjectChanged",
     "begin_build",
@@ -48,6 +49,10 @@ LOAD_LOCK = 7_241_004
 
 class BuildBusy(Exception):
     """Another build is under way: dbt builds one batch at a time; try again when it has ended."""
+
+
+class BuildLost(Exception):
+    """What was built is no longer what dbt built last; the next run builds it again."""
 
 
 class AccountingBroken(Exception):
@@ -259,6 +264,27 @@ def set_current_build(cur: cursor, build_id: str, batch_id: str, kind: str) -> N
         raise BuildBusy(f"{build_id}: {held[0] if held else 'another build'} is being built; try again in a minute")
 
 
+def hold_place(cur: cursor, build_id: str) -> None:
+    """Keep dbt's place for this build until the transaction ends; a published build needs none.
+
+    Raises:
+        BuildLost: a lease has run out, and another build has taken the place or had it: what stands in the tables was
+            made without that one.
+    """
+    cur.execute("select 1 from ops.current_build where build_id = %s for update", (build_id,))
+    if cur.fetchone() is None:
+        cur.execute("select 1 from ops.published_batches where build_id = %s", (build_id,))
+        if cur.fetchone() is None:
+            raise BuildLost(f"{build_id}: has lost dbt's place to another build; the next run builds it again")
+
+
+def ensure_place(build_id: str, settings: Settings | None = None) -> None:
+    """Raise `BuildLost` unless dbt's place is this build's; see `hold_place`."""
+    known = settings or Settings()
+    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+        hold_place(cur, build_id)
+
+
 def _touch(batch_id: str, settings: Settings) -> str:
     """Renew the lease and return the status of a batch that must be in the ledger and not rejected."""
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
@@ -299,11 +325,13 @@ def publish(batch_id: str, settings: Settings | None = None) -> Counts:
 
     Raises:
         BatchRejected: the batch is rejected.
+        BuildLost: another batch or release was built since.
         LookupError: it is not loaded.
     """
     known = settings or Settings()
     _touch(batch_id, known)
     with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+        hold_place(cur, batch_id)
         counts = count_build(cur, batch_id, batch_id)
         publish_build(cur, batch_id, batch_id, "batch", counts)
     follow([batch_id], known)

@@ -168,10 +168,15 @@ def begin_build(build_id: str, settings: Settings | None = None) -> None:
 
 
 def publish(build_id: str, settings: Settings | None = None) -> ledger.Counts:
-    """Make a release visible: the rows of its patients in their new versions; the ledger's counts follow."""
+    """Make a release visible: the rows of its patients in their new versions; the ledger's counts follow.
+
+    Raises:
+        BuildLost: another batch or release was built since.
+    """
     known = settings or Settings()
     with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
         batch_id = _batch_of(cur, build_id)
+        ledger.hold_place(cur, build_id)
         counts = ledger.count_build(cur, build_id, batch_id)
         ledger.publish_build(cur, build_id, batch_id, "release", counts)
     ledger.follow([batch_id], known)

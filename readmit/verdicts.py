@@ -12,15 +12,23 @@ from readmit.settings import Settings
 
 
 @contextmanager
-def recorded(batch_id: str, settings: Settings | None = None) -> Iterator[None]:
+def recorded(batch_id: str, settings: Settings | None = None, *, of_build: bool = False) -> Iterator[None]:
     """Reject the batch when the block says no to it; the next batch is not held up.
+
+    Args:
+        batch_id: the batch.
+        settings: where the databases are.
+        of_build: the block looks at what dbt made of the batch; a no counts while dbt's place is still the batch's.
 
     Raises:
         BatchRejected: what the block raised, once the ledger holds the reason.
+        BuildLost: another build took dbt's place: the rows that were looked at are not the batch's, or not all of it.
     """
     try:
         yield
     except BatchRejected as verdict:
+        if of_build:
+            ledger.ensure_place(batch_id, settings)
         ledger.reject(batch_id, str(verdict), settings)
         raise
 

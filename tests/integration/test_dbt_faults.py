@@ -12,7 +12,7 @@ import pytest
 
 from readmit import ledger, sample
 from readmit.contract import PROJECT
-from readmit.ledger import AccountingBroken, BuildBusy
+from readmit.ledger import AccountingBroken, BuildBusy, BuildLost
 from readmit.settings import Settings
 from tests.support import raw
 
@@ -20,7 +20,7 @@ SEED = 7
 N_FAULTS = 4
 LONGEST_SECONDS = 12.0
 # What a step may say when it is repeated too early, and when its session ends under it.
-EXPECTED = (AccountingBroken, BuildBusy, LookupError, psycopg2.Error)
+EXPECTED = (AccountingBroken, BuildBusy, BuildLost, LookupError, psycopg2.Error)
 
 STATES = {
     "raw": (

@@ -109,6 +109,28 @@ def test_row_that_comes_during_a_build_waits_for_the_next(settings: Settings) ->
     assert quarantine.release(batch_id, second, {"age": "[0-10)"}, "me", settings) == f"{batch_id}+r2"
 
 
+def test_release_whose_place_was_taken_is_not_published_but_built_again(settings: Settings) -> None:
+    """A run that sleeps longer than its lease: what it built lacks what was published meanwhile."""
+    (batch_id, row), _ = held_rows(settings)
+    build_id = quarantine.release(batch_id, row, {"age": "[70-80)"}, "me", settings)
+    quarantine.begin_build(build_id, settings)
+    raw.stand_in_release(settings, build_id)
+    other = ledger.claim("other", settings)
+    assert other is not None
+    ledger.load(other, settings)
+    raw.query(settings, settings.clean_database, "update ops.current_build set set_at = set_at - interval '1 hour'")
+    ledger.begin_build(other, settings)
+    with pytest.raises(ledger.BuildLost, match="lost dbt's place to another build"):
+        quarantine.publish(build_id, settings)
+    raw.stand_in_build(settings, other)
+    ledger.publish(other, settings)
+    with pytest.raises(ledger.BuildLost):
+        quarantine.publish(build_id, settings)
+    assert quarantine.waiting(settings) == [build_id]
+    quarantine.begin_build(build_id, settings)
+    assert quarantine.publish(build_id, settings).n_quarantined == 1
+
+
 def test_release_waits_while_a_batch_is_built(settings: Settings) -> None:
     (batch_id, first), _ = held_rows(settings)
     build_id = quarantine.release(batch_id, first, {}, "me", settings)

@@ -47,6 +47,19 @@ def test_a_failed_dbt_test_rejects_the_batch_and_the_next_one_is_taken(loaded, t
     ledger.begin_build(following, settings)
 
 
+def test_a_no_to_rows_of_another_build_is_no_verdict(loaded, tmp_path):
+    settings, batch_id = loaded
+    found = results(tmp_path, ("test.readmit.key_of_staging", "fail", "Got 1 result, configured to fail if != 0"))
+    raw.query(settings, settings.clean_database, "update ops.current_build set build_id = 'b+r1', kind = 'release'")
+    with pytest.raises(ledger.BuildLost, match=batch_id), verdicts.recorded(batch_id, settings, of_build=True):
+        verdicts.check_dbt_tests(batch_id, found)
+    assert raw.ledger_rows(settings) == {batch_id: "loaded"}
+    raw.query(settings, settings.clean_database, "update ops.current_build set build_id = %s, kind = 'batch'", batch_id)
+    with pytest.raises(BatchRejected), verdicts.recorded(batch_id, settings, of_build=True):
+        verdicts.check_dbt_tests(batch_id, found)
+    assert raw.ledger_rows(settings) == {batch_id: "rejected"}
+
+
 @pytest.mark.parametrize("found", [[], [("model.readmit.stg_uci__encounters", "error", "server closed")]])
 def test_a_fault_is_no_verdict(loaded, tmp_path, found):
     settings, batch_id = loaded
