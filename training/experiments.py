@@ -83,7 +83,8 @@ def _with_calendar(pipeline: Pipeline) -> Pipeline:
 
 def judge(variant: Variant, contract: Contract, rows: pd.DataFrame, seed: int) -> dict[str, Any]:
     """Return the pooled out-of-fold figures of a variant: AUROC, average precision, ECE."""
-    x, groups = rows[[*features.columns(contract), CALENDAR]], rows["patient_nbr"].to_numpy()
+    x = rows[[*features.columns(contract), CALENDAR]]
+    groups = None if type(variant.folds) is StratifiedKFold else rows["patient_nbr"].to_numpy()
     y = features.labels(contract, rows)
     if variant.are_labels_shuffled:
         y = np.random.default_rng(seed).permutation(y)
