@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from sklearn.model_selection import BaseCrossValidator, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
+from readmit.command import explained
 from readmit.contract import Contract
 from readmit.settings import ROOT
 from training import candidates, features, figures, snapshots
@@ -155,6 +156,7 @@ def write(facts: dict[str, Any], results: Sequence[dict[str, Any]]) -> None:
     PAGE.write_text(page, encoding="utf-8")
 
 
+@explained
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `make report`."""
     parser = argparse.ArgumentParser(prog="make report", description=__doc__)

@@ -21,6 +21,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
+from readmit.command import explained
 from readmit.contract import Contract
 from readmit.settings import ROOT
 from training import candidates, evaluation, features, figures, snapshots
@@ -125,6 +126,7 @@ def table(said: dict[str, Any]) -> Table:
     return shown
 
 
+@explained
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `make quality`."""
     parser = argparse.ArgumentParser(prog="make quality", description=__doc__)

@@ -1,12 +1,14 @@
 """Serve an earlier version again: `python -m training.rollback` (the previous one) or `--to VERSION`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from readmit.command import explained
 from training import promotions, report, tracking
 from training.settings import TrainingSettings
 
@@ -65,14 +67,16 @@ def _versions(client: MlflowClient, name: str, to: str | None) -> tuple[str, str
     return before, target
 
 
+@explained
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `make rollback`."""
     parser = argparse.ArgumentParser(prog="make rollback", description=__doc__)
     parser.add_argument("--to", help="version to serve (default: the one before)")
     given = parser.parse_args(arguments)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # somebody waits: seconds, not MLflow's minutes
     try:
         before, after = rollback(given.to, TrainingSettings())
-    except (CannotRollBack, MlflowException, LookupError) as error:
+    except (CannotRollBack, MlflowException) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     print(f"production was version {before} and is version {after}; the API takes it up within its polling interval")

@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
 from sklearn.model_selection import StratifiedGroupKFold
 
+from readmit.command import explained
 from readmit.contract import Contract
 from readmit.settings import ROOT
 from training import candidates, evaluation, features, figures, snapshots, tracking
@@ -186,6 +187,7 @@ def results(found: optuna.Study) -> list[dict[str, Any]]:
     ]
 
 
+@explained
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `make search`."""
     parser = argparse.ArgumentParser(prog="make search", description=__doc__)

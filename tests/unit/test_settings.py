@@ -1,6 +1,7 @@
 """Settings: each is in `.env.example`, and each is read by something."""
 
 import re
+from importlib import import_module
 from typing import get_args
 
 import pytest
@@ -35,3 +36,12 @@ def read():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_setting_is_read_by_something(read, name):
     assert name in read
+
+
+@pytest.mark.parametrize("command", ["rollback", "quality", "search", "experiments"])
+def test_a_command_says_in_one_line_which_setting_is_wrong(command, monkeypatch, capsys):
+    monkeypatch.setenv("POSTGRES_PORT", "five")
+    assert import_module(f"training.{command}").main([]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch(r"error: POSTGRES_PORT: [^\n]+ \(got 'five'\); correct it [^\n]+\n", said.err)
