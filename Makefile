@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs pipeline submit quarantine rollback poison test test-full lint bench capacity load quality search report images k8s k8s-up k8s-down audit clean env
+.PHONY: help up down status logs pipeline submit quarantine rollback poison test test-full lint bench capacity load quality search report images k8s k8s-up k8s-down audit clean env lock
 
 ROOT := $(shell pwd)
 PYTHON ?= python3.11
@@ -18,14 +18,21 @@ SHAPE ?= smoke
 TO ?=
 FILE ?=
 BATCH ?=
-# Tiers of the tests; `make test TESTS=tests/unit` runs one.
-TESTS ?= tests/unit tests/contract tests/integration tests/e2e
+# Tiers of the tests; `make test TESTS=tests/unit` runs one. The longest first: it decides when all are done.
+TESTS ?= tests/e2e tests/integration tests/contract tests/unit
+# Test processes; the end-to-end tests share one stack, so one process has all of them.
+WORKERS ?= 2
+PYTEST = $(RUN) -m pytest -n $(WORKERS)
 
 help: ## show the commands
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
 
 env: ## install the locked environment into .venv
 	@PYTHON="$(PYTHON)" bash stack/install.sh
+
+lock: env ## write requirements.lock anew from pyproject.toml; what is locked stays unless it must move (ARGS="--upgrade-package name")
+	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-header --no-emit-index-url \
+		--no-emit-find-links --python-version 3.11.2 -o requirements.lock $(ARGS)
 
 up: env ## install, start everything, run the pipeline until a model is served
 	@$(RUN) -m stack.up
@@ -56,11 +63,11 @@ poison: ## show a bad batch being stopped
 
 test: env ## unit, contract, integration and end-to-end tests
 	@$(RUN) -m stack.test_tools
-	@$(RUN) -m pytest -m "not full" $(TESTS)
+	@$(PYTEST) -m "not full" $(TESTS)
 
 test-full: env ## plus the real file (DATASET=path), faults, poison, fuzz and drift
 	@$(RUN) -m stack.test_tools
-	@$(RUN) -m pytest $(TESTS)
+	@$(PYTEST) $(TESTS)
 
 lint: env ## ruff, mypy --strict, sqlfluff
 	@$(BIN)/ruff check .

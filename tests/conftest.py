@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from readmit.bootstrap import bootstrap
 from readmit.contract import Contract
 from readmit.settings import ROOT, Settings, StackSettings
 from tests.support import services
 
+E2E = "tests/e2e/"
 # Read by Airflow and by our settings when they are imported or made, so set before any test file is.
 AWAY = {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
@@ -38,6 +41,22 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(AWAY)
     os.environ["AIRFLOW_HOME"] = home
     os.environ["READMIT_ENV_FILE"] = str(Path(home) / "no.env")
+
+
+class ByFile(LoadScopeScheduling):
+    """Tests of a file stay together, and all end-to-end tests: they share the stack.
+
+    The marks of `--dist loadgroup` do nothing with pytest 9.2 (pytest-xdist issue 1386).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return E2E if nodeid.startswith(E2E) else nodeid.split("::", 1)[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """With `-n 2` files go to two processes, in the order in which they are named."""
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SECONDS_FOR_UP + 900))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def up(tmp_path_factory, pytestconfig):
     """Run `make up` to its end; stop everything at the end and see that nothing is left."""
     given = os.environ.get("DATASET") if pytestconfig.option.markexpr != "not full" else None
@@ -63,19 +63,19 @@ def _source(home: Path, given: str | None) -> tuple[Path, dict[str, object]]:
     return path, dict(SMALL)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api_url(up) -> str:
     """Address of the API that serves the model."""
     return up.settings.api_url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ui_url(up) -> str:
     """Address of the web form."""
     return f"http://127.0.0.1:{up.settings.ui_port}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def docs_url(up) -> str:
     """Address of the docs site."""
     return f"http://127.0.0.1:{up.settings.docs_port}"

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import random
 import secrets
 import shutil
 import socket
@@ -27,15 +28,23 @@ ROLES = ("postgres", "loader", "transformer", "publisher", "trainer", "serving",
 SECONDS = 120
 # Seaweed takes four ports in a row, and each of them plus 10,000.
 S3_OFFSETS = tuple(first + more for first in (0, 10_000) for more in range(4))
+N_WORKERS = 4
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % N_WORKERS
+PORTS = range(12_000 + 2_500 * _worker, 14_500 + 2_500 * _worker)
+_given: set[int] = set()
 
 
 def free_port(offsets: tuple[int, ...] = (0,)) -> int:
-    """Return a port that nobody listens on, nor on those at `offsets` from it."""
+    """Return a port that nobody listens on, nor on those at `offsets` from it; none is given twice.
+
+    It is below those that Linux takes for outgoing connections (from 32768), and each test worker has a range of its
+    own: nobody else takes it before the server that it is for has started.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if all(is_free(port + offset) for offset in offsets):
+        port = random.choice(PORTS)
+        wanted = {port + offset for offset in offsets}
+        if not wanted & _given and all(map(is_free, wanted)):
+            _given.update(wanted)
             return port
 
 
