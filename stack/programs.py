@@ -19,6 +19,8 @@ from stack.s3 import Store
 HOME_MARK = "READMIT_STACK"
 PROGRAM_MARK = "READMIT_PROGRAM"
 AIRFLOW_PROGRAMS = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+# Others write to these while they end: tasks their state, the API its last predictions.
+NEEDED_TO_END = ("postgres", "s3", "mlflow", "airflow-api-server", "pushgateway")
 EXPORTERS = ("prometheus-node-exporter", "prometheus-postgres-exporter", "prometheus-blackbox-exporter")
 PROMETHEUS_HINT = f"apt-get install prometheus prometheus-pushgateway {' '.join(EXPORTERS)}"
 GRAFANA_HINT = "install Grafana from https://grafana.com/grafana/download so that `grafana` is on the PATH"

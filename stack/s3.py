@@ -85,10 +85,12 @@ class Store:
             f"-volume.max={MAX_VOLUMES}",
         ]
         loopback = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
+        # It is the only one: nobody else can be elected, or take over while it stops.
+        alone = ["-master.electionTimeout=1s", "-volume.preStopSeconds=0"]
         extras_off = ["-s3.port.iceberg=0", "-s3.port.lance=0", "-iam=false", f"-s3.config={self._identities}"]
         sockets = [f"-s3.localSocket={self.data / 's3.sock'}", f"-filer.localSocket={self.data / 'filer.sock'}"]
         head = [str(weed()), "-logtostderr=true", "server", f"-dir={self.data}", "-filer", "-s3"]
-        return [*head, *loopback, *ports, *grpc, *limits, *extras_off, *sockets]
+        return [*head, *loopback, *ports, *grpc, *limits, *alone, *extras_off, *sockets]
 
     def start(self, seconds: float = 60) -> "subprocess.Popen[bytes]":
         """Start the store, wait until it answers and return the process; for tests (the stack has a supervisor)."""

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
@@ -13,7 +13,7 @@ from xmlrpc.client import Fault, ServerProxy
 from readmit.settings import ROOT, StackSettings
 from stack import processes
 from stack.configuration import socket_path
-from stack.programs import HOME_MARK
+from stack.programs import HOME_MARK, NEEDED_TO_END
 
 # Set for one run by `make`; a program must not inherit what the first `make up` was called with.
 NOT_INHERITED = ("DATASET", "DATASET_SHA256", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
@@ -93,9 +93,15 @@ class Supervisor:
             return {}
 
     def stop(self, seconds: float = 90) -> None:
-        """Stop every program, then the supervisor, then whatever still carries the mark of this stack."""
+        """Stop every program, then the supervisor, then whatever still carries the mark of this stack.
+
+        What others need to end well goes last, one after the other; the rest at once.
+        """
         pid = self.pid()
         if pid is not None:
+            for name in self.states().keys() - set(NEEDED_TO_END):
+                with suppress(Fault, OSError), self._rpc() as rpc:
+                    rpc.stopProcess(name, False)
             processes.end([pid], seconds)
         processes.end(processes.marked({HOME_MARK: str(self._home)}), 10)
         (self._home / "supervisord.pid").unlink(missing_ok=True)
