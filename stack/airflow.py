@@ -34,9 +34,9 @@ class Airflow:
         errors = self._ask("GET", "/importErrors")["import_errors"]
         return [f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}" for error in errors]
 
-    def unpause(self, dag_id: str) -> None:
-        """Let the schedule and the Assets start runs of a DAG."""
-        self._ask("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+    def pause(self, dag_id: str, *, is_paused: bool = True) -> None:
+        """Stop schedule and Assets from starting runs of a DAG, or let them."""
+        self._ask("PATCH", f"/dags/{dag_id}", json={"is_paused": is_paused})
 
     def trigger(self, dag_id: str) -> str:
         """Start a run; returns its id."""

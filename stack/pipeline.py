@@ -45,7 +45,7 @@ def unpause(airflow: Airflow, show: Show) -> None:
             raise AirflowFailed("the DAGs were not read: " + ("; ".join(errors) or "Airflow shows no error"))
         time.sleep(1)
     for dag_id in DAGS:
-        airflow.unpause(dag_id)
+        airflow.pause(dag_id, is_paused=False)
 
 
 def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> int:

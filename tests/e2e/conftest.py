@@ -17,7 +17,7 @@ from tests.support import stack
 SECONDS_FOR_UP = 1500
 N_ROWS = 4_000
 # A model of so few rows ranks hardly better than chance: the floor is for real data.
-SMALL = {"BATCH_SIZE": 1_000, "TRAINING_CANDIDATES": "logistic,lightgbm", "PROMOTION_FLOOR": 0.5}
+SMALL = {"BATCH_SIZE": 1_500, "TRAINING_CANDIDATES": "logistic,lightgbm", "PROMOTION_FLOOR": 0.5}
 
 
 @dataclass(frozen=True)

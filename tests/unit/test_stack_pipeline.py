@@ -20,7 +20,8 @@ class Reading:
     def import_errors(self):
         return self._errors
 
-    def unpause(self, dag_id):
+    def pause(self, dag_id, *, is_paused):
+        assert not is_paused
         self.on.append(dag_id)
 
 
