@@ -31,8 +31,8 @@ env: ## install the locked environment into .venv
 	@PYTHON="$(PYTHON)" bash stack/install.sh
 
 lock: env ## write requirements.lock anew from pyproject.toml; what is locked stays unless it must move (ARGS="--upgrade-package name")
-	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-header --no-emit-index-url \
-		--no-emit-find-links --python-version 3.11.2 -o requirements.lock $(ARGS)
+	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-header \
+		--python-version 3.11.2 -o requirements.lock $(ARGS)
 
 up: env ## install, start everything, run the pipeline until a model is served
 	@$(RUN) -m stack.up
