@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 from readmit.bootstrap import bootstrap
 from readmit.contract import Contract
-from readmit.settings import ROOT, Settings, StackSettings
-from tests.support import services
+from readmit.settings import Settings, StackSettings
+from tests.support import dbt, services
 
 E2E = "tests/e2e/"
 # Read by Airflow and by our settings when they are imported or made, so set before any test file is.
@@ -73,13 +71,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
 def dbt_manifest(tmp_path_factory) -> dict[str, Any]:
     """dbt's manifest, parsed now; `DBT_TARGET_PATH` leads Airflow's DAG files to it."""
     target = tmp_path_factory.mktemp("dbt-target")
-    project = str(ROOT / "dbt_project")
-    command = [str(Path(sys.executable).parent / "dbt"), "--warn-error", "parse", "--project-dir", project]
-    told = os.environ | {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(target)}
-    done = subprocess.run(
-        [*command, "--profiles-dir", project], env=told, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
+    dbt.parse(target)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DBT_TARGET_PATH", str(target))
         yield json.loads((target / "manifest.json").read_text())

@@ -1,10 +1,7 @@
 """A feature added to the contract's YAML and to the model's SQL, in a copy of the project, arrives everywhere."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,7 @@ from readmit.contract import PROJECT, Contract
 from readmit.derive import defaults, derive_row
 from readmit.dictionary import page
 from serving import schema
-from tests.support import raw
+from tests.support import dbt, raw
 from training import features
 from ui import form
 from ui.messages import LANGUAGES
@@ -57,14 +54,6 @@ def put_before(path: Path, place: str, text: str) -> None:
     path.write_text(before.replace(place, text + place), encoding="utf-8")
 
 
-def dbt(project: Path, command: str, environment: dict[str, str]) -> None:
-    words = [str(Path(sys.executable).parent / "dbt"), "--warn-error", *command.split(), "--project-dir", str(project)]
-    told = environment | {"DBT_LOG_PATH": str(project), "DBT_TARGET_PATH": str(project / "target")}
-    words += ["--profiles-dir", str(project)]
-    done = subprocess.run(words, env=os.environ | told, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:]
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     copy = tmp_path_factory.mktemp("grown") / "dbt_project"
@@ -72,7 +61,7 @@ def project(tmp_path_factory) -> Path:
     put_before(copy / "models/marts/fct_encounter_features.yml", BEFORE, YAML)
     for place, text in SQL.items():
         put_before(copy / "models/staging/stg_uci__encounters.sql", place, text)
-    dbt(copy, "parse", {"TRANSFORMER_PASSWORD": "-"})
+    dbt.parse(copy / "target", project=copy)
     return copy
 
 
@@ -130,7 +119,7 @@ def test_the_mart_computes_it(project, tmp_path):
     batch_id = ledger.claim("test", settings)
     ledger.load(batch_id, settings)
     ledger.begin_build(batch_id, settings)
-    dbt(project, "build --exclude-resource-type unit_test", raw.environment(settings))
+    dbt.build(settings, project / "target", project=project)
     ledger.publish(batch_id, settings)
     statement = f"select count(*) filter (where {NEW}), count(*) filter (where not {NEW}),"
     statement += f" bool_and({DERIVED} = ({NEW} or is_medication_changed)) from marts.fct_encounter_features"

@@ -1,35 +1,19 @@
 """The form against the contract that dbt has now, and against the request schema that the API makes of it."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from readmit.contract import Contract
 from serving import schema
 from ui import batchfile, examples, form
 from ui.messages import LANGUAGES
 
-PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 PAYERS = {"BC", "CH", "CM", "CP", "DM", "FR", "HM", "MP", "OG", "OT", "PO", "SI", "SP", "UN", "WC"}  # codes of the file
 NAMES = {"MC · Medicare", "MD · Medicaid", "DCPTEAM", "HbA1c", "Miglitol", "Citoglipton"}
 SAME_IN_SPANISH = {"Carcinoma in situ", "Candidiasis", "Diabetes mellitus", "Normal", "Septicemia", "Tuberculosis"}
 FIGURES = re.compile(r"[<>]?\d+(-\d+)?")
 ENGLISH = re.compile(r"\b(the|of|and|with|is|not|for|to|from|or|at|by|other|unspecified)\b", re.IGNORECASE)
-
-
-@pytest.fixture(scope="module")
-def contract(tmp_path_factory):
-    target = str(tmp_path_factory.mktemp("target"))
-    command = [str(Path(sys.executable).parent / "dbt"), "parse", "--no-partial-parse", "--target-path", target]
-    command += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--log-path", target]
-    environment = os.environ | {"TRANSFORMER_PASSWORD": "unused", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
-    subprocess.run(command, check=True, env=environment, capture_output=True)
-    return Contract.from_manifest(Path(target) / "manifest.json", PROJECT / "seeds")
 
 
 def made(contract, language):

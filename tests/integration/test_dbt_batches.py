@@ -2,32 +2,18 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from readmit import db, dbt_docs, ledger, sample
-from readmit.contract import PROJECT, Contract
+from readmit.contract import Contract
 from readmit.derive import derive_frame
 from readmit.settings import Settings
-from tests.support import dbt_rules, raw
+from tests.support import dbt, dbt_rules, raw
 
 BAD_AGE = 7  # index of a row whose age no rule accepts
-
-
-def build(settings: Settings, home: Path) -> None:
-    dbt(settings, home, "build", "--exclude-resource-type", "unit_test")
-
-
-def dbt(settings: Settings, home: Path, *arguments: str) -> None:
-    command = [str(Path(sys.executable).parent / "dbt"), "--warn-error", *arguments]
-    command += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
-    environment = raw.environment(settings) | {"DBT_TARGET_PATH": str(home / "target"), "DBT_LOG_PATH": str(home)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:]
 
 
 def read(settings: Settings, statement: str) -> pd.DataFrame:
@@ -58,9 +44,9 @@ def world(tmp_path_factory):
     while batch_id := ledger.claim("test", settings):
         ledger.load(batch_id, settings)
         ledger.begin_build(batch_id, settings)
-        build(settings, home)
+        dbt.build(settings, home / "target")
         if not counts:
-            build(settings, home)  # a rerun changes nothing: the counts below hold
+            dbt.build(settings, home / "target")  # a rerun changes nothing: the counts below hold
         counts[batch_id] = ledger.publish(batch_id, settings)
     return settings, home, rows, counts
 
@@ -112,7 +98,7 @@ def release(settings: Settings, home: Path, batch_id: str, source_row: int) -> N
             (batch_id, source_row, '{"age": "[70-80)"}', build_id),
         )
         ledger.set_current_build(cur, build_id, batch_id, "release")
-    build(settings, home)
+    dbt.build(settings, home / "target")
     with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
         cur.execute("select ops.publish_build(%s, %s, 'release', 1, 1, 0, 0)", (build_id, batch_id))
 
@@ -144,13 +130,13 @@ def test_serving_reads_the_history_of_a_next_stay(world):
 def test_nothing_to_build_changes_nothing(world):
     settings, home, _, _ = world
     before = read(settings, "select count(*) from intermediate.int_encounters__features")
-    build(settings, home)
+    dbt.build(settings, home / "target")
     assert read(settings, "select count(*) from intermediate.int_encounters__features").equals(before)
 
 
 def test_dbt_unit_tests_pass(world):
     settings, home, _, _ = world
-    dbt(settings, home, "test", "--select", "test_type:unit")
+    dbt.run(home / "target", "test", "--select", "test_type:unit", told=raw.environment(settings))
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +10,10 @@ import pytest
 
 from expectations import gate
 from readmit import db, ledger, quarantine, sample
-from readmit.contract import PROJECT
 from readmit.settings import ROOT, Settings
 from readmit.source import resolve
 from readmit.split import split_of
-from tests.support import raw
+from tests.support import dbt, raw
 
 SEED = 20_14
 N_PATIENTS = 500
@@ -34,14 +31,6 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def run_dbt(settings: Settings, home: Path) -> None:
-    command = [str(Path(sys.executable).parent / "dbt"), "--warn-error", "build"]
-    command += ["--exclude-resource-type", "unit_test", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
-    told = raw.environment(settings) | {"DBT_TARGET_PATH": str(home / "target"), "DBT_LOG_PATH": str(home)}
-    done = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:]
-
-
 def published(home: Path, source: Path, batch_size: int = 200_000) -> Settings:
     """Publish every batch of a file in databases of its own."""
     settings = raw.fresh(home, dataset=str(source), batch_size=batch_size)
@@ -49,7 +38,7 @@ def published(home: Path, source: Path, batch_size: int = 200_000) -> Settings:
     while batch_id := ledger.claim("test", settings):
         ledger.load(batch_id, settings)
         ledger.begin_build(batch_id, settings)
-        run_dbt(settings, home)
+        dbt.build(settings, home / "target")
         ledger.publish(batch_id, settings)
     return settings
 
@@ -191,7 +180,7 @@ def test_late_releases_in_random_order_equal_a_full_rebuild(rows, plain, tmp_pat
         batch_id, source_row = held[place]
         build_id = quarantine.release(batch_id, source_row, {"age": ages[source_row]}, "a test", settings)
         quarantine.begin_build(build_id, settings)
-        run_dbt(settings, tmp_path)
+        dbt.build(settings, tmp_path / "target")
         assert gate.check_publish(batch_id, build_id, settings).n_expectations
         quarantine.publish(build_id, settings)
     pd.testing.assert_frame_equal(mart(settings), mart(plain))

@@ -12,9 +12,8 @@ from expectations import gate, pages, profiles
 from readmit import docs_site, ledger, sample, storage, verdicts
 from readmit.errors import BatchRejected
 from readmit.split import split_of
-from tests.integration.test_dbt_batches import build
+from tests.support import dbt, services
 from tests.support import raw as raw_support
-from tests.support import services
 
 
 def write_source(path, change=None, n=1600):
@@ -51,7 +50,7 @@ def world(tmp_path_factory, dbt_manifest):
     batch_id = claim(settings)
     raw = gate.check_raw(batch_id, settings)
     ledger.begin_build(batch_id, settings)
-    build(settings, home)
+    dbt.build(settings, home / "target")
     publish = gate.check_publish(batch_id, settings=settings)
     ledger.publish(batch_id, settings)
     return settings, batch_id, raw, publish
@@ -94,7 +93,7 @@ def test_rows_that_went_missing_stop_the_publish_gate(tmp_path, dbt_manifest):
     settings = fresh(tmp_path)
     batch_id = claim(settings)
     ledger.begin_build(batch_id, settings)
-    build(settings, tmp_path)
+    dbt.build(settings, tmp_path / "target")
     raw_support.query(
         settings,
         settings.clean_database,
@@ -211,7 +210,7 @@ def built(tmp_path_factory, dbt_manifest):
     settings = fresh(home)
     batch_id = claim(settings)
     ledger.begin_build(batch_id, settings)
-    build(settings, home)
+    dbt.build(settings, home / "target")
     for table, copy in COPIES.items():
         raw_support.query(settings, settings.clean_database, f"create table {copy} as table {table}")
     return settings, batch_id

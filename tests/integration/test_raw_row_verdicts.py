@@ -1,7 +1,5 @@
 """The row rules, run by dbt itself, on a file with one bad value per row; and one row released end to end."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,9 +7,8 @@ import pytest
 from readmit import ledger, quarantine, sample
 from readmit.layout import COLUMNS
 from readmit.settings import Settings
-from tests.support import raw
+from tests.support import dbt, raw
 
-ROOT = Path(__file__).parents[2]
 BAD: list[tuple[str, str, str]] = [
     ("race", "", "race is not a known value"),
     ("race", "NULL", "race is not a known value"),
@@ -62,19 +59,6 @@ BAD: list[tuple[str, str, str]] = [
 ]
 
 
-def dbt(settings: Settings, target: Path) -> None:
-    folders = ["--target-path", str(target), "--log-path", str(target)]
-    project = ["--project-dir", str(ROOT / "dbt_project"), "--profiles-dir", str(ROOT / "dbt_project")]
-    done = subprocess.run(
-        [Path(sys.executable).parent / "dbt", "--no-send-anonymous-usage-stats", "build", *project, *folders],
-        env=raw.environment(settings),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3_000:]
-
-
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A stack whose first batch, made of one patient split, holds each bad value in a row of its own."""
@@ -93,7 +77,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     while (batch_id := ledger.claim("run", made)) is not None:
         ledger.load(batch_id, made)
         ledger.begin_build(batch_id, made)
-        dbt(made, folder / "dbt")
+        dbt.build(made, folder / "dbt")
         ledger.publish(batch_id, made)
     return made
 
@@ -122,7 +106,7 @@ def test_corrected_row_reaches_the_mart_once(settings: Settings, tmp_path: Path)
     [(before,)] = raw.query(settings, settings.clean_database, mart, role="trainer")
     build_id = quarantine.release(batch_id, 4, {"race": "Asian"}, "a test", settings)
     quarantine.begin_build(build_id, settings)
-    dbt(settings, tmp_path)
+    dbt.build(settings, tmp_path)
     counts = quarantine.publish(build_id, settings)
     assert counts.n_rows == counts.n_features + counts.n_quarantined + counts.n_excluded
     assert raw.query(settings, settings.clean_database, mart, role="trainer") == [(before + 1,)]

@@ -2,38 +2,12 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from readmit.contract import MART, PROJECT, Contract, ContractError
 from readmit.derive import defaults, derive_frame, derive_row
 from readmit.dictionary import page
-
-
-@pytest.fixture(scope="session")
-def manifest_path(tmp_path_factory):
-    target = tmp_path_factory.mktemp("target")
-    command = [str(Path(sys.executable).parent / "dbt"), "--warn-error", "parse", "--no-partial-parse"]
-    command += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(target)]
-    command += ["--log-path", str(target)]
-    environment = os.environ | {"TRANSFORMER_PASSWORD": "-", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    return target / "manifest.json"
-
-
-@pytest.fixture(scope="session")
-def manifest(manifest_path):
-    return json.loads(manifest_path.read_text())
-
-
-@pytest.fixture(scope="session")
-def contract(manifest_path):
-    return Contract.from_manifest(manifest_path)
 
 
 def mart(manifest):
@@ -60,21 +34,21 @@ def test_a_changed_contract_is_refused(contract):
 
 
 @pytest.mark.parametrize("missing", ["role", "kind", "default", "form", "values"])
-def test_what_is_missing_names_the_column(manifest, tmp_path, missing):
-    path = rewritten(manifest, tmp_path, lambda columns: columns["race"]["config"]["meta"].pop(missing))
+def test_what_is_missing_names_the_column(dbt_manifest, tmp_path, missing):
+    path = rewritten(dbt_manifest, tmp_path, lambda columns: columns["race"]["config"]["meta"].pop(missing))
     with pytest.raises(ContractError, match="race"):
         Contract.from_manifest(path)
 
 
-def test_a_rule_over_a_column_that_does_not_exist_names_the_feature(manifest, tmp_path):
+def test_a_rule_over_a_column_that_does_not_exist_names_the_feature(dbt_manifest, tmp_path):
     def change(columns):
         columns["n_prior_year_visits"]["config"]["meta"]["derive"]["of"] = ["n_visits"]
 
     with pytest.raises(ContractError, match=r"n_prior_year_visits.*n_visits"):
-        Contract.from_manifest(rewritten(manifest, tmp_path, change))
+        Contract.from_manifest(rewritten(dbt_manifest, tmp_path, change))
 
 
-def test_a_feature_added_to_the_yaml_arrives(manifest, tmp_path):
+def test_a_feature_added_to_the_yaml_arrives(dbt_manifest, tmp_path):
     def change(columns):
         columns["is_insulin_up"] = {
             "name": "is_insulin_up",
@@ -85,7 +59,7 @@ def test_a_feature_added_to_the_yaml_arrives(manifest, tmp_path):
             },
         }
 
-    grown = Contract.from_manifest(rewritten(manifest, tmp_path, change))
+    grown = Contract.from_manifest(rewritten(dbt_manifest, tmp_path, change))
     assert derive_row(grown, defaults(grown) | {"insulin": "Up"})["is_insulin_up"] is True
 
 
