@@ -24,7 +24,9 @@ def password(role: Role, settings: Settings | None = None) -> str:
     secret = getattr(settings or Settings(), f"{role}_password")
     value = secret.get_secret_value() if secret is not None else ""
     if not value:
-        raise LookupError(f"{role.upper()}_PASSWORD is not set: run `make up` once, or put it into .env")
+        raise LookupError(
+            f"{role.upper()}_PASSWORD is not set: `make up` writes it into .env, `make k8s-up` into a Secret"
+        )
     return str(value)
 
 

@@ -153,7 +153,7 @@ def load(batch_id: str, settings: Settings | None = None) -> int:
 
     Raises:
         BatchRejected: a gate has said no to this batch before.
-        ObjectChanged: S3 holds other bytes than those that were registered.
+        ObjectChanged: S3 holds other bytes than those that were registered, or none.
     """
     known = settings or Settings()
     with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
@@ -162,14 +162,28 @@ def load(batch_id: str, settings: Settings | None = None) -> int:
         _stop_if_rejected(batch_id, status, reason)
         n_rows, content, key = _planned(cur, batch_id)
         if status is None:
-            body = storage.client(known).get_object(Bucket=known.s3_pipeline_bucket, Key=key)["Body"]
-            checked = slices.Checked(body)
+            checked = slices.Checked(_stored(batch_id, key, known))
             _copy(cur, checked)
             if checked.content_sha256() != content or cur.rowcount != n_rows:
-                raise ObjectChanged(f"{batch_id}: s3://{known.s3_pipeline_bucket}/{key} is not what was registered")
+                raise ObjectChanged(_changed(batch_id, key, known, "is not what was registered"))
             _write_loaded(cur, batch_id)
         _renew(cur, batch_id)
         return n_rows
+
+
+def _stored(batch_id: str, key: str, settings: Settings) -> slices.Readable:
+    s3 = storage.client(settings)
+    try:
+        return s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"]
+    except s3.exceptions.NoSuchKey as gone:
+        raise ObjectChanged(_changed(batch_id, key, settings, "is gone")) from gone
+
+
+def _changed(batch_id: str, key: str, settings: Settings, what: str) -> str:
+    return (
+        f"{batch_id}: s3://{settings.s3_pipeline_bucket}/{key} {what}: "
+        "hand the same file in again, which stores its batches anew (make submit FILE=...)"
+    )
 
 
 def _copy(cur: cursor, body: slices.Checked) -> None:

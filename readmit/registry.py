@@ -83,6 +83,8 @@ def register_fetched(fetched: Fetched, settings: Settings, supersedes: str | Non
 def register_source(source: LocalSource, settings: Settings | None = None, supersedes: str | None = None) -> str:
     """Check the file, cut it into batches, store them in S3 and write the plan; once per file.
 
+    A file that is known only stores its objects again while one of its batches is not loaded: S3 may have lost them.
+
     Args:
         source: an unpacked CSV.
         settings: where Postgres and S3 are; `batch_size` rows make a train batch.
@@ -100,6 +102,7 @@ def register_source(source: LocalSource, settings: Settings | None = None, super
         cur.execute("select batch_id, supersedes from landing.slices where source_sha256 = %s", (source.sha256,))
         if present := cur.fetchall():
             _check_known(source, present, supersedes)
+            _store_again(cur, source, known)
         else:
             _write_plan(cur, source, _stored(cur, source, supersedes, known), supersedes)
     return source.sha256
@@ -126,6 +129,23 @@ def _stored(cur: cursor, source: LocalSource, supersedes: str | None, settings: 
             s3.delete_object(Bucket=settings.s3_pipeline_bucket, Key=key)
         raise
     return planned
+
+
+def _store_again(cur: cursor, source: LocalSource, settings: Settings) -> None:
+    """Upload the slices as they were planned, whatever `batch_size` is now, unless all of them are loaded."""
+    cur.execute(
+        """
+        select max(slices.n_rows) filter (where slices.split = 'train'), bool_and(batches.batch_id is not null)
+        from landing.slices left join landing.batches on slices.batch_id = batches.batch_id
+        where slices.source_sha256 = %s
+        """,
+        (source.sha256,),
+    )
+    [(n_train, is_loaded)] = cur.fetchall()
+    if not is_loaded:
+        planned = settings.model_copy(update={"batch_size": n_train or settings.batch_size})
+        for _ in _upload(source, planned):
+            pass
 
 
 def _upload(source: LocalSource, settings: Settings) -> Iterator[tuple[Any, ...]]:

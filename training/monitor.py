@@ -29,7 +29,7 @@ VERSIONS = 5  # outcomes come late, often when another version is in production 
 
 REQUESTS = """
 select features, probability, history, encounter_id from ops.predictions
-where model_name = %s and model_version = %s and not shadow and encounter_id is distinct from %s
+where model_name = %s and model_version = %s and encounter_id is distinct from %s
     and predicted_at >= clock_timestamp() - make_interval(days => %s)
 order by predicted_at desc limit %s
 """

@@ -19,7 +19,7 @@ select distinct on (asked.encounter_id)
     asked.probability, mart.{label}::int as outcome, mart.patient_nbr, mart._batch_id
 from ops.predictions as asked
 inner join {mart} as mart on asked.encounter_id = mart.encounter_id
-where asked.model_name = %s and asked.model_version = %s and not asked.shadow
+where asked.model_name = %s and asked.model_version = %s
 order by asked.encounter_id, asked.predicted_at desc
 """
 

@@ -56,8 +56,7 @@ create table if not exists ops.predictions (
     threshold double precision,
     patient_nbr text,
     encounter_id bigint,
-    history text not null,
-    shadow boolean not null default false
+    history text not null
 );
 create index if not exists predictions_predicted_at on ops.predictions (predicted_at);
 create index if not exists predictions_encounter_id on ops.predictions (encounter_id) where encounter_id is not null;

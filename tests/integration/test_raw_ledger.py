@@ -296,6 +296,21 @@ def test_changed_bytes_in_s3_are_not_loaded(registered: Settings) -> None:
     assert ledger.load(batch_id, registered) == count(registered)
 
 
+def test_a_file_that_is_handed_in_again_brings_back_what_s3_has_lost(registered: Settings, source: Path) -> None:
+    first = claimed(registered)
+    ledger.load(first, registered)
+    s3, bucket = storage.client(registered), registered.s3_pipeline_bucket
+    keys = raw.query(registered, registered.raw_database, "select batch_id, object_key from landing.slices")
+    for _, key in keys:
+        s3.delete_object(Bucket=bucket, Key=key)
+    ledger.release_claim("run", registered)
+    for batch_id in (batch_id for batch_id, _ in keys if batch_id != first):
+        with pytest.raises(ledger.ObjectChanged, match=f"{batch_id}.*is gone: hand the same file in again"):
+            ledger.load(batch_id, registered)
+    ledger.submit(str(source), settings=registered.model_copy(update={"batch_size": 70}))
+    assert sum(ledger.load(batch_id, registered) for batch_id, _ in keys) == count(registered) == ROWS
+
+
 def test_unknown_batch_cannot_be_loaded(registered: Settings) -> None:
     with pytest.raises(LookupError, match="no such batch"):
         ledger.load("train-999-00000000", registered)

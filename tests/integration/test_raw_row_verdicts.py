@@ -40,6 +40,8 @@ BAD: list[tuple[str, str, str]] = [
     ("num_lab_procedures", "9" * 30, "num_lab_procedures is not a number in range"),
     ("encounter_id", "?", "encounter_id is not a number"),
     ("encounter_id", "9223372036854775808", "encounter_id is not a number"),
+    ("encounter_id", "0", "encounter_id is not a number"),
+    ("patient_nbr", "0", "patient_nbr is not a number"),
     ("patient_nbr", "?", "patient_nbr is not a number"),
     ("patient_nbr", "", "patient_nbr is not a number"),
     ("patient_nbr", "1.0", "patient_nbr is not a number"),

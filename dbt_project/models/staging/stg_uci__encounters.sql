@@ -77,8 +77,8 @@ judged as (
     select
         typed.*,
         array_remove(array[
-            case when typed.encounter_id is null then 'encounter_id is not a number' end,
-            case when typed.patient_nbr is null then 'patient_nbr is not a number' end,
+            case when (typed.encounter_id > 0) is not true then 'encounter_id is not a number' end,
+            case when (typed.patient_nbr > 0) is not true then 'patient_nbr is not a number' end,
             case when typed.encounter_id is not null and typed.nth_copy > 1 then 'encounter_id stands twice in the batch' end,
             case when exists (
                 select 1 from {{ this if is_incremental() else '(select null::bigint as encounter_id, null::text as verdict, null::text as _build_id where false)' }} as known
