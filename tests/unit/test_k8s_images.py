@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import re
+import shutil
 import tomllib
 from types import ModuleType
 
@@ -87,25 +88,35 @@ def test_pinning_gives_every_image_its_digest() -> None:
     from k8s import pin_images
 
     path = K8S / "overlays" / "production" / "kustomization.yaml"
-    used = pin_images.rendered_images(path.parent)
-    names = (image.rpartition(":")[0] for image in used)
-    digests = {name: f"sha256:{hashlib.sha256(name.encode()).hexdigest()}" for name in names}
+    used = pin_images.tagged(pin_images.rendered_images(path.parent))
+    digests = {image: f"sha256:{hashlib.sha256(image.encode()).hexdigest()}" for image in used}
     folder = K8S / "overlays" / "pinned-for-a-test"
     folder.mkdir()
     try:
         (folder / "kustomization.yaml").write_text(pin_images.pinned(path.read_text(), digests))
         for beside in ("upstream-monitoring.yaml", "budgets.yaml"):
-            (folder / beside).write_text((path.parent / beside).read_text())
+            (folder / beside).write_text(pin_images.with_digests((path.parent / beside).read_text(), digests))
         found = pin_images.rendered_images(folder)
         text = pin_images.kustomize(folder)
     finally:
-        for file in folder.iterdir():
-            file.unlink()
-        folder.rmdir()
-    assert found == {f"{name}@{value}" for name, value in digests.items()}
-    pipeline = digests["registry.example.org/readmit/pipeline"].removeprefix("sha256:")
+        shutil.rmtree(folder)
+    own = {image for image in used if "/readmit/" in image}
+    upstream = {image for image in used - own if "grafana" not in image}
+    assert len(upstream) == 5
+    assert {f"{image.rpartition(':')[0]}@{digests[image]}" for image in own} <= found
+    assert {f"{image}@{digests[image]}" for image in upstream} <= found
+    pipeline = digests["registry.example.org/readmit/pipeline:0.1.0"].removeprefix("sha256:")
     assert f"WORKER_CONTAINER_TAG: {pipeline}" in text  # Airflow joins both parts with a colon
     assert "WORKER_CONTAINER_REPOSITORY: registry.example.org/readmit/pipeline@sha256" in text
+
+
+def test_production_runs_upstream_images_by_digest() -> None:
+    from k8s import pin_images
+
+    used = pin_images.rendered_images(K8S / "overlays" / "production")
+    upstream = {image for image in used if "/readmit/" not in image}
+    assert len(upstream) == 6
+    assert [image for image in upstream if not re.search(r":v?[\d.]+@sha256:[0-9a-f]{64}$", image)] == []
 
 
 def test_the_bill_of_materials_names_every_package_of_an_image(requirements: ModuleType, lock: dict[str, str]) -> None:
