@@ -186,7 +186,7 @@ def test_no_secret_is_in_git() -> None:
 
 def test_local_images_are_built_here() -> None:
     found = k8s.images(k8s.everything())
-    foreign = {image.rpartition(":")[0] for image in found - k8s.built_images()}
+    foreign = {image.partition("@")[0].rpartition(":")[0] for image in found - k8s.built_images()}
     assert foreign <= UPSTREAM
     assert found - k8s.images(k8s.overlay("local")) != set()
 

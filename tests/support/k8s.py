@@ -250,7 +250,8 @@ def addresses(resources: list[Resource]) -> list[str]:
         ("ConfigMap " + found["metadata"]["name"], yaml.safe_dump(found["data"]))
         for found in of_kind(resources, "ConfigMap")
     ]
-    said += [(where, yaml.safe_dump(container)) for where, container, _ in every_container(resources)]
+    # An image is no address, though its digest looks like a port.
+    said += [(where, yaml.safe_dump(each | {"image": ""})) for where, each, _ in every_container(resources)]
     found = {(where, name, port) for where, text in said for name, port in ADDRESS.findall(text)}
     settings = named(resources, "ConfigMap", "settings")["data"]
     found.add(("ConfigMap settings", settings["POSTGRES_HOST"], settings["POSTGRES_PORT"]))
