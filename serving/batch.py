@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from readmit.errors import harmless
 from serving.answers import Answering, answer, note
 from serving.bundle import Served
 from serving.problems import Problem
@@ -149,4 +150,4 @@ def _lines(
     for number, each in enumerate(answers):
         found = each or {}
         values = (found.get("probability"), found.get("risk"), found.get("history"))
-        yield (number, *values, version, "; ".join(wrong.get(number, [])))
+        yield (number, *values, version, harmless("; ".join(wrong.get(number, []))))
