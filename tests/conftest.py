@@ -1,5 +1,6 @@
 """Fixtures of all tiers: real services, started when the first test asks for them, ended with the test run."""
 
+import gc
 import json
 import os
 import shutil
@@ -55,6 +56,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     """With `-n 2` files go to two processes, in the order in which they are named."""
     config.option.loadscopereorder = False
     return ByFile(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """What the imports of all test files made stays: nobody need look for garbage among it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -429,7 +429,9 @@ def test_the_log_is_filled_and_written_at_once_and_every_row_is_accounted_for(tm
     assert len(written) + lost + log.waiting == len(added) > 100
 
 
-def test_what_stays_is_no_work_for_the_garbage_collector_and_what_a_swap_leaves_is_gone(api, source):
+def test_what_stays_is_no_work_for_the_garbage_collector_and_what_a_swap_leaves_is_gone(api, source, monkeypatch):
+    monkeypatch.undo()  # the real gc.unfreeze
+    gc.unfreeze()
     watcher = api.app.state.parts.watcher
     before = weakref.ref(watcher.served.requests.model)
     source.promote(2)
