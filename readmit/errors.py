@@ -6,11 +6,6 @@ def shown(text: str) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
-def harmless(text: str) -> str:
-    """Return a text that others chose as a cell of a CSV: an apostrophe keeps spreadsheets from running a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
 class BadData(Exception):
     """The data cannot be accepted; trying again with the same bytes gives the same verdict."""
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from readmit.errors import harmless
 from serving.answers import Answering, answer, note
 from serving.bundle import Served
 from serving.problems import Problem
@@ -133,10 +132,10 @@ def _at_most(limit: int, rows: list[Any]) -> list[Any]:
 
 
 def as_csv(said: Mapping[str, Any]) -> str:
-    """Return the answers and errors as CSV, a line per row."""
+    """Return the answers and errors as CSV, a line per row. A name that the sender chose never begins a cell."""
     wrong: dict[int, list[str]] = {}
     for each in said["errors"]:
-        wrong.setdefault(each["row"], []).append(f"{each['field']}: {each['detail']}")
+        wrong.setdefault(each["row"], []).append(f"`{each['field']}`: {each['detail']}")
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(("row", "probability", "risk", "history", "model_version", "error"))
@@ -150,4 +149,4 @@ def _lines(
     for number, each in enumerate(answers):
         found = each or {}
         values = (found.get("probability"), found.get("risk"), found.get("history"))
-        yield (number, *values, version, harmless("; ".join(wrong.get(number, []))))
+        yield (number, *values, version, "; ".join(wrong.get(number, [])))

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from readmit.errors import harmless
 from ui.form import Field, Value
 
 CHUNK = 500  # rows in a call: a step of the progress bar, well under the API's limit
@@ -93,6 +92,10 @@ def write(rows: Sequence[Mapping[str, Value | None]]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        writer.writerow({name: harmless(value) if isinstance(value, str) else value for name, value in row.items()})
+    writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
     return out.getvalue()
+
+
+def _harmless(value: Value | None) -> Value | None:
+    is_formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+    return f"'{value}" if is_formula else value

@@ -156,7 +156,7 @@ def test_batch_as_csv(api):
     assert float(lines[0]["probability"]) == api.post("/predict", json=ROW).json()["probability"]
     assert "gender" in lines[1]["error"]
     assert lines[2]["error"]
-    assert lines[3]["error"].startswith("'=1+1: ")  # no formula
+    assert lines[3]["error"].startswith("`=1+1`: ")  # a spreadsheet would run it otherwise
 
 
 def test_too_many_rows_and_too_large_a_body(tmp_path, source):
