@@ -34,6 +34,13 @@ def test_every_part_of_the_picture_exists() -> None:
     assert {end for source, target, _ in k8s.pictured() for end in (source, target)} | {"node-exporter"} == parts
 
 
+def test_the_web_form_and_the_gates_name_the_docs_site_by_the_nodes_port() -> None:
+    resources = k8s.overlay("local")
+    port = k8s.named(resources, "Service", "docs")["spec"]["ports"][0]["nodePort"]
+    for name in ("ui-links", "airflow-settings"):
+        assert k8s.named(resources, "ConfigMap", name)["data"]["DOCS_PORT"] == str(port)
+
+
 def test_local_pages_are_open_to_any_address() -> None:
     assert k8s.from_outside(k8s.overlay("local")) == PAGES | {("prometheus", 9090)}
 
