@@ -73,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make rollback", description=__doc__)
     parser.add_argument("--to", help="version to serve (default: the one before)")
     given = parser.parse_args(arguments)
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # somebody waits: seconds, not MLflow's minutes
+    # Somebody waits: seconds, not MLflow's minutes, whether it is away or does not answer.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     try:
         before, after = rollback(given.to, TrainingSettings())
     except (CannotRollBack, MlflowException) as error:
