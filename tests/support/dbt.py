@@ -8,18 +8,15 @@ from readmit.contract import PROJECT
 from readmit.settings import Settings
 from tests.support.services import environment
 
-NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
-
 
 def build(settings: Settings, target: Path, *, project: Path = PROJECT) -> None:
     """Build and test the models of the batch that is set, as a run does."""
-    run(target, "build", *NO_UNIT_TESTS, project=project, told=environment(settings))
+    run(target, "build", "--exclude-resource-type", "unit_test", project=project, told=environment(settings))
 
 
-def parse(target: Path, *, project: Path = PROJECT) -> Path:
-    """Return the manifest, read anew from the project."""
+def parse(target: Path, *, project: Path = PROJECT) -> None:
+    """Write the manifest into `target`, read anew from the project."""
     run(target, "parse", "--no-partial-parse", project=project, told={"TRANSFORMER_PASSWORD": "unused"})
-    return target / "manifest.json"
 
 
 def run(target: Path, *arguments: str, told: dict[str, str], project: Path = PROJECT) -> None:
