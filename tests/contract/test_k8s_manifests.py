@@ -264,7 +264,7 @@ def test_state_is_on_claims() -> None:
 def test_roll_out_loses_no_request() -> None:
     spec = k8s.named(k8s.overlay("production"), "Deployment", "api")["spec"]
     pod = spec["template"]["spec"]
-    drain = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    drain = int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1])
     assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     assert "replicas" not in spec  # the HPA's
     assert pod["terminationGracePeriodSeconds"] >= drain + 20  # uvicorn's own limit, in serving/Dockerfile
