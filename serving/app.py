@@ -11,6 +11,7 @@ from readmit.logs import as_json
 from serving import documentation, problems
 from serving.answers import Answering
 from serving.bundle import Loader, from_project
+from serving.draining import Draining
 from serving.history import HistoryLookup
 from serving.metrics import Metrics
 from serving.microbatch import MicroBatcher
@@ -44,7 +45,7 @@ def create_app(
     for router in (predict.router, model.router, data.router, health.router):
         app.include_router(router)
     documentation.install(app)
-    app.add_middleware(Edge, settings=known, metrics=parts.answering.metrics)
+    app.add_middleware(Edge, settings=known, metrics=parts.answering.metrics, draining=parts.draining)
     return app
 
 
@@ -59,7 +60,7 @@ def _parts(settings: ServingSettings, source: Source | None, read: Loader) -> St
         metrics=metrics,
         batcher=MicroBatcher(),
     )
-    return State(settings, watcher, answering, asyncio.Semaphore(1))
+    return State(settings, watcher, answering, Draining(), asyncio.Semaphore(1))
 
 
 @asynccontextmanager
@@ -68,6 +69,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     as_json("serving", "uvicorn")
     gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
     parts: State = app.state.parts
+    parts.draining.listen()
     async with AsyncExitStack() as stack:
         parts.answering.log.start()
         stack.callback(parts.answering.log.stop)

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from readmit.logs import HEADER, IDS, accepted
+from serving.draining import Draining
 from serving.metrics import Metrics
 from serving.problems import MEDIA_TYPE, Problem, document
 from serving.settings import ServingSettings
@@ -34,8 +35,8 @@ SECURE: list[tuple[bytes, bytes]] = [
 class Edge:
     """Pure ASGI: nothing is buffered, no task is made."""
 
-    def __init__(self, app: ASGIApp, settings: ServingSettings, metrics: Metrics) -> None:
-        self._app, self._settings, self._metrics = app, settings, metrics
+    def __init__(self, app: ASGIApp, settings: ServingSettings, metrics: Metrics, draining: Draining) -> None:
+        self._app, self._settings, self._metrics, self._draining = app, settings, metrics, draining
         self._in_flight = metrics["readmit_requests_in_flight"]
         self._keys = settings.key_hashes()
         self._held = 0  # bytes of the bodies of all requests under way
@@ -56,7 +57,7 @@ class Edge:
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 status[0], is_begun[0] = message["status"], True
-                message["headers"] = [*message["headers"], *SECURE, *ids]
+                message["headers"] = [*message["headers"], *SECURE, *ids, *self._draining.headers]
             try:
                 await send(message)
             except RuntimeError as error:

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from serving.answers import Answering
 from serving.bundle import Served
+from serving.draining import Draining
 from serving.problems import Problem
 from serving.settings import ServingSettings
 from serving.watcher import Watcher
@@ -20,6 +21,7 @@ class State:
     settings: ServingSettings
     watcher: Watcher
     answering: Answering
+    draining: Draining
     batches: asyncio.Semaphore  # one at a time: two are no faster on a core, and each takes up to 100 MB
 
 

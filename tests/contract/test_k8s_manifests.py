@@ -264,7 +264,9 @@ def test_state_is_on_claims() -> None:
 def test_roll_out_loses_no_request() -> None:
     spec = k8s.named(k8s.overlay("production"), "Deployment", "api")["spec"]
     pod = spec["template"]["spec"]
-    drain = int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1])
+    signalled, slept = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1].split("; sleep ")
+    assert signalled == "kill -USR1 1"  # kept connections are closed by their next answer: serving/draining.py
+    drain = int(slept)
     assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     assert "replicas" not in spec  # the HPA's
     assert pod["terminationGracePeriodSeconds"] >= drain + 20  # uvicorn's own limit, in serving/Dockerfile

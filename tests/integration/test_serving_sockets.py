@@ -1,6 +1,7 @@
 """What no HTTP client sends, to a real process: refused as a problem, at once, without a line of traceback."""
 
 import json
+import signal
 import socket
 import time
 
@@ -9,6 +10,7 @@ import pytest
 
 from serving.middleware import SECURE
 from tests.support.api import running
+from tests.support.services import wait_until
 from tests.support.serving import ROW
 
 HOST = b"Host: x\r\n"
@@ -95,3 +97,15 @@ def test_garbage_after_requests_leaves_no_traceback(api):
         talk(api[0], WHOLE * 3 + b"GARBAGE\r\n\r\n")
     httpx.get(api[0].join("/livez"), trust_env=False).raise_for_status()
     assert "Traceback" not in api[1].read_text()
+
+
+def test_a_pod_that_drains_answers_and_closes_connections_that_are_kept(tmp_path):
+    with running(tmp_path, 1) as (url, process), httpx.Client(base_url=url, trust_env=False) as kept:
+        assert "connection" not in kept.post("/predict", json=ROW).headers
+        process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: kept.get("/livez").headers.get("connection") == "close", "the process drains", 5)
+        process.send_signal(signal.SIGUSR1)  # a hook that is run twice
+        answers = [kept.post("/predict", json=ROW) for _ in range(20)]
+        assert {(each.status_code, each.headers["connection"]) for each in answers} == {(200, "close")}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) in (0, -signal.SIGTERM)
