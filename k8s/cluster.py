@@ -31,8 +31,15 @@ DELETE = {
     "minikube": ("minikube", "delete", f"--profile={CLUSTER}"),
     "k3d": ("k3d", "cluster", "delete", CLUSTER),
 }
-# kubectl ends with the pod that it forwards to; the next one takes its place.
-KEPT = ("sh", "-c", 'while :; do "$@"; sleep 1; done', "sh")
+# kubectl ends with the pod that it forwards to; the next one takes its place, for as long as our process is there.
+KEPT = """
+alive() { kill -0 "$1" 2>/dev/null; }
+while alive $PPID; do
+    "$@" &
+    while alive $PPID && alive $!; do sleep 1; done
+    kill $! 2>/dev/null
+done
+"""
 SECONDS_FOR_PORT = 60.0
 
 
@@ -102,7 +109,9 @@ class Cluster:
         words += ["--address=127.0.0.1", f"service/{service}", f"{local}:{port}"]
         with (
             tempfile.TemporaryFile("w+") as said,
-            subprocess.Popen([*KEPT, *words], stdout=said, stderr=said, start_new_session=True) as process,
+            subprocess.Popen(
+                ["sh", "-c", KEPT, "sh", *words], stdout=said, stderr=said, start_new_session=True
+            ) as process,
         ):
             try:
                 if not _listens(local):

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -56,6 +58,24 @@ def ask(port: int) -> str:
 def test_a_port_stays_when_the_pod_behind_it_goes(answers: Path) -> None:
     with Cluster("mine").forwarded("mlflow", 5000) as port:
         assert ask(port) != ask(port)  # the stand-in's first answer was to the look whether it listens
+    wait_until(lambda: is_free(port), "the forwarded port is still taken", 5)
+
+
+HOLD = """
+import time
+from k8s.cluster import Cluster
+with Cluster("mine").forwarded("mlflow", 5000) as port:
+    print(port, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_port_is_free_again_when_its_command_is_killed(answers: Path, how: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout
+        port = int(command.stdout.readline())
+        command.send_signal(how)
     wait_until(lambda: is_free(port), "the forwarded port is still taken", 5)
 
 
