@@ -14,15 +14,8 @@ from serving.routes import health
 from stack import programs
 from tests.support import k8s
 
-# The last three, and those before that clusters still run.
-MINORS = (
-    "1.26",
-    "1.33",
-    "1.34",
-    "1.35",
-    "1.36",
-    "1.37",
-)  # the oldest whose API server takes every field, and current ones
+# The oldest whose API server takes every field; the last three, and those before that clusters still run.
+MINORS = ("1.26", "1.33", "1.34", "1.35", "1.36", "1.37")
 # What a node of kind requests for itself: control plane 0.65, CoreDNS 0.2, Calico 0.25, metrics-server 0.1.
 CLUSTERS_OWN_CPU = 1.2
 UPSTREAM = {"docker.io/grafana/grafana", "quay.io/jupyter/scipy-notebook"}

@@ -62,17 +62,17 @@ def test_a_port_stays_when_the_pod_behind_it_goes(answers: Path) -> None:
 
 
 HOLD = """
-import time
 from k8s.cluster import Cluster
 with Cluster("mine").forwarded("mlflow", 5000) as port:
     print(port, flush=True)
-    time.sleep(60)
+    input()
 """
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_port_is_free_again_when_its_command_is_killed(answers: Path, how: signal.Signals) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True) as command:
+    words = [sys.executable, "-c", HOLD]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as command:
         assert command.stdout
         port = int(command.stdout.readline())
         command.send_signal(how)
