@@ -50,10 +50,10 @@ pipeline: ## publish the batches that are waiting, then train
 	@$(RUN) $(THERE) -m stack.pipeline
 
 submit: ## hand in a further source file: FILE=path (and SUPERSEDES=batch for a corrected one)
-	@$(RUN) $(THERE) -m readmit.ledger submit "$(FILE)" $(if $(SUPERSEDES),--supersedes "$(SUPERSEDES)")
+	@$(RUN) $(THERE) -m readmit.intake.sources submit "$(FILE)" $(if $(SUPERSEDES),--supersedes "$(SUPERSEDES)")
 
 quarantine: ## rows that are held back, by batch and reason, and releases that wait
-	@$(RUN) $(THERE) -m readmit.quarantine list
+	@$(RUN) $(THERE) -m readmit.batches.corrections list
 
 rollback: ## serve the previous model again (TO=3: a named version)
 	@$(RUN) $(THERE) -m training.rollback $(if $(TO),--to "$(TO)")
@@ -73,7 +73,7 @@ lint: env ## ruff, mypy --strict, sqlfluff
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(RUN) -m pytest -q tests/integration/test_dbt_sqlfluff.py
+	@$(RUN) -m pytest -q tests/integration/dbt_project/test_sqlfluff.py
 
 bench: ## the measured figures: build/bench.json (ONLY=name for one)
 	@$(RUN) -m bench $(if $(ONLY),--only "$(ONLY)")
@@ -90,7 +90,7 @@ quality: ## the quality of the model: build/quality.json
 	@$(RUN) -m training.quality
 
 search: ## search families and their settings, resumable: ARGS="--trials 60 --minutes 240 --family catboost"
-	@$(RUN) -m training.search $(ARGS)
+	@$(RUN) -m training.hyperparameter_search $(ARGS)
 
 report: ## the experiment report: docs/experiments.md and its figures, from the mart
 	@$(RUN) -m training.experiments
@@ -102,10 +102,10 @@ k8s: ## render and validate the manifests
 	@bash k8s/validate.sh
 
 k8s-up: env ## install on a cluster: CONTEXT=name, or TOOL=kind|minikube|k3d (DATASET, OVERLAY, COMPONENTS, REGISTRY, IMAGES=skip)
-	@CONTEXT="$(CONTEXT)" TOOL="$(TOOL)" OVERLAY="$(OVERLAY)" COMPONENTS="$(COMPONENTS)" IMAGES="$(IMAGES)" $(RUN) -m k8s.up
+	@CONTEXT="$(CONTEXT)" TOOL="$(TOOL)" OVERLAY="$(OVERLAY)" COMPONENTS="$(COMPONENTS)" IMAGES="$(IMAGES)" $(RUN) -m k8s.install
 
 k8s-down: ## remove what k8s-up made: its cluster, or the namespace of CONTEXT
-	@CONTEXT="$(CONTEXT)" TOOL="$(TOOL)" $(RUN) -m k8s.down
+	@CONTEXT="$(CONTEXT)" TOOL="$(TOOL)" $(RUN) -m k8s.uninstall
 
 audit: ## known weaknesses of the lock (0 none, 1 some, 3 could not be checked); the bill of materials: build/sbom.json
 	@mkdir -p build && $(RUN) -m k8s.sbom > build/sbom.json

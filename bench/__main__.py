@@ -51,7 +51,9 @@ def run(
     began = time.monotonic()
     for number, (names, measure) in enumerate(wanted.items(), 1):
         elapsed = f"{time.monotonic() - began:.0f} s"
-        console.print(f"[{number} of {len(wanted)}, {elapsed}] measuring {', '.join(names)} ...", markup=False)
+        console.print(
+            f"[{number} of {len(wanted)}, {elapsed}] measuring {', '.join(names)} ...", markup=False
+        )
         try:
             found = measure()
         except CannotMeasure as error:
@@ -68,8 +70,14 @@ def run(
 
 
 def _lines(names: tuple[str, ...], figures: list[Figure], missing: dict[str, str]) -> list[str]:
-    measured = [f"  {each.name} {each.figure:.3g} {each.unit}: {each.detail}" for each in figures if each.name in names]
-    return measured + [f"  {name} not measured: {missing[name]}" for name in names if name in missing]
+    measured = [
+        f"  {each.name} {each.figure:.3g} {each.unit}: {each.detail}"
+        for each in figures
+        if each.name in names
+    ]
+    return measured + [
+        f"  {name} not measured: {missing[name]}" for name in names if name in missing
+    ]
 
 
 def table(figures: list[Figure], missing: dict[str, str]) -> Table:
@@ -112,7 +120,9 @@ def chosen(known: dict[tuple[str, ...], Measure], only: str) -> dict[tuple[str, 
 def main() -> int:
     """Command line of `make bench`."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="figures to measure (default: all that are quick)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="figures to measure (default: all that are quick)"
+    )
     parser.add_argument("--only", metavar="NAMES", default="", help="the same, separated by commas")
     given = parser.parse_args()
     try:
@@ -122,7 +132,9 @@ def main() -> int:
         return 1
     console = Console(highlight=False, soft_wrap=True)
     if (load := os.getloadavg()[0]) > QUIET:
-        console.print(f"the machine is busy (load {load:.1f}): figures are worth little until it is quiet")
+        console.print(
+            f"the machine is busy (load {load:.1f}): figures are worth little until it is quiet"
+        )
     figures, missing, broken = run(wanted, console, write)
     console.print(table(figures, missing))
     return 0 if all(found.holds for found in figures) and not broken else 1

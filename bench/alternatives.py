@@ -13,11 +13,11 @@ from typing import Any
 
 import httpx
 
-from bench import model, servers
+from bench import reference_model, servers
+from bench.api_speed import REPEATS, median
 from bench.figure import CannotMeasure, Figure
-from bench.load import Load, load, requests
+from bench.load_generator import Load, load, requests
 from bench.servers import Server
-from bench.serving import REPEATS, median
 
 SLO_MS = 250.0
 CONNECTIONS = (1, 2, 4, 8, 16, 32)
@@ -27,8 +27,8 @@ Start = Callable[[Path], AbstractContextManager[Server]]
 
 def api_vs_naive() -> list[Figure]:
     """Compare with a FastAPI route that makes a DataFrame and calls the Pipeline. Goal: at least 30."""
-    folder, words = model.with_pipeline()
-    rows = model.full_rows(folder)
+    folder, words = reference_model.with_pipeline()
+    rows = reference_model.full_rows(folder)
     with servers.naive(folder) as server:
         said = [_post(server, "/predict", row)["probability"] for row in rows]
         _check(folder, said)
@@ -38,9 +38,11 @@ def api_vs_naive() -> list[Figure]:
 
 def api_vs_mlflow_serve() -> list[Figure]:
     """Compare with `mlflow models serve`, one worker. Goal: at least 40."""
-    folder, words = model.with_pipeline()
-    rows = model.full_rows(folder)
-    bodies = [{"dataframe_split": {"columns": list(row), "data": [list(row.values())]}} for row in rows]
+    folder, words = reference_model.with_pipeline()
+    rows = reference_model.full_rows(folder)
+    bodies = [
+        {"dataframe_split": {"columns": list(row), "data": [list(row.values())]}} for row in rows
+    ]
     with servers.mlflow_serve(folder) as server:
         said = [_post(server, "/invocations", body)["predictions"][0][1] for body in bodies]
         _check(folder, said)
@@ -49,7 +51,7 @@ def api_vs_mlflow_serve() -> list[Figure]:
 
 
 def _compare(folder: Path, other: Server, asked: Sequence[bytes]) -> tuple[float, str]:
-    ours_asked = requests("/predict", model.rows(folder))
+    ours_asked = requests("/predict", reference_model.rows(folder))
     with servers.api(folder) as api:
         connections, first = best({n: load(other, asked, n) for n in CONNECTIONS}, SLO_MS)
         ours_connections, _ = best({n: load(api, ours_asked, n) for n in CONNECTIONS}, first.p95_ms)
@@ -59,8 +61,13 @@ def _compare(folder: Path, other: Server, asked: Sequence[bytes]) -> tuple[float
             ours.append(load(api, ours_asked, ours_connections))
     they, we = median(theirs), median(ours)
     if we.p95_ms > max(each.p95_ms for each in theirs):
-        raise CannotMeasure(f"the API's p95 of {we.p95_ms:.0f} ms was the larger one this time: measure again")
-    return we.rate / they.rate, f"API {we} ({ours_connections} connections); other {they} ({connections} connections)"
+        raise CannotMeasure(
+            f"the API's p95 of {we.p95_ms:.0f} ms was the larger one this time: measure again"
+        )
+    return (
+        we.rate / they.rate,
+        f"API {we} ({ours_connections} connections); other {they} ({connections} connections)",
+    )
 
 
 def best(found: Mapping[int, Load], p95_ms: float) -> tuple[int, Load]:
@@ -76,7 +83,11 @@ def best(found: Mapping[int, Load], p95_ms: float) -> tuple[int, Load]:
 
 
 def _post(server: Server, path: str, body: object) -> Any:  # noqa: ANN401 (JSON)
-    return httpx.post(server.address + path, json=body, timeout=30, trust_env=False).raise_for_status().json()
+    return (
+        httpx.post(server.address + path, json=body, timeout=30, trust_env=False)
+        .raise_for_status()
+        .json()
+    )
 
 
 def _check(folder: Path, said: Sequence[float]) -> None:
@@ -85,7 +96,9 @@ def _check(folder: Path, said: Sequence[float]) -> None:
     Raises:
         CannotMeasure: they differ.
     """
-    worst = max(abs(a - b) for a, b in zip(said, model.probabilities(folder), strict=True))
+    worst = max(
+        abs(a - b) for a, b in zip(said, reference_model.probabilities(folder), strict=True)
+    )
     if not worst <= TOLERANCE:
         raise CannotMeasure(f"the other server's answers differ from the model's by {worst:.1e}")
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import psutil
 from psycopg2.extensions import cursor
 
-from bench import private
+from bench import private_services
 from bench.figure import CannotMeasure, Figure
 from expectations import gate
-from readmit import db, ledger
+from readmit import db
+from readmit.batches import builds, loading
 from readmit.settings import Settings
 
 BATCH = 15_000
@@ -27,10 +28,26 @@ REPEATS = 3  # batches per size
 DISK_GB = 20
 Growing = tuple[str, str, dict[str, str]]  # database, table, what makes a copy another one
 GROWING: tuple[Growing, ...] = (
-    ("raw", "landing.encounters", {"_batch_id": "'fill-' || n", "encounter_id": "n || encounter_id"}),
-    ("raw", "landing.batches", {"batch_id": "'fill-' || n", "ordinal": "1000 + n", "content_sha256": "md5(n::text)"}),
-    ("clean", "staging.stg_uci__encounters", {"_batch_id": "'fill-' || n", "_build_id": "'fill-' || n"}),
-    ("clean", "intermediate.int_encounters__features", {"_batch_id": "'fill-' || n", "_build_id": "'fill-' || n"}),
+    (
+        "raw",
+        "landing.encounters",
+        {"_batch_id": "'fill-' || n", "encounter_id": "n || encounter_id"},
+    ),
+    (
+        "raw",
+        "landing.batches",
+        {"batch_id": "'fill-' || n", "ordinal": "1000 + n", "content_sha256": "md5(n::text)"},
+    ),
+    (
+        "clean",
+        "staging.stg_uci__encounters",
+        {"_batch_id": "'fill-' || n", "_build_id": "'fill-' || n"},
+    ),
+    (
+        "clean",
+        "intermediate.int_encounters__features",
+        {"_batch_id": "'fill-' || n", "_build_id": "'fill-' || n"},
+    ),
     ("clean", "ops.published_batches", {"batch_id": "'fill-' || n", "build_id": "'fill-' || n"}),
 )
 # Far from every number of the sample, and below the largest that a bigint holds.
@@ -61,8 +78,8 @@ def measure(sizes: tuple[int, ...] = SIZES) -> list[Figure]:
     """Cost of a batch at each size; the figure compares the largest with the smallest."""
     if sizes == SIZES and shutil.disk_usage("/tmp").free < DISK_GB * 1e9:
         raise CannotMeasure(f"needs {DISK_GB} GB of free disk")
-    with private.databases(len(sizes) * REPEATS + 1, BATCH) as settings:
-        batches = iter([batch_id for batch_id, _ in private.train_batches(settings)])
+    with private_services.databases(len(sizes) * REPEATS + 1, BATCH) as settings:
+        batches = iter([batch_id for batch_id, _ in private_services.train_batches(settings)])
         _publish(settings, first := next(batches), 0)  # creates dbt's tables, warms everything up
         made, medians = 0, []
         for size in sizes:
@@ -77,8 +94,15 @@ def measure(sizes: tuple[int, ...] = SIZES) -> list[Figure]:
 def _grow(settings: Settings, batch_id: str, made: int, wanted: int) -> int:
     """Copy the batch until there are `wanted` copies, two tables at a time; returns how many there are."""
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda growing: _copies(settings, growing, batch_id, (made + 1, wanted)), GROWING))
-    with closing(db.connect("postgres", "postgres", settings)) as connection, connection.cursor() as cur:
+        list(
+            pool.map(
+                lambda growing: _copies(settings, growing, batch_id, (made + 1, wanted)), GROWING
+            )
+        )
+    with (
+        closing(db.connect("postgres", "postgres", settings)) as connection,
+        connection.cursor() as cur,
+    ):
         connection.autocommit = True
         cur.execute("checkpoint")
     return wanted
@@ -86,7 +110,9 @@ def _grow(settings: Settings, batch_id: str, made: int, wanted: int) -> int:
 
 def _copies(settings: Settings, growing: Growing, batch_id: str, numbers: tuple[int, int]) -> None:
     database, table, changed = growing
-    with closing(db.connect("postgres", getattr(settings, f"{database}_database"), settings)) as known:
+    with closing(
+        db.connect("postgres", getattr(settings, f"{database}_database"), settings)
+    ) as known:
         with known, known.cursor() as cur:
             cur.execute("set synchronous_commit = off; set maintenance_work_mem = '512MB'")
             removed, made = _indexes(cur, table)
@@ -109,22 +135,33 @@ def _indexes(cur: cursor, table: str) -> tuple[list[str], list[str]]:
     )
     found = cur.fetchall()
     removed = [
-        f"alter table {table} drop constraint {con}" if con else f"drop index {name}" for name, _, con, _ in found
+        f"alter table {table} drop constraint {con}" if con else f"drop index {name}"
+        for name, _, con, _ in found
     ]
-    made = [f"alter table {table} add constraint {con} {rule}" if con else made for _, made, con, rule in found]
+    made = [
+        f"alter table {table} add constraint {con} {rule}" if con else made
+        for _, made, con, rule in found
+    ]
     return removed, made
 
 
-def _fill(cur: cursor, table: str, changed: dict[str, str], batch_id: str, numbers: tuple[int, int]) -> None:
+def _fill(
+    cur: cursor, table: str, changed: dict[str, str], batch_id: str, numbers: tuple[int, int]
+) -> None:
     """Insert the batch's rows once per number, each time as others."""
-    cur.execute("select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", (table,))
+    cur.execute(
+        "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", (table,)
+    )
     columns = [str(row[0]) for row in cur.fetchall()]
     values = (OTHERS if table.startswith(("staging", "intermediate")) else {}) | changed
     if table == "landing.encounters":
         values |= {"patient_nbr": "n || patient_nbr"}
     chosen = ", ".join(values.get(name, name) for name in columns)
     key = "batch_id" if "batch_id" in columns else "_batch_id"
-    cur.execute(f"create temp table base on commit drop as select * from {table} where {key} = %s", (batch_id,))
+    cur.execute(
+        f"create temp table base on commit drop as select * from {table} where {key} = %s",
+        (batch_id,),
+    )
     cur.execute(
         f"insert into {table} ({', '.join(columns)}) select {chosen} from base"
         " cross join generate_series(%s::bigint, %s::bigint) as n",
@@ -135,13 +172,21 @@ def _fill(cur: cursor, table: str, changed: dict[str, str], batch_id: str, numbe
 def _publish(settings: Settings, batch_id: str, n_before: int) -> Cost:
     """Take a batch through all steps of a run, without Airflow."""
     before, disk = _processor(), _disk(settings)
-    seconds = {"load": private.seconds(lambda: ledger.load(batch_id, settings))}
-    seconds["raw gate"] = private.seconds(lambda: gate.check_raw(batch_id, settings))
-    ledger.begin_build(batch_id, settings)
-    seconds["dbt"] = private.seconds(lambda: private.dbt_build(settings))
-    seconds["publish gate"] = private.seconds(lambda: gate.check_publish(batch_id, settings=settings))
-    seconds["publish"] = private.seconds(lambda: ledger.publish(batch_id, settings))
-    memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    seconds = {"load": private_services.seconds(lambda: loading.load(batch_id, settings))}
+    seconds["raw gate"] = private_services.seconds(lambda: gate.check_raw(batch_id, settings))
+    builds.begin_build(batch_id, settings)
+    seconds["dbt"] = private_services.seconds(lambda: private_services.dbt_build(settings))
+    seconds["publish gate"] = private_services.seconds(
+        lambda: gate.check_publish(batch_id, settings=settings)
+    )
+    seconds["publish"] = private_services.seconds(lambda: builds.publish(batch_id, settings))
+    memory = (
+        max(
+            resource.getrusage(who).ru_maxrss
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        / 1024
+    )
     return Cost(n_before, seconds, _processor() - before, memory, (_disk(settings) - disk) / 1e6)
 
 

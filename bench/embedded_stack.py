@@ -5,12 +5,12 @@ import statistics
 from datetime import datetime
 from typing import Any
 
-from bench import private
+from bench import private_services
 from bench.figure import CannotMeasure, Figure
-from readmit import ledger
+from readmit.batches import builds, loading
 from readmit.settings import Settings, StackSettings
 from stack import pipeline, status
-from stack.airflow import Airflow, AirflowFailed
+from stack.airflow_api import Airflow, AirflowFailed
 from stack.configuration import stack_settings
 from stack.up import TIMES
 
@@ -21,7 +21,9 @@ def idle_memory() -> list[Figure]:
     """Sum the proportional memory of all processes while no run is active."""
     settings = stack_settings()
     found = status.components(settings)
-    if down := [item["title"] for item in found if not item["up"]] or (["the stack"] if len(found) < 2 else []):
+    if down := [item["title"] for item in found if not item["up"]] or (
+        ["the stack"] if len(found) < 2 else []
+    ):
         raise CannotMeasure(f"{', '.join(down)}: not up; make up")
     airflow = _airflow(settings)
     if any(airflow.active(dag_id) for dag_id in pipeline.DAGS if dag_id in airflow.dag_ids()):
@@ -29,7 +31,9 @@ def idle_memory() -> list[Figure]:
     largest = sorted(found, key=lambda item: -item["memory_mb"])[:4]
     detail = ", ".join(f"{item['title']} {item['memory_mb']} MB" for item in largest)
     memory = sum(item["memory_mb"] for item in found) / 1000
-    return [Figure("stack_idle_memory_gb", memory, "GB", "<= 5", f"{len(found)} components; {detail}")]
+    return [
+        Figure("stack_idle_memory_gb", memory, "GB", "<= 5", f"{len(found)} components; {detail}")
+    ]
 
 
 def up_minutes() -> list[Figure]:
@@ -39,14 +43,30 @@ def up_minutes() -> list[Figure]:
         raise CannotMeasure("no `make up` from nothing is on record: make down clean up")
     known = json.loads(path.read_text(encoding="utf-8"))
     phases = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in known["phases"].items())
-    return [Figure("up_minutes", known["seconds"] / 60, "min", "<= 15", f"{known['batches']} batches; {phases}")]
+    return [
+        Figure(
+            "up_minutes",
+            known["seconds"] / 60,
+            "min",
+            "<= 15",
+            f"{known['batches']} batches; {phases}",
+        )
+    ]
 
 
 def train_minutes() -> list[Figure]:
     """Read how long the last training run took in Airflow."""
     run = _successful(_airflow(stack_settings()), pipeline.TRAIN)[0]
     seconds = _at(run["end_date"]) - _at(run["start_date"])
-    return [Figure("train_minutes", seconds / 60, "min", "<= 6", f"run {run['dag_run_id']}, from start to end")]
+    return [
+        Figure(
+            "train_minutes",
+            seconds / 60,
+            "min",
+            "<= 6",
+            f"run {run['dag_run_id']}, from start to end",
+        )
+    ]
 
 
 def dbt_ratio() -> list[Figure]:
@@ -55,9 +75,11 @@ def dbt_ratio() -> list[Figure]:
     airflow = _airflow(settings)
     runs = [run["dag_run_id"] for run in _successful(airflow, pipeline.INGEST)]
     parts = [_dbt_part(airflow.tasks(pipeline.INGEST, run_id)) for run_id in runs[:REPEATS]]
-    with private.databases(REPEATS + 1, settings.batch_size) as own:
-        batches = [batch_id for batch_id, _ in private.train_batches(own)][: REPEATS + 1]
-        plain = [_plain_build(own, batch_id) for batch_id in batches][1:]  # the first creates the tables
+    with private_services.databases(REPEATS + 1, settings.batch_size) as own:
+        batches = [batch_id for batch_id, _ in private_services.train_batches(own)][: REPEATS + 1]
+        plain = [_plain_build(own, batch_id) for batch_id in batches][
+            1:
+        ]  # the first creates the tables
     ours, theirs = statistics.median(parts), statistics.median(plain)
     detail = f"in Airflow {ours:.1f} s, plain {theirs:.1f} s, medians of {len(parts)} and {len(plain)} batches"
     return [Figure("dbt_airflow_vs_cli", ours / theirs, "ratio", "<= 2.5", detail)]
@@ -70,17 +92,21 @@ def _dbt_part(tasks: list[dict[str, Any]]) -> float:
 
 
 def _plain_build(settings: Settings, batch_id: str) -> float:
-    ledger.load(batch_id, settings)
-    ledger.begin_build(batch_id, settings)
-    took = private.seconds(lambda: private.dbt_build(settings))
-    ledger.publish(batch_id, settings)
+    loading.load(batch_id, settings)
+    builds.begin_build(batch_id, settings)
+    took = private_services.seconds(lambda: private_services.dbt_build(settings))
+    builds.publish(batch_id, settings)
     return took
 
 
 def _successful(airflow: Airflow, dag_id: str) -> list[dict[str, Any]]:
     found = [run for run in airflow.runs(dag_id) if run["state"] == "success"]
     # A run that found nothing to do has skipped tasks only.
-    done = [run for run in found if any(t["state"] == "success" for t in _late(airflow, dag_id, run["dag_run_id"]))]
+    done = [
+        run
+        for run in found
+        if any(t["state"] == "success" for t in _late(airflow, dag_id, run["dag_run_id"]))
+    ]
     if not done:
         raise CannotMeasure(f"no successful run of {dag_id}: make up")
     return done

@@ -28,5 +28,10 @@ class Figure:
 
     def record(self) -> dict[str, object]:
         """Return the entry of build/bench.json."""
-        plain = {"name": self.name, "figure": round(self.figure, 4), "unit": self.unit, "goal": self.goal}
+        plain = {
+            "name": self.name,
+            "figure": round(self.figure, 4),
+            "unit": self.unit,
+            "goal": self.goal,
+        }
         return plain | {"holds": self.holds, "detail": self.detail}

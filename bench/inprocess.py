@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import model, servers
+from bench import reference_model, servers
 from bench.figure import CannotMeasure, Figure
 from readmit.settings import ROOT
 
@@ -29,8 +29,16 @@ TOLERANCE = 1e-6
 
 def measure() -> list[Figure]:
     """Measure both in a process on the servers' core. Goal: at least 300."""
-    folder, words = model.with_pipeline()
-    command = ["taskset", "-c", str(servers.server_core()), sys.executable, "-m", "bench.inprocess", str(folder)]
+    folder, words = reference_model.with_pipeline()
+    command = [
+        "taskset",
+        "-c",
+        str(servers.server_core()),
+        sys.executable,
+        "-m",
+        "bench.inprocess",
+        str(folder),
+    ]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -47,7 +55,9 @@ def measure() -> list[Figure]:
     return [Figure("inprocess_vs_pipeline", pipeline / compiled, "ratio", ">= 300", detail)]
 
 
-def seconds_each(call: Callable[[Any], object], given: Sequence[Any], least: float = SECONDS) -> float:
+def seconds_each(
+    call: Callable[[Any], object], given: Sequence[Any], least: float = SECONDS
+) -> float:
     """Return the mean seconds of a call, over all of `given` as often as fits into `least` seconds."""
     began, rounds = time.perf_counter(), 0
     while time.perf_counter() - began < least:
@@ -61,12 +71,17 @@ def _time_both(folder: Path) -> dict[str, Any]:
     import mlflow
     import pandas as pd
 
-    from readmit.compiled import CompiledModel
+    from readmit.inference.compiled_model import CompiledModel
 
     pipeline, compiled = mlflow.sklearn.load_model(str(folder)), CompiledModel.load(folder)
-    stays, frames = model.rows(folder), [pd.DataFrame([row]) for row in model.full_rows(folder)]
+    stays, frames = (
+        reference_model.rows(folder),
+        [pd.DataFrame([row]) for row in reference_model.full_rows(folder)],
+    )
     expected = [float(pipeline.predict_proba(frame)[0, 1]) for frame in frames]  # warms up, too
-    worst = max(abs(compiled.predict_one(stay) - p) for stay, p in zip(stays, expected, strict=True))
+    worst = max(
+        abs(compiled.predict_one(stay) - p) for stay, p in zip(stays, expected, strict=True)
+    )
     found: dict[str, list[float]] = {"pipeline": [], "compiled": []}
     for _ in range(REPEATS):
         found["pipeline"].append(seconds_each(pipeline.predict_proba, frames))

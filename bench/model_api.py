@@ -8,8 +8,8 @@ import orjson
 from fastapi import FastAPI, Request, Response
 
 from serving.app import create_app
-from serving.bundle import Version, from_project
-from serving.state import served
+from serving.app_state import served
+from serving.bundle_loader import Version, from_project
 from tests.support.serving import FolderSource, read, settings
 
 
@@ -36,7 +36,12 @@ def with_noop(app: FastAPI) -> FastAPI:
     async def noop(request: Request) -> Response:
         model = served(request)
         model.requests.from_json(await request.body())
-        said = {"probability": 0.5, "risk": "high", "threshold": model.threshold, "history": "assumed_first_stay"}
+        said = {
+            "probability": 0.5,
+            "risk": "high",
+            "threshold": model.threshold,
+            "history": "assumed_first_stay",
+        }
         said |= {"model": model.identity, "request_id": request.state.request_id}
         return Response(orjson.dumps(said), media_type="application/json")
 
@@ -47,7 +52,9 @@ def create() -> FastAPI:
     """Return the app; each worker process has a copy of its own. No database: nothing is logged or looked up."""
     home = Path(os.environ["READMIT_HOME"]) / str(os.getpid())
     if folder := os.environ.get("READMIT_BENCH_MODEL"):
-        return with_noop(create_app(settings(home), source=ModelFolder(Path(folder)), read=from_project))
+        return with_noop(
+            create_app(settings(home), source=ModelFolder(Path(folder)), read=from_project)
+        )
     source = FolderSource()
     source.promote(1)
     return with_noop(create_app(settings(home), source=source, read=read))

@@ -10,10 +10,11 @@ import subprocess
 from functools import partial
 from pathlib import Path
 
-from bench import private
+from bench import private_services
 from bench.figure import Figure
-from readmit import db, ledger, storage
-from readmit.layout import LANDING_COLUMNS
+from readmit import db, storage
+from readmit.batches import loading
+from readmit.intake.layout import LANDING_COLUMNS
 from readmit.settings import Settings
 from stack.postgres import binary
 
@@ -23,15 +24,18 @@ COLUMNS = ", ".join(("_batch_id", "_source_row", *LANDING_COLUMNS))
 
 def measure() -> list[Figure]:
     """Load batches of 15,000 rows both ways."""
-    with private.databases(REPEATS + 1) as settings:
-        with db.transaction("postgres", settings.raw_database, settings) as raw, raw.cursor() as cur:
+    with private_services.databases(REPEATS + 1) as settings:
+        with (
+            db.transaction("postgres", settings.raw_database, settings) as raw,
+            raw.cursor() as cur,
+        ):
             cur.execute("create table landing.copied (like landing.encounters including all)")
         loads, copies = [], []
-        for batch_id, key in private.train_batches(settings)[: REPEATS + 1]:
+        for batch_id, key in private_services.train_batches(settings)[: REPEATS + 1]:
             body = settings.readmit_home / f"{batch_id}.csv"
             storage.client(settings).download_file(settings.s3_pipeline_bucket, key, str(body))
-            copies.append(private.seconds(partial(_psql_copy, settings, body)))
-            loads.append(private.seconds(partial(ledger.load, batch_id, settings)))
+            copies.append(private_services.seconds(partial(_psql_copy, settings, body)))
+            loads.append(private_services.seconds(partial(loading.load, batch_id, settings)))
     # The first of each warms caches and connections up.
     load, copy = statistics.median(loads[1:]), statistics.median(copies[1:])
     detail = f"load {load:.3f} s, psql \\copy {copy:.3f} s, 15,000 rows, medians of {REPEATS}"

@@ -80,22 +80,48 @@ def api(model: Path) -> Iterator[Server]:
 @contextmanager
 def naive(model: Path) -> Iterator[Server]:
     """Run `bench.naive_api` with the Pipeline of a folder."""
-    with _running(_uvicorn("bench.naive_api:create"), "/livez", ONE_THREAD | {"MODEL": str(model)}) as server:
+    with _running(
+        _uvicorn("bench.naive_api:create"), "/livez", ONE_THREAD | {"MODEL": str(model)}
+    ) as server:
         yield server
 
 
 @contextmanager
 def mlflow_serve(model: Path) -> Iterator[Server]:
     """Run `mlflow models serve` of a folder with one worker."""
-    command = ["-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local", "--workers", "1"]
+    command = [
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        str(model),
+        "--env-manager",
+        "local",
+        "--workers",
+        "1",
+    ]
     # It starts its server by name, from PATH.
-    told = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    told = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     with _running([*command, "--host", "127.0.0.1"], "/ping", ONE_THREAD | told) as server:
         yield server
 
 
 def _uvicorn(factory: str) -> list[str]:
-    return ["-m", "uvicorn", factory, "--factory", "--no-access-log", "--log-level", "error", "--host", "127.0.0.1"]
+    return [
+        "-m",
+        "uvicorn",
+        factory,
+        "--factory",
+        "--no-access-log",
+        "--log-level",
+        "error",
+        "--host",
+        "127.0.0.1",
+    ]
 
 
 @contextmanager
@@ -107,7 +133,9 @@ def _running(options: Sequence[str], ready: str, told: Mapping[str, str]) -> Ite
     command = ["taskset", "-c", str(server_core()), sys.executable, *options, "--port", str(port)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **told}
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, process_group=0)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=log, process_group=0
+        )
         try:
             _wait(f"http://127.0.0.1:{port}{ready}", process, log)
             yield Server(port, process.pid)
@@ -128,4 +156,6 @@ def _wait(address: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> Non
             said = answer.text
         time.sleep(0.3)
     log.seek(0)
-    raise CannotMeasure(f"the server did not get ready: {said[:500] or log.read().decode(errors='replace')[-500:]}")
+    raise CannotMeasure(
+        f"the server did not get ready: {said[:500] or log.read().decode(errors='replace')[-500:]}"
+    )

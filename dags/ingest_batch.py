@@ -12,7 +12,13 @@ from airflow.sdk import TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from readmit.settings import PipelineSettings
-from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES, TRAINING_READY, bad_data_is_final, news_for_training
+from shared import (
+    DEFAULT_ARGS,
+    ENCOUNTER_FEATURES,
+    TRAINING_READY,
+    bad_data_is_final,
+    news_for_training,
+)
 from transformations import dbt_task_group, ensure_tested
 
 
@@ -20,19 +26,19 @@ from transformations import dbt_task_group, ensure_tested
 @bad_data_is_final
 def register_source() -> None:
     """Fetch and check the source file that DATASET names, unless it is registered already."""
-    from readmit import ledger
+    from readmit.intake import sources
 
-    ledger.ensure_source()
+    sources.ensure_source()
 
 
 @task(trigger_rule=TriggerRule.ALL_DONE)
 @bad_data_is_final
 def claim(run_id: str | None = None) -> str:
     """Take the next batch that is waiting, also when a new source was refused; two runs never take the same one."""
-    from readmit import figures, ledger
+    from readmit.batches import batch_gauges, claims
 
-    figures.ledger()
-    if (batch_id := ledger.claim(str(run_id))) is None:
+    batch_gauges.ledger()
+    if (batch_id := claims.claim(str(run_id))) is None:
         raise AirflowSkipException("no batch is waiting")
     return batch_id
 
@@ -41,9 +47,9 @@ def claim(run_id: str | None = None) -> str:
 @bad_data_is_final
 def load(batch_id: str) -> str:
     """COPY the batch into RAW, all rows or none."""
-    from readmit import ledger
+    from readmit.batches import loading
 
-    ledger.load(batch_id)
+    loading.load(batch_id)
     return batch_id
 
 
@@ -52,11 +58,11 @@ def load(batch_id: str) -> str:
 def raw_gate(batch_id: str) -> None:
     """Great Expectations on the rows as they arrived, then make the batch the one that dbt builds."""
     from expectations import gate
-    from readmit import ledger, verdicts
+    from readmit.batches import builds, verdicts
 
     with verdicts.recorded(batch_id):
         gate.check_raw(batch_id)
-    ledger.begin_build(batch_id)
+    builds.begin_build(batch_id)
 
 
 @task
@@ -64,7 +70,7 @@ def raw_gate(batch_id: str) -> None:
 def publish_gate(batch_id: str, ti: Any = None) -> str:  # noqa: ANN401 (Airflow's task instance)
     """Great Expectations on the feature rows against the contract, once dbt's tests have passed."""
     from expectations import gate
-    from readmit import verdicts
+    from readmit.batches import verdicts
 
     with verdicts.recorded(batch_id, of_build=True):
         ensure_tested(batch_id, ti)
@@ -75,24 +81,25 @@ def publish_gate(batch_id: str, ti: Any = None) -> str:  # noqa: ANN401 (Airflow
 @task(outlets=[ENCOUNTER_FEATURES])
 def publish(batch_id: str) -> None:
     """Make the batch visible to readers by one insert."""
-    from readmit import ledger
+    from readmit.batches import builds
 
-    ledger.publish(batch_id)
+    builds.publish(batch_id)
 
 
 @task
 def give_back(run_id: str | None = None) -> None:
     """Release the claim of a run that failed before a verdict; nothing to do after a verdict."""
-    from readmit import figures, ledger
+    from readmit.batches import batch_gauges, claims
 
-    ledger.release_claim(str(run_id))
-    figures.ledger()
+    claims.release_claim(str(run_id))
+    batch_gauges.ledger()
 
 
 @task(inlets=[TRAINING_READY], outlets=[TRAINING_READY], trigger_rule=TriggerRule.ALL_DONE)
 def announce_training(inlet_events: Any = None, outlet_events: Any = None) -> None:  # noqa: ANN401 (Airflow's)
     """Tell training, after whatever run, when nothing waits and there is more than it was told of last."""
-    outlet_events[TRAINING_READY].extra = {"published": news_for_training(inlet_events[TRAINING_READY])}
+    n_published = news_for_training(inlet_events[TRAINING_READY])
+    outlet_events[TRAINING_READY].extra = {"published": n_published}
 
 
 @dag(

@@ -17,9 +17,10 @@ from shared import DEFAULT_ARGS, TRAINING_READY
 @task
 def source_freshness() -> dict[str, str]:
     """Ask dbt how old the ledger and the published data are; fails when one is beyond its limit."""
-    from readmit import dbt_docs, ledger
+    from readmit.batches import builds
+    from readmit.docs_site import dbt_docs
 
-    if not ledger.published():  # dbt takes an empty table for one that is infinitely old
+    if not builds.published():  # dbt takes an empty table for one that is infinitely old
         raise AirflowSkipException("nothing is published yet")
     try:
         return dbt_docs.freshness()
@@ -41,14 +42,16 @@ def look() -> str:
 @task(outlets=[TRAINING_READY])
 def ask_for_training(verdict: str, outlet_events: Any = None) -> None:  # noqa: ANN401 (Airflow's)
     """Start training when there is drift and the setting allows it; a skipped task announces nothing."""
-    from readmit import ledger
+    from readmit.batches import builds
 
     if verdict != "drift":
         raise AirflowSkipException(f"{verdict}: nothing to train for")
     if not PipelineSettings().drift_triggers_training:
-        raise AirflowSkipException("drift, and DRIFT_TRIGGERS_TRAINING is off: see the report on the docs site")
+        raise AirflowSkipException(
+            "drift, and DRIFT_TRIGGERS_TRAINING is off: see the report on the docs site"
+        )
     # The number that `ingest_batch` compares with: without it, it would announce the same batches again.
-    outlet_events[TRAINING_READY].extra = {"published": ledger.published()}
+    outlet_events[TRAINING_READY].extra = {"published": builds.published()}
 
 
 @dag(

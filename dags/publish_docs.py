@@ -10,9 +10,9 @@ from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES, MODEL_DECISION
 @task
 def publish_site() -> None:
     """Generate dbt docs and the index page; GX pages were stored by the gates themselves."""
-    from readmit import docs_site
+    from readmit.docs_site import publishing
 
-    docs_site.publish()
+    publishing.publish()
 
 
 @dag(

@@ -17,9 +17,9 @@ from transformations import dbt_task_group, ensure_tested
 @task
 def oldest() -> str:
     """Name the release that waits longest."""
-    from readmit import quarantine
+    from readmit.batches import corrections
 
-    if not (waiting := quarantine.waiting()):
+    if not (waiting := corrections.waiting()):
         raise AirflowSkipException("no release is waiting")
     return waiting[0]
 
@@ -27,9 +27,9 @@ def oldest() -> str:
 @task
 def begin(build_id: str) -> str:
     """Make the release what dbt builds next."""
-    from readmit import quarantine
+    from readmit.batches import corrections
 
-    quarantine.begin_build(build_id)
+    corrections.begin_build(build_id)
     return build_id
 
 
@@ -47,17 +47,17 @@ def publish_gate(build_id: str, ti: Any = None) -> str:  # noqa: ANN401 (Airflow
 @task
 def end(build_id: str) -> None:
     """Leave dbt's place to the next build, also when this one failed."""
-    from readmit import quarantine
+    from readmit.batches import corrections
 
-    quarantine.end_build(build_id)
+    corrections.end_build(build_id)
 
 
 @task(outlets=[ENCOUNTER_FEATURES])
 def publish(build_id: str) -> None:
     """Make the released rows visible, and the new history of their patients with them."""
-    from readmit import quarantine
+    from readmit.batches import corrections
 
-    quarantine.publish(build_id)
+    corrections.publish(build_id)
 
 
 @dag(

@@ -18,16 +18,16 @@ MODEL_DECISION = Asset("model_decision")
 
 def report_success(context: Any) -> None:  # noqa: ANN401 (Airflow's context)
     """Tell the Pushgateway how long the task took."""
-    from readmit import push
+    from readmit.telemetry import pushgateway
 
-    push.task_ended(context, succeeded=True)
+    pushgateway.task_ended(context, succeeded=True)
 
 
 def report_failure(context: Any) -> None:  # noqa: ANN401
     """The same for a try that failed, whether it is retried or not."""
-    from readmit import push
+    from readmit.telemetry import pushgateway
 
-    push.task_ended(context, succeeded=False)
+    pushgateway.task_ended(context, succeeded=False)
 
 
 # Infrastructure comes back: five tries over about two minutes outlast the restart of any component.
@@ -65,11 +65,11 @@ def news_for_training(announced: Any) -> int:  # noqa: ANN401 (Airflow's accesso
     Raises:
         AirflowSkipException: batches wait, or nothing was published since training was told last.
     """
-    from readmit import ledger
+    from readmit.batches import builds, claims
 
     told = [event.extra.get("published", 0) for event in announced.ascending(False).limit(1)]
-    if waiting := ledger.waiting():
+    if waiting := claims.waiting():
         raise AirflowSkipException(f"{waiting} batches are still waiting")
-    if (published := ledger.published()) <= max(told, default=0):
+    if (published := builds.published()) <= max(told, default=0):
         raise AirflowSkipException("training knows of all that is published")
     return published

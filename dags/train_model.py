@@ -76,7 +76,9 @@ def score_sealed(promoted: str | None) -> None:
 
 @dag(
     # No start_date: with one, Airflow makes up for last Sunday the moment the DAG is switched on.
-    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 3 * * 0", timezone="UTC"), assets=[TRAINING_READY]),
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("0 3 * * 0", timezone="UTC"), assets=[TRAINING_READY]
+    ),
     catchup=False,
     max_active_runs=1,
     default_args={**DEFAULT_ARGS, "execution_timeout": timedelta(hours=2)},

@@ -10,7 +10,13 @@ from typing import Any
 
 from airflow.sdk import Context, TaskGroup
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, SeedRenderingBehavior, TestBehavior
+from cosmos.constants import (
+    ExecutionMode,
+    InvocationMode,
+    LoadMode,
+    SeedRenderingBehavior,
+    TestBehavior,
+)
 
 from shared import bad_data_is_final
 
@@ -28,16 +34,22 @@ def dbt_task_group() -> TaskGroup:
         group_id="dbt",
         project_config=ProjectConfig(
             dbt_project_path=PROJECT,
-            manifest_path=Path(os.environ.get("DBT_TARGET_PATH", PROJECT / "target")) / "manifest.json",
+            manifest_path=Path(os.environ.get("DBT_TARGET_PATH", PROJECT / "target"))
+            / "manifest.json",
             install_dbt_deps=False,
         ),
         profile_config=ProfileConfig(
-            profile_name="readmit", target_name="default", profiles_yml_filepath=PROJECT / "profiles.yml"
+            profile_name="readmit",
+            target_name="default",
+            profiles_yml_filepath=PROJECT / "profiles.yml",
         ),
         execution_config=ExecutionConfig(
             execution_mode=ExecutionMode.WATCHER,
             invocation_mode=InvocationMode.DBT_RUNNER,
-            setup_operator_args={"dbt_cmd_flags": ["--resource-type", "test"], "callback": reject_failed_tests},
+            setup_operator_args={
+                "dbt_cmd_flags": ["--resource-type", "test"],
+                "callback": reject_failed_tests,
+            },
         ),
         render_config=RenderConfig(
             load_method=LoadMode.DBT_MANIFEST,
@@ -52,7 +64,7 @@ def dbt_task_group() -> TaskGroup:
 @bad_data_is_final
 def reject_failed_tests(project: str, context: Context, **_: Any) -> None:  # noqa: ANN401 (Cosmos may add arguments)
     """Called by Cosmos after dbt, in the task that ran it: a failed test is a verdict on the batch, not a fault."""
-    from readmit import verdicts
+    from readmit.batches import verdicts
 
     results = Path(os.environ.get("DBT_TARGET_PATH", Path(project) / "target")) / "run_results.json"
     # A release has no batch of its own to reject: its run fails, and the rows stay in quarantine.
@@ -69,17 +81,26 @@ def ensure_tested(build_id: str, ti: Any) -> None:  # noqa: ANN401 (Airflow's ta
         BatchRejected: a test failed.
         RuntimeError: the tests could not be run.
     """
-    from readmit import verdicts
+    from readmit.batches import verdicts
 
     if ti.xcom_pull(task_ids="dbt.dbt_producer_watcher", key=TESTED):
         return
     with TemporaryDirectory() as target:
-        command = [str(Path(sys.executable).parent / "dbt"), "test", "--exclude-resource-type", "unit_test"]
+        command = [
+            str(Path(sys.executable).parent / "dbt"),
+            "test",
+            "--exclude-resource-type",
+            "unit_test",
+        ]
         command += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
         done = subprocess.run(
-            command, env=os.environ | {"DBT_TARGET_PATH": target, "DBT_LOG_PATH": target}, check=False
+            command,
+            env=os.environ | {"DBT_TARGET_PATH": target, "DBT_LOG_PATH": target},
+            check=False,
         )
         results = Path(target) / "run_results.json"
         verdicts.check_dbt_tests(build_id, results)
         if done.returncode or not verdicts.all_tests_passed(results):
-            raise RuntimeError(f"{build_id}: dbt test ended with {done.returncode}; its output is above")
+            raise RuntimeError(
+                f"{build_id}: dbt test ended with {done.returncode}; its output is above"
+            )

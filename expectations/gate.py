@@ -18,12 +18,13 @@ from great_expectations.expectations.expectation import ColumnMapExpectation, Ex
 from psycopg2 import sql
 
 from expectations import pages, profiles, publish_suite, raw_suite
-from readmit import db, push
-from readmit.contract import Contract
+from readmit import db
+from readmit.contract.definition import Contract
 from readmit.errors import BatchRejected
-from readmit.layout import LANDING_COLUMNS
-from readmit.metrics import Giver
+from readmit.intake.layout import LANDING_COLUMNS
 from readmit.settings import Settings
+from readmit.telemetry import pushgateway
+from readmit.telemetry.metrics import Job
 
 log = logging.getLogger("expectations")
 
@@ -51,21 +52,28 @@ def check_raw(batch_id: str, settings: Settings | None = None) -> GateResult:
         BatchRejected: an expectation that is not a mere warning failed; names them and the page.
     """
     known = settings or Settings()
-    if _is_published(batch_id, known):  # the batches that it would be compared with may be later ones
+    if _is_published(
+        batch_id, known
+    ):  # the batches that it would be compared with may be later ones
         return GateResult(batch_id, "raw", 0, (), (), pages.address(batch_id, "raw", known))
     n_rows = _ledger_rows(batch_id, known)
     questions = [(raw_suite.build(n_rows), _raw_query(batch_id, known))]
     profile = profiles.measure(batch_id, raw_suite.WATCHED, known)
     if n_rows >= raw_suite.SMALL:
         before = profiles.before(batch_id, known)
-        distances = {name: profiles.distance(profile[name], before.get(name, {})) for name in raw_suite.WATCHED}
+        distances = {
+            name: profiles.distance(profile[name], before.get(name, {}))
+            for name in raw_suite.WATCHED
+        }
         questions.append((raw_suite.drift(), as_query(distances)))
     result = _conclude(batch_id, "raw", _evaluate(questions, known.raw_database, known), known)
     profiles.store(batch_id, profile, known)
     return result
 
 
-def check_publish(batch_id: str, build_id: str | None = None, settings: Settings | None = None) -> GateResult:
+def check_publish(
+    batch_id: str, build_id: str | None = None, settings: Settings | None = None
+) -> GateResult:
     """Check what a build made of a batch, against the contract and the count of rows that arrived.
 
     Args:
@@ -83,7 +91,9 @@ def check_publish(batch_id: str, build_id: str | None = None, settings: Settings
     suite = publish_suite.features(_contract(), int(counts["n_valid"]))
     statement = "select * from intermediate.int_encounters__features where _build_id = {} and _batch_id = {}"
     questions = [(suite, _literal(known, statement, build, batch_id))]
-    if build == batch_id:  # a release adds rows to a batch whose accounting was proven when it was published
+    if (
+        build == batch_id
+    ):  # a release adds rows to a batch whose accounting was proven when it was published
         questions.append((publish_suite.accounting(_most_often(build, known)), as_query(counts)))
     return _conclude(build, "publish", _evaluate(questions, known.clean_database, known), known)
 
@@ -106,7 +116,10 @@ def _ledger_rows(batch_id: str, settings: Settings) -> int:
 
 
 def _is_published(build_id: str, settings: Settings) -> bool:
-    with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute("select 1 from ops.published_batches where build_id = %s", (build_id,))
         return cur.fetchone() is not None
 
@@ -121,7 +134,8 @@ def _raw_query(batch_id: str, settings: Settings) -> str:
     """Return the batch's rows with the source's null token as null; same columns, same order."""
     columns = [f"nullif({name}, '?') as {name}" for name in LANDING_COLUMNS]
     wanted = ", ".join([*columns, *raw_suite.BOOKKEEPING])
-    return _literal(settings, f"select {wanted} from landing.encounters where _batch_id = {{}}", batch_id)  # noqa: S608
+    query = f"select {wanted} from landing.encounters where _batch_id = {{}}"  # noqa: S608 (our own columns)
+    return _literal(settings, query, batch_id)
 
 
 def _counts(batch_id: str, build_id: str, settings: Settings) -> dict[str, float]:
@@ -150,7 +164,10 @@ def _counts(batch_id: str, build_id: str, settings: Settings) -> dict[str, float
         from staging.stg_uci__encounters
         where _build_id = %(build)s and _batch_id = %(batch)s
     """
-    with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(statement, {"build": build_id, "batch": batch_id})
         names = [column.name for column in cur.description or ()]
         counts = dict(zip(names, cur.fetchone() or (), strict=True))
@@ -167,14 +184,21 @@ def _most_often(build_id: str, settings: Settings) -> str:
         cross join unnest(string_to_array(reason, '; ')) as rule
         where _build_id = %s and verdict = 'quarantined' group by rule order by count(*) desc, rule limit %s
     """
-    with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(statement, (build_id, REASONS))
-        return ", ".join(f"from row {row} on (rows: {n}): {rule}" for rule, n, row in cur.fetchall())
+        return ", ".join(
+            f"from row {row} on (rows: {n}): {rule}" for rule, n, row in cur.fetchall()
+        )
 
 
 def as_query(counts: dict[str, float]) -> str:
     """Return figures as a table of one row, to the last digit: a lost row of ten million is a lost row."""
-    return "select " + ", ".join(f"{float(value)!r}::float8 as {name}" for name, value in counts.items())
+    return "select " + ", ".join(
+        f"{float(value)!r}::float8 as {name}" for name, value in counts.items()
+    )
 
 
 # ---------------------------------------------------------------- evaluation
@@ -186,19 +210,25 @@ def _evaluate(
     """Evaluate each suite on its query. The context lives in memory, so that no password is written anywhere."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    address = db.url("publisher", database, settings).replace("postgresql://", "postgresql+psycopg2://", 1)
+    address = db.url("publisher", database, settings).replace(
+        "postgresql://", "postgresql+psycopg2://", 1
+    )
     source = context.data_sources.add_postgres("postgres", connection_string=address)
     found: list[ExpectationValidationResult] = []
     try:
         for suite, query in questions:
             asset = source.add_query_asset(suite.name, query=query)
-            found += _outcomes(asset.add_batch_definition_whole_table("batch").get_batch(), suite.expectations)
+            found += _outcomes(
+                asset.add_batch_definition_whole_table("batch").get_batch(), suite.expectations
+            )
     finally:
         source.get_execution_engine().close()
     return found
 
 
-def _outcomes(batch: Batch, expectations: Sequence[Expectation]) -> list[ExpectationValidationResult]:
+def _outcomes(
+    batch: Batch, expectations: Sequence[Expectation]
+) -> list[ExpectationValidationResult]:
     """Evaluate expectations; those that hold for every row are counted only, in one query for all of them.
 
     Examples of failing values cost a query each, and there are none where every row fits. So every row is asked for
@@ -226,17 +256,21 @@ def _validate(batch: Batch, expectations: list[Expectation], result_format: Any)
 
 def _every_row_fits(expectation: Expectation) -> ExpectationValidationResult:
     fits = {"unexpected_count": 0, "unexpected_percent": 0.0}
-    return ExpectationValidationResult(success=True, expectation_config=expectation.configuration, result=fits)
+    return ExpectationValidationResult(
+        success=True, expectation_config=expectation.configuration, result=fits
+    )
 
 
-def _conclude(name: str, gate: str, outcomes: list[ExpectationValidationResult], settings: Settings) -> GateResult:
+def _conclude(
+    name: str, gate: str, outcomes: list[ExpectationValidationResult], settings: Settings
+) -> GateResult:
     """Store the page, then say yes or raise."""
     page = pages.store(name, gate, outcomes, settings)
-    push.report(Giver.INGEST, lambda: figures(outcomes), {"gate": gate}, settings)
+    pushgateway.report(Job.INGEST, lambda: figures(outcomes), {"gate": gate}, settings)
     return judge(name, gate, outcomes, page)
 
 
-def figures(outcomes: list[Any]) -> push.Figures:
+def figures(outcomes: list[Any]) -> pushgateway.Figures:
     """Return a gate's verdict as figures."""
     found = pages.tally(outcomes)
     checks = {"warned": found["n_warned"], "failed": found["n_failed"]}
@@ -265,14 +299,20 @@ def judge(name: str, gate: str, outcomes: list[Any], page: str) -> GateResult:
 def describe(outcome: Any) -> str:  # noqa: ANN401 (GX has no type for it)
     """Return one line for the reader of an error: column, what was expected, what was seen."""
     config, result = outcome.expectation_config, outcome.result or {}
-    kwargs = {key: value for key, value in config.kwargs.items() if key not in ("batch_id", "column")}
+    kwargs = {
+        key: value for key, value in config.kwargs.items() if key not in ("batch_id", "column")
+    }
     column = f"{config.kwargs['column']}: " if "column" in config.kwargs else ""
     if outcome.exception_info and (raised := _raised(outcome.exception_info)):
         return f"{column}{config.type} could not be evaluated: {raised}"
     if "unexpected_percent" in result and result.get("unexpected_count"):
-        examples = [value for value in result.get("partial_unexpected_list", []) if value is not None][:3]
+        examples = [
+            value for value in result.get("partial_unexpected_list", []) if value is not None
+        ][:3]
         shown = f", such as {examples}" if examples else ""
-        seen = f"{result['unexpected_count']} of {result.get('element_count')} rows do not fit{shown}"
+        seen = (
+            f"{result['unexpected_count']} of {result.get('element_count')} rows do not fit{shown}"
+        )
     else:
         seen = f"found {_short(result.get('observed_value'))}"
     meaning = f" ({config.description})" if config.description else ""

@@ -35,22 +35,30 @@ COPIES = {
     "bootstrap.min.js": "bootstrap.min.js",
     "bootstrap-table.min.js": "bootstrap-table.min.js",
 }
-LOADED = re.compile(r"<(?:script|link)\b[^>]*(?:src|href)=\"(https?://[^\"]+)\"[^>]*>(?:\s*</script>)?")
+LOADED = re.compile(
+    r"<(?:script|link)\b[^>]*(?:src|href)=\"(https?://[^\"]+)\"[^>]*>(?:\s*</script>)?"
+)
 FOOTER = re.compile(r"<footer>.*?</footer>", re.DOTALL)  # an advertisement
 CRUMBS = re.compile(r'<a href="[^"]*index.html">Home</a>(.*?)aria-current="page">[^<]*<', re.DOTALL)
 # Links to pages of a whole data-docs site, which a single page does not have beside it.
-ELSEWHERE = re.compile(r'<a href="[^"]*/expectations/[^"]*" ?>(.*?)</a><br> *Data asset: None|<link[^>]*favicon[^>]*>')
+ELSEWHERE = re.compile(
+    r'<a href="[^"]*/expectations/[^"]*" ?>(.*?)</a><br> *Data asset: None|<link[^>]*favicon[^>]*>'
+)
 PICTURE = re.compile(r"<img\b[^>]*src=\"https?://[^>]*>")
 TYPES = {".css": "text/css", ".js": "text/javascript", ".woff2": "font/woff2", ".txt": "text/plain"}
 
 
-def store(name: str, gate: str, outcomes: Sequence[ExpectationValidationResult], settings: Settings) -> str:
+def store(
+    name: str, gate: str, outcomes: Sequence[ExpectationValidationResult], settings: Settings
+) -> str:
     """Write the page of a gate and its verdict; returns the address of the page on the docs site."""
     s3, bucket = storage.client(settings), settings.s3_pipeline_bucket
     _store_static(s3, settings)
     page = offline(render(name, gate, outcomes), f"{name}: {gate} gate").encode()
     key = f"{PREFIX}/{name}/{gate}"
-    s3.put_object(Bucket=bucket, Key=f"{key}.html", Body=page, ContentType="text/html; charset=utf-8")
+    s3.put_object(
+        Bucket=bucket, Key=f"{key}.html", Body=page, ContentType="text/html; charset=utf-8"
+    )
     at = datetime.now(UTC).isoformat(timespec="seconds")
     verdict = json.dumps({"batch_id": name, "gate": gate, **tally(outcomes), "at": at}).encode()
     s3.put_object(Bucket=bucket, Key=f"{key}.json", Body=verdict, ContentType="application/json")
@@ -91,7 +99,10 @@ def render(name: str, gate: str, outcomes: Sequence[ExpectationValidationResult]
         },
         meta={
             "great_expectations_version": gx.__version__,
-            "run_id": {"run_name": name, "run_time": datetime.now(UTC).isoformat(timespec="seconds")},
+            "run_id": {
+                "run_name": name,
+                "run_time": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
         },
     )
     return str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result)))  # type: ignore[no-untyped-call]
@@ -118,8 +129,12 @@ def _escaped(found: Any) -> Any:  # noqa: ANN401 (JSON)
 
 def offline(page: str, title: str) -> str:
     """Return the page with our copies of what it loads from other hosts, and its place on the docs site."""
-    own = FOOTER.sub("", PICTURE.sub("", ELSEWHERE.sub(lambda found: found[1] or "", LOADED.sub(_copy, page))))
-    return CRUMBS.sub(rf'<a href="../../">Documentation</a>\1aria-current="page">{html.escape(title)}<', own)
+    own = FOOTER.sub(
+        "", PICTURE.sub("", ELSEWHERE.sub(lambda found: found[1] or "", LOADED.sub(_copy, page)))
+    )
+    return CRUMBS.sub(
+        rf'<a href="../../">Documentation</a>\1aria-current="page">{html.escape(title)}<', own
+    )
 
 
 def _copy(found: re.Match[str]) -> str:
@@ -134,7 +149,10 @@ def _copy(found: re.Match[str]) -> str:
 def _store_static(s3: "S3Client", settings: Settings) -> None:
     """Put our copies into the bucket, unless they are there: each gate is a process of its own."""
     bucket, prefix = settings.s3_pipeline_bucket, "docs/static/"
-    there = {item["Key"]: item["Size"] for item in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])}
+    there = {
+        item["Key"]: item["Size"]
+        for item in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+    }
     for path in (found for found in sorted(STATIC.rglob("*")) if found.is_file()):
         key = prefix + path.relative_to(STATIC).as_posix()
         if there.get(key) != path.stat().st_size:

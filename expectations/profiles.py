@@ -45,13 +45,17 @@ def measure(batch_id: str, columns: Sequence[str], settings: Settings) -> Profil
 def store(batch_id: str, profile: Profile, settings: Settings) -> None:
     """Keep the profile of a batch that passed the raw gate."""
     body = json.dumps(profile).encode()
-    storage.client(settings).put_object(Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id), Body=body)
+    storage.client(settings).put_object(
+        Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id), Body=body
+    )
 
 
 def before(batch_id: str, settings: Settings) -> Profile:
     """Return the mean profile of the batches that were published last; of the published file when there is none."""
     s3 = storage.client(settings)  # one for all: making it takes longer than a read
-    known = [found for other in _published(batch_id, settings) if (found := _load(other, s3, settings))]
+    known = [
+        found for other in _published(batch_id, settings) if (found := _load(other, s3, settings))
+    ]
     if not known:
         return published_file()
     columns = known[0].keys()
@@ -66,7 +70,9 @@ def published_file() -> Profile:
 
 def distance(one: dict[str, float], other: dict[str, float]) -> float:
     """Return the total variation distance of two distributions, 0 to 1; exact at a limit, so rounded."""
-    return round(sum(abs(one.get(value, 0.0) - other.get(value, 0.0)) for value in {*one, *other}) / 2, 9)
+    return round(
+        sum(abs(one.get(value, 0.0) - other.get(value, 0.0)) for value in {*one, *other}) / 2, 9
+    )
 
 
 def _published(batch_id: str, settings: Settings) -> list[str]:

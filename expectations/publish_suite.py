@@ -7,7 +7,7 @@ import great_expectations.expectations as gxe
 from great_expectations import ExpectationSuite
 from great_expectations.expectations.expectation import Expectation
 
-from readmit.contract import Contract, Feature
+from readmit.contract.definition import Contract, Feature
 
 KEYS = ("encounter_id", "patient_nbr", "split", "_batch_id")
 SPLITS = ("train", "validation", "test")
@@ -24,7 +24,9 @@ def features(contract: Contract, n_rows: int) -> ExpectationSuite:
         n_rows: rows that staging found valid.
     """
     expectations: list[Expectation] = [
-        gxe.ExpectTableRowCountToEqual(value=n_rows, description="every valid row of staging, and no other"),
+        gxe.ExpectTableRowCountToEqual(
+            value=n_rows, description="every valid row of staging, and no other"
+        ),
         gxe.ExpectColumnValuesToBeUnique(column="encounter_id"),
         gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS)),
         *(gxe.ExpectColumnValuesToNotBeNull(column=name) for name in (*KEYS, contract.label.name)),
@@ -38,7 +40,11 @@ def _feature(feature: Feature, contract: Contract) -> list[Expectation]:
     name = feature.name
     found: list[Expectation] = [gxe.ExpectColumnValuesToNotBeNull(column=name)]
     if feature.kind == "number" and feature.min is not None and feature.max is not None:
-        found.append(gxe.ExpectColumnValuesToBeBetween(column=name, min_value=feature.min, max_value=feature.max))
+        found.append(
+            gxe.ExpectColumnValuesToBeBetween(
+                column=name, min_value=feature.min, max_value=feature.max
+            )
+        )
     values = feature.allowed_values(contract)
     if feature.kind == "category" and 0 < len(values) <= LONGEST_SET:
         found.append(gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(values)))
@@ -57,7 +63,9 @@ def accounting(most_often: str = "") -> ExpectationSuite:
         expectations=[
             gxe.ExpectTableRowCountToEqual(value=1, description="the counts are one row"),
             gxe.ExpectColumnPairValuesToBeEqual(
-                column_A="n_raw", column_B="n_staging", description="staging holds every row that arrived"
+                column_A="n_raw",
+                column_B="n_staging",
+                description="staging holds every row that arrived",
             ),
             gxe.ExpectColumnPairValuesToBeEqual(
                 column_A="n_staging",

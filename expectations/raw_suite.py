@@ -11,7 +11,7 @@ from great_expectations import ExpectationSuite
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-from readmit.layout import DRUGS, LANDING_COLUMNS
+from readmit.intake.layout import DRUGS, LANDING_COLUMNS
 
 BOOKKEEPING = ("_batch_id", "_source_row", "_loaded_at")
 MOSTLY = 0.99
@@ -55,7 +55,9 @@ SMALL = 200  # rows; shares of fewer say nothing
 
 def build(n_rows: int) -> ExpectationSuite:
     """Return the suite of one batch of which the ledger says that it has `n_rows` rows."""
-    return ExpectationSuite(name="raw", expectations=[*_schema(n_rows), *_forms(), *_plausible(n_rows)])
+    return ExpectationSuite(
+        name="raw", expectations=[*_schema(n_rows), *_forms(), *_plausible(n_rows)]
+    )
 
 
 def drift() -> ExpectationSuite:
@@ -79,28 +81,40 @@ def _distance(column: str, severity: FailureSeverity, limit: float) -> Expectati
 def _schema(n_rows: int) -> list[Expectation]:
     columns = [*LANDING_COLUMNS, *BOOKKEEPING]
     return [
-        gxe.ExpectTableColumnsToMatchOrderedList(column_list=columns, description="the 50 columns of the source"),
+        gxe.ExpectTableColumnsToMatchOrderedList(
+            column_list=columns, description="the 50 columns of the source"
+        ),
         gxe.ExpectTableRowCountToEqual(value=n_rows, description="as many rows as the ledger says"),
-        gxe.ExpectColumnValuesToBeUnique(column="_source_row", description="each row of the file came once"),
         gxe.ExpectColumnValuesToBeUnique(
-            column="encounter_id", mostly=MOSTLY, description="a stay comes once; single repeats go to quarantine"
+            column="_source_row", description="each row of the file came once"
+        ),
+        gxe.ExpectColumnValuesToBeUnique(
+            column="encounter_id",
+            mostly=MOSTLY,
+            description="a stay comes once; single repeats go to quarantine",
         ),
     ]
 
 
 def _forms() -> list[Expectation]:
     found: list[Expectation] = [
-        gxe.ExpectColumnValuesToMatchRegex(column=name, regex=WHOLE_NUMBER, mostly=MOSTLY) for name in NUMBERS
+        gxe.ExpectColumnValuesToMatchRegex(column=name, regex=WHOLE_NUMBER, mostly=MOSTLY)
+        for name in NUMBERS
     ]
     found += [
         gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(values), mostly=MOSTLY)
         for name, values in DOMAINS.items()
     ]
     found += [
-        gxe.ExpectColumnValuesToBeInSet(column=name.lower().replace("-", "_"), value_set=list(DOSES), mostly=MOSTLY)
+        gxe.ExpectColumnValuesToBeInSet(
+            column=name.lower().replace("-", "_"), value_set=list(DOSES), mostly=MOSTLY
+        )
         for name in DRUGS
     ]
-    found += [gxe.ExpectColumnValuesToMatchRegex(column=name, regex=ICD9, mostly=MOSTLY) for name in DIAGNOSES]
+    found += [
+        gxe.ExpectColumnValuesToMatchRegex(column=name, regex=ICD9, mostly=MOSTLY)
+        for name in DIAGNOSES
+    ]
     return found
 
 
@@ -110,18 +124,28 @@ FILLED = (*NUMBERS, *DOMAINS, "diag_1")
 
 
 def _plausible(n_rows: int) -> list[Expectation]:
-    found: list[Expectation] = [gxe.ExpectColumnValuesToNotBeNull(column=name, mostly=MOSTLY) for name in FILLED]
+    found: list[Expectation] = [
+        gxe.ExpectColumnValuesToNotBeNull(column=name, mostly=MOSTLY) for name in FILLED
+    ]
     if n_rows < SMALL:
         return found
     low, high = LABEL_RATE
     return [
         *found,
         gxe.ExpectColumnProportionOfUniqueValuesToBeBetween(column="patient_nbr", min_value=0.2),
-        gxe.ExpectColumnDistinctValuesToContainSet(column="readmitted", value_set=["<30", ">30", "NO"]),
+        gxe.ExpectColumnDistinctValuesToContainSet(
+            column="readmitted", value_set=["<30", ">30", "NO"]
+        ),
         gxe.ExpectColumnValuesToBeInSet(
-            column="readmitted", value_set=["<30"], mostly=low, description=f"at least {low:.0%} came back in 30 days"
+            column="readmitted",
+            value_set=["<30"],
+            mostly=low,
+            description=f"at least {low:.0%} came back in 30 days",
         ),
         gxe.ExpectColumnValuesToNotBeInSet(
-            column="readmitted", value_set=["<30"], mostly=1 - high, description=f"at most {high:.0%} came back"
+            column="readmitted",
+            value_set=["<30"],
+            mostly=1 - high,
+            description=f"at most {high:.0%} came back",
         ),
     ]

@@ -12,7 +12,14 @@ from typing import Any
 from readmit.settings import ROOT
 
 AUDITOR = "pip-audit==2.10.1"
-COMMAND = ("uvx", AUDITOR, "--require-hashes", "--disable-pip", "--format=json", "--progress-spinner=off")
+COMMAND = (
+    "uvx",
+    AUDITOR,
+    "--require-hashes",
+    "--disable-pip",
+    "--format=json",
+    "--progress-spinner=off",
+)
 CLEAN, WEAK, UNKNOWN = 0, 1, 3
 SECONDS = 600
 
@@ -52,7 +59,9 @@ def audit() -> tuple[int, list[str]]:
     except subprocess.TimeoutExpired:
         return UNKNOWN, [f"not checked: no answer within {SECONDS} s"]
     except json.JSONDecodeError:
-        return UNKNOWN, ["not checked: " + (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]]
+        return UNKNOWN, [
+            "not checked: " + (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
+        ]
 
 
 def main() -> int:

@@ -63,7 +63,9 @@ def run(*words: str, text: str | None = None) -> str:
     except FileNotFoundError as error:
         raise ClusterFailed(f"{words[0]} is not installed; docs/kubernetes.md says how") from error
     if done.returncode != 0:
-        raise ClusterFailed(f"{' '.join(words[:4])}: {(done.stderr or done.stdout).strip()[-1500:]}")
+        raise ClusterFailed(
+            f"{' '.join(words[:4])}: {(done.stderr or done.stdout).strip()[-1500:]}"
+        )
     return done.stdout
 
 
@@ -77,7 +79,9 @@ class Cluster:
 
     def kubectl(self, *words: str, text: str | None = None) -> str:
         """Run kubectl on this context, in our namespace."""
-        return run("kubectl", f"--context={self.context}", f"--namespace={NAMESPACE}", *words, text=text)
+        return run(
+            "kubectl", f"--context={self.context}", f"--namespace={NAMESPACE}", *words, text=text
+        )
 
     def get(self, *words: str) -> list[dict[str, Any]]:
         """Return the resources of a kind."""
@@ -87,7 +91,8 @@ class Cluster:
         """Return our Secrets in clear, by name."""
         return {
             found["metadata"]["name"]: {
-                key: base64.b64decode(value).decode() for key, value in found.get("data", {}).items()
+                key: base64.b64decode(value).decode()
+                for key, value in found.get("data", {}).items()
             }
             for found in self.get("secrets")
         }
@@ -127,7 +132,11 @@ class Cluster:
             return "127.0.0.1"  # `_create` published the ports
         if self.tool == "minikube":
             return run("minikube", "ip", f"--profile={self.name}").strip()
-        known = {each["type"]: each["address"] for node in self.get("nodes") for each in node["status"]["addresses"]}
+        known = {
+            each["type"]: each["address"]
+            for node in self.get("nodes")
+            for each in node["status"]["addresses"]
+        }
         return str(known.get("ExternalIP") or known.get("InternalIP") or "127.0.0.1")
 
     def load(self, images: list[str]) -> None:
@@ -168,7 +177,9 @@ def _listens(port: int) -> bool:
 
 def layers(image: str) -> str:
     """Return what tells the content of an image of this machine; labels, which name each commit, are no content."""
-    return run(container_engine(), "image", "inspect", "--format={{json .RootFS.Layers}}", image).strip()
+    return run(
+        container_engine(), "image", "inspect", "--format={{json .RootFS.Layers}}", image
+    ).strip()
 
 
 def push(image: str) -> None:
@@ -179,7 +190,10 @@ def push(image: str) -> None:
 def container_engine() -> str:
     """Return docker or podman, whichever works; ENGINE decides when it is set."""
     for engine in filter(None, (os.environ.get("ENGINE"), "docker", "podman")):
-        if shutil.which(engine) and subprocess.run([engine, "info"], capture_output=True, check=False).returncode == 0:
+        if (
+            shutil.which(engine)
+            and subprocess.run([engine, "info"], capture_output=True, check=False).returncode == 0
+        ):
             return engine
     raise ClusterFailed("neither docker nor podman works here: install one, or set ENGINE")
 
@@ -194,10 +208,14 @@ def find(context: str, tool: str) -> Cluster:
         return Cluster(context, *_made_by(context))
     chosen = tool or next((each for each in TOOLS if shutil.which(each)), "")
     if chosen not in TOOLS:
-        raise ClusterFailed("no cluster: install kind, minikube or k3d, or name one of kubectl's contexts by CONTEXT=")
+        raise ClusterFailed(
+            "no cluster: install kind, minikube or k3d, or name one of kubectl's contexts by CONTEXT="
+        )
     if not _exists(chosen):
         _create(chosen)
-    return Cluster({"kind": f"kind-{CLUSTER}", "k3d": f"k3d-{CLUSTER}", "minikube": CLUSTER}[chosen], chosen)
+    return Cluster(
+        {"kind": f"kind-{CLUSTER}", "k3d": f"k3d-{CLUSTER}", "minikube": CLUSTER}[chosen], chosen
+    )
 
 
 def _made_by(context: str) -> tuple[str, str]:
@@ -214,7 +232,10 @@ def _exists(tool: str) -> bool:
     if tool == "kind":
         return CLUSTER in run("kind", "get", "clusters").split()
     if tool == "k3d":
-        return any(each["name"] == CLUSTER for each in json.loads(run("k3d", "cluster", "list", "--output=json")))
+        return any(
+            each["name"] == CLUSTER
+            for each in json.loads(run("k3d", "cluster", "list", "--output=json"))
+        )
     return CLUSTER in _profiles()
 
 
@@ -225,9 +246,14 @@ def _profiles() -> set[str]:
 
 def _create(tool: str) -> None:
     if tool == "kind":
-        mapped = [{"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1"} for port in NODE_PORTS]
+        mapped = [
+            {"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1"}
+            for port in NODE_PORTS
+        ]
         node = {"role": "control-plane", "extraPortMappings": mapped}
-        text = yaml.safe_dump({"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [node]})
+        text = yaml.safe_dump(
+            {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [node]}
+        )
         run("kind", "create", "cluster", f"--name={CLUSTER}", "--config=-", text=text)
     elif tool == "k3d":
         published = [f"--port=127.0.0.1:{port}:{port}@server:0" for port in NODE_PORTS]
@@ -260,22 +286,33 @@ def kustomize(folder: Path) -> str:
     return run("kubectl", "kustomize", str(folder))
 
 
-def wrapper(overlay: str, components: list[str], settings: dict[str, str], registry: str = "") -> Path:
+def wrapper(
+    overlay: str, components: list[str], settings: dict[str, str], registry: str = ""
+) -> Path:
     """Write the kustomization that is applied: an overlay, further components, settings; returns its folder.
 
     With a registry our images come from there, and so do those of task pods.
     """
     folder = ROOT / "build" / "k8s"
     folder.mkdir(parents=True, exist_ok=True)
-    said: dict[str, Any] = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    said: dict[str, Any] = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+    }
     said |= {"namespace": NAMESPACE, "resources": [f"../../k8s/overlays/{overlay}"]}
     said["components"] = [f"../../k8s/components/{name}" for name in components]
     changed = {"settings": settings}
     if registry:
-        said["images"] = [{"name": f"{LOCAL}/{name}", "newName": f"{registry}/{name}"} for name in image_names()]
+        said["images"] = [
+            {"name": f"{LOCAL}/{name}", "newName": f"{registry}/{name}"} for name in image_names()
+        ]
         changed["airflow-settings"] = {WORKER_IMAGE: f"{registry}/pipeline"}
     said["configMapGenerator"] = [
-        {"name": name, "behavior": "merge", "literals": [f"{key}={value}" for key, value in values.items()]}
+        {
+            "name": name,
+            "behavior": "merge",
+            "literals": [f"{key}={value}" for key, value in values.items()],
+        }
         for name, values in changed.items()
         if values
     ]

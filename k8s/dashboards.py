@@ -77,14 +77,18 @@ def read() -> tuple[Dashboard, ...]:
         TypeError: a panel has a key that does not exist, or misses one.
     """
     said = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
-    return tuple(Dashboard(**{**each, "panels": tuple(Panel(**panel) for panel in each["panels"])}) for each in said)
+    return tuple(
+        Dashboard(**{**each, "panels": tuple(Panel(**panel) for panel in each["panels"])})
+        for each in said
+    )
 
 
 def document(dashboard: Dashboard) -> dict[str, Any]:
     """Return a dashboard as Grafana reads it (dashboard JSON model, schemaVersion 41)."""
     places = _places(dashboard.panels)
     panels = [
-        _panel(number, panel, at) for number, (panel, at) in enumerate(zip(dashboard.panels, places, strict=True), 1)
+        _panel(number, panel, at)
+        for number, (panel, at) in enumerate(zip(dashboard.panels, places, strict=True), 1)
     ]
     return {
         "uid": dashboard.uid,
@@ -135,18 +139,28 @@ def _target(panel: Panel, legend: str, query: str) -> dict[str, Any]:
     if panel.is_sql:
         return {"rawSql": query, "rawQuery": True, "editorMode": "code", "format": "table"}
     is_now = panel.kind != "timeseries"
-    return {"expr": query, "legendFormat": legend or "__auto", "instant": is_now, "range": not is_now}
+    return {
+        "expr": query,
+        "legendFormat": legend or "__auto",
+        "instant": is_now,
+        "range": not is_now,
+    }
 
 
 def _defaults(panel: Panel) -> dict[str, Any]:
     first, second = ("red", "green") if panel.red_below else ("green", "red")
-    steps: list[dict[str, Any]] = [{"color": first if panel.red is not None else "green", "value": None}]
+    steps: list[dict[str, Any]] = [
+        {"color": first if panel.red is not None else "green", "value": None}
+    ]
     if panel.red is not None:
         steps.append({"color": second, "value": panel.red})
     found: dict[str, Any] = {"unit": panel.unit, "thresholds": {"mode": "absolute", "steps": steps}}
     if panel.kind == "timeseries":
         style = "line" if panel.red is not None else "off"
-        found |= {"min": 0, "custom": {"thresholdsStyle": {"mode": style}, "showPoints": "never", "lineWidth": 2}}
+        found |= {
+            "min": 0,
+            "custom": {"thresholdsStyle": {"mode": style}, "showPoints": "never", "lineWidth": 2},
+        }
     if panel.kind == "bargauge":
         found["min"] = 0
     return found
@@ -155,8 +169,14 @@ def _defaults(panel: Panel) -> dict[str, Any]:
 def _options(panel: Panel) -> dict[str, Any]:
     reduced = {"calcs": ["lastNotNull"], "fields": "", "values": False}
     known: dict[Kind, dict[str, Any]] = {
-        "timeseries": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
-        "stat": {"reduceOptions": reduced, "textMode": "value_and_name" if "" not in panel.queries else "value"},
+        "timeseries": {
+            "legend": {"displayMode": "list", "placement": "bottom"},
+            "tooltip": {"mode": "multi"},
+        },
+        "stat": {
+            "reduceOptions": reduced,
+            "textMode": "value_and_name" if "" not in panel.queries else "value",
+        },
         "bargauge": {"reduceOptions": reduced, "orientation": "horizontal", "displayMode": "basic"},
         "table": {"showHeader": True},
     }
@@ -178,9 +198,18 @@ def page(prometheus: str, settings: Settings | None) -> str:
     lines, shown = [], []
     with httpx.Client(base_url=prometheus, timeout=10, trust_env=False) as client:
         for board in read():
-            lines += [f"## {board.title}", board.meaning, "", "| panel | unit | query | shows |", "|---|---|---|---|"]
+            lines += [
+                f"## {board.title}",
+                board.meaning,
+                "",
+                "| panel | unit | query | shows |",
+                "|---|---|---|---|",
+            ]
             for panel in board.panels:
-                values = [rows(settings, q) if panel.is_sql else _shown(client, q) for q in panel.queries.values()]
+                values = [
+                    rows(settings, q) if panel.is_sql else _shown(client, q)
+                    for q in panel.queries.values()
+                ]
                 lines.append(_line(panel, values))
                 shown += values
             lines.append("")
@@ -190,14 +219,19 @@ def page(prometheus: str, settings: Settings | None) -> str:
 
 def _line(panel: Panel, values: Sequence[str]) -> str:
     queries = "<br>".join(f"`{query}`" for query in panel.queries.values()).replace("|", "\\|")
-    return f"| **{panel.title}** {panel.meaning} | {panel.unit} | {queries} | {'<br>'.join(values)} |"
+    return (
+        f"| **{panel.title}** {panel.meaning} | {panel.unit} | {queries} | {'<br>'.join(values)} |"
+    )
 
 
 def rows(settings: Settings | None, query: str) -> str:
     """Return how many rows the role `reader` gets."""
     if settings is None:
         return NOT_ASKED
-    with db.transaction("reader", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("reader", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(query)
         return f"{cur.rowcount} rows" if cur.rowcount else NO_VALUE
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from k8s.cluster import NAMESPACE, as_list
-from readmit.bootstrap import LOGIN_ROLES
+from readmit.ops.bootstrap import LOGIN_ROLES
 
 Values = dict[str, str]
 
@@ -43,7 +43,10 @@ def _mlflow_admin() -> Values:
 
 
 def _object_store() -> Values:
-    return {"AWS_ACCESS_KEY_ID": secrets.token_hex(10), "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30)}
+    return {
+        "AWS_ACCESS_KEY_ID": secrets.token_hex(10),
+        "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
+    }
 
 
 SECRETS: dict[str, Callable[[], Values]] = {
@@ -65,7 +68,9 @@ def identities(store: Values) -> Values:
     keys = [{"accessKey": store["AWS_ACCESS_KEY_ID"], "secretKey": store["AWS_SECRET_ACCESS_KEY"]}]
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     return {
-        "identities.json": json.dumps({"identities": [{"name": "readmit", "credentials": keys, "actions": actions}]})
+        "identities.json": json.dumps(
+            {"identities": [{"name": "readmit", "credentials": keys, "actions": actions}]}
+        )
     }
 
 
@@ -73,7 +78,13 @@ def manifest(name: str, values: Values) -> dict[str, Any]:
     """Return one Secret."""
     labels = {"app.kubernetes.io/part-of": "readmit"}
     metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": values}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata,
+        "type": "Opaque",
+        "stringData": values,
+    }
 
 
 def missing(present: Collection[str], store: Values | None = None) -> list[dict[str, Any]]:

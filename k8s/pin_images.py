@@ -20,7 +20,9 @@ UPSTREAM = re.compile(r"(?m)(?<= image: )([^\s@]+:[\w.-]+)(?:@sha256:[0-9a-f]{64
 
 def rendered_images(overlay: Path) -> set[str]:
     """Return the images of the rendered overlay; the pod template's is the scheduler's."""
-    documents = [each for each in yaml.safe_load_all(kustomize(overlay)) if each["kind"] != "ConfigMap"]
+    documents = [
+        each for each in yaml.safe_load_all(kustomize(overlay)) if each["kind"] != "ConfigMap"
+    ]
     return set(re.findall(r"(?m)^\s*(?:- )?image: (\S+)$", yaml.safe_dump_all(documents)))
 
 
@@ -46,7 +48,10 @@ def pinned(text: str, digests: dict[str, str]) -> str:
         if found := digests.get(f"{entry.get('newName', entry['name'])}:{entry.get('newTag')}"):
             entry.pop("newTag")
             entry["digest"] = found
-    lines = [yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=1000).strip() for entry in entries]
+    lines = [
+        yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=1000).strip()
+        for entry in entries
+    ]
     return ENTRIES.sub("images:\n" + "".join(f"  - {line}\n" for line in lines), text)
 
 

@@ -18,7 +18,10 @@ from readmit.settings import StackSettings
 # Variables that say where a part is, by its Service and port.
 FORWARDED: dict[str, tuple[int, dict[str, str]]] = {
     "postgres": (5432, {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "{port}"}),
-    "s3": (8333, dict.fromkeys(("S3_ENDPOINT_URL", "MLFLOW_S3_ENDPOINT_URL"), "http://127.0.0.1:{port}")),
+    "s3": (
+        8333,
+        dict.fromkeys(("S3_ENDPOINT_URL", "MLFLOW_S3_ENDPOINT_URL"), "http://127.0.0.1:{port}"),
+    ),
     "mlflow": (5000, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:{port}"}),
     "airflow": (8080, {"AIRFLOW_PORT": "{port}"}),
     "pushgateway": (9091, {"PUSHGATEWAY_URL": "http://127.0.0.1:{port}"}),
@@ -42,7 +45,9 @@ def reached(cluster: Cluster) -> Iterator[StackSettings]:
         for name, (port, variables) in FORWARDED.items():
             if name in present:
                 local = stack.enter_context(cluster.forwarded(name, port))
-                os.environ.update({key: value.format(port=local) for key, value in variables.items()})
+                os.environ.update(
+                    {key: value.format(port=local) for key, value in variables.items()}
+                )
         yield StackSettings()
 
 
@@ -53,9 +58,13 @@ def _restore(before: dict[str, str]) -> None:
 
 def told(cluster: Cluster) -> dict[str, str]:
     """Return settings and passwords of the parts, as variables; this command line's own DATASET stays."""
-    known = cluster.settings() | {key: value for each in cluster.secrets().values() for key, value in each.items()}
+    known = cluster.settings() | {
+        key: value for each in cluster.secrets().values() for key, value in each.items()
+    }
     kept = OF_PODS | ({"DATASET"} if os.environ.get("DATASET") else set())
-    return {key: value for key, value in known.items() if VARIABLE.fullmatch(key) and key not in kept}
+    return {
+        key: value for key, value in known.items() if VARIABLE.fullmatch(key) and key not in kept
+    }
 
 
 def main() -> int:

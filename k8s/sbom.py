@@ -17,8 +17,18 @@ def component(name: str, block: str) -> dict[str, Any]:
     """Return one package as a component with every hash that the lock accepts."""
     version = block.split("==", 1)[1].split(maxsplit=1)[0].rstrip("\\")
     purl = f"pkg:pypi/{name}@{version}"
-    hashes = [{"alg": "SHA-256", "content": digest} for digest in re.findall(r"sha256:([0-9a-f]{64})", block)]
-    return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl, "hashes": hashes}
+    hashes = [
+        {"alg": "SHA-256", "content": digest}
+        for digest in re.findall(r"sha256:([0-9a-f]{64})", block)
+    ]
+    return {
+        "type": "library",
+        "bom-ref": purl,
+        "name": name,
+        "version": version,
+        "purl": purl,
+        "hashes": hashes,
+    }
 
 
 def bill(extra: str | None = None) -> dict[str, Any]:
@@ -34,7 +44,9 @@ def bill(extra: str | None = None) -> dict[str, Any]:
     needs = [
         {
             "ref": components[name]["bom-ref"],
-            "dependsOn": [components[child]["bom-ref"] for child in sorted(names) if name in parents[child]],
+            "dependsOn": [
+                components[child]["bom-ref"] for child in sorted(names) if name in parents[child]
+            ],
         }
         for name in components
     ]

@@ -18,18 +18,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import capacity_report
+import capacity_search
 import httpx
 import psutil
 import psycopg2
-import report
-import search
-from generator import Generator, LoadFailed, processes_at
-from rows import headers, rows_of
+from load_step import Generator, LoadFailed, processes_at
+from payloads import headers, rows_of
 
-from readmit import db, push
-from readmit.client import LOAD_TEST_STAY
-from readmit.metrics import Giver
+from readmit import db
+from readmit.client.api_client import LOAD_TEST_STAY
 from readmit.settings import ROOT, Settings
+from readmit.telemetry import pushgateway
+from readmit.telemetry.metrics import Job
 
 THINK = "SingleUser 0.5-1.5 s, BatchUser 5-10 s, FormUser 3-8 s (uniform, after each answer)"
 MIX = "SingleUser 8 : BatchUser 1 (100 rows) : FormUser 1"
@@ -43,21 +44,42 @@ class CannotMeasure(Exception):
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python locust/capacity.py", description=__doc__)
-    parser.add_argument("--own", action="store_true", help="start an API here instead of using the one of the settings")
+    parser.add_argument(
+        "--own",
+        action="store_true",
+        help="start an API here instead of using the one of the settings",
+    )
     parser.add_argument("--host", help="address of the server (default: API_URL)")
-    parser.add_argument("--model", type=Path, help="with --own: folder of a logged model (default: a stand-in)")
-    parser.add_argument("--workers", default="1", help="with --own: API workers of each configuration, as 1,2")
-    parser.add_argument("--processes", type=int, default=1, help="generator processes; above 1: master and workers")
-    parser.add_argument("--classes", nargs="*", default=[], help="user classes (default: all, by weight)")
-    parser.add_argument("--rows", type=Path, help="JSON file with rows to send (default: mart, else the contract)")
-    parser.add_argument("--static-path", help="a route that computes nothing (default: /noop with --own, /livez)")
+    parser.add_argument(
+        "--model", type=Path, help="with --own: folder of a logged model (default: a stand-in)"
+    )
+    parser.add_argument(
+        "--workers", default="1", help="with --own: API workers of each configuration, as 1,2"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=1, help="generator processes; above 1: master and workers"
+    )
+    parser.add_argument(
+        "--classes", nargs="*", default=[], help="user classes (default: all, by weight)"
+    )
+    parser.add_argument(
+        "--rows", type=Path, help="JSON file with rows to send (default: mart, else the contract)"
+    )
+    parser.add_argument(
+        "--static-path", help="a route that computes nothing (default: /noop with --own, /livez)"
+    )
     parser.add_argument("--searches", type=int, default=3)
     parser.add_argument("--start", type=int, default=250, help="users of the first step")
     parser.add_argument("--most", type=int, default=20_000, help="users that are never exceeded")
     parser.add_argument("--seconds", type=float, default=10, help="measured seconds of a step")
     parser.add_argument("--ramp", type=float, default=4, help="seconds in which users start")
     parser.add_argument("--least", type=int, default=1, help="users that must hold for exit code 0")
-    parser.add_argument("--output", type=Path, default=ROOT / "build", help="folder for capacity.json, .png and .html")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "build",
+        help="folder for capacity.json, .png and .html",
+    )
     return parser.parse_args(given)
 
 
@@ -65,7 +87,10 @@ def mart_rows(settings: Settings, inputs: Sequence[str], n: int = 500) -> list[d
     """Return the inputs of `n` stays of the mart, read as `reader`; empty when there is no mart to read."""
     chosen = ", ".join(f'"{name}"' for name in inputs)
     query = f"select {chosen} from marts.fct_encounter_features order by md5(encounter_id::text) limit {int(n)}"  # noqa: S608
-    with suppress(LookupError, psycopg2.Error), db.transaction("reader", settings.clean_database, settings) as found:
+    with (
+        suppress(LookupError, psycopg2.Error),
+        db.transaction("reader", settings.clean_database, settings) as found,
+    ):
         cursor = found.cursor()
         cursor.execute(query)
         rows = [dict(zip(inputs, row, strict=True)) for row in cursor.fetchall()]
@@ -80,8 +105,14 @@ def payloads(given: argparse.Namespace, host: str) -> Iterator[tuple[Path, str]]
     if given.rows:
         yield given.rows.resolve(), f"the file {given.rows.name}"
         return
-    model = httpx.get(f"{host}/model", headers=headers(), timeout=10, trust_env=False).raise_for_status().json()
-    inputs = [feature["name"] for feature in model["contract"]["features"] if feature["role"] == "input"]
+    model = (
+        httpx.get(f"{host}/model", headers=headers(), timeout=10, trust_env=False)
+        .raise_for_status()
+        .json()
+    )
+    inputs = [
+        feature["name"] for feature in model["contract"]["features"] if feature["role"] == "input"
+    ]
     rows = [] if given.own else mart_rows(Settings(), inputs)
     if not rows:
         rows, source = rows_of(host), "made from the served contract (no mart to sample from)"
@@ -102,12 +133,37 @@ def own_api(workers: int, model: Path | None, cores: Sequence[int]) -> Iterator[
     """
     with tempfile.TemporaryDirectory() as home, (Path(home) / "log").open("wb") as log:
         port = free_port()
-        command = [sys.executable, "-m", "uvicorn", "bench.model_api:create", "--factory", "--no-access-log"]
-        command += ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers), "--log-level", "error"]
-        command += ["--timeout-keep-alive", "75", "--http", "serving.protocol:Protocol", "--ws", "none"]
+        command = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "bench.model_api:create",
+            "--factory",
+            "--no-access-log",
+        ]
+        command += [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            str(workers),
+            "--log-level",
+            "error",
+        ]
+        command += [
+            "--timeout-keep-alive",
+            "75",
+            "--http",
+            "serving.protocol:Protocol",
+            "--ws",
+            "none",
+        ]
         extra = {"READMIT_HOME": home, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "ERROR"}
         extra |= {"READMIT_BENCH_MODEL": str(model.resolve())} if model else {}
-        process = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ) | extra, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=dict(os.environ) | extra, stdout=log, stderr=log
+        )
         try:
             psutil.Process(process.pid).cpu_affinity(list(cores))
             wait_ready(f"http://127.0.0.1:{port}", process, Path(home) / "log")
@@ -124,7 +180,9 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def wait_ready(host: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 60) -> None:
+def wait_ready(
+    host: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 60
+) -> None:
     """Wait until the API has a model."""
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
@@ -135,20 +193,33 @@ def wait_ready(host: str, process: "subprocess.Popen[bytes]", log: Path, seconds
     raise CannotMeasure(f"the API did not get ready: {log.read_text(errors='replace')[-1500:]}")
 
 
-def measure(generator: Generator, given: argparse.Namespace, workers: int | None) -> report.Result:
+def measure(
+    generator: Generator, given: argparse.Namespace, workers: int | None
+) -> capacity_report.Result:
     """Warm up, find the generator's own limit, and search `--searches` times."""
     generator.step(max(1, given.start // 4))
     static = static_step(generator)
-    found: list[search.Found] = []
+    found: list[capacity_search.Found] = []
     for number in range(given.searches):
         # Later searches start beside the first result: independent steps, less time.
-        start, growth = (int(found[0].users * 0.85), 1.25) if found and found[0].users > 10 else (given.start, 2.0)
-        found.append(search.find(lambda users: say(generator.step(users)), start=start, growth=growth, most=given.most))
+        start, growth = (
+            (int(found[0].users * 0.85), 1.25)
+            if found and found[0].users > 10
+            else (given.start, 2.0)
+        )
+        found.append(
+            capacity_search.find(
+                lambda users: say(generator.step(users)),
+                start=start,
+                growth=growth,
+                most=given.most,
+            )
+        )
         print(f"search {number + 1}: {found[-1].users} users, limit: {found[-1].limit}", flush=True)
-    return report.Result(workers, tuple(found), static.rate, static.generator_cpu)
+    return capacity_report.Result(workers, tuple(found), static.rate, static.generator_cpu)
 
 
-def say(step: search.Step) -> search.Step:
+def say(step: capacity_search.Step) -> capacity_search.Step:
     """Print a step, and return it."""
     verdict = "holds" if step.holds else "fails"
     print(
@@ -168,7 +239,7 @@ def static_path(given: argparse.Namespace) -> str:
     return str(given.static_path or ("/noop" if given.own else "/livez"))
 
 
-def static_step(generator: Generator) -> search.Step:
+def static_step(generator: Generator) -> capacity_search.Step:
     """Measure the route that computes nothing, from users without think time."""
     plain = replace(generator, classes=("StaticUser",), ramp_seconds=1, seconds=STATIC_SECONDS)
     return plain.step(32 * generator.processes)
@@ -182,27 +253,36 @@ def placed(workers: int) -> tuple[list[int], list[int], str]:
     return cores, cores, f"API and generator share {len(cores)} cores"
 
 
-def standalone(given: argparse.Namespace) -> tuple[dict[str, Any], list[report.Result]]:
+def standalone(given: argparse.Namespace) -> tuple[dict[str, Any], list[capacity_report.Result]]:
     """Measure an API that is started here, for each number of workers."""
-    results: list[report.Result] = []
+    results: list[capacity_report.Result] = []
     found: dict[str, Any] = {}
     for workers in (int(part) for part in given.workers.split(",")):
         api, cores, place = placed(workers)
-        with own_api(workers, given.model, api) as (host, pid), payloads(given, host) as (rows, source):
+        with (
+            own_api(workers, given.model, api) as (host, pid),
+            payloads(given, host) as (rows, source),
+        ):
             found |= {f"placement, {workers} API workers": place, "payloads": source}
             print(f"API workers: {workers}; {place}", flush=True)
             results.append(measure(made(given, host, rows, cores, [pid]), given, workers))
-    model = str(given.model.name) if given.model else "stand-in (a logistic score), not a trained model"
+    model = (
+        str(given.model.name) if given.model else "stand-in (a logistic score), not a trained model"
+    )
     return {"model": model} | found, results
 
 
-def deployed(given: argparse.Namespace) -> tuple[dict[str, Any], list[report.Result]]:
+def deployed(given: argparse.Namespace) -> tuple[dict[str, Any], list[capacity_report.Result]]:
     """Measure the server of the settings."""
     host = (given.host or Settings().api_url).rstrip("/")
     pids, workers = processes_at(host)
     with payloads(given, host) as (rows, source):
         result = measure(made(given, host, rows, free_cores(pids), pids), given, workers or None)
-    where = "one machine for the server and the generator" if pids else "the server is on another machine"
+    where = (
+        "one machine for the server and the generator"
+        if pids
+        else "the server is on another machine"
+    )
     return {"host": host, "placement": where, "payloads": source}, [result]
 
 
@@ -213,11 +293,23 @@ def free_cores(pids: Sequence[int]) -> list[int]:
 
 
 def made(
-    given: argparse.Namespace, host: str, rows: Path | None, cores: Sequence[int], pids: Sequence[int]
+    given: argparse.Namespace,
+    host: str,
+    rows: Path | None,
+    cores: Sequence[int],
+    pids: Sequence[int],
 ) -> Generator:
     """Return the generator as the command line wants it."""
     return Generator(
-        host, given.classes, given.processes, given.ramp, given.seconds, rows, cores, pids, static_path(given)
+        host,
+        given.classes,
+        given.processes,
+        given.ramp,
+        given.seconds,
+        rows,
+        cores,
+        pids,
+        static_path(given),
     )
 
 
@@ -235,12 +327,17 @@ def main() -> int:
         print(f"error: cannot measure: {error}", file=sys.stderr)
         return 2
     classes = ", ".join(given.classes) or MIX
-    conditions |= {"mix": classes, "think_time": THINK, "cores": os.cpu_count(), "generators": given.processes}
+    conditions |= {
+        "mix": classes,
+        "think_time": THINK,
+        "cores": os.cpu_count(),
+        "generators": given.processes,
+    }
     conditions |= {"static_route": static_path(given)}
-    report.write(given.output, conditions, results)
+    capacity_report.write(given.output, conditions, results)
     if is_for_dashboards(given):
-        push.report(Giver.LOAD_TEST, lambda: report.figures(results))
-    for line in (report.HEADINGS, *report.lines(results)):
+        pushgateway.report(Job.LOAD_TEST, lambda: capacity_report.figures(results))
+    for line in (capacity_report.HEADINGS, *capacity_report.lines(results)):
         print(" | ".join(line))
     print(f"report: {given.output / 'capacity.html'}")
     return 0 if all(each.users >= given.least and each.agree for each in results) else 1

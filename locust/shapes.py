@@ -8,9 +8,9 @@ SLO held over the whole of it.
 from dataclasses import dataclass
 from typing import Any
 
+from capacity_search import ERROR_SHARE, P95_MS
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
-from search import ERROR_SHARE, P95_MS
 
 from locust import LoadTestShape, events
 
@@ -37,7 +37,9 @@ PROFILES = {
     # A working day: up, hold, down.
     "average": Profile(((0, 0.1), (0.2, 1), (0.9, 1), (1, 0.1)), users=200, seconds=300),
     # Ten times the usual within seconds, and afterwards as before.
-    "spike": Profile(((0, 0.1), (0.4, 0.1), (0.45, 1), (0.6, 1), (0.65, 0.1), (1, 0.1)), users=1000, seconds=180),
+    "spike": Profile(
+        ((0, 0.1), (0.4, 0.1), (0.45, 1), (0.6, 1), (0.65, 0.1), (1, 0.1)), users=1000, seconds=180
+    ),
     # Long enough for leaks to show.
     "soak": Profile(((0, 0.2), (0.02, 1), (1, 1)), users=150, seconds=3600),
 }
@@ -46,9 +48,19 @@ PROFILES = {
 @events.init_command_line_parser.add_listener
 def options(parser: LocustArgumentParser) -> None:
     """Add the options of the shapes to locust's."""
-    parser.add_argument("--shape", choices=sorted(PROFILES), default="smoke", env_var="LOAD_SHAPE", help="named shape")
-    parser.add_argument("--peak-users", type=int, default=0, env_var="LOAD_PEAK_USERS", help="users at 1.0")
-    parser.add_argument("--shape-seconds", type=int, default=0, env_var="LOAD_SHAPE_SECONDS", help="length of it")
+    parser.add_argument(
+        "--shape",
+        choices=sorted(PROFILES),
+        default="smoke",
+        env_var="LOAD_SHAPE",
+        help="named shape",
+    )
+    parser.add_argument(
+        "--peak-users", type=int, default=0, env_var="LOAD_PEAK_USERS", help="users at 1.0"
+    )
+    parser.add_argument(
+        "--shape-seconds", type=int, default=0, env_var="LOAD_SHAPE_SECONDS", help="length of it"
+    )
 
 
 @events.quitting.add_listener

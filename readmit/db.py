@@ -10,7 +10,17 @@ from psycopg2.extensions import connection as Connection
 
 from readmit.settings import Settings
 
-Role = Literal["postgres", "loader", "transformer", "publisher", "trainer", "serving", "reader", "mlflow", "airflow"]
+Role = Literal[
+    "postgres",
+    "loader",
+    "transformer",
+    "publisher",
+    "trainer",
+    "serving",
+    "reader",
+    "mlflow",
+    "airflow",
+]
 
 CONNECT_TIMEOUT_SECONDS = 10
 
@@ -56,13 +66,17 @@ def connect(role: Role, database: str, settings: Settings | None = None) -> Conn
 
 
 @contextmanager
-def transaction(role: Role, database: str, settings: Settings | None = None) -> Iterator[Connection]:
+def transaction(
+    role: Role, database: str, settings: Settings | None = None
+) -> Iterator[Connection]:
     """One connection for one transaction: committed when the block ends, rolled back when it raises."""
     with closing(connect(role, database, settings)) as open_connection:
         try:
             yield open_connection
         except BaseException:
-            if not open_connection.closed:  # else the server is gone, and that is what the caller must hear
+            if (
+                not open_connection.closed
+            ):  # else the server is gone, and that is what the caller must hear
                 open_connection.rollback()
             raise
         open_connection.commit()

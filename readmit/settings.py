@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,56 +46,93 @@ def _local(port_field: str) -> Callable[[dict[str, Any]], str]:
 class Settings(BaseSettings):
     """What several parts share: where the databases, the object store, the registry and the API are."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, case_sensitive=False)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, case_sensitive=False
+    )
 
     dataset: str | None = Field(
-        default=None, description="CSV or zip of the source data, as path or URL; empty: UCI's archive"
+        default=None,
+        description="CSV or zip of the source data, as path or URL; empty: UCI's archive",
     )
     dataset_sha256: str | None = Field(
         default=None,
         pattern=r"^[0-9a-fA-F]{64}$",
         description="refuse the file when its sha256 (or its CSV's) is another",
     )
-    batch_size: int = Field(default=15_000, ge=1, le=10_000_000, description="rows in a training batch")
-    model_name: str = Field(
-        default="readmission", min_length=1, description="registered model that is trained and served"
+    batch_size: int = Field(
+        default=15_000, ge=1, le=10_000_000, description="rows in a training batch"
     )
-    readmit_home: Path = Field(default=ROOT / ".stack", description="folder for the state of the one-machine stack")
+    model_name: str = Field(
+        default="readmission",
+        min_length=1,
+        description="registered model that is trained and served",
+    )
+    readmit_home: Path = Field(
+        default=ROOT / ".stack", description="folder for the state of the one-machine stack"
+    )
 
     postgres_host: str = Field(default="127.0.0.1", description="Postgres server")
     postgres_port: Port = Field(default=5433, description="port of Postgres")
     raw_database: str = Field(default="raw", description="database of the data as it arrived")
-    clean_database: str = Field(default="clean", description="database of what dbt builds, and of operations")
-    postgres_password: SecretStr | None = Field(default=None, description="superuser; used for the set-up only")
+    clean_database: str = Field(
+        default="clean", description="database of what dbt builds, and of operations"
+    )
+    postgres_password: SecretStr | None = Field(
+        default=None, description="superuser; used for the set-up only"
+    )
     loader_password: SecretStr | None = Field(default=None, description="writes RAW and its ledger")
-    transformer_password: SecretStr | None = Field(default=None, description="dbt: reads RAW, owns the clean schemas")
-    publisher_password: SecretStr | None = Field(default=None, description="writes ops; releases from quarantine")
+    transformer_password: SecretStr | None = Field(
+        default=None, description="dbt: reads RAW, owns the clean schemas"
+    )
+    publisher_password: SecretStr | None = Field(
+        default=None, description="writes ops; releases from quarantine"
+    )
     trainer_password: SecretStr | None = Field(default=None, description="reads the marts")
-    serving_password: SecretStr | None = Field(default=None, description="appends predictions, reads patient history")
-    reader_password: SecretStr | None = Field(default=None, description="reads marts, quarantine, ops and the ledger")
+    serving_password: SecretStr | None = Field(
+        default=None, description="appends predictions, reads patient history"
+    )
+    reader_password: SecretStr | None = Field(
+        default=None, description="reads marts, quarantine, ops and the ledger"
+    )
     mlflow_password: SecretStr | None = Field(default=None, description="owns MLflow's database")
     airflow_password: SecretStr | None = Field(default=None, description="owns Airflow's database")
 
     s3_port: Port = Field(
-        default=8333, description="port of the object store; it uses the next three, and each plus 10000"
+        default=8333,
+        description="port of the object store; it uses the next three, and each plus 10000",
     )
-    s3_metrics_port: Port = Field(default=9327, description="port of the object store's figures for Prometheus")
-    s3_endpoint_url: str = Field(default_factory=_local("s3_port"), description="address of the object store")
+    s3_metrics_port: Port = Field(
+        default=9327, description="port of the object store's figures for Prometheus"
+    )
+    s3_endpoint_url: str = Field(
+        default_factory=_local("s3_port"), description="address of the object store"
+    )
     aws_access_key_id: str = Field(default="readmit", description="access key of the object store")
-    aws_secret_access_key: SecretStr = Field(default=SecretStr(""), description="secret key of the object store")
+    aws_secret_access_key: SecretStr = Field(
+        default=SecretStr(""), description="secret key of the object store"
+    )
     s3_mlflow_bucket: str = Field(default="mlflow", description="bucket of MLflow's artifacts")
     s3_pipeline_bucket: str = Field(
         default="pipeline", description="bucket of source files, snapshots, docs, logs and backups"
     )
 
     mlflow_port: Port = Field(default=5000, description="port of MLflow")
-    mlflow_tracking_uri: str = Field(default_factory=_local("mlflow_port"), description="address of MLflow")
-    mlflow_tracking_username: str | None = Field(default=None, description="log-in of MLflow, when it asks for one")
-    mlflow_tracking_password: SecretStr | None = Field(default=None, description="password of that log-in")
+    mlflow_tracking_uri: str = Field(
+        default_factory=_local("mlflow_port"), description="address of MLflow"
+    )
+    mlflow_tracking_username: str | None = Field(
+        default=None, description="log-in of MLflow, when it asks for one"
+    )
+    mlflow_tracking_password: SecretStr | None = Field(
+        default=None, description="password of that log-in"
+    )
     api_port: Port = Field(default=8000, description="port of the prediction API")
-    api_url: str = Field(default_factory=_local("api_port"), description="address of the prediction API")
+    api_url: str = Field(
+        default_factory=_local("api_port"), description="address of the prediction API"
+    )
     api_key: SecretStr | None = Field(
-        default=None, description="key that the web form and Locust send to the API, if API_KEY_HASHES asks for one"
+        default=None,
+        description="key that the web form and Locust send to the API, if API_KEY_HASHES asks for one",
     )
     public_url: str | None = Field(
         default=None,
@@ -103,11 +145,14 @@ class Settings(BaseSettings):
     prometheus_port: Port = Field(default=9090, description="port of Prometheus")
     pushgateway_port: Port = Field(default=9091, description="port of the Pushgateway")
     pushgateway_url: str | None = Field(
-        default=None, description="address of the Pushgateway; empty: `make up` sets it when one is installed"
+        default=None,
+        description="address of the Pushgateway; empty: `make up` sets it when one is installed",
     )
     node_exporter_port: Port = Field(default=9100, description="port of the node exporter")
     postgres_exporter_port: Port = Field(default=9187, description="port of the Postgres exporter")
-    blackbox_exporter_port: Port = Field(default=9115, description="port of the exporter of health checks")
+    blackbox_exporter_port: Port = Field(
+        default=9115, description="port of the exporter of health checks"
+    )
     grafana_port: Port = Field(default=3000, description="port of Grafana")
 
     def __init__(self, **values: Any) -> None:  # noqa: ANN401 (whatever the fields take)
@@ -166,13 +211,16 @@ class PipelineSettings(Settings):
     """Airflow's DAGs."""
 
     ingest_schedule: str | None = Field(
-        default="@hourly", description="when ingest_batch looks for batches: a cron line or a preset"
+        default="@hourly",
+        description="when ingest_batch looks for batches: a cron line or a preset",
     )
     monitor_schedule: str | None = Field(
-        default="@daily", description="when monitor_model looks for drift and late labels: a cron line or a preset"
+        default="@daily",
+        description="when monitor_model looks for drift and late labels: a cron line or a preset",
     )
     drift_triggers_training: bool = Field(
-        default=False, description="let drift start a training run (docs/monitoring.md says when that helps)"
+        default=False,
+        description="let drift start a training run (docs/monitoring.md says when that helps)",
     )
 
 
@@ -182,9 +230,15 @@ class StackSettings(PipelineSettings):
     airflow_admin_password: SecretStr | None = Field(
         default=None, description="password of `admin` on Airflow's web page"
     )
-    airflow_fernet_key: SecretStr | None = Field(default=None, description="encrypts Airflow's stored connections")
-    airflow_jwt_secret: SecretStr | None = Field(default=None, description="signs the tokens of Airflow's parts")
-    airflow_secret_key: SecretStr | None = Field(default=None, description="signs the sessions of Airflow's web page")
+    airflow_fernet_key: SecretStr | None = Field(
+        default=None, description="encrypts Airflow's stored connections"
+    )
+    airflow_jwt_secret: SecretStr | None = Field(
+        default=None, description="signs the tokens of Airflow's parts"
+    )
+    airflow_secret_key: SecretStr | None = Field(
+        default=None, description="signs the sessions of Airflow's web page"
+    )
     grafana_admin_password: SecretStr | None = Field(
         default=None, description="password of `admin` on Grafana's web page"
     )
@@ -201,7 +255,9 @@ def _explain(error: ValidationError) -> str:
             continue
         is_secret = name.endswith(("_password", "_key", "_secret"))
         got = "" if is_secret else f" (got {problem['input']!r})"
-        lines.append(f"{name.upper()}: {problem['msg']}{got}; correct it in the environment or in {env_file()}")
+        lines.append(
+            f"{name.upper()}: {problem['msg']}{got}; correct it in the environment or in {env_file()}"
+        )
     return "\n".join(lines)
 
 
@@ -210,9 +266,9 @@ SECTIONS = (
     ("Shared by all parts", "readmit.settings:Settings"),
     ("Pipeline", "readmit.settings:PipelineSettings"),
     ("One-machine stack", "readmit.settings:StackSettings"),
-    ("Prediction API", "serving.settings:ServingSettings"),
-    ("Training", "training.settings:TrainingSettings"),
-    ("Monitor", "training.settings:MonitorSettings"),
+    ("Prediction API", "serving.api_settings:ServingSettings"),
+    ("Training", "training.training_settings:TrainingSettings"),
+    ("Monitor", "training.training_settings:MonitorSettings"),
 )
 GENERATED = "generated by `make up`"
 CHOSEN = ("api_key", "mlflow_tracking_password")  # secrets that users choose
@@ -231,7 +287,9 @@ def example() -> str:
             if name not in seen:
                 seen.add(name)
                 lines.append(f"# {field.description}")
-                lines.append(f"#{name.upper()}={_shown(name, field.default, field.default_factory)}".rstrip())
+                lines.append(
+                    f"#{name.upper()}={_shown(name, field.default, field.default_factory)}".rstrip()
+                )
     return "\n".join(lines) + "\n"
 
 
@@ -242,10 +300,18 @@ def _class_at(address: str) -> type[Settings]:
 
 def _shown(name: str, default: object, factory: Any) -> str:  # noqa: ANN401 (pydantic has two kinds)
     if factory is not None:
-        ports = {field: info.default for field, info in Settings.model_fields.items() if field.endswith("_port")}
+        ports = {
+            field: info.default
+            for field, info in Settings.model_fields.items()
+            if field.endswith("_port")
+        }
         return str(factory(ports))
     if default is None or isinstance(default, SecretStr):
-        return GENERATED if name.endswith(("_password", "_key", "_secret")) and name not in CHOSEN else ""
+        return (
+            GENERATED
+            if name.endswith(("_password", "_key", "_secret")) and name not in CHOSEN
+            else ""
+        )
     if isinstance(default, Path):
         return str(default.relative_to(ROOT))
     return str(default)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from serving.bundle import Served
+from serving.bundle_loader import Served
 from serving.history import HistoryLookup
-from serving.metrics import Metrics
+from serving.instruments import Metrics
 from serving.microbatch import MicroBatcher
-from serving.records import PredictionLog
+from serving.prediction_log import PredictionLog
 from serving.schema import Asked
 from serving.shadow import Answered, Shadow
 
@@ -44,7 +44,9 @@ async def complete(served: Served, asked: Asked, lookup: HistoryLookup) -> Asked
 def answer(served: Served, asked: Asked, probability: float, request_id: str) -> dict[str, Any]:
     """Return one answer, without the model's name."""
     if not math.isfinite(probability):
-        raise ArithmeticError(f"version {served.version.version} gave a probability that is not a number")
+        raise ArithmeticError(
+            f"version {served.version.version} gave a probability that is not a number"
+        )
     said: dict[str, Any] = {
         "probability": probability,
         "risk": "high" if probability >= served.threshold else "low",
@@ -75,7 +77,10 @@ def note(served: Served, answered: Sequence[tuple[Asked, dict[str, Any]]], to: A
          said["history"])
         for asked, said in answered
     )  # fmt: skip
-    to.shadow.add(Answered(served.requests, asked, said["probability"], said["risk"]) for asked, said in answered)
+    to.shadow.add(
+        Answered(served.requests, asked, said["probability"], said["risk"])
+        for asked, said in answered
+    )
 
 
 def explain(served: Served, row: tuple[Any, ...]) -> dict[str, Any]:
@@ -85,20 +90,32 @@ def explain(served: Served, row: tuple[Any, ...]) -> dict[str, Any]:
     """
     names, n = served.requests.names, len(row)
     defaults = (served.requests.defaults[name] for name in names)
-    base = tuple(sent if default is None else default for default, sent in zip(defaults, row, strict=True))
+    base = tuple(
+        sent if default is None else default for default, sent in zip(defaults, row, strict=True)
+    )
     paths = [_path(base, row, order) for order in (range(n), range(n)[::-1])]
     scores = [_log_odds(float(p)) for p in served.compiled.score([*paths[0], *paths[1]])]
     forward, backward = scores[: n + 1], scores[n + 1 :]
-    gains = [(forward[i + 1] - forward[i] + backward[n - i] - backward[n - i - 1]) / 2 for i in range(n)]
+    gains = [
+        (forward[i + 1] - forward[i] + backward[n - i] - backward[n - i - 1]) / 2 for i in range(n)
+    ]
     found = [
         {"feature": name, "value": value, "contribution": gain}
         for name, value, gain in zip(names, row, gains, strict=True)
     ]
     found.sort(key=lambda each: -abs(each["contribution"]))
-    return {"base": forward[0], "score": forward[-1], "contributions": found, "unit": "log-odds", "method": METHOD}
+    return {
+        "base": forward[0],
+        "score": forward[-1],
+        "contributions": found,
+        "unit": "log-odds",
+        "method": METHOD,
+    }
 
 
-def _path(base: tuple[Any, ...], row: tuple[Any, ...], order: Iterable[int]) -> list[tuple[Any, ...]]:
+def _path(
+    base: tuple[Any, ...], row: tuple[Any, ...], order: Iterable[int]
+) -> list[tuple[Any, ...]]:
     """Return the rows from one to the other, a value at a time."""
     steps, moved = [base], list(base)
     for place in order:

@@ -7,21 +7,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
-from readmit.logs import as_json
+from readmit.telemetry.json_logs import as_json
 from serving import documentation, problems
 from serving.answers import Answering
-from serving.bundle import Loader, from_project
+from serving.api_settings import ServingSettings
+from serving.app_state import State
+from serving.bundle_loader import Loader, from_project
 from serving.draining import Draining
 from serving.history import HistoryLookup
-from serving.metrics import Metrics
+from serving.instruments import Metrics
 from serving.microbatch import MicroBatcher
 from serving.middleware import Edge
-from serving.records import PredictionLog
-from serving.registry import Registry
+from serving.model_registry import Registry
+from serving.prediction_log import PredictionLog
 from serving.routes import data, health, model, predict
-from serving.settings import ServingSettings
 from serving.shadow import Shadow
-from serving.state import State
 from serving.watcher import Source, Watcher
 
 # New objects until Python looks for garbage among them; its own 700 is what 16 requests under way hold, all in use.
@@ -29,7 +29,10 @@ YOUNG = 10_000
 
 
 def create_app(
-    settings: ServingSettings | None = None, *, source: Source | None = None, read: Loader = from_project
+    settings: ServingSettings | None = None,
+    *,
+    source: Source | None = None,
+    read: Loader = from_project,
 ) -> FastAPI:
     """Return the app. `source` and `read` replace the registry and the bundle reader.
 
@@ -45,7 +48,9 @@ def create_app(
     for router in (predict.router, model.router, data.router, health.router):
         app.include_router(router)
     documentation.install(app)
-    app.add_middleware(Edge, settings=known, metrics=parts.answering.metrics, draining=parts.draining)
+    app.add_middleware(
+        Edge, settings=known, metrics=parts.answering.metrics, draining=parts.draining
+    )
     return app
 
 

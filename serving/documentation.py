@@ -9,7 +9,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 
-from serving.bundle import Served
+from serving.bundle_loader import Served
 from serving.problems import MEDIA_TYPE
 
 ASSETS = "/docs/assets"
@@ -45,16 +45,30 @@ def document(app: FastAPI, served: Served | None) -> dict[str, Any]:
     components["Problem"] = PROBLEM
     encounter: dict[str, Any] = {"type": "object"}
     if served is not None:
-        encounter = served.requests.model.model_json_schema(ref_template="#/components/schemas/{model}")
+        encounter = served.requests.model.model_json_schema(
+            ref_template="#/components/schemas/{model}"
+        )
     components["Encounter"] = encounter
     one = {"$ref": "#/components/schemas/Encounter"}
-    many = {"type": "object", "required": ["rows"], "properties": {"rows": {"type": "array", "items": one}}}
-    for path, schema in (("/predict", one), ("/explain", one), ("/compare", one), ("/predict/batch", many)):
+    many = {
+        "type": "object",
+        "required": ["rows"],
+        "properties": {"rows": {"type": "array", "items": one}},
+    }
+    for path, schema in (
+        ("/predict", one),
+        ("/explain", one),
+        ("/compare", one),
+        ("/predict/batch", many),
+    ):
         content: dict[str, Any] = {"application/json": {"schema": schema}}
         if path.endswith("batch"):
             content["text/csv"] = {"schema": {"type": "string"}}
         said["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
-    refusal = {"description": "Problem", "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    refusal = {
+        "description": "Problem",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
     for operations in said["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)

@@ -11,8 +11,8 @@ import psycopg2
 from psycopg2 import sql
 
 from readmit import db
-from serving.metrics import Metrics
-from serving.settings import ServingSettings
+from serving.api_settings import ServingSettings
+from serving.instruments import Metrics
 
 PAUSE_SECONDS = 5.0  # after a fault the database is left alone for this long
 
@@ -36,10 +36,14 @@ class HistoryLookup:
         if time.monotonic() < self._not_before or self._busy >= 8:  # a queue would break the limit
             return self._count("failed", None)
         self._busy += 1
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._read, patient_nbr, columns)
+        asked = asyncio.get_running_loop().run_in_executor(
+            self._threads, self._read, patient_nbr, columns
+        )
         asked.add_done_callback(self._done)
         try:
-            found = await asyncio.wait_for(asyncio.shield(asked), self._settings.history_timeout_ms / 1000)
+            found = await asyncio.wait_for(
+                asyncio.shield(asked), self._settings.history_timeout_ms / 1000
+            )
         except (TimeoutError, psycopg2.Error, LookupError):
             self._not_before = time.monotonic() + PAUSE_SECONDS
             return self._count("failed", None)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from serving.bundle import Compiled
+from serving.bundle_loader import Compiled
 
 Row = tuple[Any, ...]
 Waiting = tuple[Compiled, Row, asyncio.Future[float]]
@@ -31,7 +31,9 @@ class MicroBatcher:
 
     def _score(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for model in dict.fromkeys(model for model, _, _ in waiting):  # two while a new version takes over
+        for model in dict.fromkeys(
+            model for model, _, _ in waiting
+        ):  # two while a new version takes over
             _answer(model, [(row, found) for its, row, found in waiting if its is model])
 
 

@@ -10,18 +10,23 @@ from collections import OrderedDict
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from readmit.logs import HEADER, IDS, accepted
+from readmit.telemetry.json_logs import HEADER, IDS, accepted
+from serving.api_settings import ServingSettings
 from serving.draining import Draining
-from serving.metrics import Metrics
+from serving.instruments import Metrics
 from serving.problems import MEDIA_TYPE, Problem, document
-from serving.settings import ServingSettings
 
 access = logging.getLogger("serving.access")
 OPEN = ("/livez", "/readyz", "/metrics")  # for probes and Prometheus, which carry no key
 MOST_CALLERS = 10_000
-MOST_HELD, SMALL = 4, 65_536  # largest bodies in memory at the same time; up to so many bytes always pass
+MOST_HELD, SMALL = (
+    4,
+    65_536,
+)  # largest bodies in memory at the same time; up to so many bytes always pass
 GONE = 499  # as nginx counts callers that hang up before their request is whole: nobody to answer, no fault of ours
-CLOSED = "the handler is closed"  # what uvloop says when the connection went after we began to answer
+CLOSED = (
+    "the handler is closed"  # what uvloop says when the connection went after we began to answer
+)
 CORRELATION = HEADER.lower().encode()
 FAULT = "the request could not be answered; the log has the reason under its request id"
 SECURE: list[tuple[bytes, bytes]] = [
@@ -35,7 +40,9 @@ SECURE: list[tuple[bytes, bytes]] = [
 class Edge:
     """Pure ASGI: nothing is buffered, no task is made."""
 
-    def __init__(self, app: ASGIApp, settings: ServingSettings, metrics: Metrics, draining: Draining) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ServingSettings, metrics: Metrics, draining: Draining
+    ) -> None:
         self._app, self._settings, self._metrics, self._draining = app, settings, metrics, draining
         self._in_flight = metrics["readmit_requests_in_flight"]
         self._keys = settings.key_hashes()
@@ -86,7 +93,11 @@ class Edge:
     def _admit(self, scope: Scope) -> None:
         headers = dict(scope["headers"])
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise Problem(415, "send the body as it is, not compressed", headers={"Accept-Encoding": "identity"})
+            raise Problem(
+                415,
+                "send the body as it is, not compressed",
+                headers={"Accept-Encoding": "identity"},
+            )
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._settings.api_max_body_bytes:
             raise self._too_large()
@@ -94,9 +105,17 @@ class Edge:
             return
         key = headers.get(b"x-api-key", b"")
         if self._keys and not _known(key, self._keys):
-            raise Problem(401, "send a valid key in the header X-API-Key", headers={"WWW-Authenticate": "ApiKey"})
+            raise Problem(
+                401,
+                "send a valid key in the header X-API-Key",
+                headers={"WWW-Authenticate": "ApiKey"},
+            )
         if self._settings.api_rate_per_second:
-            self._pace(hashlib.sha256(key).hexdigest() if self._keys else str((scope.get("client") or ("?",))[0]))
+            self._pace(
+                hashlib.sha256(key).hexdigest()
+                if self._keys
+                else str((scope.get("client") or ("?",))[0])
+            )
 
     def _pace(self, caller: str) -> None:
         """A token bucket per caller that holds one second's worth, and at least one request."""
@@ -109,7 +128,11 @@ class Edge:
             self._callers.popitem(last=False)
         if tokens < 1:
             wait = str(max(1, round((1 - tokens) / rate)))
-            raise Problem(429, f"at most {rate:g} requests per second and caller", headers={"Retry-After": wait})
+            raise Problem(
+                429,
+                f"at most {rate:g} requests per second and caller",
+                headers={"Retry-After": wait},
+            )
 
     def _limited(self, receive: Receive, held: list[int]) -> Receive:
         most = self._settings.api_max_body_bytes
@@ -122,21 +145,32 @@ class Edge:
             if held[0] > most:
                 raise self._too_large()
             if self._held > MOST_HELD * most and held[0] > SMALL:
-                raise Problem(503, f"bodies of other requests hold {self._held} bytes", headers={"Retry-After": "1"})
+                raise Problem(
+                    503,
+                    f"bodies of other requests hold {self._held} bytes",
+                    headers={"Retry-After": "1"},
+                )
             return message
 
         return counted
 
     def _too_large(self) -> Problem:
         limit = self._settings.api_max_body_bytes
-        return Problem(413, f"the body is larger than {limit} bytes: the limit bounds the memory of a worker")
+        return Problem(
+            413, f"the body is larger than {limit} bytes: the limit bounds the memory of a worker"
+        )
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.labelled("readmit_requests_total", route, _method(scope), status).inc()
         self._metrics.labelled("readmit_request_seconds", route).observe(seconds)
         if access.isEnabledFor(logging.INFO):
-            said = {"route": route, "method": _method(scope), "status": status, "ms": round(seconds * 1000, 2)}
+            said = {
+                "route": route,
+                "method": _method(scope),
+                "status": status,
+                "ms": round(seconds * 1000, 2),
+            }
             access.info("answered", extra={"said": said})
 
 

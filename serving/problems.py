@@ -27,12 +27,21 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.errors, self.headers = status, detail, tuple(errors), dict(headers or {})
+        self.status, self.detail, self.errors, self.headers = (
+            status,
+            detail,
+            tuple(errors),
+            dict(headers or {}),
+        )
 
 
 def document(status: int, detail: str, errors: Sequence[Mapping[str, Any]] = ()) -> bytes:
     """Return the bytes of a problem document."""
-    said: dict[str, Any] = {"type": "about:blank", "title": TITLES.get(status, "Error"), "status": status}
+    said: dict[str, Any] = {
+        "type": "about:blank",
+        "title": TITLES.get(status, "Error"),
+        "status": status,
+    }
     said["detail"] = detail
     if errors:
         said["errors"] = list(errors)
@@ -45,10 +54,14 @@ def respond(problem: Problem) -> Response:
     return Response(body, problem.status, problem.headers, MEDIA_TYPE)
 
 
-def field_errors(error: ValidationError, allowed: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def field_errors(
+    error: ValidationError, allowed: Mapping[str, Sequence[Any]]
+) -> list[dict[str, Any]]:
     """Return one entry per wrong field. The input is never echoed: it may hold patient data or odd text."""
     found = []
-    for each in error.errors(include_input=False, include_url=False, include_context=False)[:MOST_ERRORS]:
+    for each in error.errors(include_input=False, include_url=False, include_context=False)[
+        :MOST_ERRORS
+    ]:
         name = printable(".".join(str(part) for part in each["loc"])) if each["loc"] else "body"
         entry: dict[str, Any] = {"field": name, "detail": _detail(each["type"], each["msg"])}
         values = allowed.get(name)
@@ -79,7 +92,11 @@ async def _on_http(_: Request, error: Exception) -> Response:
 
 
 async def _on_fault(_: Request, __: Exception) -> Response:
-    return respond(Problem(500, "the request could not be answered; the log has the reason under its request id"))
+    return respond(
+        Problem(
+            500, "the request could not be answered; the log has the reason under its request id"
+        )
+    )
 
 
 def install(app: FastAPI) -> None:

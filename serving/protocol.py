@@ -6,7 +6,7 @@ length: 300 MB in one header kept a worker from all others for minutes.
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from readmit.logs import new_id
+from readmit.telemetry.json_logs import new_id
 from serving.middleware import SECURE
 from serving.problems import MEDIA_TYPE, document
 
@@ -38,8 +38,15 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what never becomes a request, and close the connection."""
         body = document(400, msg)
-        headers = [*self.server_state.default_headers, *SECURE, (b"x-request-id", new_id().encode())]
-        headers += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+        headers = [
+            *self.server_state.default_headers,
+            *SECURE,
+            (b"x-request-id", new_id().encode()),
+        ]
+        headers += [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+        ]
         lines = [b"%s: %s\r\n" % each for each in (*headers, (b"connection", b"close"))]
         self.transport.write(b"".join([STATUS_LINE[400], *lines, b"\r\n", body]))
         self.transport.close()

@@ -8,8 +8,8 @@ from fastapi import Response
 from psycopg2.extras import RealDictCursor
 
 from readmit import db
+from serving.api_settings import ServingSettings
 from serving.problems import Problem
-from serving.settings import ServingSettings
 
 PROMOTIONS = "select * from ops.promotions order by promotion_id desc limit 500"
 BATCHES = "select * from landing.batches order by loaded_at desc nulls last, batch_id limit 2000"
@@ -22,16 +22,23 @@ FRESHNESS = (
 )
 
 
-def answer(settings: ServingSettings, name: str, query: str, *, database: str | None = None) -> Response:
+def answer(
+    settings: ServingSettings, name: str, query: str, *, database: str | None = None
+) -> Response:
     """Return `{name: rows}`.
 
     Raises:
         Problem: 503 with the reason when the database cannot be asked.
     """
-    return Response(orjson.dumps({name: rows(settings, query, database)}, default=str), media_type="application/json")
+    return Response(
+        orjson.dumps({name: rows(settings, query, database)}, default=str),
+        media_type="application/json",
+    )
 
 
-def rows(settings: ServingSettings, query: str, database: str | None = None) -> list[dict[str, Any]]:
+def rows(
+    settings: ServingSettings, query: str, database: str | None = None
+) -> list[dict[str, Any]]:
     """Return the rows of a query; see `answer` for errors."""
     try:
         with (
@@ -44,5 +51,11 @@ def rows(settings: ServingSettings, query: str, database: str | None = None) -> 
     except psycopg2.errors.UndefinedTable:
         return []  # nothing was built yet
     except (psycopg2.Error, LookupError) as error:
-        kind = "does not answer" if isinstance(error, psycopg2.OperationalError) else "refuses the question"
-        raise Problem(503, f"the database {kind} ({type(error).__name__})", headers={"Retry-After": "10"}) from error
+        kind = (
+            "does not answer"
+            if isinstance(error, psycopg2.OperationalError)
+            else "refuses the question"
+        )
+        raise Problem(
+            503, f"the database {kind} ({type(error).__name__})", headers={"Retry-After": "10"}
+        ) from error

@@ -11,19 +11,31 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import ValidationError
 
-from readmit.contract import Contract, Feature
-from readmit.derive import values_of
+from readmit.contract.definition import Contract, Feature
+from readmit.contract.derivation import values_of
 from serving.problems import MOST_ALLOWED, Problem, field_errors
 
-TYPES: Mapping[str, type] = {"text": str, "integer": int, "bigint": int, "boolean": bool, "double precision": float}
+TYPES: Mapping[str, type] = {
+    "text": str,
+    "integer": int,
+    "bigint": int,
+    "boolean": bool,
+    "double precision": float,
+}
 LARGEST = 2**63 - 1
-SENT = ("patient_nbr", "encounter_id", "contract_hash")  # beside the features; never features themselves
+SENT = (
+    "patient_nbr",
+    "encounter_id",
+    "contract_hash",
+)  # beside the features; never features themselves
 
 
 class Asked(NamedTuple):
     """A valid request: what is scored, what came beside it, and how an older form was mapped."""
 
-    values: tuple[Any, ...]  # in the order of `RequestSchema.names`; history that nobody sent is that of a first stay
+    values: tuple[
+        Any, ...
+    ]  # in the order of `RequestSchema.names`; history that nobody sent is that of a first stay
     history: Literal["given", "looked_up", "assumed_first_stay"]
     patient_nbr: int | None = None
     encounter_id: int | None = None
@@ -84,8 +96,12 @@ class RequestSchema:
 
     def with_history(self, asked: Asked, found: Mapping[str, Any]) -> Asked:
         """Return the request with a history that was looked up; what it lacks is that of a first stay."""
-        past = (self.defaults[name] if found.get(name) is None else found[name] for name in self.history)
-        return asked._replace(values=(*asked.values[: len(self.inputs)], *past), history="looked_up")
+        past = (
+            self.defaults[name] if found.get(name) is None else found[name] for name in self.history
+        )
+        return asked._replace(
+            values=(*asked.values[: len(self.inputs)], *past), history="looked_up"
+        )
 
     def translated(self, asked: Asked, sender: "RequestSchema") -> Asked:
         """Return a request of another contract in this one, as a form of that contract would be mapped.
@@ -96,7 +112,9 @@ class RequestSchema:
         if sender.contract_hash == self.contract_hash:
             return asked
         names = sender.inputs if asked.history == "assumed_first_stay" else sender.names
-        beside = dict(zip(SENT, (asked.patient_nbr, asked.encounter_id, sender.contract_hash), strict=True))
+        beside = dict(
+            zip(SENT, (asked.patient_nbr, asked.encounter_id, sender.contract_hash), strict=True)
+        )
         return self.from_row(dict(zip(names, asked.values, strict=False)) | beside)
 
     def _by_column(self, rows: Sequence[object]) -> Iterable[Asked]:
@@ -109,9 +127,14 @@ class RequestSchema:
             found = self.columns.__pydantic_validator__.validate_python(columns)
         except (KeyError, ValidationError):
             return ()
-        values = [found.__dict__[name] or repeat(self.defaults.get(name), len(rows)) for name in (*self.names, *SENT)]
+        values = [
+            found.__dict__[name] or repeat(self.defaults.get(name), len(rows))
+            for name in (*self.names, *SENT)
+        ]
         stays = zip(*values[: len(self.names)], strict=True)
-        return map(Asked, stays, repeat(self._history(columns.keys())), *values[len(self.names) : -1])
+        return map(
+            Asked, stays, repeat(self._history(columns.keys())), *values[len(self.names) : -1]
+        )
 
     def _or_problem(self, row: object) -> Asked | Problem:
         try:
@@ -121,7 +144,9 @@ class RequestSchema:
 
     def _asked(self, found: Any, **mapped: tuple[str, ...]) -> Asked:  # noqa: ANN401 (an instance of `model`)
         values, history = found.__dict__, self._history(found.__pydantic_fields_set__)
-        return Asked(self.values(values), history, values["patient_nbr"], values["encounter_id"], **mapped)
+        return Asked(
+            self.values(values), history, values["patient_nbr"], values["encounter_id"], **mapped
+        )
 
     def _history(self, sent: Set[str]) -> Literal["given", "assumed_first_stay"]:
         return "assumed_first_stay" if sent.isdisjoint(self.history) else "given"
@@ -130,33 +155,55 @@ class RequestSchema:
         """Map a request of another contract: inputs that still exist are taken, new ones get their defaults."""
         said = row.get("contract_hash") if isinstance(row, dict) else None
         if not isinstance(row, dict) or not isinstance(said, str) or said == self.contract_hash:
-            raise Problem(422, "the request does not fit the model's contract", field_errors(error, self.allowed))
+            raise Problem(
+                422,
+                "the request does not fit the model's contract",
+                field_errors(error, self.allowed),
+            )
         names = {*self.inputs, *self.history}
         kept = {name: value for name, value in row.items() if name in names or name in SENT}
-        absent = tuple(name for name in self.inputs if name not in kept and self.defaults.get(name) is not None)
+        absent = tuple(
+            name for name in self.inputs if name not in kept and self.defaults.get(name) is not None
+        )
         filled = kept | {name: self.defaults[name] for name in absent}
         try:
             found = self.model.__pydantic_validator__.validate_python(filled)
         except ValidationError as again:
             detail = "the form was made for another contract and cannot be mapped: reload the form"
             raise Problem(409, detail, field_errors(again, self.allowed)) from None
-        return self._asked(found, defaulted=absent, ignored=tuple(str(name) for name in row if name not in kept)[:100])
+        return self._asked(
+            found,
+            defaulted=absent,
+            ignored=tuple(str(name) for name in row if name not in kept)[:100],
+        )
 
 
 def build(contract: Contract) -> RequestSchema:
     """Return the schema of a contract's inputs (required) and history (optional)."""
     asked = [feature for feature in contract.features if feature.role in ("input", "history")]
     allowed = {feature.name: tuple(feature.allowed_values(contract) or ()) for feature in asked}
-    fields: dict[str, Any] = {feature.name: _field(feature, allowed[feature.name]) for feature in asked}
+    fields: dict[str, Any] = {
+        feature.name: _field(feature, allowed[feature.name]) for feature in asked
+    }
     number = Annotated[int, Field(ge=0, le=LARGEST)] | None
-    fields["patient_nbr"] = (number, Field(default=None, description="look the patient's history up; not a feature"))
-    fields["encounter_id"] = (number, Field(default=None, description="logged for late labels; not a feature"))
+    fields["patient_nbr"] = (
+        number,
+        Field(default=None, description="look the patient's history up; not a feature"),
+    )
+    fields["encounter_id"] = (
+        number,
+        Field(default=None, description="logged for late labels; not a feature"),
+    )
     fields["contract_hash"] = (
         Annotated[str, Field(max_length=128)] | None,
         Field(default=None, description="hash of the contract that the form was made for"),
     )
-    inputs, history = (tuple(f.name for f in found) for found in (contract.inputs, contract.history))
-    example: dict[str, Any] = {feature.name: feature.default for feature in asked if feature.role == "input"}
+    inputs, history = (
+        tuple(f.name for f in found) for found in (contract.inputs, contract.history)
+    )
+    example: dict[str, Any] = {
+        feature.name: feature.default for feature in asked if feature.role == "input"
+    }
     config = ConfigDict(
         extra="forbid",
         strict=True,
@@ -175,7 +222,8 @@ def build(contract: Contract) -> RequestSchema:
         defaults={feature.name: feature.default for feature in asked},
         names=contract.given,
         values=values_of(contract.given),
-        types={feature.name: TYPES[feature.data_type] for feature in asked} | {"patient_nbr": int, "encounter_id": int},
+        types={feature.name: TYPES[feature.data_type] for feature in asked}
+        | {"patient_nbr": int, "encounter_id": int},
         allowed={name: values for name, values in allowed.items() if values},
     )
 
@@ -193,10 +241,18 @@ def _field(feature: Feature, allowed: Sequence[Any]) -> tuple[Any, Any]:
         kind = _category(feature, tuple(allowed))
     elif feature.kind == "number":
         as_kind = int if kind is int else float
-        limits = {"ge": as_kind(feature.min or 0), "le": as_kind(LARGEST if feature.max is None else feature.max)}
+        limits = {
+            "ge": as_kind(feature.min or 0),
+            "le": as_kind(LARGEST if feature.max is None else feature.max),
+        }
     shown = Field(description=feature.description, examples=[feature.default], **limits)
     if feature.role == "history":
-        shown = Field(default=feature.default, description=feature.description, examples=[feature.default], **limits)
+        shown = Field(
+            default=feature.default,
+            description=feature.description,
+            examples=[feature.default],
+            **limits,
+        )
     return kind, shown
 
 
@@ -205,7 +261,10 @@ def _category(feature: Feature, allowed: tuple[Any, ...]) -> Any:  # noqa: ANN40
     if feature.seed is None and len(allowed) <= MOST_ALLOWED:
         return legal
     plain = {"string": str, "integer": int}["integer" if isinstance(allowed[0], int) else "string"]
-    said = {"type": "integer" if plain is int else "string", "x-codes": f"/model/seeds/{feature.seed}"}
+    said = {
+        "type": "integer" if plain is int else "string",
+        "x-codes": f"/model/seeds/{feature.seed}",
+    }
     return Annotated[legal, WithJsonSchema(said)]
 
 

@@ -7,17 +7,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from serving.beside import Beside, loaded
-from serving.bundle import Served
-from serving.metrics import Metrics
+from serving.bundle_loader import Served
+from serving.instruments import Metrics
 from serving.problems import Problem
 from serving.schema import Asked, RequestSchema
+from serving.standby import Beside, loaded
 
 log = logging.getLogger("serving")
 MOST_WAITING = 5_000  # about 10 MB; more are given up and counted as failed
 BATCH_ROWS = 500
 EVERY_SECONDS = 1.0
-FAULTS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)  # whatever a bad model raises
+FAULTS = (
+    ArithmeticError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)  # whatever a bad model raises
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,17 @@ class Shadow:
         pairs = [(answered, _row(challenger, answered)) for answered in batch]
         known = [(answered, row) for answered, row in pairs if row is not None]
         try:
-            scores = [float(p) for p in challenger.compiled.score([row for _, row in known])] if known else []
+            scores = (
+                [float(p) for p in challenger.compiled.score([row for _, row in known])]
+                if known
+                else []
+            )
         except FAULTS:
-            log.warning("the challenger, version %s, cannot score", challenger.version.version, exc_info=True)
+            log.warning(
+                "the challenger, version %s, cannot score",
+                challenger.version.version,
+                exc_info=True,
+            )
             known, scores = [], []
         for (answered, _), score in zip(known, scores, strict=True):
             self._note(challenger, answered, score)
@@ -88,12 +102,16 @@ class Shadow:
             return
         risk = "high" if score >= challenger.threshold else "low"
         self._count(challenger, "agree" if risk == answered.risk else "disagree")
-        difference = self._metrics["readmit_shadow_score_difference"].labels(challenger.version.version)
+        difference = self._metrics["readmit_shadow_score_difference"].labels(
+            challenger.version.version
+        )
         difference.observe(abs(score - answered.probability))
 
     def _count(self, challenger: Served | Beside, outcome: str, n: int = 1) -> None:
         if n:
-            self._metrics["readmit_shadow_comparisons_total"].labels(challenger.version.version, outcome).inc(n)
+            self._metrics["readmit_shadow_comparisons_total"].labels(
+                challenger.version.version, outcome
+            ).inc(n)
 
 
 def _row(challenger: Served, answered: Answered) -> tuple[Any, ...] | None:

@@ -17,13 +17,16 @@ import httpx
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
-from serving import cache
-from serving.beside import Beside, give_back
-from serving.bundle import Loader, ModelRefused, Served, Version, from_project, load
-from serving.metrics import Metrics
+from serving import bundle_cache
+from serving.bundle_loader import Loader, ModelRefused, Served, Version, from_project, load
+from serving.instruments import Metrics
+from serving.standby import Beside, give_back
 
 log = logging.getLogger("serving")
-BESIDE = ("previous", "challenger")  # to compare with, and to score in shadow; at most one version each
+BESIDE = (
+    "previous",
+    "challenger",
+)  # to compare with, and to score in shadow; at most one version each
 UNREACHABLE = (httpx.HTTPError, BotoCoreError, ClientError, OSError)
 
 
@@ -47,7 +50,12 @@ class Watcher:
     """Keeps `served` at the production model. A swap is one assignment: a request sees one model from start to end."""
 
     def __init__(
-        self, source: Source, cache: Path, every: float, metrics: Metrics, read: Loader = from_project
+        self,
+        source: Source,
+        cache: Path,
+        every: float,
+        metrics: Metrics,
+        read: Loader = from_project,
     ) -> None:
         self.served: Served | None = None
         self.beside: dict[str, Beside] = {}  # by alias
@@ -55,7 +63,13 @@ class Watcher:
         self.refused: dict[str, str] = {}  # the last refused version, and why
         self.registry: dict[str, Any] = {"up": False, "checked_at": None, "error": "not asked yet"}
         self.origin = "none"
-        self._source, self._cache, self._every, self._metrics, self._read = source, cache, every, metrics, read
+        self._source, self._cache, self._every, self._metrics, self._read = (
+            source,
+            cache,
+            every,
+            metrics,
+            read,
+        )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
 
@@ -115,7 +129,12 @@ class Watcher:
         except ModelRefused as refusal:
             self._unfit[alias] = _key(version)
             self.beside.pop(alias, None)
-            log.warning("version %s, alias %s, cannot stand beside production: %s", version.version, alias, refusal)
+            log.warning(
+                "version %s, alias %s, cannot stand beside production: %s",
+                version.version,
+                alias,
+                refusal,
+            )
             return
         _write(self._cache / f"{alias}.json", orjson.dumps(asdict(version)))
         log.info("version %s, alias %s, stands beside production", version.version, alias)
@@ -132,7 +151,9 @@ class Watcher:
         fresh, before = load(folder, version, self._read), self.served
         self.served, self.origin, self.refused = fresh, origin, {}
         if before is not None:
-            self._metrics["readmit_model"].labels(before.version.version, before.version.run_id).set(0)
+            self._metrics["readmit_model"].labels(
+                before.version.version, before.version.run_id
+            ).set(0)
             self._metrics["readmit_model_swaps_total"].inc()
         self._metrics["readmit_model"].labels(version.version, version.run_id).set(1)
         self._metrics["readmit_model_promoted_timestamp_seconds"].set(_promoted(version))
@@ -150,12 +171,12 @@ class Watcher:
             final.touch()  # taken again: not one of the old ones
             return final
         self._cache.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=cache.PARTIAL, dir=self._cache))
+        partial = Path(tempfile.mkdtemp(prefix=bundle_cache.PARTIAL, dir=self._cache))
         try:
             self._source.download(version, partial)
             partial.touch()
             partial.rename(final)
-            cache.prune(self._cache, self._in_use())
+            bundle_cache.prune(self._cache, self._in_use())
         except OSError:
             if not final.exists():  # else another worker was first
                 raise
@@ -166,11 +187,16 @@ class Watcher:
     def _in_use(self) -> set[str]:
         """Return the folders of the versions that answer, stand beside production, or are started from."""
         answering = [self.served.version] if self.served else []
-        held = {_key(version) for version in (*answering, *(each.version for each in self.beside.values()))}
+        held = {
+            _key(version)
+            for version in (*answering, *(each.version for each in self.beside.values()))
+        }
         return held | {_named_by(self._cache / f"{name}.json") for name in ("current", *BESIDE)}
 
     def _start_from_copy(self) -> None:
-        self._from_pointer("current", lambda version, folder: self._take(version, folder, "local copy"))
+        self._from_pointer(
+            "current", lambda version, folder: self._take(version, folder, "local copy")
+        )
         for alias in BESIDE:
             self._from_pointer(alias, functools.partial(self._hold, alias))
 

@@ -11,7 +11,12 @@ from stack.configuration import stack_settings
 def main() -> int:
     """Print the address."""
     [name] = sys.argv[1:]
-    print(next((each.address for each in programs.all_programs(stack_settings()) if each.name == name), ""))
+    print(
+        next(
+            (each.address for each in programs.all_programs(stack_settings()) if each.name == name),
+            "",
+        )
+    )
     return 0
 
 

@@ -13,7 +13,9 @@ from stack.configuration import stack_settings
 
 def lines_with(wanted: str, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield (component, line) for each line that holds an id; rotated files first."""
-    for path in sorted(folder.glob("*.log*"), key=lambda path: (path.name.split(".log")[0], path.suffix == ".log")):
+    for path in sorted(
+        folder.glob("*.log*"), key=lambda path: (path.name.split(".log")[0], path.suffix == ".log")
+    ):
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 if wanted in line:

@@ -10,10 +10,11 @@ from collections.abc import Callable
 import httpx
 from psycopg2 import OperationalError
 
-from readmit import db, ledger
+from readmit import db
+from readmit.batches import claims
 from readmit.command import explained
 from readmit.settings import StackSettings
-from stack.airflow import ACTIVE, Airflow, AirflowFailed
+from stack.airflow_api import ACTIVE, Airflow, AirflowFailed
 from stack.configuration import stack_settings
 from stack.progress import Progress
 
@@ -42,7 +43,9 @@ def unpause(airflow: Airflow, show: Show) -> None:
         show(f"waiting for the files of {', '.join(sorted(missing))} to be read")
         errors = airflow.import_errors()
         if time.monotonic() - began > (SECONDS_FOR_REPAIRED_DAGS if errors else SECONDS_FOR_DAGS):
-            raise AirflowFailed("the DAGs were not read: " + ("; ".join(errors) or "Airflow shows no error"))
+            raise AirflowFailed(
+                "the DAGs were not read: " + ("; ".join(errors) or "Airflow shows no error")
+            )
         time.sleep(1)
     for dag_id in DAGS:
         airflow.pause(dag_id, is_paused=False)
@@ -63,7 +66,9 @@ def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> in
         total = max(total, left)
         fruitless = 0 if left < before else fruitless + 1
         if state == "failed":
-            show(f"run {run_id} failed at {airflow.failed_task(INGEST, run_id)}: see its log in Airflow")
+            show(
+                f"run {run_id} failed at {airflow.failed_task(INGEST, run_id)}: see its log in Airflow"
+            )
         if fruitless > FRUITLESS_RUNS:
             raise AirflowFailed(_explain(airflow, INGEST, run_id))
     return total
@@ -74,7 +79,7 @@ def _waiting(settings: StackSettings) -> int:
     deadline = time.monotonic() + SECONDS_FOR_POSTGRES
     while True:
         try:
-            return ledger.waiting(settings)
+            return claims.waiting(settings)
         except OperationalError:
             if time.monotonic() > deadline:
                 raise
@@ -97,12 +102,19 @@ def train(airflow: Airflow, settings: StackSettings, show: Show, published: int)
     if run_id and follow(airflow, TRAIN, run_id, show) != "success":
         raise AirflowFailed(_explain(airflow, TRAIN, run_id))
     if not in_production(settings):
-        raise AirflowFailed(f"no model was promoted, so none can be served: {_last_decision(settings)}")
+        raise AirflowFailed(
+            f"no model was promoted, so none can be served: {_last_decision(settings)}"
+        )
 
 
 def _last_decision(settings: StackSettings) -> str:
-    with db.transaction("reader", settings.clean_database, settings) as clean, clean.cursor() as cur:
-        cur.execute("select challenger_version, reason from ops.promotions order by promotion_id desc limit 1")
+    with (
+        db.transaction("reader", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(
+            "select challenger_version, reason from ops.promotions order by promotion_id desc limit 1"
+        )
         found = cur.fetchone()
     return f"version {found[0]}: {found[1]}" if found else "training has not judged any"
 
@@ -165,7 +177,9 @@ def main() -> int:
     except AirflowFailed as error:
         progress.error(str(error))
         return 1
-    progress.console.print(f"{published} batches were waiting; version {in_production(settings)} is in production")
+    progress.console.print(
+        f"{published} batches were waiting; version {in_production(settings)} is in production"
+    )
     return 0
 
 

@@ -17,13 +17,14 @@ import psycopg2
 from rich.table import Table
 from rich.text import Text
 
-from readmit import db, ledger, sample
+from readmit import db
 from readmit.command import explained
 from readmit.errors import BadData
+from readmit.intake import sample, sources
+from readmit.intake.split import split_of
 from readmit.settings import StackSettings
-from readmit.split import split_of
 from stack import pipeline
-from stack.airflow import Airflow, AirflowFailed
+from stack.airflow_api import Airflow, AirflowFailed
 from stack.configuration import stack_settings
 from stack.progress import Progress
 
@@ -58,20 +59,27 @@ class Poisoned:
 
 def published(settings: StackSettings) -> Published:
     """Return what a reader sees now."""
-    with db.transaction("reader", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("reader", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(
             "select (select count(*) from marts.fct_encounter_features), (select count(*) from ops.published_batches),"
             " (select count(*) from quarantine.encounters where released_at is null)"
         )
         in_mart, batches, held = cur.fetchone() or (0, 0, 0)
-    return Published(int(in_mart), int(batches), int(held), pipeline.in_production(settings) or "none")
+    return Published(
+        int(in_mart), int(batches), int(held), pipeline.in_production(settings) or "none"
+    )
 
 
 def write_poison(path: Path, seed: int, batch_size: int) -> None:
     """Write made-up stays that make one batch, every fifth with an age that is no band; another seed, other stays."""
     sample.write_csv(path, ROWS, seed)
     with path.open(newline="", encoding="ascii") as file:
-        rows = [row for row in csv.DictReader(file) if split_of(row["patient_nbr"]) == "train"][:batch_size]
+        rows = [row for row in csv.DictReader(file) if split_of(row["patient_nbr"]) == "train"][
+            :batch_size
+        ]
     for row in rows[::EVERY]:
         row["age"] = BAD_AGE
     with path.open("w", newline="", encoding="ascii") as file:
@@ -99,13 +107,15 @@ def poison(airflow: Airflow, settings: StackSettings, progress: Progress) -> Poi
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "poison.csv"
         write_poison(path, seed=int(time.time()), batch_size=settings.batch_size)
-        source = ledger.submit(str(path), settings=settings)
+        source = sources.submit(str(path), settings=settings)
     for _ in range(MOST_RUNS):
         run_id = pipeline.current_or_new(airflow, pipeline.INGEST)
         pipeline.follow(airflow, pipeline.INGEST, run_id, progress.show)
         if found := _verdict(settings, source):
             return Poisoned(*found, run_id, airflow.failed_task(pipeline.INGEST, run_id))
-    raise AirflowFailed(f"after {MOST_RUNS} runs there is no verdict on the bad batch: see Airflow's grid")
+    raise AirflowFailed(
+        f"after {MOST_RUNS} runs there is no verdict on the bad batch: see Airflow's grid"
+    )
 
 
 def _verdict(settings: StackSettings, source: str) -> tuple[str, str, str, int] | None:
@@ -124,7 +134,9 @@ def screen(settings: StackSettings, what: Poisoned, before: Published, after: Pu
     airflow = f"http://127.0.0.1:{settings.airflow_port}/dags/{pipeline.INGEST}/runs/{what.run_id}"
     page = f"http://127.0.0.1:{settings.docs_port}/gx/{what.batch_id}/raw.html"
     table = Table("what", "found", box=None, pad_edge=False)
-    table.add_row("batch", f"{what.batch_id}: {what.status}, {what.rows_in_raw} rows kept in RAW as evidence")
+    table.add_row(
+        "batch", f"{what.batch_id}: {what.status}, {what.rows_in_raw} rows kept in RAW as evidence"
+    )
     table.add_row("red task", f"{what.red_task or 'none'}  {airflow}/tasks/{what.red_task}")
     table.add_row("reason", Text(what.reason))
     table.add_row("its page of Great Expectations", page)

@@ -77,7 +77,13 @@ class Server:
             secret.write(password)
             secret.flush()
             _give_to_ordinary_user(Path(secret.name))
-            options = ["-U", "postgres", "--auth=scram-sha-256", f"--pwfile={secret.name}", "--encoding=UTF8"]
+            options = [
+                "-U",
+                "postgres",
+                "--auth=scram-sha-256",
+                f"--pwfile={secret.name}",
+                "--encoding=UTF8",
+            ]
             self._run("initdb", "-D", str(self.data), *options, "--locale=C.UTF-8", "--no-sync")
         self._half_made.unlink()
 
@@ -87,16 +93,32 @@ class Server:
 
     def command(self) -> list[str]:
         """Return the command line that runs the server in the foreground, as an ordinary user."""
-        settings = TUNING | {"unix_socket_directories": str(self.sockets), "listen_addresses": "127.0.0.1"}
+        settings = TUNING | {
+            "unix_socket_directories": str(self.sockets),
+            "listen_addresses": "127.0.0.1",
+        }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return [*as_ordinary_user(), str(binary("postgres")), "-D", str(self.data), "-p", str(self.port), *options]
+        return [
+            *as_ordinary_user(),
+            str(binary("postgres")),
+            "-D",
+            str(self.data),
+            "-p",
+            str(self.port),
+            *options,
+        ]
 
     def start(self, seconds: float = 60) -> "subprocess.Popen[bytes]":
         """Start the server, wait until it answers and return the process; for tests (the stack has a supervisor)."""
         self.clear_stale_pid()
         with (self.home / "postgres.log").open("ab") as log:
             process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, cwd=self.home, env=_environment(), start_new_session=True
+                self.command(),
+                stdout=log,
+                stderr=log,
+                cwd=self.home,
+                env=_environment(),
+                start_new_session=True,
             )
         deadline = time.monotonic() + seconds
         while not self.is_ready():
@@ -121,7 +143,16 @@ class Server:
 
     def is_ready(self) -> bool:
         """Tell whether the server accepts connections; needs no password."""
-        asked = [str(binary("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"]
+        asked = [
+            str(binary("pg_isready")),
+            "-q",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-t",
+            "2",
+        ]
         return subprocess.run(asked, check=False, env=_environment()).returncode == 0
 
     def pid(self) -> int | None:
@@ -139,7 +170,9 @@ class Server:
 
     def _run(self, name: str, *arguments: str) -> None:
         command = [*as_ordinary_user(), str(binary(name)), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.home, env=_environment())
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=self.home, env=_environment()
+        )
         if done.returncode != 0:
             raise PostgresFailed(f"{name} failed: {done.stderr.strip() or done.stdout.strip()}")
 
@@ -173,7 +206,9 @@ def ordinary_user() -> pwd.struct_passwd:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise PostgresFailed("Postgres refuses to run as root and there is no user `nobody`: create an ordinary user")
+    raise PostgresFailed(
+        "Postgres refuses to run as root and there is no user `nobody`: create an ordinary user"
+    )
 
 
 def as_ordinary_user() -> list[str]:
@@ -220,7 +255,9 @@ def _give_to_ordinary_user(path: Path) -> None:
 
 def _environment() -> dict[str, str]:
     """Without PG* variables, which would change what the programs do."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C.UTF-8"}
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {
+        "LC_ALL": "C.UTF-8"
+    }
 
 
 def _runs_on(pid: int, data: Path) -> bool:

@@ -5,8 +5,8 @@ import shutil
 import socket
 from pathlib import Path
 
-from readmit import source
 from readmit.errors import SourceRefused
+from readmit.intake import source_file
 from readmit.settings import StackSettings
 from stack import processes
 from stack.programs import Program, server, store
@@ -43,9 +43,7 @@ def not_enough_disk(folder: Path, least: float = DISK_GB) -> str:
     free = shutil.disk_usage(there).free / 1e9
     if free >= least:
         return ""
-    return (
-        f"{free:.1f} GB are free at {there}, {least:.0f} GB are needed: free some, or set READMIT_HOME to another disk"
-    )
+    return f"{free:.1f} GB are free at {there}, {least:.0f} GB are needed: free some, or set READMIT_HOME to another disk"
 
 
 def not_enough_memory(least: float = MEMORY_GB) -> str:
@@ -53,7 +51,9 @@ def not_enough_memory(least: float = MEMORY_GB) -> str:
     available = available_memory_gb()
     if available >= least:
         return ""
-    return f"{available:.1f} GB of memory are available, {least:.0f} GB are needed: end other programs"
+    return (
+        f"{available:.1f} GB of memory are available, {least:.0f} GB are needed: end other programs"
+    )
 
 
 def available_memory_gb(
@@ -93,7 +93,9 @@ def same_port_twice(programs: list[Program]) -> list[str]:
         for variable, ports in program.ports.items():
             for port in ports:
                 if port in owner and owner[port] is not program:
-                    found.append(f"port {port} is set for {owner[port].title} and {program.title}: change {variable}")
+                    found.append(
+                        f"port {port} is set for {owner[port].title} and {program.title}: change {variable}"
+                    )
                 owner.setdefault(port, program)
     return found
 
@@ -102,7 +104,7 @@ def missing_dataset(dataset: str | None) -> str:
     """A path that leads to no file is told before anything is installed or started."""
     try:
         if dataset:
-            source.check(dataset)
+            source_file.check(dataset)
     except SourceRefused as refusal:
         return f"DATASET: {refusal}"
     return ""

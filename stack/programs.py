@@ -12,18 +12,29 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from readmit.settings import ROOT, StackSettings
+from stack.object_store import Store
 from stack.postgres import Server
-from stack.s3 import Store
 
 # Every process of the stack carries these; `make down` finds leftovers by them.
 HOME_MARK = "READMIT_STACK"
 PROGRAM_MARK = "READMIT_PROGRAM"
-AIRFLOW_PROGRAMS = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+AIRFLOW_PROGRAMS = (
+    "airflow-api-server",
+    "airflow-scheduler",
+    "airflow-dag-processor",
+    "airflow-triggerer",
+)
 # Others write to these while they end: tasks their state, the API its last predictions.
 NEEDED_TO_END = ("postgres", "s3", "mlflow", "airflow-api-server", "pushgateway")
-EXPORTERS = ("prometheus-node-exporter", "prometheus-postgres-exporter", "prometheus-blackbox-exporter")
+EXPORTERS = (
+    "prometheus-node-exporter",
+    "prometheus-postgres-exporter",
+    "prometheus-blackbox-exporter",
+)
 PROMETHEUS_HINT = f"apt-get install prometheus prometheus-pushgateway {' '.join(EXPORTERS)}"
-GRAFANA_HINT = "install Grafana from https://grafana.com/grafana/download so that `grafana` is on the PATH"
+GRAFANA_HINT = (
+    "install Grafana from https://grafana.com/grafana/download so that `grafana` is on the PATH"
+)
 
 
 @dataclass(frozen=True)
@@ -87,13 +98,20 @@ def missing_programs() -> dict[str, str]:
         **dict.fromkeys(EXPORTERS, PROMETHEUS_HINT),
         "grafana": GRAFANA_HINT,
     }
-    return {name: hint for name, hint in hints.items() if shutil.which(name) is None and not _grafana_server(name)}
+    return {
+        name: hint
+        for name, hint in hints.items()
+        if shutil.which(name) is None and not _grafana_server(name)
+    }
 
 
 def what_is_missing() -> list[str]:
     """Return a line for each way to get what is not installed."""
     missing = missing_programs()
-    names = {hint: ", ".join(name for name in missing if missing[name] == hint) for hint in missing.values()}
+    names = {
+        hint: ", ".join(name for name in missing if missing[name] == hint)
+        for hint in missing.values()
+    }
     return [f"not installed: {found}. To get it: {hint}" for hint, found in names.items()]
 
 
@@ -232,7 +250,15 @@ def _mlflow(settings: StackSettings) -> Program:
     url = f"http://127.0.0.1:{settings.mlflow_port}"
     return Program(
         "mlflow",
-        python("-m", "mlflow", "server", *listen, "--default-artifact-root", root, "--no-serve-artifacts"),
+        python(
+            "-m",
+            "mlflow",
+            "server",
+            *listen,
+            "--default-artifact-root",
+            root,
+            "--no-serve-artifacts",
+        ),
         "MLflow",
         environment={
             "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{address}",
@@ -248,14 +274,18 @@ def _airflow(settings: StackSettings) -> list[Program]:
     environment, port = airflow_environment(settings), settings.airflow_port
     url = f"http://127.0.0.1:{port}"
     # The log servers would listen on all interfaces; the api-server reads the files of this machine itself.
-    options = {"airflow-scheduler": ("--skip-serve-logs",), "airflow-triggerer": ("--skip-serve-logs",)}
+    options = {
+        "airflow-scheduler": ("--skip-serve-logs",),
+        "airflow-triggerer": ("--skip-serve-logs",),
+    }
     return [
         Program(
             name,
             python("-m", "airflow", name.removeprefix("airflow-"), *options.get(name, ())),
             f"Airflow {name.removeprefix('airflow-')}",
             environment=environment,
-            health=f"{url}/api/v2/monitor/health" + ("" if name == "airflow-api-server" else f"#{name}"),
+            health=f"{url}/api/v2/monitor/health"
+            + ("" if name == "airflow-api-server" else f"#{name}"),
             address=url if name == "airflow-api-server" else "",
             ports={"AIRFLOW_PORT": (port,)} if name == "airflow-api-server" else {},
         )
@@ -269,7 +299,11 @@ def _web(settings: StackSettings) -> list[Program]:
     # Longer than callers and proxies keep an idle connection: one that closes as a request comes is an error.
     edge = ("--http", "serving.protocol:Protocol", "--ws", "none", "--timeout-keep-alive", "75")
     streamlit = ("-m", "streamlit", "run", str(ROOT / "ui" / "app.py"), "--server.headless=true")
-    local = ("--server.address=127.0.0.1", f"--server.port={ui}", "--browser.gatherUsageStats=false")
+    local = (
+        "--server.address=127.0.0.1",
+        f"--server.port={ui}",
+        "--browser.gatherUsageStats=false",
+    )
     quiet = ("--server.fileWatcherType=none", "--browser.serverAddress=127.0.0.1")
     return [
         Program(
@@ -290,7 +324,7 @@ def _web(settings: StackSettings) -> list[Program]:
         ),
         Program(
             "docs",
-            python("-m", "readmit.docs_site", "serve"),
+            python("-m", "readmit.docs_site.server"),
             "Docs site",
             health=f"http://127.0.0.1:{docs}/",
             address=f"http://127.0.0.1:{docs}",
@@ -307,7 +341,9 @@ def _observability(settings: StackSettings) -> list[Program]:
         "prometheus-blackbox-exporter": _blackbox_exporter,
         "prometheus": _prometheus,
     }
-    programs = [make(settings, path) for name, make in makers.items() if (path := shutil.which(name))]
+    programs = [
+        make(settings, path) for name, make in makers.items() if (path := shutil.which(name))
+    ]
     if path := shutil.which("grafana") or shutil.which("grafana-server"):
         programs.append(_grafana(settings, path))
     return programs
@@ -318,7 +354,11 @@ def _pushgateway(settings: StackSettings, path: str) -> Program:
     kept = settings.readmit_home / "pushgateway.db"
     return Program(
         "pushgateway",
-        (path, f"--web.listen-address=127.0.0.1:{settings.pushgateway_port}", f"--persistence.file={kept}"),
+        (
+            path,
+            f"--web.listen-address=127.0.0.1:{settings.pushgateway_port}",
+            f"--persistence.file={kept}",
+        ),
         "Pushgateway",
         health=f"{url}/-/ready",
         address=url,

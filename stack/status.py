@@ -11,7 +11,7 @@ from rich.text import Text
 
 from readmit.command import explained
 from readmit.settings import StackSettings
-from stack import health, processes, programs
+from stack import processes, programs, readiness
 from stack.configuration import stack_settings
 from stack.supervisor import Supervisor
 
@@ -22,17 +22,28 @@ def components(settings: StackSettings) -> list[dict[str, Any]]:
     """Return one record per component: name, title, up, the supervisor's state, address, memory in MB, last error."""
     supervisor = Supervisor(settings)
     states = supervisor.states()
-    found = [_component(program, settings, states.get(program.name, {})) for program in programs.all_programs(settings)]
+    found = [
+        _component(program, settings, states.get(program.name, {}))
+        for program in programs.all_programs(settings)
+    ]
     if pid := supervisor.pid():
         megabytes = processes.memory_mb({pid})
-        own = {"name": "supervisor", "title": "Supervisor", "up": True, "state": "RUNNING", "address": ""}
+        own = {
+            "name": "supervisor",
+            "title": "Supervisor",
+            "up": True,
+            "state": "RUNNING",
+            "address": "",
+        }
         found.append(own | {"memory_mb": round(megabytes), "last_error": ""})
     return found
 
 
-def _component(program: programs.Program, settings: StackSettings, state: dict[str, Any]) -> dict[str, Any]:
+def _component(
+    program: programs.Program, settings: StackSettings, state: dict[str, Any]
+) -> dict[str, Any]:
     name = str(state.get("statename", "STOPPED"))
-    is_up = name == "RUNNING" and health.is_ready(program, settings)
+    is_up = name == "RUNNING" and readiness.is_ready(program, settings)
     memory = processes.memory_mb(processes.family(int(state["pid"]))) if state.get("pid") else 0.0
     return {
         "name": program.name,
@@ -41,7 +52,7 @@ def _component(program: programs.Program, settings: StackSettings, state: dict[s
         "state": name,
         "address": program.address,
         "memory_mb": round(memory),
-        "last_error": health.last_error(program.name, settings),
+        "last_error": readiness.last_error(program.name, settings),
     }
 
 
@@ -54,9 +65,15 @@ def table(found: list[dict[str, Any]]) -> Table:
     for item in found:
         mark = "[green]yes[/]" if item["up"] else f"[red]{str(item['state']).lower()}[/]"
         shown.add_row(
-            item["title"], mark, item["address"], str(item["memory_mb"]), Text(item["last_error"][:LONGEST_ERROR])
+            item["title"],
+            mark,
+            item["address"],
+            str(item["memory_mb"]),
+            Text(item["last_error"][:LONGEST_ERROR]),
         )
-    shown.add_row("[bold]all[/]", "", "", f"[bold]{sum(item['memory_mb'] for item in found)}[/]", "")
+    shown.add_row(
+        "[bold]all[/]", "", "", f"[bold]{sum(item['memory_mb'] for item in found)}[/]", ""
+    )
     return shown
 
 

@@ -44,7 +44,9 @@ class Supervisor:
             return False
         processes.end(processes.marked({HOME_MARK: str(self._home)}))
         socket_path(self._home).unlink(missing_ok=True)
-        environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+        environment = {
+            name: value for name, value in os.environ.items() if name not in NOT_INHERITED
+        }
         command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord"]
         done = subprocess.run(
             [*command, "-c", str(self._home / "supervisord.conf")],
@@ -56,7 +58,9 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
         )
         if done.returncode != 0:
-            raise SupervisorFailed(f"the supervisor did not start: {done.stderr.strip() or done.stdout.strip()}")
+            raise SupervisorFailed(
+                f"the supervisor did not start: {done.stderr.strip() or done.stdout.strip()}"
+            )
         self._wait()
         return True
 
@@ -115,7 +119,9 @@ class Supervisor:
                 return
             except OSError:
                 time.sleep(0.1)
-        raise SupervisorFailed(f"the supervisor does not answer; see {self._home / 'log' / 'supervisord.log'}")
+        raise SupervisorFailed(
+            f"the supervisor does not answer; see {self._home / 'log' / 'supervisord.log'}"
+        )
 
     @contextmanager
     def _rpc(self) -> Iterator[Any]:

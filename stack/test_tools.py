@@ -25,7 +25,11 @@ class ToolsMissing(Exception):
 
 def missing() -> list[str]:
     """Return the packages of which no program is on the PATH; CHROMIUM may name a browser anywhere."""
-    found = {name for name, programs in NEEDED.items() if any(shutil.which(program) for program in programs)}
+    found = {
+        name
+        for name, programs in NEEDED.items()
+        if any(shutil.which(program) for program in programs)
+    }
     if Path(os.environ.get("CHROMIUM", "/nowhere")).is_file():
         found.add("chromium")
     return [name for name in NEEDED if name not in found]
@@ -54,12 +58,16 @@ def ensure() -> list[str]:
 def _apt(hint: str, *words: str) -> None:
     told = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     try:
-        done = subprocess.run([*APT, *words], env=told, capture_output=True, text=True, check=False, timeout=SECONDS)
+        done = subprocess.run(
+            [*APT, *words], env=told, capture_output=True, text=True, check=False, timeout=SECONDS
+        )
     except subprocess.TimeoutExpired as error:
         raise ToolsMissing(f"apt-get {words[0]} did not end in {SECONDS} s; {hint}") from error
     if done.returncode != 0:
         said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        raise ToolsMissing(f"apt-get {words[0]}: {said[-1] if said else 'failed without a word'}; {hint}")
+        raise ToolsMissing(
+            f"apt-get {words[0]}: {said[-1] if said else 'failed without a word'}; {hint}"
+        )
 
 
 def main() -> int:

@@ -14,11 +14,13 @@ import httpx
 from psycopg2 import OperationalError
 from rich.table import Table
 
-from readmit import bootstrap, ledger, storage
+from readmit import storage
 from readmit.command import EXPECTED
+from readmit.intake import sources
+from readmit.ops import bootstrap
 from readmit.settings import ROOT, BadSetting, StackSettings, env_file
-from stack import configuration, health, pipeline, preflight, programs
-from stack.airflow import Airflow, AirflowFailed
+from stack import configuration, pipeline, preflight, programs, readiness
+from stack.airflow_api import Airflow, AirflowFailed
 from stack.postgres import PostgresFailed
 from stack.programs import AIRFLOW_PROGRAMS, Program
 from stack.progress import Progress
@@ -58,7 +60,7 @@ def up(settings: StackSettings, progress: Progress) -> int:
         _start([by_name[name] for name in CORE], settings, supervisor, progress, "core")
     published = _run_pipeline(settings, progress)
     with progress.phase("waiting for the API, the web form and the docs site"):
-        health.wait(listed, settings, supervisor, SECONDS["rest"], progress.show)
+        readiness.wait(listed, settings, supervisor, SECONDS["rest"], progress.show)
         wait_for_model(settings, progress, SECONDS["model"])
     progress.console.print(f"{published} batches were waiting and are done")
     return published
@@ -71,12 +73,18 @@ def keep_times(settings: StackSettings, progress: Progress, batches: int) -> Non
 
 
 def _check(settings: StackSettings, listed: list[Program], supervisor: Supervisor) -> None:
-    running = {name for name, state in supervisor.states().items() if state["statename"] in ("RUNNING", "STARTING")}
+    running = {
+        name
+        for name, state in supervisor.states().items()
+        if state["statename"] in ("RUNNING", "STARTING")
+    }
     if problems := preflight.problems(settings, listed, running):
         raise CannotStart("\n".join(problems))
 
 
-def _start_supervisor(settings: StackSettings, listed: list[Program], supervisor: Supervisor) -> None:
+def _start_supervisor(
+    settings: StackSettings, listed: list[Program], supervisor: Supervisor
+) -> None:
     programs.server(settings).initialise(programs.reveal(settings.postgres_password))
     programs.store(settings).prepare()
     configuration.write_files(settings, listed)
@@ -85,11 +93,15 @@ def _start_supervisor(settings: StackSettings, listed: list[Program], supervisor
 
 
 def _start(
-    wanted: list[Program], settings: StackSettings, supervisor: Supervisor, progress: Progress, group: str
+    wanted: list[Program],
+    settings: StackSettings,
+    supervisor: Supervisor,
+    progress: Progress,
+    group: str,
 ) -> None:
     for program in wanted:
         supervisor.ensure(program.name)
-    health.wait(wanted, settings, supervisor, SECONDS[group], progress.show)
+    readiness.wait(wanted, settings, supervisor, SECONDS[group], progress.show)
 
 
 def _set_up(settings: StackSettings, progress: Progress) -> None:
@@ -98,7 +110,9 @@ def _set_up(settings: StackSettings, progress: Progress) -> None:
         bootstrap.bootstrap(settings)
     except OperationalError as error:
         home = programs.server(settings).home
-        raise SetUpFailed(f"{error}If .env is new: the state in {home} has the old passwords (make clean)") from error
+        raise SetUpFailed(
+            f"{error}If .env is new: the state in {home} has the old passwords (make clean)"
+        ) from error
     progress.show("buckets")
     storage.ensure_buckets(settings)
     progress.show("Airflow's tables")
@@ -106,7 +120,16 @@ def _set_up(settings: StackSettings, progress: Progress) -> None:
     if _manifest_is_old():
         progress.show("dbt's manifest")
         folder = str(ROOT / "dbt_project")
-        _run(settings, "dbt-parse", "dbt.cli.main", "parse", "--project-dir", folder, "--profiles-dir", folder)
+        _run(
+            settings,
+            "dbt-parse",
+            "dbt.cli.main",
+            "parse",
+            "--project-dir",
+            folder,
+            "--profiles-dir",
+            folder,
+        )
 
 
 def _manifest_is_old() -> bool:
@@ -116,27 +139,38 @@ def _manifest_is_old() -> bool:
         return True
     made = manifest.stat().st_mtime
     generated = {"target", "logs", "dbt_packages"}
-    files = (path for path in project.rglob("*") if path.relative_to(project).parts[0] not in generated)
+    files = (
+        path for path in project.rglob("*") if path.relative_to(project).parts[0] not in generated
+    )
     return any(path.is_file() and path.stat().st_mtime > made for path in files)
 
 
 def _run(settings: StackSettings, name: str, *module: str) -> None:
     """Run a Python module with the environment that the programs get."""
-    environment = os.environ | programs.shared_environment(settings) | programs.airflow_environment(settings)
+    environment = (
+        os.environ | programs.shared_environment(settings) | programs.airflow_environment(settings)
+    )
     done = subprocess.run(
-        [sys.executable, "-m", *module], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", *module],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     log = settings.readmit_home / "log" / f"{name}.log"
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode != 0:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise SetUpFailed(f"{name}: {said[-1] if said else 'failed without a word'} (its log: {log})")
+        raise SetUpFailed(
+            f"{name}: {said[-1] if said else 'failed without a word'} (its log: {log})"
+        )
 
 
 def _run_pipeline(settings: StackSettings, progress: Progress) -> int:
     airflow = Airflow(settings)
     with progress.phase("reading the source file"):
-        ledger.ensure_source(settings)
+        sources.ensure_source(settings)
     with progress.phase("reading the DAG files"):
         pipeline.unpause(airflow, progress.show)
     with progress.phase("publishing batches"):
@@ -160,7 +194,7 @@ def wait_for_model(settings: StackSettings, progress: Progress, seconds: float) 
             said = str(error)
         progress.show("waiting for the API to take up the model")
         time.sleep(0.5)
-    raise health.NotReady(f"the API does not serve a model after {seconds:.0f} s: {said}")
+    raise readiness.NotReady(f"the API does not serve a model after {seconds:.0f} s: {said}")
 
 
 def addresses(settings: StackSettings) -> Table:
@@ -189,7 +223,14 @@ def main() -> int:
         published = up(settings, progress)
         if published:
             keep_times(settings, progress, published)
-    except (BadSetting, CannotStart, SetUpFailed, PostgresFailed, SupervisorFailed, health.NotReady) as error:
+    except (
+        BadSetting,
+        CannotStart,
+        SetUpFailed,
+        PostgresFailed,
+        SupervisorFailed,
+        readiness.NotReady,
+    ) as error:
         return _fail(progress, str(error).splitlines())
     except (*EXPECTED, AirflowFailed, httpx.HTTPError) as error:
         return _fail(progress, [" ".join(str(error).split())])
@@ -198,7 +239,9 @@ def main() -> int:
     for table in (addresses(settings), progress.summary()):
         progress.console.print()
         progress.console.print(table)
-    progress.console.print(f"\nPasswords: {env_file()} · state and logs: {settings.readmit_home} · stop: make down")
+    progress.console.print(
+        f"\nPasswords: {env_file()} · state and logs: {settings.readmit_home} · stop: make down"
+    )
     for line in programs.what_is_missing():
         progress.console.print(f"[dim]{line}[/]")
     return 0
@@ -207,7 +250,9 @@ def main() -> int:
 def _fail(progress: Progress, lines: list[str]) -> int:
     for line in lines:
         progress.error(line)
-    progress.console.print("What runs already keeps running: `make up` goes on from here, `make status`, `make down`.")
+    progress.console.print(
+        "What runs already keeps running: `make up` goes on from here, `make status`, `make down`."
+    )
     return 1
 
 

@@ -12,8 +12,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from readmit.bootstrap import bootstrap
-from readmit.contract import Contract
+from readmit.contract.definition import Contract
+from readmit.ops.bootstrap import bootstrap
 from readmit.settings import Settings, StackSettings
 from tests.support import dbt, services
 

@@ -1,7 +1,7 @@
 """The candidates: each one sklearn Pipeline from contract columns to the probability of readmission.
 
 All begin with the same two steps (`encode`, `single`), which become the encoder table of the compiled form
-(`readmit.compiled`); everything after them becomes one ONNX graph. No class weights and no resampling: both bend the
+(`readmit.inference.compiled_model`); everything after them becomes one ONNX graph. No class weights and no resampling: both bend the
 probabilities, and the operating point is chosen from costs instead.
 """
 
@@ -24,7 +24,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from readmit.contract import Contract
+from readmit.contract.definition import Contract
 from training import features
 
 # Target rates are whole numbers per 10,000: a split between two of them is exact in float32, so both forms agree.
@@ -49,7 +49,10 @@ def encoding(contract: Contract, seed: int) -> list[tuple[str, object]]:
         ("numbers", "passthrough", features.numbers(contract)),
     ]
     encode = ColumnTransformer([column for column in columns if column[2]])
-    return [("encode", encode), ("single", FunctionTransformer(np.asarray, kw_args={"dtype": "float32"}))]
+    return [
+        ("encode", encode),
+        ("single", FunctionTransformer(np.asarray, kw_args={"dtype": "float32"})),
+    ]
 
 
 def _codes() -> OrdinalEncoder:
@@ -59,8 +62,16 @@ def _codes() -> OrdinalEncoder:
 def _rates(smooth: float, seed: int) -> Pipeline:
     return Pipeline(
         [
-            ("rate", TargetEncoder(smooth=smooth, cv=StratifiedKFold(5, shuffle=True, random_state=seed))),
-            ("scaled", FunctionTransformer(np.interp, kw_args={"xp": [0.0, 1.0], "fp": [0.0, RATE_PER]})),
+            (
+                "rate",
+                TargetEncoder(
+                    smooth=smooth, cv=StratifiedKFold(5, shuffle=True, random_state=seed)
+                ),
+            ),
+            (
+                "scaled",
+                FunctionTransformer(np.interp, kw_args={"xp": [0.0, 1.0], "fp": [0.0, RATE_PER]}),
+            ),
             ("whole", FunctionTransformer(np.rint)),
         ]
     )
@@ -73,7 +84,9 @@ def _pairs(contract: Contract, seed: int) -> Pipeline:
     for column, (first, second) in enumerate(pairs):
         join[names.index(first), column], join[names.index(second), column] = PAIR_BASE, 1
     together = FunctionTransformer(np.dot, kw_args={"b": join})
-    return Pipeline([("codes", _codes()), ("together", together), ("rates", _rates(PAIR_SMOOTHING, seed))])
+    return Pipeline(
+        [("codes", _codes()), ("together", together), ("rates", _rates(PAIR_SMOOTHING, seed))]
+    )
 
 
 def logistic(contract: Contract, seed: int, threads: int) -> Pipeline:  # noqa: ARG001 (a Candidate)
@@ -96,14 +109,21 @@ def _with(model: ClassifierMixin, contract: Contract, seed: int) -> Pipeline:
 def random_forest(contract: Contract, seed: int, threads: int) -> Pipeline:
     """Random forest (Breiman 2001) with leaves large enough for probabilities."""
     forest = RandomForestClassifier(
-        n_estimators=300, min_samples_leaf=15, max_features=0.15, max_depth=14, n_jobs=threads, random_state=seed
+        n_estimators=300,
+        min_samples_leaf=15,
+        max_features=0.15,
+        max_depth=14,
+        n_jobs=threads,
+        random_state=seed,
     )
     return _with(forest, contract, seed)
 
 
 def hist_boosting(contract: Contract, seed: int, threads: int) -> Pipeline:  # noqa: ARG001 (a Candidate)
     """Histogram gradient boosting of scikit-learn, with its own settings."""
-    return _with(HistGradientBoostingClassifier(early_stopping=False, random_state=seed), contract, seed)
+    return _with(
+        HistGradientBoostingClassifier(early_stopping=False, random_state=seed), contract, seed
+    )
 
 
 def lightgbm(contract: Contract, seed: int, threads: int) -> Pipeline:

@@ -1,4 +1,4 @@
-"""Compile a Pipeline into its hot-path form (`readmit.compiled`) and prove that both say the same."""
+"""Compile a Pipeline into its hot-path form (`readmit.inference.compiled_model`) and prove that both say the same."""
 
 import json
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import TargetEncoder
 
-from readmit.compiled import FORMAT, CompiledModel
-from readmit.contract import Contract
-from readmit.derive import derive_frame
-from readmit.encoding import JOINT
-from training import features, trees
+from readmit.contract.definition import Contract
+from readmit.contract.derivation import derive_frame
+from readmit.inference.compiled_model import FORMAT, CompiledModel
+from readmit.inference.encoding import JOINT
+from training import features, tree_export
 from training.candidates import PAIR_BASE, RATE_PER
 
 TOLERANCE = 1e-6
@@ -29,7 +29,7 @@ class CannotCompile(Exception):
 
 
 def encoder_table(pipeline: Pipeline, contract: Contract) -> list[dict[str, Any]]:
-    """Return the columns of a fitted pipeline's encoder as `readmit.compiled` reads them."""
+    """Return the columns of a fitted pipeline's encoder as `readmit.inference.compiled_model` reads them."""
     encode = pipeline.named_steps["encode"]
     columns: list[dict[str, Any]] = []
     narrow = features.narrow_categories(contract)
@@ -70,9 +70,13 @@ def _pairs(fitted: Pipeline, contract: Contract) -> list[dict[str, Any]]:
     return columns
 
 
-def _write_trees(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: Path) -> dict[str, Any] | None:
-    """Write `trees.npz`, if the model is made of boosted trees; return what `encoder.json` says of it."""
-    found = trees.take_apart(pipeline[-1], pipeline[:-1].transform(frame[features.columns(contract)]))
+def _write_trees(
+    pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: Path
+) -> dict[str, Any] | None:
+    """Write `tree_export.npz`, if the model is made of boosted trees; return what `encoder.json` says of it."""
+    found = tree_export.take_apart(
+        pipeline[-1], pipeline[:-1].transform(frame[features.columns(contract)])
+    )
     if found is None:
         return None
     arrays, how = found
@@ -91,7 +95,9 @@ def _write_graph(pipeline: Pipeline, contract: Contract, folder: Path) -> dict[s
             target_opset=OPSETS,
         )
     except (RuntimeError, NotImplementedError, ValueError) as error:
-        raise CannotCompile(f"{type(pipeline[-1]).__name__} cannot be converted: {error}") from error
+        raise CannotCompile(
+            f"{type(pipeline[-1]).__name__} cannot be converted: {error}"
+        ) from error
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     return {"output": "probabilities", "positive": 1}
 
@@ -103,7 +109,7 @@ def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: P
         pipeline: fitted, from contract columns to probability.
         contract: what it was fitted on.
         frame: rows of the mart; at most 10,000 are compared, through inputs and history only, so that derived
-            features are computed by `readmit.derive` as they are for a request.
+            features are computed by `readmit.contract.derivation` as they are for a request.
         folder: where the bundle is.
 
     Raises:
@@ -113,8 +119,12 @@ def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: P
     compiled.mkdir(parents=True, exist_ok=True)
     (folder / "contract.json").write_text(contract.to_json())
     columns = encoder_table(pipeline, contract)
-    scorer = _write_trees(pipeline, contract, frame, compiled) or _write_graph(pipeline, contract, compiled)
-    (compiled / "encoder.json").write_text(json.dumps({"format": FORMAT, **scorer, "columns": columns}))
+    scorer = _write_trees(pipeline, contract, frame, compiled) or _write_graph(
+        pipeline, contract, compiled
+    )
+    (compiled / "encoder.json").write_text(
+        json.dumps({"format": FORMAT, **scorer, "columns": columns})
+    )
     _check_derived(contract, frame)
     worst = worst_difference(pipeline, CompiledModel.load(folder), contract, frame)
     if not worst <= TOLERANCE:  # NaN fails too
@@ -123,7 +133,7 @@ def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: P
 
 
 def _check_derived(contract: Contract, frame: pd.DataFrame) -> None:
-    """Compare the derived columns that dbt made with those of `readmit.derive`.
+    """Compare the derived columns that dbt made with those of `readmit.contract.derivation`.
 
     Raises:
         CannotCompile: a value differs.
@@ -131,10 +141,12 @@ def _check_derived(contract: Contract, frame: pd.DataFrame) -> None:
     computed = derive_frame(contract, frame[list(contract.given)])
     for feature in contract.derived:
         if (computed[feature.name].to_numpy() != frame[feature.name].to_numpy()).any():
-            raise CannotCompile(f"{feature.name}: dbt and readmit.derive differ")
+            raise CannotCompile(f"{feature.name}: dbt and readmit.contract.derivation differ")
 
 
-def worst_difference(pipeline: Pipeline, compiled: CompiledModel, contract: Contract, frame: pd.DataFrame) -> float:
+def worst_difference(
+    pipeline: Pipeline, compiled: CompiledModel, contract: Contract, frame: pd.DataFrame
+) -> float:
     """Return the largest difference of both forms over at most 10,000 rows, spread over the frame."""
     step = max(1, len(frame) // ROWS_COMPARED)
     chosen = frame.iloc[::step].head(ROWS_COMPARED)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from training.figures import Bootstrap, Floats, Ranking, interval, resampled
+from training.model_metrics import Bootstrap, Floats, Ranking, interval, resampled
 
 SMALLEST_SLICE = 200  # rows; an interval of fewer says nothing
 CURVE = np.round(np.arange(0.02, 0.41, 0.02), 2)
@@ -68,11 +68,15 @@ def decision_curve(y: ArrayLike, p: ArrayLike) -> list[dict[str, float]]:
         alert, odds = risk >= threshold, threshold / (1 - threshold)
         benefit = float((alert * outcome).mean() - odds * (alert * (1 - outcome)).mean())
         everybody = prevalence - odds * (1 - prevalence)
-        curve.append({"threshold": float(threshold), "net_benefit": benefit, "call_everybody": everybody})
+        curve.append(
+            {"threshold": float(threshold), "net_benefit": benefit, "call_everybody": everybody}
+        )
     return curve
 
 
-def slices(frame: pd.DataFrame, y: ArrayLike, p: ArrayLike, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def slices(
+    frame: pd.DataFrame, y: ArrayLike, p: ArrayLike, bootstrap: Bootstrap
+) -> list[dict[str, Any]]:
     """Return AUROC by race, gender, age and first or repeat stay, with intervals and a warning where it falls behind.
 
     Args:
@@ -84,7 +88,9 @@ def slices(frame: pd.DataFrame, y: ArrayLike, p: ArrayLike, bootstrap: Bootstrap
     outcome, risk = np.asarray(y), np.asarray(p)
     overall = Ranking(outcome, risk).auroc(np.ones(len(risk)))
     groups = {"race": frame["race"], "gender": frame["gender"], "age": frame["age_band"]}
-    groups["stay"] = pd.Series(np.where(frame["n_prior_stays"] > 0, "repeat", "first"), index=frame.index)
+    groups["stay"] = pd.Series(
+        np.where(frame["n_prior_stays"] > 0, "repeat", "first"), index=frame.index
+    )
     found = []
     for name, values in groups.items():
         for value in sorted(values.unique()):

@@ -75,8 +75,12 @@ class Cut:
         last = len(self.labels) - 1
         if self.edges is not None:
             numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
-            return np.where(np.isnan(numbers), last, np.searchsorted(self.edges, numbers, side="left"))
-        place = dict.fromkeys(seen, last - 2) | {label: i for i, label in enumerate(self.labels[:-3])}
+            return np.where(
+                np.isnan(numbers), last, np.searchsorted(self.edges, numbers, side="left")
+            )
+        place = dict.fromkeys(seen, last - 2) | {
+            label: i for i, label in enumerate(self.labels[:-3])
+        }
         found = values.astype(str).map(place).fillna(last - 1).to_numpy(dtype=np.int64)
         return np.where(values.isna().to_numpy(), last, found)
 
@@ -84,12 +88,17 @@ class Cut:
 class Table:
     """The columns of reference and requests as codes of one long histogram, so that a draw costs one count."""
 
-    def __init__(self, reference: pd.DataFrame, current: pd.DataFrame, numbers: frozenset[str]) -> None:
+    def __init__(
+        self, reference: pd.DataFrame, current: pd.DataFrame, numbers: frozenset[str]
+    ) -> None:
         self.names = list(reference.columns)
         self.cuts = [Cut.of(reference[name], number=name in numbers) for name in self.names]
         widths = [len(cut.labels) for cut in self.cuts]
         self.starts = np.concatenate([[0], np.cumsum(widths)])
-        self.reference, self.current = self._codes(reference, reference), self._codes(current, reference)
+        self.reference, self.current = (
+            self._codes(reference, reference),
+            self._codes(current, reference),
+        )
         self.expected = self.shares(self.reference)
 
     def _codes(self, frame: pd.DataFrame, reference: pd.DataFrame) -> Codes:
@@ -114,7 +123,11 @@ class Table:
 
 
 def compare(
-    reference: pd.DataFrame, current: pd.DataFrame, patients: ArrayLike, numbers: frozenset[str], rule: Rule
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    patients: ArrayLike,
+    numbers: frozenset[str],
+    rule: Rule,
 ) -> list[Shift] | None:
     """Compare requests with the reference, column by column; None when there are too few requests.
 

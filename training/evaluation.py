@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from readmit.contract import Contract
-from training import decision, features, figures
+from readmit.contract.definition import Contract
+from training import decision, features, model_metrics
 from training.decision import Costs
 
 SLICE_REPLICATES = 200
@@ -23,9 +23,9 @@ class Evaluation:
 
     y: np.ndarray
     p: np.ndarray
-    metrics: dict[str, figures.Figure]
+    metrics: dict[str, model_metrics.Figure]
     operating_point: dict[str, float]
-    calibration: list[figures.Bin]
+    calibration: list[model_metrics.Bin]
     decision_curve: list[dict[str, float]]
     slices: list[dict[str, Any]]
 
@@ -49,7 +49,11 @@ def predict(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame) -> np.n
 
 
 def evaluate(
-    pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, costs: Costs, bootstrap: figures.Bootstrap
+    pipeline: Pipeline,
+    contract: Contract,
+    frame: pd.DataFrame,
+    costs: Costs,
+    bootstrap: model_metrics.Bootstrap,
 ) -> Evaluation:
     """Evaluate a fitted Pipeline on rows that it has not seen."""
     y, p = features.labels(contract, frame), predict(pipeline, contract, frame)
@@ -57,16 +61,20 @@ def evaluate(
     return Evaluation(
         y=y,
         p=p,
-        metrics=figures.with_intervals(y, p, frame["patient_nbr"], bootstrap),
+        metrics=model_metrics.with_intervals(y, p, frame["patient_nbr"], bootstrap),
         operating_point=decision.operating_point(y, p, threshold, costs),
-        calibration=figures.calibration(y, p),
+        calibration=model_metrics.calibration(y, p),
         decision_curve=decision.decision_curve(y, p),
         slices=decision.slices(frame, y, p, replace(bootstrap, replicates=SLICE_REPLICATES)),
     )
 
 
 def learning_curve(
-    make: Callable[[], Pipeline], contract: Contract, train: pd.DataFrame, validation: pd.DataFrame, seed: int
+    make: Callable[[], Pipeline],
+    contract: Contract,
+    train: pd.DataFrame,
+    validation: pd.DataFrame,
+    seed: int,
 ) -> list[dict[str, float]]:
     """Fit on the first train batches and score validation: what more data brought.
 
@@ -78,7 +86,9 @@ def learning_curve(
     for n in prefixes(len(batches)):
         rows = train[train["_batch_id"].isin(batches[:n])]
         pipeline = make().fit(rows[features.columns(contract)], features.labels(contract, rows))
-        points.append(curve_point(y, predict(pipeline, contract, validation), samples, n, len(rows)))
+        points.append(
+            curve_point(y, predict(pipeline, contract, validation), samples, n, len(rows))
+        )
     return points
 
 
@@ -87,17 +97,19 @@ def prefixes(n_batches: int) -> list[int]:
     return sorted({max(1, round(n_batches * share)) for share in CURVE_SHARES} - {n_batches})
 
 
-def curve_samples(validation: pd.DataFrame, seed: int) -> list[figures.Floats]:
+def curve_samples(validation: pd.DataFrame, seed: int) -> list[model_metrics.Floats]:
     """Return the bootstrap samples that every point of a learning curve shares."""
-    return figures.resampled(validation["patient_nbr"], figures.Bootstrap(CURVE_REPLICATES, seed))
+    return model_metrics.resampled(
+        validation["patient_nbr"], model_metrics.Bootstrap(CURVE_REPLICATES, seed)
+    )
 
 
 def curve_point(
-    y: np.ndarray, p: np.ndarray, samples: list[figures.Floats], n_batches: int, n_rows: int
+    y: np.ndarray, p: np.ndarray, samples: list[model_metrics.Floats], n_batches: int, n_rows: int
 ) -> dict[str, float]:
     """Return one point of a learning curve, with its interval."""
-    ranking = figures.Ranking(y, p)
-    low, high = figures.interval(ranking.auroc, samples)
+    ranking = model_metrics.Ranking(y, p)
+    low, high = model_metrics.interval(ranking.auroc, samples)
     ones = np.ones(len(y))
     ap = ranking.average_precision(ones)
     return {

@@ -18,11 +18,11 @@ from sklearn.model_selection import BaseCrossValidator, StratifiedGroupKFold, St
 from sklearn.pipeline import Pipeline
 
 from readmit.command import explained
-from readmit.contract import Contract
+from readmit.contract.definition import Contract
 from readmit.settings import ROOT
-from training import candidates, features, figures, snapshots
-from training.bundle import markdown
-from training.settings import TrainingSettings
+from training import candidates, features, model_metrics, snapshots
+from training.bundle_writer import markdown
+from training.training_settings import TrainingSettings
 
 FIGURES = ROOT / "docs" / "figures"
 PAGE = ROOT / "docs" / "experiments.md"
@@ -50,7 +50,8 @@ def variants(contract: Contract, settings: TrainingSettings) -> Iterator[Variant
     by_row = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     past = set(features.names(contract.history))
     present = contract.of(
-        contract.inputs + tuple(f for f in contract.derived if f.derive and not past & set(f.derive.sources))
+        contract.inputs
+        + tuple(f for f in contract.derived if f.derive and not past & set(f.derive.sources))
     )
     inputs = contract.of(contract.inputs)
 
@@ -60,11 +61,17 @@ def variants(contract: Contract, settings: TrainingSettings) -> Iterator[Variant
     yield Variant("as it stands", lambda: model(contract), by_patient)
     yield Variant("without the history of the patient", lambda: model(present), by_patient)
     yield Variant("inputs only: no history, no derived features", lambda: model(inputs), by_patient)
-    yield Variant("without target rates of pairs", lambda: _without_pairs(model(contract)), by_patient)
+    yield Variant(
+        "without target rates of pairs", lambda: _without_pairs(model(contract)), by_patient
+    )
     yield Variant("with balanced class weights", lambda: _balanced(model(contract)), by_patient)
     yield Variant("folds by row instead of by patient", lambda: model(contract), by_row)
-    yield Variant("with `encounter_id` as a feature", lambda: _with_calendar(model(contract)), by_patient)
-    yield Variant("with shuffled labels", lambda: model(contract), by_patient, are_labels_shuffled=True)
+    yield Variant(
+        "with `encounter_id` as a feature", lambda: _with_calendar(model(contract)), by_patient
+    )
+    yield Variant(
+        "with shuffled labels", lambda: model(contract), by_patient, are_labels_shuffled=True
+    )
 
 
 def _without_pairs(pipeline: Pipeline) -> Pipeline:
@@ -93,7 +100,7 @@ def judge(variant: Variant, contract: Contract, rows: pd.DataFrame, seed: int) -
     for train, held in variant.folds.split(x, y, groups):
         fitted = variant.make().fit(x.iloc[train], y[train])
         p[held] = fitted.predict_proba(x.iloc[held])[:, 1]
-    return {"name": variant.name, **figures.point_figures(y, p)}
+    return {"name": variant.name, **model_metrics.point_figures(y, p)}
 
 
 def rates(rows: pd.DataFrame, label: str, by: pd.Series) -> pd.DataFrame:
@@ -108,7 +115,9 @@ def draw(found: pd.DataFrame, title: str, axis: str, target: Path) -> None:
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(found))
-    axes.errorbar(places, 100 * found["mean"], yerr=100 * found["half"], fmt="o", color="#12706a", capsize=3)
+    axes.errorbar(
+        places, 100 * found["mean"], yerr=100 * found["half"], fmt="o", color="#12706a", capsize=3
+    )
     names = [f"{value}\n{n:,}" for value, n in zip(found.index, found["size"], strict=True)]
     axes.set_xticks(places, names, fontsize=7)
     axes.set(title=title, xlabel=f"{axis}; below: number of stays", ylabel="back within 30 days, %")
@@ -121,7 +130,11 @@ def describe(contract: Contract, rows: pd.DataFrame) -> dict[str, Any]:
     """Draw what the data look like; returns the facts that the text names."""
     label = contract.label.name
     FIGURES.mkdir(parents=True, exist_ok=True)
-    visits = rows["n_inpatient_visits"].clip(upper=MOST_VISITS).map(lambda n: f"{n}+" if n == MOST_VISITS else str(n))
+    visits = (
+        rows["n_inpatient_visits"]
+        .clip(upper=MOST_VISITS)
+        .map(lambda n: f"{n}+" if n == MOST_VISITS else str(n))
+    )
     by_visits = rates(rows, label, visits)
     draw(
         by_visits,
@@ -131,9 +144,16 @@ def describe(contract: Contract, rows: pd.DataFrame) -> dict[str, Any]:
     )
     groups = rates(rows, label, rows["discharge_group"].str.replace("_", "\n")).sort_values("mean")
     draw(groups, "Where a patient goes matters", "discharged to", FIGURES / "discharge.png")
-    periods = pd.qcut(rows[CALENDAR].rank(method="first"), PERIODS, labels=[str(n + 1) for n in range(PERIODS)])
+    periods = pd.qcut(
+        rows[CALENDAR].rank(method="first"), PERIODS, labels=[str(n + 1) for n in range(PERIODS)]
+    )
     by_period = rates(rows, label, periods)
-    draw(by_period, "The rate over the file", "tenth of the file in order of encounter_id", FIGURES / "drift.png")
+    draw(
+        by_period,
+        "The rate over the file",
+        "tenth of the file in order of encounter_id",
+        FIGURES / "drift.png",
+    )
     known_payer = rows["payer_code"].ne("unknown").groupby(periods, observed=True).mean()
     stays = rows["patient_nbr"].value_counts()
     return {
@@ -160,7 +180,9 @@ def write(facts: dict[str, Any], results: Sequence[dict[str, Any]]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `make report`."""
     parser = argparse.ArgumentParser(prog="make report", description=__doc__)
-    parser.add_argument("--rows", type=Path, help="Parquet file of the mart's rows (default: the mart)")
+    parser.add_argument(
+        "--rows", type=Path, help="Parquet file of the mart's rows (default: the mart)"
+    )
     parser.add_argument("--manifest", type=Path, help="dbt manifest that the contract is read from")
     given = parser.parse_args(arguments)
     settings = TrainingSettings()
@@ -171,7 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for variant in variants(contract, settings):
         results.append(judge(variant, contract, rows, settings.training_seed))
         print(
-            f"{variant.name}: AUROC {results[-1]['auroc']:.4f}, AP {results[-1]['average_precision']:.4f}", flush=True
+            f"{variant.name}: AUROC {results[-1]['auroc']:.4f}, AP {results[-1]['average_precision']:.4f}",
+            flush=True,
         )
     write(facts, results)
     return 0

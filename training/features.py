@@ -7,7 +7,7 @@ import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema, TensorSpec
 
-from readmit.contract import Contract, Feature
+from readmit.contract.definition import Contract, Feature
 
 KEYS = ("encounter_id", "patient_nbr", "split", "_batch_id")
 # Wider than this, a category is encoded by its target rate instead of one code per value.
@@ -39,7 +39,13 @@ PAIRS = (
     ("length_of_stay_days", "diagnosis_1_section"),
 )
 
-PANDAS_TYPES = {"text": "str", "integer": "int64", "bigint": "int64", "boolean": "bool", "double precision": "float64"}
+PANDAS_TYPES = {
+    "text": "str",
+    "integer": "int64",
+    "bigint": "int64",
+    "boolean": "bool",
+    "double precision": "float64",
+}
 MLFLOW_TYPES = {
     "text": "string",
     "integer": "long",
@@ -102,7 +108,9 @@ def pandas_types(contract: Contract) -> dict[str, str]:
 
 def signature(contract: Contract) -> ModelSignature:
     """Return the MLflow signature: the contract's columns to the probabilities of both classes."""
-    inputs = Schema([ColSpec(MLFLOW_TYPES[feature.data_type], feature.name) for feature in contract.features])
+    inputs = Schema(
+        [ColSpec(MLFLOW_TYPES[feature.data_type], feature.name) for feature in contract.features]
+    )
     return ModelSignature(inputs, Schema([TensorSpec(np.dtype("float64"), (-1, 2))]))
 
 

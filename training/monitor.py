@@ -10,14 +10,23 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from readmit import db, docs_site
-from readmit.client import LOAD_TEST_STAY
-from readmit.contract import Contract
-from training import drift, features, monitor_page, realised, report, snapshots, tracking
+from readmit import db
+from readmit.client.api_client import LOAD_TEST_STAY
+from readmit.contract.definition import Contract
+from readmit.docs_site import publishing
+from training import (
+    drift,
+    features,
+    mlflow_tracking,
+    monitor_page,
+    realised,
+    snapshots,
+    training_gauges,
+)
 from training.drift import Shift
 from training.realised import Realised
-from training.settings import MonitorSettings
 from training.snapshots import Snapshot
+from training.training_settings import MonitorSettings
 
 log = logging.getLogger("training")
 
@@ -67,14 +76,20 @@ class Report:
     @property
     def features(self) -> list[Shift]:
         """All features that were compared, largest distance first."""
-        return sorted([*(self.inputs or []), *(self.history or [])], key=lambda shift: -shift.distance)
+        return sorted(
+            [*(self.inputs or []), *(self.history or [])], key=lambda shift: -shift.distance
+        )
 
     @property
     def verdict(self) -> Verdict:
         """Drift of any feature or of the score is drift."""
         if self.inputs is None:
             return "too few"
-        return "drift" if any(shift.drifted for shift in [*self.features, *(self.score or [])]) else "no drift"
+        return (
+            "drift"
+            if any(shift.drifted for shift in [*self.features, *(self.score or [])])
+            else "no drift"
+        )
 
 
 def run() -> Verdict:
@@ -84,21 +99,25 @@ def run() -> Verdict:
         NothingToMonitor: there is no production model.
     """
     settings = MonitorSettings()
-    with tracking.reaching(settings) as client:
-        version = tracking.version_at(client, settings.model_name, tracking.PRODUCTION)
+    with mlflow_tracking.reaching(settings) as client:
+        version = mlflow_tracking.version_at(
+            client, settings.model_name, mlflow_tracking.PRODUCTION
+        )
         if version is None:
             raise NothingToMonitor("there is no production model yet")
         frozen = snapshots.load(version.tags["snapshot"], settings)
         found = look(version, frozen, _realised(client, settings), settings)
     monitor_page.publish(found, settings)
-    docs_site.publish_index(settings)
-    report.monitored(found, settings)
+    publishing.publish_index(settings)
+    training_gauges.monitored(found, settings)
     record(found, settings)
     log.info("version %s: %s in %d requests", found.version, found.verdict, found.n_requests)
     return found.verdict
 
 
-def look(version: ModelVersion, frozen: Snapshot, outcomes: list[Realised], settings: MonitorSettings) -> Report:
+def look(
+    version: ModelVersion, frozen: Snapshot, outcomes: list[Realised], settings: MonitorSettings
+) -> Report:
     """Compare the recent requests of a version with its snapshot."""
     asked = requests(str(version.version), frozen.contract, settings)
     train, with_history = frozen.split("train"), asked.features[asked.with_history]
@@ -119,10 +138,16 @@ def look(version: ModelVersion, frozen: Snapshot, outcomes: list[Realised], sett
 
 
 def _compare(
-    reference: pd.DataFrame, asked: pd.DataFrame, names: list[str], contract: Contract, settings: MonitorSettings
+    reference: pd.DataFrame,
+    asked: pd.DataFrame,
+    names: list[str],
+    contract: Contract,
+    settings: MonitorSettings,
 ) -> list[Shift] | None:
     numbers = frozenset(feature.name for feature in contract.features if feature.kind == "number")
-    return drift.compare(reference[names], asked[names], reference["patient_nbr"], numbers, rule(settings))
+    return drift.compare(
+        reference[names], asked[names], reference["patient_nbr"], numbers, rule(settings)
+    )
 
 
 def _score_shift(
@@ -132,8 +157,10 @@ def _score_shift(
     if len(asked.scores) < settings.monitor_least_rows:
         return None
     rows = frozen.split("validation")
-    scores = pd.DataFrame({SCORE: tracking.scores(version.name, str(version.version), rows)})
-    return drift.compare(scores, asked.scores, rows["patient_nbr"], frozenset({SCORE}), rule(settings))
+    scores = pd.DataFrame({SCORE: mlflow_tracking.scores(version.name, str(version.version), rows)})
+    return drift.compare(
+        scores, asked.scores, rows["patient_nbr"], frozenset({SCORE}), rule(settings)
+    )
 
 
 def rule(settings: MonitorSettings) -> drift.Rule:
@@ -149,11 +176,24 @@ def rule(settings: MonitorSettings) -> drift.Rule:
 
 def requests(version: str, contract: Contract, settings: MonitorSettings) -> Requests:
     """Read the newest requests of a version; a stay that was asked about several times counts once."""
-    asked_for = (settings.model_name, version, LOAD_TEST_STAY, settings.monitor_days, settings.monitor_most_rows)
-    with db.transaction("reader", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    asked_for = (
+        settings.model_name,
+        version,
+        LOAD_TEST_STAY,
+        settings.monitor_days,
+        settings.monitor_most_rows,
+    )
+    with (
+        db.transaction("reader", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(REQUESTS, asked_for)
-        log_rows = pd.DataFrame(cur.fetchall(), columns=["features", SCORE, "history", "encounter_id"], dtype=object)
-    once = log_rows[log_rows["encounter_id"].isna() | ~log_rows["encounter_id"].duplicated()].reset_index(drop=True)
+        log_rows = pd.DataFrame(
+            cur.fetchall(), columns=["features", SCORE, "history", "encounter_id"], dtype=object
+        )
+    once = log_rows[
+        log_rows["encounter_id"].isna() | ~log_rows["encounter_id"].duplicated()
+    ].reset_index(drop=True)
     rows = pd.DataFrame(list(once["features"]), columns=list(contract.given), dtype=object)
     return Requests(rows, once[[SCORE]].astype("float64"), once["history"] != ASSUMED)
 
@@ -161,7 +201,7 @@ def requests(version: str, contract: Contract, settings: MonitorSettings) -> Req
 def _realised(client: MlflowClient, settings: MonitorSettings) -> list[Realised]:
     """Judge the newest versions on the outcomes that are known by now."""
     found = []
-    for version in tracking.versions(client, settings.model_name)[:VERSIONS]:
+    for version in mlflow_tracking.versions(client, settings.model_name)[:VERSIONS]:
         origin, contract = snapshots.described(version.tags["snapshot"], settings)
         labelled = realised.read(str(version.version), contract, settings)
         found.append(realised.judge(str(version.version), labelled, origin.batches, settings))
@@ -186,8 +226,17 @@ def evidence(found: Report) -> dict[str, Any]:
 
 def record(found: Report, settings: MonitorSettings) -> None:
     """Append the report to `ops.monitor_reports`, where the API and Grafana read it."""
-    values = (settings.model_name, found.version, found.n_requests, found.verdict, json.dumps(evidence(found)))
-    with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    values = (
+        settings.model_name,
+        found.version,
+        found.n_requests,
+        found.verdict,
+        json.dumps(evidence(found)),
+    )
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(
             "insert into ops.monitor_reports (model_name, model_version, n_requests, verdict, evidence)"
             " values (%s, %s, %s, %s, %s)",

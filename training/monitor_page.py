@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from readmit import storage
 from training.drift import Shift
-from training.settings import MonitorSettings
+from training.training_settings import MonitorSettings
 
 if TYPE_CHECKING:
     from training.monitor import Report
@@ -29,7 +29,10 @@ def publish(found: "Report", settings: MonitorSettings) -> None:
 def page(found: "Report", settings: MonitorSettings) -> str:
     """Return the page."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
     )
     environment.filters |= {"percent": _percent, "interval": _interval}
     compared = [*(found.score or []), *found.features]

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from training.evaluation import Evaluation
-from training.figures import Bin
+from training.model_metrics import Bin
 
 INK, QUIET, ACCENT = "#12706a", "#9db5b3", "#c8553d"
 
@@ -28,15 +28,21 @@ def of_evaluation(evaluated: Evaluation) -> dict[str, Figure]:
     metrics = {name: figure["figure"] for name, figure in evaluated.metrics.items()}
     return {
         "roc": roc(evaluated.y, evaluated.p, metrics["auroc"]),
-        "precision_recall": precision_recall(evaluated.y, evaluated.p, metrics["average_precision"]),
+        "precision_recall": precision_recall(
+            evaluated.y, evaluated.p, metrics["average_precision"]
+        ),
         "calibration": calibration(evaluated.calibration, metrics["ece"]),
-        "decision_curve": decision(evaluated.decision_curve, evaluated.operating_point["threshold"]),
+        "decision_curve": decision(
+            evaluated.decision_curve, evaluated.operating_point["threshold"]
+        ),
     }
 
 
 def roc(y: ArrayLike, p: ArrayLike, auroc: float) -> Figure:
     """Sensitivity against false alarms."""
-    figure, axes = _axes(f"ROC on validation, AUROC {auroc:.3f}", "false positive rate", "sensitivity")
+    figure, axes = _axes(
+        f"ROC on validation, AUROC {auroc:.3f}", "false positive rate", "sensitivity"
+    )
     false, true, _ = roc_curve(y, p)
     axes.plot([0, 1], [0, 1], color=QUIET, linestyle=":")
     axes.plot(false, true, color=INK)
@@ -57,7 +63,9 @@ def precision_recall(y: ArrayLike, p: ArrayLike, average_precision: float) -> Fi
 
 def calibration(table: Sequence[Bin], ece: float) -> Figure:
     """Predicted against observed risk in ten bins of equal size."""
-    figure, axes = _axes(f"Calibration on validation, ECE {ece:.4f}", "predicted risk", "observed rate")
+    figure, axes = _axes(
+        f"Calibration on validation, ECE {ece:.4f}", "predicted risk", "observed rate"
+    )
     predicted, observed = [row["predicted"] for row in table], [row["observed"] for row in table]
     top = max(predicted + observed) * 1.05
     axes.plot([0, top], [0, top], color=QUIET, linestyle=":")

@@ -41,17 +41,40 @@ def actor() -> str:
 def record(row: Promotion, settings: Settings) -> None:
     """Append a decision."""
     said = row.evidence
-    scores = [said.get(k) for k in ("challenger_score", "production_score", "gain", "gain_low", "gain_high")]
-    values = [row.decision, row.model_name, row.challenger_version, row.production_version, *scores, row.metric]
-    values += [row.data_fingerprint, row.contract_hash, row.git_sha, actor(), row.reason, json.dumps(said)]
+    scores = [
+        said.get(k)
+        for k in ("challenger_score", "production_score", "gain", "gain_low", "gain_high")
+    ]
+    values = [
+        row.decision,
+        row.model_name,
+        row.challenger_version,
+        row.production_version,
+        *scores,
+        row.metric,
+    ]
+    values += [
+        row.data_fingerprint,
+        row.contract_hash,
+        row.git_sha,
+        actor(),
+        row.reason,
+        json.dumps(said),
+    ]
     places = ", ".join(["%s"] * len(values))
-    with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(f"insert into ops.promotions ({COLUMNS}) values ({places})", values)  # noqa: S608 (no input in it)
 
 
 def decision_on(model_name: str, version: str, settings: Settings) -> str | None:
     """Return the latest decision that was taken when `version` was the challenger, or None."""
-    with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(
             "select decision from ops.promotions where model_name = %s and challenger_version = %s"
             " and decision <> 'rollback' order by promotion_id desc limit 1",
@@ -63,7 +86,10 @@ def decision_on(model_name: str, version: str, settings: Settings) -> str | None
 
 def latest(model_name: str, settings: Settings) -> tuple[str, str] | None:
     """Return decision and challenger of the last promotion or roll-back, or None."""
-    with db.transaction("publisher", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(
             "select decision, challenger_version from ops.promotions where model_name = %s"
             " and decision <> 'keep' order by promotion_id desc limit 1",

@@ -22,10 +22,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
 from readmit.command import explained
-from readmit.contract import Contract
+from readmit.contract.definition import Contract
 from readmit.settings import ROOT
-from training import candidates, evaluation, features, figures, snapshots
-from training.settings import TrainingSettings
+from training import candidates, evaluation, features, model_metrics, snapshots
+from training.training_settings import TrainingSettings
 
 FOLDS = 5
 SAID = {
@@ -43,10 +43,15 @@ def baselines(contract: Contract, settings: TrainingSettings) -> dict[str, Make]
     seed, threads = settings.training_seed, settings.training_threads
     raw = contract.of(contract.inputs)
     return {
-        "prior": lambda: Pipeline([*candidates.encoding(contract, seed), ("model", DummyClassifier(strategy="prior"))]),
+        "prior": lambda: Pipeline(
+            [*candidates.encoding(contract, seed), ("model", DummyClassifier(strategy="prior"))]
+        ),
         "logistic_raw": lambda: candidates.logistic(raw, seed, threads),
         "hist_gradient_boosting": lambda: Pipeline(
-            [*candidates.encoding(raw, seed), ("model", HistGradientBoostingClassifier(random_state=seed))]
+            [
+                *candidates.encoding(raw, seed),
+                ("model", HistGradientBoostingClassifier(random_state=seed)),
+            ]
         ),
     }
 
@@ -61,27 +66,37 @@ def out_of_fold(
     for number, (train, held) in enumerate(splits, start=1):
         pipeline = make().fit(rows.iloc[train][features.columns(contract)], y[train])
         pooled[held] = evaluation.predict(pipeline, contract, rows.iloc[held])
-        folds.append(figures.point_figures(y[held], pooled[held]))
-        show(f"fold {number} of {FOLDS}: AUROC {folds[-1]['auroc']:.4f}, AP {folds[-1]['average_precision']:.4f}")
+        folds.append(model_metrics.point_figures(y[held], pooled[held]))
+        show(
+            f"fold {number} of {FOLDS}: AUROC {folds[-1]['auroc']:.4f}, AP {folds[-1]['average_precision']:.4f}"
+        )
     return pooled, folds
 
 
-def summary(pooled: dict[str, figures.Figure], folds: Sequence[dict[str, float]]) -> dict[str, Any]:
+def summary(
+    pooled: dict[str, model_metrics.Figure], folds: Sequence[dict[str, float]]
+) -> dict[str, Any]:
     """Return AUROC and AP as mean of the folds with their deviation, the rest on the pooled predictions."""
     said: dict[str, Any] = {name: dict(pooled[key]) for name, key in SAID.items()}
     for name in ("cv_auroc", "cv_ap"):
         values = [fold[SAID[name]] for fold in folds]
-        said[name] |= {"figure": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)), "folds": values}
+        said[name] |= {
+            "figure": float(np.mean(values)),
+            "deviation": float(np.std(values, ddof=1)),
+            "folds": values,
+        }
         said[name]["pooled"] = pooled[SAID[name]]["figure"]
     return said
 
 
-def measure(candidate: str, settings: TrainingSettings, show: Callable[[str], None]) -> dict[str, Any]:
+def measure(
+    candidate: str, settings: TrainingSettings, show: Callable[[str], None]
+) -> dict[str, Any]:
     """Return what `build/quality.json` holds."""
     contract = Contract.from_manifest(snapshots.manifest())
     rows, fingerprint = snapshots.read_mart(contract, settings)
     y, patients = features.labels(contract, rows), rows["patient_nbr"]
-    bootstrap = figures.Bootstrap(settings.bootstrap_replicates, settings.training_seed)
+    bootstrap = model_metrics.Bootstrap(settings.bootstrap_replicates, settings.training_seed)
     makes: dict[str, Make] = {
         candidate: lambda: candidates.CANDIDATES[candidate](
             contract, settings.training_seed, settings.training_threads
@@ -92,7 +107,7 @@ def measure(candidate: str, settings: TrainingSettings, show: Callable[[str], No
     for name, make in makes.items():
         show(name)
         pooled, folds = out_of_fold(make, contract, rows, settings.training_seed, show)
-        found[name] = summary(figures.with_intervals(y, pooled, patients, bootstrap), folds)
+        found[name] = summary(model_metrics.with_intervals(y, pooled, patients, bootstrap), folds)
     show("sealed test")
     return {
         "candidate": candidate,
@@ -106,12 +121,20 @@ def measure(candidate: str, settings: TrainingSettings, show: Callable[[str], No
     }
 
 
-def _sealed(make: Make, contract: Contract, rows: pd.DataFrame, bootstrap: figures.Bootstrap) -> dict[str, Any]:
+def _sealed(
+    make: Make, contract: Contract, rows: pd.DataFrame, bootstrap: model_metrics.Bootstrap
+) -> dict[str, Any]:
     train, test = rows[rows["split"] == "train"], rows[rows["split"] == "test"]
     pipeline = make().fit(train[features.columns(contract)], features.labels(contract, train))
     p = evaluation.predict(pipeline, contract, test)
-    scored = figures.with_intervals(features.labels(contract, test), p, test["patient_nbr"], bootstrap)
-    return {"test_auroc": scored["auroc"], "test_ap": scored["average_precision"], "test_ece": scored["ece"]}
+    scored = model_metrics.with_intervals(
+        features.labels(contract, test), p, test["patient_nbr"], bootstrap
+    )
+    return {
+        "test_auroc": scored["auroc"],
+        "test_ap": scored["average_precision"],
+        "test_ece": scored["ece"],
+    }
 
 
 def table(said: dict[str, Any]) -> Table:

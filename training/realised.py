@@ -8,10 +8,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from readmit import db
-from readmit.contract import Contract
-from training import figures
-from training.settings import MonitorSettings
+from readmit.contract.definition import Contract
+from training import model_metrics
 from training.snapshots import MART
+from training.training_settings import MonitorSettings
 
 # A stay that was asked about several times counts once, with the last answer.
 LABELLED = """
@@ -35,20 +35,25 @@ class Realised:
     n_labels: int
     n_readmitted: int
     n_known_before: int
-    metrics: dict[str, figures.Figure] | None
-    calibration: list[figures.Bin]
+    metrics: dict[str, model_metrics.Figure] | None
+    calibration: list[model_metrics.Bin]
 
 
 def read(version: str, contract: Contract, settings: MonitorSettings) -> pd.DataFrame:
     """Return the requests of a version with known outcome: probability, outcome, patient_nbr, _batch_id."""
     query = LABELLED.format(label=contract.label.name, mart=MART)
-    with db.transaction("reader", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("reader", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(query, (settings.model_name, version))
         names = [column.name for column in cur.description or ()]
         return pd.DataFrame(cur.fetchall(), columns=names)
 
 
-def judge(version: str, labelled: pd.DataFrame, learned_from: list[str], settings: MonitorSettings) -> Realised:
+def judge(
+    version: str, labelled: pd.DataFrame, learned_from: list[str], settings: MonitorSettings
+) -> Realised:
     """Return how good a version turned out to be.
 
     Args:
@@ -58,30 +63,40 @@ def judge(version: str, labelled: pd.DataFrame, learned_from: list[str], setting
         settings: how many outcomes are enough, and how intervals are made.
     """
     later = labelled[~labelled["_batch_id"].isin(learned_from)]
-    y, p = later["outcome"].to_numpy(dtype=np.float64), later["probability"].to_numpy(dtype=np.float64)
+    y, p = (
+        later["outcome"].to_numpy(dtype=np.float64),
+        later["probability"].to_numpy(dtype=np.float64),
+    )
     positive = int(y.sum())
-    enough = min(positive, len(y) - positive) >= settings.monitor_least_cases and len(y) >= settings.monitor_least_rows
+    enough = (
+        min(positive, len(y) - positive) >= settings.monitor_least_cases
+        and len(y) >= settings.monitor_least_rows
+    )
     return Realised(
         version=version,
         n_labels=len(later),
         n_readmitted=positive,
         n_known_before=len(labelled) - len(later),
         metrics=_metrics(y, p, later["patient_nbr"], settings) if enough else None,
-        calibration=figures.calibration(y, p) if enough else [],
+        calibration=model_metrics.calibration(y, p) if enough else [],
     )
 
 
 def _metrics(
-    y: figures.Floats, p: figures.Floats, patients: ArrayLike, settings: MonitorSettings
-) -> dict[str, figures.Figure]:
-    bootstrap = figures.Bootstrap(settings.bootstrap_replicates, settings.training_seed)
-    found = figures.with_intervals(y, p, patients, bootstrap)
-    samples = figures.resampled(patients, bootstrap)
-    for name, values in (("observed_rate", y), ("predicted_rate", p), ("observed_minus_predicted", y - p)):
-        low, high = figures.interval(partial(_mean, values), samples)
+    y: model_metrics.Floats, p: model_metrics.Floats, patients: ArrayLike, settings: MonitorSettings
+) -> dict[str, model_metrics.Figure]:
+    bootstrap = model_metrics.Bootstrap(settings.bootstrap_replicates, settings.training_seed)
+    found = model_metrics.with_intervals(y, p, patients, bootstrap)
+    samples = model_metrics.resampled(patients, bootstrap)
+    for name, values in (
+        ("observed_rate", y),
+        ("predicted_rate", p),
+        ("observed_minus_predicted", y - p),
+    ):
+        low, high = model_metrics.interval(partial(_mean, values), samples)
         found[name] = {"figure": float(np.mean(values)), "low": low, "high": high}
     return found
 
 
-def _mean(values: figures.Floats, weights: figures.Floats) -> float:
+def _mean(values: model_metrics.Floats, weights: model_metrics.Floats) -> float:
     return float(np.average(values, weights=weights))

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from readmit.command import explained
-from training import promotions, report, tracking
-from training.settings import TrainingSettings
+from training import mlflow_tracking, promotions, training_gauges
+from training.training_settings import TrainingSettings
 
 
 class CannotRollBack(Exception):
@@ -28,11 +28,13 @@ def rollback(to: str | None, settings: TrainingSettings) -> tuple[str, str]:
         CannotRollBack: no such version, or it is in production already, or it was never promoted.
     """
     name = settings.model_name
-    with tracking.reaching(settings) as client:
+    with mlflow_tracking.reaching(settings) as client:
         before, target = _versions(client, name, to)
         tags = client.get_model_version(name, target).tags
         if "promoted_at" not in tags:
-            raise CannotRollBack(f"version {target} was never promoted: the gate did not let it pass")
+            raise CannotRollBack(
+                f"version {target} was never promoted: the gate did not let it pass"
+            )
         row = promotions.Promotion(
             decision="rollback",
             model_name=name,
@@ -44,24 +46,31 @@ def rollback(to: str | None, settings: TrainingSettings) -> tuple[str, str]:
             **{key: tags.get(key) for key in ("data_fingerprint", "contract_hash", "git_sha")},
         )
         promotions.record(row, settings)
-        tracking.put_in_production(client, name, target)
-        report.decision(row, settings)
-        report.production(tags.get("snapshot", ""), settings)
+        mlflow_tracking.put_in_production(client, name, target)
+        training_gauges.decision(row, settings)
+        training_gauges.production(tags.get("snapshot", ""), settings)
     return before, target
 
 
 def _versions(client: MlflowClient, name: str, to: str | None) -> tuple[str, str]:
     """Return the version in production and the one to go back to; see `rollback`."""
-    now = tracking.version_at(client, name, tracking.PRODUCTION)
+    now = mlflow_tracking.version_at(client, name, mlflow_tracking.PRODUCTION)
     if now is None:
         raise CannotRollBack("there is no model in production")
-    before, previous = str(now.version), tracking.version_at(client, name, tracking.PREVIOUS)
+    before, previous = (
+        str(now.version),
+        mlflow_tracking.version_at(client, name, mlflow_tracking.PREVIOUS),
+    )
     target = to or (str(previous.version) if previous else None)
     if target is None:
-        raise CannotRollBack(f"version {before} is the first in production: nothing was served before it")
-    known = [str(version.version) for version in tracking.versions(client, name)]
+        raise CannotRollBack(
+            f"version {before} is the first in production: nothing was served before it"
+        )
+    known = [str(version.version) for version in mlflow_tracking.versions(client, name)]
     if target not in known:
-        raise CannotRollBack(f"{name} has no version {target}; it has {', '.join(sorted(known, key=int)) or 'none'}")
+        raise CannotRollBack(
+            f"{name} has no version {target}; it has {', '.join(sorted(known, key=int)) or 'none'}"
+        )
     if target == before:
         raise CannotRollBack(f"version {target} is in production already")
     return before, target
@@ -81,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CannotRollBack, MlflowException) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    print(f"production was version {before} and is version {after}; the API takes it up within its polling interval")
+    print(
+        f"production was version {before} and is version {after}; the API takes it up within its polling interval"
+    )
     return 0
 
 

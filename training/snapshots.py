@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from readmit import db, storage
-from readmit.contract import Contract
+from readmit.contract.definition import Contract
 from readmit.errors import BadData
 from readmit.settings import Settings
 from training import features
@@ -60,9 +60,13 @@ def read_mart(contract: Contract, settings: Settings) -> tuple[pd.DataFrame, str
     One COPY sees one state of the database, whatever is published meanwhile.
     """
     wanted = ", ".join([*features.KEYS, contract.label.name, *features.columns(contract)])
+    query = f"copy (select {wanted} from {MART} order by encounter_id) to stdout csv header"  # noqa: S608 (our names)
     text = io.BytesIO()
-    with db.transaction("trainer", settings.clean_database, settings) as clean, clean.cursor() as cur:
-        cur.copy_expert(f"copy (select {wanted} from {MART} order by encounter_id) to stdout csv header", text)  # noqa: S608
+    with (
+        db.transaction("trainer", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.copy_expert(query, text)
     digest = hashlib.sha256(text.getbuffer())
     digest.update(contract.hash.encode())
     text.seek(0)
@@ -90,7 +94,9 @@ def freeze(settings: Settings) -> Facts:
     rows, fingerprint = read_mart(contract, settings)
     counts = rows["split"].value_counts()
     if not (counts.get("train", 0) and counts.get("validation", 0)):
-        raise NothingToTrainOn(f"{MART} has rows of {sorted(counts.index)}: train and validation rows are needed")
+        raise NothingToTrainOn(
+            f"{MART} has rows of {sorted(counts.index)}: train and validation rows are needed"
+        )
     facts = Facts(
         fingerprint=fingerprint,
         n_train=int(counts["train"]),
@@ -165,4 +171,8 @@ def sealed(snapshot_id: str, settings: Settings) -> pd.DataFrame:
 
 
 def _get(key: str, settings: Settings) -> bytes:
-    return storage.client(settings).get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"].read()
+    return (
+        storage.client(settings)
+        .get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"]
+        .read()
+    )

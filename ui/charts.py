@@ -52,7 +52,9 @@ def _short(name: str, limit: int = 34) -> str:
     return name if len(name) <= limit else name[: limit - 1] + "…"
 
 
-def scores(captions: Sequence[str], probabilities: Sequence[float], current: int, threshold: float) -> go.Figure:
+def scores(
+    captions: Sequence[str], probabilities: Sequence[float], current: int, threshold: float
+) -> go.Figure:
     """Return the score for each value of one field, the current one marked, with the threshold as a line."""
     figure = go.Figure(
         go.Bar(
@@ -72,21 +74,35 @@ def calibration(points: Sequence[Mapping[str, Any]], predicted: str, observed: s
     """Return predicted risk against observed share, beside the diagonal of a perfect model."""
     x, y = _column(points, "predicted"), _column(points, "observed")
     top = max([*x, *y, 0.01]) * 1.05
-    figure = go.Figure(go.Scatter(x=[0, top], y=[0, top], mode="lines", line={"color": QUIET, "dash": "dot"}))
-    figure.add_scatter(x=x, y=y, mode="lines+markers", line={"color": LOWERS, "width": 2}, marker={"size": 8})
+    figure = go.Figure(
+        go.Scatter(x=[0, top], y=[0, top], mode="lines", line={"color": QUIET, "dash": "dot"})
+    )
+    figure.add_scatter(
+        x=x, y=y, mode="lines+markers", line={"color": LOWERS, "width": 2}, marker={"size": 8}
+    )
     figure.update_xaxes(title=predicted, tickformat=".0%")
     figure.update_yaxes(title=observed, tickformat=".0%")
     return _framed(figure, 320)
 
 
-def decision(points: Sequence[Mapping[str, float]], threshold: float, names: tuple[str, str, str, str]) -> go.Figure:
+def decision(
+    points: Sequence[Mapping[str, float]], threshold: float, names: tuple[str, str, str, str]
+) -> go.Figure:
     """Return net benefit by threshold: of acting on the model, on everybody, on nobody (Vickers & Elkin 2006).
 
     `names`: of the axes' titles (threshold, net benefit) and the two curves (model, everybody).
     """
-    x, model, everybody = (_column(points, name) for name in ("threshold", "net_benefit", "call_everybody"))
-    figure = go.Figure(go.Scatter(x=x, y=everybody, mode="lines", name=names[3], line={"color": QUIET, "dash": "dash"}))
-    figure.add_scatter(x=x, y=model, mode="lines", name=names[2], line={"color": LOWERS, "width": 2})
+    x, model, everybody = (
+        _column(points, name) for name in ("threshold", "net_benefit", "call_everybody")
+    )
+    figure = go.Figure(
+        go.Scatter(
+            x=x, y=everybody, mode="lines", name=names[3], line={"color": QUIET, "dash": "dash"}
+        )
+    )
+    figure.add_scatter(
+        x=x, y=model, mode="lines", name=names[2], line={"color": LOWERS, "width": 2}
+    )
     figure.add_hline(y=0, line={"color": QUIET, "width": 1})
     figure.add_vline(x=threshold, line={"color": RAISES, "dash": "dot", "width": 2})
     top = max([*model, 0.001])
@@ -107,7 +123,10 @@ def rows(figure: go.Figure) -> list[dict[str, str]]:
 def line(points: Sequence[Mapping[str, Any]], x: str, y: str, names: tuple[str, str]) -> go.Figure:
     """Return one curve through points whose coordinates stand under the keys `x` and `y`; `names`: of the axes."""
     curve = go.Scatter(
-        x=_column(points, x), y=_column(points, y), mode="lines+markers", line={"color": LOWERS, "width": 2}
+        x=_column(points, x),
+        y=_column(points, y),
+        mode="lines+markers",
+        line={"color": LOWERS, "width": 2},
     )
     figure = go.Figure(curve)
     figure.update_xaxes(title=names[0])

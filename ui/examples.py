@@ -39,7 +39,9 @@ def _legal(field: Field, draw: random.Random) -> Value:
     if field.low is None or field.high is None:
         return field.default
     usual = float(field.default)
-    value = draw.triangular(field.low, min(field.high, max(2.5 * usual, usual + 4)), usual)  # the maximum is a freak
+    value = draw.triangular(
+        field.low, min(field.high, max(2.5 * usual, usual + 4)), usual
+    )  # the maximum is a freak
     return round(value) if field.is_whole else round(value, 1)
 
 

@@ -20,10 +20,14 @@ class Contribution:
     effect: float
 
 
-def contributions(explained: Mapping[str, Any], known: Sequence[Field], language: Language) -> list[Contribution]:
+def contributions(
+    explained: Mapping[str, Any], known: Sequence[Field], language: Language
+) -> list[Contribution]:
     """Return the strongest contributions first; those that move nothing are left out."""
     fields = {field.name: field for field in known}
-    found = [_named(each, fields.get(each["feature"]), language) for each in explained["contributions"]]
+    found = [
+        _named(each, fields.get(each["feature"]), language) for each in explained["contributions"]
+    ]
     moving = [each for each in found if abs(each.effect) > 1e-9]
     return sorted(moving, key=lambda each: -abs(each.effect))[:MOST]
 

@@ -54,7 +54,9 @@ def widget(field: Field, widget_key: str) -> Value:
     st.session_state.setdefault(widget_key, field.default)
     label = f"{field.label} ({field.unit})" if field.unit else field.label
     if field.options:
-        return st.selectbox(label, field.options, format_func=field.caption, help=field.help or None, key=widget_key)
+        return st.selectbox(
+            label, field.options, format_func=field.caption, help=field.help or None, key=widget_key
+        )
     if field.kind == "flag":
         return st.checkbox(label, help=field.help or None, key=widget_key)
     if field.kind == "number":
@@ -64,7 +66,9 @@ def widget(field: Field, widget_key: str) -> Value:
 
 def _number(field: Field, label: str, widget_key: str) -> Value:
     as_number = int if field.is_whole else float
-    if not isinstance(st.session_state[widget_key], as_number):  # setting it wipes what is entered and not yet sent
+    if not isinstance(
+        st.session_state[widget_key], as_number
+    ):  # setting it wipes what is entered and not yet sent
         st.session_state[widget_key] = as_number(st.session_state[widget_key])
     return st.number_input(
         label,

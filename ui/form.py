@@ -42,7 +42,9 @@ def fields(
     contract: Mapping[str, Any], seeds: Seeds, text: Messages, roles: tuple[str, ...] = ("input",)
 ) -> tuple[Field, ...]:
     """Return a field for each feature with one of the roles; `seeds(name)` gives the rows of a code table."""
-    return tuple(_field(feature, seeds, text) for feature in contract["features"] if feature["role"] in roles)
+    return tuple(
+        _field(feature, seeds, text) for feature in contract["features"] if feature["role"] in roles
+    )
 
 
 def groups(of: Sequence[Field]) -> dict[str, list[Field]]:
@@ -90,13 +92,19 @@ def _in(written: object, language: Language) -> str:
     return str(written or "")
 
 
-def _options(feature: Mapping[str, Any], seeds: Seeds, language: Language) -> tuple[tuple[Value, ...], tuple[str, ...]]:
+def _options(
+    feature: Mapping[str, Any], seeds: Seeds, language: Language
+) -> tuple[tuple[Value, ...], tuple[str, ...]]:
     if feature["kind"] != "category":
         return (), ()
     if feature.get("values"):
         values = tuple(feature["values"])
         return values, tuple(vocabulary.value(value, language) for value in values)
-    rows = [row for row in seeds(feature["seed"]) if not _is_excluded(row)] if feature.get("seed") else []
+    rows = (
+        [row for row in seeds(feature["seed"]) if not _is_excluded(row)]
+        if feature.get("seed")
+        else []
+    )
     codes = tuple(_code(row["code"], feature["data_type"]) for row in rows)
     return codes, tuple(_seed_caption(row, language) for row in rows)
 

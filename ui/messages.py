@@ -473,4 +473,7 @@ SPANISH = Messages(
     link_api="API",
 )
 
-LANGUAGES: dict[Language, tuple[str, Messages]] = {"en": ("English", ENGLISH), "es": ("Español", SPANISH)}
+LANGUAGES: dict[Language, tuple[str, Messages]] = {
+    "en": ("English", ENGLISH),
+    "es": ("Español", SPANISH),
+}

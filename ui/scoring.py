@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ui import vocabulary, wording
-from ui.batchfile import chunks
+from ui.batch_file import chunks
 from ui.messages import Messages
 
 Scorer = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
@@ -36,7 +36,12 @@ class Outcome:
         risk = wording.band(self.risk, text) if self.risk else ""
         history = vocabulary.value(self.history, text.code)
         probability = "" if self.probability is None else wording.percent(self.probability)
-        cells = {"probability": probability, "risk": risk, "history": history, "model_version": self.model_version}
+        cells = {
+            "probability": probability,
+            "risk": risk,
+            "history": history,
+            "model_version": self.model_version,
+        }
         cells["error"] = vocabulary.said(self.error, text.code)
         return {vocabulary.column(name, text.code): cell for name, cell in cells.items()}
 

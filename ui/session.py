@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import streamlit as st
 
-from readmit.client import Client
-from readmit.logs import as_json
+from readmit.client.api_client import Client
 from readmit.settings import Settings
+from readmit.telemetry.json_logs import as_json
 from ui import links as addresses
 from ui.form import Seeds
 from ui.messages import LANGUAGES, Language, Messages

@@ -17,7 +17,9 @@ WORDS = Path(__file__).with_name("words")
 INTERVAL = re.compile(r"\[(\d+)-(\d+)\)")
 GLUED = re.compile(r"(?<=[a-z])(and|within)(?=[A-Z])")  # `AllergyandImmunology`, as the file has it
 CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-BLANK = re.compile(r"\\\{(\w+)\\\}")  # `{name}` in an escaped sentence; only `{rest}` may hold several sentences
+BLANK = re.compile(
+    r"\\\{(\w+)\\\}"
+)  # `{name}` in an escaped sentence; only `{rest}` may hold several sentences
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Words:
 
     metrics: Mapping[str, tuple[str, str]]
     columns: Mapping[str, str]
-    units: Mapping[str, str]  # those that measure; one that counts ("visits") would only repeat the label
+    units: Mapping[
+        str, str
+    ]  # those that measure; one that counts ("visits") would only repeat the label
     values: Mapping[str, str]
     sentences: Mapping[str, str]
     templates: tuple[tuple[re.Pattern[str], str], ...]
@@ -97,11 +101,15 @@ def _value(text: str, language: Language) -> str:
 def said(text: str, language: Language) -> str:
     """Return a sentence of the API or the pipeline in a language; a part of it that is not known stays as it is."""
     known = words(language)
-    if exact := known.sentences.get(text) or known.sentences.get(text.capitalize()):  # `Bad Gateway` of a proxy
+    if exact := known.sentences.get(text) or known.sentences.get(
+        text.capitalize()
+    ):  # `Bad Gateway` of a proxy
         return exact
     for pattern, sentence in known.templates:
         if found := pattern.fullmatch(text):
-            return sentence.format(**{name: said(part, language) for name, part in found.groupdict().items()})
+            return sentence.format(
+                **{name: said(part, language) for name, part in found.groupdict().items()}
+            )
     for mark in ("; ", ": "):
         head, between, tail = text.partition(mark)
         if between:

@@ -40,4 +40,6 @@ def _steps(low: float, high: float, *, is_whole: bool) -> list[Value]:
     """Return evenly spaced values from low to high, whole ones where the feature is whole."""
     n = min(MOST - 1, round(high - low) + 1) if is_whole else MOST - 1
     raw = [low + (high - low) * index / max(1, n - 1) for index in range(n)]
-    return sorted({round(value) for value in raw}) if is_whole else [round(value, 2) for value in raw]
+    return (
+        sorted({round(value) for value in raw}) if is_whole else [round(value, 2) for value in raw]
+    )

@@ -37,7 +37,7 @@
     {%- endfor -%}
 {% endmacro %}
 
-{# `config.meta.derive` as SQL; readmit.derive evaluates the same declaration. #}
+{# `config.meta.derive` as SQL; readmit.contract.derivation evaluates the same declaration. #}
 {% macro derive(name, relation) %}
     {%- set column = contract_nodes()[name] -%}
     {%- set rule = column.config.meta.derive -%}

@@ -71,12 +71,18 @@ def main() -> None:
     """Command line; reads pyproject.toml and requirements.lock of the working directory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("extras", nargs="*")
-    parser.add_argument("--package", action="append", default=[], help="a package by name, with what it needs")
+    parser.add_argument(
+        "--package", action="append", default=[], help="a package by name, with what it needs"
+    )
     parser.add_argument("--core", action="store_true", help="what every part shares")
     arguments = parser.parse_args()
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     lock = blocks(Path("requirements.lock").read_text(encoding="utf-8"))
-    wanted = {canonical(line) for line in project["dependencies"]} if arguments.core or arguments.extras else set()
+    wanted = (
+        {canonical(line) for line in project["dependencies"]}
+        if arguments.core or arguments.extras
+        else set()
+    )
     wanted |= {canonical(name) for name in arguments.package}
     for extra in arguments.extras:
         wanted |= declared(project, extra)

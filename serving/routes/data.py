@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from serving import queries
-from serving.state import Parts
+from serving.app_state import Parts
 
 router = APIRouter(prefix="/data", tags=["data"])
 
@@ -11,7 +11,9 @@ router = APIRouter(prefix="/data", tags=["data"])
 @router.get("/batches", summary="The ledger of batches")
 def batches(state: Parts) -> Response:
     """The newest first."""
-    return queries.answer(state.settings, "batches", queries.BATCHES, database=state.settings.raw_database)
+    return queries.answer(
+        state.settings, "batches", queries.BATCHES, database=state.settings.raw_database
+    )
 
 
 @router.get("/quarantine", summary="Rows in quarantine, with reasons")

@@ -3,7 +3,7 @@
 import orjson
 from fastapi import APIRouter, Response
 
-from serving.state import Parts
+from serving.app_state import Parts
 
 router = APIRouter(tags=["health"])
 
@@ -20,11 +20,16 @@ async def readyz(state: Parts) -> Response:
     watcher, model = state.watcher, state.watcher.served
     said = {
         "status": "ready" if model else "not ready",
-        "model": model.identity | {"contract_hash": model.contract.hash, "from": watcher.origin} if model else None,
+        "model": model.identity | {"contract_hash": model.contract.hash, "from": watcher.origin}
+        if model
+        else None,
         "beside": {alias: found.identity for alias, found in watcher.beside.copy().items()},
         "registry": watcher.registry,
         "refused": watcher.refused or None,
-        "prediction_log": {"waiting": state.answering.log.waiting, "error": state.answering.log.error},
+        "prediction_log": {
+            "waiting": state.answering.log.waiting,
+            "error": state.answering.log.error,
+        },
     }
     return Response(orjson.dumps(said), 200 if model else 503, media_type="application/json")
 
@@ -32,4 +37,6 @@ async def readyz(state: Parts) -> Response:
 @router.get("/metrics", summary="Metrics for Prometheus")
 def metrics(state: Parts) -> Response:
     """Text exposition; all worker processes together when PROMETHEUS_MULTIPROC_DIR is set."""
-    return Response(state.answering.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(
+        state.answering.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )

@@ -4,8 +4,8 @@ import orjson
 from fastapi import APIRouter, Response
 
 from serving import queries
+from serving.app_state import Model, Parts
 from serving.problems import Problem
-from serving.state import Model, Parts
 
 router = APIRouter(prefix="/model", tags=["model"])
 
@@ -22,7 +22,9 @@ def seed(seed: str, served: Model) -> Response:
     rows = served.contract.seeds.get(seed)
     if rows is None:
         allowed = sorted(served.contract.seeds)
-        raise Problem(404, "no such code table", [{"field": "seed", "detail": "unknown", "allowed": allowed}])
+        raise Problem(
+            404, "no such code table", [{"field": "seed", "detail": "unknown", "allowed": allowed}]
+        )
     return Response(orjson.dumps({"rows": list(rows)}), media_type="application/json")
 
 

@@ -5,11 +5,11 @@ import asyncio
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from serving import batch, comparison
+from serving import batch_prediction, model_comparison
 from serving.answers import answer, complete, explain, note
-from serving.beside import loaded
+from serving.app_state import Model, parts, served
 from serving.problems import Problem
-from serving.state import Model, parts, served
+from serving.standby import loaded
 from serving.watcher import BESIDE
 
 router = APIRouter(tags=["predict"])
@@ -21,7 +21,9 @@ CSV = "text/csv"
 async def predict(request: Request) -> Response:
     """Answer for one stay. Plain functions instead of dependencies: this is the hot path."""
     model, state = served(request), parts(request)
-    asked = await complete(model, model.requests.from_json(await _json(request)), state.answering.lookup)
+    asked = await complete(
+        model, model.requests.from_json(await _json(request)), state.answering.lookup
+    )
     probability = await state.answering.batcher.predict(model.compiled, asked.values)
     said = answer(model, asked, probability, request.state.request_id)
     note(model, [(asked, said)], state.answering)
@@ -36,18 +38,22 @@ async def explained(request: Request, model: Model) -> Response:
     said = await asyncio.to_thread(explain, model, asked.values)
     (probability,) = model.compiled.score([asked.values])
     extra = {"probability": float(probability), "history": asked.history, "model": model.identity}
-    return Response(orjson.dumps(said | extra | {"request_id": request.state.request_id}), media_type=JSON)
+    return Response(
+        orjson.dumps(said | extra | {"request_id": request.state.request_id}), media_type=JSON
+    )
 
 
 @router.post("/compare", summary="One stay as production and another version see it")
 async def compare(request: Request, model: Model, alias: str = "previous") -> Response:
     """Answers of production and of the version with the alias, or why there is none; nothing is logged or counted."""
     if alias not in BESIDE:
-        raise Problem(422, "no such alias", [{"field": "alias", "detail": "unknown", "allowed": list(BESIDE)}])
+        raise Problem(
+            422, "no such alias", [{"field": "alias", "detail": "unknown", "allowed": list(BESIDE)}]
+        )
     state, request_id = parts(request), request.state.request_id
     asked = model.requests.from_json(await _json(request))
     other = await asyncio.to_thread(loaded, state.watcher.beside.get(alias))
-    answers = await comparison.beside(
+    answers = await model_comparison.beside(
         model, other, asked, alias=alias, lookup=state.answering.lookup, request_id=request_id
     )
     return Response(orjson.dumps({"answers": answers, "request_id": request_id}), media_type=JSON)
@@ -63,17 +69,28 @@ async def predict_batch(request: Request, model: Model) -> Response:
     state = parts(request)
     is_csv = request.headers.get("content-type", "").lower().startswith(CSV)
     body = await (request.body() if is_csv else _json(request))
-    read, limit = batch.csv_rows if is_csv else batch.json_rows, state.settings.api_max_batch_rows
+    read, limit = (
+        batch_prediction.csv_rows if is_csv else batch_prediction.json_rows,
+        state.settings.api_max_batch_rows,
+    )
     is_trial, found = request.query_params.get("trial") == "true", None
     async with state.batches:
         rows = await asyncio.to_thread(read, model.requests, body, limit)
-        if is_trial and model.requests.history and (patient := batch.one_patient(rows)) is not None:
+        if (
+            is_trial
+            and model.requests.history
+            and (patient := batch_prediction.one_patient(rows)) is not None
+        ):
             found = await state.answering.lookup.find(patient, model.requests.history)
-        call = batch.Call(model, request.state.request_id, found, None if is_trial else state.answering)
-        said = await asyncio.to_thread(batch.score, call, rows)
-    wants_csv = CSV in request.headers.get("accept", "") or (is_csv and JSON not in request.headers.get("accept", ""))
+        call = batch_prediction.Call(
+            model, request.state.request_id, found, None if is_trial else state.answering
+        )
+        said = await asyncio.to_thread(batch_prediction.score, call, rows)
+    wants_csv = CSV in request.headers.get("accept", "") or (
+        is_csv and JSON not in request.headers.get("accept", "")
+    )
     if wants_csv:
-        return Response(await asyncio.to_thread(batch.as_csv, said), media_type=CSV)
+        return Response(await asyncio.to_thread(batch_prediction.as_csv, said), media_type=CSV)
     return Response(orjson.dumps(said), media_type=JSON)
 
 
@@ -81,5 +98,7 @@ async def _json(request: Request) -> bytes:
     """Return the body. Other media types are refused: pages elsewhere can make a browser send those unasked (CORS)."""
     kind = request.headers.get("content-type")
     if kind is not None and not kind.lower().startswith(JSON):
-        raise Problem(415, f"send {JSON}; /predict/batch takes {CSV} too", headers={"Accept-Post": JSON})
+        raise Problem(
+            415, f"send {JSON}; /predict/batch takes {CSV} too", headers={"Accept-Post": JSON}
+        )
     return await request.body()

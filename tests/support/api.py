@@ -14,16 +14,40 @@ from tests.support.services import end, free_port, wait_until
 
 
 @contextmanager
-def running(home: Path, workers: int, **more: str) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+def running(
+    home: Path, workers: int, **more: str
+) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
     """Start the API with a model in each worker; gives its address and the (master) process."""
     (together := home / "together").mkdir()
     port = free_port()
-    command = (sys.executable, "-m", "uvicorn", "tests.support.metrics_app:create", "--factory", "--no-access-log")
-    command += ("--host", "127.0.0.1", "--port", str(port), "--http", "serving.protocol:Protocol", "--ws", "none")
+    command = (
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "tests.support.metrics_app:create",
+        "--factory",
+        "--no-access-log",
+    )
+    command += (
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--http",
+        "serving.protocol:Protocol",
+        "--ws",
+        "none",
+    )
     command += ("--workers", str(workers)) if workers > 1 else ()
-    known = {"PROMETHEUS_MULTIPROC_DIR": str(together), "METRICS_APP_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    known = {
+        "PROMETHEUS_MULTIPROC_DIR": str(together),
+        "METRICS_APP_HOME": str(home),
+        "PYTHONPATH": str(ROOT),
+    }
     with (home / "api.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **known, **more})
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **known, **more}
+        )
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until(lambda: len(processes(together)) == workers, f"{workers} workers start", 60)
@@ -50,4 +74,6 @@ def processes(folder: Path) -> set[int]:
 def metric(url: str, name: str) -> float:
     """Return the sum of a metric over its labels and the workers."""
     lines = httpx.get(f"{url}/metrics", trust_env=False, timeout=30).text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+    return sum(
+        float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name
+    )

@@ -7,7 +7,7 @@ then judged in SQL (row rules) and by the gates.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from readmit.layout import COLUMNS
+from readmit.intake.layout import COLUMNS
 
 END = b"\r\n"
 ROW = 20  # the row that is corrupted, from 1
@@ -45,7 +45,9 @@ def value(column: str, new: bytes, row: int = ROW) -> Callable[[bytes], bytes]:
     return line(change, row)
 
 
-def every(change: Callable[[list[bytes]], list[bytes]], header: bool = True) -> Callable[[bytes], bytes]:
+def every(
+    change: Callable[[list[bytes]], list[bytes]], header: bool = True
+) -> Callable[[bytes], bytes]:
     """Change the list of values of every line."""
 
     def corrupt(data: bytes) -> bytes:
@@ -92,49 +94,147 @@ HEAD = "header (line 1), column "
 
 REFUSED = [
     Kind("empty file", lambda data: b"", "refused", HEAD + "encounter_id"),
-    Kind("header and no rows", lambda data: data.split(END)[0] + END, "refused", "row 1, column encounter_id"),
-    Kind("rows and no header", lambda data: data.split(END, 1)[1], "refused", HEAD + "encounter_id"),
+    Kind(
+        "header and no rows",
+        lambda data: data.split(END)[0] + END,
+        "refused",
+        "row 1, column encounter_id",
+    ),
+    Kind(
+        "rows and no header", lambda data: data.split(END, 1)[1], "refused", HEAD + "encounter_id"
+    ),
     Kind("column missing everywhere", every(without("insulin")), "refused", HEAD + "insulin"),
-    Kind("column missing in the header only", line(lambda t: t.replace(b"race,", b""), 0), "refused", HEAD + "race"),
+    Kind(
+        "column missing in the header only",
+        line(lambda t: t.replace(b"race,", b""), 0),
+        "refused",
+        HEAD + "race",
+    ),
     Kind("column too many everywhere", every(lambda v: [*v, b"x"]), "refused", HEAD + "x"),
-    Kind("column renamed", line(lambda t: t.replace(b"A1Cresult", b"a1c"), 0), "refused", HEAD + "A1Cresult"),
-    Kind("column named twice", line(lambda t: t.replace(b"diag_3", b"diag_2"), 0), "refused", HEAD + "diag_2"),
-    Kind("columns swapped, header too", every(swapped("race", "gender")), "refused", HEAD + "gender"),
-    Kind("column named in capitals", line(lambda t: t.replace(b"race", b"Race"), 0), "refused", HEAD + "race"),
+    Kind(
+        "column renamed",
+        line(lambda t: t.replace(b"A1Cresult", b"a1c"), 0),
+        "refused",
+        HEAD + "A1Cresult",
+    ),
+    Kind(
+        "column named twice",
+        line(lambda t: t.replace(b"diag_3", b"diag_2"), 0),
+        "refused",
+        HEAD + "diag_2",
+    ),
+    Kind(
+        "columns swapped, header too", every(swapped("race", "gender")), "refused", HEAD + "gender"
+    ),
+    Kind(
+        "column named in capitals",
+        line(lambda t: t.replace(b"race", b"Race"), 0),
+        "refused",
+        HEAD + "race",
+    ),
     Kind("blank line before the header", lambda data: END + data, "refused", HEAD + "encounter_id"),
-    Kind("Excel's line before the header", lambda data: b"sep=," + END + data, "refused", HEAD + "encounter_id"),
-    Kind("header of a million columns", lambda data: b"column," * 10**6 + END, "refused", HEAD + "encounter_id"),
-    Kind("semicolons for commas", lambda data: data.replace(b",", b";"), "refused", HEAD + "encounter_id"),
-    Kind("tabs for commas", lambda data: data.replace(b",", b"\t"), "refused", HEAD + "encounter_id"),
-    Kind("vertical bars for commas", lambda data: data.replace(b",", b"|"), "refused", HEAD + "encounter_id"),
+    Kind(
+        "Excel's line before the header",
+        lambda data: b"sep=," + END + data,
+        "refused",
+        HEAD + "encounter_id",
+    ),
+    Kind(
+        "header of a million columns",
+        lambda data: b"column," * 10**6 + END,
+        "refused",
+        HEAD + "encounter_id",
+    ),
+    Kind(
+        "semicolons for commas",
+        lambda data: data.replace(b",", b";"),
+        "refused",
+        HEAD + "encounter_id",
+    ),
+    Kind(
+        "tabs for commas", lambda data: data.replace(b",", b"\t"), "refused", HEAD + "encounter_id"
+    ),
+    Kind(
+        "vertical bars for commas",
+        lambda data: data.replace(b",", b"|"),
+        "refused",
+        HEAD + "encounter_id",
+    ),
     Kind("UTF-16", lambda data: data.decode().encode("utf-16"), "refused", HEAD + "encounter_id"),
-    Kind("UTF-16 without its mark", lambda data: data.decode().encode("utf-16-be"), "refused", HEAD + "encounter_id"),
+    Kind(
+        "UTF-16 without its mark",
+        lambda data: data.decode().encode("utf-16-be"),
+        "refused",
+        HEAD + "encounter_id",
+    ),
     Kind("UTF-32", lambda data: data.decode().encode("utf-32"), "refused", HEAD + "encounter_id"),
     Kind("byte order mark", lambda data: b"\xef\xbb\xbf" + data, "refused", HEAD + "encounter_id"),
     Kind("a web page", lambda data: b"<html>404</html>", "refused", HEAD + "encounter_id"),
     Kind("random bytes", lambda data: bytes(range(256)) * 40, "refused", HEAD + "encounter_id"),
     Kind("51 fields in one row", line(lambda t: t + b",x"), "refused", AT + "readmitted"),
-    Kind("49 fields in one row", line(lambda t: t.rsplit(b",", 1)[0]), "refused", AT + "readmitted"),
-    Kind("unquoted comma in a value", value("medical_specialty", b"Surgery, General"), "refused", AT + "readmitted"),
-    Kind("file cut off in a row", lambda data: data[: data.rindex(b",No,") + 1], "refused", "is the file cut off?"),
+    Kind(
+        "49 fields in one row", line(lambda t: t.rsplit(b",", 1)[0]), "refused", AT + "readmitted"
+    ),
+    Kind(
+        "unquoted comma in a value",
+        value("medical_specialty", b"Surgery, General"),
+        "refused",
+        AT + "readmitted",
+    ),
+    Kind(
+        "file cut off in a row",
+        lambda data: data[: data.rindex(b",No,") + 1],
+        "refused",
+        "is the file cut off?",
+    ),
     Kind("blank line between rows", line(lambda t: b""), "refused", AT + "encounter_id"),
     Kind("two rows on one line", line(lambda t: t + t), "refused", AT + "readmitted"),
     Kind("NUL byte", value("race", b"a\0"), "refused", AT + "race"),
-    Kind("UTF-8 letter", value("medical_specialty", "é".encode()), "refused", AT + "medical_specialty"),
+    Kind(
+        "UTF-8 letter",
+        value("medical_specialty", "é".encode()),
+        "refused",
+        AT + "medical_specialty",
+    ),
     Kind("Latin-1 letter", value("payer_code", b"\xe9"), "refused", AT + "payer_code"),
     Kind("quote not closed", value("race", b'"Caucasian'), "refused", AT + "race"),
     Kind("quote inside a value", value("diag_1", b'25"0'), "refused", AT + "diag_1"),
     Kind("line break inside quotes", value("race", b'"a\nb"'), "refused", AT + "race"),
     Kind("carriage return inside a value", value("change", b"N\ro"), "refused", AT + "change"),
     Kind("old Macintosh line ends", lambda data: data.replace(END, b"\r"), "refused", "column "),
-    Kind("line ends turned round", lambda data: data.replace(END, b"\n\r"), "refused", "row 61 (line 62), column "),
-    Kind("line ends with two returns", lambda data: data.replace(END, b"\r" + END), "refused", "column readmitted"),
+    Kind(
+        "line ends turned round",
+        lambda data: data.replace(END, b"\n\r"),
+        "refused",
+        "row 61 (line 62), column ",
+    ),
+    Kind(
+        "line ends with two returns",
+        lambda data: data.replace(END, b"\r" + END),
+        "refused",
+        "column readmitted",
+    ),
     Kind("end mark of DOS", lambda data: data + b"\x1a", "refused", "row 61 (line 62), column "),
-    Kind("full-width digits", value("time_in_hospital", b"\xef\xbc\x93"), "refused", AT + "time_in_hospital"),
+    Kind(
+        "full-width digits",
+        value("time_in_hospital", b"\xef\xbc\x93"),
+        "refused",
+        AT + "time_in_hospital",
+    ),
     Kind("huge field", value("weight", b"9" * 5_000), "refused", AT + "weight"),
     Kind("field of 10 MB", value("weight", b"9" * 10_000_000), "refused", AT + "weight"),
-    Kind("field of 200 kB in quotes", value("weight", b'"%b"' % (b"9" * 200_000)), "refused", AT + "weight"),
-    Kind("field of 10 MB, quote not closed", value("weight", b'"' + b"9" * 10_000_000), "refused", AT + "weight"),
+    Kind(
+        "field of 200 kB in quotes",
+        value("weight", b'"%b"' % (b"9" * 200_000)),
+        "refused",
+        AT + "weight",
+    ),
+    Kind(
+        "field of 10 MB, quote not closed",
+        value("weight", b'"' + b"9" * 10_000_000),
+        "refused",
+        AT + "weight",
+    ),
     Kind("row of a million fields", line(lambda t: b"," * 999_999), "refused", AT + "readmitted"),
     Kind("no line ends", lambda data: data.replace(END, b" "), "refused", "column "),
 ]
@@ -143,7 +243,11 @@ JUDGED = [
     Kind("quoted values", value("race", b'"Caucasian"'), "judged"),
     Kind("every value quoted", every(lambda v: [b'"%b"' % x for x in v]), "judged"),
     Kind("comma inside quotes", value("medical_specialty", b'"Surgery, General"'), "judged"),
-    Kind("spaces around a column's name", line(lambda t: t.replace(b",race,", b", race ,"), 0), "judged"),
+    Kind(
+        "spaces around a column's name",
+        line(lambda t: t.replace(b",race,", b", race ,"), 0),
+        "judged",
+    ),
     Kind("header once more in the middle", again_in_the_middle, "judged"),
     Kind("row of commas", line(lambda t: b"," * 49), "judged"),
     Kind("last line without end", lambda data: data.removesuffix(END), "judged"),

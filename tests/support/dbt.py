@@ -4,19 +4,32 @@ import os
 from pathlib import Path
 from unittest import mock
 
-from readmit.contract import PROJECT
+from readmit.contract.definition import PROJECT
 from readmit.settings import Settings
 from tests.support.services import environment
 
 
 def build(settings: Settings, target: Path, *, project: Path = PROJECT) -> None:
     """Build and test the models of the batch that is set, as a run does."""
-    run(target, "build", "--exclude-resource-type", "unit_test", project=project, told=environment(settings))
+    run(
+        target,
+        "build",
+        "--exclude-resource-type",
+        "unit_test",
+        project=project,
+        told=environment(settings),
+    )
 
 
 def parse(target: Path, *, project: Path = PROJECT) -> None:
     """Write the manifest into `target`, read anew from the project."""
-    run(target, "parse", "--no-partial-parse", project=project, told={"TRANSFORMER_PASSWORD": "unused"})
+    run(
+        target,
+        "parse",
+        "--no-partial-parse",
+        project=project,
+        told={"TRANSFORMER_PASSWORD": "unused"},
+    )
 
 
 def run(target: Path, *arguments: str, told: dict[str, str], project: Path = PROJECT) -> None:
@@ -24,7 +37,14 @@ def run(target: Path, *arguments: str, told: dict[str, str], project: Path = PRO
     from dbt.cli.main import dbtRunner  # takes seconds, and most test runs need no dbt
 
     general = ["--warn-error", "--log-level-file", "none"]  # dbt leaves its log open
-    places = ["--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target)]
+    places = [
+        "--project-dir",
+        str(project),
+        "--profiles-dir",
+        str(project),
+        "--target-path",
+        str(target),
+    ]
     with mock.patch.dict(os.environ, told):
         done = dbtRunner().invoke([*general, *arguments, *places])
     assert done.success, done.exception or f"dbt {arguments[0]}: see its output"

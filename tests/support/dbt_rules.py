@@ -55,7 +55,8 @@ def model_names(manifest: Manifest) -> list[str]:
     return [
         f"{model['name']} in {model['path']}"
         for model in models(manifest)
-        if not NAMES[model["schema"]].fullmatch(model["name"]) or not model["path"].startswith(model["schema"] + "/")
+        if not NAMES[model["schema"]].fullmatch(model["name"])
+        or not model["path"].startswith(model["schema"] + "/")
     ]
 
 
@@ -84,8 +85,16 @@ def descriptions(manifest: Manifest) -> list[str]:
     for node in [*tabular, *manifest["sources"].values()]:
         if not node["description"].startswith("One row "):
             found.append(f"{node['name']}: its grain")
-        found += [f"{node['name']}.{name}" for name, column in node["columns"].items() if not column["description"]]
-    return found + [exposure["name"] for exposure in manifest["exposures"].values() if not exposure["description"]]
+        found += [
+            f"{node['name']}.{name}"
+            for name, column in node["columns"].items()
+            if not column["description"]
+        ]
+    return found + [
+        exposure["name"]
+        for exposure in manifest["exposures"].values()
+        if not exposure["description"]
+    ]
 
 
 def undescribed(manifest: Manifest, catalog: Manifest) -> list[str]:
@@ -94,7 +103,9 @@ def undescribed(manifest: Manifest, catalog: Manifest) -> list[str]:
     for unique_id, node in {**manifest["nodes"], **manifest["sources"]}.items():
         if node["resource_type"] not in ("model", "seed", "source"):
             continue
-        exist = {**catalog["nodes"], **catalog["sources"]}.get(unique_id, {"columns": {}})["columns"]
+        exist = {**catalog["nodes"], **catalog["sources"]}.get(unique_id, {"columns": {}})[
+            "columns"
+        ]
         said = {name: column["description"].strip() for name, column in node["columns"].items()}
         found += [f"{node['name']}.{name}" for name in exist if not said.get(name)]
         found += [f"{node['name']}.{name} does not exist" for name in said if name not in exist]
@@ -105,7 +116,10 @@ def keys(manifest: Manifest) -> list[str]:
     """Every model and seed has a test of its key; it reads the current build only, seeds aside."""
     tested = {}
     for node in manifest["nodes"].values():
-        if node["resource_type"] == "test" and node.get("test_metadata", {}).get("name") == "is_key":
+        if (
+            node["resource_type"] == "test"
+            and node.get("test_metadata", {}).get("name") == "is_key"
+        ):
             tested[node["attached_node"]] = node
     found = []
     for unique_id, node in manifest["nodes"].items():
@@ -113,7 +127,9 @@ def keys(manifest: Manifest) -> list[str]:
             continue
         if unique_id not in tested:
             found.append(f"{node['name']}: its key is not tested")
-        elif node["resource_type"] == "model" and "current_build" not in (tested[unique_id]["config"]["where"] or ""):
+        elif node["resource_type"] == "model" and "current_build" not in (
+            tested[unique_id]["config"]["where"] or ""
+        ):
             found.append(f"{node['name']}: the test of its key reads more than the current build")
     return found
 
@@ -137,12 +153,20 @@ MANIFEST_RULES = (layers, model_names, column_names, descriptions, keys, singula
 
 @cache
 def _validator(kind: str, version: str) -> Draft7Validator:
-    return Draft7Validator(json.loads((Path(JSONSCHEMAS_PATH) / kind / version).read_text(encoding="utf-8")))
+    return Draft7Validator(
+        json.loads((Path(JSONSCHEMAS_PATH) / kind / version).read_text(encoding="utf-8"))
+    )
 
 
 def misspelt(path: Path) -> list[str]:
     """Return what dbt's own JSON schema says about a YAML file; dbt itself does not look on Postgres."""
     is_project = path.name == "dbt_project.yml"
-    validator = _validator("project", "0.0.110.json") if is_project else _validator("resources", "latest.json")
+    validator = (
+        _validator("project", "0.0.110.json")
+        if is_project
+        else _validator("resources", "latest.json")
+    )
     plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return [f"{path.name}: {error.json_path}: {error.message}" for error in validator.iter_errors(plain)]
+    return [
+        f"{path.name}: {error.json_path}: {error.message}" for error in validator.iter_errors(plain)
+    ]

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from tests.support.serving import ROW
 
 LIMIT = 200_000  # bytes of a body; the test sets API_MAX_BODY_BYTES to it
-NAMES = (*ROW, "n_prior_stays", "patient_nbr", "encounter_id", "contract_hash", "__proto__", "", "x" * 300, "\ud800")
+NAMES = (
+    *ROW,
+    "n_prior_stays",
+    "patient_nbr",
+    "encounter_id",
+    "contract_hash",
+    "__proto__",
+    "",
+    "x" * 300,
+    "\ud800",
+)
 TYPES = ("application/json",) * 12 + (
     "application/json; charset=utf-16",
     "text/plain",
@@ -18,7 +28,9 @@ TYPES = ("application/json",) * 12 + (
 )
 ODD_PATHS = ("/compare?alias=%00", "/model/seeds/%2e%2e", "/nowhere/%ff")
 BATCHES = ("/predict/batch", "/predict/batch?trial=true")
-PATHS = ("/predict",) * 5 + ("/explain", "/compare", "/compare?alias=challenger") + BATCHES + ODD_PATHS
+PATHS = (
+    ("/predict",) * 5 + ("/explain", "/compare", "/compare?alias=challenger") + BATCHES + ODD_PATHS
+)
 METHODS = ("POST",) * 20 + ("GET", "PUT", "OPTIONS", "DELETE")
 
 Request = tuple[str, str, bytes, str]
@@ -46,7 +58,9 @@ def _document(draw: random.Random, *, is_batch: bool) -> bytes:
 
 def _value(draw: random.Random) -> object:
     kinds = (
-        lambda: draw.choice([None, True, False, "", [], {}, "\ud800", "\x00", "Female", "250", "older", ROW]),
+        lambda: draw.choice(
+            [None, True, False, "", [], {}, "\ud800", "\x00", "Female", "250", "older", ROW]
+        ),
         lambda: draw.choice([0, -1, 20, 2**31, 2**63, -(2**63) - 1, 10**400]),
         lambda: draw.choice([float("nan"), float("inf"), -0.0, 1e308, 1e-320, 0.1]),
         lambda: "".join(chr(draw.randrange(0x110000)) for _ in range(draw.randrange(40))),
@@ -69,7 +83,9 @@ def _raw(draw: random.Random) -> bytes:
         lambda: b"{" + b'"gender": "Male",' * (depth // 20) + whole[1:],
         lambda: b"\xef\xbb\xbf" + whole,
         lambda: whole.decode().encode("utf-16"),
-        lambda: draw.choice([b"", b"null", b"1", b'"x"', b"NaN", b"-Infinity", b'{"rows": {}}', b'{"rows": [[]]}']),
+        lambda: draw.choice(
+            [b"", b"null", b"1", b'"x"', b"NaN", b"-Infinity", b'{"rows": {}}', b'{"rows": [[]]}']
+        ),
         lambda: b"n_medications,gender\n" + b'"\n,' * draw.randrange(200) + draw.randbytes(20),
         lambda: b" " * (LIMIT + 1 if draw.random() < 0.2 else 100),
     )

@@ -18,16 +18,24 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
 NAME = "app.kubernetes.io/name"
-OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir() if (path / "kustomization.yaml").exists())
-COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir() if (path / "kustomization.yaml").exists())
+OVERLAYS = sorted(
+    path.name for path in (K8S / "overlays").iterdir() if (path / "kustomization.yaml").exists()
+)
+COMPONENTS = sorted(
+    path.name for path in (K8S / "components").iterdir() if (path / "kustomization.yaml").exists()
+)
 Resource = dict[str, Any]
 
 
 @cache
 def _build(folder: str) -> str:
     if shutil.which("kubectl") is None:
-        pytest.skip("kubectl 1.27 or newer is not on the PATH: https://kubernetes.io/docs/tasks/tools/")
-    done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
+        pytest.skip(
+            "kubectl 1.27 or newer is not on the PATH: https://kubernetes.io/docs/tasks/tools/"
+        )
+    done = subprocess.run(
+        ["kubectl", "kustomize", folder], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{folder}: {done.stderr}"
     return done.stdout
 
@@ -119,7 +127,9 @@ def hardening(resources: list[Resource]) -> list[str]:
     """Pod Security `restricted` and what goes beyond it."""
     accounts = {found["metadata"]["name"] for found in of_kind(resources, "ServiceAccount")}
     return [
-        f"{name}: {problem}" for name, pod in pods(resources).items() for problem in _pod(name, pod["spec"], accounts)
+        f"{name}: {problem}"
+        for name, pod in pods(resources).items()
+        for problem in _pod(name, pod["spec"], accounts)
     ]
 
 
@@ -135,7 +145,11 @@ def _pod(name: str, spec: Resource, accounts: set[str]) -> Iterator[str]:
         yield "may run as root"
     if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
         yield "has no seccomp profile"
-    if spec.get("hostNetwork") or spec.get("hostPID") or any("hostPath" in each for each in spec.get("volumes", [])):
+    if (
+        spec.get("hostNetwork")
+        or spec.get("hostPID")
+        or any("hostPath" in each for each in spec.get("volumes", []))
+    ):
         yield "reaches into the host"
     if context.get("fsGroup") != context.get("runAsGroup"):
         yield "may not write to its volumes"
@@ -150,7 +164,9 @@ def _container(container: Resource) -> Iterator[str]:
         yield "may gain privileges"
     if not context.get("readOnlyRootFilesystem"):
         yield "its root file system is writable"
-    elif not {"/tmp", "/opt/airflow"} & {mount["mountPath"] for mount in container.get("volumeMounts", [])}:
+    elif not {"/tmp", "/opt/airflow"} & {
+        mount["mountPath"] for mount in container.get("volumeMounts", [])
+    }:
         yield "has no place to write"
     if context.get("capabilities", {}).get("drop") != ["ALL"]:
         yield "keeps capabilities"
@@ -164,14 +180,19 @@ def _container(container: Resource) -> Iterator[str]:
 
 def references(resources: list[Resource], secrets: dict[str, set[str]]) -> list[str]:
     """ConfigMaps, Secrets and keys that are read but do not exist."""
-    maps = {found["metadata"]["name"]: set(found.get("data", {})) for found in of_kind(resources, "ConfigMap")}
+    maps = {
+        found["metadata"]["name"]: set(found.get("data", {}))
+        for found in of_kind(resources, "ConfigMap")
+    }
     known = {"configMap": maps, "secret": secrets}
     problems = []
     for where, container, pod in every_container(resources):
         for kind, name, key in [*_read(container), *_mounted(pod)]:
             keys = known[kind].get(name)
             if keys is None or (key and key not in keys):
-                problems.append(f"{where}: {kind} {name}{f' has no {key}' if keys is not None else ' does not exist'}")
+                problems.append(
+                    f"{where}: {kind} {name}{f' has no {key}' if keys is not None else ' does not exist'}"
+                )
     return problems
 
 
@@ -198,23 +219,39 @@ def passwords(resources: list[Resource]) -> list[str]:
     """Secrets that are put into an address: one out of a vault may hold an @ or a /."""
     problems = []
     for where, container, _ in every_container(resources):
-        secret = {each["name"] for each in container.get("env", []) if "secretKeyRef" in each.get("valueFrom", {})}
+        secret = {
+            each["name"]
+            for each in container.get("env", [])
+            if "secretKeyRef" in each.get("valueFrom", {})
+        }
         for variable in container.get("env", []):
             used = set(re.findall(r"\$\((\w+)\)", variable.get("value", ""))) & secret
-            problems += [f"{where}: {variable['name']} holds {name}" for name in used if "://" in variable["value"]]
+            problems += [
+                f"{where}: {variable['name']} holds {name}"
+                for name in used
+                if "://" in variable["value"]
+            ]
     return problems
 
 
 def mounts(resources: list[Resource]) -> list[str]:
     """Mounts without a volume, and volumes that nobody mounts."""
     claims = {
-        found["metadata"]["name"]: {each["metadata"]["name"] for each in found["spec"].get("volumeClaimTemplates", [])}
+        found["metadata"]["name"]: {
+            each["metadata"]["name"] for each in found["spec"].get("volumeClaimTemplates", [])
+        }
         for found in of_kind(resources, "StatefulSet")
     }
     problems = []
     for name, pod in pods(resources).items():
-        volumes = {each["name"] for each in pod["spec"].get("volumes", [])} | claims.get(name, set())
-        used = {mount["name"] for container in containers(pod) for mount in container.get("volumeMounts", [])}
+        volumes = {each["name"] for each in pod["spec"].get("volumes", [])} | claims.get(
+            name, set()
+        )
+        used = {
+            mount["name"]
+            for container in containers(pod)
+            for mount in container.get("volumeMounts", [])
+        }
         problems += [f"{name}: {each}" for each in volumes ^ used]
     return problems
 
@@ -224,8 +261,17 @@ def services(resources: list[Resource]) -> list[str]:
     problems = []
     for service in of_kind(resources, "Service"):
         wanted = service["spec"]["selector"]
-        chosen = [pod for pod in pods(resources).values() if wanted.items() <= pod["metadata"]["labels"].items()]
-        ports = {port["name"] for pod in chosen for each in containers(pod) for port in each.get("ports", [])}
+        chosen = [
+            pod
+            for pod in pods(resources).values()
+            if wanted.items() <= pod["metadata"]["labels"].items()
+        ]
+        ports = {
+            port["name"]
+            for pod in chosen
+            for each in containers(pod)
+            for port in each.get("ports", [])
+        }
         problems += [
             f"{service['metadata']['name']}: no container has the port {port['targetPort']}"
             for port in service["spec"]["ports"]
@@ -251,7 +297,10 @@ def addresses(resources: list[Resource]) -> list[str]:
         for found in of_kind(resources, "ConfigMap")
     ]
     # An image is no address, though its digest looks like a port.
-    said += [(where, yaml.safe_dump(each | {"image": ""})) for where, each, _ in every_container(resources)]
+    said += [
+        (where, yaml.safe_dump(each | {"image": ""}))
+        for where, each, _ in every_container(resources)
+    ]
     found = {(where, name, port) for where, text in said for name, port in ADDRESS.findall(text)}
     settings = named(resources, "ConfigMap", "settings")["data"]
     found.add(("ConfigMap settings", settings["POSTGRES_HOST"], settings["POSTGRES_PORT"]))
@@ -266,12 +315,16 @@ def probes(resources: list[Resource], routes: dict[str, set[str]]) -> list[str]:
     """Long-running containers without probes, probes of ports that do not exist or of routes that are not known."""
     problems = []
     for where, container, pod in every_container(resources):
-        if pod["spec"].get("restartPolicy") in ("Never", "OnFailure") or container in pod["spec"].get(
-            "initContainers", []
-        ):
+        if pod["spec"].get("restartPolicy") in ("Never", "OnFailure") or container in pod[
+            "spec"
+        ].get("initContainers", []):
             continue
         ports = {port["name"] for port in container.get("ports", [])}
-        found = [container[kind] for kind in ("startupProbe", "readinessProbe", "livenessProbe") if kind in container]
+        found = [
+            container[kind]
+            for kind in ("startupProbe", "readinessProbe", "livenessProbe")
+            if kind in container
+        ]
         if not found and ports:
             problems.append(f"{where}: has no probe")
         for probe in found:
@@ -285,15 +338,27 @@ def probes(resources: list[Resource], routes: dict[str, set[str]]) -> list[str]:
 
 def drains(resources: list[Resource]) -> list[str]:
     """Budgets that would keep a node from being emptied, and parts of which an emptied node may take everything."""
-    specs = {found["metadata"]["name"]: found["spec"] for found in of_kind(resources, "PodDisruptionBudget")}
+    specs = {
+        found["metadata"]["name"]: found["spec"]
+        for found in of_kind(resources, "PodDisruptionBudget")
+    }
     pairs = {
-        found["metadata"]["name"] for found in of_kind(resources, "Deployment") if found["spec"].get("replicas", 1) > 1
+        found["metadata"]["name"]
+        for found in of_kind(resources, "Deployment")
+        if found["spec"].get("replicas", 1) > 1
     }
     kept = {spec["selector"]["matchLabels"][NAME] for spec in specs.values()}
-    lost = [f"{name}: a drain may take all of it at once" for name in sorted(pairs - kept - {"locust-worker"})]
+    lost = [
+        f"{name}: a drain may take all of it at once"
+        for name in sorted(pairs - kept - {"locust-worker"})
+    ]
     return (
         lost
-        + [f"{name}: allows no pod to go" for name, spec in specs.items() if not spec.get("maxUnavailable")]
+        + [
+            f"{name}: allows no pod to go"
+            for name, spec in specs.items()
+            if not spec.get("maxUnavailable")
+        ]
         + [
             f"{name}: waits for pods that are not ready"
             for name, spec in specs.items()
@@ -308,7 +373,9 @@ LARGEST = 250_000
 
 def sizes(resources: list[Resource]) -> list[str]:
     """Objects that `kubectl apply` could not write."""
-    found = {f"{each['kind']} {each['metadata']['name']}": len(json.dumps(each)) for each in resources}
+    found = {
+        f"{each['kind']} {each['metadata']['name']}": len(json.dumps(each)) for each in resources
+    }
     return [f"{name}: {size} bytes" for name, size in found.items() if size > LARGEST]
 
 
@@ -320,7 +387,10 @@ def built_images() -> set[str]:
     """What k8s/build-images.sh builds, with the version of pyproject.toml."""
     script = (K8S / "build-images.sh").read_text()
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    return {f"localhost/readmit/{name}:{version}" for name in re.findall(r"\[([a-z0-9-]+)\]=\S*Dockerfile", script)}
+    return {
+        f"localhost/readmit/{name}:{version}"
+        for name in re.findall(r"\[([a-z0-9-]+)\]=\S*Dockerfile", script)
+    }
 
 
 UNITS = {"m": 0.001, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "": 1.0}
@@ -335,17 +405,30 @@ def quantity(text: str | int) -> float:
 def requested(resources: list[Resource], what: str) -> float:
     """What the scheduler must find for the long-running pods and one task pod."""
     replicas = {
-        found["metadata"]["name"]: found["spec"].get("replicas", 1) for found in of_kind(resources, "Deployment")
+        found["metadata"]["name"]: found["spec"].get("replicas", 1)
+        for found in of_kind(resources, "Deployment")
     }
     jobs = {found["metadata"]["name"] for found in of_kind(resources, "Job", "CronJob")}
     return sum(
-        _pod_request(pod, what) * replicas.get(name, 1) for name, pod in pods(resources).items() if name not in jobs
+        _pod_request(pod, what) * replicas.get(name, 1)
+        for name, pod in pods(resources).items()
+        if name not in jobs
     )
 
 
 def _pod_request(pod: Resource, what: str) -> float:
-    first = [quantity(each["resources"]["requests"][what]) for each in pod["spec"].get("initContainers", [])]
-    return max([*first, sum(quantity(each["resources"]["requests"][what]) for each in pod["spec"]["containers"])])
+    first = [
+        quantity(each["resources"]["requests"][what])
+        for each in pod["spec"].get("initContainers", [])
+    ]
+    return max(
+        [
+            *first,
+            sum(
+                quantity(each["resources"]["requests"][what]) for each in pod["spec"]["containers"]
+            ),
+        ]
+    )
 
 
 # ---------------------------------------------------------------- network
@@ -357,8 +440,16 @@ def allowed(resources: list[Resource]) -> set[Arrow]:
     """Return (from, to, port) for all pairs of pods that both ends' policies let talk."""
     parts = {pod["metadata"]["labels"][NAME] for pod in pods(resources).values()}
     policies = of_kind(resources, "NetworkPolicy")
-    out = {(part, peer, port) for part in parts for peer, port in _peers(policies, part, "egress", "to")}
-    into = {(peer, part, port) for part in parts for peer, port in _peers(policies, part, "ingress", "from")}
+    out = {
+        (part, peer, port)
+        for part in parts
+        for peer, port in _peers(policies, part, "egress", "to")
+    }
+    into = {
+        (peer, part, port)
+        for part in parts
+        for peer, port in _peers(policies, part, "ingress", "from")
+    }
     return out & into
 
 
@@ -366,8 +457,16 @@ def one_sided(resources: list[Resource]) -> set[Arrow]:
     """Return arrows that only one end allows: they do nothing, so somebody meant something else."""
     parts = {pod["metadata"]["labels"][NAME] for pod in pods(resources).values()}
     policies = of_kind(resources, "NetworkPolicy")
-    out = {(part, peer, port) for part in parts for peer, port in _peers(policies, part, "egress", "to")}
-    into = {(peer, part, port) for part in parts for peer, port in _peers(policies, part, "ingress", "from")}
+    out = {
+        (part, peer, port)
+        for part in parts
+        for peer, port in _peers(policies, part, "egress", "to")
+    }
+    into = {
+        (peer, part, port)
+        for part in parts
+        for peer, port in _peers(policies, part, "ingress", "from")
+    }
     return out ^ into
 
 
@@ -383,7 +482,10 @@ def _peers(policies: list[Resource], part: str, way: str, key: str) -> Iterator[
         for rule in policy["spec"].get(way, []):
             for peer in rule.get(key, []):
                 if "podSelector" in peer and "namespaceSelector" not in peer:
-                    yield from ((peer["podSelector"]["matchLabels"][NAME], port["port"]) for port in rule["ports"])
+                    yield from (
+                        (peer["podSelector"]["matchLabels"][NAME], port["port"])
+                        for port in rule["ports"]
+                    )
 
 
 def from_outside(resources: list[Resource]) -> set[tuple[str, int]]:
@@ -391,7 +493,10 @@ def from_outside(resources: list[Resource]) -> set[tuple[str, int]]:
     found = set()
     for policy in of_kind(resources, "NetworkPolicy"):
         for rule in policy["spec"].get("ingress", []):
-            if any("ipBlock" in peer or "namespaceSelector" in peer for peer in rule.get("from", [{"ipBlock": "any"}])):
+            if any(
+                "ipBlock" in peer or "namespaceSelector" in peer
+                for peer in rule.get("from", [{"ipBlock": "any"}])
+            ):
                 chosen = policy["spec"]["podSelector"].get("matchLabels", {})
                 part = chosen.get(NAME, next(iter(chosen), "*"))
                 found |= {(part, port["port"]) for port in rule.get("ports", [])}

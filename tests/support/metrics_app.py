@@ -6,7 +6,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from serving.app import create_app
-from serving.bundle import Version
+from serving.bundle_loader import Version
 from tests.support.serving import FolderSource, read, settings
 
 

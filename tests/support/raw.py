@@ -19,7 +19,11 @@ __all__ = [
 
 
 def query(
-    settings: Settings, database: str, statement: str, *arguments: object, role: db.Role = "postgres"
+    settings: Settings,
+    database: str,
+    statement: str,
+    *arguments: object,
+    role: db.Role = "postgres",
 ) -> list[Any]:
     with db.transaction(role, database, settings) as connection, connection.cursor() as cur:
         cur.execute(statement, arguments or None)
@@ -27,7 +31,9 @@ def query(
 
 
 def ledger_rows(settings: Settings) -> dict[str, str]:
-    return dict(query(settings, settings.raw_database, "select batch_id, status from landing.batches"))
+    return dict(
+        query(settings, settings.raw_database, "select batch_id, status from landing.batches")
+    )
 
 
 # The columns of dbt's relations that publishing looks at.
@@ -78,7 +84,10 @@ BUILD = """
 
 def stand_in_build(settings: Settings, batch_id: str, n_held: int = 0) -> None:
     """Do what dbt does to a batch, as far as publishing is concerned; the first `n_held` rows are held back."""
-    with db.transaction("transformer", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("transformer", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(BUILD, {"batch": batch_id, "n_held": n_held})
 
 
@@ -99,5 +108,8 @@ RELEASE = """
 
 def stand_in_release(settings: Settings, build_id: str, verdict: str = "valid") -> None:
     """Do what dbt does to a release whose rows all get this verdict."""
-    with db.transaction("transformer", settings.clean_database, settings) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("transformer", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(RELEASE, {"build": build_id, "verdict": verdict})

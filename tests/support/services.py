@@ -18,13 +18,23 @@ from typing import Any
 import httpx
 
 from readmit import db, storage
-from readmit.bootstrap import bootstrap
+from readmit.ops.bootstrap import bootstrap
 from readmit.settings import ROOT, Settings, StackSettings
 from stack import processes, programs
+from stack.object_store import Store
 from stack.postgres import Server
-from stack.s3 import Store
 
-ROLES = ("postgres", "loader", "transformer", "publisher", "trainer", "serving", "reader", "mlflow", "airflow")
+ROLES = (
+    "postgres",
+    "loader",
+    "transformer",
+    "publisher",
+    "trainer",
+    "serving",
+    "reader",
+    "mlflow",
+    "airflow",
+)
 SECONDS = 120
 # Seaweed takes four ports in a row, and each of them plus 10,000.
 S3_OFFSETS = tuple(first + more for first in (0, 10_000) for more in range(4))
@@ -50,7 +60,9 @@ def free_port(offsets: tuple[int, ...] = (0,)) -> int:
 
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections do not count
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # closed connections do not count
         try:
             probe.bind(("127.0.0.1", port))
         except (OSError, OverflowError):
@@ -58,7 +70,9 @@ def is_free(port: int) -> bool:
     return True
 
 
-def wait_until(holds: Callable[[], Any], what: str, seconds: float = SECONDS, pause: float = 0.2) -> Any:
+def wait_until(
+    holds: Callable[[], Any], what: str, seconds: float = SECONDS, pause: float = 0.2
+) -> Any:
     """Return what `holds` returns once it is true."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
@@ -98,7 +112,10 @@ def _start_postgres(settings: Settings) -> None:
     process = server.start(SECONDS)
     atexit.register(process.wait)
     atexit.register(server.stop)
-    with closing(db.connect("postgres", "postgres", settings)) as connection, connection.cursor() as cur:
+    with (
+        closing(db.connect("postgres", "postgres", settings)) as connection,
+        connection.cursor() as cur,
+    ):
         connection.autocommit = True
         cur.execute("alter system set fsync = off")  # nobody needs this data after a power cut
         cur.execute("select pg_reload_conf()")
@@ -108,7 +125,9 @@ def fresh(home: Path, **values: Any) -> Settings:
     """Return settings with a raw and a clean database that nobody has used yet."""
     name = secrets.token_hex(4)
     databases = {"raw_database": f"raw_{name}", "clean_database": f"clean_{name}"}
-    settings = Settings(**{**services(), **databases, "readmit_home": home, "batch_size": 500, **values})
+    settings = Settings(
+        **{**services(), **databases, "readmit_home": home, "batch_size": 500, **values}
+    )
     bootstrap(settings)
     return settings
 
@@ -118,7 +137,9 @@ def environment(settings: Settings) -> dict[str, str]:
     values = {}
     for name, value in settings.model_dump().items():
         if value is not None:
-            values[name.upper()] = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+            values[name.upper()] = (
+                value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+            )
     return {**os.environ, **values}
 
 
@@ -127,7 +148,9 @@ def mlflow() -> StackSettings:
     """Start MLflow as the stack does, on this Postgres and S3; returns the settings that reach all three."""
     settings = StackSettings(**services(), mlflow_port=free_port())
     bootstrap(settings)
-    program = next(program for program in programs.all_programs(settings) if program.name == "mlflow")
+    program = next(
+        program for program in programs.all_programs(settings) if program.name == "mlflow"
+    )
     told = {**os.environ, **programs.shared_environment(settings), **program.environment}
     log = settings.readmit_home / "mlflow.log"
     with log.open("wb") as file:

@@ -6,31 +6,55 @@ from pathlib import Path
 
 import orjson
 
-from readmit.contract import Contract
-from serving.bundle import Version
-from serving.settings import ServingSettings
+from readmit.contract.definition import Contract
+from serving.api_settings import ServingSettings
+from serving.bundle_loader import Version
 
 
 def feature(name, role="input", kind="number", **more):
-    said = {"name": name, "role": role, "kind": kind, "data_type": "integer", "description": name, "default": 0}
+    said = {
+        "name": name,
+        "role": role,
+        "kind": kind,
+        "data_type": "integer",
+        "description": name,
+        "default": 0,
+    }
     if kind == "number":
         said |= {"min": 0, "max": 50}
     if role == "input":
-        said["form"] = {"group": "stay", "label": {"en": name, "es": name}, "help": {"en": "", "es": ""}}
+        said["form"] = {
+            "group": "stay",
+            "label": {"en": name, "es": name},
+            "help": {"en": "", "es": ""},
+        }
     return said | more
 
 
 def contract(*extra, replaced=None):
     features = [
         feature("n_medications", default=10),
-        feature("gender", kind="category", data_type="text", values=["Female", "Male", "unknown"], default="unknown"),
+        feature(
+            "gender",
+            kind="category",
+            data_type="text",
+            values=["Female", "Male", "unknown"],
+            default="unknown",
+        ),
         feature("diagnosis_1", kind="category", data_type="text", seed="icd9_codes", default="250"),
         feature("is_medication_changed", kind="flag", data_type="boolean", default=False),
         feature("n_prior_stays", role="history"),
         *extra,
     ]
-    features = [replaced if replaced and each["name"] == replaced["name"] else each for each in features]
-    seeds = {"icd9_codes": [{"code": "250", "description": "Diabetes"}, {"code": "401", "description": "Pressure"}]}
+    features = [
+        replaced if replaced and each["name"] == replaced["name"] else each for each in features
+    ]
+    seeds = {
+        "icd9_codes": [
+            {"code": "250", "description": "Diabetes"},
+            {"code": "401", "description": "Pressure"},
+        ]
+    }
     label = {"name": "is_readmitted_30d", "data_type": "boolean", "description": "label"}
     plain = {"version": 1, "features": features, "label": label, "seeds": seeds}
     return Contract.from_json(json.dumps(plain))
@@ -46,7 +70,11 @@ class StandIn:
         self.shift, self.names = shift, names
 
     def predict_one(self, row):
-        score = self.shift + 0.05 * row["n_medications"] + 0.4 * row["n_prior_stays"] * (row["gender"] == "Female")
+        score = (
+            self.shift
+            + 0.05 * row["n_medications"]
+            + 0.4 * row["n_prior_stays"] * (row["gender"] == "Female")
+        )
         return 1 / (1 + math.exp(-score - 0.3 * row["is_medication_changed"]))
 
     def score(self, rows):
@@ -56,12 +84,17 @@ class StandIn:
 def write_bundle(folder: Path, found: Contract, shift=-2.0, wrong_by=0.0):
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
-        ROW | {f.name: f.default for f in found.features if f.name not in ROW} | {"n_prior_stays": n} for n in (0, 3)
+        ROW
+        | {f.name: f.default for f in found.features if f.name not in ROW}
+        | {"n_prior_stays": n}
+        for n in (0, 3)
     ]
     expected = [StandIn(shift).predict_one(row) + wrong_by for row in rows]
     (folder / "contract.json").write_text(found.to_json())
     (folder / "examples.json").write_bytes(orjson.dumps({"rows": rows, "probabilities": expected}))
-    (folder / "report.json").write_bytes(orjson.dumps({"threshold": 0.2, "metrics": {}, "data_source": "sample"}))
+    (folder / "report.json").write_bytes(
+        orjson.dumps({"threshold": 0.2, "metrics": {}, "data_source": "sample"})
+    )
     (folder / "shift.json").write_text(str(shift))
 
 
@@ -78,7 +111,9 @@ class FolderSource:
 
     def promote(self, number, alias="production", **more):
         found = more.pop("contract", contract())
-        self.versions[alias] = Version("readmission", str(number), f"run{number}", "2026-01-01T00:00:00", "7")
+        self.versions[alias] = Version(
+            "readmission", str(number), f"run{number}", "2026-01-01T00:00:00", "7"
+        )
         self.makers[str(number)] = lambda folder: write_bundle(folder, found, **more)
 
     def at(self, alias):
@@ -95,4 +130,6 @@ class FolderSource:
 
 def settings(home: Path, **more):
     # Port 1024 has no server: the database is away, and answers must not wait for it.
-    return ServingSettings(readmit_home=home, postgres_port=1024, serving_password="x", reader_password="x", **more)
+    return ServingSettings(
+        readmit_home=home, postgres_port=1024, serving_password="x", reader_password="x", **more
+    )

@@ -17,7 +17,15 @@ from stack.supervisor import Supervisor
 from tests.support.services import S3_OFFSETS, free_port
 
 PORTS = (
-    *("POSTGRES_PORT", "MLFLOW_PORT", "API_PORT", "UI_PORT", "DOCS_PORT", "AIRFLOW_PORT", "PROMETHEUS_PORT"),
+    *(
+        "POSTGRES_PORT",
+        "MLFLOW_PORT",
+        "API_PORT",
+        "UI_PORT",
+        "DOCS_PORT",
+        "AIRFLOW_PORT",
+        "PROMETHEUS_PORT",
+    ),
     *(
         "PUSHGATEWAY_PORT",
         "NODE_EXPORTER_PORT",
@@ -38,7 +46,9 @@ def write_env(home: Path, **values: object) -> Path:
     return path
 
 
-def run(module: str, *arguments: str, seconds: float = 120, **more: str) -> "subprocess.CompletedProcess[str]":
+def run(
+    module: str, *arguments: str, seconds: float = 120, **more: str
+) -> "subprocess.CompletedProcess[str]":
     """Run one of the stack's commands as `make` does, in this process' environment."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],

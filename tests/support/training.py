@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from readmit.contract import Contract
-from readmit.derive import derive_frame
+from readmit.contract.definition import Contract
+from readmit.contract.derivation import derive_frame
 from training import features
 
 
@@ -25,7 +25,9 @@ def make_rows(contract: Contract, n: int = 1200, seed: int = 0) -> pd.DataFrame:
     share = frame["patient_nbr"] % 10
     frame["split"] = np.select([share < 6, share < 8], ["train", "validation"], "test")
     frame["_batch_id"] = frame["split"] + "-00" + (1 + np.arange(n) % 2).astype(str)
-    score = -3 + 0.25 * frame["n_inpatient_visits"] + 0.8 * frame["is_medication_changed"].astype(float)
+    score = (
+        -3 + 0.25 * frame["n_inpatient_visits"] + 0.8 * frame["is_medication_changed"].astype(float)
+    )
     frame[contract.label.name] = rng.random(n) < 1 / (1 + np.exp(-score.astype(float)))
     types = features.pandas_types(contract)
     return frame[list(types)].astype(types)

@@ -1,0 +1,127 @@
+"""The search for the maximum number of users: steps up, then bisection. Knows nothing of Locust."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+P95_MS = 250.0
+ERROR_SHARE = 0.001
+GENERATOR_CPU = 0.9
+MACHINE_CPU = 0.95
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was measured with a number of users.
+
+    CPU in cores, the generator's per generator process; `machine_cpu` is the share of its machine's cores in use.
+    """
+
+    users: int
+    rate: float  # requests/s
+    p95_ms: float
+    error_share: float
+    generator_cpu: float
+    api_cpu: float | None = None
+    machine_cpu: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether the SLO holds. A step without requests holds nothing."""
+        return self.rate > 0 and self.p95_ms <= P95_MS and self.error_share <= ERROR_SHARE
+
+    @property
+    def is_generator_busy(self) -> bool:
+        """Tell whether the generator may be what is slow."""
+        return self.generator_cpu >= GENERATOR_CPU
+
+    @property
+    def is_machine_full(self) -> bool:
+        """Tell whether the API may have had less CPU than it could use."""
+        return self.machine_cpu >= MACHINE_CPU
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best step that holds (None: not even one user), and what stopped the search.
+
+    `limit` is slo, generator, machine or most_users (docs/load.md says what each means).
+    """
+
+    best: Step | None
+    limit: str
+    steps: tuple[Step, ...]
+
+    @property
+    def users(self) -> int:
+        """Return the maximum users."""
+        return self.best.users if self.best else 0
+
+
+Measure = Callable[[int], Step]
+
+
+def find(
+    measure: Measure,
+    *,
+    start: int,
+    growth: float = 2.0,
+    precision: float = 0.05,
+    most: int = 50_000,
+) -> Found:
+    """Return the knee: the most users for which the SLO holds, to `precision`.
+
+    Args:
+        measure: runs a step with so many users.
+        start: users of the first step.
+        growth: factor between steps until one fails (or, when the first fails, until one holds).
+        precision: the bisection ends when the bracket is this narrow.
+        most: users that are never exceeded.
+    """
+    steps: list[Step] = []
+
+    def attempt(users: int) -> Step:
+        steps.append(measure(users))
+        return steps[-1]
+
+    low, high = _bracket(attempt, start, growth, most)
+    while low and high and high.users - low.users > max(1, precision * low.users):
+        middle = attempt((low.users + high.users) // 2)
+        low, high = (middle, high) if middle.holds else (low, middle)
+    return Found(low, _limit(high), tuple(steps))
+
+
+def _bracket(
+    attempt: Measure, start: int, growth: float, most: int
+) -> tuple[Step | None, Step | None]:
+    """Return a step that holds and one above that does not; None for one that does not exist."""
+    step = attempt(min(start, most))
+    high: Step | None = None
+    while not step.holds:
+        high = step
+        if step.users <= 1:
+            return None, high
+        step = attempt(max(1, int(step.users / growth)))
+    if high is not None:
+        return step, high
+    while step.users < most:
+        above = attempt(min(most, max(step.users + 1, int(step.users * growth))))
+        if not above.holds:
+            return step, above
+        step = above
+    return step, None
+
+
+def _limit(failed: Step | None) -> str:
+    if failed is None:
+        return "most_users"
+    # Too slow while the generator or the machine had no CPU left says nothing about the API.
+    if failed.is_generator_busy:
+        return "generator"
+    return "machine" if failed.is_machine_full else "slo"
+
+
+def spread(users: list[int]) -> float:
+    """Return how far the searches lie apart: (largest - smallest) / median."""
+    ordered = sorted(users)
+    middle = ordered[len(ordered) // 2]
+    return (ordered[-1] - ordered[0]) / middle if middle else float("inf")

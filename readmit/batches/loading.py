@@ -1,0 +1,118 @@
+"""Load a batch into RAW: the rows and their ledger row in one transaction, or nothing."""
+
+from psycopg2.extensions import cursor
+
+from readmit import db, storage
+from readmit.batches import claims, ledger
+from readmit.intake import slices
+from readmit.intake.layout import LANDING_COLUMNS
+from readmit.settings import Settings
+
+LOAD_LOCK = 7_241_004
+
+
+class ObjectChanged(Exception):
+    """The bytes in S3 are not those that the plan was made of."""
+
+
+def load(batch_id: str, settings: Settings | None = None) -> int:
+    """COPY the batch into RAW and write its ledger row, in one transaction; nothing when that is done already.
+
+    Returns:
+        The number of rows of the batch.
+
+    Raises:
+        BatchRejected: a gate has said no to this batch before.
+        ObjectChanged: S3 holds other bytes than those that were registered, or none.
+    """
+    known = settings or Settings()
+    with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
+        cur.execute("select pg_advisory_xact_lock(%s, hashtext(%s))", (LOAD_LOCK, batch_id))
+        status, reason = ledger.state(cur, batch_id)
+        ledger.stop_if_rejected(batch_id, status, reason)
+        n_rows, content, key = _planned(cur, batch_id)
+        if status is None:
+            checked = slices.Checked(_stored(batch_id, key, known))
+            _copy(cur, checked)
+            if checked.content_sha256() != content or cur.rowcount != n_rows:
+                raise ObjectChanged(_changed(batch_id, key, known, "is not what was registered"))
+            _write_loaded(cur, batch_id)
+        claims.renew(cur, batch_id)
+        return n_rows
+
+
+def _stored(batch_id: str, key: str, settings: Settings) -> slices.Readable:
+    s3 = storage.client(settings)
+    try:
+        return s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"]
+    except s3.exceptions.NoSuchKey as gone:
+        raise ObjectChanged(_changed(batch_id, key, settings, "is gone")) from gone
+
+
+def _changed(batch_id: str, key: str, settings: Settings, what: str) -> str:
+    return (
+        f"{batch_id}: s3://{settings.s3_pipeline_bucket}/{key} {what}: "
+        "hand the same file in again, which stores its batches anew (make submit FILE=...)"
+    )
+
+
+def _copy(cur: cursor, body: slices.Checked) -> None:
+    columns = ", ".join(("_batch_id", "_source_row", *LANDING_COLUMNS))
+    # An empty field is the text '', not null: RAW holds what stands in the file.
+    statement = (
+        f"copy landing.encounters ({columns}) from stdin with (format csv, force_not_null *)"
+    )
+    # psycopg2 reads blocks; it never asks for lines, as its types would have it.
+    cur.copy_expert(statement, body, size=1 << 17)  # type: ignore[arg-type]
+
+
+def _planned(cur: cursor, batch_id: str) -> tuple[int, str, str]:
+    cur.execute(
+        "select n_rows, content_sha256, object_key from landing.slices where batch_id = %s",
+        (batch_id,),
+    )
+    found = cur.fetchone()
+    if found is None:
+        raise LookupError(
+            f"{batch_id}: no such batch is planned; see `python -m readmit.batches.ledger status`"
+        )
+    return int(found[0]), str(found[1]), str(found[2])
+
+
+def _write_loaded(cur: cursor, batch_id: str) -> None:
+    cur.execute(
+        """
+        insert into landing.batches (
+            batch_id, split, ordinal, first_source_row, last_source_row, n_rows, source_sha256, content_sha256,
+            data_source, status, supersedes, loaded_at, dag_run_id
+        )
+        select
+            s.batch_id, s.split, s.ordinal, s.first_source_row, s.last_source_row, s.n_rows, s.source_sha256,
+            s.content_sha256, src.data_source, 'loaded', s.supersedes, clock_timestamp(), c.dag_run_id
+        from landing.slices s
+        join landing.sources src using (source_sha256)
+        left join landing.claims c using (batch_id)
+        where s.batch_id = %s
+        """,
+        (batch_id,),
+    )
+    cur.execute(SUPERSEDED_BY, {"batch_id": batch_id})
+
+
+# A batch that holds at least half of the encounters of a rejected batch of its split is that batch, sent again.
+SUPERSEDED_BY = """
+    update landing.batches as resend
+    set supersedes = rejected.batch_id
+    from landing.batches as rejected
+    where resend.batch_id = %(batch_id)s
+      and resend.supersedes is null
+      and rejected.status = 'rejected'
+      and rejected.split = resend.split
+      and (
+          select count(*) from landing.encounters as old
+          where old._batch_id = rejected.batch_id and exists (
+              select 1 from landing.encounters as new
+              where new._batch_id = %(batch_id)s and new.encounter_id = old.encounter_id
+          )
+      ) * 2 >= rejected.n_rows
+"""

@@ -1,0 +1,163 @@
+"""Client of the prediction API, for the web form and for users.
+
+    with Client("http://127.0.0.1:8000") as api:
+        api.predict({"age_band": "[70-80)", ...})["probability"]
+
+Answers are the API's JSON documents. What goes wrong is one of two exceptions: `ApiDown`, when no answer came, and
+`Problem`, when the API refused with an RFC 9457 document.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import quote
+
+import httpx
+
+from readmit.telemetry.json_logs import HEADER, new_id
+
+log = logging.getLogger("readmit.client")
+
+Document = dict[str, Any]
+# `encounter_id` of requests about nobody: logged, and left out when the monitor looks at what was asked.
+LOAD_TEST_STAY = 0
+TIMEOUT_SECONDS = 10.0  # a batch of 1,000 rows takes well under one second
+
+
+class ApiDown(Exception):
+    """The API gave no answer: it is not running, not reachable, or too slow."""
+
+
+@dataclass(eq=False)
+class Problem(Exception):
+    """The API refused a request: an RFC 9457 problem document.
+
+    `errors` has an entry for each field that is wrong: `{"field", "detail", "allowed"?}`.
+    """
+
+    status: int
+    title: str
+    detail: str = ""
+    errors: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.title}: {self.detail}"
+
+
+class Client:
+    """A connection pool to one API. Safe to share between threads."""
+
+    def __init__(
+        self, base_url: str, *, timeout: float = TIMEOUT_SECONDS, api_key: str | None = None
+    ) -> None:
+        headers = {"X-API-Key": api_key} if api_key else {}
+        self._http = httpx.Client(
+            base_url=base_url, timeout=timeout, headers=headers, trust_env=False
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def model(self) -> Document:
+        """Return the served model: name, version, run, metrics, threshold, contract without seeds."""
+        return cast(Document, self._ask("GET", "/model"))
+
+    def seed(self, name: str) -> list[Document]:
+        """Return the rows of a code table of the served model's contract."""
+        return _rows(self._ask("GET", f"/model/seeds/{name}"), "rows")
+
+    def history(self) -> list[Document]:
+        """Return the decisions to promote, keep or roll back."""
+        return _rows(self._ask("GET", "/model/history"), "promotions")
+
+    def predict(self, row: Mapping[str, Any]) -> Document:
+        """Return the answer for one stay."""
+        return cast(Document, self._ask("POST", "/predict", row))
+
+    def explain(self, row: Mapping[str, Any]) -> Document:
+        """Return the contributions of the fields to the score of one stay."""
+        return cast(Document, self._ask("POST", "/explain", row))
+
+    def compare(self, row: Mapping[str, Any], alias: str = "previous") -> list[Document]:
+        """Return the answers of production and of the version with an alias, or why that one has none."""
+        return _rows(self._ask("POST", f"/compare?alias={quote(alias, safe='')}", row), "answers")
+
+    def predict_batch(self, rows: Sequence[Mapping[str, Any]], *, trial: bool = False) -> Document:
+        """Return `{"predictions": [...], "errors": [...]}` for many stays; a trial is not logged."""
+        path = "/predict/batch?trial=true" if trial else "/predict/batch"
+        return cast(Document, self._ask("POST", path, {"rows": list(rows)}))
+
+    def ready(self) -> Document:
+        """Return what `/readyz` says."""
+        return cast(Document, self._ask("GET", "/readyz"))
+
+    def batches(self) -> list[Document]:
+        """Return the ledger of batches."""
+        return _rows(self._ask("GET", "/data/batches"), "batches")
+
+    def monitoring(self) -> list[Document]:
+        """Return what the monitor found: drift of requests, and realised performance."""
+        return _rows(self._ask("GET", "/data/monitoring"), "reports")
+
+    def quarantine(self) -> list[Document]:
+        """Return what is in quarantine, with reasons."""
+        return _rows(self._ask("GET", "/data/quarantine"), "rows")
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> object:
+        """Return the JSON of an answer.
+
+        Raises:
+            ApiDown: no answer came.
+            Problem: the API refused.
+        """
+        correlation_id, began = new_id(), time.perf_counter()
+        said: Document = {"method": method, "path": path, "correlation_id": correlation_id}
+        try:
+            response = self._http.request(method, path, json=body, headers={HEADER: correlation_id})
+        except httpx.TransportError as error:
+            log.warning("no answer: %s", error or type(error).__name__, extra={"said": said})
+            raise ApiDown(f"{self._http.base_url}: {error or type(error).__name__}") from error
+        said |= {
+            "status": response.status_code,
+            "ms": round((time.perf_counter() - began) * 1000, 2),
+        }
+        log.info("asked", extra={"said": said})
+        if response.is_success:
+            return response.json()
+        raise _problem(response)
+
+
+def _rows(answer: object, name: str) -> list[Document]:
+    """Return the rows that an answer holds under `name`."""
+    return cast(dict[str, list[Document]], answer)[name]
+
+
+def _problem(response: httpx.Response) -> Problem:
+    """Return what a refusal says; one without a problem document (a proxy's) keeps its status."""
+    try:
+        said = response.json()
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        return Problem(response.status_code, response.reason_phrase, response.text[:200])
+    return Problem(
+        status=response.status_code,
+        title=str(said.get("title") or response.reason_phrase),
+        detail=str(said.get("detail") or ""),
+        errors=tuple(said.get("errors") or ()),
+    )

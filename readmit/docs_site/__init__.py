@@ -1,0 +1,1 @@
+"""The docs site: dbt docs, data docs, data dictionary and model pages."""

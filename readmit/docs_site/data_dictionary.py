@@ -1,0 +1,57 @@
+"""The data dictionary: a page made from the contract. `python -m readmit.docs_site.data_dictionary > docs/data-dictionary.md`."""
+
+import sys
+
+from readmit.contract.definition import Contract, Feature
+
+TITLES = {"input": "Inputs", "history": "History of the patient", "derived": "Derived"}
+
+
+def page(contract: Contract) -> str:
+    """Return the dictionary as Markdown: one table per role, one line per feature."""
+    lines = [
+        "# Data dictionary",
+        "",
+        "Generated from the contract (`dbt_project/models/marts/fct_encounter_features.yml`). Do not edit:",
+        "`python -m readmit.docs_site.data_dictionary > docs/data-dictionary.md`.",
+        "",
+        f"Label: `{contract.label.name}`. {contract.label.description}",
+    ]
+    for title, features in zip(
+        TITLES.values(), (contract.inputs, contract.history, contract.derived), strict=True
+    ):
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| feature | type | allowed | default | meaning |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [_line(feature) for feature in features]
+    return "\n".join(lines) + "\n"
+
+
+def _line(feature: Feature) -> str:
+    default = "" if feature.default is None else f"`{feature.default}`"
+    cells = (
+        f"`{feature.name}`",
+        feature.data_type,
+        _allowed(feature),
+        default,
+        feature.description,
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _allowed(feature: Feature) -> str:
+    if feature.derive is not None:
+        return f"{feature.derive.op} of {', '.join(feature.derive.sources)}"
+    if feature.kind == "number":
+        return f"{feature.min:g} to {feature.max:g} {feature.unit or ''}".strip()
+    if feature.seed is not None:
+        return f"codes of `{feature.seed}`"
+    return ", ".join(map(str, feature.values or (False, True)))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page(Contract.from_manifest()))

@@ -1,0 +1,1 @@
+"""From a source file to batches: download, checks, split and slices."""

@@ -1,0 +1,1 @@
+"""Set-up, backup and readiness of the services."""

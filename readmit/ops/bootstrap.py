@@ -1,0 +1,172 @@
+"""Create databases, roles, rights and tables. `python -m readmit.ops.bootstrap` may be run again at any time."""
+
+from contextlib import closing
+from importlib.resources import files
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, cursor
+
+from readmit import db
+from readmit.intake.layout import LANDING_COLUMNS
+from readmit.settings import Settings
+
+LOGIN_ROLES: tuple[db.Role, ...] = (
+    "loader",
+    "transformer",
+    "publisher",
+    "trainer",
+    "serving",
+    "reader",
+    "mlflow",
+    "airflow",
+)
+# Owns ops.publish_build and nothing else; nobody logs in as this role.
+OPS_OWNER = "ops_owner"
+FDW_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "reader")
+RAW_ROLES: tuple[db.Role, ...] = ("loader", *FDW_ROLES)
+CLEAN_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "trainer", "serving", "reader")
+# Two set-ups at once would create the same role twice.
+SETUP_LOCK = 7_241_001
+
+
+def bootstrap(settings: Settings | None = None) -> None:
+    """Bring the server to the state that `readmit/ops/sql` describes; what is there already stays."""
+    known = settings or Settings()
+    with closing(db.connect("postgres", "postgres", known)) as server:
+        server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
+        with server.cursor() as cur:
+            cur.execute("select pg_advisory_lock(%s)", (SETUP_LOCK,))
+            _create_roles(cur, known)
+            _create_databases(cur, known)
+            _set_up_raw(known)
+            _set_up_clean(known)
+
+
+def _create_roles(cur: cursor, settings: Settings) -> None:
+    for role in LOGIN_ROLES:
+        is_new = _create_role(cur, role)
+        if is_new or not _password_works(
+            role, settings
+        ):  # a log-in that must fail would stand in Postgres' log
+            secret = sql.Literal(db.password(role, settings))
+            cur.execute(
+                sql.SQL("alter role {} with login password {}").format(sql.Identifier(role), secret)
+            )
+    _create_role(cur, OPS_OWNER)
+
+
+def _create_role(cur: cursor, role: str) -> bool:
+    """Create a role unless it exists; tell whether it was created."""
+    cur.execute("select 1 from pg_roles where rolname = %s", (role,))
+    if cur.fetchone() is not None:
+        return False
+    cur.execute(sql.SQL("create role {}").format(sql.Identifier(role)))
+    return True
+
+
+def _password_works(role: db.Role, settings: Settings) -> bool:
+    """Tell whether the role logs in already: a second set-up then changes nothing."""
+    try:
+        db.connect(role, "postgres", settings).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
+
+
+def _create_databases(cur: cursor, settings: Settings) -> None:
+    users: dict[str, tuple[db.Role, ...]] = {
+        settings.raw_database: RAW_ROLES,
+        settings.clean_database: CLEAN_ROLES,
+        "mlflow": ("mlflow",),
+        "airflow": ("airflow",),
+    }
+    for name, roles in users.items():
+        owner = name if name in ("mlflow", "airflow") else "postgres"
+        _create_database(cur, name, owner)
+        database = sql.Identifier(name)
+        cur.execute(sql.SQL("revoke all on database {} from public").format(database))
+        granted = sql.SQL(", ").join(map(sql.Identifier, roles))
+        cur.execute(
+            sql.SQL("grant connect, temporary on database {} to {}").format(database, granted)
+        )
+
+
+def _create_database(cur: cursor, name: str, owner: str) -> None:
+    cur.execute("select 1 from pg_database where datname = %s", (name,))
+    if cur.fetchone() is None:
+        statement = "create database {} owner {} encoding 'UTF8' template template0"
+        cur.execute(sql.SQL(statement).format(sql.Identifier(name), sql.Identifier(owner)))
+
+
+def _set_up_raw(settings: Settings) -> None:
+    with db.transaction("postgres", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute(_statements("raw.sql"))
+
+
+def _set_up_clean(settings: Settings) -> None:
+    with (
+        db.transaction("postgres", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute("create extension if not exists postgres_fdw")
+        _create_server(cur, settings)
+        for role in FDW_ROLES:
+            _map_user(cur, role, settings)
+        cur.execute(_statements("fdw.sql"))
+        cur.execute(_statements("clean.sql"))
+
+
+def _create_server(cur: cursor, settings: Settings) -> None:
+    """Point `raw_server` at the database `raw`; address and options follow the settings."""
+    address = {
+        "host": settings.postgres_host,
+        "port": str(settings.postgres_port),
+        "dbname": settings.raw_database,
+    }
+    # 1,000 bytes a row: a batch comes over in a few fetches.
+    tuning = {
+        "updatable": "false",
+        "fetch_size": "5000",
+        "connect_timeout": str(db.CONNECT_TIMEOUT_SECONDS),
+    }
+    cur.execute("select srvoptions from pg_foreign_server where srvname = 'raw_server'")
+    found = cur.fetchone()
+    if found is None:
+        cur.execute("create server raw_server foreign data wrapper postgres_fdw")
+    present = dict(option.split("=", 1) for option in (found[0] or [])) if found else {}
+    for name, value in (address | tuning).items():
+        if present.get(name) != value:
+            action = sql.SQL("set" if name in present else "add")
+            change = sql.SQL("alter server raw_server options ({} {} {})")
+            cur.execute(change.format(action, sql.Identifier(name), sql.Literal(value)))
+
+
+def _map_user(cur: cursor, role: db.Role, settings: Settings) -> None:
+    """Let `role` reach the foreign tables under its own name: the rights in `raw` are its own."""
+    user, secret = sql.Identifier(role), sql.Literal(db.password(role, settings))
+    create = (
+        "create user mapping if not exists for {} server raw_server options (user {}, password {})"
+    )
+    cur.execute(sql.SQL(create).format(user, sql.Literal(role), secret))
+    change = "alter user mapping for {} server raw_server options (set password {})"
+    cur.execute(sql.SQL(change).format(user, secret))
+
+
+def _statements(name: str) -> str:
+    columns = ",\n    ".join(f"{column} text" for column in LANDING_COLUMNS)
+    return (
+        (files("readmit.ops.sql") / name)
+        .read_text(encoding="utf-8")
+        .replace("{landing_columns}", columns)
+    )
+
+
+def main() -> None:
+    """Command line: set everything up with the settings of the environment."""
+    bootstrap()
+    print("databases, roles and tables are in place")
+
+
+if __name__ == "__main__":
+    main()

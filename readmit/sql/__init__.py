@@ -1,1 +1,0 @@
-"""DDL of the databases `raw` and `clean`, kept as plain SQL and applied by `readmit.bootstrap`."""

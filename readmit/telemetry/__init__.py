@@ -1,0 +1,1 @@
+"""Metrics, the Pushgateway and JSON logs."""

@@ -1,0 +1,42 @@
+"""Settings of the API."""
+
+from pydantic import Field
+
+from readmit.settings import Settings
+
+
+class ServingSettings(Settings):
+    """The prediction API."""
+
+    registry_poll_seconds: float = Field(
+        default=10.0, ge=0.1, le=3600, description="how often the API asks MLflow"
+    )
+    api_max_body_bytes: int = Field(
+        default=16_000_000, ge=1_000, description="largest request body, in bytes"
+    )
+    api_max_batch_rows: int = Field(
+        default=10_000, ge=1, le=100_000, description="most rows in one batch call"
+    )
+    api_key_hashes: str = Field(
+        default="", description="sha256 of each accepted API key, by comma; empty: no keys"
+    )
+    api_rate_per_second: float = Field(
+        default=0.0, ge=0, description="requests per second and caller; 0: no limit"
+    )
+    history_timeout_ms: int = Field(
+        default=50, ge=1, le=1000, description="longest wait for a patient's history, ms"
+    )
+    history_relation: str = Field(
+        default="marts.dim_patients",
+        pattern=r"^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$",
+        description="what history is looked up in: one row per patient_nbr, columns as the contract names them",
+    )
+    prediction_log_rows: int = Field(
+        default=20_000, ge=0, description="predictions that may wait for Postgres"
+    )
+
+    def key_hashes(self) -> tuple[bytes, ...]:
+        """Return the accepted hashes, lower-case hexadecimal."""
+        return tuple(
+            part.strip().lower().encode() for part in self.api_key_hashes.split(",") if part.strip()
+        )

@@ -1,0 +1,136 @@
+"""A feature added to the contract's YAML and to the model's SQL, in a copy of the project, arrives everywhere."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from expectations import publish_suite
+from readmit.batches import builds, claims, loading
+from readmit.contract.definition import PROJECT, Contract
+from readmit.contract.derivation import defaults, derive_row
+from readmit.docs_site.data_dictionary import page
+from readmit.intake import sample, sources
+from serving import schema
+from tests.support import dbt, raw
+from training import features
+from ui import form
+from ui.messages import LANGUAGES
+
+NEW = "is_specialty_recorded"
+DERIVED = "has_recorded_specialty_or_change"
+BEFORE = "      - name: is_medication_changed\n"
+YAML = f"""
+      - name: {NEW}
+        data_type: boolean
+        description: "Whether the admitting physician's specialty was recorded."
+        config:
+          meta:
+            role: input
+            kind: flag
+            default: true
+            form:
+              group: {{en: Stay, es: Ingreso}}
+              label: {{en: "Specialty recorded", es: "Especialidad registrada"}}
+              help: {{en: "Known at admission", es: "Conocida en el ingreso"}}
+      - name: {DERIVED}
+        data_type: boolean
+        description: "Either of two inputs."
+        config:
+          meta:
+            role: derived
+            kind: flag
+            derive: {{op: any, of: [{NEW}, is_medication_changed], equals: true}}
+""".lstrip("\n")
+SQL = {
+    "        change = 'Ch' as is_medication_changed,\n": f"        medical_specialty <> '?' as {NEW},\n",
+    "        diagnosis_1, diagnosis_2, diagnosis_3, is_medication_changed\n": f"        {NEW},\n",
+}
+
+
+def put_before(path: Path, place: str, text: str) -> None:
+    before = path.read_text(encoding="utf-8")
+    assert before.count(place) == 1, place
+    path.write_text(before.replace(place, text + place), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    copy = tmp_path_factory.mktemp("grown") / "dbt_project"
+    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
+    put_before(copy / "models/marts/fct_encounter_features.yml", BEFORE, YAML)
+    for place, text in SQL.items():
+        put_before(copy / "models/staging/stg_uci__encounters.sql", place, text)
+    dbt.parse(copy / "target", project=copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def contract(project) -> Contract:
+    return Contract.from_manifest(project / "target" / "manifest.json", project / "seeds")
+
+
+def test_it_is_in_the_contract_under_another_hash(contract, dbt_manifest, tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps(dbt_manifest))
+    plain = Contract.from_manifest(tmp_path / "manifest.json")
+    assert set(contract.by_name) - set(plain.by_name) == {NEW, DERIVED}
+    assert contract.hash != plain.hash
+    assert derive_row(contract, defaults(contract))[DERIVED] is True
+
+
+def test_the_api_asks_for_it(contract):
+    requests = schema.build(contract)
+    assert NEW in requests.inputs
+    assert DERIVED not in requests.inputs
+    described = requests.model.model_json_schema()["properties"][NEW]
+    assert described["description"].startswith("Whether the admitting")
+    row = {name: requests.defaults[name] for name in requests.inputs}
+    assert requests.from_json(json.dumps(row | {NEW: False}).encode()).values
+
+
+@pytest.mark.parametrize(
+    ("language", "label"), [("en", "Specialty recorded"), ("es", "Especialidad registrada")]
+)
+def test_the_form_shows_it(contract, language, label):
+    plain = json.loads(contract.to_json())
+    fields = form.fields(plain, lambda name: plain["seeds"][name], LANGUAGES[language][1])
+    assert {field.name: field.label for field in fields}[NEW] == label
+
+
+def test_training_reads_it(contract):
+    assert {NEW, DERIVED} <= set(features.columns(contract))
+    assert {NEW, DERIVED} <= set(features.numbers(contract))
+    assert {NEW, DERIVED} <= set(features.signature(contract).inputs.input_names())
+
+
+def test_the_gate_looks_at_it(contract):
+    suite = publish_suite.features(contract, n_rows=1)
+    looked_at = {
+        expectation.column for expectation in suite.expectations if hasattr(expectation, "column")
+    }
+    assert {NEW, DERIVED} <= looked_at
+
+
+def test_the_data_dictionary_lists_it(contract):
+    assert f"| `{NEW}` | boolean |" in page(contract)
+    assert f"| `{DERIVED}` | boolean |" in page(contract)
+
+
+def test_the_mart_computes_it(project, tmp_path):
+    sample.write_csv(tmp_path / "source.csv", 400)
+    settings = raw.fresh(tmp_path, dataset=str(tmp_path / "source.csv"))
+    sources.ensure_source(settings)
+    batch_id = claims.claim("test", settings)
+    loading.load(batch_id, settings)
+    builds.begin_build(batch_id, settings)
+    dbt.build(settings, project / "target", project=project)
+    builds.publish(batch_id, settings)
+    statement = f"select count(*) filter (where {NEW}), count(*) filter (where not {NEW}),"
+    statement += (
+        f" bool_and({DERIVED} = ({NEW} or is_medication_changed)) from marts.fct_encounter_features"
+    )
+    [(recorded, missing, agree)] = raw.query(settings, settings.clean_database, statement)
+    assert recorded > 0
+    assert missing > 0
+    assert agree

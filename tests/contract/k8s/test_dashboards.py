@@ -1,0 +1,153 @@
+"""Grafana's dashboards: in step with their description, complete, and only about metrics that exist."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from k8s import dashboards
+from readmit.settings import StackSettings
+from readmit.telemetry.metrics import LISTED
+from stack import programs
+
+BOARDS = dashboards.read()
+PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
+KNOWN = {metric.name for metrics in LISTED.values() for metric in metrics}
+RULES = dashboards.FOLDER.parents[1] / "monitoring" / "rules"
+# Words of PromQL, and labels, that look like names of metrics.
+NAMES = re.compile(
+    r"\b((?:readmit|node|pg|SeaweedFS|probe|process|push|scrape)_\w+|up|ALERTS)\b(?!=)"
+)
+RECORDED = re.compile(r"\b[a-z]+:[a-z_]+(?::\w+)?\b")
+
+
+def named(query: str) -> set[str]:
+    found = NAMES.findall(RECORDED.sub("", query))
+    return {name if name in KNOWN else re.sub("_(bucket|sum|count)$", "", name) for name in found}
+
+
+def recorded() -> set[str]:
+    groups = [
+        group
+        for path in RULES.glob("*.yml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+    ]
+    return {rule["record"] for group in groups for rule in group["rules"] if "record" in rule}
+
+
+def test_the_files_are_those_of_the_description():
+    files = {
+        path.name: path.read_text(encoding="utf-8") for path in dashboards.FOLDER.glob("*.json")
+    }
+    assert files == {f"{board.uid}.json": dashboards.text(board) for board in BOARDS}
+
+
+def test_every_file_reaches_grafana():
+    said = yaml.safe_load((dashboards.FOLDER.parent / "kustomization.yaml").read_text())
+    [listed] = [
+        each["files"] for each in said["configMapGenerator"] if each["name"] == "grafana-dashboards"
+    ]
+    assert sorted(listed) == sorted(f"dashboards/{board.uid}.json" for board in BOARDS)
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
+def test_panels_do_not_overlap_and_fill_the_width(board):
+    panels = dashboards.document(board)["panels"]
+    cells = [
+        (x, y)
+        for at in (panel["gridPos"] for panel in panels)
+        for x in range(at["x"], at["x"] + at["w"])
+        for y in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < dashboards.WIDTH
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+@pytest.mark.parametrize(("board", "panel"), PANELS, ids=lambda each: getattr(each, "title", None))
+def test_a_panel_says_what_it_shows_and_asks_for_what_exists(board, panel):
+    assert panel.title
+    assert panel.meaning.endswith(".")
+    assert panel.unit in {"short", "none", "s", "percentunit", "reqps", "bytes"}
+    for query in panel.queries.values():
+        if not panel.is_sql:
+            assert named(query) <= KNOWN, query
+            assert set(RECORDED.findall(query)) <= recorded(), query
+            assert named(query) or RECORDED.search(query), query
+
+
+def test_a_name_that_does_not_exist_is_seen():
+    assert named("sum(rate(readmit_nonsense_total[5m])) / node_cpu_seconds_total") - KNOWN == {
+        "readmit_nonsense_total"
+    }
+    assert named('histogram_quantile(0.9, rate(readmit_score_bucket{job="api"}[1h]))') == {
+        "readmit_score"
+    }
+
+
+def test_data_sources_are_those_that_panels_ask():
+    path = dashboards.FOLDER.parent / "provisioning" / "datasources" / "datasources.yaml"
+    given = {
+        (source["uid"], source["type"])
+        for source in yaml.safe_load(path.read_text())["datasources"]
+    }
+    sources = [
+        panel["datasource"] for board in BOARDS for panel in dashboards.document(board)["panels"]
+    ]
+    asked = {(source["uid"], source["type"]) for source in sources}
+    assert asked == given
+    assert json.loads(dashboards.text(BOARDS[0]))["schemaVersion"] >= 39
+
+
+def test_variables_of_the_data_sources_are_given_on_one_machine_and_on_kubernetes():
+    folder = dashboards.FOLDER.parent
+    wanted = set(
+        re.findall(r"\$(\w+)", "".join(p.read_text() for p in folder.glob("provisioning/*/*.yaml")))
+    )
+    settings = StackSettings(reader_password="p")
+    alone = {
+        **programs.shared_environment(settings),
+        **programs._grafana(settings, "/usr/bin/grafana").environment,
+    }
+    assert wanted <= set(alone)
+    lines = (folder.parents[1] / "base" / "settings.env").read_text().splitlines()
+    container = (folder / "grafana.yaml").read_text()
+    cluster = {line.partition("=")[0] for line in lines} | set(
+        re.findall(r"\{name: (\w+), value", container)
+    )
+    assert wanted <= cluster
+
+
+def test_grafana_finds_its_own_files_beside_an_unpacked_archive(tmp_path):
+    for file in ("bin/grafana", "conf/defaults.ini"):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).touch()
+    assert programs._grafana_home(str(tmp_path / "bin" / "grafana")) == tmp_path
+    assert str(programs._grafana_home("/nowhere/bin/grafana")) == "/usr/share/grafana"
+
+
+def test_a_value_that_is_none_is_not_shown_as_one():
+    nothing = {"metric": {"route": "/predict"}, "value": [0, "NaN"]}
+    assert dashboards.in_words([]) == dashboards.in_words([nothing]) == dashboards.NO_VALUE
+    plain = {
+        "metric": {"__name__": "readmit_batches", "job": "ingest_batch", "status": "loaded"},
+        "value": [0, "2"],
+    }
+    assert dashboards.in_words([nothing, plain]) == "loaded 2"
+    assert dashboards.in_words([{"metric": {"job": "api"}, "value": [0, "1"]}]) == "api 1"
+
+
+def test_the_page_is_that_of_the_description():
+    """All but the values: introduction, panels, units and queries."""
+    page = dashboards.PAGE.read_text(encoding="utf-8")
+    lines = [dashboards._line(panel, []).removesuffix("  |") for _, panel in PANELS]
+    assert [line for line in lines if line not in page] == []
+    cells = [
+        line.split(" | ")[-1].removesuffix(" |")
+        for line in page.splitlines()
+        if line.startswith("| **")
+    ]
+    shown = [value for cell in cells for value in cell.split("<br>")]
+    with_value = sum(value not in (dashboards.NO_VALUE, dashboards.NOT_ASKED) for value in shown)
+    assert page.startswith(dashboards.INTRODUCTION.format(with_value=with_value, asked=len(shown)))

@@ -1,0 +1,186 @@
+"""Task pods: Airflow's own code makes one from our template, and may do so with the scheduler's rights."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from tests.support import k8s
+
+# Airflow asks the Kubernetes API for these with KubernetesExecutor; a missing verb shows as a task that never starts.
+NEEDED = {("pods", verb) for verb in ("create", "get", "list", "watch", "patch", "delete")} | {
+    ("pods/log", "get")
+}
+# A new pod of the api-server on two cores that fit models: two init containers, then 15 s of a core.
+RESTART_SECONDS = 180
+# What Airflow makes of a pod that is removed while it waits, and how long the scheduler lets a task wait.
+REMOVED = """
+import datetime, json, queue
+from airflow.configuration import conf
+from airflow.jobs.job import Job
+from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from airflow.providers.cncf.kubernetes.executors.kubernetes_executor_utils import KubernetesJobWatcher
+from airflow.providers.cncf.kubernetes.kube_config import KubeConfig
+from kubernetes.client import V1ObjectMeta, V1Pod, V1PodStatus
+news, now = queue.Queue(), datetime.datetime.now(datetime.UTC)
+pod = V1Pod(metadata=V1ObjectMeta(name="p", labels={}, deletion_timestamp=now), status=V1PodStatus(phase="Pending"))
+names = {"dag_id": "d", "task_id": "t", "run_id": "r", "try_number": "1"}
+event = {"type": "DELETED", "object": pod, "raw_object": {}}
+watcher = KubernetesJobWatcher("readmit", news, "0", "1", KubeConfig())
+watcher.process_status("p", "readmit", "Pending", names, "1", event)
+runner = SchedulerJobRunner(Job(), executors=[])
+longest = runner._task_queued_timeout + conf.getfloat("scheduler", "task_queued_timeout_check_interval")
+patience = longest * runner._num_stuck_queued_retries
+print(json.dumps({"noticed": news.qsize(), "seconds": longest, "patience": patience}))
+"""
+# How long a task asks an api-server that is away, how long the scheduler believes in it meanwhile, and how often the
+# scheduler asks a Kubernetes API that is busy: Airflow reads these settings when it is imported.
+ASKED = """
+import json, types
+from airflow.providers.cncf.kubernetes.executors.kubernetes_executor import KubernetesExecutor
+from airflow.sdk.api.client import Client
+from airflow.sdk.execution_time.supervisor import HEARTBEAT_TIMEOUT
+again = Client.request.retry
+pauses = [again.wait(types.SimpleNamespace(attempt_number=n)) for n in range(1, again.stop.max_attempt_number)]
+tries = KubernetesExecutor().task_publish_max_retries
+print(json.dumps({"patience": sum(pauses), "silence": HEARTBEAT_TIMEOUT - again.wait.max, "publish_tries": tries}))
+"""
+
+
+def executor_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> dict[str, Any]:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+    from kubernetes import client
+
+    resources = k8s.overlay("local")
+    template = tmp_path / "pod.yaml"
+    template.write_text(k8s.named(resources, "ConfigMap", "pod-template")["data"]["pod.yaml"])
+    settings = k8s.named(resources, "ConfigMap", "airflow-settings")["data"]
+    image = [
+        settings[f"AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_{part}"]
+        for part in ("REPOSITORY", "TAG")
+    ]
+    pod = PodGenerator.construct_pod(
+        dag_id="ingest_batch",
+        task_id="dbt.fct_encounter_features",
+        pod_id="ingest-batch-claim",
+        try_number=1,
+        kube_image=":".join(image),
+        date=None,
+        args=[
+            "python",
+            "-m",
+            "airflow.sdk.execution_time.execute_workload",
+            "--json-string",
+            json.dumps({}),
+        ],
+        pod_override_object=None,
+        base_worker_pod=PodGenerator.deserialize_model_file(str(template)),
+        namespace=settings["AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE"],
+        scheduler_job_id="1",
+        run_id="manual__1",
+    )
+    return dict(client.ApiClient().sanitize_for_serialization(pod))
+
+
+@pytest.mark.filterwarnings("default")
+def test_airflow_makes_a_pod_of_our_template(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    pod = executor_pod(monkeypatch, tmp_path)
+    kubernetes_validate.validate(pod, "1.37", strict=True)
+    container = pod["spec"]["containers"][0]
+    assert [each["name"] for each in pod["spec"]["containers"]] == ["base"]
+    assert container["image"] in k8s.built_images()
+    assert "command" not in container  # the image has no entry point: `args` is the command
+    assert importlib.util.find_spec(container["args"][2])
+    assert pod["metadata"]["labels"][k8s.NAME] == "airflow-task"
+    assert pod["spec"]["enableServiceLinks"] is False
+
+
+def test_the_template_is_where_airflow_looks() -> None:
+    resources = k8s.overlay("local")
+    path = k8s.named(resources, "ConfigMap", "airflow-settings")["data"][
+        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE"
+    ]
+    scheduler = k8s.pods(resources)["airflow-scheduler"]["spec"]
+    places = {
+        mount["name"]: mount["mountPath"] for mount in scheduler["containers"][0]["volumeMounts"]
+    }
+    assert path == f"{places['pod-template']}/pod.yaml"
+
+
+def test_tasks_have_no_way_into_airflows_database_or_the_cluster() -> None:
+    task = k8s.pod_template(k8s.overlay("local"))["spec"]
+    text = json.dumps(task)
+    assert task["automountServiceAccountToken"] is False
+    assert not re.search(r"role-airflow|airflow-keys|postgres-admin|SQL_ALCHEMY_CONN", text)
+
+
+def test_the_callback_of_a_killed_task_reaches_the_pushgateway() -> None:
+    """The DAG processor runs it; without this way the alert TaskFailed never fires for a task whose pod was killed."""
+    resources = k8s.overlay("local")
+    ways = {(source, target) for source, target, _ in k8s.allowed(resources)}
+    assert {("airflow-task", "pushgateway"), ("airflow-dag-processor", "pushgateway")} <= ways
+    assert {"configMapRef": {"name": "settings"}} in k8s.pods(resources)["airflow-dag-processor"][
+        "spec"
+    ]["containers"][0]["envFrom"]
+
+
+def asked(script: str, settings: dict[str, str], home: Path) -> dict[str, float]:
+    """What Airflow's own code says when it runs with these settings."""
+    environment = {"PATH": os.environ["PATH"], **settings, "AIRFLOW_HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_a_new_api_server_or_a_busy_cluster_costs_no_task_a_try(tmp_path: Path) -> None:
+    settings = k8s.named(k8s.overlay("local"), "ConfigMap", "airflow-settings")["data"]
+    found = asked(ASKED, settings, tmp_path)
+    assert min(found["patience"], found["silence"]) >= RESTART_SECONDS
+    assert found["publish_tries"] == -1
+    hasty = {
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "90",
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "5",
+    }
+    timeout = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120"}
+    before = asked(ASKED, settings | hasty | timeout, tmp_path)
+    assert max(before["patience"], before["silence"]) < RESTART_SECONDS
+
+
+def test_a_pod_that_is_removed_while_it_waits_costs_minutes_and_no_try(tmp_path: Path) -> None:
+    settings = k8s.named(k8s.overlay("local"), "ConfigMap", "airflow-settings")["data"]
+    found = asked(REMOVED, settings, tmp_path)
+    assert found["noticed"] or found["seconds"] <= 360
+    assert found["patience"] >= 3600  # for as long a task may wait for room
+
+
+def rights(resources: list[k8s.Resource], name: str) -> set[tuple[str, str]]:
+    rules = k8s.named(resources, "Role", name)["rules"]
+    return {(what, verb) for rule in rules for what in rule["resources"] for verb in rule["verbs"]}
+
+
+def test_the_scheduler_may_do_what_its_executor_asks() -> None:
+    assert rights(k8s.overlay("local"), "airflow-scheduler") >= NEEDED
+
+
+def test_a_missing_verb_is_seen() -> None:
+    resources = k8s.overlay("local")
+    k8s.named(resources, "Role", "airflow-scheduler")["rules"][0]["verbs"].remove("watch")
+    assert NEEDED - rights(resources, "airflow-scheduler") == {("pods", "watch")}
+
+
+def test_nobody_may_read_secrets() -> None:
+    for role in k8s.of_kind(k8s.everything(), "Role", "ClusterRole"):
+        assert not any(
+            "secrets" in rule["resources"] or "*" in rule["resources"] for rule in role["rules"]
+        )

@@ -1,0 +1,100 @@
+"""The form against the contract that dbt has now, and against the request schema that the API makes of it."""
+
+import json
+import re
+
+import pytest
+
+from serving import schema
+from ui import batch_file, examples, form
+from ui.messages import LANGUAGES
+
+PAYERS = {
+    "BC",
+    "CH",
+    "CM",
+    "CP",
+    "DM",
+    "FR",
+    "HM",
+    "MP",
+    "OG",
+    "OT",
+    "PO",
+    "SI",
+    "SP",
+    "UN",
+    "WC",
+}  # codes of the file
+NAMES = {"MC · Medicare", "MD · Medicaid", "DCPTEAM", "HbA1c", "Miglitol", "Citoglipton"}
+SAME_IN_SPANISH = {
+    "Carcinoma in situ",
+    "Candidiasis",
+    "Diabetes mellitus",
+    "Normal",
+    "Septicemia",
+    "Tuberculosis",
+}
+FIGURES = re.compile(r"[<>]?\d+(-\d+)?")
+ENGLISH = re.compile(
+    r"\b(the|of|and|with|is|not|for|to|from|or|at|by|other|unspecified)\b", re.IGNORECASE
+)
+
+
+def made(contract, language):
+    plain = json.loads(contract.to_json())
+    return form.fields(plain, lambda name: plain["seeds"][name], LANGUAGES[language][1])
+
+
+@pytest.fixture(params=["en", "es"])
+def fields(contract, request):
+    return made(contract, request.param)
+
+
+def test_every_input_has_a_label_a_group_and_a_legal_default(contract, fields):
+    assert [field.name for field in fields] == [feature.name for feature in contract.inputs]
+    for field in fields:
+        assert field.label
+        assert field.group not in {"Other", "Otros"}, field.name
+        assert not field.options or field.default in field.options, field.name
+
+
+def test_the_api_takes_what_the_form_and_the_template_send(contract, fields):
+    requests = schema.build(contract)
+    for row in examples.variations(fields, 30):
+        assert requests.from_row(row).values
+    template = batch_file.read(batch_file.template(fields).encode(), fields)
+    assert requests.from_row(batch_file.typed(template.rows[0], fields)).values
+
+
+def texts(fields, labels):
+    """Return all that the form shows, in order; a code stands before its description."""
+    for field in fields:
+        yield from (field.label, field.help, field.group, field.unit)
+        yield from (re.sub(r"^[VE]?\d+(\.\d+)? · ", "", caption) for caption in field.captions)
+    yield from labels.values()
+
+
+def test_all_that_the_form_shows_has_spanish(contract):
+    plain = json.loads(contract.to_json())
+    english, spanish = (
+        list(texts(made(contract, language), form.labels(plain, language)))
+        for language in ("en", "es")
+    )
+    same = {
+        one
+        for one, other in zip(english, spanish, strict=True)
+        if one == other and not FIGURES.fullmatch(one)
+    }
+    assert same - PAYERS - NAMES - SAME_IN_SPANISH == {""}  # no unit
+    assert {text for text in spanish if ENGLISH.search(text)} == set()
+
+
+def test_nobody_is_asked_whether_the_dead_will_be_back(fields):
+    captions = next(field.captions for field in fields if field.name == "discharge_disposition_id")
+    assert len(captions) == 24
+    assert not [
+        each
+        for each in captions
+        if re.search("expired|hospice|fallecid|paliativos", each, re.IGNORECASE)
+    ]

@@ -1,0 +1,125 @@
+"""From the file to an answer: every batch published and accounted for, the model served, a bad batch stopped."""
+
+import json
+import os
+
+import httpx
+import pytest
+
+from readmit.batches import claims
+from readmit.contract.definition import Contract
+from readmit.intake.sample import REAL_ROWS
+from stack import pipeline, poison
+from tests.support import accounting, raw, stack
+from training import experiments, snapshots
+from training.training_settings import TrainingSettings
+
+# Facts of the real file (docs: the data card).
+REAL_EXCLUDED = 2_423
+
+
+# Tests that ran before may have handed in files of their own.
+PUBLISHED_OF_SOURCE = """
+    select sum(batches.n_rows)::bigint from landing.batches inner join landing.sources using (source_sha256)
+    where batches.status = 'published' and sources.name = %s
+"""
+
+
+def test_every_row_is_accounted_for(up):
+    states = accounting.check(up.settings)
+    assert len(states) >= 4
+    assert set(states.values()) == {"published"}
+    n_rows, n_features, n_quarantined, n_excluded = accounting.totals(up.settings)
+    if not up.is_real:
+        [(published,)] = raw.query(
+            up.settings, up.settings.raw_database, PUBLISHED_OF_SOURCE, up.source.name
+        )
+        with up.source.open() as file:
+            assert published == sum(1 for _ in file) - 1
+    assert n_rows == n_features + n_quarantined + n_excluded
+    assert claims.waiting(up.settings) == 0
+
+
+@pytest.mark.full
+def test_the_real_file_counts_as_measured(up):
+    if not up.is_real:
+        pytest.skip("DATASET does not name the real file")
+    n_rows, n_features, n_quarantined, n_excluded = accounting.totals(up.settings)
+    assert (n_rows, n_excluded) == (REAL_ROWS, REAL_EXCLUDED)
+    assert n_features == REAL_ROWS - REAL_EXCLUDED - n_quarantined
+
+
+@pytest.mark.full
+def test_shuffled_labels_teach_nothing(up, dbt_manifest, tmp_path):
+    """Of the sealed test no true label is seen: all labels are shuffled."""
+    if not up.is_real:
+        pytest.skip("DATASET does not name the real file")
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(dbt_manifest))
+    contract = Contract.from_manifest(path)
+    rows, _ = snapshots.read_mart(contract, up.settings)
+    assert len(rows) >= 90_000
+    [shuffled] = [
+        v for v in experiments.variants(contract, TrainingSettings()) if v.are_labels_shuffled
+    ]
+    found = experiments.judge(shuffled, contract, rows, seed=1)
+    assert found["auroc"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_grid_shows_a_task_per_dbt_model(up, dbt_manifest):
+    runs = [run for run in up.airflow.runs(pipeline.INGEST) if run["state"] == "success"]
+    shown = {
+        task["task_id"]: task["state"]
+        for task in up.airflow.tasks(pipeline.INGEST, runs[0]["dag_run_id"])
+    }
+    for node in dbt_manifest["nodes"].values():
+        if node["resource_type"] == "model":
+            assert any(f"dbt.{node['name']}" in name for name in shown), node["name"]
+
+
+def test_the_api_names_the_version_in_production(up, api_url):
+    version = pipeline.in_production(up.settings)
+    model = httpx.get(f"{api_url}/model", timeout=30).raise_for_status().json()
+    assert model["version"] == version
+    features = model["contract"]["features"]
+    row = {
+        feature["name"]: feature["default"] for feature in features if feature["role"] == "input"
+    }
+    answer = httpx.post(f"{api_url}/predict", json=row, timeout=30).raise_for_status().json()
+    assert answer["model"]["version"] == version
+    assert 0 < answer["probability"] < 1
+    assert answer["history"] == "assumed_first_stay"
+
+
+def test_everything_is_up_and_within_its_memory(up):
+    done = stack.run_program("stack.status")
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_second_up_changes_nothing(up):
+    env_file = os.environ["READMIT_ENV_FILE"]
+    with open(env_file) as file:
+        before = file.read()
+    names = ("postgres", "s3", "mlflow", "airflow-scheduler", "api", "ui", "docs")
+    pids = {name: stack.pid(up.settings, name) for name in names}
+    published = poison.published(up.settings)
+    done = stack.run_program("stack.up", seconds=300)
+    assert done.returncode == 0, done.stdout
+    with open(env_file) as file:
+        assert file.read() == before
+    assert {name: stack.pid(up.settings, name) for name in names} == pids
+    assert poison.published(up.settings) == published
+
+
+def test_a_bad_batch_is_stopped_and_changes_nothing(up, docs_url):
+    before = poison.published(up.settings)
+    done = stack.run_program("stack.poison", seconds=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "raw_gate" in done.stdout
+    assert poison.published(up.settings) == before
+    assert claims.waiting(up.settings) == 0  # all of the bad file was judged
+    states = accounting.check(up.settings)
+    [batch_id] = [batch_id for batch_id, status in states.items() if status == "rejected"]
+    page = httpx.get(f"{docs_url}/gx/{batch_id}/raw.html", timeout=30)
+    assert page.is_success
+    assert "age" in page.text

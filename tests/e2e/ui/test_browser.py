@@ -1,0 +1,222 @@
+"""The main path in a real Chromium: open the form, choose a patient, press Predict, see the probability and the model.
+
+The stack's addresses are given by the e2e conftest; with `READMIT_SCREENSHOTS` set to a folder, the pictures of the
+README are made.
+"""
+
+import csv
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.support.services import wait_until
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+ANSWER_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def a_version_before(up, api_url):
+    """Number of the version that the API holds beside production: production's own files, registered once more."""
+    asked, name = f"{up.settings.mlflow_tracking_uri}/api/2.0/mlflow", up.settings.model_name
+
+    def call(method: str, path: str, **said: str) -> dict[str, dict[str, str]]:
+        where = {"params": said} if method == "GET" else {"json": said}
+        answer = httpx.request(method, f"{asked}/{path}", timeout=30, trust_env=False, **where)
+        return answer.raise_for_status().json()
+
+    now = call("GET", "registered-models/alias", name=name, alias="production")["model_version"]
+    said = {"name": name, "source": now["source"], "run_id": now["run_id"]}
+    said |= {"model_id": now["source"].removeprefix("models:/")}  # MLflow 3 wants to be told twice
+    again = call("POST", "model-versions/create", **said)["model_version"]["version"]
+    call("POST", "registered-models/alias", name=name, alias="previous", version=again)
+
+    def held() -> bool:
+        beside = httpx.get(f"{api_url}/readyz", timeout=30, trust_env=False).json()["beside"]
+        return beside.get("previous", {}).get("version") == again
+
+    wait_until(held, "the API holds the version before", 60)
+    yield again
+    call("DELETE", "registered-models/alias", name=name, alias="previous")
+    call("DELETE", "model-versions/delete", name=name, version=again)
+
+
+def opened(browser, url: str, *, width: int = 1280, height: int = 900) -> Page:
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(ANSWER_MS)
+    expect.set_options(timeout=ANSWER_MS)
+    page.goto(url)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    return page
+
+
+def predict(page: Page) -> None:
+    page.get_by_test_id("stFormSubmitButton").get_by_role("button").click()
+    expect(page.locator(".r-score")).to_be_visible()
+
+
+def kept(page: Page, name: str) -> None:
+    folder = os.environ.get("READMIT_SCREENSHOTS")
+    if folder:
+        expect(page.get_by_test_id("stSkeleton")).to_have_count(0)  # what is loaded later has come
+        page.wait_for_timeout(1500)  # charts fade in
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def test_predict_shows_probability_and_model_version(browser, ui_url):
+    page = opened(browser, ui_url)
+    predict(page)
+    assert re.fullmatch(r"\d+\.\d %", page.locator(".r-score").inner_text())
+    expect(page.get_by_text(re.compile(r"Answered by .+, version \d+"))).to_be_visible()
+    page.get_by_role("heading", level=1).scroll_into_view_if_needed()
+    page.close()
+
+
+def test_the_high_risk_example_scores_above_the_low_one(browser, ui_url):
+    page = opened(browser, ui_url)
+    scores = []
+    for name in ("Low risk", "High risk"):
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(page.locator(".r-score")).to_have_count(0)
+        predict(page)
+        scores.append(float(page.locator(".r-score").inner_text().removesuffix(" %")))
+    assert scores[0] < scores[1]
+    expect(
+        page.locator(".js-plotly-plot").first
+    ).to_be_visible()  # the drivers: such a patient has some
+    page.get_by_role("heading", level=1).scroll_into_view_if_needed()
+    kept(page, "predict")
+    page.close()
+
+
+def test_two_versions_stand_side_by_side(browser, ui_url, a_version_before):
+    page = opened(browser, ui_url)
+    predict(page)
+    expect(page.get_by_role("heading", name="Two versions side by side")).to_be_visible()
+    cards = page.locator(".r-facts")
+    expect(cards).to_have_count(1)
+    now, before = cards.locator("div").all_inner_texts()
+    assert re.match(r"In service, version \d+\n\d+\.\d % · (Low|Medium|High) risk$", now), now
+    assert before.startswith(f"Before it, version {a_version_before}\n"), before
+    assert now.split("\n")[1].split(" %")[0] == page.locator(".r-score").inner_text().removesuffix(
+        " %"
+    )
+    expect(
+        page.get_by_text(re.compile("put it in (the same|different) risk bands?"))
+    ).to_be_visible()
+    cards.scroll_into_view_if_needed()
+    kept(page, "compare")
+    page.close()
+
+
+def test_nothing_is_fetched_from_elsewhere(browser, ui_url):
+    page = browser.new_page()
+    hosts: set[str | None] = set()
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    page.goto(ui_url)
+    expect(page.get_by_test_id("stFormSubmitButton")).to_be_visible(timeout=ANSWER_MS)
+    assert hosts - {None} == {urlsplit(ui_url).hostname}
+    page.close()
+
+
+def test_a_phone_of_360_pixels_can_use_the_form(browser, ui_url):
+    page = opened(browser, f"{ui_url}/?lang=es", width=360, height=800)
+    predict(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.locator(".r-score").scroll_into_view_if_needed()
+    kept(page, "phone")
+    page.close()
+
+
+def test_the_form_can_be_sent_by_keyboard(browser, ui_url):
+    page = opened(browser, ui_url)
+    button = page.get_by_test_id("stFormSubmitButton").get_by_role("button")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".r-score")).to_be_visible()
+    page.close()
+
+
+def test_every_field_has_a_label_for_screen_readers(browser, ui_url):
+    page = opened(browser, ui_url)
+    expect(page.get_by_test_id("stFormSubmitButton")).to_be_visible()
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('form input, [data-testid=stForm] input')]
+            .filter(each => each.type !== 'hidden' && !each.labels?.length
+                    && !each.getAttribute('aria-label') && !each.getAttribute('aria-labelledby')).length"""
+    )
+    assert unnamed == 0
+    page.close()
+
+
+def test_what_is_entered_survives_a_change_of_language(browser, ui_url):
+    page = opened(browser, ui_url)
+    days = page.get_by_test_id("stNumberInput").locator("input").first
+    days.fill("9")
+    days.press("Tab")
+    page.get_by_test_id("stSidebar").get_by_role("combobox").click()
+    page.get_by_role("option", name="Español").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Predecir")
+    expect(days).to_have_value("9")
+    page.close()
+
+
+@pytest.mark.parametrize("path", ["predict", "no-such-page", "batch.html"])
+def test_any_other_address_leads_to_the_form(browser, ui_url, path):
+    page = opened(browser, f"{ui_url}/{path}?lang=es")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Predecir")
+    expect(page).to_have_url(re.compile(rf"^{re.escape(ui_url)}/(\?.*)?$"))
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.wait_for_function("document.documentElement.lang === 'es'")  # for screen readers
+    page.close()
+
+
+def test_a_file_is_scored_but_for_its_bad_row(browser, ui_url):
+    page = opened(browser, f"{ui_url}/batch", height=1230)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the template").click()
+    header, usual = Path(download.value.path()).read_text().splitlines()
+    bad = usual.replace("Caucasian", "Martian", 1)
+    file = {
+        "name": "stays.csv",
+        "mimeType": "text/csv",
+        "buffer": "\n".join([header, usual, bad, usual]).encode(),
+    }
+    page.locator("input[type=file]").set_input_files(files=[file])
+    page.get_by_role("button", name="Score all rows").click()
+    expect(page.get_by_text("Rows scored: 2. With errors: 1.")).to_be_visible()
+    kept(page, "batch")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the scored CSV").click()
+    with Path(download.value.path()).open(newline="") as scored:
+        rows = list(csv.DictReader(scored))
+    assert rows[0]["probability"] == rows[2]["probability"] != ""
+    assert rows[1]["probability"] == ""
+    assert "race" in rows[1]["error"]
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "heading"), [("batch", "Batch"), ("model", "Model"), ("data", "Data")]
+)
+def test_the_other_pages_open(browser, ui_url, path, heading):
+    page = opened(browser, f"{ui_url}/{path}", height=1500)
+    expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    if path != "batch":
+        kept(page, path)
+    page.close()

@@ -1,0 +1,183 @@
+"""dbt on a real Postgres: accounting, quarantine, release, reruns, history, and one rule with two evaluators."""
+
+import csv
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from readmit import db
+from readmit.batches import builds, claims, loading
+from readmit.contract.definition import Contract
+from readmit.contract.derivation import derive_frame
+from readmit.docs_site import dbt_docs
+from readmit.intake import sample, sources
+from readmit.settings import Settings
+from tests.support import dbt, dbt_rules, raw
+
+BAD_AGE = 7  # index of a row whose age no rule accepts
+
+
+def read(settings: Settings, statement: str) -> pd.DataFrame:
+    with (
+        db.transaction("postgres", settings.clean_database, settings) as connection,
+        connection.cursor() as cur,
+    ):
+        cur.execute(statement)
+        return pd.DataFrame(cur.fetchall(), columns=[column[0] for column in cur.description or ()])
+
+
+def write_source(path: Path) -> list[dict[str, str]]:
+    sample.write_csv(path, 1500)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[BAD_AGE]["age"] = "[70-75)"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\r\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    home = tmp_path_factory.mktemp("dbt")
+    rows = write_source(home / "source.csv")
+    settings = raw.fresh(home, dataset=str(home / "source.csv"), batch_size=800)
+    sources.ensure_source(settings)
+    counts = {}
+    while batch_id := claims.claim("test", settings):
+        loading.load(batch_id, settings)
+        builds.begin_build(batch_id, settings)
+        dbt.build(settings, home / "target")
+        if not counts:
+            dbt.build(settings, home / "target")  # a rerun changes nothing: the counts below hold
+        counts[batch_id] = builds.publish(batch_id, settings)
+    return settings, home, rows, counts
+
+
+def expected_history(rows: list[dict[str, str]], without: str | None = None) -> pd.DataFrame:
+    """Rebuild a part of the history from the file, patient by patient."""
+    frame = pd.DataFrame(rows).astype(
+        {"encounter_id": "int64", "patient_nbr": "int64", "time_in_hospital": "int64"}
+    )
+    frame = frame[frame.encounter_id != int(without)] if without else frame
+    frame = frame.sort_values("encounter_id")
+    by_patient = frame.groupby("patient_nbr")
+    frame["n_prior_stays"] = by_patient.cumcount()
+    frame["prior_stay_days_total"] = by_patient.time_in_hospital.cumsum() - frame.time_in_hospital
+    within_30d = (frame.readmitted == "<30").astype(int)
+    frame["n_prior_readmitted_30d"] = within_30d.groupby(frame.patient_nbr).cumsum() - within_30d
+    names = ["encounter_id", "n_prior_stays", "prior_stay_days_total", "n_prior_readmitted_30d"]
+    return frame[names].set_index("encounter_id")
+
+
+def check_history(settings: Settings, expected: pd.DataFrame) -> None:
+    mart = read(settings, "select * from marts.fct_encounter_features").set_index("encounter_id")
+    assert mart.index.is_unique
+    chosen = mart[list(expected.columns)].sort_index().astype("int64")
+    pd.testing.assert_frame_equal(chosen, expected.loc[chosen.index].astype("int64"))
+
+
+def test_batches_add_up_and_release_keeps_history_exact(world):
+    settings, home, rows, counts = world
+    bad = rows[BAD_AGE]["encounter_id"]
+    assert sum(count.n_rows for count in counts.values()) == 1500
+    assert sum(count.n_quarantined for count in counts.values()) == 1
+    quarantined = read(settings, "select * from quarantine.encounters")
+    assert quarantined.reason.tolist() == ["age is not a known value"]
+    assert quarantined.raw_values[0]["age"] == "[70-75)"
+    check_history(settings, expected_history(rows, without=bad))
+
+    batch_id, source_row = quarantined._batch_id[0], int(quarantined._source_row[0])
+    release(settings, home, batch_id, source_row)
+    check_history(settings, expected_history(rows))
+    after = read(settings, "select * from quarantine.encounters")
+    assert after.released_by.tolist() == ["tester"]
+
+
+def release(settings: Settings, home: Path, batch_id: str, source_row: int) -> None:
+    build_id = f"{batch_id}+r1"
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(
+            "insert into ops.corrections (batch_id, source_row, corrected, released_by, build_id)"
+            " values (%s, %s, %s, 'tester', %s)",
+            (batch_id, source_row, '{"age": "[70-80)"}', build_id),
+        )
+        builds.set_current_build(cur, build_id, batch_id, "release")
+    dbt.build(settings, home / "target")
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute("select ops.publish_build(%s, %s, 'release', 1, 1, 0, 0)", (build_id, batch_id))
+
+
+def test_macro_and_python_derive_the_same(world):
+    settings, home, _, _ = world
+    contract = Contract.from_manifest(home / "target" / "manifest.json")
+    mart = read(settings, "select * from marts.fct_encounter_features")
+    names = [feature.name for feature in contract.derived]
+    again = derive_frame(contract, mart.drop(columns=names))
+    for name in names:
+        assert (again[name] == mart[name]).all(), name
+    assert not mart.isna().any().any()
+
+
+def test_serving_reads_the_history_of_a_next_stay(world):
+    settings, _, rows, _ = world
+    patient = max(
+        (row["patient_nbr"] for row in rows), key=[row["patient_nbr"] for row in rows].count
+    )
+    found = raw.query(
+        settings,
+        settings.clean_database,
+        "select n_prior_stays from marts.dim_patients where patient_nbr = %s",
+        int(patient),
+        role="serving",
+    )
+    assert found == [(sum(row["patient_nbr"] == patient for row in rows),)]
+
+
+def test_nothing_to_build_changes_nothing(world):
+    settings, home, _, _ = world
+    before = read(settings, "select count(*) from intermediate.int_encounters__features")
+    dbt.build(settings, home / "target")
+    assert read(settings, "select count(*) from intermediate.int_encounters__features").equals(
+        before
+    )
+
+
+def test_dbt_unit_tests_pass(world):
+    settings, home, _, _ = world
+    dbt.run(home / "target", "test", "--select", "test_type:unit", told=raw.environment(settings))
+
+
+@pytest.fixture
+def as_dbt(world, monkeypatch):
+    """Lead what runs in this process to the world's database, as in a DAG."""
+    for name, value in raw.environment(world[0]).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_every_column_on_the_page_is_described(as_dbt, tmp_path):
+    page = dbt_docs.page(tmp_path)
+    written, catalog = (
+        json.loads((tmp_path / name).read_text()) for name in ("manifest.json", "catalog.json")
+    )
+    full = dbt_docs.described(written, catalog)
+    assert dbt_rules.undescribed(full, catalog) == []
+    assert json.dumps(full) in page
+    assert "stg_uci__encounters.n_medications" in dbt_rules.undescribed(written, catalog)
+    catalog["nodes"]["model.readmit.quarantine_encounters"]["columns"]["new"] = {}
+    assert dbt_rules.undescribed(dbt_docs.described(written, catalog), catalog) == [
+        "quarantine_encounters.new"
+    ]
+
+
+def test_the_sources_of_a_new_build_are_fresh(as_dbt):
+    assert dbt_docs.freshness() == {"raw.batches": "pass", "ops.published_batches": "pass"}

@@ -1,0 +1,225 @@
+"""History is exact: rebuilt in pandas from the raw file, blind to later rows, and the same however late rows come."""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from expectations import gate
+from readmit import db
+from readmit.batches import builds, claims, corrections, loading
+from readmit.intake import sample, sources
+from readmit.intake.source_file import resolve
+from readmit.intake.split import split_of
+from readmit.settings import ROOT, Settings
+from tests.support import dbt, raw
+
+SEED = 20_14
+N_PATIENTS = 500
+N_RELEASED = 4
+REAL = Path(os.environ.get("DATASET") or ROOT.parent / "shared" / "data" / "diabetic_data.zip")
+
+
+def table(path: Path) -> pd.DataFrame:
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return frame.assign(encounter=frame.encounter_id.astype("int64"))
+
+
+def write(frame: pd.DataFrame, path: Path) -> Path:
+    frame.drop(columns="encounter").to_csv(path, index=False, lineterminator="\r\n")
+    return path
+
+
+def published(home: Path, source: Path, batch_size: int = 200_000) -> Settings:
+    """Publish every batch of a file in databases of its own."""
+    settings = raw.fresh(home, dataset=str(source), batch_size=batch_size)
+    sources.register_source(resolve(settings), settings)
+    while batch_id := claims.claim("test", settings):
+        loading.load(batch_id, settings)
+        builds.begin_build(batch_id, settings)
+        dbt.build(settings, home / "target")
+        builds.publish(batch_id, settings)
+    return settings
+
+
+def mart(settings: Settings) -> pd.DataFrame:
+    """Return the mart as text; a batch is named without its file, which differs between the worlds."""
+    with (
+        db.transaction("postgres", settings.clean_database, settings) as connection,
+        connection.cursor() as cur,
+    ):
+        cur.execute("select * from marts.fct_encounter_features order by encounter_id")
+        frame = pd.DataFrame(
+            cur.fetchall(), columns=[column[0] for column in cur.description or ()]
+        )
+    return frame.assign(_batch_id=frame._batch_id.str.rsplit("-", n=1).str[0]).set_index(
+        "encounter_id"
+    )
+
+
+def patients(settings: Settings) -> list[tuple]:
+    return raw.query(
+        settings, settings.clean_database, "select * from marts.dim_patients order by patient_nbr"
+    )
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory) -> pd.DataFrame:
+    """Training patients of the sample: one batch, so one build per world."""
+    path = tmp_path_factory.mktemp("sample") / "sample.csv"
+    sample.write_csv(path, 4000)
+    frame = table(path)
+    return frame[frame.patient_nbr.map(split_of) == "train"].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def plain(rows, tmp_path_factory) -> Settings:
+    home = tmp_path_factory.mktemp("plain")
+    return published(home, write(rows, home / "source.csv"))
+
+
+def icd9(code: str) -> str:
+    if code == "?":
+        return "unknown"
+    if code.isdigit():
+        return code.zfill(3)
+    return code + "0" if code.startswith("250.") and len(code) == 5 else code
+
+
+def history_of(stays: list[dict[str, str]]) -> dict[str, object]:
+    """What the earlier stays of one patient say, oldest first; written without a look at the SQL."""
+    last = stays[-1] if stays else {}
+    inpatient = [int(stay["number_inpatient"]) for stay in stays]
+    return {
+        "n_prior_stays": len(stays),
+        "n_prior_readmitted_30d": sum(stay["readmitted"] == "<30" for stay in stays),
+        "was_prior_readmitted_30d": last.get("readmitted") == "<30",
+        "prior_stay_days_total": sum(int(stay["time_in_hospital"]) for stay in stays),
+        "prior_n_inpatient_visits": int(last.get("number_inpatient", 0)),
+        "prior_inpatient_visits_max": max(inpatient, default=0),
+        "prior_inpatient_visits_total": sum(inpatient),
+        "prior_n_emergency_visits": int(last.get("number_emergency", 0)),
+        "prior_n_lab_procedures": int(last.get("num_lab_procedures", 0)),
+        "prior_length_of_stay_days": int(last.get("time_in_hospital", 0)),
+        "n_prior_emergency_stays": sum(stay["admission_type_id"] == "1" for stay in stays),
+        "prior_n_medications": int(last.get("num_medications", 0)),
+        "prior_n_diagnoses": int(last.get("number_diagnoses", 0)),
+        "prior_discharge_disposition_id": int(last.get("discharge_disposition_id", 0)),
+        "prior_diagnosis_1": icd9(last["diag_1"]) if last else "none",
+    }
+
+
+def check_against_the_file(rows: pd.DataFrame, found: pd.DataFrame) -> None:
+    """Compare every history value of random patients; at least half of them have been there before."""
+    repeated = rows.patient_nbr[rows.patient_nbr.duplicated()].unique()
+    draw = random.Random(SEED)
+    chosen = draw.sample(sorted(repeated), min(N_PATIENTS // 2, len(repeated)))
+    others = sorted(set(rows.patient_nbr) - set(chosen))
+    chosen += draw.sample(others, min(N_PATIENTS - len(chosen), len(others)))
+    n_compared = 0
+    for _, stays in (
+        rows[rows.patient_nbr.isin(chosen)].sort_values("encounter").groupby("patient_nbr")
+    ):
+        records = stays.to_dict("records")
+        for place, stay in enumerate(records):
+            if stay["encounter"] in found.index:
+                expected = history_of(records[:place])
+                assert found.loc[stay["encounter"], list(expected)].to_dict() == expected, stay[
+                    "encounter_id"
+                ]
+                n_compared += 1
+    assert n_compared >= len(chosen) * 0.9
+    assert {name for name in found if "prior" in name and not name.endswith("_group")} == {
+        *history_of([]),
+        "n_prior_year_visits",
+    }
+
+
+def test_history_equals_a_rebuild_in_python(rows, plain):
+    check_against_the_file(rows, mart(plain))
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not REAL.is_file(), reason="DATASET does not name the real file")
+def test_history_equals_a_rebuild_in_python_on_the_real_file(tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(REAL) as archive, archive.open("diabetic_data.csv") as file:
+        frame = pd.read_csv(file, dtype=str, keep_default_na=False)
+    frame = frame.assign(encounter=frame.encounter_id.astype("int64"))
+    check_against_the_file(frame, mart(published(tmp_path, REAL)))
+
+
+def test_later_rows_change_nothing_before_them(rows, plain, tmp_path):
+    ordered = rows.sort_values("encounter").reset_index(drop=True)
+    first_later = len(ordered) // 2
+    later = ordered.iloc[first_later:]
+    said = [
+        name for name in rows.columns if name not in ("encounter_id", "encounter", "patient_nbr")
+    ]
+    shuffled = later.sample(frac=1, random_state=SEED)[said].set_axis(later.index)
+    changed = ordered.copy()
+    changed.loc[later.index, said] = shuffled
+    after = mart(published(tmp_path, write(changed, tmp_path / "source.csv")))
+    before, limit = mart(plain), ordered.encounter[first_later]
+    pd.testing.assert_frame_equal(after[after.index < limit], before[before.index < limit])
+    later_history = [name for name in before if "prior" in name]
+    both = before.index.intersection(after.index)
+    both = both[both >= limit]
+    assert (
+        (before.loc[both, later_history] != after.loc[both, later_history]).to_numpy().any()
+    )  # it can be seen
+
+
+def test_no_and_late_are_the_same_outcome_of_an_earlier_stay(rows, plain, tmp_path):
+    """Whoever has a later stay was readmitted: NO is what the file did not know, and most look-ups meet one."""
+    late = rows.assign(readmitted=rows.readmitted.replace("NO", ">30"))
+    assert (late.readmitted != rows.readmitted).sum() > len(rows) / 4
+    changed = published(tmp_path, write(late, tmp_path / "source.csv"))
+    pd.testing.assert_frame_equal(mart(changed), mart(plain))
+    assert patients(changed) == patients(plain)
+
+
+def test_late_releases_in_random_order_equal_a_full_rebuild(rows, plain, tmp_path, monkeypatch):
+    monkeypatch.setenv(
+        "DBT_TARGET_PATH", str(tmp_path / "target")
+    )  # where the gate finds the contract
+    draw = np.random.default_rng(SEED)
+    repeated = rows[rows.duplicated("patient_nbr", keep=False)]
+    bad = draw.choice(repeated.index, N_RELEASED, replace=False)
+    broken = rows.copy()
+    broken.loc[bad, "age"] = "[55-60)"
+    settings = published(tmp_path, write(broken, tmp_path / "source.csv"))
+    assert len(mart(settings)) < len(mart(plain))
+    held = raw.query(
+        settings,
+        settings.clean_database,
+        "select _batch_id, _source_row from corrections.encounters",
+    )
+    ages = {
+        row: rows.age[bad_row]
+        for bad_row in bad
+        for _, row in held
+        if is_row(settings, row, rows, bad_row)
+    }
+    assert len(ages) == N_RELEASED
+    for place in draw.permutation(N_RELEASED):
+        batch_id, source_row = held[place]
+        build_id = corrections.release(
+            batch_id, source_row, {"age": ages[source_row]}, "a test", settings
+        )
+        corrections.begin_build(build_id, settings)
+        dbt.build(settings, tmp_path / "target")
+        assert gate.check_publish(batch_id, build_id, settings).n_expectations
+        corrections.publish(build_id, settings)
+    pd.testing.assert_frame_equal(mart(settings), mart(plain))
+    assert patients(settings) == patients(plain)
+
+
+def is_row(settings: Settings, source_row: int, rows: pd.DataFrame, index: int) -> bool:
+    statement = "select encounter_id from corrections.encounters where _source_row = %s"
+    [(encounter_id,)] = raw.query(settings, settings.clean_database, statement, source_row)
+    return encounter_id == rows.encounter[index]

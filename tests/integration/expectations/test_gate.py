@@ -1,0 +1,334 @@
+"""The gates and the docs site on real Postgres and S3: a good batch passes both, bad ones are rejected with a page."""
+
+import csv
+import itertools
+import json
+import threading
+
+import httpx
+import pytest
+
+from expectations import gate, pages, profiles
+from readmit import storage
+from readmit.batches import builds, claims, loading, verdicts
+from readmit.docs_site import publishing
+from readmit.errors import BatchRejected
+from readmit.intake import sample, sources
+from readmit.intake.split import split_of
+from tests.support import dbt, services
+from tests.support import raw as raw_support
+
+
+def write_source(path, change=None, n=1600):
+    sample.write_csv(path, n)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if change:
+        for row in rows:
+            change(row)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\r\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def fresh(home, change=None):
+    settings = services.fresh(
+        home, dataset=str(write_source(home / "source.csv", change)), batch_size=800
+    )
+    sources.ensure_source(settings)
+    return settings
+
+
+def claim(settings):
+    batch_id = claims.claim("test", settings)
+    loading.load(batch_id, settings)
+    return batch_id
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, dbt_manifest):
+    """The first batch through both gates, published."""
+    home = tmp_path_factory.mktemp("gates")
+    settings = fresh(home)
+    batch_id = claim(settings)
+    raw = gate.check_raw(batch_id, settings)
+    builds.begin_build(batch_id, settings)
+    dbt.build(settings, home / "target")
+    publish = gate.check_publish(batch_id, settings=settings)
+    builds.publish(batch_id, settings)
+    return settings, batch_id, raw, publish
+
+
+def page(settings, name, gate_name):
+    answer = storage.client(settings).get_object(
+        Bucket=settings.s3_pipeline_bucket, Key=f"{pages.PREFIX}/{name}/{gate_name}.html"
+    )
+    return answer["Body"].read().decode()
+
+
+def test_a_good_batch_passes_both_gates_and_leaves_its_pages(world):
+    settings, batch_id, raw, publish = world
+    assert raw.n_expectations > 70
+    assert publish.n_expectations > 140
+    assert (raw.failed, publish.failed) == ((), ())
+    for name in ("raw", "publish"):
+        assert batch_id in page(settings, batch_id, name)
+        assert 'src="http' not in page(settings, batch_id, name)
+
+
+def test_the_next_batch_is_compared_with_the_ones_before(world):
+    settings, _, raw, _ = world
+    assert profiles.before("another", settings) != profiles.published_file()
+    following = claim(settings)
+    found = gate.check_raw(following, settings)
+    assert (
+        found.n_expectations == raw.n_expectations
+    )  # the first was compared too, with the published file
+    assert gate.check_raw(following, settings) == found  # a rerun says the same
+    claims.release_claim("test", settings)
+
+
+def test_a_published_batch_is_not_judged_again(world):
+    settings, batch_id, _, _ = world
+    assert gate.check_raw(batch_id, settings).n_expectations == 0
+    assert gate.check_publish(batch_id, settings=settings).n_expectations == 0
+
+
+def test_rows_that_went_missing_stop_the_publish_gate(tmp_path, dbt_manifest):
+    settings = fresh(tmp_path)
+    batch_id = claim(settings)
+    builds.begin_build(batch_id, settings)
+    dbt.build(settings, tmp_path / "target")
+    raw_support.query(
+        settings,
+        settings.clean_database,
+        "delete from intermediate.int_encounters__features where encounter_id in"
+        " (select encounter_id from intermediate.int_encounters__features limit 1)",
+    )
+    with pytest.raises(BatchRejected, match=r"publish gate.*table_row_count"):
+        gate.check_publish(batch_id, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda row: row.update(gender=row["age"], age=row["gender"]), "gender"),
+        (lambda row: row.update(readmitted="NO"), "readmitted"),
+        (lambda row: row.update(time_in_hospital="three"), "time_in_hospital"),
+        (lambda row: row.update(diag_1="?"), "diag_1"),
+        (lambda row: row.update(insulin="7 units"), "insulin"),
+    ],
+    ids=["swapped columns", "one label only", "words for numbers", "nothing known", "another code"],
+)
+def test_a_bad_batch_is_rejected_with_reason_and_page(tmp_path, change, said):
+    settings = fresh(tmp_path, change)
+    batch_id = claim(settings)
+    with pytest.raises(BatchRejected, match=said), verdicts.recorded(batch_id, settings):
+        gate.check_raw(batch_id, settings)
+    assert raw_support.query(
+        settings,
+        settings.raw_database,
+        "select status from landing.batches where batch_id = %s",
+        batch_id,
+    ) == [("rejected",)]
+    assert "Failed" in page(settings, batch_id, "raw")
+    assert claims.claim("next", settings) not in (None, batch_id)  # the next batch is not held up
+
+
+# ---- drift: the second batch (the test split) is compared with the first (validation), which is published
+
+
+def compared(home, share, column="race", value="Asian"):
+    """Gate a batch in which `share` of the rows have another value than they would have."""
+    count = itertools.count()
+
+    def change(row):
+        if split_of(row["patient_nbr"]) == "test" and next(count) % 100 < share * 100:
+            row[column] = value
+
+    settings = fresh(home, change)
+    raw_support.stand_in_tables(settings)
+    before = claim(settings)
+    gate.check_raw(before, settings)
+    builds.begin_build(before, settings)
+    raw_support.stand_in_build(settings, before)
+    builds.publish(before, settings)
+    batch_id = claim(settings)
+    with verdicts.recorded(batch_id, settings):
+        return settings, batch_id, gate.check_raw(batch_id, settings)
+
+
+def verdict_file(settings, batch_id, gate_name):
+    key = f"{pages.PREFIX}/{batch_id}/{gate_name}.json"
+    return json.loads(
+        storage.client(settings)
+        .get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"]
+        .read()
+    )
+
+
+def test_drift_warns_on_the_page_and_stops_nothing(tmp_path):
+    settings, batch_id, found = compared(tmp_path, 0.4)
+    assert [line.partition(":")[0] for line in found.warnings] == ["race"]
+    verdict = verdict_file(settings, batch_id, "raw")
+    assert verdict["success"]
+    assert (verdict["n_failed"], verdict["n_warned"]) == (0, 1)
+    shown = page(settings, batch_id, "raw")
+    assert "distance of its values to the batches before: at most 0.2, above it a warning" in shown
+    assert "as many rows as the ledger says" in shown
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("race", "Asian"),
+        ("age", "[0-10)"),
+        ("admission_source_id", "25"),
+        ("A1Cresult", ">8"),
+        ("insulin", "Down"),
+        ("payer_code", "XX"),
+    ],
+)
+def test_nonsense_in_a_stable_column_rejects_the_batch(tmp_path, column, value):
+    # payer_code began to be recorded in the middle of the real file: it may change altogether, and only warns.
+    if column == "payer_code":
+        assert compared(tmp_path, 1, column, value)[2].warnings
+        return
+    with pytest.raises(BatchRejected, match=f"{column.lower()}: .*'max_value': 0.8"):
+        compared(tmp_path, 1, column, value)
+
+
+def test_the_first_batch_is_compared_with_the_published_file(tmp_path):
+    settings = fresh(tmp_path, lambda row: row.update(race="Asian"))
+    assert profiles.before("another", settings) == profiles.published_file()
+    with pytest.raises(BatchRejected, match=r"race: .*'max_value': 0.8"):
+        gate.check_raw(claim(settings), settings)
+
+
+# ---- accounting: one batch that dbt has built, from which rows are taken on the way
+
+
+STAGING, FEATURES = "staging.stg_uci__encounters", "intermediate.int_encounters__features"
+COPIES = {STAGING: "public.staged", FEATURES: "public.features"}
+SOME = f"select encounter_id from {FEATURES} order by 1 limit (select {{}} * count(*) from {STAGING})::bigint"
+HOLD = f"update {STAGING} set verdict = 'quarantined', reason = 'no band' where encounter_id in ({SOME});"
+HELD = f"select encounter_id from {STAGING} where verdict = 'quarantined'"
+TAKE = f"delete from {FEATURES} where encounter_id in ({HELD})"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, dbt_manifest):
+    home = tmp_path_factory.mktemp("built")
+    settings = fresh(home)
+    batch_id = claim(settings)
+    builds.begin_build(batch_id, settings)
+    dbt.build(settings, home / "target")
+    for table, copy in COPIES.items():
+        raw_support.query(
+            settings, settings.clean_database, f"create table {copy} as table {table}"
+        )
+    return settings, batch_id
+
+
+@pytest.fixture
+def intact(built):
+    """The built batch, whole again after each test."""
+    yield built
+    settings, _ = built
+    for table, copy in COPIES.items():
+        raw_support.query(
+            settings, settings.clean_database, f"truncate {table}; insert into {table} table {copy}"
+        )
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (f"delete from {STAGING} where verdict = 'excluded'", "n_raw.*n_staging"),
+        (
+            f"delete from {FEATURES} where encounter_id in ({SOME.format(0.005)})",
+            "n_staging.*n_accounted",
+        ),
+        (
+            HOLD.format(0.02) + TAKE,
+            r"share_quarantined.*most often: from row \d+ on \(rows: \d\): no band",
+        ),
+        (f"update {FEATURES} set length_of_stay_days = 15", "length_of_stay_days"),
+        (
+            f"update {FEATURES} set patient_nbr = null",
+            "patient_nbr: expect_column_values_to_not_be_null",
+        ),
+        (f"update {FEATURES} set split = 'holdout'", "split: expect_column_values_to_be_in_set"),
+    ],
+    ids=[
+        "lost before staging",
+        "lost after staging",
+        "more than 1 % held",
+        "out of range",
+        "no patient",
+        "no split",
+    ],
+)
+def test_rows_that_do_not_add_up_or_fit_stop_the_publish_gate(intact, damage, said):
+    settings, batch_id = intact
+    raw_support.query(settings, settings.clean_database, damage)
+    with pytest.raises(BatchRejected, match=rf"publish gate.*{said}"):
+        gate.check_publish(batch_id, settings=settings)
+    assert not verdict_file(settings, batch_id, "publish")["success"]
+
+
+def test_up_to_one_percent_held_back_passes_the_publish_gate(intact):
+    settings, batch_id = intact
+    raw_support.query(settings, settings.clean_database, HOLD.format(0.009) + TAKE)
+    assert gate.check_publish(batch_id, settings=settings).failed == ()
+
+
+@pytest.fixture
+def site(world):
+    settings = world[0]
+    publishing.publish_index(settings)
+    with publishing.make_server(settings, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_site_shows_batches_with_verdicts_and_their_pages(world, site):
+    index = httpx.get(f"{site}/").text
+    assert world[1] in index
+    assert "published" in index
+    assert httpx.get(f"{site}/gx/{world[1]}/raw.html").status_code == 200
+    assert httpx.get(f"{site}/static/bootstrap.min.css").headers["content-type"] == "text/css"
+    assert httpx.head(f"{site}/livez").status_code == 200
+    assert httpx.get(f"{site}/favicon.ico").content.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../source/",
+        "/gx/../../source/x",
+        "/%2e%2e/source/",
+        "/gx/%00",
+        "/nothing.html",
+        "/..%5csource",
+    ],
+)
+def test_the_site_serves_nothing_outside_its_folder(site, path):
+    assert httpx.get(httpx.URL(site + path)).status_code == 404
+
+
+def test_the_site_says_when_the_store_is_away(world):
+    settings = world[0].model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
+    with publishing.make_server(settings, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        answer = httpx.get(f"http://127.0.0.1:{server.server_address[1]}/", timeout=60)
+        server.shutdown()
+        thread.join()
+    assert answer.status_code == 503
+    assert "cannot be reached" in answer.text

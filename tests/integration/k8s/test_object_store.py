@@ -1,0 +1,109 @@
+"""The object store as its pod runs it: what was written survives a kill, it is soon back, and it stops in its grace."""
+
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from stack.object_store import Store, weed
+from tests.support import k8s
+from tests.support.services import S3_OFFSETS, end, free_port, is_free, wait_until
+
+KEY, SECRET = "key", "secret"
+# Below the ports of outgoing connections, one of which could take a place before the store's second start.
+PORTS = range(20_000, 22_000)
+# What the kubelet and a busy node may add to the time that the program takes.
+MARGIN_SECONDS = 10
+# For so long a master that was there before waits for others unless it is told not to.
+ELECTION_SECONDS = 10
+
+
+class Pod:
+    """Runs the rendered command on folders and ports of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        port = next(
+            p
+            for p in random.sample(PORTS, len(PORTS))
+            if all(is_free(p + more) for more in S3_OFFSETS)
+        )
+        self.store = Store(folder, port, KEY, SECRET)
+        self.store.prepare()
+        self.spec = k8s.pods(k8s.overlay("local"))["s3"]["spec"]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        s3, master, volume, filer = self.store.ports[:4]
+        here = {
+            "-s3.port": s3,
+            "-metricsPort": free_port(),
+            "-dir": self.store.data,
+            "-s3.ip.bind": "127.0.0.1",
+        }
+        here |= {"-metricsIp": "127.0.0.1", "-s3.config": self.store.folder / "s3-identities.json"}
+        here |= {
+            f"-{name}.localSocket": self.store.data / f"{name}.sock" for name in ("s3", "filer")
+        }
+        split = [word.partition("=") for word in self.spec["containers"][0]["args"]]
+        words = [f"{name}{equals}{here.get(name, value)}" for name, equals, value in split]
+        return [
+            str(weed()),
+            *words,
+            f"-master.port={master}",
+            f"-volume.port={volume}",
+            f"-filer.port={filer}",
+        ]
+
+    def start(self) -> None:
+        with (self.store.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+        began = time.monotonic()
+        wait_until(self.store.is_ready, "the store does not answer", 60)
+        self.seconds = time.monotonic() - began
+
+    def client(self) -> Any:
+        address = f"http://127.0.0.1:{self.store.port}"
+        keys = {
+            "aws_access_key_id": KEY,
+            "aws_secret_access_key": SECRET,
+            "region_name": "us-east-1",
+        }
+        return boto3.client("s3", endpoint_url=address, **keys)
+
+    def size(self) -> int:
+        """The size of the object; 0 while its volume is not there yet."""
+        try:
+            return len(self.client().get_object(Bucket="pipeline", Key="a")["Body"].read())
+        except ClientError:
+            return 0
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Iterator[Pod]:
+    made = Pod(tmp_path)
+    made.start()
+    yield made
+    assert made.process
+    end(made.process)
+    made.store.tidy()
+
+
+def test_it_survives_a_kill_is_soon_back_and_stops_in_time(pod: Pod) -> None:
+    assert pod.process
+    pod.client().create_bucket(Bucket="pipeline")
+    pod.client().put_object(Bucket="pipeline", Key="a", Body=b"x" * 100_000)
+    pod.process.kill()
+    pod.process.wait()
+    pod.start()
+    assert pod.seconds < ELECTION_SECONDS
+    assert wait_until(pod.size, "the object is gone", 20) == 100_000
+    asked = time.monotonic()
+    pod.process.terminate()
+    assert pod.process.wait(timeout=60) == 0
+    assert time.monotonic() - asked < pod.spec["terminationGracePeriodSeconds"] - MARGIN_SECONDS

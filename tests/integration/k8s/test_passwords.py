@@ -1,0 +1,114 @@
+"""Passwords out of a vault may hold what an address may not: parts take them as they are."""
+
+import base64
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from psycopg2 import sql
+
+from readmit import db
+from readmit.ops.bootstrap import bootstrap
+from readmit.settings import Settings
+from serving.api_settings import ServingSettings
+from serving.model_registry import Registry
+from tests.support import k8s
+from tests.support.services import services
+
+PASSWORD = "p@ss/w:rd%20$(HOME)#?&'"
+# Both ways in which Airflow's parts reach their database.
+LOGINS = """
+import asyncio
+from sqlalchemy import text
+from airflow import settings
+settings.configure_orm()
+WHO = text("select current_user")
+with settings.engine.connect() as connection:
+    said = [connection.execute(WHO).scalar()]
+async def ask():
+    async with settings.async_engine.connect() as connection:
+        return (await connection.execute(WHO)).scalar()
+said.append(asyncio.run(ask()))
+print("logged in as", *said)
+"""
+
+
+@pytest.fixture
+def settings() -> Iterator[Settings]:
+    known = Settings(**{**services(), "airflow_password": PASSWORD})
+    bootstrap(Settings(**services()))
+    _set_password(PASSWORD, known)
+    yield known
+    _set_password(str(services()["airflow_password"]), known)
+
+
+def _set_password(password: str, settings: Settings) -> None:
+    with db.transaction("postgres", "postgres", settings) as server, server.cursor() as cur:
+        cur.execute(sql.SQL("alter role airflow password {}").format(sql.Literal(password)))
+
+
+def environment(part: str, values: dict[str, str]) -> dict[str, str]:
+    """The variables that a part's own container sets, out of ConfigMap and Secret, with $(NAME) replaced."""
+    known: dict[str, str] = {}
+    for variable in k8s.pods(k8s.overlay("local"))[part]["spec"]["containers"][0]["env"]:
+        source = variable.get("valueFrom", {})
+        reference = source.get("configMapKeyRef") or source.get("secretKeyRef") or {}
+        value = variable.get("value") or values.get(reference.get("key"), "")
+        for name, before in known.items():
+            value = value.replace(f"$({name})", before) if "value" in variable else value
+        known[variable["name"]] = value
+    return known
+
+
+def test_airflow_logs_in(settings: Settings, tmp_path: Path) -> None:
+    values = {
+        "POSTGRES_HOST": "127.0.0.1",
+        "POSTGRES_PORT": str(settings.postgres_port),
+        "AIRFLOW_PASSWORD": PASSWORD,
+    }
+    told = {
+        "PATH": os.environ["PATH"],
+        "AIRFLOW_HOME": str(tmp_path),
+        **environment("airflow-scheduler", values),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", LOGINS], env=told, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert "logged in as airflow airflow" in done.stdout
+
+
+class Guarded(BaseHTTPRequestHandler):
+    """Says who asked: a registry that has nothing yet."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.headers.get("Authorization", ""))
+        self.send_response(404)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+def test_the_api_logs_in_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    Guarded.asked = []
+    secret = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    with HTTPServer(("127.0.0.1", 0), Guarded) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{server.server_port}"}
+        for name, value in (address | environment("api", secret)).items():
+            monkeypatch.setenv(
+                name, value.replace("mlflow:5000", f"127.0.0.1:{server.server_port}")
+            )
+        registry = Registry(ServingSettings())
+        assert registry.at("production") is None
+        registry.close()
+        server.shutdown()
+    assert base64.b64decode(Guarded.asked[0].removeprefix("Basic ")).decode() == f"admin:{PASSWORD}"

@@ -1,0 +1,124 @@
+"""Capacity and shapes against a real API process: few users, seconds."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from readmit.client.api_client import LOAD_TEST_STAY
+from readmit.settings import ROOT
+from tests.support import api, raw
+
+sys.path.append(str(ROOT / "locust"))
+
+import capacity
+import load_step
+import payloads
+
+LOCUST = ROOT / "locust"
+
+
+def run(*command, **more):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        **more,
+    )
+
+
+def measured(folder, *options):
+    """Run a search that ends at four users; returns its exit code and its report."""
+    short = [
+        "--own",
+        "--searches",
+        "1",
+        "--start",
+        "4",
+        "--most",
+        "4",
+        "--seconds",
+        "4",
+        "--ramp",
+        "1",
+    ]
+    done = run(str(LOCUST / "capacity.py"), *short, *options, "--output", str(folder))
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return done.returncode, json.loads((folder / "capacity.json").read_text())
+
+
+def test_capacity_of_an_api_of_its_own(tmp_path):
+    code, said = measured(tmp_path)
+    (result,) = said["results"]
+    assert code == (0 if result["users"] else 1)  # 1: the machine was too busy for the SLO
+    steps = [step for search in result["steps"] for step in search]
+    assert any(
+        step["rate"] > 0 and step["error_share"] == 0 and step["api_cpu"] > 0 for step in steps
+    ), steps
+    assert all(0 < step["machine_cpu"] <= 1.05 for step in steps), steps
+    assert said["static_route"] == "/noop"
+    assert result["static_requests_per_second"] > 0
+    assert (tmp_path / "capacity.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_for_one_and_two_workers_by_a_distributed_generator(tmp_path):
+    code, said = measured(tmp_path, "--workers", "1,2", "--processes", "2", "--least", "5")
+    assert code == 1  # four users at most, five were asked for
+    assert [result["workers"] for result in said["results"]] == [1, 2]
+    for result in said["results"]:
+        assert result["steps"][0][0]["rate"] > 0
+        assert result["cpu_ms_per_request"] is None or result["cpu_ms_per_request"] > 0
+    page = (tmp_path / "capacity.html").read_text()
+    assert "How many users" in page
+    assert page.count("<tr>") == 3  # headings, and a line for each number of workers
+    assert said["generators"] == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_of_a_server_are_counted(workers):
+    with capacity.own_api(workers, None, sorted(os.sched_getaffinity(0))) as (host, pid):
+        assert load_step.processes_at(host) == ([pid], workers)
+    assert load_step.processes_at(host) == ([], 0)
+
+
+def test_payloads_are_asked_for_with_the_key_that_the_api_wants(tmp_path, monkeypatch):
+    key = "a key"
+    with api.running(tmp_path, 1, API_KEY_HASHES=hashlib.sha256(key.encode()).hexdigest()) as (
+        host,
+        _,
+    ):
+        monkeypatch.setenv("API_KEY", key)
+        monkeypatch.setenv("POSTGRES_PORT", "1025")  # no mart
+        with capacity.payloads(capacity.arguments(["--host", host]), host) as (file, source):
+            assert len(json.loads(file.read_text())) == payloads.N_PAYLOADS
+    assert source.startswith("made from the served contract")
+
+
+def test_stays_of_the_mart_are_sent_without_their_number(tmp_path):
+    settings = raw.fresh(tmp_path)
+    table = "marts.fct_encounter_features"
+    raw.query(
+        settings, settings.clean_database,
+        f"create table {table} (encounter_id bigint, n int, note text); grant select on {table} to reader;"
+        f" insert into {table} values (7, 1, null), (8, 2, 'x')",
+    )  # fmt: skip
+    found = sorted(capacity.mart_rows(settings, ["n", "note"]), key=lambda row: row["n"])
+    assert found == [
+        {"n": 1, "encounter_id": LOAD_TEST_STAY},
+        {"n": 2, "note": "x", "encounter_id": LOAD_TEST_STAY},
+    ]
+
+
+def test_no_server_is_told(tmp_path):
+    done = run(
+        str(LOCUST / "capacity.py"), "--host", "http://127.0.0.1:1025", "--output", str(tmp_path)
+    )
+    assert done.returncode == 2
+    assert "cannot measure" in done.stderr

@@ -1,0 +1,169 @@
+"""A process that ends at any step, as `kill -9` ends it, leaves what the next runs bring to the same end.
+
+A step is a statement, or the moment before or after a commit, of everything from the file to the release of a row.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection, cursor
+
+from readmit.batches import builds, claims, corrections, ledger, loading
+from readmit.intake import sample, sources
+from readmit.settings import Settings
+from tests.support import raw
+
+STATES = {
+    "raw": (
+        "select batch_id, status, n_rows, n_quarantined, n_excluded, reason from landing.batches order by 1",
+        "select _batch_id, count(*) from landing.encounters group by 1 order by 1",
+        "select * from landing.claims",
+    ),
+    "clean": (
+        "select build_id, n_rows, n_features, n_quarantined, n_excluded from ops.published_batches order by 1",
+        "select _build_id, _source_row, verdict from staging.stg_uci__encounters order by 1, 2",
+        "select encounter_id, _build_id from intermediate.int_encounters__features order by 1",
+        "select _source_row, released_at is not null from corrections.encounters order by 1",
+        "select count(*) from ops.corrections",
+        "select * from ops.current_build",
+    ),
+}
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches a signal 9."""
+
+
+class Steps:
+    """Counts the steps of all sessions of this process, and ends it at one of them."""
+
+    done = 0
+    last = 0
+
+    @classmethod
+    def take(cls) -> None:
+        cls.done += 1
+        if cls.done == cls.last:
+            raise Killed
+
+
+class Cursor(cursor):
+    def execute(self, *arguments: Any) -> None:
+        Steps.take()
+        super().execute(*arguments)
+
+    def copy_expert(self, *arguments: Any, **named: Any) -> None:
+        Steps.take()
+        super().copy_expert(*arguments, **named)
+
+
+class Connection(connection):
+    def cursor(self, *arguments: Any, **named: Any) -> cursor:
+        return super().cursor(*arguments, **{"cursor_factory": Cursor, **named})
+
+    def commit(self) -> None:
+        Steps.take()
+        super().commit()
+        Steps.take()
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    home = tmp_path_factory.mktemp("kills")
+    sample.write_csv(home / "source.csv", n_rows=60)
+    made = raw.fresh(home, dataset=str(home / "source.csv"))
+    raw.stand_in_tables(made)
+    return made
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    connect = psycopg2.connect
+    monkeypatch.setattr(
+        psycopg2, "connect", lambda **named: connect(connection_factory=Connection, **named)
+    )
+    yield
+    Steps.last = 0
+
+
+def life(settings: Settings) -> None:
+    """Do what runs do until nothing waits: one batch is rejected, of another one a held row is released."""
+    sources.ensure_source(settings)
+    while (batch_id := claims.claim("run", settings)) is not None:
+        loading.load(batch_id, settings)
+        builds.begin_build(batch_id, settings)
+        raw.stand_in_build(settings, batch_id, n_held=2)
+        if batch_id.startswith("test-"):
+            ledger.reject(batch_id, "nonsense", settings)
+        else:
+            builds.publish(batch_id, settings)
+    if not raw.query(settings, settings.clean_database, "select 1 from ops.corrections"):
+        [held, *_] = raw.query(
+            settings, settings.clean_database, "select * from corrections.encounters order by 1, 2"
+        )
+        corrections.release(held[0], held[1], {"age": "[70-80)"}, "a test", settings)
+    for build_id in corrections.waiting(settings):
+        corrections.begin_build(build_id, settings)
+        raw.stand_in_release(settings, build_id)
+        corrections.publish(build_id, settings)
+
+
+def state(settings: Settings) -> list[list[Any]]:
+    names = {"raw": settings.raw_database, "clean": settings.clean_database}
+    return [
+        raw.query(settings, names[key], statement)
+        for key, all_of in STATES.items()
+        for statement in all_of
+    ]
+
+
+def start_again(settings: Settings) -> None:
+    emptied = {
+        settings.raw_database: "landing.encounters, landing.sources, landing.slices, landing.batches, landing.claims",
+        settings.clean_database: "ops.published_batches, ops.corrections, ops.current_build,"
+        " staging.stg_uci__encounters, intermediate.int_encounters__features",
+    }
+    for database, tables in emptied.items():
+        raw.query(settings, database, f"set session_replication_role = replica; truncate {tables}")
+    for mark in (settings.readmit_home / "sources").glob("*.known"):
+        mark.unlink()
+
+
+def killed_at(step: int, settings: Settings) -> list[list[Any]]:
+    """Return the state after a life that ended at this step, and the runs that followed."""
+    Steps.last = 0
+    start_again(settings)
+    Steps.done, Steps.last = 0, step
+    with pytest.raises(Killed):
+        life(settings)
+    life(settings)
+    claims.claim("the next", settings)
+    return state(settings)
+
+
+def undisturbed(settings: Settings) -> tuple[int, list[list[Any]]]:
+    start_again(settings)
+    Steps.done = 0
+    life(settings)
+    return Steps.done, state(settings)
+
+
+def test_a_process_that_is_killed_now_and_then_leaves_nothing_behind(
+    settings: Settings, watched: None
+) -> None:
+    n_steps, expected = undisturbed(settings)
+    assert {row[1] for row in expected[0]} == {"published", "rejected"}
+    for step in range(n_steps, 0, -7):
+        assert killed_at(step, settings) == expected, step
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+def test_a_process_that_is_killed_at_any_step_leaves_nothing_behind(
+    settings: Settings, watched: None
+) -> None:
+    n_steps, expected = undisturbed(settings)
+    for step in range(1, n_steps + 1):
+        assert killed_at(step, settings) == expected, step

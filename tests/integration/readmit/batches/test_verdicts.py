@@ -1,0 +1,118 @@
+"""A no to a batch is written into the ledger: by a gate, and by dbt's own tests; a fault is not."""
+
+import json
+
+import pytest
+
+from readmit.batches import builds, claims, loading, verdicts
+from readmit.errors import BatchRejected
+from readmit.intake import sample, sources
+from tests.support import raw
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    source = tmp_path / "source.csv"
+    sample.write_csv(source, 400)
+    settings = raw.fresh(tmp_path, dataset=str(source))
+    sources.ensure_source(settings)
+    batch_id = claims.claim("run-1", settings)
+    loading.load(batch_id, settings)
+    builds.begin_build(batch_id, settings)
+    return settings, batch_id
+
+
+def results(folder, *found):
+    path = folder / "run_results.json"
+    path.write_text(
+        json.dumps(
+            {
+                "results": [
+                    dict(zip(("unique_id", "status", "message"), x, strict=True)) for x in found
+                ]
+            }
+        )
+    )
+    return path
+
+
+def test_a_failed_dbt_test_rejects_the_batch_and_the_next_one_is_taken(loaded, tmp_path):
+    settings, batch_id = loaded
+    found = results(
+        tmp_path,
+        ("model.readmit.stg_uci__encounters", "success", "INSERT 0 400"),
+        (
+            "test.readmit.assert_patient_is_in_one_split",
+            "fail",
+            "Got 3 results, configured to fail if != 0",
+        ),
+    )
+    with (
+        pytest.raises(BatchRejected, match="assert_patient_is_in_one_split"),
+        verdicts.recorded(batch_id, settings),
+    ):
+        verdicts.check_dbt_tests(batch_id, found)
+    assert raw.ledger_rows(settings) == {batch_id: "rejected"}
+    reason = raw.query(settings, settings.raw_database, "select reason from landing.batches")[0][0]
+    assert "Got 3 results" in reason
+    following = claims.claim("run-2", settings)
+    assert following not in (None, batch_id)
+    loading.load(following, settings)
+    builds.begin_build(following, settings)
+
+
+def test_a_no_to_rows_of_another_build_is_no_verdict(loaded, tmp_path):
+    settings, batch_id = loaded
+    found = results(
+        tmp_path,
+        ("test.readmit.key_of_staging", "fail", "Got 1 result, configured to fail if != 0"),
+    )
+    raw.query(
+        settings,
+        settings.clean_database,
+        "update ops.current_build set build_id = 'b+r1', kind = 'release'",
+    )
+    with (
+        pytest.raises(builds.BuildLost, match=batch_id),
+        verdicts.recorded(batch_id, settings, of_build=True),
+    ):
+        verdicts.check_dbt_tests(batch_id, found)
+    assert raw.ledger_rows(settings) == {batch_id: "loaded"}
+    raw.query(
+        settings,
+        settings.clean_database,
+        "update ops.current_build set build_id = %s, kind = 'batch'",
+        batch_id,
+    )
+    with pytest.raises(BatchRejected), verdicts.recorded(batch_id, settings, of_build=True):
+        verdicts.check_dbt_tests(batch_id, found)
+    assert raw.ledger_rows(settings) == {batch_id: "rejected"}
+
+
+@pytest.mark.parametrize(
+    "found", [[], [("model.readmit.stg_uci__encounters", "error", "server closed")]]
+)
+def test_a_fault_is_no_verdict(loaded, tmp_path, found):
+    settings, batch_id = loaded
+    path = results(tmp_path, *found) if found else tmp_path / "missing.json"
+    with verdicts.recorded(batch_id, settings):
+        verdicts.check_dbt_tests(batch_id, path)
+    assert raw.ledger_rows(settings) == {batch_id: "loaded"}
+    claims.release_claim("run-1", settings)
+    assert claims.claim("run-2", settings) == batch_id
+
+
+@pytest.mark.parametrize(
+    ("statuses", "passed"),
+    [
+        (["pass", "warn"], True),
+        (["pass", "skipped"], False),
+        (["pass", "error"], False),
+        ([], False),
+    ],
+)
+def test_only_a_run_with_tests_that_all_passed_counts_as_tested(tmp_path, statuses, passed):
+    found = [("model.readmit.stg_uci__encounters", "success", "")]
+    found += [(f"test.readmit.t{i}", status, "") for i, status in enumerate(statuses)]
+    assert verdicts.all_tests_passed(results(tmp_path, *found)) is passed
+    assert not verdicts.all_tests_passed(tmp_path / "missing.json")

@@ -1,0 +1,206 @@
+"""Backups on a real Postgres and object store: saved, everything lost, put back."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from k8s.make_secrets import missing
+from readmit import db, storage
+from readmit.batches import claims, loading
+from readmit.intake import sources
+from readmit.ops import backup
+from readmit.settings import Settings
+from stack.postgres import binary
+from tests.support import k8s, raw
+from tests.support.services import environment
+
+# The foreign tables of `clean` show what is in `raw`: both must come back.
+ROWS = "select count(*), md5(string_agg(t::text, ',' order by t::text)) from"
+
+
+@pytest.fixture(autouse=True)
+def _programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{binary('pg_dump').parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A stack with a loaded batch, a model's file and rows in MLflow's and Airflow's databases."""
+    names = {
+        "s3_mlflow_bucket": f"m{os.urandom(4).hex()}",
+        "s3_pipeline_bucket": f"p{os.urandom(4).hex()}",
+    }
+    known = raw.fresh(tmp_path / "home", dataset=str(sample(tmp_path)), **names)
+    storage.ensure_buckets(known)
+    sources.ensure_source(known)
+    batch = claims.claim("run", known)
+    assert batch
+    loading.load(batch, known)
+    storage.client(known).put_object(
+        Bucket=known.s3_mlflow_bucket, Key="1/models/m-1/model.onnx", Body=b"\x00" * 5000
+    )
+    for name in ("mlflow", "airflow"):
+        raw.query(known, name, "create table if not exists kept (n int)", role=name)
+        raw.query(known, name, "truncate kept; insert into kept values (1)", role=name)
+    return known
+
+
+def sample(folder: Path) -> Path:
+    from readmit.intake import sample as embedded
+
+    path = folder / "sample.csv"
+    embedded.write_csv(path)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:800]))
+    return path
+
+
+def state(settings: Settings) -> dict[str, object]:
+    """What must be the same afterwards."""
+    queries = {
+        settings.raw_database: f"{ROWS} landing.encounters t",
+        settings.clean_database: f"{ROWS} raw.encounters t",
+        "mlflow": "select n from kept",
+        "airflow": "select n from kept",
+    }
+    roles: dict[str, db.Role] = {settings.clean_database: "transformer"}
+    found: dict[str, object] = {
+        name: raw.query(settings, name, text, role=roles.get(name, "postgres"))
+        for name, text in queries.items()
+    }
+    for bucket in backup.buckets(settings):
+        pages = storage.client(settings).get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        found[bucket] = sorted(
+            (each["Key"], each["Size"]) for page in pages for each in page.get("Contents", [])
+        )
+    return found
+
+
+def lose_everything(settings: Settings) -> None:
+    for name in backup.databases(settings):
+        backup._drop(name, settings)
+    for bucket in backup.buckets(settings):
+        s3 = storage.client(settings)
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for found in page.get("Contents", []):
+                s3.delete_object(Bucket=bucket, Key=found["Key"])
+
+
+def test_everything_comes_back(settings: Settings, tmp_path: Path) -> None:
+    before = state(settings)
+    place = backup.save(tmp_path / "backups", settings)
+    lose_everything(settings)
+    backup.restore(place, settings)
+    assert state(settings) == before
+
+
+def in_the_pod(name: str, settings: Settings, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the rendered command with the settings and Secrets that its pod is given, and no others."""
+    pod = k8s.pods(k8s.overlay("local"))[name]
+    main = pod["spec"]["containers"][0]
+    keys = {found["metadata"]["name"]: set(found["stringData"]) for found in missing(())}
+    given = {
+        key
+        for source in main["envFrom"]
+        for key in keys.get(source.get("secretRef", {}).get("name"), ())
+    }
+    secret = {
+        key: value
+        for key, value in environment(settings).items()
+        if key.endswith("PASSWORD") or "SECRET" in key
+    }
+    told = {
+        key: value
+        for key, value in environment(settings).items()
+        if key in given or key not in secret
+    }
+    words = [str(folder) if word == "/backups" else word for word in main["command"]]
+    return subprocess.run(
+        [sys.executable, *words[1:]],
+        env=told,
+        cwd=k8s.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_pods_save_and_restore_with_what_they_are_given(
+    settings: Settings, tmp_path: Path
+) -> None:
+    before, folder = state(settings), tmp_path / "backups"
+    folder.mkdir()
+    assert in_the_pod("backup", settings, folder).returncode == 0
+    lose_everything(settings)
+    done = in_the_pod("restore", settings, folder)
+    assert done.returncode == 0, done.stderr
+    assert state(settings) == before
+
+
+def test_roles_keep_their_rights(settings: Settings, tmp_path: Path) -> None:
+    place = backup.save(tmp_path / "backups", settings)
+    lose_everything(settings)
+    backup.restore(place, settings)
+    counted = raw.query(
+        settings, settings.clean_database, "select count(*) from raw.encounters", role="transformer"
+    )
+    assert counted[0][0] > 0  # through the foreign tables: the mapping has today's password
+    with pytest.raises(Exception, match="permission denied"):
+        raw.query(settings, settings.raw_database, "delete from landing.encounters", role="reader")
+    with pytest.raises(Exception, match="permission denied"):
+        raw.query(settings, settings.raw_database, "select 1", role="trainer")
+
+
+def test_a_restore_over_a_living_stack_takes_back_later_rows(
+    settings: Settings, tmp_path: Path
+) -> None:
+    before = state(settings)
+    place = backup.save(tmp_path / "backups", settings)
+    raw.query(settings, "mlflow", "insert into kept values (2)", role="mlflow")
+    with db.transaction("mlflow", "mlflow", settings):  # somebody is connected
+        backup.restore(place, settings)
+    assert state(settings) == before
+
+
+def test_the_last_ones_are_kept_and_unchanged_objects_are_stored_once(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder, key = tmp_path / "backups", backup._file("1/models/m-1/model.onnx")
+    places = []
+    for number in range(3):
+        place = folder / f"2026010{number}T000000Z"
+        backup.save(folder, settings).rename(place)
+        places.append(place / settings.s3_mlflow_bucket / key)
+    assert len({path.stat().st_ino for path in places}) == 1
+    newest = backup.save(folder, settings, keep=2)
+    assert backup.saved(folder) == [folder / "20260102T000000Z", newest]
+
+
+def test_a_damaged_backup_is_refused_before_anything_is_touched(
+    settings: Settings, tmp_path: Path
+) -> None:
+    place = backup.save(tmp_path / "backups", settings)
+    before = state(settings)
+    path = place / settings.s3_mlflow_bucket / backup._file("1/models/m-1/model.onnx")
+    path.write_bytes(b"\x01" * 5000)
+    with pytest.raises(backup.BackupFailed, match=r"model\.onnx is missing or damaged"):
+        backup.restore(place, settings)
+    (place / "mlflow.dump").write_bytes(b"PGDMP")
+    with pytest.raises(backup.BackupFailed, match="mlflow"):
+        backup.restore(place, settings)
+    assert state(settings) == before
+
+
+def test_an_interrupted_backup_is_none(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backups"
+    (folder / "20260101T000000Z.part").mkdir(parents=True)
+    assert backup.saved(folder) == []
+    place = backup.save(folder, settings)
+    assert [path.name for path in folder.iterdir()] == [place.name]
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(backup.BackupFailed, match="pg_dump is not on the PATH"):
+        backup.save(folder, settings)

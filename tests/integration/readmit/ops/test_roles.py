@@ -1,0 +1,200 @@
+"""Each role can do what it may, and cannot do what it may not (the table of roles in the README)."""
+
+import psycopg2
+import pytest
+from psycopg2 import errors
+
+from readmit import db
+from readmit.ops.bootstrap import bootstrap
+from readmit.settings import Settings
+from tests.support import raw
+
+BATCH = (
+    "insert into landing.batches (batch_id, split, ordinal, n_rows, source_sha256, data_source, status)"
+    " values ('b-{0}', 'train', 1, 1, 's', 'file', 'loaded')"
+)
+PREDICTION = (
+    "insert into ops.predictions (request_id, predicted_at, model_name, model_version, run_id, contract_hash, features,"
+    " probability, risk, history) values (gen_random_uuid(), now(), 'm', '1', 'r', 'h', '{}', 0.5, 'low', 'given')"
+)
+PROMOTION = (
+    "insert into ops.promotions (decision, model_name, metric, actor, reason)"
+    " values ('keep', 'readmission', 'ap', 'a', 'r')"
+)
+CORRECTION = "insert into ops.corrections (batch_id, source_row, released_by, build_id) values ('b', 1, 'me', 'b+r1')"
+BUILD = "insert into ops.current_build (build_id, batch_id, kind) values ('b', 'b', 'batch') on conflict do nothing"
+PUBLISH = "select ops.publish_build('{0}', '{0}', 'batch', 1, 1, 0, 0)"
+ROW = "insert into landing.encounters (_batch_id, _source_row) values ('b', 1)"
+
+MAY: list[tuple[db.Role, str, str]] = [
+    ("loader", "raw", BATCH.format("loader")),
+    (
+        "loader",
+        "raw",
+        "update landing.batches set status = 'rejected', reason = 'r' where batch_id = 'nothing'",
+    ),
+    ("loader", "raw", "insert into landing.encounters (_batch_id, _source_row) values ('b', 2)"),
+    ("loader", "raw", "delete from landing.claims"),
+    ("transformer", "clean", "select count(*) from raw.encounters"),
+    ("transformer", "clean", "select count(*) from raw.batches"),
+    (
+        "transformer",
+        "clean",
+        "select count(*) from ops.corrections, ops.current_build, ops.published_batches",
+    ),
+    ("transformer", "clean", "create table staging.mine (i int)"),
+    ("transformer", "clean", "create table quarantine.mine (i int)"),
+    ("publisher", "clean", BUILD),
+    ("publisher", "clean", PROMOTION),
+    ("publisher", "clean", CORRECTION),
+    ("publisher", "clean", PUBLISH.format("published")),
+    ("publisher", "clean", "select * from quarantine.kept"),
+    ("publisher", "clean", "select count(*) from raw.batches"),
+    ("trainer", "clean", "select * from marts.made"),
+    ("serving", "clean", PREDICTION),
+    ("reader", "clean", "select * from marts.made"),
+    ("reader", "clean", "select * from quarantine.kept"),
+    ("reader", "clean", "select count(*) from ops.predictions"),
+    ("reader", "clean", "select count(*) from ops.promotions"),
+    ("reader", "clean", "select count(*) from raw.batches"),
+    ("reader", "raw", "select count(*) from landing.overview"),
+    ("mlflow", "mlflow", "create table public.mine (i int)"),
+    ("airflow", "airflow", "create table public.mine (i int)"),
+]
+MAY_NOT: list[tuple[db.Role, str, str]] = [
+    ("loader", "raw", "update landing.encounters set race = 'x'"),
+    ("loader", "raw", "delete from landing.encounters"),
+    ("loader", "raw", "truncate landing.encounters"),
+    ("loader", "raw", "delete from landing.batches"),
+    ("loader", "raw", "update landing.batches set content_sha256 = 'x'"),
+    ("loader", "raw", "create table landing.mine (i int)"),
+    ("loader", "raw", "create table public.mine (i int)"),
+    ("loader", "clean", "select 1"),
+    ("loader", "mlflow", "select 1"),
+    ("transformer", "raw", ROW),
+    ("transformer", "raw", "update landing.batches set status = 'published'"),
+    ("transformer", "clean", "insert into raw.encounters (_batch_id) values ('b')"),
+    ("transformer", "clean", PUBLISH.format("no")),
+    (
+        "transformer",
+        "clean",
+        "insert into ops.published_batches (build_id, batch_id, kind) values ('x', 'x', 'batch')",
+    ),
+    ("transformer", "clean", PROMOTION),
+    (
+        "publisher",
+        "clean",
+        "insert into ops.published_batches (build_id, batch_id, kind) values ('x', 'x', 'batch')",
+    ),
+    ("publisher", "clean", "update ops.promotions set decision = 'keep'"),
+    ("publisher", "clean", "delete from ops.corrections"),
+    ("publisher", "clean", "delete from marts.made"),
+    ("publisher", "clean", "delete from quarantine.kept"),
+    ("publisher", "raw", "update landing.batches set status = 'published'"),
+    ("trainer", "clean", "insert into marts.made values (2)"),
+    ("trainer", "clean", "select * from quarantine.kept"),
+    ("trainer", "clean", "select * from ops.promotions"),
+    ("trainer", "clean", "select * from intermediate.inner_working"),
+    ("trainer", "raw", "select 1"),
+    ("serving", "clean", "select * from ops.predictions"),
+    ("serving", "clean", "delete from ops.predictions"),
+    ("serving", "clean", "select * from marts.made"),
+    ("serving", "clean", PROMOTION),
+    ("serving", "raw", "select 1"),
+    ("reader", "clean", PREDICTION),
+    ("reader", "clean", PROMOTION),
+    ("reader", "clean", "select * from raw.encounters"),
+    ("reader", "raw", "select * from landing.encounters"),
+    ("reader", "raw", BATCH.format("reader")),
+    ("reader", "clean", "delete from marts.made"),
+    ("mlflow", "clean", "select 1"),
+    ("airflow", "mlflow", "select 1"),
+]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    made = raw.fresh(tmp_path_factory.mktemp("home"))
+    tables = "create table marts.made (i int); create table quarantine.kept (i int);"
+    raw.query(made, made.clean_database, tables, role="transformer")
+    raw.query(
+        made,
+        made.clean_database,
+        "create table intermediate.inner_working (i int)",
+        role="transformer",
+    )
+    return made
+
+
+def run(settings: Settings, role: db.Role, database: str, statement: str) -> None:
+    names = {"raw": settings.raw_database, "clean": settings.clean_database}
+    raw.query(settings, names.get(database, database), statement, role=role)
+
+
+@pytest.mark.parametrize(("role", "database", "statement"), MAY)
+def test_role_may(settings: Settings, role: db.Role, database: str, statement: str) -> None:
+    run(
+        settings,
+        role,
+        database,
+        statement.replace("public.mine", f"public.mine_{settings.raw_database}"),
+    )
+
+
+@pytest.mark.parametrize(("role", "database", "statement"), MAY_NOT)
+def test_role_may_not(settings: Settings, role: db.Role, database: str, statement: str) -> None:
+    refusals = (
+        errors.InsufficientPrivilege,
+        errors.ObjectNotInPrerequisiteState,
+        psycopg2.OperationalError,
+    )
+    with pytest.raises(refusals, match=r"permission denied|does not allow inserts") as refusal:
+        run(settings, role, database, statement)
+    assert "password" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("table", ["landing.encounters"])
+@pytest.mark.parametrize("change", ["update {} set race = 'x'", "delete from {}", "truncate {}"])
+def test_raw_is_append_only_even_for_its_owner(settings: Settings, table: str, change: str) -> None:
+    with pytest.raises(psycopg2.errors.RaiseException, match="append-only"):
+        run(settings, "postgres", "raw", change.format(table))
+
+
+@pytest.mark.parametrize("table", ["ops.promotions", "ops.predictions"])
+def test_records_of_decisions_are_append_only_even_for_their_owner(
+    settings: Settings, table: str
+) -> None:
+    with pytest.raises(psycopg2.errors.RaiseException, match="append-only"):
+        run(settings, "postgres", "clean", f"delete from {table}")
+
+
+def test_nobody_comes_in_without_the_password(settings: Settings) -> None:
+    wrong = settings.model_copy(update={"reader_password": settings.loader_password})
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        db.connect("reader", settings.clean_database, wrong)
+
+
+def test_missing_password_names_the_variable(settings: Settings) -> None:
+    without = settings.model_copy(update={"reader_password": None})
+    with pytest.raises(LookupError, match="READER_PASSWORD is not set"):
+        db.connect("reader", settings.clean_database, without)
+
+
+def test_second_set_up_changes_nothing(settings: Settings) -> None:
+    facts = (
+        "select array_agg((rolname, rolpassword)::text order by rolname) from pg_authid union all"
+        " select array_agg((relname, relacl)::text order by relname) from pg_class"
+        " where relnamespace in ('ops'::regnamespace, 'marts'::regnamespace)"
+    )
+    before = raw.query(settings, settings.clean_database, facts)
+    bootstrap(settings)
+    assert raw.query(settings, settings.clean_database, facts) == before
+
+
+def test_changed_password_is_taken_over(tmp_path: object, settings: Settings) -> None:
+    changed = settings.model_copy(
+        update={"mlflow_password": type(settings.reader_password)("another")}
+    )
+    bootstrap(changed)
+    db.connect("mlflow", "mlflow", changed).close()
+    bootstrap(settings)

@@ -1,0 +1,132 @@
+"""What no HTTP client sends, to a real process: refused as a problem, at once, without a line of traceback."""
+
+import json
+import signal
+import socket
+import time
+
+import httpx
+import pytest
+
+from serving.middleware import SECURE
+from tests.support.api import running
+from tests.support.services import wait_until
+from tests.support.serving import ROW
+
+HOST = b"Host: x\r\n"
+STAY = json.dumps(ROW).encode()
+ASK = b"POST /predict HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
+WHOLE = ASK + b"Content-Length: %d\r\n\r\n" % len(STAY) + STAY
+NO_HTTP = {
+    "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "method": b"BREW /predict HTTP/1.1\r\n" + HOST + b"\r\n",
+    "version": b"GET /model HTTP/9.9\r\n" + HOST + b"\r\n",
+    "http/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "length": ASK + b"Content-Length: -1\r\n\r\n",
+    "two lengths": ASK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + STAY,
+    "length and chunks": ASK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunk": ASK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "folded": b"GET /livez HTTP/1.1\r\n" + HOST + b"X-A: a\r\n b\r\n\r\n",
+    "address": b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+    "many headers": b"GET /livez HTTP/1.1\r\n"
+    + HOST
+    + b"".join(b"X-%d: y\r\n" % n for n in range(9_000)),
+}
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    home = tmp_path_factory.mktemp("api")
+    with running(home, 1, PREDICTION_LOG_ROWS="100") as (url, _):
+        yield httpx.URL(url), home / "api.log"
+
+
+def talk(url: httpx.URL, *pieces: bytes) -> bytes:
+    """Send the pieces, as long as somebody listens; returns all that comes back before the connection ends."""
+    got = b""
+    with socket.create_connection((url.host, url.port), timeout=20) as connection:
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+            while more := connection.recv(1 << 16):
+                got += more
+        except ConnectionError:
+            pass
+    return got
+
+
+def problem(got: bytes) -> httpx.Response:
+    """Return an answer, after a look at what each refusal has."""
+    head, _, body = got.partition(b"\r\n\r\n")
+    status, *lines = head.split(b"\r\n")
+    answer = httpx.Response(
+        int(status.split()[1]),
+        headers=[tuple(line.split(b": ", 1)) for line in lines],
+        content=body,
+    )
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert set(SECURE) <= set(answer.headers.raw)
+    assert answer.headers["x-request-id"]
+    assert answer.json()["status"] == answer.status_code
+    return answer
+
+
+@pytest.mark.parametrize("sent", NO_HTTP.values(), ids=NO_HTTP.keys())
+def test_what_is_no_http_gets_a_problem(api, sent):
+    assert problem(talk(api[0], sent)).status_code == 400
+
+
+def test_a_header_without_end_is_cut_off_and_nobody_waits(api):
+    began = time.monotonic()
+    talk(api[0], b"GET /livez HTTP/1.1\r\n" + HOST + b"X-A: ", *[b"y" * 1_000_000] * 100)
+    assert httpx.get(api[0].join("/livez"), timeout=5, trust_env=False).is_success
+    assert time.monotonic() - began < 5
+
+
+def test_large_bodies_and_small_heads_pass(api):
+    padded = STAY + b" " * 1_000_000
+    answer = httpx.post(
+        api[0].join("/predict"), content=iter([padded[:700_000], padded[700_000:]]), trust_env=False
+    )
+    assert answer.is_success
+    assert httpx.get(
+        api[0].join("/livez"), headers={"x-a": "y" * 60_000}, trust_env=False
+    ).is_success
+
+
+def test_there_are_no_websockets(api):
+    asked = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    got = talk(
+        api[0],
+        b"GET /predict HTTP/1.1\r\n"
+        + HOST
+        + asked
+        + b"Sec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n\r\n",
+    )
+    assert problem(got).status_code == 405
+
+
+def test_garbage_after_requests_leaves_no_traceback(api):
+    for _ in range(20):
+        talk(api[0], WHOLE * 3 + b"GARBAGE\r\n\r\n")
+    httpx.get(api[0].join("/livez"), trust_env=False).raise_for_status()
+    assert "Traceback" not in api[1].read_text()
+
+
+def test_a_pod_that_drains_answers_and_closes_connections_that_are_kept(tmp_path):
+    with (
+        running(tmp_path, 1) as (url, process),
+        httpx.Client(base_url=url, trust_env=False) as kept,
+    ):
+        assert "connection" not in kept.post("/predict", json=ROW).headers
+        process.send_signal(signal.SIGUSR1)
+        wait_until(
+            lambda: kept.get("/livez").headers.get("connection") == "close", "the process drains", 5
+        )
+        process.send_signal(signal.SIGUSR1)  # a hook that is run twice
+        answers = [kept.post("/predict", json=ROW) for _ in range(20)]
+        assert {(each.status_code, each.headers["connection"]) for each in answers} == {
+            (200, "close")
+        }
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) in (0, -signal.SIGTERM)

@@ -1,0 +1,108 @@
+"""The supervisor and its programs: what dies comes back, a second start changes nothing, down leaves nothing."""
+
+import os
+import signal
+
+import pytest
+
+from readmit import storage
+from readmit.ops.bootstrap import bootstrap
+from stack import configuration, programs, readiness, up
+from stack.progress import Progress
+from stack.supervisor import Supervisor
+from tests.support import stack
+from tests.support.raw import query
+from tests.support.services import is_free, wait_until
+
+NAMES = ("postgres", "s3", "mlflow")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    home = tmp_path_factory.mktemp("stack")
+    home.chmod(0o711)
+    with stack.environment(stack.write_env(home)) as settings:
+        start(settings)
+        bootstrap(settings)
+        storage.ensure_buckets(settings)
+        yield settings
+
+
+def start(settings) -> list[programs.Program]:
+    """Do what `make up` does, as far as storage and MLflow."""
+    listed = programs.all_programs(settings)
+    supervisor = Supervisor(settings)
+    up._start_supervisor(settings, listed, supervisor)
+    wanted = [program for program in listed if program.name in NAMES]
+    for group in (NAMES[:2], NAMES[2:]):
+        up._start([p for p in wanted if p.name in group], settings, supervisor, Progress(), "core")
+        if group == NAMES[:2]:
+            bootstrap(settings)
+    return wanted
+
+
+def pids(settings) -> dict[str, int]:
+    return {name: stack.pid(settings, name) for name in NAMES} | {
+        "supervisor": Supervisor(settings).pid()
+    }
+
+
+def test_a_first_start_shows_no_error(running):
+    assert {name: readiness.last_error(name, running) for name in NAMES} == dict.fromkeys(NAMES, "")
+
+
+def test_a_second_start_changes_nothing(running):
+    env_file = os.environ["READMIT_ENV_FILE"]
+    with open(env_file) as file:
+        before, were = file.read(), pids(running)
+    assert configuration.write_env() == []
+    start(running)
+    with open(env_file) as file:
+        assert file.read() == before
+    assert pids(running) == were
+    assert os.stat(env_file).st_mode & 0o777 == 0o600
+
+
+def test_secrets_stand_in_no_command_line_and_no_configuration(running):
+    secret = running.postgres_password.get_secret_value()
+    listing = b"".join(
+        stack.processes.PROC.joinpath(str(pid), "cmdline").read_bytes()
+        for pid in stack.leftovers(running)
+    )
+    assert listing
+    for name in ("postgres_password", "mlflow_password", "aws_secret_access_key"):
+        assert getattr(running, name).get_secret_value().encode() not in listing
+    assert secret not in (running.readmit_home / "supervisord.conf").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_killed_component_comes_back(running, name):
+    was = stack.pid(running, name)
+    os.kill(was, signal.SIGKILL)
+    wait_until(lambda: stack.pid(running, name) not in (0, was), f"{name} was not started again")
+    program = next(program for program in programs.all_programs(running) if program.name == name)
+    wait_until(lambda: readiness.is_ready(program, running), f"{name} is not ready again")
+
+
+def test_data_outlives_a_killed_postgres(running):
+    query(running, running.raw_database, "create table if not exists kept (n int)")
+    query(running, running.raw_database, "insert into kept values (1)")
+    was = stack.pid(running, "postgres")
+    os.kill(was, signal.SIGKILL)
+    server = programs.server(running)
+    wait_until(
+        lambda: stack.pid(running, "postgres") not in (0, was) and server.is_ready(),
+        "Postgres is away",
+    )
+    assert query(running, running.raw_database, "select n from kept") == [(1,)]
+
+
+def test_down_leaves_no_process_and_no_port(running):
+    assert stack.leftovers(running)
+    done = stack.run_program("stack.down")
+    assert (done.returncode, done.stdout) == (0, "everything is stopped\n")
+    assert stack.leftovers(running) == []
+    for program in programs.all_programs(running):
+        for ports in program.ports.values():
+            assert all(is_free(port) for port in ports), program.name
+    assert stack.run_program("stack.down").returncode == 0  # and again

@@ -1,0 +1,204 @@
+"""A real Prometheus with the stack's own configuration: it reaches the API and the Pushgateway, and a rule fires."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import ExitStack, suppress
+from functools import partial
+
+import httpx
+import psycopg2.errors
+import pytest
+
+from k8s import dashboards
+from readmit import db
+from readmit.settings import ROOT, StackSettings
+from readmit.telemetry import pushgateway
+from readmit.telemetry.metrics import LISTED, Job
+from stack import configuration, programs
+from tests.support import raw
+from tests.support.services import end, free_port, wait_until
+from tests.support.serving import ROW
+
+needed = pytest.mark.skipif(
+    not (shutil.which("prometheus") and shutil.which("prometheus-pushgateway")),
+    reason="prometheus is not installed",
+)
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """Prometheus, Pushgateway and API as the supervisor starts them, on ports of their own."""
+    ports = {f"{name}_port": free_port() for name in ("prometheus", "pushgateway", "api")}
+    settings = StackSettings(**ports, readmit_home=tmp_path)
+    wanted = [
+        each
+        for each in programs.all_programs(settings)
+        if each.name in ("prometheus", "pushgateway")
+    ]
+    text = configuration.prometheus_configuration(settings, wanted)
+    (tmp_path / "prometheus.yml").write_text(text.replace("15s", "1s").replace("10s", "1s"))
+    listen = ("--port", str(settings.api_port), "--log-level", "warning")
+    app = (
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "tests.support.metrics_app:create",
+        "--factory",
+        *listen,
+    )
+    told = {**os.environ, "METRICS_APP_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    with ExitStack() as running:
+        for name, command in [("api", app), *((each.name, each.command) for each in wanted)]:
+            log = running.enter_context((tmp_path / f"{name}.log").open("wb"))
+            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=told)
+            running.callback(end, process)
+        yield settings
+
+
+def ask(settings, path, **parameters):
+    try:
+        url = f"http://127.0.0.1:{settings.prometheus_port}/api/v1/{path}"
+        return httpx.get(url, params=parameters, trust_env=False).json().get("data")
+    except (httpx.TransportError, ValueError):
+        return None
+
+
+def values(settings, query):
+    """Return {label values: value} of an instant query."""
+    found = ask(settings, "query", query=query)
+    return (
+        {tuple(each["metric"].values()): float(each["value"][1]) for each in found["result"]}
+        if found
+        else {}
+    )
+
+
+FIRING = 'ALERTS{alertname="BatchRejected", alertstate="firing"}'
+
+
+def has(settings, query, is_wanted):
+    return bool(values(settings, query)) == is_wanted
+
+
+@needed
+def test_targets_are_reached_rules_are_loaded_and_a_rejected_batch_raises_an_alert(stack):
+    wait_until(lambda: len(values(stack, "up == 1")) >= 3, "three targets are up", 60)
+    jobs = {target["labels"]["job"] for target in ask(stack, "targets")["activeTargets"]}
+    assert jobs == {
+        "api",
+        "prometheus",
+        "pushgateway",
+        "s3",
+    }  # exporters that do not run are not asked for
+    rules = [rule for group in ask(stack, "rules")["groups"] for rule in group["rules"]]
+    assert len(rules) > 30
+    wait_until(
+        lambda: values(stack, 'readmit_model{job="api"} == 1'), "the API shows its model", 30
+    )
+    url = f"http://127.0.0.1:{stack.pushgateway_port}"
+    told = stack.model_copy(update={"pushgateway_url": url})
+    for n in (0, 1, 0):
+        pushgateway.report(
+            Job.INGEST, partial(dict, readmit_batches={"rejected": n}), settings=told
+        )
+        wait_until(
+            partial(has, stack, f'readmit_batches{{status="rejected"}} == {n}', True),
+            f"{n} is scraped",
+            30,
+        )
+        wait_until(partial(has, stack, FIRING, n > 0), f"the alert with {n} rejected", 30)
+    # The job of what was pushed is the job's, not the Pushgateway's.
+    assert values(stack, "count by (job) (readmit_batches)") == {("ingest_batch",): 1}
+    assert not [rule["name"] for rule in rules if rule["health"] == "err"]
+
+
+# Values of labels that panels ask for; others may have any.
+LABELS = {
+    "metric": ("auroc", "average_precision"),
+    "dag": ("ingest_batch", "train_model"),
+    "decision": ("promote",),
+}
+PROMQL = [
+    (board.uid, panel) for board in dashboards.read() for panel in board.panels if not panel.is_sql
+]
+SQL = [panel for board in dashboards.read() for panel in board.panels if panel.is_sql]
+# What needs exporters that a test machine may not have.
+NOT_HERE = ("node_", "pg_", "probe_", "SeaweedFS_")
+
+
+def every_figure(job):
+    """Return a figure for every metric that a job may push, with every value of a label that panels ask for."""
+    figures = {}
+    for metric in LISTED[job]:
+        values = itertools.product(*(LABELS.get(label, ("any",)) for label in metric.labels))
+        figures[metric.name] = dict.fromkeys(values, 1.0)
+    return figures
+
+
+def answered(settings, query):
+    url = f"http://127.0.0.1:{settings.prometheus_port}/api/v1/query"
+    said = httpx.get(url, params={"query": query}, trust_env=False).json()
+    assert said["status"] == "success", (query, said)
+    return said["data"]["result"]
+
+
+def unanswered(settings):
+    """Return the queries of panels that show nothing."""
+    queries = [query for _, panel in PROMQL for query in panel.queries.values()]
+    return [
+        query
+        for query in queries
+        if not any(name in query for name in NOT_HERE) and not answered(settings, query)
+    ]
+
+
+@needed
+def test_every_panel_has_something_to_show(stack):
+    wait_until(lambda: len(values(stack, "up == 1")) >= 3, "three targets are up", 60)
+    told = stack.model_copy(
+        update={"pushgateway_url": f"http://127.0.0.1:{stack.pushgateway_port}"}
+    )
+    for job in (Job.TASKS, Job.INGEST, Job.TRAINING, Job.MONITOR, Job.LOAD_TEST):
+        pushgateway.report(job, partial(every_figure, job), settings=told)
+    for _ in range(20):
+        asked = httpx.post(f"http://127.0.0.1:{stack.api_port}/predict", json=ROW, trust_env=False)
+        assert asked.is_success, asked.text
+    with suppress(AssertionError):  # said in full below
+        wait_until(lambda: not unanswered(stack), "every panel has data", 60, pause=1)
+    assert unanswered(stack) == []
+    for query in (query for _, panel in PROMQL for query in panel.queries.values()):
+        answered(stack, query)
+
+
+def test_every_table_can_be_read_by_the_reader(tmp_path):
+    settings = raw.fresh(tmp_path)
+    with (
+        db.transaction("postgres", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(
+            "insert into ops.published_batches (build_id, batch_id, kind) values ('b', 'b', 'batch')"
+        )
+        cur.execute(
+            "insert into ops.promotions (decision, model_name, metric, actor, reason)"
+            " values ('promote', 'm', 'auroc', 'me', 'first')"
+        )
+        cur.execute(
+            "insert into ops.monitor_reports (model_name, model_version, n_requests, verdict, evidence)"
+            " values ('m', '1', 10, 'too few', '{}')"
+        )
+    raw.query(
+        settings,
+        settings.raw_database,
+        "insert into landing.batches (batch_id, split, ordinal, n_rows, source_sha256, data_source, status, reason)"
+        " values ('b2', 'train', 1, 500, 's', 'sample', 'rejected', 'ages outside the bands')",
+    )
+    assert {panel.title: dashboards.rows(settings, panel.queries["sql"]) for panel in SQL} == {
+        panel.title: "1 rows" for panel in SQL
+    }
+    assert dashboards.rows(settings, "select 1 where false") == dashboards.NO_VALUE
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        dashboards.rows(settings, "delete from ops.promotions")

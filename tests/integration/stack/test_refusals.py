@@ -1,0 +1,175 @@
+"""What stands in the way of `make up` is one clear line each, and nothing is started."""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from readmit.settings import StackSettings
+from stack import configuration, preflight, programs, test_tools
+from tests.support import stack
+
+
+@pytest.fixture
+def env(tmp_path):
+    with stack.environment(stack.write_env(tmp_path)) as settings:
+        yield settings
+
+
+def refused(settings: StackSettings, **more: str) -> list[str]:
+    """Run `make up`; return its error lines."""
+    done = stack.run_program("stack.up", **more)
+    assert done.returncode == 1, done.stdout
+    assert not stack.leftovers(settings)
+    assert "Traceback" not in done.stdout + done.stderr
+    return [
+        line.removeprefix("error: ")
+        for line in done.stdout.splitlines()
+        if line.startswith("error: ")
+    ]
+
+
+def test_a_taken_port_names_its_holder_and_the_variable(env):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", env.api_port))
+        holder.listen()
+        lines = refused(env)
+    name = Path("/proc/self/comm").read_text().strip()  # of a test worker, or Python's own
+    assert lines == [
+        f"port {env.api_port} for API is taken by {name} (process {os.getpid()}): end it, or set API_PORT in .env"
+    ]
+
+
+COMMANDS = ("up", "down", "status", "logs", "pipeline", "poison", "clean", "address api")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_wrong_env_file_ends_every_command_in_one_line(env, tmp_path, command):
+    for text, said in (
+        (b"API_PORT=none\n", "API_PORT: Input should be"),
+        (b"MODEL_NAME=caf\xe9\n", "is not UTF-8"),
+    ):
+        (tmp_path / "wrong.env").write_bytes(
+            b"READMIT_HOME=" + os.fsencode(tmp_path / "none") + b"\n" + text
+        )
+        done = stack.run_program(
+            *f"stack.{command}".split(), READMIT_ENV_FILE=str(tmp_path / "wrong.env")
+        )
+        assert done.returncode == 1
+        [line] = [
+            line
+            for line in (done.stdout + done.stderr).splitlines()
+            if not line.startswith("What runs already")
+        ]
+        assert line.startswith("error: ")
+        assert said in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("API_PORT", "none", "API_PORT: Input should be a valid integer"),
+        ("BATCH_SIZE", "0", "BATCH_SIZE: Input should be greater than or equal to 1 (got '0')"),
+        ("POSTGRES_PORT", "80", "POSTGRES_PORT: Input should be greater than or equal to 1024"),
+        ("DATASET", "/no/such/file.csv", "DATASET: /no/such/file.csv does not exist"),
+        ("READMIT_HOME", "/dev/null", "[Errno 17] File exists: '/dev/null'"),
+        ("DATASET", "/dev/zero", "DATASET: /dev/zero is a pipe or a device, not a file"),
+        (
+            "DATASET",
+            "ftp://host/x.zip",
+            "DATASET: ftp://host/x.zip: addresses begin with http:// or https://",
+        ),
+    ],
+)
+def test_a_wrong_value_names_its_variable(env, name, value, said):
+    lines = refused(env, **{name: value})
+    assert len(lines) == 1
+    assert lines[0].startswith(said)
+
+
+def test_the_dataset_is_kept_for_this_user_alone_whatever_its_name(env, monkeypatch):
+    given = os.fsdecode(b"http://me:secret@host/donn\xe9es.csv")
+    monkeypatch.setenv("DATASET", given)
+    configuration.keep_dataset(configuration.stack_settings())
+    monkeypatch.delenv("DATASET")
+    assert configuration.stack_settings().dataset == given
+    assert (env.readmit_home / "dataset").stat().st_mode & 0o077 == 0
+
+
+def test_the_same_port_twice_names_both(env):
+    lines = refused(env, UI_PORT=str(env.docs_port))
+    assert lines == [f"port {env.docs_port} is set for Web form and Docs site: change DOCS_PORT"]
+
+
+def test_too_little_disk_names_the_folder(tmp_path):
+    free = shutil.disk_usage(tmp_path).free / 1e9
+    assert preflight.not_enough_disk(tmp_path / "new", least=0.001) == ""
+    said = preflight.not_enough_disk(tmp_path / "new", least=free + 1)
+    assert f"are free at {tmp_path}" in said
+    assert "set READMIT_HOME" in said
+
+
+def test_a_stack_that_was_started_before_needs_little_more_disk(env, monkeypatch):
+    monkeypatch.setattr(preflight, "DISK_GB", 1_000_000.0)
+    assert [line for line in preflight.problems(env, [], {"s3"}) if "1000000 GB are needed" in line]
+    data = programs.server(env).data
+    data.mkdir(parents=True)
+    assert preflight.problems(env, [], {"s3"}) == []
+    shutil.rmtree(data)
+
+
+def test_too_little_memory_says_what_there_is(tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 3000000 kB\n")
+    (tmp_path / "max").write_text("1000000000\n")
+    assert preflight.available_memory_gb(tmp_path / "meminfo", tmp_path / "none") == pytest.approx(
+        3.07, abs=0.01
+    )
+    assert preflight.available_memory_gb(tmp_path / "meminfo", tmp_path / "max") == 1.0
+    assert "GB of memory are available, 100000 GB are needed" in preflight.not_enough_memory(
+        100_000
+    )
+
+
+if os.geteuid() == 0:  # an ordinary user runs Postgres as himself and needs no setpriv
+
+    def test_a_missing_tool_says_how_to_get_it(env, tmp_path):
+        lines = refused(env, PATH=str(tmp_path))
+        assert lines == [
+            "setpriv is missing (Postgres must not run as root): apt-get install util-linux, or run as another user"
+        ]
+
+
+def test_tools_of_the_tests_say_how_to_get_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    with pytest.raises(test_tools.ToolsMissing) as error:
+        test_tools.ensure()
+    assert str(error.value) == (
+        "the tests need chromium, prometheus, prometheus-pushgateway:"
+        " as root, apt-get install chromium prometheus prometheus-pushgateway"
+    )
+    (tmp_path / "browser").touch()
+    monkeypatch.setenv("CHROMIUM", str(tmp_path / "browser"))
+    assert "chromium" not in test_tools.missing()
+
+
+def test_optional_components_say_how_to_get_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "apt-get install prometheus" in programs.missing_programs()["prometheus"]
+    assert {program.name for program in programs.all_programs(StackSettings())} >= {
+        "postgres",
+        "s3",
+        "api",
+        "ui",
+    }
+
+
+def test_a_socket_of_another_user_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "seaweedfs-s3-grpc-18333.sock"
+    assert preflight.foreign_socket([path]) == ""
+    path.touch()
+    assert preflight.foreign_socket([path]) == ""
+    monkeypatch.setattr("os.geteuid", lambda: path.stat().st_uid + 1)
+    assert "set S3_PORT in .env" in preflight.foreign_socket([path])

@@ -1,0 +1,65 @@
+"""The deep search: every trial a nested run, and a search that was ended goes on where it was."""
+
+import mlflow
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from tests.support import services
+from tests.support.training import make_rows
+from training import hyperparameter_search, mlflow_tracking
+from training.training_settings import TrainingSettings
+
+
+@pytest.fixture
+def settings(mlflow_server, monkeypatch):
+    for name, value in services.environment(mlflow_server).items():
+        if name.isupper():
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TRAINING_THREADS", "1")
+    return TrainingSettings()
+
+
+def test_a_killed_search_goes_on_and_reads_train_rows_only(contract, settings, tmp_path):
+    rows = make_rows(contract)
+    train = rows[rows["split"] == "train"]
+    searched = hyperparameter_search.Search(contract, train, ["logistic"], settings)
+    said = []
+    with mlflow_tracking.reaching(settings) as client:
+        mlflow.set_experiment(hyperparameter_search.EXPERIMENT)
+        hyperparameter_search.run(
+            searched, hyperparameter_search.study(tmp_path, "s", 1), 2, 5, said.append
+        )
+        half_done = hyperparameter_search.study(tmp_path, "s", 1)
+        half_done.ask()  # as a killed process leaves it
+        again = hyperparameter_search.study(tmp_path, "s", 1)
+        hyperparameter_search.run(searched, again, 4, 5, said.append)
+        hyperparameter_search.run(searched, again, 4, 5, said.append)  # nothing is left to do
+        runs = client.search_runs(
+            [mlflow.get_experiment_by_name(hyperparameter_search.EXPERIMENT).experiment_id],
+            f"tags.mlflow.parentRunId = '{again.user_attrs['run_id']}'",
+        )
+    states = [trial.state for trial in again.trials]
+    assert states.count(TrialState.COMPLETE) == len(runs) == 4
+    assert states.count(TrialState.FAIL) == 1
+    assert [text.split(":")[0] for text in said] == [
+        f"trial {n} of {of}" for n, of in ((1, 2), (2, 2), (3, 4), (4, 4))
+    ]
+    found = hyperparameter_search.results(again)
+    assert [each["auroc"] for each in found] == sorted(
+        (each["auroc"] for each in found), reverse=True
+    )
+    assert found[0]["auroc"] > 0.6
+    metrics = runs[0].data.metrics
+    assert {"mean_auroc", "mean_average_precision", "seconds"} <= metrics.keys()
+    patients = [set(train.iloc[held]["patient_nbr"]) for _, held in searched._folds]
+    assert sum(map(len, patients)) == train["patient_nbr"].nunique()  # no patient in two folds
+
+
+@pytest.mark.parametrize("family", sorted(hyperparameter_search.SPACES))
+def test_every_space_fits_its_family(family, contract, settings):
+    trial = optuna.create_study().ask()
+    chosen = hyperparameter_search.SPACES[family](trial)
+    made = hyperparameter_search.candidates.CANDIDATES[family](contract, 1, 1)
+    made[-1].set_params(**chosen)
+    assert chosen.items() <= made[-1].get_params().items()

@@ -1,0 +1,239 @@
+"""Training on real MLflow, S3 and Postgres: from a snapshot to production, roll-back, and models that must not pass."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from readmit import db, storage
+from serving.api_settings import ServingSettings
+from serving.instruments import Metrics
+from serving.model_registry import Registry
+from serving.watcher import Watcher
+from tests.support import services
+from tests.support.training import make_rows
+from training import jobs, mlflow_tracking, promotions, rollback, snapshots
+from training.snapshots import Facts, Snapshot
+from training.training_settings import TrainingSettings
+
+NAME = "readmission"
+
+
+@pytest.fixture(scope="module")
+def settings(mlflow_server):
+    """Settings of the running services, also in the environment, where the jobs read them."""
+    told = {k: v for k, v in services.environment(mlflow_server).items() if k.isupper()}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in told.items():
+            patch.setenv(name, value)
+        patch.setenv("TRAINING_CANDIDATES", "logistic")
+        patch.setenv("TRAINING_THREADS", "1")
+        patch.setenv("BOOTSTRAP_REPLICATES", "100")
+        patch.setenv("PROMOTION_FLOOR", "0.55")
+        yield TrainingSettings()
+
+
+def freeze(contract, settings, fingerprint, seed=0):
+    rows = make_rows(contract, seed=seed)
+    counts = rows["split"].value_counts()
+    facts = Facts(
+        fingerprint=fingerprint,
+        data_source="sample",
+        batches=sorted(rows["_batch_id"].unique()),
+        n_train=int(counts["train"]),
+        n_validation=int(counts["validation"]),
+        n_test=int(counts["test"]),
+        n_excluded=0,
+        n_quarantined=0,
+    )
+    snapshots.store(Snapshot(facts, contract, rows), settings)
+    return fingerprint
+
+
+def train(snapshot_id, candidate="logistic"):
+    return jobs.register_best([jobs.fit(snapshot_id, candidate)])
+
+
+def rows_of(settings, version):
+    with (
+        db.transaction("reader", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(
+            "select decision, reason from ops.promotions where challenger_version = %s order by 1",
+            (version,),
+        )
+        return cur.fetchall()
+
+
+@pytest.fixture(scope="module")
+def first(contract, settings):
+    """The first version: trained, registered and in production."""
+    version = train(freeze(contract, settings, "f" * 64))
+    assert jobs.decide(version) == version
+    return version
+
+
+def production(settings):
+    with mlflow_tracking.reaching(settings) as client:
+        found = mlflow_tracking.version_at(client, NAME, mlflow_tracking.PRODUCTION)
+        return str(found.version) if found else None
+
+
+def test_first_model_is_promoted_with_alias_stage_row_and_tags(first, settings):
+    with mlflow_tracking.reaching(settings) as client:
+        found = client.get_model_version_by_alias(NAME, "production")
+        assert (str(found.version), found.current_stage) == (first, "Production")
+        assert found.tags["decision"] == "promote"
+        assert found.tags["git_sha"]
+        run = client.get_run(found.run_id)
+        assert run.data.metrics["validation_auroc"] > 0.55
+        assert run.data.metrics["compiled_worst_difference"] <= 1e-6
+        kept = {item.path for item in client.list_artifacts(found.run_id)} | {
+            item.path for item in client.list_artifacts(found.run_id, "plots")
+        }
+        assert {
+            "contract.json",
+            "data.json",
+            "plots/roc.png",
+            "plots/precision_recall.png",
+            "plots/calibration.png",
+        } <= kept
+    assert [row[0] for row in rows_of(settings, first)] == ["promote"]
+
+
+def test_repeating_a_task_changes_nothing(first, settings):
+    with mlflow_tracking.reaching(settings) as client:
+        run_id = client.get_model_version(NAME, first).run_id
+    assert jobs.register_best([run_id]) == first
+    assert jobs.decide(first) == first
+    assert len(rows_of(settings, first)) == 1
+
+
+def test_sealed_test_is_read_once(first, settings):
+    assert jobs.score_sealed(first)["auroc"]["figure"] > 0.5
+    assert jobs.score_sealed(first) == {}
+    with mlflow_tracking.reaching(settings) as client:
+        assert client.get_registered_model(NAME).tags["sealed_test_reads"] == "1"
+
+
+def test_the_api_serves_what_was_registered(first, settings, tmp_path):
+    watcher = Watcher(Registry(ServingSettings()), tmp_path, 10, Metrics())
+    watcher.look()
+    assert watcher.refused == {}
+    assert watcher.served is not None, watcher.registry
+    assert watcher.served.version.version == first
+    with mlflow_tracking.reaching(settings) as client:
+        run = client.get_run(watcher.served.version.run_id)
+        assert json.loads(watcher.served.described)["experiment_id"] == run.info.experiment_id
+        client.set_registered_model_alias(NAME, "challenger", first)
+        watcher.look()
+        assert watcher.beside == {}  # production cannot challenge itself
+        client.delete_registered_model_alias(NAME, "challenger")
+
+
+def test_an_equal_model_is_kept_and_production_stays(first, contract, settings):
+    version = train("f" * 64)
+    assert version != first
+    assert jobs.decide(version) is None
+    assert production(settings) == first
+    assert [row[0] for row in rows_of(settings, version)] == ["keep"]
+    with pytest.raises(rollback.CannotRollBack, match="never promoted"):
+        rollback.rollback(version, settings)
+
+
+def stored(settings, version, name):
+    """Return where a file of a registered model lies in the object store."""
+    with mlflow_tracking.reaching(settings) as client:
+        model_id = client.get_model_version(NAME, version).source.removeprefix("models:/")
+        at = client.get_logged_model(model_id).artifact_location
+    bucket, _, prefix = at.removeprefix("s3://").partition("/")
+    return {"Bucket": bucket, "Key": f"{prefix}/{name}"}
+
+
+@pytest.mark.parametrize("lost", ["contract.json", "compiled/model.onnx", "MLmodel"])
+def test_a_model_that_lost_a_file_is_refused(first, settings, lost):
+    version = train("f" * 64)
+    storage.client(settings).delete_object(**stored(settings, version, lost))
+    with pytest.raises(jobs.ModelRefused, match="judging failed"):
+        jobs.decide(version)
+    assert production(settings) == first
+    assert [row[0] for row in rows_of(settings, version)] == ["keep"]
+
+
+def test_a_broken_signature_is_refused(first, contract, settings):
+    version = train("f" * 64)
+    store, place = storage.client(settings), stored(settings, version, "MLmodel")
+    said = store.get_object(**place)["Body"].read().decode()
+    name = contract.features[0].name
+    assert name in said
+    store.put_object(**place, Body=said.replace(f'"{name}"', '"column_of_nobody"').encode())
+    with pytest.raises(jobs.ModelRefused, match="column_of_nobody"):
+        jobs.decide(version)
+    assert production(settings) == first
+    assert [row[0] for row in rows_of(settings, version)] == ["keep"]
+
+
+def test_nothing_is_promoted_when_the_artefact_of_production_is_gone(first, settings):
+    version = train("f" * 64)
+    store, place = storage.client(settings), stored(settings, first, "MLmodel")
+    said = store.get_object(**place)["Body"].read()
+    store.delete_object(**place)
+    try:
+        with pytest.raises(jobs.ModelRefused, match="judging failed"):
+            jobs.decide(version)
+        assert production(settings) == first
+        assert [row[0] for row in rows_of(settings, version)] == ["keep"]
+    finally:
+        store.put_object(**place, Body=said)
+
+
+def test_classes_in_another_order_are_refused(first, settings, monkeypatch):
+    version = train("f" * 64)
+    scores = mlflow_tracking.scores
+
+    def swapped(name, which, frame):
+        found = scores(name, which, frame)
+        if which == version:
+            raise ValueError(f"version {which} orders its classes [1, 0], not [0, 1]")
+        return found
+
+    monkeypatch.setattr(mlflow_tracking, "scores", swapped)
+    with pytest.raises(jobs.ModelRefused, match="orders its classes"):
+        jobs.decide(version)
+    assert production(settings) == first
+
+
+def test_a_registry_that_is_away_is_retried_not_judged(first, settings, monkeypatch):
+    version = train("f" * 64)
+
+    def away(*_):
+        raise ConnectionError("object store is away")
+
+    monkeypatch.setattr(mlflow_tracking, "scores", away)
+    with pytest.raises(ConnectionError):
+        jobs.decide(version)
+    assert rows_of(settings, version) == []
+    assert production(settings) == first
+
+
+def test_a_better_model_takes_over_and_rollback_brings_the_old_one_back(
+    first, contract, settings, monkeypatch
+):
+    version = train(freeze(contract, settings, "e" * 64, seed=3))
+    better = replace(jobs.gate.Verdict(True, "better"), challenger_score=0.7)
+    monkeypatch.setattr(jobs.promotion_gate, "judge", lambda *_, **__: better)
+    assert jobs.decide(version) == version
+    assert production(settings) == version
+    with mlflow_tracking.reaching(settings) as client:
+        assert client.get_model_version(NAME, first).current_stage == "Archived"
+        assert str(client.get_model_version_by_alias(NAME, "previous").version) == first
+    assert rollback.rollback(None, settings) == (version, first)
+    assert production(settings) == first
+    assert promotions.latest(NAME, settings) == ("rollback", first)
+    assert jobs.decide(version) is None  # repeating the old decision does not undo the roll-back
+    assert production(settings) == first
+    with pytest.raises(rollback.CannotRollBack, match="no version 999"):
+        rollback.rollback("999", settings)
+    with pytest.raises(rollback.CannotRollBack, match="in production already"):
+        rollback.rollback(first, settings)

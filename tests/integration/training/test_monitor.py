@@ -1,0 +1,255 @@
+"""The monitor on real Postgres, S3 and MLflow: requests are logged as by the API, a later batch brings outcomes."""
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import psycopg2
+import pytest
+from psycopg2.extras import execute_values
+from sklearn.metrics import roc_auc_score
+
+from readmit import db, storage
+from readmit.client.api_client import LOAD_TEST_STAY
+from readmit.telemetry import pushgateway
+from readmit.telemetry.metrics import LISTED, Job
+from serving import prediction_log
+from tests.support import raw, services
+from tests.support.training import make_rows
+from training import features, jobs, mlflow_tracking, monitor, realised, snapshots, training_gauges
+from training.snapshots import Facts, Snapshot
+from training.training_settings import MonitorSettings
+
+NAME = "monitored"
+LATER = "train-009-later"
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def settings(mlflow_server, tmp_path_factory):
+    """Settings of running services with databases of their own, also in the environment, where the jobs read them."""
+    own = services.fresh(tmp_path_factory.mktemp("monitor"), mlflow_port=mlflow_server.mlflow_port)
+    chosen = {
+        "MODEL_NAME": NAME,
+        "TRAINING_CANDIDATES": "logistic",
+        "TRAINING_THREADS": "1",
+        "PROMOTION_FLOOR": "0.5",
+    }
+    told = {name: value for name, value in services.environment(own).items() if name.isupper()}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (told | chosen | {"BOOTSTRAP_REPLICATES": "100"}).items():
+            patch.setenv(name, value)
+        yield MonitorSettings()
+
+
+@pytest.fixture(scope="module")
+def production(contract, settings):
+    """A version in production that learned from 3,000 rows, which are in the mart."""
+    rows = make_rows(contract, n=3000)
+    n = rows["split"].value_counts()
+    sizes = (int(n["train"]), int(n["validation"]), int(n["test"]), 0, 0)
+    facts = Facts("a" * 64, "sample", sorted(rows["_batch_id"].unique()), *sizes)
+    snapshots.store(Snapshot(facts, contract, rows), settings)
+    version = jobs.register_best([jobs.fit(facts.fingerprint, "logistic")])
+    assert jobs.decide(version) == version
+    in_mart(rows, contract, settings, create=True)
+    return version
+
+
+def in_mart(rows, contract, settings, create=False):
+    """Add rows to the mart, which dbt would make."""
+    types = {
+        "encounter_id": "bigint",
+        "patient_nbr": "bigint",
+        "split": "text",
+        "_batch_id": "text",
+    }
+    types |= {contract.label.name: "boolean"} | {
+        feature.name: feature.data_type for feature in contract.features
+    }
+    with (
+        db.transaction("transformer", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        if create:
+            cur.execute(
+                f"create table {snapshots.MART} ({', '.join(f'{k} {v}' for k, v in types.items())})"
+            )
+        values = rows[list(types)].astype(object).to_numpy().tolist()
+        execute_values(cur, f"insert into {snapshots.MART} ({', '.join(types)}) values %s", values)
+
+
+def stays(contract, seed, n=600, first_id=100_000):
+    """Return stays of the same kind as those in the snapshot, of a later batch."""
+    rows = make_rows(contract, n=n, seed=seed)
+    return rows.assign(encounter_id=rows["encounter_id"] + first_id, _batch_id=LATER)
+
+
+def log_requests(rows, scores, contract, settings, version, ids=True, at=NOW, stay=None):
+    """Write requests as the API does, with its rights; `ids`: of the stays, else `stay` for all of them."""
+    sent = rows[features.names([*contract.inputs, *contract.history])]
+    asked = [json.dumps(row) for row in json.loads(sent.to_json(orient="records"))]
+    numbers = rows["encounter_id"].tolist() if ids else [stay] * len(rows)
+    values = [
+        (
+            str(uuid.uuid4()),
+            at,
+            NAME,
+            version,
+            "run",
+            contract.hash,
+            text,
+            float(score),
+            "low",
+            0.2,
+            None,
+            number,
+            "given",
+        )
+        for text, score, number in zip(asked, scores, numbers, strict=True)
+    ]
+    with (
+        db.transaction("serving", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        execute_values(cur, prediction_log.INSERT, values)
+
+
+def scored(rows, settings, version):
+    with mlflow_tracking.reaching(settings):
+        return mlflow_tracking.scores(NAME, version, rows)
+
+
+def latest(settings):
+    query = "select model_version, n_requests, verdict, evidence from ops.monitor_reports order by report_id desc"
+    return raw.query(settings, settings.clean_database, query)[0]
+
+
+def test_without_a_production_model_there_is_nothing_to_monitor(settings, monkeypatch):
+    monkeypatch.setenv("MODEL_NAME", "never_registered")
+    with pytest.raises(monitor.NothingToMonitor):
+        monitor.run()
+
+
+def test_too_few_requests_say_so(contract, settings, production):
+    rows = stays(contract, seed=1, n=50)
+    log_requests(
+        rows, scored(rows, settings, production), contract, settings, production, ids=False
+    )
+    assert monitor.run() == "too few"
+    _, n_requests, verdict, evidence = latest(settings)
+    assert (n_requests, verdict, evidence["features"]) == (50, "too few", [])
+    assert evidence["realised"][0]["metrics"] is None
+
+
+def test_outcomes_of_a_later_batch_are_joined(contract, settings, production):
+    rows = stays(contract, seed=2)
+    p = scored(rows, settings, production)
+    log_requests(rows, p, contract, settings, production)
+    # Asked before with another answer: the last one counts. Known at training: says nothing. Never in the mart: waits.
+    log_requests(
+        rows.head(40), 1 - p[:40], contract, settings, production, at=NOW - timedelta(hours=1)
+    )
+    known = make_rows(contract, n=3000).head(30)
+    log_requests(known, np.full(30, 0.5), contract, settings, production)
+    waiting = stays(contract, seed=3, n=20, first_id=900_000)
+    log_requests(waiting, np.full(20, 0.5), contract, settings, production)
+    learned_from = snapshots.described("a" * 64, settings)[0].batches
+
+    def judged():
+        return realised.judge(
+            production, realised.read(production, contract, settings), learned_from, settings
+        )
+
+    before = judged()
+    assert (before.n_labels, before.n_known_before, before.metrics) == (0, 30, None)
+    in_mart(rows, contract, settings)
+    found = judged()
+    y = features.labels(contract, rows)
+    assert (found.n_labels, found.n_readmitted, found.n_known_before) == (600, int(y.sum()), 30)
+    auroc = found.metrics["auroc"]
+    assert auroc["figure"] == pytest.approx(roc_auc_score(y, p), abs=1e-9)
+    assert auroc["low"] < auroc["figure"] < auroc["high"]
+    assert found.metrics["observed_minus_predicted"]["figure"] == pytest.approx(
+        (y - p).mean(), abs=1e-9
+    )
+    assert sum(each["n"] for each in found.calibration) == 600
+
+
+def test_no_drift_is_silent_and_published(contract, settings, production):
+    rows = stays(contract, seed=4, first_id=200_000)
+    log_requests(
+        rows, scored(rows, settings, production), contract, settings, production, ids=False
+    )
+    assert monitor.run() == "no drift"
+    version, n_requests, verdict, evidence = latest(settings)
+    assert (version, verdict) == (production, "no drift")
+    assert n_requests >= 600
+    assert {each["name"] for each in evidence["features"]} == set(
+        features.names(contract.inputs + contract.history)
+    )
+    assert evidence["realised"][0]["metrics"]["auroc"]["figure"] > 0.5
+    s3, day = storage.client(settings), f"{datetime.now(UTC):%Y-%m-%d}"
+    page, index = (
+        s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"].read().decode()
+        for key in (f"docs/drift/{day}/index.html", "docs/index.html")
+    )
+    assert "No drift." in page
+    assert "n_inpatient_visits" in page
+    assert f'href="drift/{day}/"' in index
+    assert "http" not in page  # nothing from elsewhere
+
+
+def test_drift_is_found_and_named(contract, settings, production):
+    rows = stays(contract, seed=5, n=2500, first_id=300_000)
+    rows = rows.assign(age_band="[0-10)", n_medications=rows["n_medications"] + 60)
+    log_requests(
+        rows, scored(rows, settings, production), contract, settings, production, ids=False
+    )
+    assert monitor.run() == "drift"
+    drifted = {each["name"] for each in latest(settings)[3]["features"] if each["drifted"]}
+    assert drifted == {"age_band", "n_medications"}
+
+
+def test_a_load_test_does_not_push_requests_out(contract, settings, production):
+    few = settings.model_copy(update={"monitor_most_rows": 1000})
+    before = monitor.requests(production, contract, few)
+    rows = stays(contract, seed=6, n=1000).assign(age_band="[0-10)")
+    p = np.full(len(rows), 0.123456)
+    log_requests(
+        rows,
+        p,
+        contract,
+        settings,
+        production,
+        ids=False,
+        at=datetime.now(UTC),
+        stay=LOAD_TEST_STAY,
+    )
+    after = monitor.requests(production, contract, few)
+    assert len(before.scores) == len(after.scores) > 500
+    assert (after.scores != 0.123456).all(axis=None)
+
+
+def test_reports_are_append_only(settings, production):
+    with (
+        pytest.raises(psycopg2.Error, match="append-only"),
+        db.transaction("postgres", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute("delete from ops.monitor_reports")
+
+
+def test_what_is_pushed_is_listed(contract, settings, production):
+    """Every figure has a name and labels of the list; without requests distances are not a number."""
+    with mlflow_tracking.reaching(settings) as client:
+        version = mlflow_tracking.version_at(client, NAME, mlflow_tracking.PRODUCTION)
+        outcomes = monitor._realised(client, settings)
+        found = monitor.look(version, snapshots.load("a" * 64, settings), outcomes, settings)
+    pushed = {**training_gauges._drift(found, settings), **training_gauges._realised(found)}
+    pushgateway.registry(Job.MONITOR, pushed, {})
+    assert set(pushed) == {metric.name for metric in LISTED[Job.MONITOR]}
+    assert pushed["readmit_drift_detected"] == 1
+    assert pd.notna(pushed["readmit_realised_auroc"]["low"])

@@ -1,0 +1,184 @@
+"""The pages with a served model: the API is a real process on a small model, beside it an earlier version."""
+
+import hashlib
+
+import httpx
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from readmit.client.api_client import ApiDown, Client
+from tests.support.api import running
+from tests.support.services import wait_until
+from ui.messages import ENGLISH, SPANISH
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    home = tmp_path_factory.mktemp("api")
+    with (
+        running(home, 1, REGISTRY_POLL_SECONDS="0.2") as (url, _),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("READMIT_ENV_FILE", str(home / "none"))
+        patch.setenv("API_URL", url)
+        st.cache_resource.clear()
+        st.cache_data.clear()
+        yield url, home
+        st.cache_resource.clear()
+        st.cache_data.clear()
+
+
+def placed_beside(url, home, number):
+    """Give the alias `previous` to a version, or to none, and wait until the API knows."""
+    file = home / "previous"
+    file.write_text(number) if number else file.unlink(missing_ok=True)
+
+    def known():
+        return (
+            httpx.get(f"{url}/readyz", trust_env=False)
+            .json()["beside"]
+            .get("previous", {})
+            .get("version")
+            == number
+        )
+
+    wait_until(known, f"version {number} stands beside production")
+
+
+def answered(language="en"):
+    app = AppTest.from_string("from ui.views import predict\npredict.render()", default_timeout=30)
+    app.query_params["lang"] = language
+    app.run()
+    app.button[-1].click().run()
+    assert not app.exception
+    return app
+
+
+def shown(app):
+    return [each.value for each in app.caption] + [each.value for each in app.subheader]
+
+
+@pytest.mark.parametrize(("language", "text"), [("en", ENGLISH), ("es", SPANISH)])
+def test_two_versions_stand_side_by_side(api, language, text):
+    placed_beside(*api, "2")
+    app = answered(language)
+    assert text.compare in shown(app)
+    assert any(
+        caption.endswith((text.compare_agree, text.compare_disagree)) for caption in shown(app)
+    )
+    assert text.compare_none not in shown(app)
+
+
+def test_without_an_earlier_version_the_page_says_so(api):
+    placed_beside(*api, None)
+    assert ENGLISH.compare_none in shown(answered())
+
+
+def test_a_part_that_has_no_answer_says_why(api, monkeypatch):
+    def away(*_):
+        raise ApiDown("it ended after the prediction")
+
+    monkeypatch.setattr(Client, "explain", away)
+    monkeypatch.setattr(Client, "compare", away)
+    said = shown(answered())
+    assert said.count(ENGLISH.failed.format(detail=ENGLISH.api_down)) == 2
+    assert ENGLISH.compare_none not in said
+
+
+def test_the_run_is_linked_in_its_experiment(api):
+    links = [each.proto.url for each in answered().get("link_button")]
+    assert any(url.endswith("/#/experiments/7/runs/run1") for url in links)
+
+
+def test_what_if_moves_the_score(api):
+    app = answered()
+    app.selectbox(key="what_if:1").select_index(0).run()
+    assert not app.exception
+    assert [each.value for each in app.warning] == [ENGLISH.sample_data]
+    assert len(app.get("plotly_chart")) == 2 - (ENGLISH.drivers_usual in shown(app))
+
+
+def test_what_is_wrong_is_said_by_the_name_of_the_field(api):
+    app = AppTest.from_string("from ui.views import predict\npredict.render()", default_timeout=30)
+    app.query_params["lang"] = "es"
+    app.run()
+    app.text_input(key="patient_nbr").input("12a")
+    app.button[-1].click().run()
+    assert not app.exception
+    assert f"- {SPANISH.patient_number}: debe ser un número entero" in app.error[0].value
+    assert any("debe ser un número entero" in said for said in shown(app))
+
+
+def test_a_form_of_an_older_contract_says_what_was_assumed(api):
+    url, _ = api
+    older = httpx.get(f"{url}/model", trust_env=False).json()
+    older["contract"]["hash"] = "older"
+    older["contract"]["features"] = [
+        each for each in older["contract"]["features"] if each["name"] != "n_medications"
+    ]
+    app = AppTest.from_string("from ui.views import predict\npredict.render()", default_timeout=30)
+    app.session_state["model"] = older
+    app.run()
+    app.button[-1].click().run()
+    assert ENGLISH.defaulted.format(names="N medications") in [each.value for each in app.info]
+
+
+@pytest.mark.parametrize("page", ["predict", "batch", "model"])
+def test_pages_say_that_the_registry_is_away(api, page):
+    url, home = api
+    (home / "away").touch()
+    wait_until(
+        lambda: not httpx.get(f"{url}/readyz", trust_env=False).json()["registry"]["up"],
+        "the registry is away",
+    )
+    app = AppTest.from_string(
+        f"from ui.views import {page}\n{page}.render()", default_timeout=30
+    ).run()
+    (home / "away").unlink()
+    assert not app.exception
+    assert ENGLISH.stale_model in [each.value for each in app.warning]
+    wait_until(
+        lambda: httpx.get(f"{url}/readyz", trust_env=False).json()["registry"]["up"],
+        "the registry is back",
+    )
+
+
+@pytest.mark.parametrize(("page", "n_away", "n_empty"), [("model", 2, 1), ("data", 1, 0)])
+def test_a_database_that_is_away_is_not_taken_for_nothing_to_show(api, page, n_away, n_empty):
+    app = AppTest.from_string(
+        f"from ui.views import {page}\n{page}.render()", default_timeout=30
+    ).run()
+    assert not app.exception
+    assert (
+        len([each for each in app.warning if each.value.startswith("This part cannot be shown")])
+        == n_away
+    )
+    assert shown(app).count(ENGLISH.empty) == n_empty  # the small model has no metrics
+    assert ENGLISH.quarantine_none not in shown(app)
+
+
+def test_a_model_without_a_decision_curve_says_so(api):
+    app = AppTest.from_string(
+        "from ui.views import model\nmodel.render()", default_timeout=30
+    ).run()
+    assert not app.exception
+    assert ENGLISH.decision_curve in [each.value for each in app.subheader]
+    assert ENGLISH.not_available in shown(app)
+
+
+def test_the_form_sends_its_key_to_an_api_that_wants_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("READMIT_ENV_FILE", str(tmp_path / "none"))
+    with running(tmp_path, 1, API_KEY_HASHES=hashlib.sha256(b"a key").hexdigest()) as (url, _):
+        monkeypatch.setenv("API_URL", url)
+        for key, is_accepted in (("a key", True), ("another", False)):
+            monkeypatch.setenv("API_KEY", key)
+            st.cache_resource.clear()
+            st.cache_data.clear()
+            app = AppTest.from_string(
+                "from ui.views import predict\npredict.render()", default_timeout=30
+            ).run()
+            assert bool(app.button) == is_accepted
+            assert bool(app.error) != is_accepted
+    st.cache_resource.clear()
+    st.cache_data.clear()

@@ -1,0 +1,77 @@
+"""`make bench`: goals are compared the right way round, what was measured before is kept, a wrong name is told."""
+
+import json
+import sys
+
+import pytest
+
+from bench import __main__ as bench
+from bench.figure import CannotMeasure, Figure
+
+
+@pytest.mark.parametrize(
+    ("figure", "goal", "holds"),
+    [
+        (2.5, "<= 2.5", True),
+        (2.6, "<= 2.5", False),
+        (0.75, ">= 0.75", True),
+        (0.7, ">= 0.75", False),
+    ],
+)
+def test_goal(figure, goal, holds):
+    assert Figure("name", figure, "ratio", goal, "").holds is holds
+
+
+def test_figures_of_other_names_are_kept(tmp_path):
+    path = tmp_path / "build" / "bench.json"
+    bench.write([Figure("a", 1, "s", "<= 2", "first"), Figure("b", 1, "s", "<= 2", "")], path)
+    bench.write([Figure("a", 3, "s", "<= 2", "second")], path)
+    found = {entry["name"]: entry for entry in json.loads(path.read_text())}
+    assert found["a"] == {
+        "name": "a",
+        "figure": 3,
+        "unit": "s",
+        "goal": "<= 2",
+        "holds": False,
+        "detail": "second",
+    }
+    assert found["b"]["holds"] is True
+
+
+def test_what_is_missing_is_said_and_the_rest_is_measured():
+    from rich.console import Console
+
+    def away():
+        raise CannotMeasure("the stack is not up")
+
+    wanted = {("x", "y"): away, ("z",): lambda: [Figure("z", 1, "s", "<= 2", "")]}
+    kept = []
+    figures, missing, broken = bench.run(wanted, Console(quiet=True), kept.extend)
+    assert [figure.name for figure in figures] == [figure.name for figure in kept] == ["z"]
+    assert missing == {"x": "the stack is not up", "y": "the stack is not up"}
+    assert broken == []
+
+
+def test_a_measurement_that_breaks_is_named_and_the_rest_is_measured():
+    from rich.console import Console
+
+    wanted = {("x",): lambda: [1 / 0], ("z",): lambda: [Figure("z", 1, "s", "<= 2", "")]}
+    figures, missing, broken = bench.run(wanted, Console(quiet=True), lambda _: None)
+    assert [figure.name for figure in figures] == ["z"]
+    assert broken == ["x"]
+    assert "division by zero" in missing["x"]
+
+
+def test_names_are_measured_once_and_a_wrong_name_is_told(monkeypatch, capsys):
+    names = [name for group in bench.measures() for name in group]
+    assert len(names) == len(set(names))
+    assert {
+        "raw_load_vs_copy",
+        "dbt_airflow_vs_cli",
+        "gate_seconds",
+        "up_minutes",
+        "api_vs_noop",
+    } <= set(names)
+    monkeypatch.setattr(sys, "argv", ["bench", "--only", "nothing"])
+    assert bench.main() == 1
+    assert "no figure nothing" in capsys.readouterr().err

@@ -1,0 +1,147 @@
+"""The DAG of the monitor: it parses, looks before it asks, and asks for training only when it may."""
+
+import math
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from readmit.docs_site import dbt_docs
+from training import monitor
+from training import training_gauges as figures
+from training.drift import Shift
+from training.monitor_page import drawn, page
+from training.realised import Realised
+from training.training_settings import MonitorSettings
+
+FILE = Path(__file__).resolve().parents[3] / "dags" / "monitor_model.py"
+
+
+@pytest.fixture(scope="module")
+def dag():
+    bag = DagBag(str(FILE))
+    assert bag.import_errors == {}
+    return bag.dags["monitor_model"]
+
+
+def test_it_looks_daily_and_asks_afterwards(dag):
+    assert dag.schedule == "@daily"
+    assert dag.max_active_runs == 1
+    assert dag.get_task("ask_for_training").upstream_task_ids == {"look"}
+    assert [asset.name for asset in dag.get_task("ask_for_training").outlets] == ["training_ready"]
+    assert not dag.get_task("look").outlets
+    assert not dag.get_task(
+        "source_freshness"
+    ).downstream_task_ids  # old sources are no reason to look away
+
+
+@pytest.mark.parametrize(
+    ("verdict", "setting", "asks"),
+    [
+        ("drift", "true", True),
+        ("drift", None, False),
+        ("no drift", "true", False),
+        ("too few", "true", False),
+    ],
+)
+def test_training_is_asked_for_by_drift_and_only_when_switched_on(
+    dag, monkeypatch, verdict, setting, asks
+):
+    if setting:
+        monkeypatch.setenv("DRIFT_TRIGGERS_TRAINING", setting)
+    ask = dag.get_task("ask_for_training").python_callable
+    monkeypatch.setattr("readmit.batches.builds.published", lambda: 7)
+    events = {
+        asset: SimpleNamespace(extra={}) for asset in dag.get_task("ask_for_training").outlets
+    }
+    if asks:
+        ask(verdict, events)
+        [event] = events.values()
+        assert event.extra == {"published": 7}
+        return
+    with pytest.raises(AirflowSkipException):
+        ask(verdict, events)
+
+
+def test_no_production_model_is_a_skip_not_a_failure(dag, monkeypatch):
+    def nothing():
+        raise monitor.NothingToMonitor("there is no production model yet")
+
+    monkeypatch.setattr(monitor, "run", nothing)
+    with pytest.raises(AirflowSkipException, match="no production model"):
+        dag.get_task("look").python_callable()
+
+
+def test_before_anything_is_published_sources_are_not_too_old(dag, monkeypatch):
+    """`make up` switches the DAG on, and its first run starts, before the first batch is there."""
+    asked = []
+
+    def too_old():
+        asked.append(True)
+        raise dbt_docs.SourcesTooOld("ops.published_batches")
+
+    monkeypatch.setattr(dbt_docs, "freshness", too_old)
+    look = dag.get_task("source_freshness").python_callable
+    monkeypatch.setattr("readmit.batches.builds.published", lambda: 0)
+    with pytest.raises(AirflowSkipException, match="nothing is published"):
+        look()
+    assert not asked
+    monkeypatch.setattr("readmit.batches.builds.published", lambda: 1)
+    with pytest.raises(AirflowFailException, match=r"ops\.published_batches"):
+        look()
+
+
+def report(shifts, outcomes=()):
+    few = shifts is None
+    history = None if few else []
+    moment = datetime(2026, 11, 23)
+    return monitor.Report(
+        "7",
+        moment,
+        5000,
+        20 if few else 900,
+        0,
+        ["payer_code"],
+        shifts,
+        history,
+        history,
+        list(outcomes),
+    )
+
+
+def shift(name, distance, drifted):
+    return Shift(
+        name, distance, 0.02, 0.002, drifted, {"<b>": 0.4, "y": 0.6}, {"<b>": 0.1, "y": 0.9}
+    )
+
+
+def test_the_page_says_what_drifted_and_escapes_values():
+    found = report([shift("payer_code", 0.3, True), shift("insulin", 0.01, False)])
+    text = page(found, MonitorSettings())
+    assert found.verdict == "drift"
+    assert "The requests have drifted." in text
+    assert "payer_code</code>: drifted" in text
+    assert "<b>" not in text.replace("<b>The requests", "")
+
+
+def test_the_page_says_when_there_is_too_little():
+    text = page(report(None, [Realised("7", 12, 1, 3, None, [])]), MonitorSettings())
+    assert "Too few requests to say anything." in text
+    assert "At least 200 are needed." in text
+    assert "too few: 200 outcomes with 20 readmissions are needed; 3 more were known" in text
+
+
+def test_too_few_requests_take_an_earlier_versions_figures_back():
+    pushed = figures._drift(report(None), MonitorSettings())
+    assert pushed["readmit_drift_detected"] == 0
+    assert pushed["readmit_feature_drifted"] == {"payer_code": 0}
+    assert math.isnan(pushed["readmit_feature_drift"]["payer_code"])
+    assert math.isnan(pushed["readmit_score_drift"])
+
+
+def test_drifted_columns_are_always_drawn():
+    many = [shift(f"f{i}", 0.9 - i / 20, False) for i in range(10)] + [shift("last", 0.11, True)]
+    assert [each.name for each in drawn(many)] == ["f0", "f1", "f2", "f3", "f4", "f5", "last"]

@@ -1,0 +1,310 @@
+"""make k8s-up without a cluster: kubectl is a script that writes down what it is asked."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k8s import cluster, install
+from k8s.make_secrets import IDENTITIES, SECRETS, missing
+from readmit.ops.bootstrap import LOGIN_ROLES
+from readmit.settings import StackSettings
+from stack.progress import Progress
+from tests.support import k8s
+
+# A Secret `role-serving` is there already; what is created and applied is kept.
+KUBECTL = """#!/bin/sh
+echo "$@" >>"{log}"
+case "$*" in
+*"get secrets"*) echo '{{"items": [{{"metadata": {{"name": "role-serving"}}, "data": {{"A": "b2xk"}}}}]}}' ;;
+*"get "*) echo '{{"items": []}}' ;;
+*"create --filename"*) cat >"{created}" ;;
+*"apply --filename"*) cat >"{created}.applied" ;;
+esac
+"""
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    log, script = tmp_path / "asked", tmp_path / "kubectl"
+    script.write_text(KUBECTL.format(log=log, created=tmp_path / "created"))
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return log
+
+
+def workload(name: str, config_map: str, kind: str = "Deployment") -> dict[str, Any]:
+    volumes = [{"name": "v", "configMap": {"name": config_map}}]
+    spec = {
+        "containers": [{"name": "c", "image": f"localhost/readmit/{name}:1"}],
+        "volumes": volumes,
+    }
+    return {
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": {"template": {"metadata": {}, "spec": spec}},
+    }
+
+
+def config(name: str, **data: str) -> dict[str, Any]:
+    return {"kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def stamped(
+    manifests: list[dict[str, Any]], built: dict[str, str], running: list[dict[str, Any]]
+) -> dict[str, Any]:
+    install.stamp(manifests, built, running)
+    workloads = [each for each in manifests if each["kind"] != "ConfigMap"]
+    return {
+        each["metadata"]["name"]: each["spec"]["template"]["metadata"]["annotations"]
+        for each in workloads
+    }
+
+
+def test_apply_keeps_secrets_and_says_what_pods_are_made_of(asked: Path, tmp_path: Path) -> None:
+    documents = [{"kind": "Namespace", "metadata": {"name": "readmit"}}, workload("ui", "settings")]
+    install.apply(cluster.Cluster("here"), documents, {})
+    said = [
+        line.removeprefix("--context=here --namespace=readmit ")
+        for line in asked.read_text().splitlines()
+    ]
+    assert [line.split(" --")[0] for line in said] == [
+        "apply",
+        "get secrets",
+        "create",
+        f"get {install.RESTARTED}",
+        "delete job set-up",
+        "apply",
+    ]
+    created = {
+        each["metadata"]["name"] for each in json.loads((tmp_path / "created").read_text())["items"]
+    }
+    assert created == {*SECRETS, IDENTITIES} - {"role-serving"}
+    *_, applied = json.loads((tmp_path / "created.applied").read_text())["items"]
+    assert "readmit/configuration" in applied["spec"]["template"]["metadata"]["annotations"]
+
+
+def test_what_reads_a_changed_configmap_is_made_anew() -> None:
+    def installed(port: str) -> list[dict[str, Any]]:
+        maps = [config("settings", API_PORT=port), config("mlflow-auth", file="x")]
+        return [*maps, workload("ui", "settings"), workload("mlflow", "mlflow-auth", "StatefulSet")]
+
+    before, same, after = (stamped(installed(port), {}, []) for port in ("1", "1", "2"))
+    assert before == same
+    assert before["mlflow"] == after["mlflow"]
+    assert before["ui"] != after["ui"]
+
+
+def test_what_runs_an_image_of_the_same_name_and_other_content_is_made_anew() -> None:
+    image = "localhost/readmit/ui:1"
+    running = [workload("ui", "settings")]
+    first = stamped(running, {image: "layers"}, [])
+    assert stamped([workload("ui", "settings")], {image: "layers"}, running) == first
+    assert stamped([workload("ui", "settings")], {}, running) == first  # IMAGES=skip
+    assert stamped([workload("ui", "settings")], {image: "other layers"}, running) != first
+
+
+def test_kubectl_reads_a_text_that_looks_like_a_number_as_text() -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not on the PATH")
+    text = cluster.as_list(
+        [{"apiVersion": "v1"} | config("c", key="12e3", other="1_0", third="0x1F")]
+    )
+    said = cluster.run(
+        "kubectl", "annotate", "--local", "--filename=-", "a=b", "--output=json", text=text
+    )
+    assert json.loads(said)["data"] == {"key": "12e3", "other": "1_0", "third": "0x1F"}
+
+
+def test_a_failing_command_says_what_it_said(asked: Path) -> None:
+    (asked.parent / "kubectl").write_text("#!/bin/sh\necho 'no such context' >&2; exit 1\n")
+    with pytest.raises(cluster.ClusterFailed, match="no such context"):
+        cluster.Cluster("nowhere").kubectl("get", "pods")
+
+
+def test_every_kind_of_reference_is_seen() -> None:
+    reference = {"valueFrom": {"configMapKeyRef": {"name": "settings", "key": "A"}}}
+    containers = [
+        {"env": [reference]},
+        {"envFrom": [{"configMapRef": {"name": "airflow-settings"}}]},
+    ]
+    assert install._config_maps({"spec": {"initContainers": containers}}) == {
+        "settings",
+        "airflow-settings",
+    }
+
+
+def pod(part: str, waiting: str = "", ready: str = "False") -> dict[str, Any]:
+    state = [{"state": {"waiting": {"reason": waiting}}}] if waiting else []
+    status = {
+        "phase": "Pending",
+        "conditions": [{"type": "Ready", "status": ready}],
+        "containerStatuses": state,
+    }
+    return {"metadata": {"labels": {"app.kubernetes.io/name": part}}, "status": status}
+
+
+def deployed(
+    name: str, ready: int, updated: int = 1, total: int = 1, observed: int = 2
+) -> dict[str, Any]:
+    counts = {
+        "replicas": total,
+        "updatedReplicas": updated,
+        "readyReplicas": ready,
+        "observedGeneration": observed,
+    }
+    head = {"name": name, "generation": 2}
+    return {"kind": "Deployment", "metadata": head, "spec": {"replicas": 1}, "status": counts}
+
+
+def test_what_is_not_complete_is_named_with_its_reason() -> None:
+    workloads = [
+        deployed("api", 1),
+        deployed("mlflow", 0),
+        deployed("ui", 0),
+        deployed("grafana", 0),
+    ]
+    workloads.append(
+        {"kind": "Job", "metadata": {"name": "backup-1"}, "spec": {}, "status": {"failed": 1}}
+    )
+    pods = [
+        pod("api", ready="True"),
+        pod("mlflow", "CrashLoopBackOff"),
+        pod("grafana", "ImagePullBackOff"),
+    ]
+    assert install.unready(workloads, pods, set()) == [
+        "mlflow (CrashLoopBackOff)",
+        "ui (no pod yet)",
+    ]
+    assert install.unready(workloads, pods, {"ui"}) == ["mlflow (CrashLoopBackOff)"]
+
+
+@pytest.mark.parametrize(
+    "workload",
+    [
+        deployed("x", ready=1, observed=1),
+        deployed("x", ready=1, updated=0),
+        deployed("x", ready=2, updated=1, total=2),
+        {"kind": "Job", "metadata": {"name": "x"}, "spec": {}, "status": {"failed": 1}},
+        {"kind": "StatefulSet", "metadata": {"name": "x"}, "spec": {"replicas": 1}},
+        {
+            "kind": "DaemonSet",
+            "metadata": {"name": "x"},
+            "spec": {},
+            "status": {"desiredNumberScheduled": 0},
+        },
+    ],
+)
+def test_half_done_is_not_complete(workload: dict[str, Any]) -> None:
+    assert not install.is_complete(workload)
+
+
+def test_complete() -> None:
+    counts = {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 2}
+    assert install.is_complete(deployed("x", ready=1))
+    assert install.is_complete(
+        {"kind": "Job", "metadata": {}, "spec": {}, "status": {"succeeded": 1}}
+    )
+    assert install.is_complete({"kind": "DaemonSet", "metadata": {}, "spec": {}, "status": counts})
+
+
+def test_a_file_of_this_machine_has_a_name_that_pods_can_know() -> None:
+    assert install.uploaded("/home/me/diabetic_data.zip") == "upload://diabetic_data.zip"
+    assert install.uploaded("https://example.org/data.zip") == "https://example.org/data.zip"
+
+
+def test_a_source_stays_until_another_is_named() -> None:
+    present = {"DATASET": "upload://mine.zip"}
+    assert install.chosen_settings(StackSettings(dataset=None), present) == present
+    assert install.chosen_settings(StackSettings(dataset="/home/me/a.zip"), present) == {
+        "DATASET": "upload://a.zip"
+    }
+    assert install.chosen_settings(StackSettings(dataset=None), {}) == {}
+
+
+def test_secrets_are_fresh_and_hold_a_password_for_each_role() -> None:
+    first, second = (
+        {each["metadata"]["name"]: each["stringData"] for each in missing(())} for _ in range(2)
+    )
+    for role in ("postgres", *LOGIN_ROLES):
+        name = "postgres-admin" if role == "postgres" else f"role-{role}"
+        assert len(first[name][f"{role.upper()}_PASSWORD"]) >= 24
+        assert first[name] != second[name]
+    keys = json.loads(first[IDENTITIES]["identities.json"])["identities"][0]["credentials"][0]
+    assert keys["accessKey"] == first["object-store"]["AWS_ACCESS_KEY_ID"]
+
+
+def test_the_stores_file_follows_existing_keys() -> None:
+    store = {"AWS_ACCESS_KEY_ID": "known", "AWS_SECRET_ACCESS_KEY": "secret"}
+    (made,) = missing(set(SECRETS), store)
+    assert '"accessKey": "known"' in made["stringData"]["identities.json"]
+
+
+def test_no_cluster_is_an_answer_not_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(cluster.ClusterFailed, match="kind, minikube or k3d"):
+        cluster.find("", "")
+    assert cluster.find("mine", "") == cluster.Cluster("mine")
+
+
+def test_a_given_context_of_a_known_tool_takes_images_by_that_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cluster.find("kind-theirs", "").tool == ""  # the tool is not on this machine
+    profiles = json.dumps({"valid": [{"Name": "minikube"}]})
+    for tool in cluster.TOOLS:
+        (tmp_path / tool).write_text(f"#!/bin/sh\necho '{profiles}'\n")
+        (tmp_path / tool).chmod(0o755)
+    assert cluster.find("kind-theirs", "") == cluster.Cluster("kind-theirs", "kind", "theirs")
+    assert cluster.find("k3d-mine", "") == cluster.Cluster("k3d-mine", "k3d", "mine")
+    assert cluster.find("minikube", "") == cluster.Cluster("minikube", "minikube", "minikube")
+    assert cluster.find("gke_project_zone_name", "").tool == ""
+
+
+def test_a_cluster_that_cannot_get_the_images_is_told_so_at_once() -> None:
+    with pytest.raises(cluster.ClusterFailed, match="REGISTRY="):
+        install.images(cluster.Cluster("far"), "image: localhost/readmit/ui:0.1.0", "", Progress())
+
+
+def test_pages_are_at_the_nodes_address(asked: Path) -> None:
+    addresses = [
+        {"type": "Hostname", "address": "n"},
+        {"type": "InternalIP", "address": "172.18.0.2"},
+    ]
+    nodes = json.dumps({"items": [{"status": {"addresses": addresses}}]})
+    (asked.parent / "kubectl").write_text(f"#!/bin/sh\necho '{nodes}'\n")
+    assert cluster.Cluster("kind-theirs", "kind", "theirs").host() == "172.18.0.2"
+    assert cluster.Cluster("kind-readmit", "kind").host() == "127.0.0.1"
+
+
+def test_a_registry_is_where_all_our_images_come_from() -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not on the PATH")
+    resources = k8s.load(cluster.kustomize(cluster.wrapper("local", [], {}, "localhost:5001/mine")))
+    settings = k8s.named(resources, "ConfigMap", "airflow-settings")["data"]
+    assert settings[cluster.WORKER_IMAGE] == "localhost:5001/mine/pipeline"
+    assert settings["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG"] == "0.1.0"
+    found = {
+        each["image"]
+        for name, pod in k8s.pods(resources).items()
+        if name != "airflow-task"
+        for each in k8s.containers(pod)
+    }
+    assert {image.rpartition("/")[0] for image in found} == {
+        "localhost:5001/mine",
+        "docker.io/grafana",
+    }
+
+
+def test_the_addresses_are_those_of_the_overlay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster.Cluster, "host", lambda _: "172.18.0.2")
+    local = install.pages(cluster.Cluster("mine"), k8s.overlay("local"))
+    assert local["mlflow"] == "http://172.18.0.2:30500"
+    assert local.keys() == {service for service, _, _ in install.PAGES.values()}
+    production = install.pages(cluster.Cluster("mine"), k8s.overlay("production"))
+    assert production["ui"] == "https://readmit.example.org"
+    assert production.keys() == local.keys() - {"prometheus"}

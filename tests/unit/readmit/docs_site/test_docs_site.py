@@ -1,0 +1,91 @@
+"""Pages of the docs site that need no service."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from readmit.docs_site import dbt_docs, publishing
+from tests.support.services import free_port, wait_until
+from tests.support.serving import contract, feature
+
+
+def test_the_data_dictionary_names_every_feature_and_no_markup_of_the_contract():
+    page = publishing.dictionary_page(
+        contract(feature("n_visits", description="<script>visits</script>"))
+    )
+    assert "<table>" in page
+    assert all(
+        f"<code>{name}</code>" in page for name in ("n_medications", "diagnosis_1", "n_visits")
+    )
+    assert "<script>" not in page
+
+
+def test_the_index_leads_to_the_dictionary_and_to_drift_reports():
+    index = publishing.index([], ["3"], ["2026-11-23"])
+    assert all(
+        f'href="{place}/"' in index
+        for place in ("dictionary", "dbt", "models/3", "drift/2026-11-23")
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "gates"),
+    [
+        ("published", None, ["raw", "publish"]),
+        ("rejected", "raw gate: batch b: <b>gender</b>", ["raw"]),
+        ("rejected", "publish gate: batch b: share_quarantined", ["raw", "publish"]),
+        ("refused", "a.csv: header (line 1)", []),
+    ],
+)
+def test_the_index_leads_to_the_page_of_each_gate_that_was_asked(status, reason, gates):
+    batch = dict.fromkeys(("n_rows", "n_quarantined", "n_excluded", "data_source", "published_at"))
+    index = publishing.index(
+        [{**batch, "batch_id": "b", "status": status, "reason": reason}], [], []
+    )
+    assert [gate for gate in ("raw", "publish") if f'href="gx/b/{gate}.html"' in index] == gates
+    assert "<b>gender" not in index
+
+
+def asked(**verdicts):
+    return [
+        {"unique_id": f"source.readmit.raw.{name}", "status": status}
+        for name, status in verdicts.items()
+    ]
+
+
+def test_an_old_source_warns_and_one_beyond_its_limit_fails():
+    assert dbt_docs.judged(asked(batches="pass", sources="warn")) == {
+        "raw.batches": "pass",
+        "raw.sources": "warn",
+    }
+    for verdict in ("error", "runtime error"):
+        with pytest.raises(dbt_docs.SourcesTooOld, match=r"raw\.batches"):
+            dbt_docs.judged(asked(batches=verdict, sources="pass"))
+
+
+def is_alive(address):
+    try:
+        return httpx.get(f"{address}/livez", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_the_site_ends_when_it_is_asked_to():
+    """A container's first process gets no signal that it does not catch: its pod would take half a minute to stop."""
+    port = free_port()
+    command = [sys.executable, "-m", "readmit.docs_site.server"]
+    with subprocess.Popen(command, env=os.environ | {"DOCS_PORT": str(port)}) as site:
+        try:
+            wait_until(lambda: is_alive(f"http://127.0.0.1:{port}"), "the site does not answer")
+            caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{site.pid}/status").read_text())
+            assert int(caught[1], 16) >> (signal.SIGTERM - 1) & 1
+            site.terminate()
+            assert site.wait(timeout=5) == 0
+        finally:
+            site.kill()

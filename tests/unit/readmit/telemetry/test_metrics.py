@@ -1,0 +1,89 @@
+"""The list of metrics: complete, bounded, and the page made from it is current."""
+
+import re
+from pathlib import Path
+
+from readmit.telemetry.metrics import API, LISTED, METRICS, Job, Kind, page, series
+
+ROOT = Path(__file__).resolve().parents[4]
+OWN = [metric for job, metrics in LISTED.items() if job is not Job.PLATFORM for metric in metrics]
+UNBOUNDED = {
+    "batch_id",
+    "encounter_id",
+    "patient_nbr",
+    "request_id",
+    "correlation_id",
+    "path",
+    "url",
+    "user",
+    "error",
+}
+
+
+def test_the_page_is_current():
+    assert (ROOT / "docs" / "metrics.md").read_text() == page(), (
+        "python -m readmit.telemetry.metrics > docs/metrics.md"
+    )
+
+
+def test_names_are_unique_and_follow_prometheus_conventions():
+    assert len(METRICS) == sum(map(len, LISTED.values()))
+    for metric in OWN:
+        assert re.fullmatch(r"readmit_[a-z][a-z0-9_]*", metric.name)
+        assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER), metric.name
+        assert metric.unit != "seconds" or metric.name.endswith(("_seconds", "_per_request")), (
+            metric.name
+        )
+        assert metric.unit != "unix time" or metric.name.endswith("_timestamp_seconds"), metric.name
+
+
+def test_each_says_what_it_means_and_no_label_grows_with_the_data():
+    for metric in METRICS.values():
+        assert metric.meaning, metric.name
+        assert metric.unit, metric.name
+        assert not UNBOUNDED & set(metric.labels), metric.name
+
+
+def test_jobs_push_gauges_and_the_api_says_how_workers_become_one_figure():
+    for job, metrics in LISTED.items():
+        if job not in (Job.API, Job.PLATFORM):
+            assert {metric.kind for metric in metrics} == {Kind.GAUGE}, job
+    for metric in API:
+        assert bool(metric.across) == (metric.kind is Kind.GAUGE), metric.name
+        assert bool(metric.buckets) == (metric.kind is Kind.HISTOGRAM), metric.name
+
+
+def test_the_objective_is_an_edge_of_a_bucket():
+    assert 0.25 in METRICS["readmit_request_seconds"].buckets
+    assert series(METRICS["readmit_request_seconds"])[0] == "readmit_request_seconds_bucket"
+
+
+def test_code_names_listed_metrics_only():
+    """Names in our Python are of the list, or not metrics: modules, files, folders, markers."""
+    for folder in ("serving", "training", "expectations", "dags", "readmit", "locust"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for name in re.findall(r'"(readmit_[a-z0-9_]+)"', path.read_text()):
+                assert name in METRICS or name == "readmit_home", (
+                    f"{path.relative_to(ROOT)}: {name}"
+                )
+
+
+GIVERS = ("serving", "training", "expectations", "dags", "readmit", "locust")
+USERS = ("k8s/components/monitoring/rules", "k8s/components/grafana/dashboards")
+
+
+def mentioned(*folders):
+    """Return every word of the Python, YAML and JSON in these folders, the list itself left out."""
+    found = {path for folder in folders for path in (ROOT / folder).rglob("*.*")} - {
+        ROOT / "readmit" / "metrics.py"
+    }
+    texts = (path.read_text() for path in found if path.suffix in (".py", ".yml", ".json"))
+    return set(re.findall(r"\w+", " ".join(texts)))
+
+
+def test_no_metric_is_listed_that_nobody_gives():
+    assert {metric.name for metric in OWN} - mentioned(*GIVERS) == set()
+
+
+def test_no_metric_of_an_exporter_is_listed_that_no_rule_and_no_panel_uses():
+    assert {metric.name for metric in LISTED[Job.PLATFORM]} - mentioned(*USERS) == set()

@@ -1,0 +1,583 @@
+"""The API from the outside, on a small model: answers, refusals, swaps, and what happens when things are away."""
+
+import asyncio
+import csv
+import gc
+import gzip
+import hashlib
+import io
+import json
+import math
+import shutil
+import sys
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import orjson
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from readmit.telemetry.metrics import API
+from serving.app import create_app
+from serving.instruments import Metrics
+from serving.prediction_log import PredictionLog
+from tests.support.serving import ROW, FolderSource, contract, feature, read, settings
+
+
+@pytest.fixture
+def source():
+    found = FolderSource()
+    found.promote(1)
+    return found
+
+
+def ready(app):
+    app.state.parts.watcher.look()
+    return app
+
+
+@pytest.fixture
+def api(tmp_path, source):
+    app = create_app(settings(tmp_path, registry_poll_seconds=3600), source=source, read=read)
+    ready(app)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def errors(response):
+    assert response.headers["content-type"] == "application/problem+json"
+    return {each["field"]: each for each in response.json()["errors"]}
+
+
+def test_answer_names_model_history_and_request(api):
+    said = api.post("/predict", json=ROW).json()
+    assert said["model"] == {"name": "readmission", "version": "1", "run_id": "run1"}
+    assert said["history"] == "assumed_first_stay"
+    assert 0 < said["probability"] < 1
+    assert said["risk"] == ("high" if said["probability"] >= said["threshold"] else "low")
+    assert api.post("/predict", json=ROW | {"n_prior_stays": 2}).json()["history"] == "given"
+
+
+def test_history_falls_back_when_the_database_is_away(api):
+    said = api.post("/predict", json=ROW | {"patient_nbr": 7})
+    assert said.status_code == 200
+    assert said.json()["history"] == "assumed_first_stay"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"gender": "X"}, "gender"),
+        ({"n_medications": 51}, "n_medications"),
+        ({"n_medications": "5"}, "n_medications"),
+        ({"n_medications": True}, "n_medications"),
+        ({"diagnosis_1": "999"}, "diagnosis_1"),
+        ({"nonsense": 1}, "nonsense"),
+    ],
+)
+def test_wrong_field_is_named(api, change, field):
+    response = api.post("/predict", json=ROW | change)
+    assert response.status_code == 422
+    assert field in errors(response)
+
+
+def test_allowed_values_are_told(api):
+    found = errors(api.post("/predict", json=ROW | {"gender": "X"}))
+    assert found["gender"]["allowed"] == ["Female", "Male", "unknown"]
+
+
+def test_missing_field_is_named(api):
+    assert "gender" in errors(
+        api.post("/predict", json={k: v for k, v in ROW.items() if k != "gender"})
+    )
+
+
+VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers())
+)
+ODD = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b'{"n_medications": NaN}',
+    b'{"\\ud800": "\\udfff"}',
+    b"\xff\xfe",
+    b"[" * 100_000,
+]
+ODD += [
+    b'{"a":' * 20_000,
+    b'{"gender": "\\ud800", "contract_hash": "x"}',
+    b'{"n_medications": 1e999}',
+    b'"' + b"9" * 5000,
+]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/predict/batch"])
+@pytest.mark.parametrize("body", ODD, ids=range(len(ODD)))
+def test_odd_json_is_refused_and_never_a_fault(api, path, body):
+    assert api.post(path, content=body).status_code < 500
+
+
+@limits(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.dictionaries(st.sampled_from([*ROW, "n_prior_stays", "contract_hash", "x"]),
+                       VALUES))  # fmt: skip
+def test_fuzzed_fields_are_never_a_fault(api, changes):
+    body = json.dumps(ROW | changes)
+    assert api.post("/predict", content=body).status_code in (200, 409, 422)
+    assert api.post("/predict/batch", content=f'{{"rows": [{body}]}}').status_code in (200, 422)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/compare", "/predict/batch"])
+def test_what_a_browser_would_send_for_any_page_unasked_is_refused(api, path):
+    refused = api.post(path, content=json.dumps(ROW), headers={"content-type": "text/plain"})
+    assert refused.status_code == 415
+    assert refused.headers["accept-post"] == "application/json"
+    assert "application/json" in refused.json()["detail"]
+
+
+def test_older_form_gets_its_answer(api):
+    older = {k: v for k, v in ROW.items() if k != "gender"} | {"gone": 1, "contract_hash": "older"}
+    said = api.post("/predict", json=older).json()
+    assert said["contract"]["defaulted"] == ["gender"]
+    assert said["contract"]["ignored"] == ["gone"]
+
+
+def test_older_form_that_cannot_be_mapped_is_a_conflict(api):
+    response = api.post("/predict", json=ROW | {"gender": "gone", "contract_hash": "older"})
+    assert response.status_code == 409
+    assert "gender" in errors(response)
+
+
+def test_batch_answers_good_rows_and_names_bad_ones(api):
+    said = api.post("/predict/batch", json={"rows": [ROW, ROW | {"gender": "X"}, 5]}).json()
+    assert said["predictions"][0]["probability"] == pytest.approx(
+        api.post("/predict", json=ROW).json()["probability"]
+    )
+    assert said["predictions"][1:] == [None, None]
+    assert {each["row"] for each in said["errors"]} == {1, 2}
+
+
+def test_batch_as_csv(api):
+    text = "n_medications,gender,diagnosis_1,is_medication_changed,=1+1\n"
+    text += "20,Female,401,true\n20,X,401,true\n1,2,3,4,5,6\n20,Female,401,true,5\n"
+    response = api.post("/predict/batch", content=text, headers={"content-type": "text/csv"})
+    lines = list(csv.DictReader(io.StringIO(response.text)))
+    assert float(lines[0]["probability"]) == api.post("/predict", json=ROW).json()["probability"]
+    assert "gender" in lines[1]["error"]
+    assert lines[2]["error"]
+    assert lines[3]["error"].startswith("`=1+1`: ")  # a spreadsheet would run it otherwise
+
+
+def test_too_many_rows_and_too_large_a_body(tmp_path, source):
+    app = ready(
+        create_app(
+            settings(tmp_path, api_max_batch_rows=3, api_max_body_bytes=1000),
+            source=source,
+            read=read,
+        )
+    )
+    with TestClient(app) as client:
+        assert client.post("/predict/batch", json={"rows": [{}] * 4}).status_code == 422
+        assert client.post("/predict", content=b" " * 1001).status_code == 413
+        assert client.post("/predict", content=iter([b" " * 600] * 2)).status_code == 413
+
+
+def test_large_bodies_at_the_same_time_are_bounded_and_small_ones_always_pass(tmp_path, source):
+    app = ready(
+        create_app(settings(tmp_path, api_max_body_bytes=100_000), source=source, read=read)
+    )
+    stay = json.dumps(ROW).encode()
+
+    async def run():
+        release = asyncio.Event()
+
+        async def slowly(n):
+            yield stay + b" " * (n - len(stay))
+            await release.wait()
+
+        def ask(n):
+            return asyncio.create_task(client.post("/predict", content=slowly(n)))
+
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://api"
+        ) as client:
+            large = [ask(95_000) for _ in range(6)]
+            done, waiting = await asyncio.wait(large, timeout=1)
+            small = [ask(1_000) for _ in range(20)]
+            await asyncio.sleep(0.1)
+            release.set()
+            later = [*await asyncio.gather(*waiting, *small), await ask(95_000)]
+            return [task.result() for task in done], later
+
+    refused, later = asyncio.run(run())
+    assert [(each.status_code, each.headers["retry-after"]) for each in refused] == [(503, "1")] * 2
+    assert {each.status_code for each in later} == {200}
+
+
+def test_contributions_add_up_to_the_score(api):
+    said = api.post("/explain", json=ROW | {"n_prior_stays": 3}).json()
+    total = said["base"] + sum(each["contribution"] for each in said["contributions"])
+    p = said["probability"]
+    assert total == pytest.approx(math.log(p / (1 - p)), abs=1e-9)
+
+
+def test_not_ready_without_a_model(tmp_path):
+    app = create_app(settings(tmp_path), source=FolderSource(), read=read)
+    with TestClient(app) as client:
+        assert client.get("/livez").status_code == 200
+        assert client.get("/readyz").status_code == 503
+        assert client.post("/predict", json=ROW).status_code == 503
+
+
+def test_refused_model_leaves_the_last_good_one(api, source):
+    source.promote(2, wrong_by=1e-5)
+    api.app.state.parts.watcher.look()
+    assert api.post("/predict", json=ROW).json()["model"]["version"] == "1"
+    assert "differ" in api.get("/readyz").json()["refused"]["reason"]
+
+
+def test_swap_changes_schema_and_docs(api, source):
+    source.promote(2, contract=contract(feature("n_new", default=1)))
+    api.app.state.parts.watcher.look()
+    assert (
+        "n_new"
+        in api.get("/openapi.json").json()["components"]["schemas"]["Encounter"]["properties"]
+    )
+    assert "n_new" in errors(api.post("/predict", json=ROW))
+    assert "n_new" in [each["name"] for each in api.get("/model").json()["contract"]["features"]]
+
+
+def test_starts_from_the_local_copy(tmp_path, source):
+    ready(create_app(settings(tmp_path), source=source, read=read))
+    away = FolderSource()
+    away.down = True
+    with TestClient(create_app(settings(tmp_path), source=away, read=read)) as client:
+        assert client.post("/predict", json=ROW).status_code == 200
+        assert client.get("/readyz").json()["model"]["from"] == "local copy"
+
+
+def test_thousand_requests_in_flight_survive_a_swap(tmp_path, source):
+    app = ready(
+        create_app(settings(tmp_path, registry_poll_seconds=3600), source=source, read=read)
+    )
+    begun = []
+
+    async def slowly(release):
+        """The handler holds its model while the second half of the body is on its way."""
+        body = json.dumps(ROW).encode()
+        yield body[:10]
+        begun.append(1)
+        await release.wait()
+        yield body[10:]
+
+    async def run():
+        release = asyncio.Event()
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api")
+        async with client:
+            waiting = []
+            for number, upto in ((1, 400), (2, 700), (3, 1000)):
+                source.promote(number, shift=-number)
+                await asyncio.to_thread(app.state.parts.watcher.look)
+                asks = (
+                    client.post("/predict", content=slowly(release))
+                    for _ in range(upto - len(waiting))
+                )
+                waiting += [asyncio.create_task(ask) for ask in asks]
+                while len(begun) < upto:
+                    await asyncio.sleep(0.01)
+            release.set()
+            return await asyncio.gather(*waiting)
+
+    answers = asyncio.run(run())
+    assert {each.status_code for each in answers} == {200}
+    pairs = {(each.json()["model"]["version"], each.json()["probability"]) for each in answers}
+    assert len(pairs) == 3  # each version answers with its own probability, never with another's
+
+
+def test_two_versions_answer_side_by_side(api, source):
+    alone = api.post("/compare", json=ROW).json()["answers"]
+    assert [each["alias"] for each in alone] == ["production", "previous"]
+    assert alone[1]["model"] is None
+    assert "only production answers" in alone[1]["detail"]
+    source.promote(2, "previous", shift=-1.0)
+    api.app.state.parts.watcher.look()
+    first, second = api.post("/compare", json=ROW).json()["answers"]
+    assert (first["model"]["version"], second["model"]["version"]) == ("1", "2")
+    assert (
+        first["probability"]
+        == api.post("/predict", json=ROW).json()["probability"]
+        < second["probability"]
+    )
+    assert api.get("/readyz").json()["beside"]["previous"]["version"] == "2"
+    assert errors(api.post("/compare?alias=x", json=ROW))["alias"]["allowed"] == [
+        "previous",
+        "challenger",
+    ]
+
+
+def test_a_version_with_another_contract_is_asked_in_its_own_words_or_says_why_not(api, source):
+    source.promote(2, "previous", contract=contract(feature("n_new", default=1)))
+    api.app.state.parts.watcher.look()
+    assert api.post("/compare", json=ROW).json()["answers"][1]["contract"]["defaulted"] == ["n_new"]
+    narrow = feature("n_medications", default=10, max=15)
+    source.promote(3, "previous", contract=contract(replaced=narrow))
+    api.app.state.parts.watcher.look()
+    other = api.post("/compare", json=ROW).json()["answers"][1]
+    assert "cannot be mapped" in other["detail"]
+    assert "probability" not in other
+
+
+def test_what_stands_beside_is_at_most_one_version_an_alias_and_none_that_fails_its_checks(
+    api, source
+):
+    watcher = api.app.state.parts.watcher
+    for number in range(2, 6):
+        source.promote(number, "previous")
+        watcher.look()
+    assert [found.version.version for found in watcher.beside.values()] == ["5"]
+    source.promote(6, "previous", wrong_by=0.1)
+    watcher.look()
+    assert watcher.beside == {}
+    assert api.get("/readyz").json()["refused"] is None
+    source.versions["previous"] = source.versions["production"]
+    watcher.look()
+    assert watcher.beside == {}
+
+
+def test_the_model_beside_is_in_memory_only_while_somebody_asks(api, source):
+    source.promote(2, "previous")
+    api.app.state.parts.watcher.look()
+    other = api.app.state.parts.watcher.beside["previous"]
+    assert other._served is None
+    assert api.post("/compare", json=ROW).json()["answers"][1]["model"]["version"] == "2"
+    api.app.state.parts.watcher.look()
+    assert other.model() is other.model()
+    other.release(idle_seconds=0)
+    assert other._served is None
+    shutil.rmtree(other._folder)
+    assert api.post("/compare", json=ROW).json()["answers"][1]["model"] is None
+
+
+def test_what_stands_beside_is_there_after_a_start_without_the_registry(tmp_path, source):
+    source.promote(2, "previous")
+    ready(create_app(settings(tmp_path), source=source, read=read))
+    source.down = True
+    with TestClient(create_app(settings(tmp_path), source=source, read=read)) as client:
+        assert client.post("/compare", json=ROW).json()["answers"][1]["model"]["version"] == "2"
+
+
+def shadowed(api, version):
+    api.app.state.parts.answering.shadow.score()
+    lines = [
+        line for line in api.get("/metrics").text.splitlines() if f'version="{version}"' in line
+    ]
+    counts = [line for line in lines if line.startswith("readmit_shadow_comparisons_total")]
+    seen = [line for line in lines if line.startswith("readmit_shadow_score_difference_sum")]
+    outcomes = {
+        line.split('outcome="')[1].split('"')[0]: float(line.split()[-1]) for line in counts
+    }
+    return outcomes, sum(float(line.split()[-1]) for line in seen)
+
+
+def test_a_challenger_scores_what_production_answered_and_changes_no_answer(api, source):
+    alone = api.post("/predict", json=ROW).json()
+    source.promote(2, "challenger", shift=-2.1)
+    source.promote(3, "previous")
+    api.app.state.parts.watcher.look()
+    seen = [api.post("/predict", json=ROW | {"n_medications": n}).json() for n in (0, 20)]
+    api.post("/predict/batch?trial=true", json={"rows": [ROW]})
+    assert (seen[1]["probability"], seen[1]["model"]) == (alone["probability"], alone["model"])
+    outcomes, difference = shadowed(api, "2")
+    assert outcomes == {"agree": 2.0}
+    assert 0.005 < difference < 0.05
+    source.promote(4, "challenger", shift=-9.0)
+    api.app.state.parts.watcher.look()
+    api.post("/predict", json=ROW)
+    assert shadowed(api, "4")[0] == {"disagree": 1.0}
+
+
+def test_a_challenger_with_another_contract_is_mapped_or_counted_as_failed(api, source):
+    source.promote(2, "challenger", contract=contract(feature("n_new", default=1)))
+    api.app.state.parts.watcher.look()
+    api.post("/predict", json=ROW | {"n_prior_stays": 3})
+    assert shadowed(api, "2") == ({"agree": 1.0}, pytest.approx(0, abs=1e-12))
+    narrow = feature("n_medications", default=10, max=15)
+    source.promote(3, "challenger", contract=contract(replaced=narrow))
+    api.app.state.parts.watcher.look()
+    api.post("/predict", json=ROW)
+    assert shadowed(api, "3")[0] == {"failed": 1.0}
+
+
+def test_data_routes_say_why_they_are_away(api):
+    for path in (
+        "/data/batches",
+        "/data/quarantine",
+        "/data/freshness",
+        "/data/monitoring",
+        "/model/history",
+    ):
+        response = api.get(path)
+        assert response.status_code == 503
+        assert "does not answer" in response.json()["detail"]
+
+
+def test_seeds(api):
+    assert api.get("/model/seeds/icd9_codes").json()["rows"][0]["code"] == "250"
+    assert api.get("/model/seeds/nope").status_code == 404
+
+
+def test_docs_load_nothing_from_elsewhere(api):
+    page = api.get("/docs").text
+    assert "https://" not in page
+    assert api.get("/docs/assets/swagger-ui-bundle.js").status_code == 200
+
+
+def test_keys_and_rate(tmp_path, source):
+    digest = hashlib.sha256(b"secret").hexdigest()
+    known = settings(tmp_path, api_key_hashes=digest, api_rate_per_second=1)
+    with TestClient(ready(create_app(known, source=source, read=read))) as client:
+        assert client.get("/model").status_code == 401
+        assert client.get("/livez").status_code == 200
+        headers = {"X-API-Key": "secret"}
+        assert [client.get("/model", headers=headers).status_code for _ in range(2)] == [200, 429]
+
+
+def test_log_is_bounded_and_loss_is_counted(tmp_path, source):
+    app = ready(create_app(settings(tmp_path, prediction_log_rows=2), source=source, read=read))
+    with TestClient(app) as client:
+        for _ in range(5):
+            client.post("/predict", json=ROW)
+        text = client.get("/metrics").text
+    assert app.state.parts.answering.log.waiting <= 2
+    assert float(text.split("\nreadmit_log_lost_total ")[1].split()[0]) >= 3
+
+
+def test_the_log_is_filled_and_written_at_once_and_every_row_is_accounted_for(tmp_path):
+    written, added, end = [], [], time.monotonic() + 1
+    log = PredictionLog(settings(tmp_path, prediction_log_rows=1), Metrics(), write=written.extend)
+
+    def until_the_end(act):
+        while time.monotonic() < end:
+            act()
+
+    def add():
+        log.add([(1,), (2,)])
+        added.extend((1, 2))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(until_the_end, (add, add, log.flush)))
+    finally:
+        sys.setswitchinterval(interval)
+    lost = log._metrics["readmit_log_lost_total"]._value.get()
+    assert len(written) + lost + log.waiting == len(added) > 100
+
+
+def test_what_stays_is_no_work_for_the_garbage_collector_and_what_a_swap_leaves_is_gone(
+    api, source, monkeypatch
+):
+    monkeypatch.undo()  # the real gc.unfreeze
+    gc.unfreeze()
+    watcher = api.app.state.parts.watcher
+    before = weakref.ref(watcher.served.requests.model)
+    source.promote(2)
+    watcher.look()
+    assert before() is None
+    assert not any(each is watcher.served.requests.model for each in gc.get_objects())
+
+
+def test_metrics_are_those_of_the_list(api):
+    api.post("/predict", json=ROW)
+    shown = dict(
+        line.split()[2:4] for line in api.get("/metrics").text.splitlines() if "# TYPE" in line
+    )
+    listed = {metric.name: metric.kind.value for metric in API}
+    assert {name: kind for name, kind in shown.items() if not name.endswith("_created")} == listed
+
+
+def test_headers(api):
+    headers = api.get("/livez").headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-request-id"]
+    assert orjson.loads(api.get("/nowhere").content)["status"] == 404
+
+
+def test_requests_in_flight_count_the_one_that_asks(api):
+    for _ in range(2):
+        assert "\nreadmit_requests_in_flight 1.0\n" in api.get("/metrics").text
+
+
+def test_a_trial_is_scored_but_neither_counted_nor_logged(api):
+    def counted():
+        lines = api.get("/metrics").text.splitlines()
+        return [line for line in lines if line.startswith("readmit_predictions_total")]
+
+    log, before = api.app.state.parts.answering.log, counted()
+    waiting = log.waiting
+    said = api.post("/predict/batch?trial=true", json={"rows": [ROW]}).json()
+    assert 0 < said["predictions"][0]["probability"] < 1
+    assert (counted(), log.waiting) == (before, waiting)
+    api.post("/predict/batch", json={"rows": [ROW]})
+    assert counted() != before
+
+
+@pytest.mark.parametrize("is_asking", [True, False], ids=["while asking", "while answered"])
+def test_a_caller_who_hangs_up_is_no_fault_of_ours(api, caplog, is_asking):
+    begun, whole = {"body": b'{"n_', "more_body": True}, {"body": json.dumps(ROW).encode()}
+    parts = iter(
+        [{"type": "http.request", **(begun if is_asking else whole)}, {"type": "http.disconnect"}]
+    )
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/explain",
+        "raw_path": b"/explain",
+    }
+    scope |= {
+        "headers": [(b"content-type", b"application/json")],
+        "query_string": b"",
+        "client": ("caller", 1),
+    }
+    sent = []
+
+    async def receive():
+        return next(parts)
+
+    async def send(message):
+        sent.append(message)
+        raise RuntimeError(
+            "unable to perform operation on <TCPTransport closed=True>; the handler is closed"
+        )
+
+    asyncio.run(api.app(scope | {"server": ("api", 80), "scheme": "http"}, receive, send))
+    assert bool(sent) is not is_asking
+    assert [line for line in caplog.records if line.exc_info] == []
+    counted = api.get("/metrics").text
+    assert 'readmit_requests_total{method="POST",route="/explain",status="499"} 1.0' in counted
+
+
+@pytest.mark.parametrize(
+    "path", ["/predict/", "//predict", "/docs/", "/docs/assets", "/metrics/", "/model/"]
+)
+def test_nothing_is_redirected(api, path):
+    answer = api.post(path, json=ROW, headers={"host": "elsewhere"}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert "location" not in answer.headers
+
+
+def test_a_compressed_body_is_refused_with_the_reason(api):
+    sent = gzip.compress(json.dumps(ROW).encode())
+    refused = api.post("/predict", content=sent, headers={"content-encoding": "gzip"})
+    assert (refused.status_code, refused.headers["accept-encoding"]) == (415, "identity")
+    assert "not compressed" in refused.json()["detail"]

@@ -1,0 +1,45 @@
+"""Which DAGs `make up` switches on."""
+
+import pytest
+
+from stack import pipeline
+from stack.airflow_api import AirflowFailed
+
+
+class Reading:
+    """Airflow as it reads DAG files, one more at each question: its own start takes half a minute."""
+
+    def __init__(self, dag_ids, errors=()):
+        self._left, self._read, self._errors = list(dag_ids), set(), list(errors)
+        self.on = []
+
+    def dag_ids(self):
+        self._read |= {self._left.pop(0)} if self._left else set()
+        return set(self._read)
+
+    def import_errors(self):
+        return self._errors
+
+    def pause(self, dag_id, *, is_paused):
+        assert not is_paused
+        self.on.append(dag_id)
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch):
+    monkeypatch.setattr(pipeline.time, "sleep", lambda _: None)
+
+
+@pytest.mark.parametrize("order", [pipeline.DAGS, pipeline.DAGS[::-1]])
+def test_every_dag_is_switched_on_whichever_file_is_read_last(order):
+    airflow = Reading(order)
+    pipeline.unpause(airflow, lambda _: None)
+    assert sorted(airflow.on) == sorted(pipeline.DAGS)
+
+
+def test_a_file_that_cannot_be_read_is_named(monkeypatch):
+    monkeypatch.setattr(pipeline, "SECONDS_FOR_REPAIRED_DAGS", -1)
+    airflow = Reading(pipeline.DAGS[:-1], ["monitor_model.py: SyntaxError"])
+    with pytest.raises(AirflowFailed, match=r"monitor_model\.py: SyntaxError"):
+        pipeline.unpause(airflow, lambda _: None)
+    assert airflow.on == []

@@ -1,0 +1,102 @@
+"""Candidates: from contract columns to probability, the same compiled, and without leaks."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from readmit.inference.compiled_model import CompiledModel
+from tests.support.training import make_rows
+from training import bundle_writer, candidates, compilation, evaluation, features
+from training.compilation import CannotCompile
+
+
+@pytest.fixture(scope="module")
+def rows(contract):
+    return make_rows(contract)
+
+
+def fitted(name, contract, rows):
+    train = rows[rows["split"] == "train"]
+    pipeline = candidates.CANDIDATES[name](contract, 1, 1)
+    if name in ("random_forest", "lightgbm"):
+        pipeline[-1].set_params(n_estimators=60)
+    if name == "catboost":
+        pipeline[-1].set_params(iterations=100)
+    return pipeline.fit(train[features.columns(contract)], features.labels(contract, train))
+
+
+@pytest.mark.parametrize(
+    "name", ["logistic", "random_forest", "hist_boosting", "lightgbm", "catboost"]
+)
+def test_compiled_form_says_the_same(name, contract, rows, tmp_path):
+    pipeline = fitted(name, contract, rows)
+    assert compilation.write(pipeline, contract, rows, tmp_path) <= compilation.TOLERANCE
+    held = rows[rows["split"] != "train"]
+    p = evaluation.predict(pipeline, contract, held)
+    assert roc_auc_score(features.labels(contract, held), p) > 0.6
+    # A value that training never saw is an unknown, not an error.
+    row = held.iloc[0][list(contract.given)].to_dict()
+    assert (
+        0 < CompiledModel.load(tmp_path).predict_one(row | {"medical_specialty": "Astrology"}) < 1
+    )
+
+
+def test_a_compiled_form_that_differs_is_refused(contract, rows, tmp_path, monkeypatch):
+    pipeline = fitted("logistic", contract, rows)
+    whole = compilation.encoder_table
+
+    def tampered(pipeline, contract):
+        table = whole(pipeline, contract)
+        table[0]["codes"] = {key: value + 1 for key, value in table[0]["codes"].items()}
+        return table
+
+    monkeypatch.setattr(compilation, "encoder_table", tampered)
+    with pytest.raises(CannotCompile, match="differs by"):
+        compilation.write(pipeline, contract, rows, tmp_path)
+
+
+def test_derived_features_of_dbt_and_of_requests_must_agree(contract, rows, tmp_path):
+    pipeline = fitted("logistic", contract, rows)
+    wrong = rows.assign(n_prior_year_visits=rows["n_prior_year_visits"] + 1)
+    with pytest.raises(CannotCompile, match="n_prior_year_visits"):
+        compilation.write(pipeline, contract, wrong, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "catboost"])
+def test_the_same_seed_gives_the_same_model(name, contract, rows):
+    one, other = (
+        evaluation.predict(fitted(name, contract, rows), contract, rows) for _ in range(2)
+    )
+    assert np.abs(one - other).max() <= 1e-6
+
+
+def test_a_planted_leak_is_seen_and_shuffled_labels_teach_nothing(contract, rows):
+    train, held = rows[rows["split"] == "train"], rows[rows["split"] != "train"]
+    y = features.labels(contract, rows)
+    leaking = rows.assign(n_lab_procedures=np.where(y == 1, 90, 10).astype("int64"))
+    pipeline = candidates.lightgbm(contract, 1, 1)
+    pipeline[-1].set_params(n_estimators=60)
+    names, place = features.columns(contract), rows["split"].to_numpy() == "train"
+    pipeline.fit(leaking[place][names], y[place])
+    assert roc_auc_score(y[~place], evaluation.predict(pipeline, contract, leaking[~place])) > 0.95
+    shuffled = np.random.default_rng(5).permutation(features.labels(contract, train))
+    pipeline.fit(train[names], shuffled)
+    scored = roc_auc_score(
+        features.labels(contract, held), evaluation.predict(pipeline, contract, held)
+    )
+    assert (
+        abs(scored - 0.5) < 0.1
+    )  # few rows; the figure on the real file is part of `make test-full`
+
+
+def test_no_patient_is_in_two_splits(rows):
+    assert rows.groupby("patient_nbr")["split"].nunique().max() == 1
+
+
+def test_signature_and_examples_follow_the_contract(contract, rows, tmp_path):
+    assert features.signature(contract).inputs.input_names() == features.columns(contract)
+    pipeline = fitted("logistic", contract, rows)
+    found = bundle_writer.examples(pipeline, contract, rows)
+    assert len(found["rows"]) == len(found["probabilities"]) == bundle_writer.EXAMPLES
+    assert found["probabilities"] == sorted(found["probabilities"])
+    assert set(found["rows"][0]) == {f.name for f in (*contract.inputs, *contract.history)}

@@ -1,0 +1,111 @@
+"""Boosted trees as tables: the same probability as the model, on every side of every threshold."""
+
+import numpy as np
+import pytest
+from catboost import CatBoostClassifier
+from lightgbm import LGBMClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+
+from readmit.inference.tree_tables import TreeScorer
+from training import tree_export
+
+COLUMNS = 7
+
+
+@pytest.fixture(scope="module")
+def data():
+    random = np.random.default_rng(5)
+    x = random.integers(-3, 12, (3_000, COLUMNS)).astype(np.float32)
+    x[:, 0] = 4  # a constant column has no threshold
+    x[:, 1] += 0.5
+    risk = 1 / (1 + np.exp(-(x[:, 1] * 0.3 - x[:, 2] * (x[:, 3] > 5) * 0.2)))
+    return x, (random.random(len(x)) < risk).astype(int)
+
+
+def lightgbm(**settings):
+    return LGBMClassifier(n_estimators=40, min_child_samples=5, n_jobs=1, verbose=-1, **settings)
+
+
+def catboost(depth):
+    return CatBoostClassifier(
+        iterations=30, depth=depth, thread_count=1, verbose=0, allow_writing_files=False
+    )
+
+
+def scorer(model, x):
+    arrays, how = tree_export.take_apart(model, x)
+    return TreeScorer(arrays, how)
+
+
+def places(scorer, x):
+    to_place = [scorer.place(column) for column in range(x.shape[1])]
+    return [[place(float(value)) for place, value in zip(to_place, row, strict=True)] for row in x]
+
+
+def everywhere(model, x):
+    """Return rows on, below and above thresholds of the model, far outside of them, and those of the data."""
+    arrays, _ = tree_export.take_apart(model, x)
+    rows = [np.float32(arrays["reference"])]
+    known = np.where(
+        np.abs(arrays["threshold"]) < 1e-30, 0, arrays["threshold"]
+    )  # LightGBM's zero is a little wide
+    for column, threshold in zip(arrays["column"], known, strict=True):
+        for value in (threshold, threshold + 1e-3, threshold - 1):
+            rows.append(rows[0].copy())
+            rows[-1][column] = value
+    return np.vstack([rows, x, np.full((1, COLUMNS), 1e6), np.full((1, COLUMNS), -1e6)]).astype(
+        np.float32
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lightgbm(num_leaves=5),
+        lightgbm(num_leaves=31),
+        lightgbm(num_leaves=64),
+        HistGradientBoostingClassifier(max_iter=40),
+        catboost(3),
+        catboost(8),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_tables_say_what_the_model_says(model, data):
+    x, y = data
+    model.fit(x, y)
+    rows = everywhere(model, x)
+    ours = scorer(model, x)
+    read = places(ours, rows)
+    said = ours.score(read)
+    assert np.abs(np.array(said) - model.predict_proba(rows)[:, 1]).max() < 1e-12
+    assert said == [
+        p for row in read for p in ours.score([row])
+    ]  # to the last bit: alone as among others
+
+
+def test_the_reference_costs_nothing(data):
+    x, y = data
+    model = catboost(4).fit(x, y)
+    arrays, _ = tree_export.take_apart(model, x)
+    ours = scorer(model, x)
+    assert places(ours, arrays["reference"][None]) == [[0] * COLUMNS]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [RandomForestClassifier(5, max_depth=3), lightgbm(num_leaves=65)],
+)
+def test_other_models_have_no_tables(model, data):
+    x, y = data
+    assert tree_export.take_apart(model.fit(x, y), x) is None
+
+
+def test_damaged_tables_are_seen(data):
+    x, y = data
+    model = lightgbm().fit(x, y)
+    arrays, how = tree_export.take_apart(model, x)
+    damaged = TreeScorer(arrays | {"bits": np.roll(arrays["bits"], 1)}, how)
+    assert (
+        np.abs(np.array(damaged.score(places(damaged, x))) - model.predict_proba(x)[:, 1]).max()
+        > 1e-3
+    )

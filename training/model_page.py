@@ -1,0 +1,48 @@
+"""The page of a model version on the docs site: its card and figures."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+
+from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
+
+from readmit import storage
+from readmit.settings import Settings
+
+PAGE = Path(__file__).parent / "templates" / "model_page.html"
+
+
+def publish_card(
+    version: str, card: str, figures: Mapping[str, Figure], settings: Settings
+) -> None:
+    """Write `docs/models/<version>/`: the card as a page, and each figure as PNG."""
+    s3, prefix = storage.client(settings), f"docs/models/{version}"
+    for name, figure in figures.items():
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=110)
+        key = f"{prefix}/{name}.png"
+        s3.put_object(
+            Bucket=settings.s3_pipeline_bucket,
+            Key=key,
+            Body=drawn.getvalue(),
+            ContentType="image/png",
+        )
+    body = page(version, card, list(figures)).encode()
+    key = f"{prefix}/index.html"
+    s3.put_object(
+        Bucket=settings.s3_pipeline_bucket,
+        Key=key,
+        Body=body,
+        ContentType="text/html; charset=utf-8",
+    )
+
+
+def page(version: str, card: str, figures: list[str]) -> str:
+    """Return the page; the card's Markdown may hold tables, never HTML."""
+    text = MarkdownIt("commonmark", {"html": False}).enable("table").render(card)
+    pictures = "".join(f'<img src="{name}.png" alt="{name.replace("_", " ")}">' for name in figures)
+    return Template(PAGE.read_text(encoding="utf-8")).substitute(
+        version=version, card=text, figures=pictures
+    )

@@ -1,0 +1,77 @@
+"""Settings of training: costs, the promotion rule, seeds."""
+
+from pydantic import Field
+
+from readmit.settings import Settings
+
+
+class TrainingSettings(Settings):
+    """What training may be told; the defaults are what the README's figures were measured with."""
+
+    training_seed: int = Field(
+        default=20_260, description="seed of every random choice in training"
+    )
+    training_threads: int = Field(default=2, ge=1, le=64, description="threads of one candidate")
+    training_candidates: str = Field(
+        default="logistic,random_forest,lightgbm,catboost",
+        description="candidates of a training run, separated by commas",
+    )
+    follow_up_cost: float = Field(
+        default=100, gt=0, description="cost of a follow-up call after discharge, in US$"
+    )
+    readmission_cost: float = Field(
+        default=15_200,
+        gt=0,
+        description="cost of a readmission, in US$ (HCUP Statistical Brief 278: all-cause, 2018)",
+    )
+    follow_up_effect: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="share of readmissions that a follow-up prevents (an assumption)",
+    )
+    promotion_margin: float = Field(
+        default=0.003,
+        ge=0,
+        le=0.05,
+        description="AUROC that a model with newer data may be worse by, at most",
+    )
+    promotion_floor: float = Field(
+        default=0.6, ge=0.5, le=0.9, description="AUROC below which nothing is promoted"
+    )
+    bootstrap_replicates: int = Field(
+        default=1000, ge=100, le=100_000, description="resamples of patients"
+    )
+
+
+class MonitorSettings(TrainingSettings):
+    """Settings of the monitor: which requests it looks at, and what counts as drift (docs/monitoring.md)."""
+
+    monitor_days: int = Field(
+        default=30, ge=1, le=3650, description="requests of so many days are compared"
+    )
+    monitor_most_rows: int = Field(
+        default=10_000, ge=1000, le=1_000_000, description="the newest of them, at most"
+    )
+    monitor_least_rows: int = Field(
+        default=200,
+        ge=50,
+        description="fewer requests, or fewer known outcomes, are too few to say anything",
+    )
+    monitor_least_cases: int = Field(
+        default=20,
+        ge=5,
+        description="readmissions (and other stays) among known outcomes that metrics need",
+    )
+    monitor_replicates: int = Field(
+        default=500, ge=400, le=100_000, description="draws that show what chance gives"
+    )
+    drift_threshold: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="share of requests that would have to change, beyond chance, to matter",
+    )
+    drift_alpha: float = Field(
+        default=0.01, gt=0, le=0.2, description="chance of a false alarm in a run"
+    )
