@@ -38,7 +38,8 @@ def claim(run_id: str | None = None) -> str:
     from readmit.batches import batch_gauges, claims
 
     batch_gauges.ledger()
-    if (batch_id := claims.claim(str(run_id))) is None:
+    batch_id = claims.claim(str(run_id))
+    if batch_id is None:
         raise AirflowSkipException("no batch is waiting")
     return batch_id
 
