@@ -12,13 +12,7 @@ from airflow.sdk import TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from readmit.settings import PipelineSettings
-from shared import (
-    DEFAULT_ARGS,
-    ENCOUNTER_FEATURES,
-    TRAINING_READY,
-    bad_data_is_final,
-    news_for_training,
-)
+from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES, announce_training, bad_data_is_final
 from transformations import dbt_task_group, ensure_tested
 
 
@@ -94,13 +88,6 @@ def give_back(run_id: str | None = None) -> None:
 
     claims.release_claim(str(run_id))
     batch_gauges.ledger()
-
-
-@task(inlets=[TRAINING_READY], outlets=[TRAINING_READY], trigger_rule=TriggerRule.ALL_DONE)
-def announce_training(inlet_events: Any = None, outlet_events: Any = None) -> None:  # noqa: ANN401 (Airflow's)
-    """Tell training, after whatever run, when nothing waits and there is more than it was told of last."""
-    n_published = news_for_training(inlet_events[TRAINING_READY])
-    outlet_events[TRAINING_READY].extra = {"published": n_published}
 
 
 @dag(

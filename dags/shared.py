@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 P = ParamSpec("P")
@@ -73,3 +73,10 @@ def news_for_training(announced: Any) -> int:  # noqa: ANN401 (Airflow's accesso
     if (published := builds.published()) <= max(told, default=0):
         raise AirflowSkipException("training knows of all that is published")
     return published
+
+
+@task(inlets=[TRAINING_READY], outlets=[TRAINING_READY], trigger_rule=TriggerRule.ALL_DONE)
+def announce_training(inlet_events: Any = None, outlet_events: Any = None) -> None:  # noqa: ANN401 (Airflow's)
+    """Tell training, after whatever run, when nothing waits and there is more than it was told of last."""
+    n_published = news_for_training(inlet_events[TRAINING_READY])
+    outlet_events[TRAINING_READY].extra = {"published": n_published}
