@@ -23,6 +23,7 @@ TESTS ?= tests/e2e tests/integration tests/contract tests/unit
 # Test processes; the end-to-end tests share one stack, so one process has all of them.
 WORKERS ?= 2
 PYTEST = $(RUN) -m pytest -n $(WORKERS)
+SHELL_SCRIPTS = $(wildcard *.sh */*.sh */*/*.sh */*/*/*.sh)
 
 help: ## show the commands
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -69,10 +70,14 @@ test-full: env ## plus the real file (DATASET=path), faults, poison, fuzz and dr
 	@$(RUN) -m stack.test_tools
 	@$(PYTEST) $(TESTS)
 
-lint: env ## ruff, mypy --strict, sqlfluff
+lint: env ## ruff, mypy --strict, import-linter, sqlfluff, YAML, shell and workflow checks
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/yamllint --strict .
+	@$(BIN)/shellcheck .ci/run $(SHELL_SCRIPTS)
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	@$(RUN) -m pytest -q tests/integration/dbt_project/test_sqlfluff.py
 
 bench: ## the measured figures: build/bench.json (ONLY=name for one)

@@ -9,7 +9,8 @@ if [ ! -e "$PGDATA/PG_VERSION" ]; then
     rm -rf "$new"
     mkdir -p "$(dirname "$PGDATA")"
     printf '%s' "$POSTGRES_PASSWORD" >/tmp/pw
-    # shellcheck disable=SC2086 (several options in one variable, as in the upstream image)
+    # Several options in one variable, as in the upstream image.
+    # shellcheck disable=SC2086
     initdb -D "$new" -U postgres --pwfile=/tmp/pw --encoding=UTF8 --locale=C.UTF-8 --auth=scram-sha-256 ${POSTGRES_INITDB_ARGS:-}
     rm /tmp/pw
     echo "host all all all scram-sha-256" >>"$new/pg_hba.conf"
