@@ -9,4 +9,4 @@ command -v kubectl >/dev/null || {
 for overlay in k8s/overlays/*/; do
     echo "$overlay: $(kubectl kustomize "$overlay" | grep -c '^kind:') resources"
 done
-PYTHONPATH="$PWD" exec .venv/bin/python -m pytest -q tests/contract/test_k8s_*.py tests/unit/test_k8s_*.py
+PYTHONPATH="$PWD" exec .venv/bin/python -m pytest -q tests/contract/k8s tests/unit/k8s

@@ -64,7 +64,7 @@ class Generator:
             max(1.0, users / self.ramp_seconds),
             self.ramp_seconds + self.seconds + margin,
         )
-        file = "others.py" if set(self.classes) & OTHERS else "locustfile.py"
+        file = "comparison_users.py" if set(self.classes) & OTHERS else "locustfile.py"
         command = [
             sys.executable,
             "-m",
