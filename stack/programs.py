@@ -298,7 +298,13 @@ def _web(settings: StackSettings) -> list[Program]:
     uvicorn = ("-m", "uvicorn", "serving.app:create_app", "--factory", "--no-access-log")
     # Longer than callers and proxies keep an idle connection: one that closes as a request comes is an error.
     edge = ("--http", "serving.protocol:Protocol", "--ws", "none", "--timeout-keep-alive", "75")
-    streamlit = ("-m", "streamlit", "run", str(ROOT / "ui" / "app.py"), "--server.headless=true")
+    streamlit = (
+        "-m",
+        "streamlit",
+        "run",
+        str(ROOT / "ui" / "streamlit_app.py"),
+        "--server.headless=true",
+    )
     local = (
         "--server.address=127.0.0.1",
         f"--server.port={ui}",

@@ -47,7 +47,9 @@ def placed_beside(url, home, number):
 
 
 def answered(language="en"):
-    app = AppTest.from_string("from ui.views import predict\npredict.render()", default_timeout=30)
+    app = AppTest.from_string(
+        "from ui.views import predict_page\npredict_page.render()", default_timeout=30
+    )
     app.query_params["lang"] = language
     app.run()
     app.button[-1].click().run()
@@ -100,7 +102,9 @@ def test_what_if_moves_the_score(api):
 
 
 def test_what_is_wrong_is_said_by_the_name_of_the_field(api):
-    app = AppTest.from_string("from ui.views import predict\npredict.render()", default_timeout=30)
+    app = AppTest.from_string(
+        "from ui.views import predict_page\npredict_page.render()", default_timeout=30
+    )
     app.query_params["lang"] = "es"
     app.run()
     app.text_input(key="patient_nbr").input("12a")
@@ -117,7 +121,9 @@ def test_a_form_of_an_older_contract_says_what_was_assumed(api):
     older["contract"]["features"] = [
         each for each in older["contract"]["features"] if each["name"] != "n_medications"
     ]
-    app = AppTest.from_string("from ui.views import predict\npredict.render()", default_timeout=30)
+    app = AppTest.from_string(
+        "from ui.views import predict_page\npredict_page.render()", default_timeout=30
+    )
     app.session_state["model"] = older
     app.run()
     app.button[-1].click().run()
@@ -133,7 +139,7 @@ def test_pages_say_that_the_registry_is_away(api, page):
         "the registry is away",
     )
     app = AppTest.from_string(
-        f"from ui.views import {page}\n{page}.render()", default_timeout=30
+        f"from ui.views import {page}_page\n{page}_page.render()", default_timeout=30
     ).run()
     (home / "away").unlink()
     assert not app.exception
@@ -147,7 +153,7 @@ def test_pages_say_that_the_registry_is_away(api, page):
 @pytest.mark.parametrize(("page", "n_away", "n_empty"), [("model", 2, 1), ("data", 1, 0)])
 def test_a_database_that_is_away_is_not_taken_for_nothing_to_show(api, page, n_away, n_empty):
     app = AppTest.from_string(
-        f"from ui.views import {page}\n{page}.render()", default_timeout=30
+        f"from ui.views import {page}_page\n{page}_page.render()", default_timeout=30
     ).run()
     assert not app.exception
     assert (
@@ -160,7 +166,7 @@ def test_a_database_that_is_away_is_not_taken_for_nothing_to_show(api, page, n_a
 
 def test_a_model_without_a_decision_curve_says_so(api):
     app = AppTest.from_string(
-        "from ui.views import model\nmodel.render()", default_timeout=30
+        "from ui.views import model_page\nmodel_page.render()", default_timeout=30
     ).run()
     assert not app.exception
     assert ENGLISH.decision_curve in [each.value for each in app.subheader]
@@ -176,7 +182,7 @@ def test_the_form_sends_its_key_to_an_api_that_wants_one(tmp_path, monkeypatch):
             st.cache_resource.clear()
             st.cache_data.clear()
             app = AppTest.from_string(
-                "from ui.views import predict\npredict.render()", default_timeout=30
+                "from ui.views import predict_page\npredict_page.render()", default_timeout=30
             ).run()
             assert bool(app.button) == is_accepted
             assert bool(app.error) != is_accepted

@@ -31,7 +31,9 @@ def api_away(monkeypatch, tmp_path):
 
 
 def page(name: str) -> AppTest:
-    return AppTest.from_string(f"from ui.views import {name}\n{name}.render()", default_timeout=20)
+    return AppTest.from_string(
+        f"from ui.views import {name}_page\n{name}_page.render()", default_timeout=20
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)
