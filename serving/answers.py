@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from serving.bundle_loader import Served
+from serving.bundle_loader import ServedModel
 from serving.history import HistoryLookup
 from serving.instruments import Metrics
 from serving.microbatch import MicroBatcher
 from serving.prediction_log import PredictionLog
-from serving.schema import Asked
-from serving.shadow import Answered, Shadow
+from serving.schema import PredictionRequest
+from serving.shadow import ScoredRequest, Shadow
 
 METHOD = (
     "log-odds; each field's effect of moving from its default to the value sent, averaged over two orders of moving"
@@ -22,7 +22,7 @@ EDGE = 1e-12  # keeps the log-odds of 0 and 1 finite
 
 
 @dataclass(frozen=True)
-class Answering:
+class PredictionServices:
     """What answering needs beside the model."""
 
     lookup: HistoryLookup
@@ -32,7 +32,9 @@ class Answering:
     batcher: MicroBatcher
 
 
-async def complete(served: Served, asked: Asked, lookup: HistoryLookup) -> Asked:
+async def complete(
+    served: ServedModel, asked: PredictionRequest, lookup: HistoryLookup
+) -> PredictionRequest:
     """Return the request with the patient's history, if it came without one and there is one."""
     requests = served.requests
     if asked.history == "given" or asked.patient_nbr is None or not requests.history:
@@ -41,7 +43,9 @@ async def complete(served: Served, asked: Asked, lookup: HistoryLookup) -> Asked
     return asked if found is None else requests.with_history(asked, found)
 
 
-def answer(served: Served, asked: Asked, probability: float, request_id: str) -> dict[str, Any]:
+def answer(
+    served: ServedModel, asked: PredictionRequest, probability: float, request_id: str
+) -> dict[str, Any]:
     """Return one answer, without the model's name."""
     if not math.isfinite(probability):
         raise ArithmeticError(
@@ -61,7 +65,11 @@ def answer(served: Served, asked: Asked, probability: float, request_id: str) ->
     return said
 
 
-def note(served: Served, answered: Sequence[tuple[Asked, dict[str, Any]]], to: Answering) -> None:
+def note(
+    served: ServedModel,
+    answered: Sequence[tuple[PredictionRequest, dict[str, Any]]],
+    to: PredictionServices,
+) -> None:
     """Count answers of the same moment, queue them for the log, and for the challenger."""
     version, metrics = served.version, to.metrics
     kinds = [(said["risk"], said["history"]) for _, said in answered]
@@ -78,12 +86,12 @@ def note(served: Served, answered: Sequence[tuple[Asked, dict[str, Any]]], to: A
         for asked, said in answered
     )  # fmt: skip
     to.shadow.add(
-        Answered(served.requests, asked, said["probability"], said["risk"])
+        ScoredRequest(served.requests, asked, said["probability"], said["risk"])
         for asked, said in answered
     )
 
 
-def explain(served: Served, row: tuple[Any, ...]) -> dict[str, Any]:
+def explain(served: ServedModel, row: tuple[Any, ...]) -> dict[str, Any]:
     """Return contributions of inputs and history that add up to the score, in log-odds.
 
     Effects of derived features stand under the fields they are derived from. Method: see METHOD.

@@ -9,15 +9,15 @@ from fastapi import FastAPI
 
 from readmit.telemetry.json_logs import as_json
 from serving import documentation, problems
-from serving.answers import Answering
+from serving.answers import PredictionServices
 from serving.api_settings import ServingSettings
-from serving.app_state import State
+from serving.app_state import AppState
 from serving.bundle_loader import Loader, from_project
 from serving.draining import Draining
 from serving.history import HistoryLookup
 from serving.instruments import Metrics
 from serving.microbatch import MicroBatcher
-from serving.middleware import Edge
+from serving.middleware import RequestMiddleware
 from serving.model_registry import Registry
 from serving.prediction_log import PredictionLog
 from serving.routes import data, health, model, predict
@@ -49,23 +49,23 @@ def create_app(
         app.include_router(router)
     documentation.install(app)
     app.add_middleware(
-        Edge, settings=known, metrics=parts.answering.metrics, draining=parts.draining
+        RequestMiddleware, settings=known, metrics=parts.services.metrics, draining=parts.draining
     )
     return app
 
 
-def _parts(settings: ServingSettings, source: Source | None, read: Loader) -> State:
+def _parts(settings: ServingSettings, source: Source | None, read: Loader) -> AppState:
     metrics = Metrics()
     found, every = source or Registry(settings), settings.registry_poll_seconds
     watcher = Watcher(found, settings.readmit_home / "models", every, metrics, read)
-    answering = Answering(
+    services = PredictionServices(
         lookup=HistoryLookup(settings, metrics),
         log=PredictionLog(settings, metrics),
-        shadow=Shadow(lambda: watcher.beside.get("challenger"), metrics),
+        shadow=Shadow(lambda: watcher.standbys.get("challenger"), metrics),
         metrics=metrics,
         batcher=MicroBatcher(),
     )
-    return State(settings, watcher, answering, Draining(), asyncio.Semaphore(1))
+    return AppState(settings, watcher, services, Draining(), asyncio.Semaphore(1))
 
 
 @asynccontextmanager
@@ -73,14 +73,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Start the parts; stop them in reverse order."""
     as_json("serving", "uvicorn")
     gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
-    parts: State = app.state.parts
+    parts: AppState = app.state.parts
     parts.draining.listen()
     async with AsyncExitStack() as stack:
-        parts.answering.log.start()
-        stack.callback(parts.answering.log.stop)
-        stack.callback(parts.answering.lookup.stop)
-        parts.answering.shadow.start()
-        stack.callback(parts.answering.shadow.stop)
+        parts.services.log.start()
+        stack.callback(parts.services.log.stop)
+        stack.callback(parts.services.lookup.stop)
+        parts.services.shadow.start()
+        stack.callback(parts.services.shadow.stop)
         parts.watcher.start()
         stack.callback(parts.watcher.stop)
         yield

@@ -6,34 +6,34 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from serving.answers import Answering
+from serving.answers import PredictionServices
 from serving.api_settings import ServingSettings
-from serving.bundle_loader import Served
+from serving.bundle_loader import ServedModel
 from serving.draining import Draining
 from serving.problems import Problem
 from serving.watcher import Watcher
 
 
 @dataclass(frozen=True)
-class State:
+class AppState:
     """Parts of one process."""
 
     settings: ServingSettings
     watcher: Watcher
-    answering: Answering
+    services: PredictionServices
     draining: Draining
     batches: (
         asyncio.Semaphore
     )  # one at a time: two are no faster on a core, and each takes up to 100 MB
 
 
-def parts(request: Request) -> State:
+def parts(request: Request) -> AppState:
     """Return the process's parts."""
-    found: State = request.app.state.parts
+    found: AppState = request.app.state.parts
     return found
 
 
-def served(request: Request) -> Served:
+def served(request: Request) -> ServedModel:
     """Return the model, the same for the whole request.
 
     Raises:
@@ -47,5 +47,5 @@ def served(request: Request) -> Served:
     return model
 
 
-Parts = Annotated[State, Depends(parts)]
-Model = Annotated[Served, Depends(served)]
+Parts = Annotated[AppState, Depends(parts)]
+Model = Annotated[ServedModel, Depends(served)]

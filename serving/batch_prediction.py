@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from serving.answers import Answering, answer, note
-from serving.bundle_loader import Served
+from serving.answers import PredictionServices, answer, note
+from serving.bundle_loader import ServedModel
 from serving.problems import Problem
-from serving.schema import LARGEST, Asked, RequestSchema
+from serving.schema import LARGEST, PredictionRequest, RequestSchema
 
 MOST_ERRORS = 10_000  # then each wrong row has its first error only: 30 kB of empty rows made an answer of 29 MB
 TOGETHER = 250  # rows at a time: what is made of them is gone before the next ones
@@ -23,10 +23,10 @@ TOGETHER = 250  # rows at a time: what is made of them is gone before the next o
 class Call:
     """One call: its model and id, the history of the one patient that a trial may be about, and who is told."""
 
-    model: Served
+    model: ServedModel
     request_id: str
     history: Mapping[str, Any] | None
-    to: Answering | None  # None: a trial, about nobody
+    to: PredictionServices | None  # None: a trial, about nobody
 
 
 def score(call: Call, rows: Sequence[object]) -> dict[str, Any]:
@@ -48,13 +48,13 @@ def score(call: Call, rows: Sequence[object]) -> dict[str, Any]:
 
 
 def _answers(
-    call: Call, asked: Sequence[Asked | Problem], begin: int
+    call: Call, asked: Sequence[PredictionRequest | Problem], begin: int
 ) -> list[dict[str, Any] | None]:
     """Return the answers of some rows. An id is that of the call, with the row's number in its last place."""
     good = {
         row: _complete(call, each)
         for row, each in enumerate(asked, begin)
-        if isinstance(each, Asked)
+        if isinstance(each, PredictionRequest)
     }
     scores = call.model.compiled.score([each.values for each in good.values()]) if good else []
     found = {
@@ -66,7 +66,7 @@ def _answers(
     return [found.get(row) for row in range(begin, begin + len(asked))]
 
 
-def _complete(call: Call, asked: Asked) -> Asked:
+def _complete(call: Call, asked: PredictionRequest) -> PredictionRequest:
     if call.history is None or asked.history == "given":
         return asked
     return call.model.requests.with_history(asked, call.history)

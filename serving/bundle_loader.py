@@ -41,7 +41,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """Everything that answering needs, swapped as one object."""
 
     version: Version
@@ -71,7 +71,7 @@ def from_project(folder: Path) -> tuple[Contract, Compiled]:
     return Contract.from_json((folder / "contract.json").read_text()), CompiledModel.load(folder)
 
 
-def load(folder: Path, version: Version, read: Loader = from_project) -> Served:
+def load(folder: Path, version: Version, read: Loader = from_project) -> ServedModel:
     """Read a bundle and check it: contract hash, stored examples, one prediction.
 
     Raises:
@@ -88,7 +88,7 @@ def load(folder: Path, version: Version, read: Loader = from_project) -> Served:
         text = card.read_text() if card.exists() else ""
         requests = schema.build(contract)
         described = _describe(version, stored, report, text)
-        return Served(
+        return ServedModel(
             version,
             contract,
             compiled,

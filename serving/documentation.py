@@ -9,7 +9,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 
-from serving.bundle_loader import Served
+from serving.bundle_loader import ServedModel
 from serving.problems import MEDIA_TYPE
 
 ASSETS = "/docs/assets"
@@ -38,7 +38,7 @@ def install(app: FastAPI) -> None:
         )
 
 
-def document(app: FastAPI, served: Served | None) -> dict[str, Any]:
+def document(app: FastAPI, served: ServedModel | None) -> dict[str, Any]:
     """Return the OpenAPI document of the routes with the request model of the served contract."""
     said = get_openapi(title=app.title, version=app.version, routes=app.routes)
     components = said.setdefault("components", {}).setdefault("schemas", {})

@@ -37,7 +37,7 @@ SECURE: list[tuple[bytes, bytes]] = [
 ]
 
 
-class Edge:
+class RequestMiddleware:
     """Pure ASGI: nothing is buffered, no task is made."""
 
     def __init__(

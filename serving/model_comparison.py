@@ -3,18 +3,18 @@
 from typing import Any
 
 from serving.answers import answer, complete
-from serving.bundle_loader import Served
+from serving.bundle_loader import ServedModel
 from serving.history import HistoryLookup
 from serving.problems import Problem
-from serving.schema import Asked
+from serving.schema import PredictionRequest
 
 AWAY = "no other version has this alias, or it could not be loaded: only production answers"
 
 
 async def beside(
-    model: Served,
-    other: Served | None,
-    asked: Asked,
+    model: ServedModel,
+    other: ServedModel | None,
+    asked: PredictionRequest,
     *,
     alias: str,
     lookup: HistoryLookup,
@@ -29,7 +29,11 @@ async def beside(
 
 
 async def _other(
-    model: Served, other: Served | None, asked: Asked, lookup: HistoryLookup, request_id: str
+    model: ServedModel,
+    other: ServedModel | None,
+    asked: PredictionRequest,
+    lookup: HistoryLookup,
+    request_id: str,
 ) -> dict[str, Any]:
     if other is None:
         return {"model": None, "detail": AWAY}
@@ -42,7 +46,7 @@ async def _other(
 
 
 async def _answer(
-    served: Served, asked: Asked, lookup: HistoryLookup, request_id: str
+    served: ServedModel, asked: PredictionRequest, lookup: HistoryLookup, request_id: str
 ) -> dict[str, Any]:
     known = await complete(served, asked, lookup)
     (probability,) = served.compiled.score([known.values])

@@ -30,7 +30,7 @@ SENT = (
 )  # beside the features; never features themselves
 
 
-class Asked(NamedTuple):
+class PredictionRequest(NamedTuple):
     """A valid request: what is scored, what came beside it, and how an older form was mapped."""
 
     values: tuple[
@@ -63,7 +63,7 @@ class RequestSchema:
         """Return the names that a request may have."""
         return self.model.model_fields.keys()
 
-    def from_json(self, body: bytes) -> Asked:
+    def from_json(self, body: bytes) -> PredictionRequest:
         """Return the request in a JSON body.
 
         Raises:
@@ -74,7 +74,7 @@ class RequestSchema:
         except ValidationError as error:
             return self._mapped(_loads(body), error)
 
-    def from_row(self, row: object) -> Asked:
+    def from_row(self, row: object) -> PredictionRequest:
         """Return the request in a row.
 
         Raises:
@@ -85,7 +85,7 @@ class RequestSchema:
         except ValidationError as error:
             return self._mapped(row, error)
 
-    def from_rows(self, rows: Sequence[object]) -> list[Asked | Problem]:
+    def from_rows(self, rows: Sequence[object]) -> list[PredictionRequest | Problem]:
         """Return the request in each row of a batch, or what is wrong with it."""
         return [*self._by_column(rows)] or [self._or_problem(row) for row in rows]
 
@@ -94,7 +94,7 @@ class RequestSchema:
         kind = self.types.get(name, str)
         return str if kind is str else cache(lambda cell: _read(cell, kind))
 
-    def with_history(self, asked: Asked, found: Mapping[str, Any]) -> Asked:
+    def with_history(self, asked: PredictionRequest, found: Mapping[str, Any]) -> PredictionRequest:
         """Return the request with a history that was looked up; what it lacks is that of a first stay."""
         past = (
             self.defaults[name] if found.get(name) is None else found[name] for name in self.history
@@ -103,7 +103,7 @@ class RequestSchema:
             values=(*asked.values[: len(self.inputs)], *past), history="looked_up"
         )
 
-    def translated(self, asked: Asked, sender: "RequestSchema") -> Asked:
+    def translated(self, asked: PredictionRequest, sender: "RequestSchema") -> PredictionRequest:
         """Return a request of another contract in this one, as a form of that contract would be mapped.
 
         Raises:
@@ -117,7 +117,7 @@ class RequestSchema:
         )
         return self.from_row(dict(zip(names, asked.values, strict=False)) | beside)
 
-    def _by_column(self, rows: Sequence[object]) -> Iterable[Asked]:
+    def _by_column(self, rows: Sequence[object]) -> Iterable[PredictionRequest]:
         """Return the requests if all have the same fields and nothing is wrong, else nothing.
 
         In one call for all rows, checking a value takes a fifth of what it takes in a call per row.
@@ -133,25 +133,28 @@ class RequestSchema:
         ]
         stays = zip(*values[: len(self.names)], strict=True)
         return map(
-            Asked, stays, repeat(self._history(columns.keys())), *values[len(self.names) : -1]
+            PredictionRequest,
+            stays,
+            repeat(self._history(columns.keys())),
+            *values[len(self.names) : -1],
         )
 
-    def _or_problem(self, row: object) -> Asked | Problem:
+    def _or_problem(self, row: object) -> PredictionRequest | Problem:
         try:
             return self.from_row(row)
         except Problem as problem:
             return problem.with_traceback(None)  # which holds on to the row
 
-    def _asked(self, found: Any, **mapped: tuple[str, ...]) -> Asked:  # noqa: ANN401 (an instance of `model`)
+    def _asked(self, found: Any, **mapped: tuple[str, ...]) -> PredictionRequest:  # noqa: ANN401 (an instance of `model`)
         values, history = found.__dict__, self._history(found.__pydantic_fields_set__)
-        return Asked(
+        return PredictionRequest(
             self.values(values), history, values["patient_nbr"], values["encounter_id"], **mapped
         )
 
     def _history(self, sent: Set[str]) -> Literal["given", "assumed_first_stay"]:
         return "assumed_first_stay" if sent.isdisjoint(self.history) else "given"
 
-    def _mapped(self, row: object, error: ValidationError) -> Asked:
+    def _mapped(self, row: object, error: ValidationError) -> PredictionRequest:
         """Map a request of another contract: inputs that still exist are taken, new ones get their defaults."""
         said = row.get("contract_hash") if isinstance(row, dict) else None
         if not isinstance(row, dict) or not isinstance(said, str) or said == self.contract_hash:

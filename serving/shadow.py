@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from serving.bundle_loader import Served
+from serving.bundle_loader import ServedModel
 from serving.instruments import Metrics
 from serving.problems import Problem
-from serving.schema import Asked, RequestSchema
-from serving.standby import Beside, loaded
+from serving.schema import PredictionRequest, RequestSchema
+from serving.standby import StandbyModel, loaded
 
 log = logging.getLogger("serving")
 MOST_WAITING = 5_000  # about 10 MB; more are given up and counted as failed
@@ -27,11 +27,11 @@ FAULTS = (
 
 
 @dataclass(frozen=True)
-class Answered:
+class ScoredRequest:
     """What production said about one row."""
 
     requests: RequestSchema
-    asked: Asked
+    asked: PredictionRequest
     probability: float
     risk: str
 
@@ -39,9 +39,9 @@ class Answered:
 class Shadow:
     """`add` never waits. Without a challenger it does nothing."""
 
-    def __init__(self, challenger: Callable[[], Beside | None], metrics: Metrics) -> None:
+    def __init__(self, challenger: Callable[[], StandbyModel | None], metrics: Metrics) -> None:
         self._challenger, self._metrics = challenger, metrics
-        self._waiting: deque[Answered] = deque()
+        self._waiting: deque[ScoredRequest] = deque()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
 
@@ -54,7 +54,7 @@ class Shadow:
         self._stop.set()
         self._thread.join(timeout=5)
 
-    def add(self, answered: Iterable[Answered]) -> None:
+    def add(self, answered: Iterable[ScoredRequest]) -> None:
         """Queue answers of production for the challenger; without one they are not even made."""
         challenger = self._challenger()
         if challenger is None:
@@ -76,7 +76,7 @@ class Shadow:
         while not self._stop.wait(EVERY_SECONDS):
             self.score()
 
-    def _compare(self, challenger: Served, batch: list[Answered]) -> None:
+    def _compare(self, challenger: ServedModel, batch: list[ScoredRequest]) -> None:
         pairs = [(answered, _row(challenger, answered)) for answered in batch]
         known = [(answered, row) for answered, row in pairs if row is not None]
         try:
@@ -96,7 +96,7 @@ class Shadow:
             self._note(challenger, answered, score)
         self._count(challenger, "failed", len(batch) - len(known))
 
-    def _note(self, challenger: Served, answered: Answered, score: float) -> None:
+    def _note(self, challenger: ServedModel, answered: ScoredRequest, score: float) -> None:
         if not 0 <= score <= 1:  # NaN fails too
             self._count(challenger, "failed")
             return
@@ -107,14 +107,14 @@ class Shadow:
         )
         difference.observe(abs(score - answered.probability))
 
-    def _count(self, challenger: Served | Beside, outcome: str, n: int = 1) -> None:
+    def _count(self, challenger: ServedModel | StandbyModel, outcome: str, n: int = 1) -> None:
         if n:
             self._metrics["readmit_shadow_comparisons_total"].labels(
                 challenger.version.version, outcome
             ).inc(n)
 
 
-def _row(challenger: Served, answered: Answered) -> tuple[Any, ...] | None:
+def _row(challenger: ServedModel, answered: ScoredRequest) -> tuple[Any, ...] | None:
     """Return the row in the challenger's contract, or None when it cannot be mapped."""
     try:
         return challenger.requests.translated(answered.asked, answered.requests).values

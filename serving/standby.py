@@ -7,13 +7,13 @@ import threading
 import time
 from pathlib import Path
 
-from serving.bundle_loader import Loader, ModelRefused, Served, Version, load
+from serving.bundle_loader import Loader, ModelRefused, ServedModel, Version, load
 
 log = logging.getLogger("serving")
 IDLE_SECONDS = 300.0
 
 
-class Beside:
+class StandbyModel:
     """Loads on demand, once for all threads. Made only of bundles that passed the checks."""
 
     def __init__(self, version: Version, folder: Path, read: Loader) -> None:
@@ -24,7 +24,7 @@ class Beside:
         """
         self.version, self._folder, self._read = version, folder, read
         self._lock = threading.Lock()
-        self._served: Served | None = None
+        self._served: ServedModel | None = None
         self._used = 0.0
         load(folder, version, read)
 
@@ -37,7 +37,7 @@ class Beside:
             "run_id": self.version.run_id,
         }
 
-    def model(self) -> Served:
+    def model(self) -> ServedModel:
         """Return the model; from disk, which takes a second, when nobody asked for a while.
 
         Raises:
@@ -47,7 +47,7 @@ class Beside:
             self._used = time.monotonic()
             if self._served is None:
                 self._served = load(self._folder, self.version, self._read)
-                give_back()
+                release_memory()
             return self._served
 
     def release(self, idle_seconds: float = IDLE_SECONDS) -> None:
@@ -56,10 +56,10 @@ class Beside:
             if self._served is None or time.monotonic() - self._used < idle_seconds:
                 return
             self._served = None
-        give_back()
+        release_memory()
 
 
-def loaded(other: Beside | None) -> Served | None:
+def loaded(other: StandbyModel | None) -> ServedModel | None:
     """Return the model of another version, or None when there is none or its files are gone."""
     try:
         return None if other is None else other.model()
@@ -68,7 +68,7 @@ def loaded(other: Beside | None) -> Served | None:
         return None
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Free what the last model left, and set what stays apart from what requests make.
 
     Reading a model frees as much as it keeps, and glibc holds on to that. What stays would be looked at by each full

@@ -18,12 +18,12 @@ import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
 from serving import bundle_cache
-from serving.bundle_loader import Loader, ModelRefused, Served, Version, from_project, load
+from serving.bundle_loader import Loader, ModelRefused, ServedModel, Version, from_project, load
 from serving.instruments import Metrics
-from serving.standby import Beside, give_back
+from serving.standby import StandbyModel, release_memory
 
 log = logging.getLogger("serving")
-BESIDE = (
+STANDBY_ALIASES = (
     "previous",
     "challenger",
 )  # to compare with, and to score in shadow; at most one version each
@@ -57,8 +57,8 @@ class Watcher:
         metrics: Metrics,
         read: Loader = from_project,
     ) -> None:
-        self.served: Served | None = None
-        self.beside: dict[str, Beside] = {}  # by alias
+        self.served: ServedModel | None = None
+        self.standbys: dict[str, StandbyModel] = {}  # by alias
         self._unfit: dict[str, str] = {}  # the last refused version by alias
         self.refused: dict[str, str] = {}  # the last refused version, and why
         self.registry: dict[str, Any] = {"up": False, "checked_at": None, "error": "not asked yet"}
@@ -84,13 +84,13 @@ class Watcher:
         self._thread.join(timeout=15)
         self._source.close()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Look at the registry once and take another version if there is one; never raises for a fault outside."""
         try:
             version = self._source.at("production")
             if version is not None and not self._is_known(version):
                 self._take(version, self._fetch(version), "registry")
-            self._look_beside()
+            self._check_standbys()
             self._saw(None)
         except ModelRefused as refusal:
             self._refuse(version, refusal)
@@ -101,34 +101,34 @@ class Watcher:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.look()
+                self.check()
             except Exception:
                 log.exception("the look at the registry failed")
                 self._saw("unexpected failure, see the log")
             self._stop.wait(self._every)
 
-    def _look_beside(self) -> None:
+    def _check_standbys(self) -> None:
         """Follow the other aliases. One that names production's version, or an unfit one, stands for nothing."""
-        for alias in BESIDE:
-            if held := self.beside.get(alias):
+        for alias in STANDBY_ALIASES:
+            if held := self.standbys.get(alias):
                 held.release()
             version = self._source.at(alias)
             if version is None or (self.served and _key(version) == _key(self.served.version)):
-                self.beside.pop(alias, None)
+                self.standbys.pop(alias, None)
                 (self._cache / f"{alias}.json").unlink(missing_ok=True)
             elif _key(version) not in (self._held(alias), self._unfit.get(alias)):
-                self._take_beside(alias, version)
+                self._take_standby(alias, version)
 
     def _held(self, alias: str) -> str | None:
-        found = self.beside.get(alias)
+        found = self.standbys.get(alias)
         return None if found is None else _key(found.version)
 
-    def _take_beside(self, alias: str, version: Version) -> None:
+    def _take_standby(self, alias: str, version: Version) -> None:
         try:
             self._hold(alias, version, self._fetch(version))
         except ModelRefused as refusal:
             self._unfit[alias] = _key(version)
-            self.beside.pop(alias, None)
+            self.standbys.pop(alias, None)
             log.warning(
                 "version %s, alias %s, cannot stand beside production: %s",
                 version.version,
@@ -160,7 +160,7 @@ class Watcher:
         self._metrics["readmit_model_refused"].set(0)
         log.info("serving version %s from %s", version.version, origin)
         del before
-        give_back()
+        release_memory()
         if origin == "registry":
             _write(self._cache / "current.json", orjson.dumps(asdict(version)))
 
@@ -189,20 +189,22 @@ class Watcher:
         answering = [self.served.version] if self.served else []
         held = {
             _key(version)
-            for version in (*answering, *(each.version for each in self.beside.values()))
+            for version in (*answering, *(each.version for each in self.standbys.values()))
         }
-        return held | {_named_by(self._cache / f"{name}.json") for name in ("current", *BESIDE)}
+        return held | {
+            _named_by(self._cache / f"{name}.json") for name in ("current", *STANDBY_ALIASES)
+        }
 
     def _start_from_copy(self) -> None:
         self._from_pointer(
             "current", lambda version, folder: self._take(version, folder, "local copy")
         )
-        for alias in BESIDE:
+        for alias in STANDBY_ALIASES:
             self._from_pointer(alias, functools.partial(self._hold, alias))
 
     def _hold(self, alias: str, version: Version, folder: Path) -> None:
-        self.beside[alias] = Beside(version, folder, self._read)
-        give_back()
+        self.standbys[alias] = StandbyModel(version, folder, self._read)
+        release_memory()
 
     def _from_pointer(self, name: str, take: Callable[[Version, Path], None]) -> None:
         pointer = self._cache / f"{name}.json"

@@ -23,12 +23,12 @@ async def readyz(state: Parts) -> Response:
         "model": model.identity | {"contract_hash": model.contract.hash, "from": watcher.origin}
         if model
         else None,
-        "beside": {alias: found.identity for alias, found in watcher.beside.copy().items()},
+        "beside": {alias: found.identity for alias, found in watcher.standbys.copy().items()},
         "registry": watcher.registry,
         "refused": watcher.refused or None,
         "prediction_log": {
-            "waiting": state.answering.log.waiting,
-            "error": state.answering.log.error,
+            "waiting": state.services.log.waiting,
+            "error": state.services.log.error,
         },
     }
     return Response(orjson.dumps(said), 200 if model else 503, media_type="application/json")
@@ -38,5 +38,5 @@ async def readyz(state: Parts) -> Response:
 def metrics(state: Parts) -> Response:
     """Text exposition; all worker processes together when PROMETHEUS_MULTIPROC_DIR is set."""
     return Response(
-        state.answering.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8"
+        state.services.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8"
     )

@@ -10,7 +10,7 @@ from serving.answers import answer, complete, explain, note
 from serving.app_state import Model, parts, served
 from serving.problems import Problem
 from serving.standby import loaded
-from serving.watcher import BESIDE
+from serving.watcher import STANDBY_ALIASES
 
 router = APIRouter(tags=["predict"])
 JSON = "application/json"
@@ -22,18 +22,18 @@ async def predict(request: Request) -> Response:
     """Answer for one stay. Plain functions instead of dependencies: this is the hot path."""
     model, state = served(request), parts(request)
     asked = await complete(
-        model, model.requests.from_json(await _json(request)), state.answering.lookup
+        model, model.requests.from_json(await _json(request)), state.services.lookup
     )
-    probability = await state.answering.batcher.predict(model.compiled, asked.values)
+    probability = await state.services.batcher.predict(model.compiled, asked.values)
     said = answer(model, asked, probability, request.state.request_id)
-    note(model, [(asked, said)], state.answering)
+    note(model, [(asked, said)], state.services)
     return Response(orjson.dumps(said | {"model": model.identity}), media_type=JSON)
 
 
 @router.post("/explain", summary="What moved the score of one stay")
 async def explained(request: Request, model: Model) -> Response:
     """Contributions of the fields; they add up to the score in log-odds."""
-    lookup = parts(request).answering.lookup
+    lookup = parts(request).services.lookup
     asked = await complete(model, model.requests.from_json(await _json(request)), lookup)
     said = await asyncio.to_thread(explain, model, asked.values)
     (probability,) = model.compiled.score([asked.values])
@@ -46,15 +46,17 @@ async def explained(request: Request, model: Model) -> Response:
 @router.post("/compare", summary="One stay as production and another version see it")
 async def compare(request: Request, model: Model, alias: str = "previous") -> Response:
     """Answers of production and of the version with the alias, or why there is none; nothing is logged or counted."""
-    if alias not in BESIDE:
+    if alias not in STANDBY_ALIASES:
         raise Problem(
-            422, "no such alias", [{"field": "alias", "detail": "unknown", "allowed": list(BESIDE)}]
+            422,
+            "no such alias",
+            [{"field": "alias", "detail": "unknown", "allowed": list(STANDBY_ALIASES)}],
         )
     state, request_id = parts(request), request.state.request_id
     asked = model.requests.from_json(await _json(request))
-    other = await asyncio.to_thread(loaded, state.watcher.beside.get(alias))
+    other = await asyncio.to_thread(loaded, state.watcher.standbys.get(alias))
     answers = await model_comparison.beside(
-        model, other, asked, alias=alias, lookup=state.answering.lookup, request_id=request_id
+        model, other, asked, alias=alias, lookup=state.services.lookup, request_id=request_id
     )
     return Response(orjson.dumps({"answers": answers, "request_id": request_id}), media_type=JSON)
 
@@ -81,9 +83,9 @@ async def predict_batch(request: Request, model: Model) -> Response:
             and model.requests.history
             and (patient := batch_prediction.one_patient(rows)) is not None
         ):
-            found = await state.answering.lookup.find(patient, model.requests.history)
+            found = await state.services.lookup.find(patient, model.requests.history)
         call = batch_prediction.Call(
-            model, request.state.request_id, found, None if is_trial else state.answering
+            model, request.state.request_id, found, None if is_trial else state.services
         )
         said = await asyncio.to_thread(batch_prediction.score, call, rows)
     wants_csv = CSV in request.headers.get("accept", "") or (

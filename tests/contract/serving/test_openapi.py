@@ -21,7 +21,7 @@ def test_no_server_error(tmp_path):
     source = FolderSource()
     source.promote(1)
     app = create_app(settings(tmp_path), source=source, read=read)
-    app.state.parts.watcher.look()
+    app.state.parts.watcher.check()
     schema = schemathesis.openapi.from_asgi("/openapi.json", app)
     tried = 0
     for result in schema.get_all_operations():

@@ -14,13 +14,13 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
     source = FolderSource()
     source.promote(1)
     app = create_app(known, source=source, read=read)
-    app.state.parts.watcher.look()
+    app.state.parts.watcher.check()
     with TestClient(app) as client:
         asked = client.post("/predict", json=ROW | {"patient_nbr": 7, "encounter_id": 9}).json()
         batch = client.post(
             "/predict/batch", json={"rows": [ROW, ROW | {"encounter_id": 10}]}
         ).json()
-        app.state.parts.answering.log.flush()
+        app.state.parts.services.log.flush()
         assert client.get("/data/batches").json() == {"batches": []}
         assert client.get("/data/freshness").json()["freshness"][0]["n_published"] == 0
         assert client.get("/data/quarantine").json() == {"rows": []}
@@ -50,7 +50,7 @@ def test_a_what_if_knows_the_history_that_the_answer_was_given_with(tmp_path):
     source = FolderSource()
     source.promote(1)
     app = create_app(known, source=source, read=read)
-    app.state.parts.watcher.look()
+    app.state.parts.watcher.check()
     asked = ROW | {"patient_nbr": 7}
     with TestClient(app) as client:
         said = client.post("/predict", json=asked).json()

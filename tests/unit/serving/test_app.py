@@ -37,7 +37,7 @@ def source():
 
 
 def ready(app):
-    app.state.parts.watcher.look()
+    app.state.parts.watcher.check()
     return app
 
 
@@ -239,14 +239,14 @@ def test_not_ready_without_a_model(tmp_path):
 
 def test_refused_model_leaves_the_last_good_one(api, source):
     source.promote(2, wrong_by=1e-5)
-    api.app.state.parts.watcher.look()
+    api.app.state.parts.watcher.check()
     assert api.post("/predict", json=ROW).json()["model"]["version"] == "1"
     assert "differ" in api.get("/readyz").json()["refused"]["reason"]
 
 
 def test_swap_changes_schema_and_docs(api, source):
     source.promote(2, contract=contract(feature("n_new", default=1)))
-    api.app.state.parts.watcher.look()
+    api.app.state.parts.watcher.check()
     assert (
         "n_new"
         in api.get("/openapi.json").json()["components"]["schemas"]["Encounter"]["properties"]
@@ -285,7 +285,7 @@ def test_thousand_requests_in_flight_survive_a_swap(tmp_path, source):
             waiting = []
             for number, upto in ((1, 400), (2, 700), (3, 1000)):
                 source.promote(number, shift=-number)
-                await asyncio.to_thread(app.state.parts.watcher.look)
+                await asyncio.to_thread(app.state.parts.watcher.check)
                 asks = (
                     client.post("/predict", content=slowly(release))
                     for _ in range(upto - len(waiting))
@@ -308,7 +308,7 @@ def test_two_versions_answer_side_by_side(api, source):
     assert alone[1]["model"] is None
     assert "only production answers" in alone[1]["detail"]
     source.promote(2, "previous", shift=-1.0)
-    api.app.state.parts.watcher.look()
+    api.app.state.parts.watcher.check()
     first, second = api.post("/compare", json=ROW).json()["answers"]
     assert (first["model"]["version"], second["model"]["version"]) == ("1", "2")
     assert (
@@ -325,11 +325,11 @@ def test_two_versions_answer_side_by_side(api, source):
 
 def test_a_version_with_another_contract_is_asked_in_its_own_words_or_says_why_not(api, source):
     source.promote(2, "previous", contract=contract(feature("n_new", default=1)))
-    api.app.state.parts.watcher.look()
+    api.app.state.parts.watcher.check()
     assert api.post("/compare", json=ROW).json()["answers"][1]["contract"]["defaulted"] == ["n_new"]
     narrow = feature("n_medications", default=10, max=15)
     source.promote(3, "previous", contract=contract(replaced=narrow))
-    api.app.state.parts.watcher.look()
+    api.app.state.parts.watcher.check()
     other = api.post("/compare", json=ROW).json()["answers"][1]
     assert "cannot be mapped" in other["detail"]
     assert "probability" not in other
@@ -341,24 +341,24 @@ def test_what_stands_beside_is_at_most_one_version_an_alias_and_none_that_fails_
     watcher = api.app.state.parts.watcher
     for number in range(2, 6):
         source.promote(number, "previous")
-        watcher.look()
-    assert [found.version.version for found in watcher.beside.values()] == ["5"]
+        watcher.check()
+    assert [found.version.version for found in watcher.standbys.values()] == ["5"]
     source.promote(6, "previous", wrong_by=0.1)
-    watcher.look()
-    assert watcher.beside == {}
+    watcher.check()
+    assert watcher.standbys == {}
     assert api.get("/readyz").json()["refused"] is None
     source.versions["previous"] = source.versions["production"]
-    watcher.look()
-    assert watcher.beside == {}
+    watcher.check()
+    assert watcher.standbys == {}
 
 
 def test_the_model_beside_is_in_memory_only_while_somebody_asks(api, source):
     source.promote(2, "previous")
-    api.app.state.parts.watcher.look()
-    other = api.app.state.parts.watcher.beside["previous"]
+    api.app.state.parts.watcher.check()
+    other = api.app.state.parts.watcher.standbys["previous"]
     assert other._served is None
     assert api.post("/compare", json=ROW).json()["answers"][1]["model"]["version"] == "2"
-    api.app.state.parts.watcher.look()
+    api.app.state.parts.watcher.check()
     assert other.model() is other.model()
     other.release(idle_seconds=0)
     assert other._served is None
@@ -375,7 +375,7 @@ def test_what_stands_beside_is_there_after_a_start_without_the_registry(tmp_path
 
 
 def shadowed(api, version):
-    api.app.state.parts.answering.shadow.score()
+    api.app.state.parts.services.shadow.score()
     lines = [
         line for line in api.get("/metrics").text.splitlines() if f'version="{version}"' in line
     ]
@@ -391,7 +391,7 @@ def test_a_challenger_scores_what_production_answered_and_changes_no_answer(api,
     alone = api.post("/predict", json=ROW).json()
     source.promote(2, "challenger", shift=-2.1)
     source.promote(3, "previous")
-    api.app.state.parts.watcher.look()
+    api.app.state.parts.watcher.check()
     seen = [api.post("/predict", json=ROW | {"n_medications": n}).json() for n in (0, 20)]
     api.post("/predict/batch?trial=true", json={"rows": [ROW]})
     assert (seen[1]["probability"], seen[1]["model"]) == (alone["probability"], alone["model"])
@@ -399,19 +399,19 @@ def test_a_challenger_scores_what_production_answered_and_changes_no_answer(api,
     assert outcomes == {"agree": 2.0}
     assert 0.005 < difference < 0.05
     source.promote(4, "challenger", shift=-9.0)
-    api.app.state.parts.watcher.look()
+    api.app.state.parts.watcher.check()
     api.post("/predict", json=ROW)
     assert shadowed(api, "4")[0] == {"disagree": 1.0}
 
 
 def test_a_challenger_with_another_contract_is_mapped_or_counted_as_failed(api, source):
     source.promote(2, "challenger", contract=contract(feature("n_new", default=1)))
-    api.app.state.parts.watcher.look()
+    api.app.state.parts.watcher.check()
     api.post("/predict", json=ROW | {"n_prior_stays": 3})
     assert shadowed(api, "2") == ({"agree": 1.0}, pytest.approx(0, abs=1e-12))
     narrow = feature("n_medications", default=10, max=15)
     source.promote(3, "challenger", contract=contract(replaced=narrow))
-    api.app.state.parts.watcher.look()
+    api.app.state.parts.watcher.check()
     api.post("/predict", json=ROW)
     assert shadowed(api, "3")[0] == {"failed": 1.0}
 
@@ -456,7 +456,7 @@ def test_log_is_bounded_and_loss_is_counted(tmp_path, source):
         for _ in range(5):
             client.post("/predict", json=ROW)
         text = client.get("/metrics").text
-    assert app.state.parts.answering.log.waiting <= 2
+    assert app.state.parts.services.log.waiting <= 2
     assert float(text.split("\nreadmit_log_lost_total ")[1].split()[0]) >= 3
 
 
@@ -491,7 +491,7 @@ def test_what_stays_is_no_work_for_the_garbage_collector_and_what_a_swap_leaves_
     watcher = api.app.state.parts.watcher
     before = weakref.ref(watcher.served.requests.model)
     source.promote(2)
-    watcher.look()
+    watcher.check()
     assert before() is None
     assert not any(each is watcher.served.requests.model for each in gc.get_objects())
 
@@ -522,7 +522,7 @@ def test_a_trial_is_scored_but_neither_counted_nor_logged(api):
         lines = api.get("/metrics").text.splitlines()
         return [line for line in lines if line.startswith("readmit_predictions_total")]
 
-    log, before = api.app.state.parts.answering.log, counted()
+    log, before = api.app.state.parts.services.log, counted()
     waiting = log.waiting
     said = api.post("/predict/batch?trial=true", json={"rows": [ROW]}).json()
     assert 0 < said["predictions"][0]["probability"] < 1

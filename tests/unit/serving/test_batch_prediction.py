@@ -21,7 +21,7 @@ from tests.support.serving import ROW, FolderSource, contract, feature, read, se
 
 SCHEMA = schema.build(contract(feature("days", data_type="double precision", default=1.5)))
 STAY = ROW | {"days": 2.5}
-BESIDE = {
+EXTRA_FIELDS = {
     "n_prior_stays": 3,
     "patient_nbr": 7,
     "encounter_id": 8,
@@ -30,7 +30,7 @@ BESIDE = {
 VALUES = st.sampled_from(
     [None, True, 0, 1, 1.0, -1, 51, 2**63, "1", "Male", "401", "", [], {}, 1e300, float("nan")]
 )
-CHANGES = st.dictionaries(st.sampled_from([*STAY, *BESIDE, "other"]), VALUES, max_size=2)
+CHANGES = st.dictionaries(st.sampled_from([*STAY, *EXTRA_FIELDS, "other"]), VALUES, max_size=2)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def api(tmp_path):
     source = FolderSource()
     source.promote(1)
     app = create_app(settings(tmp_path, registry_poll_seconds=3600), source=source, read=read)
-    app.state.parts.watcher.look()
+    app.state.parts.watcher.check()
     with TestClient(app) as client:
         yield client
 
@@ -57,7 +57,9 @@ def alone(row):
 
 @limits(max_examples=300, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from([STAY, STAY | BESIDE]), CHANGES), min_size=1, max_size=4),
+    st.lists(
+        st.tuples(st.sampled_from([STAY, STAY | EXTRA_FIELDS]), CHANGES), min_size=1, max_size=4
+    ),
     st.booleans(),
 )
 def test_rows_together_are_what_they_are_alone(drawn, is_alike):
@@ -71,7 +73,7 @@ def test_what_is_no_row_hurts_no_other(odd):
         assert list(map(verdict, SCHEMA.from_rows(rows))) == [verdict(alone(row)) for row in rows]
 
 
-@pytest.mark.parametrize("row", [STAY, STAY | BESIDE, STAY | {"n_prior_stays": 0}], ids=len)
+@pytest.mark.parametrize("row", [STAY, STAY | EXTRA_FIELDS, STAY | {"n_prior_stays": 0}], ids=len)
 def test_alike_rows_are_checked_in_one_call(row, monkeypatch):
     expected = alone(row)
     monkeypatch.setattr(schema.RequestSchema, "from_row", None)

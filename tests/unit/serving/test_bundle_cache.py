@@ -32,19 +32,19 @@ def test_many_promotions_leave_the_last_few_and_what_is_in_use(watched):
     source.promote(0, "previous")
     for number in range(1, 31):
         source.promote(number)
-        watcher.look()
+        watcher.check()
         assert watcher.served.version.version == str(number)
         assert len(folders(home)) <= bundle_cache.KEPT + 2
         aged(home, 10)
     assert folders(home) == {"0", "26", "27", "28", "29", "30"}
-    assert watcher.beside["previous"].model().version.version == "0"
+    assert watcher.standbys["previous"].model().version.version == "0"
 
 
 def test_a_version_that_is_taken_again_counts_as_new(watched):
     watcher, source, home = watched
     for number in (1, 2, 3, 4, 5, 1, 6, 7):
         source.promote(number)
-        watcher.look()
+        watcher.check()
         aged(home, 10)
     assert folders(home) == {"1", "4", "5", "6", "7"}
 

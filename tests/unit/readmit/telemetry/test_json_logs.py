@@ -47,7 +47,7 @@ def api(tmp_path, lines):
     source = FolderSource()
     source.promote(1)
     app = create_app(settings(tmp_path, registry_poll_seconds=3600), source=source, read=read)
-    app.state.parts.watcher.look()
+    app.state.parts.watcher.check()
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
