@@ -270,7 +270,7 @@ def _conclude(
     return judge(name, gate, outcomes, page)
 
 
-def figures(outcomes: list[Any]) -> pushgateway.Figures:
+def figures(outcomes: list[Any]) -> pushgateway.GaugeValues:
     """Return a gate's verdict as figures."""
     found = pages.tally(outcomes)
     checks = {"warned": found["n_warned"], "failed": found["n_failed"]}

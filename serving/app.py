@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
-from readmit.telemetry.json_logs import as_json
+from readmit.telemetry.json_logs import log_as_json
 from serving import documentation, problems
 from serving.answers import PredictionServices
 from serving.api_settings import ServingSettings
@@ -71,7 +71,7 @@ def _parts(settings: ServingSettings, source: Source | None, read: Loader) -> Ap
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Start the parts; stop them in reverse order."""
-    as_json("serving", "uvicorn")
+    log_as_json("serving", "uvicorn")
     gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
     parts: AppState = app.state.parts
     parts.draining.listen()

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import orjson
 
 from readmit.contract.definition import Contract
-from readmit.contract.derivation import values_of
+from readmit.contract.derivation import tuple_getter
 from serving import schema
 
 TOLERANCE = 1e-6
@@ -22,7 +22,7 @@ class Compiled(Protocol):
     """What is used of `readmit.inference.compiled_model.CompiledModel`."""
 
     def score(self, rows: Sequence[tuple[Any, ...]], /) -> Sequence[float]:
-        """Return the probability of each row; a row has the values of `contract.given`."""
+        """Return the probability of each row; a row has the values of `contract.base_names`."""
         ...
 
 
@@ -113,7 +113,7 @@ def _check_hash(stored: Mapping[str, Any], contract: Contract) -> None:
 
 def _check_examples(examples: Mapping[str, Any], contract: Contract, compiled: Compiled) -> None:
     rows, expected = (
-        list(map(values_of(contract.given), examples["rows"])),
+        list(map(tuple_getter(contract.base_names), examples["rows"])),
         examples["probabilities"],
     )
     if not rows or len(rows) != len(expected):

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from readmit.telemetry.json_logs import HEADER, IDS, accepted
+from readmit.telemetry.json_logs import CORRELATION_HEADER, REQUEST_IDS, valid_id
 from serving.api_settings import ServingSettings
 from serving.draining import Draining
 from serving.instruments import Metrics
@@ -27,7 +27,7 @@ GONE = 499  # as nginx counts callers that hang up before their request is whole
 CLOSED = (
     "the handler is closed"  # what uvloop says when the connection went after we began to answer
 )
-CORRELATION = HEADER.lower().encode()
+CORRELATION = CORRELATION_HEADER.lower().encode()
 FAULT = "the request could not be answered; the log has the reason under its request id"
 SECURE: list[tuple[bytes, bytes]] = [
     (b"x-content-type-options", b"nosniff"),
@@ -57,7 +57,7 @@ class RequestMiddleware:
         began, request_id = time.perf_counter(), str(uuid.uuid4())
         correlation_id = _correlation(scope) or request_id
         scope.setdefault("state", {})["request_id"] = request_id
-        IDS.set({"request_id": request_id, "correlation_id": correlation_id})
+        REQUEST_IDS.set({"request_id": request_id, "correlation_id": correlation_id})
         ids = [(b"x-request-id", request_id.encode()), (CORRELATION, correlation_id.encode())]
         status, is_begun, held = [500], [False], [0]
 
@@ -171,13 +171,13 @@ class RequestMiddleware:
                 "status": status,
                 "ms": round(seconds * 1000, 2),
             }
-            access.info("answered", extra={"said": said})
+            access.info("answered", extra={"fields": said})
 
 
 def _correlation(scope: Scope) -> str | None:
     """Return the id that the caller sent, if it may stand in a log."""
     sent = next((value for name, value in scope["headers"] if name == CORRELATION), b"")
-    return accepted(sent.decode("latin-1")) if sent else None
+    return valid_id(sent.decode("latin-1")) if sent else None
 
 
 def _known(key: bytes, hashes: tuple[bytes, ...]) -> bool:

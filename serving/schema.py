@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ValidationError
 
 from readmit.contract.definition import Contract, Feature
-from readmit.contract.derivation import values_of
+from readmit.contract.derivation import tuple_getter
 from serving.problems import MOST_ALLOWED, Problem, field_errors
 
 TYPES: Mapping[str, type] = {
@@ -223,8 +223,8 @@ def build(contract: Contract) -> RequestSchema:
         inputs=inputs,
         history=history,
         defaults={feature.name: feature.default for feature in asked},
-        names=contract.given,
-        values=values_of(contract.given),
+        names=contract.base_names,
+        values=tuple_getter(contract.base_names),
         types={feature.name: TYPES[feature.data_type] for feature in asked}
         | {"patient_nbr": int, "encounter_id": int},
         allowed={name: values for name, values in allowed.items() if values},
@@ -276,7 +276,7 @@ def _columns(rows: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
     first = rows[0]
     if any(type(row) is not dict or len(row) != len(first) for row in rows):
         raise KeyError
-    return dict(zip(first, zip(*map(values_of(tuple(first)), rows), strict=True), strict=True))
+    return dict(zip(first, zip(*map(tuple_getter(tuple(first)), rows), strict=True), strict=True))
 
 
 def _loads(body: bytes) -> object:

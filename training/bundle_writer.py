@@ -45,7 +45,7 @@ def examples(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame) -> dic
     risk = evaluation.predict(pipeline, contract, frame)
     places = [round(i * (len(frame) - 1) / (EXAMPLES - 1)) for i in range(EXAMPLES)]
     chosen = frame.iloc[risk.argsort(kind="stable")[places]]
-    rows = json.loads(chosen[list(contract.given)].to_json(orient="records"))
+    rows = json.loads(chosen[list(contract.base_names)].to_json(orient="records"))
     return {"rows": rows, "probabilities": evaluation.predict(pipeline, contract, chosen).tolist()}
 
 

@@ -138,7 +138,7 @@ def _check_derived(contract: Contract, frame: pd.DataFrame) -> None:
     Raises:
         CannotCompile: a value differs.
     """
-    computed = derive_frame(contract, frame[list(contract.given)])
+    computed = derive_frame(contract, frame[list(contract.base_names)])
     for feature in contract.derived:
         if (computed[feature.name].to_numpy() != frame[feature.name].to_numpy()).any():
             raise CannotCompile(f"{feature.name}: dbt and readmit.contract.derivation differ")
@@ -150,6 +150,6 @@ def worst_difference(
     """Return the largest difference of both forms over at most 10,000 rows, spread over the frame."""
     step = max(1, len(frame) // ROWS_COMPARED)
     chosen = frame.iloc[::step].head(ROWS_COMPARED)
-    rows = list(chosen[list(contract.given)].itertuples(index=False, name=None))
+    rows = list(chosen[list(contract.base_names)].itertuples(index=False, name=None))
     expected = pipeline.predict_proba(chosen[features.columns(contract)])[:, 1]
     return float(np.abs(np.array(compiled.score(rows)) - expected).max())

@@ -49,11 +49,11 @@ def variants(contract: Contract, settings: TrainingSettings) -> Iterator[Variant
     by_patient = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     by_row = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     past = set(features.names(contract.history))
-    present = contract.of(
+    present = contract.with_features(
         contract.inputs
         + tuple(f for f in contract.derived if f.derive and not past & set(f.derive.sources))
     )
-    inputs = contract.of(contract.inputs)
+    inputs = contract.with_features(contract.inputs)
 
     def model(of: Contract) -> Pipeline:
         return candidates.lightgbm(of, seed, threads)

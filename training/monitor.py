@@ -194,7 +194,7 @@ def requests(version: str, contract: Contract, settings: MonitorSettings) -> Req
     once = log_rows[
         log_rows["encounter_id"].isna() | ~log_rows["encounter_id"].duplicated()
     ].reset_index(drop=True)
-    rows = pd.DataFrame(list(once["features"]), columns=list(contract.given), dtype=object)
+    rows = pd.DataFrame(list(once["features"]), columns=list(contract.base_names), dtype=object)
     return Requests(rows, once[[SCORE]].astype("float64"), once["history"] != ASSUMED)
 
 

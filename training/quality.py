@@ -41,7 +41,7 @@ Make = Callable[[], Pipeline]
 def baselines(contract: Contract, settings: TrainingSettings) -> dict[str, Make]:
     """Return the three baselines: prevalence, logistic regression on raw columns, plain histogram boosting."""
     seed, threads = settings.training_seed, settings.training_threads
-    raw = contract.of(contract.inputs)
+    raw = contract.with_features(contract.inputs)
     return {
         "prior": lambda: Pipeline(
             [*candidates.encoding(contract, seed), ("model", DummyClassifier(strategy="prior"))]

@@ -9,7 +9,7 @@ from readmit import db
 from readmit.settings import Settings
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import Job
-from readmit.telemetry.pushgateway import Figures
+from readmit.telemetry.pushgateway import GaugeValues
 from training import snapshots
 from training.model_metrics import Figure
 from training.promotions import Promotion
@@ -91,7 +91,7 @@ def monitored(found: "Report", settings: MonitorSettings) -> None:
     )
 
 
-def _drift(found: "Report", settings: MonitorSettings) -> Figures:
+def _drift(found: "Report", settings: MonitorSettings) -> GaugeValues:
     """With too few requests distances are not a number: an earlier version's would stay otherwise."""
     unknown, quiet = dict.fromkeys(found.names, math.nan), dict.fromkeys(found.names, 0.0)
     score = found.score[0] if found.score else None
@@ -109,7 +109,7 @@ def _drift(found: "Report", settings: MonitorSettings) -> Figures:
     }
 
 
-def _realised(found: "Report") -> Figures:
+def _realised(found: "Report") -> GaugeValues:
     known = next((each for each in found.realised if each.version == found.version), None)
     if known is None:
         return {}

@@ -7,7 +7,7 @@ import streamlit as st
 
 from readmit.client.api_client import Client
 from readmit.settings import Settings
-from readmit.telemetry.json_logs import as_json
+from readmit.telemetry.json_logs import log_as_json
 from ui import links as addresses
 from ui.form import Seeds
 from ui.messages import LANGUAGES, Language, Messages
@@ -23,7 +23,7 @@ def settings() -> Settings:
 
 @st.cache_resource(show_spinner=False)
 def _client(url: str) -> Client:
-    as_json("readmit")
+    log_as_json("readmit")
     key = settings().api_key
     return Client(url, api_key=key.get_secret_value() if key else None)
 

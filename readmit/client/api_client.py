@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
-from readmit.telemetry.json_logs import HEADER, new_id
+from readmit.telemetry.json_logs import CORRELATION_HEADER, new_id
 
 log = logging.getLogger("readmit.client")
 
@@ -128,15 +128,17 @@ class Client:
         correlation_id, began = new_id(), time.perf_counter()
         said: Document = {"method": method, "path": path, "correlation_id": correlation_id}
         try:
-            response = self._http.request(method, path, json=body, headers={HEADER: correlation_id})
+            response = self._http.request(
+                method, path, json=body, headers={CORRELATION_HEADER: correlation_id}
+            )
         except httpx.TransportError as error:
-            log.warning("no answer: %s", error or type(error).__name__, extra={"said": said})
+            log.warning("no answer: %s", error or type(error).__name__, extra={"fields": said})
             raise ApiDown(f"{self._http.base_url}: {error or type(error).__name__}") from error
         said |= {
             "status": response.status_code,
             "ms": round((time.perf_counter() - began) * 1000, 2),
         }
-        log.info("asked", extra={"said": said})
+        log.info("asked", extra={"fields": said})
         if response.is_success:
             return response.json()
         raise _problem(response)

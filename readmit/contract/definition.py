@@ -190,8 +190,11 @@ class Contract(BaseModel):
                 f"{feature.name}: default {feature.default!r} is not one of its values"
             )
 
-    def of(self, features: tuple[Feature, ...]) -> Self:
-        """Return the contract of these features only; a plain copy would keep what was computed from all of them."""
+    def with_features(self, features: tuple[Feature, ...]) -> Self:
+        """Return the contract of these features only.
+
+        `model_copy` would also copy the cached properties, which belong to all features.
+        """
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_construct(**{**fields, "features": features})
 
@@ -228,8 +231,8 @@ class Contract(BaseModel):
         return self._of("derived")
 
     @property
-    def given(self) -> tuple[str, ...]:
-        """Names of what is not computed: inputs, then history."""
+    def base_names(self) -> tuple[str, ...]:
+        """Names of the features that are not derived: inputs, then history."""
         return tuple(feature.name for feature in (*self.inputs, *self.history))
 
     def _of(self, role: Role) -> tuple[Feature, ...]:

@@ -24,16 +24,16 @@ def defaults(contract: Contract) -> dict[str, Value]:
 class Derivation:
     """Computes derived features of rows; the contract's rules are prepared once. `without`: operations to leave out.
 
-    A row is the sequence of the values of `contract.given`: a tuple is made, and read, faster than a dictionary.
+    A row is the sequence of the values of `contract.base_names`: a tuple is made, and read, faster than a dictionary.
     """
 
     def __init__(self, contract: Contract, without: Sequence[str] = ()) -> None:
         every = {feature.name: _rule(feature) for feature in contract.derived}
         rules = {name: rule for name, rule in every.items() if rule.op not in without}
-        at = {name: place for place, name in enumerate(contract.given)}
+        at = {name: place for place, name in enumerate(contract.base_names)}
         self.names = tuple(rules)
         self._rules = [
-            (values_of([at[name] for name in rule.sources]), _evaluator(contract, rule))
+            (tuple_getter([at[name] for name in rule.sources]), _evaluator(contract, rule))
             for rule in rules.values()
         ]
 
@@ -47,21 +47,23 @@ def derive_row(contract: Contract, row: Mapping[str, Any]) -> dict[str, Any]:
     derive = Derivation(contract)
     return {
         **row,
-        **dict(zip(derive.names, derive([row[name] for name in contract.given]), strict=True)),
+        **dict(zip(derive.names, derive([row[name] for name in contract.base_names]), strict=True)),
     }
 
 
 def derive_frame(contract: Contract, frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return a copy of the frame (inputs and history) with every derived feature added."""
     derive = Derivation(contract)
-    rows = [derive(row) for row in frame[list(contract.given)].itertuples(index=False, name=None)]
+    rows = [
+        derive(row) for row in frame[list(contract.base_names)].itertuples(index=False, name=None)
+    ]
     columns: dict[str, Any] = {
         name: [row[number] for row in rows] for number, name in enumerate(derive.names)
     }
     return frame.assign(**columns)
 
 
-def values_of(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+def tuple_getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
     """Return the function from a row to the values at keys or places: `itemgetter`, which gives no tuple for one."""
     if len(keys) < 2:
         return lambda row: tuple(row[key] for key in keys)

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from readmit.contract.definition import Contract
-from readmit.contract.derivation import values_of
+from readmit.contract.derivation import tuple_getter
 from readmit.inference.encoding import Encoder
 from readmit.inference.tree_tables import TreeScorer
 
@@ -78,7 +78,7 @@ class CompiledModel:
                 f"encoder.json has format {encoder['format']}, this runtime reads {FORMAT}"
             )
         self._encode, self._scorer = Encoder(contract, encoder["columns"], scorer.place), scorer
-        self._values = values_of(contract.given)
+        self._values = tuple_getter(contract.base_names)
 
     @classmethod
     def load(cls, folder: Path) -> "CompiledModel":
@@ -98,7 +98,7 @@ class CompiledModel:
         )
 
     def score(self, rows: Sequence[Sequence[Any]]) -> list[float]:
-        """Return the probability of each row, in order; a row has the values of `contract.given`."""
+        """Return the probability of each row, in order; a row has the values of `contract.base_names`."""
         return self._scorer.score([self._encode(row) for row in rows]) if rows else []
 
     def predict_many(self, rows: Iterable[Mapping[str, Any]]) -> list[float]:

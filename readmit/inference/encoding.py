@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from readmit.contract.definition import Contract
-from readmit.contract.derivation import Derivation, lookup, values_of
+from readmit.contract.derivation import Derivation, lookup, tuple_getter
 
 JOINT = "\x1f"  # the unit separator: no value holds it
 MOST_KEPT = 5_000  # values that one column remembers: requests cannot fill the memory
@@ -17,7 +17,7 @@ Place = Callable[[float], Any]
 
 
 class Encoder:
-    """Encodes rows: the values of `contract.given`, in this order.
+    """Encodes rows: the values of `contract.base_names`, in this order.
 
     Args:
         contract: has the rules of derived features.
@@ -37,12 +37,12 @@ class Encoder:
         ]
         sources = [_sources(contract, column) for column in columns]
         pairs = [both for both in sources if len(both) == 2]
-        singles = [(name,) for name in (*contract.given, *self._derive.names)]
+        singles = [(name,) for name in (*contract.base_names, *self._derive.names)]
         at = {each: number for number, each in enumerate((*singles, *pairs))}
         self._firsts, self._seconds = (
-            values_of([at[both[k : k + 1]] for both in pairs]) for k in (0, 1)
+            tuple_getter([at[both[k : k + 1]] for both in pairs]) for k in (0, 1)
         )
-        self._looked_up = values_of([at[each] for each in sources])
+        self._looked_up = tuple_getter([at[each] for each in sources])
 
     def __call__(self, given: Sequence[Any]) -> list[Any]:
         """Return one value per column."""

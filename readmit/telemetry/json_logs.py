@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-HEADER = "X-Correlation-ID"
+CORRELATION_HEADER = "X-Correlation-ID"
 # Ids of the request that is being answered; every line of it carries them.
-IDS: ContextVar[Mapping[str, str] | None] = ContextVar("ids", default=None)
+REQUEST_IDS: ContextVar[Mapping[str, str] | None] = ContextVar("ids", default=None)
 SAFE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -25,27 +25,27 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def accepted(sent: str) -> str | None:
+def valid_id(sent: str) -> str | None:
     """Return a caller's id, or None when it is not short and plain: it goes into logs and headers as it is."""
     return sent if SAFE.fullmatch(sent) else None
 
 
 class JsonLines(logging.Formatter):
-    """One line of JSON per record; `extra={"said": {...}}` adds fields."""
+    """One line of JSON per record; `extra={"fields": {...}}` adds fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line."""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {"at": at, "level": record.levelname, "logger": record.name}
         line["message"] = record.getMessage()
-        line |= getattr(record, "said", None) or {}
-        line |= IDS.get() or {}
+        line |= getattr(record, "fields", None) or {}
+        line |= REQUEST_IDS.get() or {}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str).decode()
 
 
-def as_json(*names: str) -> None:
+def log_as_json(*names: str) -> None:
     """Let these loggers, and those below them, write JSON lines to standard error; again and again is once."""
     for name in names:
         logger = logging.getLogger(name)

@@ -208,7 +208,7 @@ PLATFORM = (
     _counter("pg_stat_database_deadlocks", "datname", "deadlocks", "deadlocks"),
 )  # fmt: skip
 
-LISTED: dict[Job, tuple[Metric, ...]] = {
+METRICS_BY_JOB: dict[Job, tuple[Metric, ...]] = {
     Job.API: API,
     Job.TASKS: TASKS,
     Job.INGEST: INGEST,
@@ -218,7 +218,7 @@ LISTED: dict[Job, tuple[Metric, ...]] = {
     Job.LOAD_TEST: LOAD_TEST,
     Job.PLATFORM: PLATFORM,
 }
-METRICS = {metric.name: metric for metrics in LISTED.values() for metric in metrics}
+METRICS = {metric.name: metric for metrics in METRICS_BY_JOB.values() for metric in metrics}
 TITLES = {
     Job.API: "API (`/metrics`, the sum of all workers)",
     Job.TASKS: "Tasks of every DAG (pushed, job `tasks`)",
@@ -256,7 +256,7 @@ def page() -> str:
             "| metric | type | labels | unit | meaning |",
             "|---|---|---|---|---|",
         ]
-        lines += [_line(metric) for metric in LISTED[job]]
+        lines += [_line(metric) for metric in METRICS_BY_JOB[job]]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Figures of jobs, pushed to the Pushgateway: a task is gone before Prometheus could ask it.
+"""GaugeValues of jobs, pushed to the Pushgateway: a task is gone before Prometheus could ask it.
 
     pushgateway.report(Job.INGEST, lambda: {"readmit_batch_rows": {"arrived": 15_000, "features": 14_630}})
 
@@ -16,19 +16,19 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import pushadd_to_gateway
 
 from readmit.settings import Settings
-from readmit.telemetry.metrics import LISTED, Job
+from readmit.telemetry.metrics import METRICS_BY_JOB, Job
 
 log = logging.getLogger("readmit")
 
 SECONDS = 2.0  # a gateway that does not answer must not hold a task up
 # By name: one value, or one per label value (a tuple of them when there are several). None is not known: left out.
 Values = Mapping[Any, float | None]
-Figures = Mapping[str, float | Values | None]
+GaugeValues = Mapping[str, float | Values | None]
 
 
 def report(
     job: Job,
-    figures: Callable[[], Figures],
+    figures: Callable[[], GaugeValues],
     group: Mapping[str, str] | None = None,
     settings: Settings | None = None,
 ) -> None:
@@ -37,7 +37,7 @@ def report(
     Args:
         job: the job that they belong to.
         figures: returns them; called only when there is a Pushgateway.
-        group: labels that all figures share. Figures of the same name replace each other within a group only.
+        group: labels that all figures share. GaugeValues of the same name replace each other within a group only.
         settings: where the Pushgateway is.
     """
     try:
@@ -50,14 +50,14 @@ def report(
         log.warning("figures of %s were not pushed", job.value, exc_info=True)
 
 
-def registry(job: Job, figures: Figures, group: Mapping[str, str]) -> CollectorRegistry:
+def registry(job: Job, figures: GaugeValues, group: Mapping[str, str]) -> CollectorRegistry:
     """Return figures as Prometheus' client has them.
 
     Raises:
         KeyError: a name is not in the list of this job.
         ValueError: other labels than those of the list.
     """
-    listed = {metric.name: metric for metric in LISTED[job]}
+    listed = {metric.name: metric for metric in METRICS_BY_JOB[job]}
     made = CollectorRegistry()
     for name, values in figures.items():
         metric = listed[name]

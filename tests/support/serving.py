@@ -100,7 +100,7 @@ def write_bundle(folder: Path, found: Contract, shift=-2.0, wrong_by=0.0):
 
 def read(folder: Path):
     found = Contract.from_json((folder / "contract.json").read_text())
-    return found, StandIn(float((folder / "shift.json").read_text()), found.given)
+    return found, StandIn(float((folder / "shift.json").read_text()), found.base_names)
 
 
 class FolderSource:

@@ -24,7 +24,7 @@ RULES = [
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
-LISTED = {name for metric in METRICS.values() for name in series(metric)}
+METRICS_BY_JOB = {name for metric in METRICS.values() for name in series(metric)}
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool (package prometheus) is missing"
 )
@@ -94,7 +94,7 @@ def test_kubernetes_mounts_every_rule_file():
 
 def test_rules_use_listed_metrics_only():
     for rule in RULES:
-        unknown = used(rule["expr"]) - LISTED - RECORDED
+        unknown = used(rule["expr"]) - METRICS_BY_JOB - RECORDED
         assert not unknown, f"{rule.get('alert') or rule['record']} uses {unknown}"
     assert used('sum(rate(readmit_nonsense_total{job="api"}[5m])) > 0') == {
         "readmit_nonsense_total"

@@ -8,12 +8,12 @@ import yaml
 
 from k8s import dashboards
 from readmit.settings import StackSettings
-from readmit.telemetry.metrics import LISTED
+from readmit.telemetry.metrics import METRICS_BY_JOB
 from stack import programs
 
 BOARDS = dashboards.read()
 PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
-KNOWN = {metric.name for metrics in LISTED.values() for metric in metrics}
+KNOWN = {metric.name for metrics in METRICS_BY_JOB.values() for metric in metrics}
 RULES = dashboards.FOLDER.parents[1] / "monitoring" / "rules"
 # Words of PromQL, and labels, that look like names of metrics.
 NAMES = re.compile(

@@ -16,7 +16,7 @@ from k8s import dashboards
 from readmit import db
 from readmit.settings import ROOT, StackSettings
 from readmit.telemetry import pushgateway
-from readmit.telemetry.metrics import LISTED, Job
+from readmit.telemetry.metrics import METRICS_BY_JOB, Job
 from stack import configuration, programs
 from tests.support import raw
 from tests.support.services import end, free_port, wait_until
@@ -132,7 +132,7 @@ NOT_HERE = ("node_", "pg_", "probe_", "SeaweedFS_")
 def every_figure(job):
     """Return a figure for every metric that a job may push, with every value of a label that panels ask for."""
     figures = {}
-    for metric in LISTED[job]:
+    for metric in METRICS_BY_JOB[job]:
         values = itertools.product(*(LABELS.get(label, ("any",)) for label in metric.labels))
         figures[metric.name] = dict.fromkeys(values, 1.0)
     return figures

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from readmit import db, storage
 from readmit.client.api_client import LOAD_TEST_STAY
 from readmit.telemetry import pushgateway
-from readmit.telemetry.metrics import LISTED, Job
+from readmit.telemetry.metrics import METRICS_BY_JOB, Job
 from serving import prediction_log
 from tests.support import raw, services
 from tests.support.training import make_rows
@@ -250,6 +250,6 @@ def test_what_is_pushed_is_listed(contract, settings, production):
         found = monitor.look(version, snapshots.load("a" * 64, settings), outcomes, settings)
     pushed = {**training_gauges._drift(found, settings), **training_gauges._realised(found)}
     pushgateway.registry(Job.MONITOR, pushed, {})
-    assert set(pushed) == {metric.name for metric in LISTED[Job.MONITOR]}
+    assert set(pushed) == {metric.name for metric in METRICS_BY_JOB[Job.MONITOR]}
     assert pushed["readmit_drift_detected"] == 1
     assert pd.notna(pushed["readmit_realised_auroc"]["low"])

@@ -11,7 +11,7 @@ import pytest
 from readmit.client.api_client import LOAD_TEST_STAY
 from readmit.settings import ROOT
 from readmit.telemetry import pushgateway
-from readmit.telemetry.metrics import LISTED, Job
+from readmit.telemetry.metrics import METRICS_BY_JOB, Job
 
 sys.path.append(str(ROOT / "locust"))
 
@@ -88,7 +88,7 @@ def test_what_is_pushed_is_what_is_listed():
     pushed = capacity_report.figures(
         [capacity_report.Result(1, found, 1e9), capacity_report.Result(2, found, 1e9)]
     )
-    assert set(pushed) == {metric.name for metric in LISTED[Job.LOAD_TEST]}
+    assert set(pushed) == {metric.name for metric in METRICS_BY_JOB[Job.LOAD_TEST]}
     assert (
         pushgateway.registry(Job.LOAD_TEST, pushed, {}).get_sample_value(
             "readmit_capacity_users", {"workers": "2"}

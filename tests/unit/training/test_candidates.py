@@ -35,7 +35,7 @@ def test_compiled_form_says_the_same(name, contract, rows, tmp_path):
     p = evaluation.predict(pipeline, contract, held)
     assert roc_auc_score(features.labels(contract, held), p) > 0.6
     # A value that training never saw is an unknown, not an error.
-    row = held.iloc[0][list(contract.given)].to_dict()
+    row = held.iloc[0][list(contract.base_names)].to_dict()
     assert (
         0 < CompiledModel.load(tmp_path).predict_one(row | {"medical_specialty": "Astrology"}) < 1
     )

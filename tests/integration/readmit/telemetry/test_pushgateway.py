@@ -24,7 +24,7 @@ from readmit.intake import sample, sources
 from readmit.ops import backup
 from readmit.settings import Settings
 from readmit.telemetry import pushgateway
-from readmit.telemetry.metrics import LISTED, Job
+from readmit.telemetry.metrics import METRICS_BY_JOB, Job
 from stack.postgres import binary
 from tests.support import raw
 from tests.support.services import end, environment, free_port, wait_until
@@ -89,7 +89,7 @@ def settings(gateway, monkeypatch):
 def as_listed(url):
     """Hold every series that was pushed against the list: job, name, labels."""
     for name, job, labels in shown(url):
-        metric = next(metric for metric in LISTED[Job(job)] if metric.name == name)
+        metric = next(metric for metric in METRICS_BY_JOB[Job(job)] if metric.name == name)
         assert {key for key, _ in labels} == set(metric.labels), name
 
 

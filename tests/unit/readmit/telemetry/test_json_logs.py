@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from readmit.client.api_client import Client, Problem
-from readmit.telemetry.json_logs import HEADER, JsonLines, accepted
+from readmit.telemetry.json_logs import CORRELATION_HEADER, JsonLines, valid_id
 from serving.app import create_app
 from stack import logs
 from tests.support.serving import ROW, FolderSource, read, settings
@@ -53,8 +53,8 @@ def api(tmp_path, lines):
 
 
 def test_the_callers_id_is_taken_over(api, lines):
-    answer = api.post("/predict", json=ROW, headers={HEADER: "form-17"})
-    assert answer.headers[HEADER] == "form-17"
+    answer = api.post("/predict", json=ROW, headers={CORRELATION_HEADER: "form-17"})
+    assert answer.headers[CORRELATION_HEADER] == "form-17"
     (line,) = lines.of("form-17")
     assert line["request_id"] == answer.headers["x-request-id"] == answer.json()["request_id"]
     assert (line["route"], line["method"], line["status"]) == ("/predict", "POST", 200)
@@ -63,19 +63,19 @@ def test_the_callers_id_is_taken_over(api, lines):
 
 @pytest.mark.parametrize("sent", ["", "a" * 65, 'x" , "level": "', "é", "a b"])
 def test_an_odd_id_is_replaced_by_the_request_id(api, sent):
-    answer = api.get("/model", headers={HEADER: sent.encode("latin-1")})
-    assert answer.headers[HEADER] == answer.headers["x-request-id"]
-    assert uuid.UUID(answer.headers[HEADER])
+    answer = api.get("/model", headers={CORRELATION_HEADER: sent.encode("latin-1")})
+    assert answer.headers[CORRELATION_HEADER] == answer.headers["x-request-id"]
+    assert uuid.UUID(answer.headers[CORRELATION_HEADER])
 
 
 def test_a_fault_is_a_problem_with_ids_and_its_traceback_is_under_them(api, lines, monkeypatch):
     monkeypatch.setattr(
         api.app.state.parts.watcher.served.compiled, "predict_one", lambda row: 1 / 0
     )
-    answer = api.post("/predict", json=ROW, headers={HEADER: "form-18"})
+    answer = api.post("/predict", json=ROW, headers={CORRELATION_HEADER: "form-18"})
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers[HEADER] == "form-18"
+    assert answer.headers[CORRELATION_HEADER] == "form-18"
     fault, access = lines.of("form-18")
     assert "ZeroDivisionError" in fault["error"]
     assert "ZeroDivisionError" not in answer.text
@@ -117,6 +117,6 @@ def test_make_logs_finds_an_id_in_every_component_and_in_rotated_files(
 
 
 def test_what_may_stand_in_a_log():
-    assert accepted("0f3c-1:a.b_c") == "0f3c-1:a.b_c"
-    assert accepted("a\nb") is None
-    assert accepted("a\n") is None
+    assert valid_id("0f3c-1:a.b_c") == "0f3c-1:a.b_c"
+    assert valid_id("a\nb") is None
+    assert valid_id("a\n") is None
