@@ -197,7 +197,7 @@ def test_late_releases_in_random_order_equal_a_full_rebuild(rows, plain, tmp_pat
     held = raw.query(
         settings,
         settings.clean_database,
-        "select _batch_id, _source_row from corrections.encounters",
+        "select _batch_id, _source_row from quarantine.encounters",
     )
     ages = {
         row: rows.age[bad_row]
@@ -220,6 +220,6 @@ def test_late_releases_in_random_order_equal_a_full_rebuild(rows, plain, tmp_pat
 
 
 def is_row(settings: Settings, source_row: int, rows: pd.DataFrame, index: int) -> bool:
-    statement = "select encounter_id from corrections.encounters where _source_row = %s"
+    statement = "select encounter_id from quarantine.encounters where _source_row = %s"
     [(encounter_id,)] = raw.query(settings, settings.clean_database, statement, source_row)
     return encounter_id == rows.encounter[index]

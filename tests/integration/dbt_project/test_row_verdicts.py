@@ -86,7 +86,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def test_each_bad_row_is_held_back_with_its_reason(settings: Settings) -> None:
-    statement = "select _source_row, reason from corrections.encounters order by _source_row"
+    statement = "select _source_row, reason from quarantine.encounters order by _source_row"
     # A bad drug state also contradicts `diabetesMed` in some rows: the first reason is the one that was made.
     rows = raw.query(settings, settings.clean_database, statement, role="reader")
     held = {row: reason.split("; ")[0] for row, reason in rows}
@@ -105,7 +105,7 @@ def test_accounting_holds_for_every_batch(settings: Settings) -> None:
 
 
 def test_corrected_row_reaches_the_mart_once(settings: Settings, tmp_path: Path) -> None:
-    statement = "select _batch_id from corrections.encounters where _source_row = 4"
+    statement = "select _batch_id from quarantine.encounters where _source_row = 4"
     [(batch_id,)] = raw.query(settings, settings.clean_database, statement, role="reader")
     mart = "select count(*) from marts.fct_encounter_features"
     [(before,)] = raw.query(settings, settings.clean_database, mart, role="trainer")
@@ -117,6 +117,6 @@ def test_corrected_row_reaches_the_mart_once(settings: Settings, tmp_path: Path)
     assert raw.query(settings, settings.clean_database, mart, role="trainer") == [(before + 1,)]
     assert corrections.waiting(settings) == []
     released = (
-        "select released_by, corrected ->> 'race' from corrections.encounters where _source_row = 4"
+        "select released_by, corrected ->> 'race' from quarantine.encounters where _source_row = 4"
     )
     assert raw.query(settings, settings.clean_database, released) == [("a test", "Asian")]

@@ -30,7 +30,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def held_rows(settings: Settings) -> list[tuple[str, int]]:
-    statement = "select _batch_id, _source_row from corrections.encounters order by _source_row"
+    statement = "select _batch_id, _source_row from quarantine.encounters order by _source_row"
     return raw.query(settings, settings.clean_database, statement)
 
 

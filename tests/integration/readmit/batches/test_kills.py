@@ -25,7 +25,7 @@ STATES = {
         "select build_id, n_rows, n_features, n_quarantined, n_excluded from ops.published_batches order by 1",
         "select _build_id, _source_row, verdict from staging.stg_uci__encounters order by 1, 2",
         "select encounter_id, _build_id from intermediate.int_encounters__features order by 1",
-        "select _source_row, released_at is not null from corrections.encounters order by 1",
+        "select _source_row, released_at is not null from quarantine.encounters order by 1",
         "select count(*) from ops.corrections",
         "select * from ops.current_build",
     ),
@@ -101,7 +101,7 @@ def life(settings: Settings) -> None:
             builds.publish(batch_id, settings)
     if not raw.query(settings, settings.clean_database, "select 1 from ops.corrections"):
         [held, *_] = raw.query(
-            settings, settings.clean_database, "select * from corrections.encounters order by 1, 2"
+            settings, settings.clean_database, "select * from quarantine.encounters order by 1, 2"
         )
         corrections.release(held[0], held[1], {"age": "[70-80)"}, "a test", settings)
     for build_id in corrections.waiting(settings):

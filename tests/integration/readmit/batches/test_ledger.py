@@ -687,7 +687,7 @@ def test_end_of_a_session_is_told_as_what_it_is(registered: Settings) -> None:
 def test_command_line_tells_a_fault_in_one_line(
     settings: Settings, source: Path, name: str, value: str, said: str
 ) -> None:
-    command = [sys.executable, "-m", "readmit.batches.ledger", "submit", str(source)]
+    command = [sys.executable, "-m", "readmit.intake.sources", "submit", str(source)]
     told = raw.environment(settings) | {name: value}
     done = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
     assert done.returncode == 1
