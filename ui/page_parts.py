@@ -132,7 +132,7 @@ def banners(model: Mapping[str, Any]) -> None:
 def _is_stale() -> bool:
     """Ask whether the API still reaches the registry; the form's model was asked for once, when the form was made."""
     try:
-        return (session.client().ready().get("registry") or {}).get("up") is False
+        return not session.client().ready()["registry"]["up"]
     except (ApiDown, Problem):
         return False  # the page finds out by itself, and says it where it matters
 

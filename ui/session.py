@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import streamlit as st
 
+from readmit.client.answer_types import SeedRow
 from readmit.client.api_client import Client
 from readmit.settings import Settings
 from readmit.telemetry.json_logs import log_as_json
@@ -77,9 +78,9 @@ def reload_form() -> None:
 
 
 @st.cache_data(ttl=3600, show_spinner=False, max_entries=64)
-def _seed(api_url: str, contract_hash: str, name: str) -> list[dict[str, Any]]:  # noqa: ARG001 (of the cache's key)
+def _seed(api_url: str, contract_hash: str, name: str) -> list[SeedRow]:  # noqa: ARG001 (of the cache's key)
     """Return the rows of a code table of one contract (by its hash: another contract has other codes)."""
-    return list(_client(api_url).seed(name))
+    return _client(api_url).seed(name)
 
 
 def seeds(contract: Mapping[str, Any]) -> Seeds:

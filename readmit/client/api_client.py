@@ -3,8 +3,8 @@
     with Client("http://127.0.0.1:8000") as api:
         api.predict({"age_band": "[70-80)", ...})["probability"]
 
-Answers are the API's JSON documents. What goes wrong is one of two exceptions: `ApiDown`, when no answer came, and
-`Problem`, when the API refused with an RFC 9457 document.
+Answers are the API's JSON documents; `answer_types` has their types. Two exceptions are raised:
+`ApiDown` when no answer came, and `Problem` when the API refused with an RFC 9457 document.
 """
 
 import logging
@@ -17,6 +17,19 @@ from urllib.parse import quote
 
 import httpx
 
+from readmit.client.answer_types import (
+    BatchAnswer,
+    ComparedAnswer,
+    Explanation,
+    LedgerRow,
+    ModelInfo,
+    MonitorReport,
+    Prediction,
+    PromotionDecision,
+    QuarantinedRow,
+    Readiness,
+    SeedRow,
+)
 from readmit.telemetry.json_logs import CORRELATION_HEADER, new_id
 
 log = logging.getLogger("readmit.client")
@@ -73,52 +86,59 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def model(self) -> Document:
+    def model(self) -> ModelInfo:
         """Return the served model: name, version, run, metrics, threshold, contract without seeds."""
-        return cast(Document, self._ask("GET", "/model"))
+        return cast(ModelInfo, self._ask("GET", "/model"))
 
-    def seed(self, name: str) -> list[Document]:
+    def seed(self, name: str) -> list[SeedRow]:
         """Return the rows of a code table of the served model's contract."""
-        return _rows(self._ask("GET", f"/model/seeds/{name}"), "rows")
+        return cast(list[SeedRow], self._rows(f"/model/seeds/{name}", "rows"))
 
-    def history(self) -> list[Document]:
+    def history(self) -> list[PromotionDecision]:
         """Return the decisions to promote, keep or roll back."""
-        return _rows(self._ask("GET", "/model/history"), "promotions")
+        return cast(list[PromotionDecision], self._rows("/model/history", "promotions"))
 
-    def predict(self, row: Mapping[str, Any]) -> Document:
+    def predict(self, row: Mapping[str, object]) -> Prediction:
         """Return the answer for one stay."""
-        return cast(Document, self._ask("POST", "/predict", row))
+        return cast(Prediction, self._ask("POST", "/predict", row))
 
-    def explain(self, row: Mapping[str, Any]) -> Document:
+    def explain(self, row: Mapping[str, object]) -> Explanation:
         """Return the contributions of the fields to the score of one stay."""
-        return cast(Document, self._ask("POST", "/explain", row))
+        return cast(Explanation, self._ask("POST", "/explain", row))
 
-    def compare(self, row: Mapping[str, Any], alias: str = "previous") -> list[Document]:
+    def compare(self, row: Mapping[str, object], alias: str = "previous") -> list[ComparedAnswer]:
         """Return the answers of production and of the version with an alias, or why that one has none."""
-        return _rows(self._ask("POST", f"/compare?alias={quote(alias, safe='')}", row), "answers")
+        answer = self._ask("POST", f"/compare?alias={quote(alias, safe='')}", row)
+        return cast(dict[str, list[ComparedAnswer]], answer)["answers"]
 
-    def predict_batch(self, rows: Sequence[Mapping[str, Any]], *, trial: bool = False) -> Document:
-        """Return `{"predictions": [...], "errors": [...]}` for many stays; a trial is not logged."""
+    def predict_batch(
+        self, rows: Sequence[Mapping[str, object]], *, trial: bool = False
+    ) -> BatchAnswer:
+        """Return the answers for many stays; a trial is not logged."""
         path = "/predict/batch?trial=true" if trial else "/predict/batch"
-        return cast(Document, self._ask("POST", path, {"rows": list(rows)}))
+        return cast(BatchAnswer, self._ask("POST", path, {"rows": list(rows)}))
 
-    def ready(self) -> Document:
+    def ready(self) -> Readiness:
         """Return what `/readyz` says."""
-        return cast(Document, self._ask("GET", "/readyz"))
+        return cast(Readiness, self._ask("GET", "/readyz"))
 
-    def batches(self) -> list[Document]:
+    def batches(self) -> list[LedgerRow]:
         """Return the ledger of batches."""
-        return _rows(self._ask("GET", "/data/batches"), "batches")
+        return cast(list[LedgerRow], self._rows("/data/batches", "batches"))
 
-    def monitoring(self) -> list[Document]:
+    def monitoring(self) -> list[MonitorReport]:
         """Return what the monitor found: drift of requests, and realised performance."""
-        return _rows(self._ask("GET", "/data/monitoring"), "reports")
+        return cast(list[MonitorReport], self._rows("/data/monitoring", "reports"))
 
-    def quarantine(self) -> list[Document]:
+    def quarantine(self) -> list[QuarantinedRow]:
         """Return what is in quarantine, with reasons."""
-        return _rows(self._ask("GET", "/data/quarantine"), "rows")
+        return cast(list[QuarantinedRow], self._rows("/data/quarantine", "rows"))
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> object:
+    def _rows(self, path: str, name: str) -> list[object]:
+        """Return the rows that the answer holds under `name`."""
+        return cast(dict[str, list[object]], self._ask("GET", path))[name]
+
+    def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> object:
         """Return the JSON of an answer.
 
         Raises:
@@ -142,11 +162,6 @@ class Client:
         if response.is_success:
             return response.json()
         raise _problem(response)
-
-
-def _rows(answer: object, name: str) -> list[Document]:
-    """Return the rows that an answer holds under `name`."""
-    return cast(dict[str, list[Document]], answer)[name]
 
 
 def _problem(response: httpx.Response) -> Problem:

@@ -255,7 +255,8 @@ def _what_if(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequenc
             text.failed.format(detail=problem_messages.said(error, text)), icon=":material/error:"
         )
         return
-    if answer["history"] == "looked_up" != tried["predictions"][current]["history"]:
+    unchanged = tried["predictions"][current]
+    if answer["history"] == "looked_up" and unchanged and unchanged["history"] != "looked_up":
         st.warning(text.what_if_history, icon=":material/history:")
     captions = [field.caption(value) for value in values]
     st.plotly_chart(
