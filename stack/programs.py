@@ -234,7 +234,7 @@ def _storage(settings: StackSettings) -> list[Program]:
             "s3",
             tuple(objects.command()),
             "S3 (SeaweedFS)",
-            environment={"GOMEMLIMIT": "300MiB", "GOGC": "50"},
+            environment={"GOMEMLIMIT": "300MiB", "GOGC": "50"} | objects.environment,
             health=f"http://127.0.0.1:{settings.s3_port}/healthz",
             address=f"http://127.0.0.1:{settings.s3_port}",
             ports={"S3_PORT": objects.ports, "S3_METRICS_PORT": (objects.metrics_port,)},

@@ -1,0 +1,115 @@
+"""The object store has one door, which asks for keys: whoever is not the store itself gets nowhere on its other ports."""
+
+import itertools
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+
+from stack.object_store import Store, weed
+from tests.support.services import S3_OFFSETS, end, is_free
+
+BUCKET, KEY, CONTENT = "pipeline", "source/patients.csv", b"encounter_id,patient_nbr\n1,2\n"
+# What each attack could do before the internal ports asked for a certificate: the first answered 200, 201 or 204.
+PATHS = (
+    ("GET", f"/buckets/{BUCKET}/{KEY}"),
+    ("GET", f"/buckets/{BUCKET}/source/"),
+    ("PUT", f"/buckets/{BUCKET}/planted"),
+    ("POST", f"/buckets/{BUCKET}/planted"),
+    ("DELETE", f"/buckets/{BUCKET}/{KEY}"),
+    ("GET", "/dir/assign"),
+    ("GET", "/dir/status"),
+    ("POST", "/vol/grow?count=1"),
+    ("GET", "/status"),
+    ("GET", "/"),
+)
+SHELL = "s3.configure -user=eve -access_key=eve -secret_key=evesecret -actions=Admin -apply\nexit\n"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Iterator[Store]:
+    ports = random.sample(range(20_000, 22_000), 2_000)
+    port = next(p for p in ports if all(is_free(p + offset) for offset in S3_OFFSETS))
+    running = Store(tmp_path_factory.mktemp("store"), port, "key", "secret")
+    process = running.start()
+    s3 = client(running)
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key=KEY, Body=CONTENT)
+    yield running
+    end(process)
+    running.tidy()
+
+
+def client(store: Store, **options: object):
+    options = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"} | options
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{store.port}",
+        region_name="us-east-1",
+        config=Config(retries={"max_attempts": 1}),
+        **options,
+    )
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_no_internal_port_answers_whoever_has_no_certificate(store, scheme):
+    with httpx.Client(verify=False, timeout=5, trust_env=False) as stranger:
+        for port, (method, path) in itertools.product(store.ports[1:], PATHS):
+            with pytest.raises((httpx.TransportError, httpx.HTTPStatusError)):
+                stranger.request(
+                    method, f"{scheme}://127.0.0.1:{port}{path}", content=b"x"
+                ).raise_for_status()
+    assert client(store).get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == CONTENT
+
+
+def test_the_gateway_refuses_requests_without_a_signature(store):
+    with httpx.Client(timeout=5, trust_env=False) as stranger:
+        for method, path in itertools.product(
+            ("GET", "PUT", "POST", "DELETE"), (f"/{BUCKET}/{KEY}", f"/{BUCKET}/", f"/{BUCKET}/new")
+        ):
+            answer = stranger.request(method, f"http://127.0.0.1:{store.port}{path}", content=b"x")
+            assert answer.status_code in (403, 405), (method, path, answer.status_code)
+    listed = client(store).list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert [entry["Key"] for entry in listed] == [KEY]
+
+
+def test_no_page_of_another_site_may_read_an_answer(store):
+    origin = "https://elsewhere.example"
+    answer = httpx.get(
+        f"http://127.0.0.1:{store.port}/{BUCKET}/{KEY}", headers={"Origin": origin}, trust_env=False
+    )
+    assert answer.headers.get("access-control-allow-origin") not in ("*", origin)
+
+
+def test_the_stores_own_shell_is_no_way_in(store):
+    _, master, _, filer = store.ports[:4]
+    command = [
+        str(weed()),
+        "shell",
+        f"-master=127.0.0.1:{master}.{master + 10_000}",
+        f"-filer=127.0.0.1:{filer}.{filer + 10_000}",
+    ]
+    stranger = {name: os.environ[name] for name in ("PATH", "HOME")}
+    # It tries for ever; a shell that got in needs a second.
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run(
+            command,
+            check=False,
+            input=SHELL,
+            text=True,
+            env=stranger,
+            capture_output=True,
+            timeout=8,
+        )
+    with pytest.raises(Exception, match="InvalidAccessKeyId"):
+        client(store, aws_access_key_id="eve", aws_secret_access_key="evesecret").list_buckets()
+
+
+def test_keys_and_certificate_are_readable_by_their_owner_only(store):
+    private = [store.folder / "s3-identities.json", store.folder / "s3-key.pem"]
+    assert [path.stat().st_mode & 0o777 for path in private] == [0o600, 0o600]
