@@ -1,20 +1,24 @@
-"""Data docs: Great Expectations' own page for each gate of a batch, made to work offline, stored in S3.
+"""Data docs: Great Expectations' own page for each gate of a batch, stored in S3.
 
-A page per batch and gate and no rebuild of older ones: the thirtieth batch costs what the first did.
+Each gate writes one page and rebuilds none: the thirtieth batch costs as much as the first. The
+page loads nothing from other hosts: our `templates/page.j2` takes the place of Great Expectations'
+template and names the copies in `static/`.
 """
 
 import html
 import json
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import great_expectations as gx
 from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
+from great_expectations.expectations.metadata_types import FailureSeverity
+from great_expectations.render import RenderedDocumentContent
 from great_expectations.render.renderer import ValidationResultsPageRenderer
 from great_expectations.render.view import DefaultJinjaPageView
+from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader
 
 from readmit import storage
 from readmit.settings import Settings
@@ -23,60 +27,89 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 STATIC = Path(__file__).parent / "static"
+TEMPLATES = Path(__file__).parent / "templates"
 PREFIX = "docs/gx"
-# Where a page loads a library from another host -> our copy of it. What is not named here is left out: charts of
-# vega, the calendar and the dark theme are not used.
-COPIES = {
-    "bootstrap-table.min.css": "bootstrap-table.min.css",
-    "bootstrap.min.css": "bootstrap.min.css",
-    "font-awesome": "fontawesome.min.css",
-    "jquery-3": "jquery.min.js",
-    "popper.min.js": "popper.min.js",
-    "bootstrap.min.js": "bootstrap.min.js",
-    "bootstrap-table.min.js": "bootstrap-table.min.js",
+STATIC_PREFIX = "docs/static/"
+CONTENT_TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".woff2": "font/woff2",
+    ".txt": "text/plain",
 }
-LOADED = re.compile(
-    r"<(?:script|link)\b[^>]*(?:src|href)=\"(https?://[^\"]+)\"[^>]*>(?:\s*</script>)?"
-)
-FOOTER = re.compile(r"<footer>.*?</footer>", re.DOTALL)  # an advertisement
-CRUMBS = re.compile(r'<a href="[^"]*index.html">Home</a>(.*?)aria-current="page">[^<]*<', re.DOTALL)
-# Links to pages of a whole data-docs site, which a single page does not have beside it.
-ELSEWHERE = re.compile(
-    r'<a href="[^"]*/expectations/[^"]*" ?>(.*?)</a><br> *Data asset: None|<link[^>]*favicon[^>]*>'
-)
-PICTURE = re.compile(r"<img\b[^>]*src=\"https?://[^>]*>")
-TYPES = {".css": "text/css", ".js": "text/javascript", ".woff2": "font/woff2", ".txt": "text/plain"}
+
+
+class Tally(TypedDict):
+    """The verdict of a gate in numbers."""
+
+    success: bool
+    n_expectations: int
+    n_failed: int
+    n_warned: int
 
 
 def store(
     name: str, gate: str, outcomes: Sequence[ExpectationValidationResult], settings: Settings
 ) -> str:
-    """Write the page of a gate and its verdict; returns the address of the page on the docs site."""
-    s3, bucket = storage.client(settings), settings.s3_pipeline_bucket
-    _store_static(s3, settings)
-    page = offline(render(name, gate, outcomes), f"{name}: {gate} gate").encode()
+    """Store the page of a gate, and its verdict as JSON.
+
+    Returns the address of the page on the docs site.
+
+    Args:
+        name: the batch, or the build of a correction.
+        gate: `raw` or `publish`.
+        outcomes: what Great Expectations returned for each expectation.
+        settings: where the object store and the docs site are.
+    """
+    s3 = storage.client(settings)
+    _store_static_files(s3, settings)
     key = f"{PREFIX}/{name}/{gate}"
     s3.put_object(
-        Bucket=bucket, Key=f"{key}.html", Body=page, ContentType="text/html; charset=utf-8"
+        Bucket=settings.s3_pipeline_bucket,
+        Key=f"{key}.html",
+        Body=render(name, gate, outcomes).encode(),
+        ContentType="text/html; charset=utf-8",
     )
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    verdict = json.dumps({"batch_id": name, "gate": gate, **tally(outcomes), "at": at}).encode()
-    s3.put_object(Bucket=bucket, Key=f"{key}.json", Body=verdict, ContentType="application/json")
+    verdict = {
+        "batch_id": name,
+        "gate": gate,
+        **tally(outcomes),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    s3.put_object(
+        Bucket=settings.s3_pipeline_bucket,
+        Key=f"{key}.json",
+        Body=json.dumps(verdict).encode(),
+        ContentType="application/json",
+    )
     return address(name, gate, settings)
 
 
-def tally(outcomes: Sequence[Any]) -> dict[str, bool | int]:
-    """Return a gate's verdict in figures: a warning is shown and stops nothing, no outcome at all is not a pass."""
-    failed = [outcome for outcome in outcomes if not outcome.success]
-    fatal = sum(is_fatal(outcome) for outcome in failed)
-    counts = {"n_expectations": len(outcomes), "n_failed": fatal, "n_warned": len(failed) - fatal}
-    return {"success": bool(outcomes) and not fatal, **counts}
+def tally(outcomes: Sequence[ExpectationValidationResult]) -> Tally:
+    """Count the outcomes of a gate.
+
+    A warning does not stop the batch. A gate that evaluated nothing has not passed.
+    """
+    n_failed = 0
+    n_warned = 0
+    for outcome in outcomes:
+        if outcome.success:
+            continue
+        if is_fatal(outcome):
+            n_failed += 1
+        else:
+            n_warned += 1
+    return {
+        "success": len(outcomes) > 0 and n_failed == 0,
+        "n_expectations": len(outcomes),
+        "n_failed": n_failed,
+        "n_warned": n_warned,
+    }
 
 
-def is_fatal(outcome: Any) -> bool:  # noqa: ANN401 (GX has no type for it)
-    """Tell whether a failure of this expectation stops the batch; otherwise it warns."""
-    severity = outcome.expectation_config.severity
-    return bool(getattr(severity, "value", severity) == "critical")
+def is_fatal(outcome: ExpectationValidationResult) -> bool:
+    """Return whether a failure of this expectation rejects the batch; otherwise it is a warning."""
+    config = outcome.expectation_config
+    return config is not None and config.severity == FailureSeverity.CRITICAL
 
 
 def address(name: str, gate: str, settings: Settings) -> str:
@@ -85,17 +118,19 @@ def address(name: str, gate: str, settings: Settings) -> str:
 
 
 def render(name: str, gate: str, outcomes: Sequence[ExpectationValidationResult]) -> str:
-    """Return Great Expectations' page of a gate: what was found on the batch's rows and about the batch, in one."""
-    n, held = len(outcomes), sum(bool(outcome.success) for outcome in outcomes)
+    """Return Great Expectations' page of a gate as HTML, in our frame."""
+    n_expectations = len(outcomes)
+    n_successful = sum(bool(outcome.success) for outcome in outcomes)
+    success_percent = 100 * n_successful / n_expectations if n_expectations else None
     result = ExpectationSuiteValidationResult(
-        success=n == held,
-        results=[_inert(outcome) for outcome in outcomes],
+        success=n_successful == n_expectations,
+        results=[_with_escaped_values(outcome) for outcome in outcomes],
         suite_name=gate,
         statistics={
-            "evaluated_expectations": n,
-            "successful_expectations": held,
-            "unsuccessful_expectations": n - held,
-            "success_percent": 100 * held / n if n else None,
+            "evaluated_expectations": n_expectations,
+            "successful_expectations": n_successful,
+            "unsuccessful_expectations": n_expectations - n_successful,
+            "success_percent": success_percent,
         },
         meta={
             "great_expectations_version": gx.__version__,
@@ -105,11 +140,34 @@ def render(name: str, gate: str, outcomes: Sequence[ExpectationValidationResult]
             },
         },
     )
-    return str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result)))  # type: ignore[no-untyped-call]
+    document = ValidationResultsPageRenderer().render(result)
+    _remove_suite_link(document)
+    view = DefaultJinjaPageView()
+    # Our `page.j2` is found first; the parts that it includes are those of Great Expectations.
+    parts = view.env.loader or BaseLoader()
+    view.env.loader = ChoiceLoader([FileSystemLoader(TEMPLATES), parts])
+    return str(view.render(document, title=f"{name}: {gate} gate"))  # type: ignore[no-untyped-call]
 
 
-def _inert(outcome: ExpectationValidationResult) -> ExpectationValidationResult:
-    """Return the outcome with its values as HTML: Great Expectations puts them into the page as the file has them."""
+def _remove_suite_link(document: RenderedDocumentContent) -> None:
+    """Leave the link to the page of the suite and the data asset out of the overview.
+
+    Only a whole data-docs site has them.
+    """
+    header = document.sections[0].content_blocks[0]
+    overview = header.subheader.string_template
+    overview["template"] = (
+        "${suite_title} ${expectation_suite_name}\n ${status_title} ${html_success_icon} ${success}"
+    )
+    del overview["styling"]["params"]["expectation_suite_name"]
+
+
+def _with_escaped_values(outcome: ExpectationValidationResult) -> ExpectationValidationResult:
+    """Return the outcome with its values escaped for HTML.
+
+    Great Expectations escapes the parameters of an expectation, but not the values that it found
+    in the data.
+    """
     return ExpectationValidationResult(
         success=outcome.success,
         expectation_config=outcome.expectation_config,
@@ -119,42 +177,32 @@ def _inert(outcome: ExpectationValidationResult) -> ExpectationValidationResult:
     )
 
 
-def _escaped(found: Any) -> Any:  # noqa: ANN401 (JSON)
-    if isinstance(found, str):
-        return html.escape(found)
-    if isinstance(found, dict):
-        return {key: _escaped(value) for key, value in found.items()}
-    return [_escaped(value) for value in found] if isinstance(found, list | tuple) else found
+def _escaped(value: Any) -> Any:  # noqa: ANN401 (JSON: the same shape comes back)
+    if isinstance(value, str):
+        return html.escape(value)
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(item) for item in value]
+    return value
 
 
-def offline(page: str, title: str) -> str:
-    """Return the page with our copies of what it loads from other hosts, and its place on the docs site."""
-    own = FOOTER.sub(
-        "", PICTURE.sub("", ELSEWHERE.sub(lambda found: found[1] or "", LOADED.sub(_copy, page)))
-    )
-    return CRUMBS.sub(
-        rf'<a href="../../">Documentation</a>\1aria-current="page">{html.escape(title)}<', own
-    )
+def _store_static_files(s3: "S3Client", settings: Settings) -> None:
+    """Store the files of `static/` that the bucket does not have yet.
 
-
-def _copy(found: re.Match[str]) -> str:
-    for part, file in COPIES.items():
-        if part in found[1]:
-            if file.endswith(".css"):
-                return f'<link rel="stylesheet" href="../../static/{file}">'
-            return f'<script src="../../static/{file}"></script>'
-    return ""
-
-
-def _store_static(s3: "S3Client", settings: Settings) -> None:
-    """Put our copies into the bucket, unless they are there: each gate is a process of its own."""
-    bucket, prefix = settings.s3_pipeline_bucket, "docs/static/"
-    there = {
-        item["Key"]: item["Size"]
-        for item in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
-    }
-    for path in (found for found in sorted(STATIC.rglob("*")) if found.is_file()):
-        key = prefix + path.relative_to(STATIC).as_posix()
-        if there.get(key) != path.stat().st_size:
-            kind = TYPES.get(path.suffix, "application/octet-stream")
-            s3.put_object(Bucket=bucket, Key=key, Body=path.read_bytes(), ContentType=kind)
+    Each gate is a process of its own, so it cannot know whether an earlier one stored them.
+    """
+    stored = s3.list_objects_v2(Bucket=settings.s3_pipeline_bucket, Prefix=STATIC_PREFIX)
+    stored_sizes = {item["Key"]: item["Size"] for item in stored.get("Contents", [])}
+    for path in sorted(STATIC.rglob("*")):
+        if path.is_dir():
+            continue
+        key = STATIC_PREFIX + path.relative_to(STATIC).as_posix()
+        if stored_sizes.get(key) == path.stat().st_size:
+            continue
+        s3.put_object(
+            Bucket=settings.s3_pipeline_bucket,
+            Key=key,
+            Body=path.read_bytes(),
+            ContentType=CONTENT_TYPES.get(path.suffix, "application/octet-stream"),
+        )

@@ -1,6 +1,7 @@
-"""Shares of values per batch: what the next batch is compared with. A small JSON per batch in S3.
+"""Profiles: the share of each value of some columns in a batch, one small JSON in S3 per batch.
 
-The first batch is compared with the shares of the published file (`uci_shares.json`): nothing passes unseen.
+The raw gate compares the profile of a batch with those of earlier batches. The first batch is
+compared with the file that UCI publishes (`uci_shares.json`), so that no batch goes unchecked.
 """
 
 import json
@@ -19,31 +20,29 @@ if TYPE_CHECKING:
 
 Profile = dict[str, dict[str, float]]
 
-# Batches that a new one is compared with: enough to be stable, few enough that the cost never grows.
+# Batches that a new one is compared with: enough to be stable, few enough that the cost never
+# grows.
 COMPARED_WITH = 5
 MISSING = "(missing)"
 PUBLISHED_FILE = Path(__file__).parent / "uci_shares.json"
 
 
 def measure(batch_id: str, columns: Sequence[str], settings: Settings) -> Profile:
-    """Return column -> value -> share of the batch's rows; `?` counts as a value of its own."""
-    found: Profile = {}
+    """Return column -> value -> share of the rows; a missing value (`?`) counts as a value."""
+    query = sql.SQL(
+        "select coalesce(nullif({0}, '?'), %s), count(*)::float8 / sum(count(*)) over ()"
+        " from landing.encounters where _batch_id = %s group by 1"
+    )
+    profile: Profile = {}
     with db.transaction("publisher", settings.raw_database, settings) as raw, raw.cursor() as cur:
         for column in columns:
-            name = sql.Identifier(column)
-            cur.execute(
-                sql.SQL(
-                    "select coalesce(nullif({0}, '?'), %s), count(*)::float8 / sum(count(*)) over ()"
-                    " from landing.encounters where _batch_id = %s group by 1"
-                ).format(name),
-                (MISSING, batch_id),
-            )
-            found[column] = {str(value): float(share) for value, share in cur.fetchall()}
-    return found
+            cur.execute(query.format(sql.Identifier(column)), (MISSING, batch_id))
+            profile[column] = {str(value): float(share) for value, share in cur.fetchall()}
+    return profile
 
 
 def store(batch_id: str, profile: Profile, settings: Settings) -> None:
-    """Keep the profile of a batch that passed the raw gate."""
+    """Store the profile of a batch that passed the raw gate."""
     body = json.dumps(profile).encode()
     storage.client(settings).put_object(
         Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id), Body=body
@@ -51,31 +50,41 @@ def store(batch_id: str, profile: Profile, settings: Settings) -> None:
 
 
 def before(batch_id: str, settings: Settings) -> Profile:
-    """Return the mean profile of the batches that were published last; of the published file when there is none."""
-    s3 = storage.client(settings)  # one for all: making it takes longer than a read
-    known = [
-        found for other in _published(batch_id, settings) if (found := _load(other, s3, settings))
-    ]
-    if not known:
+    """Return the mean profile of the batches that were published last.
+
+    When there is none, return the profile of the file that UCI publishes.
+    """
+    s3 = storage.client(settings)  # one client for all: making it takes longer than a read
+    profiles = []
+    for published_id in _last_published(batch_id, settings):
+        profile = _load(published_id, s3, settings)
+        if profile:
+            profiles.append(profile)
+    if not profiles:
         return published_file()
-    columns = known[0].keys()
-    return {column: _mean([profile.get(column, {}) for profile in known]) for column in columns}
+    mean_profile = {}
+    for column in profiles[0]:
+        distributions = [profile.get(column, {}) for profile in profiles]
+        mean_profile[column] = _mean(distributions)
+    return mean_profile
 
 
 def published_file() -> Profile:
-    """Return the shares of values in the file that UCI publishes."""
-    found: Profile = json.loads(PUBLISHED_FILE.read_text(encoding="utf-8"))
-    return found
+    """Return the profile of the file that UCI publishes."""
+    profile: Profile = json.loads(PUBLISHED_FILE.read_text(encoding="utf-8"))
+    return profile
 
 
 def distance(one: dict[str, float], other: dict[str, float]) -> float:
-    """Return the total variation distance of two distributions, 0 to 1; exact at a limit, so rounded."""
-    return round(
-        sum(abs(one.get(value, 0.0) - other.get(value, 0.0)) for value in {*one, *other}) / 2, 9
-    )
+    """Return the total variation distance of two distributions, 0 to 1.
+
+    It is rounded, so that a distance at a limit is not above it.
+    """
+    total = sum(abs(one.get(value, 0.0) - other.get(value, 0.0)) for value in {*one, *other})
+    return round(total / 2, 9)
 
 
-def _published(batch_id: str, settings: Settings) -> list[str]:
+def _last_published(batch_id: str, settings: Settings) -> list[str]:
     with db.transaction("publisher", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             "select batch_id from landing.batches where status = 'published' and batch_id <> %s"
@@ -87,18 +96,21 @@ def _published(batch_id: str, settings: Settings) -> list[str]:
 
 def _load(batch_id: str, s3: "S3Client", settings: Settings) -> Profile | None:
     try:
-        answer = s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id))
+        response = s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id))
     except ClientError as error:
         if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-            return None  # published before profiles were kept, or its profile was removed
+            return None  # published before profiles were stored, or the profile was removed
         raise
-    profile: Profile = json.loads(answer["Body"].read())
+    profile: Profile = json.loads(response["Body"].read())
     return profile
 
 
-def _mean(shares: Sequence[dict[str, float]]) -> dict[str, float]:
-    values = sorted({value for each in shares for value in each})
-    return {value: sum(each.get(value, 0.0) for each in shares) / len(shares) for value in values}
+def _mean(distributions: Sequence[dict[str, float]]) -> dict[str, float]:
+    mean = {}
+    for value in sorted(set().union(*distributions)):
+        total = sum(distribution.get(value, 0.0) for distribution in distributions)
+        mean[value] = total / len(distributions)
+    return mean
 
 
 def _key(batch_id: str) -> str:

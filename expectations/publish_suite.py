@@ -1,6 +1,6 @@
-"""The publish suite: the contract on the batch's feature rows, and the accounting of every row that arrived.
+"""The publish suite: the contract on the feature rows of a batch, and the accounting of all rows.
 
-Types are not repeated here: dbt enforces them as the mart's contract.
+Types are not repeated here: dbt enforces them with the contract of the mart.
 """
 
 import great_expectations.expectations as gxe
@@ -11,17 +11,18 @@ from readmit.contract.definition import Contract, Feature
 
 KEYS = ("encounter_id", "patient_nbr", "split", "_batch_id")
 SPLITS = ("train", "validation", "test")
-MOST_QUARANTINED = 0.01
-# A set of values this long is a code table: that every code is in it is a relationship, which dbt tests.
-LONGEST_SET = 40
+MAX_QUARANTINED = 0.01
+# A longer set of values is a code table. Whether every code is in it is a relationship, which dbt
+# tests.
+MAX_SET_SIZE = 40
 
 
 def features(contract: Contract, n_rows: int) -> ExpectationSuite:
     """Return the suite of the feature rows of one build.
 
     Args:
-        contract: what each column must be.
-        n_rows: rows that staging found valid.
+        contract: the types and values of each feature.
+        n_rows: the number of valid rows in staging.
     """
     expectations: list[Expectation] = [
         gxe.ExpectTableRowCountToEqual(
@@ -29,8 +30,9 @@ def features(contract: Contract, n_rows: int) -> ExpectationSuite:
         ),
         gxe.ExpectColumnValuesToBeUnique(column="encounter_id"),
         gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS)),
-        *(gxe.ExpectColumnValuesToNotBeNull(column=name) for name in (*KEYS, contract.label.name)),
     ]
+    for name in (*KEYS, contract.label.name):
+        expectations.append(gxe.ExpectColumnValuesToNotBeNull(column=name))
     for feature in contract.features:
         expectations += _feature(feature, contract)
     return ExpectationSuite(name="features", expectations=expectations)
@@ -38,26 +40,32 @@ def features(contract: Contract, n_rows: int) -> ExpectationSuite:
 
 def _feature(feature: Feature, contract: Contract) -> list[Expectation]:
     name = feature.name
-    found: list[Expectation] = [gxe.ExpectColumnValuesToNotBeNull(column=name)]
+    expectations: list[Expectation] = [gxe.ExpectColumnValuesToNotBeNull(column=name)]
     if feature.kind == "number" and feature.min is not None and feature.max is not None:
-        found.append(
-            gxe.ExpectColumnValuesToBeBetween(
-                column=name, min_value=feature.min, max_value=feature.max
-            )
+        in_range = gxe.ExpectColumnValuesToBeBetween(
+            column=name, min_value=feature.min, max_value=feature.max
         )
+        expectations.append(in_range)
     values = feature.allowed_values(contract)
-    if feature.kind == "category" and 0 < len(values) <= LONGEST_SET:
-        found.append(gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(values)))
-    return found
+    if feature.kind == "category" and 0 < len(values) <= MAX_SET_SIZE:
+        expectations.append(gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(values)))
+    return expectations
 
 
-def accounting(most_often: str = "") -> ExpectationSuite:
-    """Return the suite of the one-row table of counts: raw = staging = features + quarantined + excluded.
+def accounting(frequent_reasons: str = "") -> ExpectationSuite:
+    """Return the suite of the table of counts, which has one row.
+
+    The accounting holds when raw = staging = features + quarantined + excluded.
 
     Args:
-        most_often: why rows are held back, if some are; part of what a no says.
+        frequent_reasons: the most frequent reasons for quarantine; part of the error when the gate
+            rejects.
     """
-    why = f", most often: {most_often}" if most_often else ""
+    share_meaning = (
+        f"at most {MAX_QUARANTINED:.0%} of the rows are quarantined: more make a bad batch"
+    )
+    if frequent_reasons:
+        share_meaning += f", most often: {frequent_reasons}"
     return ExpectationSuite(
         name="accounting",
         expectations=[
@@ -75,8 +83,8 @@ def accounting(most_often: str = "") -> ExpectationSuite:
             gxe.ExpectColumnMaxToBeBetween(
                 column="share_quarantined",
                 min_value=0,
-                max_value=MOST_QUARANTINED,
-                description=f"at most {MOST_QUARANTINED:.0%} of the rows are quarantined: more make a bad batch{why}",
+                max_value=MAX_QUARANTINED,
+                description=share_meaning,
             ),
         ],
     )

@@ -1,9 +1,10 @@
-"""The raw suite: is this batch what the ledger says, and does it look like a batch of this source at all?
+"""The raw suite: is this batch what the ledger says, and does it look like a batch of this source?
 
-Table rules only. What a single value must be stands once, in dbt's staging model, and costs a row, not a batch; here a
-column fails when more than 1 % of its values are not even of the right form, because then the file is wrong (swapped
-columns, another delimiter), not a row. Distributions are compared with the batches before
-(those of the first batch with the published file): drift warns, nonsense fails.
+These are rules for a table. The rules for a single value stand once, in dbt's staging model, where
+a bad value costs its row. Here a column fails when more than 1 % of its values do not have the
+right form: then the file is wrong (swapped columns, another delimiter), not a row. The
+distributions of some columns are compared with earlier batches, or with UCI's file for the first
+batch: drift is a warning, a distribution with little in common is a failure.
 """
 
 import great_expectations.expectations as gxe
@@ -43,38 +44,57 @@ NUMBERS = (
     "number_diagnoses",
 )
 DIAGNOSES = ("diag_1", "diag_2", "diag_3")
-# Columns whose shares are compared with the batches before. On the real file payer_code and medical_specialty move by
-# up to 0.9 (known drift: they began to be recorded); the stable ones never by more than 0.2.
+# Columns whose distributions are compared with earlier batches. On the real file payer_code and
+# medical_specialty move by up to 0.9, because hospitals began to record them; the stable columns
+# never move by more than 0.2.
 STABLE = ("race", "age", "admission_source_id", "a1cresult", "insulin", "readmitted")
 WATCHED = (*STABLE, "payer_code", "medical_specialty")
-# Total variation distance: the share of rows whose value would have to be another. 0 is the same, 1 nothing in common.
-DRIFT_WARNS, DRIFT_FAILS = 0.2, 0.8
-LABEL_RATE = (0.02, 0.5)
-SMALL = 200  # rows; shares of fewer say nothing
+# Columns that the source fills nearly always. The others (weight, payer_code, ...) are watched for
+# drift instead.
+FILLED = (*NUMBERS, *DOMAINS, "diag_1")
+DOSES = ("No", "Steady", "Up", "Down")
+# Total variation distance: the share of rows whose value would have to change. 0 is equal, 1 has
+# nothing in common.
+DRIFT_WARNS = 0.2
+DRIFT_FAILS = 0.8
+MIN_LABEL_RATE = 0.02
+MAX_LABEL_RATE = 0.5
+SMALL = 200  # rows; the shares of a smaller batch mean nothing
 
 
 def build(n_rows: int) -> ExpectationSuite:
-    """Return the suite of one batch of which the ledger says that it has `n_rows` rows."""
-    return ExpectationSuite(
-        name="raw", expectations=[*_schema(n_rows), *_forms(), *_plausible(n_rows)]
-    )
+    """Return the suite of one batch.
+
+    Args:
+        n_rows: the number of rows of the batch in the ledger.
+    """
+    expectations = [*_schema(n_rows), *_value_forms()]
+    for name in FILLED:
+        expectations.append(gxe.ExpectColumnValuesToNotBeNull(column=name, mostly=MOSTLY))
+    if n_rows >= SMALL:
+        expectations += _plausible_shares()
+    return ExpectationSuite(name="raw", expectations=expectations)
 
 
 def drift() -> ExpectationSuite:
-    """Return the suite of the one-row table of distances: a column per watched column."""
+    """Return the suite of the table of distances: one row, with a column per watched column."""
     warns = [_distance(column, FailureSeverity.WARNING, DRIFT_WARNS) for column in WATCHED]
     fails = [_distance(column, FailureSeverity.CRITICAL, DRIFT_FAILS) for column in STABLE]
     return ExpectationSuite(name="drift", expectations=[*warns, *fails])
 
 
 def _distance(column: str, severity: FailureSeverity, limit: float) -> Expectation:
-    otherwise = "a warning" if severity is FailureSeverity.WARNING else "the batch is rejected"
+    consequence = "the batch is rejected"
+    if severity is FailureSeverity.WARNING:
+        consequence = "a warning"
     return gxe.ExpectColumnMaxToBeBetween(
         column=column,
         min_value=0,
         max_value=limit,
         severity=severity,
-        description=f"distance of its values to the batches before: at most {limit}, above it {otherwise}",
+        description=(
+            f"distance of its values to the batches before: at most {limit}, above it {consequence}"
+        ),
     )
 
 
@@ -96,42 +116,30 @@ def _schema(n_rows: int) -> list[Expectation]:
     ]
 
 
-def _forms() -> list[Expectation]:
-    found: list[Expectation] = [
-        gxe.ExpectColumnValuesToMatchRegex(column=name, regex=WHOLE_NUMBER, mostly=MOSTLY)
-        for name in NUMBERS
-    ]
-    found += [
-        gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(values), mostly=MOSTLY)
-        for name, values in DOMAINS.items()
-    ]
-    found += [
-        gxe.ExpectColumnValuesToBeInSet(
-            column=name.lower().replace("-", "_"), value_set=list(DOSES), mostly=MOSTLY
+def _value_forms() -> list[Expectation]:
+    expectations: list[Expectation] = []
+    for name in NUMBERS:
+        expectations.append(
+            gxe.ExpectColumnValuesToMatchRegex(column=name, regex=WHOLE_NUMBER, mostly=MOSTLY)
         )
-        for name in DRUGS
-    ]
-    found += [
-        gxe.ExpectColumnValuesToMatchRegex(column=name, regex=ICD9, mostly=MOSTLY)
-        for name in DIAGNOSES
-    ]
-    return found
+    for name, values in DOMAINS.items():
+        expectations.append(
+            gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(values), mostly=MOSTLY)
+        )
+    for drug in DRUGS:
+        column = drug.lower().replace("-", "_")
+        expectations.append(
+            gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(DOSES), mostly=MOSTLY)
+        )
+    for name in DIAGNOSES:
+        expectations.append(
+            gxe.ExpectColumnValuesToMatchRegex(column=name, regex=ICD9, mostly=MOSTLY)
+        )
+    return expectations
 
 
-DOSES = ("No", "Steady", "Up", "Down")
-# Columns that the source fills nearly always; the others (weight, payer_code, ...) are watched for drift instead.
-FILLED = (*NUMBERS, *DOMAINS, "diag_1")
-
-
-def _plausible(n_rows: int) -> list[Expectation]:
-    found: list[Expectation] = [
-        gxe.ExpectColumnValuesToNotBeNull(column=name, mostly=MOSTLY) for name in FILLED
-    ]
-    if n_rows < SMALL:
-        return found
-    low, high = LABEL_RATE
+def _plausible_shares() -> list[Expectation]:
     return [
-        *found,
         gxe.ExpectColumnProportionOfUniqueValuesToBeBetween(column="patient_nbr", min_value=0.2),
         gxe.ExpectColumnDistinctValuesToContainSet(
             column="readmitted", value_set=["<30", ">30", "NO"]
@@ -139,13 +147,13 @@ def _plausible(n_rows: int) -> list[Expectation]:
         gxe.ExpectColumnValuesToBeInSet(
             column="readmitted",
             value_set=["<30"],
-            mostly=low,
-            description=f"at least {low:.0%} came back in 30 days",
+            mostly=MIN_LABEL_RATE,
+            description=f"at least {MIN_LABEL_RATE:.0%} came back in 30 days",
         ),
         gxe.ExpectColumnValuesToNotBeInSet(
             column="readmitted",
             value_set=["<30"],
-            mostly=1 - high,
-            description=f"at most {high:.0%} came back",
+            mostly=1 - MAX_LABEL_RATE,
+            description=f"at most {MAX_LABEL_RATE:.0%} came back",
         ),
     ]

@@ -143,11 +143,11 @@ def outcome(success, severity="critical"):
 
 def test_gates_do_not_overwrite_each_other(gateway, settings):
     pushgateway.report(
-        Job.INGEST, lambda: gate.figures([outcome(True), outcome(False)]), {"gate": "raw"}
+        Job.INGEST, lambda: gate.gauges([outcome(True), outcome(False)]), {"gate": "raw"}
     )
     pushgateway.report(
         Job.INGEST,
-        lambda: gate.figures([outcome(True), outcome(False, "warning")]),
+        lambda: gate.gauges([outcome(True), outcome(False, "warning")]),
         {"gate": "publish"},
     )
     assert value(gateway, "readmit_gate_passed", "ingest_batch", gate="raw") == 0

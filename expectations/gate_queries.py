@@ -1,0 +1,142 @@
+"""The SQL of the gates: which rows they evaluate, and the counts that they compare."""
+
+from collections.abc import Mapping
+
+from psycopg2 import sql
+
+from expectations import raw_suite
+from readmit import db
+from readmit.intake.layout import LANDING_COLUMNS
+from readmit.settings import Settings
+
+N_REASONS = 3  # reasons for quarantine that the error names
+
+
+def n_rows_of(batch_id: str, settings: Settings) -> int:
+    """Return the number of rows that the ledger has for a batch.
+
+    Raises:
+        LookupError: the batch is not in the ledger.
+    """
+    with db.transaction("publisher", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute("select n_rows from landing.batches where batch_id = %s", (batch_id,))
+        row = cur.fetchone()
+    if row is None:
+        raise LookupError(f"batch {batch_id} is not in the ledger")
+    return int(row[0])
+
+
+def is_published(build_id: str, settings: Settings) -> bool:
+    """Return whether a build is published."""
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute("select 1 from ops.published_batches where build_id = %s", (build_id,))
+        return cur.fetchone() is not None
+
+
+def raw_rows(batch_id: str, settings: Settings) -> str:
+    """Return the query of the rows of a batch in RAW.
+
+    The token of the source for a missing value, `?`, becomes null.
+    """
+    columns = [f"nullif({name}, '?') as {name}" for name in LANDING_COLUMNS]
+    selected = ", ".join([*columns, *raw_suite.BOOKKEEPING])
+    query = f"select {selected} from landing.encounters where _batch_id = {{}}"  # noqa: S608 (our names)
+    return _with_literals(query, settings, batch_id)
+
+
+def feature_rows(batch_id: str, build_id: str, settings: Settings) -> str:
+    """Return the query of the feature rows that a build made of a batch."""
+    query = (
+        "select * from intermediate.int_encounters__features"
+        " where _build_id = {} and _batch_id = {}"
+    )
+    return _with_literals(query, settings, build_id, batch_id)
+
+
+def _with_literals(statement: str, settings: Settings, *values: str) -> str:
+    """Return a statement with quoted values: Great Expectations takes text, not parameters."""
+    literals = map(sql.Literal, values)
+    with db.transaction("publisher", settings.clean_database, settings) as clean:
+        return sql.SQL(statement).format(*literals).as_string(clean)
+
+
+def one_row(values: Mapping[str, float]) -> str:
+    """Return the query of a table of one row, exact to the last digit.
+
+    A single lost row of ten million must show.
+    """
+    columns = [f"{float(value)!r}::float8 as {name}" for name, value in values.items()]
+    return "select " + ", ".join(columns)
+
+
+def counts(batch_id: str, build_id: str, settings: Settings) -> dict[str, float]:
+    """Return the number of rows of a build at each layer.
+
+    `n_valid` are the stays that the build writes. It writes all stays of its patients, so the
+    build of a correction writes more rows of its batch than it corrects.
+    """
+    statement = """
+        select
+            count(*) as n_staging,
+            (select count(*) from staging.stg_uci__encounters
+             where
+                _batch_id = %(batch)s and verdict = 'valid'
+                and (
+                    _build_id = %(build)s
+                    or _build_id in (
+                        select build_id from ops.published_batches where batch_id = %(batch)s
+                    )
+                )
+                and patient_nbr in (
+                    select patient_nbr from staging.stg_uci__encounters
+                    where _build_id = %(build)s and verdict <> 'quarantined'
+                )) as n_valid,
+            count(*) filter (where verdict = 'quarantined') as n_quarantined,
+            count(*) filter (where verdict = 'excluded') as n_excluded,
+            (select count(*) from intermediate.int_encounters__features
+             where _build_id = %(build)s and _batch_id = %(batch)s) as n_features
+        from staging.stg_uci__encounters
+        where _build_id = %(build)s and _batch_id = %(batch)s
+    """
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(statement, {"build": build_id, "batch": batch_id})
+        names = [column.name for column in cur.description or ()]
+        by_layer: dict[str, float] = dict(zip(names, cur.fetchone() or (), strict=True))
+    n_raw = n_rows_of(batch_id, settings)
+    return {
+        **by_layer,
+        "n_raw": n_raw,
+        "n_accounted": (
+            by_layer["n_features"] + by_layer["n_quarantined"] + by_layer["n_excluded"]
+        ),
+        "share_quarantined": by_layer["n_quarantined"] / max(1, n_raw),
+    }
+
+
+def frequent_reasons(build_id: str, settings: Settings) -> str:
+    """Return the rules that quarantine most rows of a build, as text for the error.
+
+    The error must name them: the quarantined rows of a rejected build are gone when somebody reads
+    it.
+    """
+    statement = """
+        select rule, count(*), min(_source_row) from staging.stg_uci__encounters
+        cross join unnest(string_to_array(reason, '; ')) as rule
+        where _build_id = %s and verdict = 'quarantined'
+        group by rule order by count(*) desc, rule limit %s
+    """
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(statement, (build_id, N_REASONS))
+        reasons = [
+            f"from row {first_row} on (rows: {n}): {rule}" for rule, n, first_row in cur.fetchall()
+        ]
+    return ", ".join(reasons)
