@@ -22,7 +22,7 @@ def register_source() -> None:
     """Fetch and check the source file that DATASET names, unless it is registered already."""
     from readmit.intake import sources
 
-    sources.ensure_source()
+    sources.ensure_source(PipelineSettings())
 
 
 @task(trigger_rule=TriggerRule.ALL_DONE)
@@ -31,8 +31,9 @@ def claim(run_id: str | None = None) -> str:
     """Take the next batch that is waiting, also when a new source was refused; two runs never take the same one."""
     from readmit.batches import batch_gauges, claims
 
-    batch_gauges.ledger()
-    batch_id = claims.claim(str(run_id))
+    settings = PipelineSettings()
+    batch_gauges.ledger(settings)
+    batch_id = claims.claim(str(run_id), settings)
     if batch_id is None:
         raise AirflowSkipException("no batch is waiting")
     return batch_id
@@ -44,7 +45,7 @@ def load(batch_id: str) -> str:
     """COPY the batch into RAW, all rows or none."""
     from readmit.batches import loading
 
-    loading.load(batch_id)
+    loading.load(batch_id, PipelineSettings())
     return batch_id
 
 
@@ -55,9 +56,10 @@ def raw_gate(batch_id: str) -> None:
     from expectations import gate
     from readmit.batches import builds, verdicts
 
-    with verdicts.recorded(batch_id):
-        gate.check_raw(batch_id)
-    builds.begin_build(batch_id)
+    settings = PipelineSettings()
+    with verdicts.recorded(batch_id, settings):
+        gate.check_raw(batch_id, settings)
+    builds.begin_build(batch_id, settings)
 
 
 @task
@@ -67,9 +69,10 @@ def publish_gate(batch_id: str, ti: Any = None) -> str:  # noqa: ANN401 (Airflow
     from expectations import gate
     from readmit.batches import verdicts
 
-    with verdicts.recorded(batch_id, of_build=True):
+    settings = PipelineSettings()
+    with verdicts.recorded(batch_id, settings, of_build=True):
         ensure_tested(batch_id, ti)
-        gate.check_publish(batch_id)
+        gate.check_publish(batch_id, settings)
     return batch_id
 
 
@@ -78,7 +81,7 @@ def publish(batch_id: str) -> None:
     """Make the batch visible to readers by one insert."""
     from readmit.batches import builds
 
-    builds.publish(batch_id)
+    builds.publish(batch_id, PipelineSettings())
 
 
 @task
@@ -86,8 +89,9 @@ def give_back(run_id: str | None = None) -> None:
     """Release the claim of a run that failed before a verdict; nothing to do after a verdict."""
     from readmit.batches import batch_gauges, claims
 
-    claims.release_claim(str(run_id))
-    batch_gauges.ledger()
+    settings = PipelineSettings()
+    claims.release_claim(str(run_id), settings)
+    batch_gauges.ledger(settings)
 
 
 @dag(

@@ -20,7 +20,9 @@ def source_freshness() -> dict[str, str]:
     from readmit.batches import builds
     from readmit.docs_site import dbt_docs
 
-    if not builds.published():  # dbt takes an empty table for one that is infinitely old
+    if not builds.published(
+        PipelineSettings()
+    ):  # dbt takes an empty table for one that is infinitely old
         raise AirflowSkipException("nothing is published yet")
     try:
         return dbt_docs.freshness()
@@ -32,9 +34,10 @@ def source_freshness() -> dict[str, str]:
 def look() -> str:
     """Compare, publish the report, push the figures; returns `drift`, `no drift` or `too few`."""
     from training import monitor
+    from training.training_settings import MonitorSettings
 
     try:
-        return monitor.run()
+        return monitor.run(MonitorSettings())
     except monitor.NothingToMonitor as nothing:
         raise AirflowSkipException(str(nothing)) from nothing
 
@@ -46,12 +49,13 @@ def ask_for_training(verdict: str, outlet_events: Any = None) -> None:  # noqa: 
 
     if verdict != "drift":
         raise AirflowSkipException(f"{verdict}: nothing to train for")
-    if not PipelineSettings().drift_triggers_training:
+    settings = PipelineSettings()
+    if not settings.drift_triggers_training:
         raise AirflowSkipException(
             "drift, and DRIFT_TRIGGERS_TRAINING is off: see the report on the docs site"
         )
     # The number that `ingest_batch` compares with: without it, it would announce the same batches again.
-    outlet_events[TRAINING_READY].extra = {"published": builds.published()}
+    outlet_events[TRAINING_READY].extra = {"published": builds.published(settings)}
 
 
 @dag(

@@ -11,8 +11,9 @@ from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES, MODEL_DECISION
 def publish_site() -> None:
     """Generate dbt docs and the index page; GX pages were stored by the gates themselves."""
     from readmit.docs_site import publishing
+    from readmit.settings import PipelineSettings
 
-    publishing.publish()
+    publishing.publish(PipelineSettings())
 
 
 @dag(

@@ -19,7 +19,7 @@ def oldest() -> str:
     """Name the release that waits longest."""
     from readmit.batches import corrections
 
-    if not (waiting := corrections.waiting()):
+    if not (waiting := corrections.waiting(PipelineSettings())):
         raise AirflowSkipException("no release is waiting")
     return waiting[0]
 
@@ -29,7 +29,7 @@ def begin(build_id: str) -> str:
     """Make the release what dbt builds next."""
     from readmit.batches import corrections
 
-    corrections.begin_build(build_id)
+    corrections.begin_build(build_id, PipelineSettings())
     return build_id
 
 
@@ -40,7 +40,7 @@ def publish_gate(build_id: str, ti: Any = None) -> str:  # noqa: ANN401 (Airflow
     from expectations import gate
 
     ensure_tested(build_id, ti)
-    gate.check_publish(build_id.partition("+")[0], build_id)
+    gate.check_publish(build_id.partition("+")[0], PipelineSettings(), build_id)
     return build_id
 
 
@@ -49,7 +49,7 @@ def end(build_id: str) -> None:
     """Leave dbt's place to the next build, also when this one failed."""
     from readmit.batches import corrections
 
-    corrections.end_build(build_id)
+    corrections.end_build(build_id, PipelineSettings())
 
 
 @task(outlets=[ENCOUNTER_FEATURES])
@@ -57,7 +57,7 @@ def publish(build_id: str) -> None:
     """Make the released rows visible, and the new history of their patients with them."""
     from readmit.batches import corrections
 
-    corrections.publish(build_id)
+    corrections.publish(build_id, PipelineSettings())
 
 
 @dag(

@@ -8,6 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 from airflow.sdk import Asset, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from readmit.settings import PipelineSettings
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -20,14 +22,14 @@ def report_success(context: Any) -> None:  # noqa: ANN401 (Airflow's context)
     """Tell the Pushgateway how long the task took."""
     from readmit.telemetry import pushgateway
 
-    pushgateway.task_ended(context, succeeded=True)
+    pushgateway.task_ended(context, PipelineSettings(), succeeded=True)
 
 
 def report_failure(context: Any) -> None:  # noqa: ANN401
     """The same for a try that failed, whether it is retried or not."""
     from readmit.telemetry import pushgateway
 
-    pushgateway.task_ended(context, succeeded=False)
+    pushgateway.task_ended(context, PipelineSettings(), succeeded=False)
 
 
 # Infrastructure comes back: five tries over about two minutes outlast the restart of any component.
@@ -59,7 +61,7 @@ def bad_data_is_final(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def news_for_training(announced: Any) -> int:  # noqa: ANN401 (Airflow's accessor of an Asset's events)
+def news_for_training(announced: Any, settings: PipelineSettings) -> int:  # noqa: ANN401 (Airflow's accessor of an Asset's events)
     """Return how many batches are published; each announcement carries that number, so the last one is the memory.
 
     Raises:
@@ -68,9 +70,9 @@ def news_for_training(announced: Any) -> int:  # noqa: ANN401 (Airflow's accesso
     from readmit.batches import builds, claims
 
     told = [event.extra.get("published", 0) for event in announced.ascending(False).limit(1)]
-    if waiting := claims.waiting():
+    if waiting := claims.waiting(settings):
         raise AirflowSkipException(f"{waiting} batches are still waiting")
-    if (published := builds.published()) <= max(told, default=0):
+    if (published := builds.published(settings)) <= max(told, default=0):
         raise AirflowSkipException("training knows of all that is published")
     return published
 
@@ -78,5 +80,5 @@ def news_for_training(announced: Any) -> int:  # noqa: ANN401 (Airflow's accesso
 @task(inlets=[TRAINING_READY], outlets=[TRAINING_READY], trigger_rule=TriggerRule.ALL_DONE)
 def announce_training(inlet_events: Any = None, outlet_events: Any = None) -> None:  # noqa: ANN401 (Airflow's)
     """Tell training, after whatever run, when nothing waits and there is more than it was told of last."""
-    n_published = news_for_training(inlet_events[TRAINING_READY])
+    n_published = news_for_training(inlet_events[TRAINING_READY], PipelineSettings())
     outlet_events[TRAINING_READY].extra = {"published": n_published}

@@ -18,9 +18,10 @@ def snapshot() -> str:
 
     from training import jobs
     from training.snapshots import NothingToTrainOn
+    from training.training_settings import TrainingSettings
 
     try:
-        return jobs.snapshot()
+        return jobs.snapshot(TrainingSettings())
     except NothingToTrainOn as nothing:  # the weekly run may come before the first batch
         raise AirflowSkipException(str(nothing)) from nothing
 
@@ -29,8 +30,9 @@ def snapshot() -> str:
 def candidates() -> list[str]:
     """Name the candidates; the grid shows one mapped task for each."""
     from training import jobs
+    from training.training_settings import TrainingSettings
 
-    return jobs.candidates()
+    return jobs.candidates(TrainingSettings())
 
 
 @task(map_index_template="{{ candidate }}", max_active_tis_per_dagrun=2)
@@ -39,9 +41,10 @@ def fit(snapshot_id: str, candidate: str) -> str:
     from airflow.sdk import get_current_context
 
     from training import jobs
+    from training.training_settings import TrainingSettings
 
     get_current_context()["candidate"] = candidate  # type: ignore[typeddict-unknown-key]
-    return jobs.fit(snapshot_id, candidate)
+    return jobs.fit(snapshot_id, candidate, TrainingSettings())
 
 
 @task
@@ -49,8 +52,9 @@ def fit(snapshot_id: str, candidate: str) -> str:
 def register_best(run_ids: list[str]) -> str:
     """Register the candidate that is best on the validation rows."""
     from training import jobs
+    from training.training_settings import TrainingSettings
 
-    return jobs.register_best(list(run_ids))
+    return jobs.register_best(list(run_ids), TrainingSettings())
 
 
 @task(outlets=[MODEL_DECISION])
@@ -58,8 +62,9 @@ def register_best(run_ids: list[str]) -> str:
 def decide(version: str) -> str | None:
     """Compare with production on the same frozen rows; promote or keep, and record why."""
     from training import jobs
+    from training.training_settings import TrainingSettings
 
-    return jobs.decide(version)
+    return jobs.decide(version, TrainingSettings())
 
 
 @task
@@ -68,10 +73,11 @@ def score_sealed(promoted: str | None) -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 
     from training import jobs
+    from training.training_settings import TrainingSettings
 
     if promoted is None:
         raise AirflowSkipException("production was kept: the sealed test stays unread")
-    jobs.score_sealed(promoted)
+    jobs.score_sealed(promoted, TrainingSettings())
 
 
 @dag(

@@ -18,6 +18,7 @@ from cosmos.constants import (
     TestBehavior,
 )
 
+from readmit.settings import PipelineSettings
 from shared import bad_data_is_final
 
 PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
@@ -69,7 +70,11 @@ def reject_failed_tests(project: str, context: Context, **_: Any) -> None:  # no
     results = Path(os.environ.get("DBT_TARGET_PATH", Path(project) / "target")) / "run_results.json"
     # A release has no batch of its own to reject: its run fails, and the rows stay in quarantine.
     batch_id = context["ti"].xcom_pull(task_ids="load")
-    with verdicts.recorded(batch_id, of_build=True) if batch_id else nullcontext():
+    with (
+        verdicts.recorded(batch_id, PipelineSettings(), of_build=True)
+        if batch_id
+        else nullcontext()
+    ):
         verdicts.check_dbt_tests(batch_id or context["dag"].dag_id, results)
     context["ti"].xcom_push(TESTED, verdicts.all_tests_passed(results))
 

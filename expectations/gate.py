@@ -39,7 +39,7 @@ class GateResult:
     page: str
 
 
-def check_raw(batch_id: str, settings: Settings | None = None) -> GateResult:
+def check_raw(batch_id: str, settings: Settings) -> GateResult:
     """Check a batch as it arrived, against the ledger and earlier batches.
 
     A published batch is not checked again: earlier batches may have become later ones.
@@ -47,7 +47,6 @@ def check_raw(batch_id: str, settings: Settings | None = None) -> GateResult:
     Raises:
         BatchRejected: an expectation failed that is more than a warning; names them and the page.
     """
-    settings = settings or Settings()
     if gate_queries.is_published(batch_id, settings):
         return GateResult(batch_id, "raw", 0, (), (), pages.address(batch_id, "raw", settings))
     n_rows = gate_queries.n_rows_of(batch_id, settings)
@@ -65,23 +64,20 @@ def check_raw(batch_id: str, settings: Settings | None = None) -> GateResult:
     return result
 
 
-def check_publish(
-    batch_id: str, build_id: str | None = None, settings: Settings | None = None
-) -> GateResult:
+def check_publish(batch_id: str, settings: Settings, build_id: str | None = None) -> GateResult:
     """Check what a build made of a batch, against the contract and the number of rows that arrived.
 
     A published build is not checked again: later builds have replaced some of its rows.
 
     Args:
         batch_id: the batch.
+        settings: where the databases are.
         build_id: the build. The first build of a batch has the name of the batch, that of a
             correction has its own.
-        settings: where the databases are.
 
     Raises:
         BatchRejected: an expectation failed; names them and the page.
     """
-    settings = settings or Settings()
     build_id = build_id or batch_id
     if gate_queries.is_published(build_id, settings):
         page = pages.address(build_id, "publish", settings)
@@ -105,7 +101,7 @@ def _conclude(
 ) -> GateResult:
     """Store the page and push the gauges, then return the result or raise."""
     page = pages.store(name, gate, outcomes, settings)
-    pushgateway.report(Job.INGEST, lambda: gauges(outcomes), {"gate": gate}, settings)
+    pushgateway.report(Job.INGEST, lambda: gauges(outcomes), settings, {"gate": gate})
     return judge(name, gate, outcomes, page)
 
 

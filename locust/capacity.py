@@ -100,7 +100,9 @@ def mart_rows(settings: Settings, inputs: Sequence[str], n: int = 500) -> list[d
 
 
 @contextmanager
-def payloads(given: argparse.Namespace, host: str) -> Iterator[tuple[Path, str]]:
+def payloads(
+    given: argparse.Namespace, host: str, settings: Settings
+) -> Iterator[tuple[Path, str]]:
     """Give the file with the rows to send, and where they come from."""
     if given.rows:
         yield given.rows.resolve(), f"the file {given.rows.name}"
@@ -113,7 +115,7 @@ def payloads(given: argparse.Namespace, host: str) -> Iterator[tuple[Path, str]]
     inputs = [
         feature["name"] for feature in model["contract"]["features"] if feature["role"] == "input"
     ]
-    rows = [] if given.own else mart_rows(Settings(), inputs)
+    rows = [] if given.own else mart_rows(settings, inputs)
     if not rows:
         rows, source = rows_of(host), "made from the served contract (no mart to sample from)"
     else:
@@ -253,7 +255,9 @@ def placed(workers: int) -> tuple[list[int], list[int], str]:
     return cores, cores, f"API and generator share {len(cores)} cores"
 
 
-def standalone(given: argparse.Namespace) -> tuple[dict[str, Any], list[capacity_report.Result]]:
+def standalone(
+    given: argparse.Namespace, settings: Settings
+) -> tuple[dict[str, Any], list[capacity_report.Result]]:
     """Measure an API that is started here, for each number of workers."""
     results: list[capacity_report.Result] = []
     found: dict[str, Any] = {}
@@ -261,7 +265,7 @@ def standalone(given: argparse.Namespace) -> tuple[dict[str, Any], list[capacity
         api, cores, place = placed(workers)
         with (
             own_api(workers, given.model, api) as (host, pid),
-            payloads(given, host) as (rows, source),
+            payloads(given, host, settings) as (rows, source),
         ):
             found |= {f"placement, {workers} API workers": place, "payloads": source}
             print(f"API workers: {workers}; {place}", flush=True)
@@ -272,11 +276,13 @@ def standalone(given: argparse.Namespace) -> tuple[dict[str, Any], list[capacity
     return {"model": model} | found, results
 
 
-def deployed(given: argparse.Namespace) -> tuple[dict[str, Any], list[capacity_report.Result]]:
+def deployed(
+    given: argparse.Namespace, settings: Settings
+) -> tuple[dict[str, Any], list[capacity_report.Result]]:
     """Measure the server of the settings."""
-    host = (given.host or Settings().api_url).rstrip("/")
+    host = (given.host or settings.api_url).rstrip("/")
     pids, workers = processes_at(host)
-    with payloads(given, host) as (rows, source):
+    with payloads(given, host, settings) as (rows, source):
         result = measure(made(given, host, rows, free_cores(pids), pids), given, workers or None)
     where = (
         "one machine for the server and the generator"
@@ -320,9 +326,11 @@ def is_for_dashboards(given: argparse.Namespace) -> bool:
 
 def main() -> int:
     """Command line of `make capacity`."""
-    given = arguments()
+    given, settings = arguments(), Settings()
     try:
-        conditions, results = standalone(given) if given.own else deployed(given)
+        conditions, results = (
+            standalone(given, settings) if given.own else deployed(given, settings)
+        )
     except (CannotMeasure, LoadFailed, httpx.HTTPError) as error:
         print(f"error: cannot measure: {error}", file=sys.stderr)
         return 2
@@ -336,7 +344,7 @@ def main() -> int:
     conditions |= {"static_route": static_path(given)}
     capacity_report.write(given.output, conditions, results)
     if is_for_dashboards(given):
-        pushgateway.report(Job.LOAD_TEST, lambda: capacity_report.figures(results))
+        pushgateway.report(Job.LOAD_TEST, lambda: capacity_report.figures(results), settings)
     for line in (capacity_report.HEADINGS, *capacity_report.lines(results)):
         print(" | ".join(line))
     print(f"report: {given.output / 'capacity.html'}")

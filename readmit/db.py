@@ -25,13 +25,13 @@ Role = Literal[
 CONNECT_TIMEOUT_SECONDS = 10
 
 
-def password(role: Role, settings: Settings | None = None) -> str:
+def password(role: Role, settings: Settings) -> str:
     """Return the password of `role`, from `<ROLE>_PASSWORD` in the environment or `.env`.
 
     Raises:
         LookupError: the variable is not set; the message names it.
     """
-    secret = getattr(settings or Settings(), f"{role}_password")
+    secret = getattr(settings, f"{role}_password")
     value = secret.get_secret_value() if secret is not None else ""
     if not value:
         raise LookupError(
@@ -40,35 +40,33 @@ def password(role: Role, settings: Settings | None = None) -> str:
     return str(value)
 
 
-def url(role: Role, database: str, settings: Settings | None = None) -> str:
+def url(role: Role, database: str, settings: Settings) -> str:
     """Return the `postgresql://` address of `database` for `role`, password included: never log it."""
-    known = settings or Settings()
-    secret = quote(password(role, known), safe="")
-    return f"postgresql://{role}:{secret}@{known.postgres_host}:{known.postgres_port}/{database}"
+    secret = quote(password(role, settings), safe="")
+    return (
+        f"postgresql://{role}:{secret}@{settings.postgres_host}:{settings.postgres_port}/{database}"
+    )
 
 
-def connect(role: Role, database: str, settings: Settings | None = None) -> Connection:
+def connect(role: Role, database: str, settings: Settings) -> Connection:
     """Open a connection; the caller closes it. Commits are explicit.
 
     Raises:
         psycopg2.OperationalError: the server cannot be reached or refuses the role.
     """
-    known = settings or Settings()
     return psycopg2.connect(
-        host=known.postgres_host,
-        port=known.postgres_port,
+        host=settings.postgres_host,
+        port=settings.postgres_port,
         dbname=database,
         user=role,
-        password=password(role, known),
+        password=password(role, settings),
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         application_name=f"readmit {role}",
     )
 
 
 @contextmanager
-def transaction(
-    role: Role, database: str, settings: Settings | None = None
-) -> Iterator[Connection]:
+def transaction(role: Role, database: str, settings: Settings) -> Iterator[Connection]:
     """One connection for one transaction: committed when the block ends, rolled back when it raises."""
     with closing(connect(role, database, settings)) as open_connection:
         try:

@@ -8,17 +8,16 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def client(settings: Settings | None = None) -> "S3Client":
+def client(settings: Settings) -> "S3Client":
     """Return a boto3 S3 client for `S3_ENDPOINT_URL`, with path-style addresses, time-outs and five attempts."""
     import boto3
     from botocore.config import Config
 
-    known = settings or Settings()
     return boto3.client(
         "s3",
-        endpoint_url=known.s3_endpoint_url,
-        aws_access_key_id=known.aws_access_key_id,
-        aws_secret_access_key=known.aws_secret_access_key.get_secret_value(),
+        endpoint_url=settings.s3_endpoint_url,
+        aws_access_key_id=settings.aws_access_key_id,
+        aws_secret_access_key=settings.aws_secret_access_key.get_secret_value(),
         region_name="us-east-1",
         config=Config(
             s3={"addressing_style": "path"},
@@ -29,16 +28,15 @@ def client(settings: Settings | None = None) -> "S3Client":
     )
 
 
-def ensure_buckets(settings: Settings | None = None) -> None:
+def ensure_buckets(settings: Settings) -> None:
     """Create the buckets of MLflow and of the pipeline when they are missing."""
-    known = settings or Settings()
-    s3 = client(known)
+    s3 = client(settings)
     present = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
-    for bucket in (known.s3_mlflow_bucket, known.s3_pipeline_bucket):
+    for bucket in (settings.s3_mlflow_bucket, settings.s3_pipeline_bucket):
         if bucket not in present:
             s3.create_bucket(Bucket=bucket)
 
 
 if __name__ == "__main__":
-    ensure_buckets()
+    ensure_buckets(Settings())
     print("buckets are in place")

@@ -46,10 +46,10 @@ class ModelRefused(BadData):
     """A challenger cannot be judged or served; production stays. The message says why."""
 
 
-def snapshot() -> str:
+def snapshot(settings: TrainingSettings) -> str:
     """Freeze what the mart holds; returns the snapshot's id."""
-    facts = snapshots.freeze(TrainingSettings())
-    training_gauges.snapshot(facts)
+    facts = snapshots.freeze(settings)
+    training_gauges.snapshot(facts, settings)
     log.info(
         "snapshot %s: %d train, %d validation rows",
         facts.fingerprint,
@@ -59,23 +59,20 @@ def snapshot() -> str:
     return facts.fingerprint
 
 
-def candidates() -> list[str]:
+def candidates(settings: TrainingSettings) -> list[str]:
     """Name the candidates of a training run.
 
     Raises:
         KeyError: TRAINING_CANDIDATES names one that does not exist.
     """
-    names = [
-        name.strip() for name in TrainingSettings().training_candidates.split(",") if name.strip()
-    ]
+    names = [name.strip() for name in settings.training_candidates.split(",") if name.strip()]
     for name in names:
         known_candidates.CANDIDATES[name]
     return names
 
 
-def fit(snapshot_id: str, candidate: str) -> str:
+def fit(snapshot_id: str, candidate: str, settings: TrainingSettings) -> str:
     """Fit one candidate on the train rows, evaluate it on validation, log both; returns its MLflow run id."""
-    settings = TrainingSettings()
     frozen = snapshots.load(snapshot_id, settings)
     make = partial(
         known_candidates.CANDIDATES[candidate],
@@ -99,7 +96,7 @@ def fit(snapshot_id: str, candidate: str) -> str:
             )
             evaluated = _evaluate(pipeline, frozen, settings)
             _log(evaluated, frozen)
-            training_gauges.candidate(candidate, evaluated, time.monotonic() - began)
+            training_gauges.candidate(candidate, evaluated, time.monotonic() - began, settings)
             model_id = mlflow_tracking.log_pipeline(
                 pipeline, frozen.contract, frozen.split("validation").head(5)
             )
@@ -143,13 +140,12 @@ def _log(evaluated: Evaluation, frozen: Snapshot) -> None:
     mlflow.log_dict({"slices": evaluated.slices}, "slices.json")
 
 
-def register_best(run_ids: Sequence[str]) -> str:
+def register_best(run_ids: Sequence[str], settings: TrainingSettings) -> str:
     """Register the candidate with the best validation AUROC that can be compiled; returns its version.
 
     Raises:
         ModelRefused: none can be compiled.
     """
-    settings = TrainingSettings()
     refused = []
     with mlflow_tracking.reaching(settings) as client:
         runs = sorted(
@@ -212,7 +208,7 @@ def _learning_curve(
     ]
 
 
-def decide(version: str) -> str | None:
+def decide(version: str, settings: TrainingSettings) -> str | None:
     """Compare a version with production on the same rows; promote or keep, and write down why.
 
     Returns the version when it is promoted, else None. Repeating it repeats the effects, never the decision.
@@ -220,7 +216,6 @@ def decide(version: str) -> str | None:
     Raises:
         ModelRefused: a model could not be judged; `keep` is recorded and production stays.
     """
-    settings = TrainingSettings()
     name = settings.model_name
     with mlflow_tracking.reaching(settings) as client:
         taken = promotions.decision_on(name, version, settings)
@@ -311,12 +306,11 @@ def _record(
     log.info("version %s: %s (%s)", found.version, decision, verdict.reason)
 
 
-def score_sealed(version: str) -> dict[str, model_metrics.Figure]:
+def score_sealed(version: str, settings: TrainingSettings) -> dict[str, model_metrics.Figure]:
     """Score the sealed test once per version, and count the reading; a second call reads nothing.
 
     Returns the figures, or an empty dict when the version was scored before or the mart has no test rows.
     """
-    settings = TrainingSettings()
     name = settings.model_name
     with mlflow_tracking.reaching(settings) as client:
         found = client.get_model_version(name, version)
@@ -332,5 +326,5 @@ def score_sealed(version: str) -> dict[str, model_metrics.Figure]:
         p = mlflow_tracking.scores(name, version, rows)
         scored = model_metrics.with_intervals(y, p, rows["patient_nbr"], _bootstrap(settings))
         mlflow_tracking.log_sealed(client, found, scored, reads)
-        training_gauges.sealed(scored)
+        training_gauges.sealed(scored, settings)
         return scored

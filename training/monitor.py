@@ -92,13 +92,12 @@ class Report:
         )
 
 
-def run() -> Verdict:
+def run(settings: MonitorSettings) -> Verdict:
     """Look once: write the page, the figures and the row of `ops.monitor_reports`; returns the verdict.
 
     Raises:
         NothingToMonitor: there is no production model.
     """
-    settings = MonitorSettings()
     with mlflow_tracking.reaching(settings) as client:
         version = mlflow_tracking.version_at(
             client, settings.model_name, mlflow_tracking.PRODUCTION

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 DECISIONS = ("promote", "keep", "rollback")
 
 
-def snapshot(facts: Facts) -> None:
+def snapshot(facts: Facts, settings: Settings) -> None:
     """Report the rows of a snapshot."""
     rows = {"train": facts.n_train, "validation": facts.n_validation, "test": facts.n_test}
-    pushgateway.report(Job.TRAINING, lambda: {"readmit_training_rows": rows})
+    pushgateway.report(Job.TRAINING, lambda: {"readmit_training_rows": rows}, settings)
 
 
-def candidate(name: str, evaluated: "Evaluation", seconds: float) -> None:
+def candidate(name: str, evaluated: "Evaluation", seconds: float, settings: Settings) -> None:
     """Report a candidate's figures on the validation rows, and how long fitting and evaluating took."""
     scores = {metric: figure["figure"] for metric, figure in evaluated.metrics.items()}
     behind = float(len(evaluated.behind()))
@@ -40,6 +40,7 @@ def candidate(name: str, evaluated: "Evaluation", seconds: float) -> None:
             "readmit_training_score": scores,
             "readmit_slices_behind": behind,
         },
+        settings,
         {"candidate": name},
     )
 
@@ -61,7 +62,7 @@ def decision(row: Promotion, settings: Settings) -> None:
             },
             "readmit_decided_timestamp_seconds": time.time(),
         },
-        settings=settings,
+        settings,
     )
 
 
@@ -74,20 +75,20 @@ def production(snapshot_id: str, settings: Settings) -> None:
                 snapshots.facts(snapshot_id, settings), settings
             )
         },
-        settings=settings,
+        settings,
     )
 
 
-def sealed(scored: Mapping[str, Figure]) -> None:
+def sealed(scored: Mapping[str, Figure], settings: Settings) -> None:
     """Report the figures on the sealed test."""
     scores = {metric: figure["figure"] for metric, figure in scored.items()}
-    pushgateway.report(Job.TRAINING, lambda: {"readmit_sealed_score": scores})
+    pushgateway.report(Job.TRAINING, lambda: {"readmit_sealed_score": scores}, settings)
 
 
 def monitored(found: "Report", settings: MonitorSettings) -> None:
     """Report drift and realised performance of the version in production."""
     pushgateway.report(
-        Job.MONITOR, lambda: {**_drift(found, settings), **_realised(found)}, settings=settings
+        Job.MONITOR, lambda: {**_drift(found, settings), **_realised(found)}, settings
     )
 
 

@@ -10,10 +10,9 @@ from readmit.telemetry.metrics import Job
 STATUSES = ("waiting", "claimed", "loaded", "published", "rejected", "superseded", "refused")
 
 
-def ledger(settings: Settings | None = None) -> None:
+def ledger(settings: Settings) -> None:
     """Report the batches by state, the rows held back, and the batch that was published last."""
-    known = settings or Settings()
-    pushgateway.report(Job.INGEST, lambda: _states(known) | _last_published(known), settings=known)
+    pushgateway.report(Job.INGEST, lambda: _states(settings) | _last_published(settings), settings)
 
 
 def _states(settings: Settings) -> dict[str, Any]:

@@ -31,16 +31,18 @@ class Counts:
     n_excluded: int
 
 
-def begin_build(batch_id: str, settings: Settings | None = None) -> None:
+def begin_build(batch_id: str, settings: Settings) -> None:
     """Make this batch the one that dbt builds. For a published batch dbt is left with nothing to build.
 
     Raises:
         BuildBusy: another build was begun less than `LEASE` ago and has not ended.
         BatchRejected: the batch is rejected.
     """
-    known = settings or Settings()
-    status = _touch(batch_id, known)
-    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+    status = _touch(batch_id, settings)
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute("select 1 from ops.published_batches where build_id = %s", (batch_id,))
         if cur.fetchone() is not None or status == "published":
             cur.execute("delete from ops.current_build where build_id = %s", (batch_id,))
@@ -86,10 +88,12 @@ def lock_build(cur: cursor, build_id: str) -> None:
             )
 
 
-def ensure_build_lock(build_id: str, settings: Settings | None = None) -> None:
+def ensure_build_lock(build_id: str, settings: Settings) -> None:
     """Raise `BuildLost` unless dbt's place is this build's; see `lock_build`."""
-    known = settings or Settings()
-    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         lock_build(cur, build_id)
 
 
@@ -104,7 +108,7 @@ def _touch(batch_id: str, settings: Settings) -> str:
         return status
 
 
-def publish(batch_id: str, settings: Settings | None = None) -> Counts:
+def publish(batch_id: str, settings: Settings) -> Counts:
     """Make a batch visible: one row in `clean`, then the ledger follows.
 
     Raises:
@@ -112,13 +116,15 @@ def publish(batch_id: str, settings: Settings | None = None) -> Counts:
         BuildLost: another batch or release was built since.
         LookupError: it is not loaded.
     """
-    known = settings or Settings()
-    _touch(batch_id, known)
-    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+    _touch(batch_id, settings)
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         lock_build(cur, batch_id)
         counts = count_build(cur, batch_id, batch_id)
         publish_build(cur, batch_id, batch_id, "batch", counts)
-    ledger.follow([batch_id], known)
+    ledger.follow([batch_id], settings)
     return counts
 
 
@@ -181,9 +187,11 @@ def _check_accounting(cur: cursor, build_id: str, batch_id: str, counts: Counts)
         )
 
 
-def published(settings: Settings | None = None) -> int:
+def published(settings: Settings) -> int:
     """Count the batches that readers see."""
-    known = settings or Settings()
-    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute("select count(*) from ops.published_batches where kind = 'batch'")
         return ledger.count(cur)

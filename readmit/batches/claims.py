@@ -17,14 +17,13 @@ LEASE = timedelta(minutes=10)
 CLAIM_LOCK = 7_241_002
 
 
-def claim(dag_run_id: str, settings: Settings | None = None) -> str | None:
+def claim(dag_run_id: str, settings: Settings) -> str | None:
     """Take the next batch that waits, or the one that this run already holds; None when nothing waits.
 
     Two runs never get the same batch: one of them at a time looks, and what it finds is leased to it for `LEASE`.
     """
-    known = settings or Settings()
-    ledger.repair(known)
-    with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
+    ledger.repair(settings)
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select pg_advisory_xact_lock(%s)", (CLAIM_LOCK,))
         batch_id = _next_open(cur, dag_run_id)
         if batch_id is not None:
@@ -53,22 +52,23 @@ def _next_open(cur: cursor, dag_run_id: str) -> str | None:
     return str(found[0]) if found else None
 
 
-def release_claim(dag_run_id: str, settings: Settings | None = None) -> None:
+def release_claim(dag_run_id: str, settings: Settings) -> None:
     """Give back what a run holds, so that the next run need not wait for the end of the lease."""
-    known = settings or Settings()
-    with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             "delete from landing.claims where dag_run_id = %s returning batch_id", (dag_run_id,)
         )
         held = [row[0] for row in cur.fetchall()]
-    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute("delete from ops.current_build where batch_id = any(%s)", (held,))
 
 
-def waiting(settings: Settings | None = None) -> int:
+def waiting(settings: Settings) -> int:
     """Count the batches about which nothing has been decided yet, those in work included."""
-    known = settings or Settings()
-    with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select count(*) from landing.open_slices where copy = 1")
         return ledger.count(cur)
 

@@ -39,10 +39,12 @@ class Held:
     n_rows: int
 
 
-def held(settings: Settings | None = None) -> list[Held]:
+def held(settings: Settings) -> list[Held]:
     """Count the rows in quarantine by batch and reason, released ones left out."""
-    known = settings or Settings()
-    with db.transaction("reader", known.clean_database, known) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("reader", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(
             "select _batch_id, reason, count(*) from quarantine.encounters where released_at is null"
             " group by _batch_id, reason order by count(*) desc, _batch_id, reason"
@@ -58,7 +60,7 @@ def release(
     source_row: int,
     corrected: Mapping[str, str],
     released_by: str,
-    settings: Settings | None = None,
+    settings: Settings,
 ) -> str:
     """Ask for one row of quarantine to be built again, with these values in place of its own.
 
@@ -75,11 +77,13 @@ def release(
     Raises:
         ReleaseRefused: the row is not held back, or these values cannot be.
     """
-    known = settings or Settings()
     _check_values(batch_id, corrected)
     if not released_by.strip():
         raise ReleaseRefused("a release needs the name of the person who answers for it")
-    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute("select pg_advisory_xact_lock(%s)", (RELEASE_LOCK,))
         _check_is_held(cur, batch_id, source_row)
         build_id = _open_build(cur, batch_id)
@@ -155,10 +159,12 @@ def _open_build(cur: cursor, batch_id: str) -> str:
     return f"{batch_id}+r{int(counted[0]) + 1 if counted else 1}"
 
 
-def waiting(settings: Settings | None = None) -> list[str]:
+def waiting(settings: Settings) -> list[str]:
     """Name the releases that are asked for and not published, oldest first."""
-    known = settings or Settings()
-    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute(
             "select c.build_id from ops.corrections c left join ops.published_batches p using (build_id)"
             " where p.build_id is null group by c.build_id order by min(c.correction_id)"
@@ -166,14 +172,16 @@ def waiting(settings: Settings | None = None) -> list[str]:
         return [str(row[0]) for row in cur.fetchall()]
 
 
-def begin_build(build_id: str, settings: Settings | None = None) -> None:
+def begin_build(build_id: str, settings: Settings) -> None:
     """Make this release what dbt builds next; dbt is left with nothing to build when it is published already.
 
     Raises:
         BuildBusy: another build is under way.
     """
-    known = settings or Settings()
-    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         # Whoever adds a row to this release does so before it is being built, or finds another one.
         cur.execute("select pg_advisory_xact_lock(%s)", (RELEASE_LOCK,))
         cur.execute("select 1 from ops.published_batches where build_id = %s", (build_id,))
@@ -181,26 +189,30 @@ def begin_build(build_id: str, settings: Settings | None = None) -> None:
             builds.set_current_build(cur, build_id, _batch_of(cur, build_id), "release")
 
 
-def publish(build_id: str, settings: Settings | None = None) -> builds.Counts:
+def publish(build_id: str, settings: Settings) -> builds.Counts:
     """Make a release visible: the rows of its patients in their new versions; the ledger's counts follow.
 
     Raises:
         BuildLost: another batch or release was built since.
     """
-    known = settings or Settings()
-    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         batch_id = _batch_of(cur, build_id)
         builds.lock_build(cur, build_id)
         counts = builds.count_build(cur, build_id, batch_id)
         builds.publish_build(cur, build_id, batch_id, "release", counts)
-    ledger.follow([batch_id], known)
+    ledger.follow([batch_id], settings)
     return counts
 
 
-def end_build(build_id: str, settings: Settings | None = None) -> None:
+def end_build(build_id: str, settings: Settings) -> None:
     """Give dbt's place back after a release that failed; nothing to do after one that was published."""
-    known = settings or Settings()
-    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute("delete from ops.current_build where build_id = %s", (build_id,))
 
 
@@ -230,17 +242,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--by", default=getpass.getuser(), help="who answers for it (default: the user)"
     )
     given = parser.parse_args(arguments)
+    settings = Settings()
     if given.command == "list":
-        print(_listing())
+        print(_listing(settings))
     else:
         values = dict(_pair(pair) for pair in given.corrected)
-        print(f"waits in {release(given.batch_id, given.source_row, values, given.by)}")
+        build_id = release(given.batch_id, given.source_row, values, given.by, settings)
+        print(f"waits in {build_id}")
     return 0
 
 
-def _listing() -> str:
-    rows = [f"{row.n_rows:>7}  {row.batch_id}  {row.reason}" for row in held()]
-    releases = [f"release {build_id} waits" for build_id in waiting()]
+def _listing(settings: Settings) -> str:
+    rows = [f"{row.n_rows:>7}  {row.batch_id}  {row.reason}" for row in held(settings)]
+    releases = [f"release {build_id} waits" for build_id in waiting(settings)]
     return "\n".join(rows + releases) or "nothing is held back"
 
 

@@ -34,12 +34,14 @@ def stop_if_rejected(batch_id: str, status: str | None, reason: str) -> None:
         )
 
 
-def reject(batch_id: str, reason: str, settings: Settings | None = None) -> None:
+def reject(batch_id: str, reason: str, settings: Settings) -> None:
     """Write a gate's no into the ledger. Rows stay in RAW as evidence; what dbt made of them is removed."""
-    known = settings or Settings()
-    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute("select ops.discard_build(%s)", (batch_id,))
-    with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             "update landing.batches set status = 'rejected', reason = %s where batch_id = %s and status = 'loaded'",
             (reason, batch_id),
@@ -47,16 +49,18 @@ def reject(batch_id: str, reason: str, settings: Settings | None = None) -> None
         cur.execute("delete from landing.claims where batch_id = %s", (batch_id,))
 
 
-def repair(settings: Settings | None = None) -> list[str]:
+def repair(settings: Settings) -> list[str]:
     """Bring the ledger up to what `clean` has published, after a crash between the two; return what was repaired."""
-    known = settings or Settings()
-    with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select batch_id from landing.batches where status = 'loaded'")
         loaded = [str(row[0]) for row in cur.fetchall()]
-    with db.transaction("publisher", known.clean_database, known) as clean, clean.cursor() as cur:
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
         cur.execute("select distinct batch_id from ops.published_batches where kind = 'release'")
         released = [str(row[0]) for row in cur.fetchall()]
-    return follow(loaded + released, known) if loaded + released else []
+    return follow(loaded + released, settings) if loaded + released else []
 
 
 def follow(batch_ids: list[str], settings: Settings) -> list[str]:
@@ -116,10 +120,9 @@ def count(cur: cursor) -> int:
     return int(found[0]) if found else 0
 
 
-def status_table(settings: Settings | None = None) -> str:
+def status_table(settings: Settings) -> str:
     """Return what was planned, loaded and refused, one line per batch, as text."""
-    known = settings or Settings()
-    with db.transaction("reader", known.raw_database, known) as raw, raw.cursor() as cur:
+    with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select * from landing.overview order by place nulls last, batch_id")
         rows = [
             tuple("" if value is None else str(value)[:160] for value in row[:-1])
@@ -146,10 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands.add_parser("repair", help="bring the ledger up to what is published, after a crash")
     options = parser.parse_args(arguments)
+    settings = Settings()
     if options.command == "repair":
-        print("repaired: " + (", ".join(repair()) or "nothing to repair"))
+        print("repaired: " + (", ".join(repair(settings)) or "nothing to repair"))
     else:
-        print(status_table())
+        print(status_table(settings))
     return 0
 
 

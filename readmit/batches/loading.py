@@ -15,7 +15,7 @@ class ObjectChanged(Exception):
     """The bytes in S3 are not those that the plan was made of."""
 
 
-def load(batch_id: str, settings: Settings | None = None) -> int:
+def load(batch_id: str, settings: Settings) -> int:
     """COPY the batch into RAW and write its ledger row, in one transaction; nothing when that is done already.
 
     Returns:
@@ -25,17 +25,16 @@ def load(batch_id: str, settings: Settings | None = None) -> int:
         BatchRejected: a gate has said no to this batch before.
         ObjectChanged: S3 holds other bytes than those that were registered, or none.
     """
-    known = settings or Settings()
-    with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select pg_advisory_xact_lock(%s, hashtext(%s))", (LOAD_LOCK, batch_id))
         status, reason = ledger.state(cur, batch_id)
         ledger.stop_if_rejected(batch_id, status, reason)
         n_rows, content, key = _planned(cur, batch_id)
         if status is None:
-            checked = slices.Checked(_stored(batch_id, key, known))
+            checked = slices.Checked(_stored(batch_id, key, settings))
             _copy(cur, checked)
             if checked.content_sha256() != content or cur.rowcount != n_rows:
-                raise ObjectChanged(_changed(batch_id, key, known, "is not what was registered"))
+                raise ObjectChanged(_changed(batch_id, key, settings, "is not what was registered"))
             _write_loaded(cur, batch_id)
         claims.renew(cur, batch_id)
         return n_rows

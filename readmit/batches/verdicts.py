@@ -12,9 +12,7 @@ from readmit.settings import Settings
 
 
 @contextmanager
-def recorded(
-    batch_id: str, settings: Settings | None = None, *, of_build: bool = False
-) -> Iterator[None]:
+def recorded(batch_id: str, settings: Settings, *, of_build: bool = False) -> Iterator[None]:
     """Reject the batch when the block says no to it; the next batch is not held up.
 
     Args:

@@ -24,21 +24,20 @@ REPORTS = 30  # drift reports on the index, of the last days; older ones stay at
 ASSETS = Path(__file__).parent / "assets"
 
 
-def publish(settings: Settings | None = None) -> None:
+def publish(settings: Settings) -> None:
     """Generate dbt docs from the live database, the data dictionary, and the index of all pages.
 
     Raises:
         readmit.docs_site.dbt_docs.DocsFailed: dbt failed.
     """
-    known = settings or Settings()
     with tempfile.TemporaryDirectory() as target:
-        _put("dbt/index.html", dbt_docs.page(Path(target)), known)
+        _put("dbt/index.html", dbt_docs.page(Path(target)), settings)
         _put(
             "dictionary/index.html",
             dictionary_page(Contract.from_manifest(Path(target) / "manifest.json")),
-            known,
+            settings,
         )
-    publish_index(known)
+    publish_index(settings)
 
 
 def publish_index(settings: Settings) -> None:

@@ -30,28 +30,27 @@ from readmit.settings import Settings
 REGISTER_LOCK = 7_241_003
 
 
-def ensure_source(settings: Settings | None = None) -> str | None:
+def ensure_source(settings: Settings) -> str | None:
     """Register the file that `DATASET` names unless that is done; return its sha256, or None when nothing was to do.
 
     Raises:
         SourceRefused: the file cannot be read; the ledger has a row `refused-...` with the reason.
         SourceUnreachable: the address does not answer.
     """
-    known = settings or Settings()
-    present = _registered(known)
+    present = _registered(settings)
     names, kinds = {name for name, _, _ in present}, {kind for _, kind, _ in present}
-    if (not known.dataset and kinds & {"uci", "sample"}) or address_shown(
-        known.dataset or ""
+    if (not settings.dataset and kinds & {"uci", "sample"}) or address_shown(
+        settings.dataset or ""
     ) in names:
         return None
-    mark = file_mark(known)
+    mark = file_mark(settings)
     if (
         mark is not None
         and "sample" not in kinds
         and _read_mark(mark) in {sha256 for _, _, sha256 in present}
     ):
         return None
-    fetched = fetch(known)
+    fetched = fetch(settings)
     if fetched.data_source == "sample" and present:
         return None
     if fetched.data_source != "sample" and "sample" in kinds:
@@ -59,7 +58,7 @@ def ensure_source(settings: Settings | None = None) -> str | None:
             f"{fetched.name}: this stack is filled with the embedded sample; real and made-up patients are not mixed: "
             "run `make clean`, then `make up` with DATASET"
         )
-    sha256 = register_fetched(fetched, known)
+    sha256 = register_fetched(fetched, settings)
     if mark is not None:
         mark.write_text(sha256, encoding="ascii")
     return sha256
@@ -69,16 +68,16 @@ def _read_mark(mark: Path) -> str | None:
     return mark.read_text(encoding="ascii") if mark.is_file() else None
 
 
-def submit(address: str, supersedes: str | None = None, settings: Settings | None = None) -> str:
+def submit(address: str, settings: Settings, supersedes: str | None = None) -> str:
     """Register one more file, by path or address; its batches wait for the next runs. See `register_source`.
 
     Rejected batches of a file that is known already wait again: the same rows, judged by the rules as they are now.
     """
     if not address.strip():
         raise SourceRefused("no file is named: make submit FILE=path/to/file.csv")
-    known = (settings or Settings()).model_copy(update={"dataset": address, "dataset_sha256": None})
-    sha256 = register_fetched(fetch(known), known, supersedes)
-    with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
+    settings = settings.model_copy(update={"dataset": address, "dataset_sha256": None})
+    sha256 = register_fetched(fetch(settings), settings, supersedes)
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             "update landing.batches set status = 'loaded', reason = null"
             " where source_sha256 = %s and status = 'rejected'",
@@ -98,9 +97,7 @@ def register_fetched(fetched: Fetched, settings: Settings, supersedes: str | Non
         raise
 
 
-def register_source(
-    source: LocalSource, settings: Settings | None = None, supersedes: str | None = None
-) -> str:
+def register_source(source: LocalSource, settings: Settings, supersedes: str | None = None) -> str:
     """Check the file, cut it into batches, store them in S3 and write the plan; once per file.
 
     A file that is known only stores its objects again while one of its batches is not loaded: S3 may have lost them.
@@ -116,8 +113,7 @@ def register_source(
     Raises:
         SourceRefused: the file cannot be read; nothing of it is planned.
     """
-    known = settings or Settings()
-    with db.transaction("loader", known.raw_database, known) as raw, raw.cursor() as cur:
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select pg_advisory_xact_lock(%s)", (REGISTER_LOCK,))
         cur.execute(
             "select batch_id, supersedes from landing.slices where source_sha256 = %s",
@@ -125,9 +121,9 @@ def register_source(
         )
         if present := cur.fetchall():
             _check_known(source, present, supersedes)
-            _store_again(cur, source, known)
+            _store_again(cur, source, settings)
         else:
-            _write_plan(cur, source, _stored(cur, source, supersedes, known), supersedes)
+            _write_plan(cur, source, _stored(cur, source, supersedes, settings), supersedes)
     return source.sha256
 
 
@@ -273,8 +269,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--supersedes", metavar="BATCH_ID", help="the rejected batch that this file corrects"
     )
     options = parser.parse_args(arguments)
-    sha256 = submit(options.file, options.supersedes)
-    print(f"registered {sha256}; {_waiting(Settings())} batches wait")
+    settings = Settings()
+    sha256 = submit(options.file, settings, options.supersedes)
+    print(f"registered {sha256}; {_waiting(settings)} batches wait")
     return 0
 
 

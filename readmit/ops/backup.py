@@ -46,7 +46,7 @@ def buckets(settings: Settings) -> tuple[str, ...]:
     return (settings.s3_mlflow_bucket, settings.s3_pipeline_bucket)
 
 
-def save(folder: Path, settings: Settings | None = None, keep: int = KEPT) -> Path:
+def save(folder: Path, settings: Settings, keep: int = KEPT) -> Path:
     """Write a backup below `folder` and return its place; it has its name only when it is whole.
 
     The databases come first: an object is written before the row that names it, so what they name is in the copy.
@@ -54,25 +54,24 @@ def save(folder: Path, settings: Settings | None = None, keep: int = KEPT) -> Pa
     Raises:
         BackupFailed: a database cannot be dumped.
     """
-    known = settings or Settings()
     for left in folder.glob("*.part"):
         shutil.rmtree(left)
     earlier = saved(folder)
     target = folder / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     part = target.with_name(target.name + ".part")
     part.mkdir(parents=True, mode=0o700)
-    for name in databases(known):
+    for name in databases(settings):
         file = str(part / f"{name}.dump")
         _program(
             "pg_dump",
-            known,
+            settings,
             "--format=custom",
             "--compress=6",
             f"--file={file}",
             f"--dbname={name}",
         )
-    for bucket in buckets(known):
-        _copy_bucket(bucket, part, earlier[-1] if earlier else None, known)
+    for bucket in buckets(settings):
+        _copy_bucket(bucket, part, earlier[-1] if earlier else None, settings)
     part.rename(target)
     for old in saved(folder)[:-keep]:
         shutil.rmtree(old)
@@ -84,7 +83,7 @@ def saved(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*Z") if path.is_dir())
 
 
-def restore(backup: Path, settings: Settings | None = None) -> None:
+def restore(backup: Path, settings: Settings) -> None:
     """Put a backup back: the databases as they were, the objects that are missing or different.
 
     Stop what uses the databases first: each one is dropped and made again. Roles are made with today's passwords.
@@ -92,17 +91,16 @@ def restore(backup: Path, settings: Settings | None = None) -> None:
     Raises:
         BackupFailed: a file of the backup is missing or damaged (nothing is touched then), or cannot be put back.
     """
-    known = settings or Settings()
-    check(backup, known)
-    bootstrap.bootstrap(known)
-    for name in databases(known):
-        _drop(name, known)
+    check(backup, settings)
+    bootstrap.bootstrap(settings)
+    for name in databases(settings):
+        _drop(name, settings)
         file = str(backup / f"{name}.dump")
-        _program("pg_restore", known, "--create", "--exit-on-error", "--dbname=postgres", file)
-    bootstrap.bootstrap(known)  # the user mappings came with the passwords of that day
-    storage.ensure_buckets(known)
-    for bucket in buckets(known):
-        _fill_bucket(bucket, backup, known)
+        _program("pg_restore", settings, "--create", "--exit-on-error", "--dbname=postgres", file)
+    bootstrap.bootstrap(settings)  # the user mappings came with the passwords of that day
+    storage.ensure_buckets(settings)
+    for bucket in buckets(settings):
+        _fill_bucket(bucket, backup, settings)
 
 
 def check(backup: Path, settings: Settings) -> None:
@@ -205,15 +203,18 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     command, place = sys.argv[1], Path(sys.argv[2])
+    settings = Settings()
     try:
         if command == "save":
-            place = save(place)
+            place = save(place, settings)
             pushgateway.report(
-                Job.BACKUP, lambda: {"readmit_backup_finished_timestamp_seconds": time.time()}
+                Job.BACKUP,
+                lambda: {"readmit_backup_finished_timestamp_seconds": time.time()},
+                settings,
             )
         else:
             place = next(reversed(saved(place)), place)
-            restore(place)
+            restore(place, settings)
     except BackupFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

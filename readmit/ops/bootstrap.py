@@ -30,17 +30,16 @@ CLEAN_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "trainer", "serv
 SETUP_LOCK = 7_241_001
 
 
-def bootstrap(settings: Settings | None = None) -> None:
+def bootstrap(settings: Settings) -> None:
     """Bring the server to the state that `readmit/ops/sql` describes; what is there already stays."""
-    known = settings or Settings()
-    with closing(db.connect("postgres", "postgres", known)) as server:
+    with closing(db.connect("postgres", "postgres", settings)) as server:
         server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
         with server.cursor() as cur:
             cur.execute("select pg_advisory_lock(%s)", (SETUP_LOCK,))
-            _create_roles(cur, known)
-            _create_databases(cur, known)
-            _set_up_raw(known)
-            _set_up_clean(known)
+            _create_roles(cur, settings)
+            _create_databases(cur, settings)
+            _set_up_raw(settings)
+            _set_up_clean(settings)
 
 
 def _create_roles(cur: cursor, settings: Settings) -> None:
@@ -164,7 +163,7 @@ def _statements(name: str) -> str:
 
 def main() -> None:
     """Command line: set everything up with the settings of the environment."""
-    bootstrap()
+    bootstrap(Settings())
     print("databases, roles and tables are in place")
 
 

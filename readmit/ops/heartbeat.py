@@ -8,6 +8,7 @@ import sys
 from contextlib import closing
 
 from readmit import db
+from readmit.settings import Settings
 
 LONGEST_SILENCE_SECONDS = 60
 QUERY = """
@@ -19,13 +20,18 @@ QUERY = """
 """
 
 
-def beats(job_type: str, hostname: str, seconds: int = LONGEST_SILENCE_SECONDS) -> bool:
+def beats(
+    job_type: str, hostname: str, settings: Settings, seconds: int = LONGEST_SILENCE_SECONDS
+) -> bool:
     """Tell whether a job of this type on this host wrote its heartbeat in the last `seconds`."""
-    with closing(db.connect("airflow", "airflow")) as connection, connection.cursor() as cur:
+    with (
+        closing(db.connect("airflow", "airflow", settings)) as connection,
+        connection.cursor() as cur,
+    ):
         cur.execute(QUERY, (job_type, hostname, seconds))
         found = cur.fetchone()
     return bool(found and found[0])
 
 
 if __name__ == "__main__":
-    sys.exit(not beats(sys.argv[1], os.environ["POD_IP"]))
+    sys.exit(not beats(sys.argv[1], os.environ["POD_IP"], Settings()))

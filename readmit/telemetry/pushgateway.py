@@ -1,6 +1,7 @@
 """GaugeValues of jobs, pushed to the Pushgateway: a task is gone before Prometheus could ask it.
 
-    pushgateway.report(Job.INGEST, lambda: {"readmit_batch_rows": {"arrived": 15_000, "features": 14_630}})
+    rows = {"arrived": 15_000, "features": 14_630}
+    pushgateway.report(Job.INGEST, lambda: {"readmit_batch_rows": rows}, settings)
 
 Nothing happens while PUSHGATEWAY_URL is not set. Measuring never fails what is measured: whatever goes wrong is one
 warning in the log.
@@ -29,19 +30,19 @@ GaugeValues = Mapping[str, float | Values | None]
 def report(
     job: Job,
     figures: Callable[[], GaugeValues],
+    settings: Settings,
     group: Mapping[str, str] | None = None,
-    settings: Settings | None = None,
 ) -> None:
     """Push figures; those that are not named keep their last value.
 
     Args:
         job: the job that they belong to.
         figures: returns them; called only when there is a Pushgateway.
-        group: labels that all figures share. GaugeValues of the same name replace each other within a group only.
         settings: where the Pushgateway is.
+        group: labels that all figures share. Figures of the same name replace each other within a group only.
     """
     try:
-        if url := (settings or Settings()).pushgateway_url:
+        if url := settings.pushgateway_url:
             found = registry(job, figures(), group or {})
             pushadd_to_gateway(url, job.value, found, dict(group or {}), SECONDS, handler=_send)
     except httpx.TransportError as error:
@@ -94,7 +95,7 @@ def one_of(chosen: str, names: tuple[str, ...]) -> Values:
     return {name: float(name == chosen) for name in names}
 
 
-def task_ended(context: Any, *, succeeded: bool) -> None:  # noqa: ANN401 (Airflow's context)
+def task_ended(context: Any, settings: Settings, *, succeeded: bool) -> None:  # noqa: ANN401 (Airflow's context)
     """Report the duration and the outcome of a try of an Airflow task; the duration of a killed one is not known."""
     task, now = context["ti"], time.time()
     began = getattr(task, "start_date", None)
@@ -106,5 +107,6 @@ def task_ended(context: Any, *, succeeded: bool) -> None:  # noqa: ANN401 (Airfl
             "readmit_task_succeeded": float(succeeded),
             "readmit_task_finished_timestamp_seconds": now,
         },
+        settings,
         group,
     )

@@ -61,7 +61,7 @@ def test_a_batch_survives_kill_9_during_dbt(up, tmp_path, name, seed):
     )  # one of the three batches trains again
     before = accounting.totals(up.settings)
     n_rows = write_train_rows(tmp_path / "more.csv", seed)
-    sources.submit(str(tmp_path / "more.csv"), settings=up.settings)
+    sources.submit(str(tmp_path / "more.csv"), up.settings)
     run_id = up.airflow.trigger(pipeline.INGEST)
     wait_until(lambda: dbt_runs(up, run_id), "dbt does not run", seconds=180, pause=1)
     target = wait_until(lambda: victim(up, name, run_id), f"no process of {name}")

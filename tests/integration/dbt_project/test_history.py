@@ -213,7 +213,7 @@ def test_late_releases_in_random_order_equal_a_full_rebuild(rows, plain, tmp_pat
         )
         corrections.begin_build(build_id, settings)
         dbt.build(settings, tmp_path / "target")
-        assert gate.check_publish(batch_id, build_id, settings).n_expectations
+        assert gate.check_publish(batch_id, settings, build_id).n_expectations
         corrections.publish(build_id, settings)
     pd.testing.assert_frame_equal(mart(settings), mart(plain))
     assert patients(settings) == patients(plain)

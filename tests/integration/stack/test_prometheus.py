@@ -101,9 +101,7 @@ def test_targets_are_reached_rules_are_loaded_and_a_rejected_batch_raises_an_ale
     url = f"http://127.0.0.1:{stack.pushgateway_port}"
     told = stack.model_copy(update={"pushgateway_url": url})
     for n in (0, 1, 0):
-        pushgateway.report(
-            Job.INGEST, partial(dict, readmit_batches={"rejected": n}), settings=told
-        )
+        pushgateway.report(Job.INGEST, partial(dict, readmit_batches={"rejected": n}), told)
         wait_until(
             partial(has, stack, f'readmit_batches{{status="rejected"}} == {n}', True),
             f"{n} is scraped",
@@ -162,7 +160,7 @@ def test_every_panel_has_something_to_show(stack):
         update={"pushgateway_url": f"http://127.0.0.1:{stack.pushgateway_port}"}
     )
     for job in (Job.TASKS, Job.INGEST, Job.TRAINING, Job.MONITOR, Job.LOAD_TEST):
-        pushgateway.report(job, partial(every_figure, job), settings=told)
+        pushgateway.report(job, partial(every_figure, job), told)
     for _ in range(20):
         asked = httpx.post(f"http://127.0.0.1:{stack.api_port}/predict", json=ROW, trust_env=False)
         assert asked.is_success, asked.text

@@ -21,7 +21,7 @@ NAME = "readmission"
 
 @pytest.fixture(scope="module")
 def settings(mlflow_server):
-    """Settings of the running services, also in the environment, where the jobs read them."""
+    """Settings of the running services, also in the environment, where MLflow reads them."""
     told = {k: v for k, v in services.environment(mlflow_server).items() if k.isupper()}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in told.items():
@@ -50,8 +50,8 @@ def freeze(contract, settings, fingerprint, seed=0):
     return fingerprint
 
 
-def train(snapshot_id, candidate="logistic"):
-    return jobs.register_best([jobs.fit(snapshot_id, candidate)])
+def train(snapshot_id, settings, candidate="logistic"):
+    return jobs.register_best([jobs.fit(snapshot_id, candidate, settings)], settings)
 
 
 def rows_of(settings, version):
@@ -69,8 +69,8 @@ def rows_of(settings, version):
 @pytest.fixture(scope="module")
 def first(contract, settings):
     """The first version: trained, registered and in production."""
-    version = train(freeze(contract, settings, "f" * 64))
-    assert jobs.decide(version) == version
+    version = train(freeze(contract, settings, "f" * 64), settings)
+    assert jobs.decide(version, settings) == version
     return version
 
 
@@ -105,14 +105,14 @@ def test_first_model_is_promoted_with_alias_stage_row_and_tags(first, settings):
 def test_repeating_a_task_changes_nothing(first, settings):
     with mlflow_tracking.reaching(settings) as client:
         run_id = client.get_model_version(NAME, first).run_id
-    assert jobs.register_best([run_id]) == first
-    assert jobs.decide(first) == first
+    assert jobs.register_best([run_id], settings) == first
+    assert jobs.decide(first, settings) == first
     assert len(rows_of(settings, first)) == 1
 
 
 def test_sealed_test_is_read_once(first, settings):
-    assert jobs.score_sealed(first)["auroc"]["figure"] > 0.5
-    assert jobs.score_sealed(first) == {}
+    assert jobs.score_sealed(first, settings)["auroc"]["figure"] > 0.5
+    assert jobs.score_sealed(first, settings) == {}
     with mlflow_tracking.reaching(settings) as client:
         assert client.get_registered_model(NAME).tags["sealed_test_reads"] == "1"
 
@@ -133,9 +133,9 @@ def test_the_api_serves_what_was_registered(first, settings, tmp_path):
 
 
 def test_an_equal_model_is_kept_and_production_stays(first, contract, settings):
-    version = train("f" * 64)
+    version = train("f" * 64, settings)
     assert version != first
-    assert jobs.decide(version) is None
+    assert jobs.decide(version, settings) is None
     assert production(settings) == first
     assert [row[0] for row in rows_of(settings, version)] == ["keep"]
     with pytest.raises(rollback.CannotRollBack, match="never promoted"):
@@ -153,35 +153,35 @@ def stored(settings, version, name):
 
 @pytest.mark.parametrize("lost", ["contract.json", "compiled/model.onnx", "MLmodel"])
 def test_a_model_that_lost_a_file_is_refused(first, settings, lost):
-    version = train("f" * 64)
+    version = train("f" * 64, settings)
     storage.client(settings).delete_object(**stored(settings, version, lost))
     with pytest.raises(jobs.ModelRefused, match="judging failed"):
-        jobs.decide(version)
+        jobs.decide(version, settings)
     assert production(settings) == first
     assert [row[0] for row in rows_of(settings, version)] == ["keep"]
 
 
 def test_a_broken_signature_is_refused(first, contract, settings):
-    version = train("f" * 64)
+    version = train("f" * 64, settings)
     store, place = storage.client(settings), stored(settings, version, "MLmodel")
     said = store.get_object(**place)["Body"].read().decode()
     name = contract.features[0].name
     assert name in said
     store.put_object(**place, Body=said.replace(f'"{name}"', '"column_of_nobody"').encode())
     with pytest.raises(jobs.ModelRefused, match="column_of_nobody"):
-        jobs.decide(version)
+        jobs.decide(version, settings)
     assert production(settings) == first
     assert [row[0] for row in rows_of(settings, version)] == ["keep"]
 
 
 def test_nothing_is_promoted_when_the_artefact_of_production_is_gone(first, settings):
-    version = train("f" * 64)
+    version = train("f" * 64, settings)
     store, place = storage.client(settings), stored(settings, first, "MLmodel")
     said = store.get_object(**place)["Body"].read()
     store.delete_object(**place)
     try:
         with pytest.raises(jobs.ModelRefused, match="judging failed"):
-            jobs.decide(version)
+            jobs.decide(version, settings)
         assert production(settings) == first
         assert [row[0] for row in rows_of(settings, version)] == ["keep"]
     finally:
@@ -189,7 +189,7 @@ def test_nothing_is_promoted_when_the_artefact_of_production_is_gone(first, sett
 
 
 def test_classes_in_another_order_are_refused(first, settings, monkeypatch):
-    version = train("f" * 64)
+    version = train("f" * 64, settings)
     scores = mlflow_tracking.scores
 
     def swapped(name, which, frame):
@@ -200,19 +200,19 @@ def test_classes_in_another_order_are_refused(first, settings, monkeypatch):
 
     monkeypatch.setattr(mlflow_tracking, "scores", swapped)
     with pytest.raises(jobs.ModelRefused, match="orders its classes"):
-        jobs.decide(version)
+        jobs.decide(version, settings)
     assert production(settings) == first
 
 
 def test_a_registry_that_is_away_is_retried_not_judged(first, settings, monkeypatch):
-    version = train("f" * 64)
+    version = train("f" * 64, settings)
 
     def away(*_):
         raise ConnectionError("object store is away")
 
     monkeypatch.setattr(mlflow_tracking, "scores", away)
     with pytest.raises(ConnectionError):
-        jobs.decide(version)
+        jobs.decide(version, settings)
     assert rows_of(settings, version) == []
     assert production(settings) == first
 
@@ -220,10 +220,10 @@ def test_a_registry_that_is_away_is_retried_not_judged(first, settings, monkeypa
 def test_a_better_model_takes_over_and_rollback_brings_the_old_one_back(
     first, contract, settings, monkeypatch
 ):
-    version = train(freeze(contract, settings, "e" * 64, seed=3))
+    version = train(freeze(contract, settings, "e" * 64, seed=3), settings)
     better = replace(jobs.gate.Verdict(True, "better"), challenger_score=0.7)
     monkeypatch.setattr(jobs.promotion_gate, "judge", lambda *_, **__: better)
-    assert jobs.decide(version) == version
+    assert jobs.decide(version, settings) == version
     assert production(settings) == version
     with mlflow_tracking.reaching(settings) as client:
         assert client.get_model_version(NAME, first).current_stage == "Archived"
@@ -231,7 +231,9 @@ def test_a_better_model_takes_over_and_rollback_brings_the_old_one_back(
     assert rollback.rollback(None, settings) == (version, first)
     assert production(settings) == first
     assert promotions.latest(NAME, settings) == ("rollback", first)
-    assert jobs.decide(version) is None  # repeating the old decision does not undo the roll-back
+    assert (
+        jobs.decide(version, settings) is None
+    )  # repeating the old decision does not undo the roll-back
     assert production(settings) == first
     with pytest.raises(rollback.CannotRollBack, match="no version 999"):
         rollback.rollback("999", settings)

@@ -52,8 +52,8 @@ def production(contract, settings):
     sizes = (int(n["train"]), int(n["validation"]), int(n["test"]), 0, 0)
     facts = Facts("a" * 64, "sample", sorted(rows["_batch_id"].unique()), *sizes)
     snapshots.store(Snapshot(facts, contract, rows), settings)
-    version = jobs.register_best([jobs.fit(facts.fingerprint, "logistic")])
-    assert jobs.decide(version) == version
+    version = jobs.register_best([jobs.fit(facts.fingerprint, "logistic", settings)], settings)
+    assert jobs.decide(version, settings) == version
     in_mart(rows, contract, settings, create=True)
     return version
 
@@ -130,7 +130,7 @@ def latest(settings):
 def test_without_a_production_model_there_is_nothing_to_monitor(settings, monkeypatch):
     monkeypatch.setenv("MODEL_NAME", "never_registered")
     with pytest.raises(monitor.NothingToMonitor):
-        monitor.run()
+        monitor.run(settings)
 
 
 def test_too_few_requests_say_so(contract, settings, production):
@@ -138,7 +138,7 @@ def test_too_few_requests_say_so(contract, settings, production):
     log_requests(
         rows, scored(rows, settings, production), contract, settings, production, ids=False
     )
-    assert monitor.run() == "too few"
+    assert monitor.run(settings) == "too few"
     _, n_requests, verdict, evidence = latest(settings)
     assert (n_requests, verdict, evidence["features"]) == (50, "too few", [])
     assert evidence["realised"][0]["metrics"] is None
@@ -183,7 +183,7 @@ def test_no_drift_is_silent_and_published(contract, settings, production):
     log_requests(
         rows, scored(rows, settings, production), contract, settings, production, ids=False
     )
-    assert monitor.run() == "no drift"
+    assert monitor.run(settings) == "no drift"
     version, n_requests, verdict, evidence = latest(settings)
     assert (version, verdict) == (production, "no drift")
     assert n_requests >= 600
@@ -208,7 +208,7 @@ def test_drift_is_found_and_named(contract, settings, production):
     log_requests(
         rows, scored(rows, settings, production), contract, settings, production, ids=False
     )
-    assert monitor.run() == "drift"
+    assert monitor.run(settings) == "drift"
     drifted = {each["name"] for each in latest(settings)[3]["features"] if each["drifted"]}
     assert drifted == {"age_band", "n_medications"}
 

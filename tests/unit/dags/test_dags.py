@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 import transformations
 from readmit.batches import builds, claims
 from readmit.errors import BatchRejected
+from readmit.settings import PipelineSettings
 from shared import DEFAULT_ARGS, news_for_training
 from stack import pipeline
 
@@ -113,14 +114,14 @@ class Announced(list):
     ],
 )
 def test_training_is_told_once_of_what_is_new(monkeypatch, told, published, waiting, news):
-    monkeypatch.setattr(claims, "waiting", lambda: waiting)
-    monkeypatch.setattr(builds, "published", lambda: published)
+    monkeypatch.setattr(claims, "waiting", lambda _: waiting)
+    monkeypatch.setattr(builds, "published", lambda _: published)
     events = Announced(SimpleNamespace(extra={"published": n} if n else {}) for n in told)
     if news:
-        assert news_for_training(events) == published
+        assert news_for_training(events, PipelineSettings()) == published
     else:
         with pytest.raises(AirflowSkipException):
-            news_for_training(events)
+            news_for_training(events, PipelineSettings())
 
 
 def test_a_build_without_tests_is_tested_before_the_gate(monkeypatch, dbt_manifest):

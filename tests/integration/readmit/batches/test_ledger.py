@@ -101,7 +101,7 @@ def test_a_file_is_registered_once_however_it_is_packed(
         archive.write(source, "dataset_diabetes/diabetic_data.csv")
         archive.writestr("dataset_diabetes/IDs_mapping.csv", "admission_type_id,description\r\n")
     before = claims.waiting(registered)
-    sources.submit(str(packed), settings=registered)
+    sources.submit(str(packed), registered)
     assert count(registered, "landing.sources") == 1
     assert claims.waiting(registered) == before
 
@@ -129,7 +129,7 @@ def test_batch_whose_content_is_published_is_not_loaded_again(
         through(registered, batch_id)
     other = tmp_path / "same-rows-other-file.csv"
     other.write_bytes(source.read_bytes().replace(b"\r\n", b"\n"))
-    sources.submit(str(other), settings=registered)
+    sources.submit(str(other), registered)
     assert count(registered, "landing.sources") == 2
     assert claims.waiting(registered) == 0
     assert claims.claim("run", registered) is None
@@ -142,7 +142,7 @@ def test_equal_content_waits_for_the_batch_before_it(
     other = tmp_path / "same.csv"
     other.write_bytes(source.read_bytes().replace(b"\r\n", b"\n"))
     n = claims.waiting(registered)
-    sources.submit(str(other), settings=registered)
+    sources.submit(str(other), registered)
     assert claims.waiting(registered) == n
     taken = {claims.claim(f"run {i}", registered) for i in range(2 * n)} - {None}
     assert len(taken) == n
@@ -164,7 +164,7 @@ def test_refused_file_leaves_one_row_with_the_reason_and_nothing_else(
         with pytest.raises(
             SourceRefused, match=r"bad.csv: row 1400 \(line 1401\), column readmitted: 51 fields"
         ):
-            sources.submit(str(bad), settings=settings)
+            sources.submit(str(bad), settings)
     [(batch_id, n_rows, status, reason)] = raw.query(
         settings,
         settings.raw_database,
@@ -187,7 +187,7 @@ def test_refused_zip_leaves_nothing_unpacked(settings: Settings, tmp_path: Path)
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("diabetic_data.csv", b"0" * 1_000_000)
     with pytest.raises(SourceRefused, match="no line end within"):
-        sources.submit(str(packed), settings=settings)
+        sources.submit(str(packed), settings)
     assert [path for path in (settings.readmit_home / "sources").rglob("*") if path.is_file()] == []
 
 
@@ -214,7 +214,7 @@ def test_file_that_changes_while_it_is_read_is_refused(
         with pytest.raises(
             SourceRefused, match=r"changing.csv: the file changed while it was read"
         ):
-            sources.submit(str(path), settings=settings)
+            sources.submit(str(path), settings)
     assert count(settings, "landing.sources") == 0
     listed = storage.client(settings).list_objects_v2(
         Bucket=settings.s3_pipeline_bucket, Prefix="source/"
@@ -224,13 +224,13 @@ def test_file_that_changes_while_it_is_read_is_refused(
         settings, settings.raw_database, "select source_sha256 from landing.batches"
     )
     assert not [key for key in kept if sha256 in key]
-    sources.submit(str(path), settings=settings)
+    sources.submit(str(path), settings)
     assert count(settings, "landing.sources") == 1
 
 
 def test_no_file_is_not_taken_for_the_default_one(settings: Settings) -> None:
     with pytest.raises(SourceRefused, match="no file is named: make submit FILE="):
-        sources.submit("", settings=settings)
+        sources.submit("", settings)
     assert count(settings, "landing.sources") == 0
 
 
@@ -355,7 +355,7 @@ def test_a_file_that_is_handed_in_again_brings_back_what_s3_has_lost(
             loading.ObjectChanged, match=f"{batch_id}.*is gone: hand the same file in again"
         ):
             loading.load(batch_id, registered)
-    sources.submit(str(source), settings=registered.model_copy(update={"batch_size": 70}))
+    sources.submit(str(source), registered.model_copy(update={"batch_size": 70}))
     assert (
         sum(loading.load(batch_id, registered) for batch_id, _ in keys) == count(registered) == ROWS
     )
@@ -374,6 +374,7 @@ from readmit.batches import ledger
 from readmit.batches import loading
 from readmit.intake import sources
 from readmit.intake import slices
+from readmit.settings import Settings
 class Slow(slices.Checked):
     n = 0
     def read(self, size):
@@ -383,7 +384,7 @@ class Slow(slices.Checked):
             time.sleep(60)
         return super().read(10_000)
 slices.Checked = Slow
-loading.load(sys.argv[1])
+loading.load(sys.argv[1], Settings())
 """
 
 
@@ -598,7 +599,7 @@ def test_corrected_resend_supersedes_the_rejected_batch(
     resend = rows_of(
         registered, rejected, tmp_path / "resend.csv", lambda row: row.replace("Male", "male")
     )
-    sources.submit(str(resend), rejected if is_named else None, registered)
+    sources.submit(str(resend), registered, rejected if is_named else None)
     while (batch_id := claims.claim("run", registered)) is not None:
         through(registered, batch_id)
     states = raw.ledger_rows(registered)
@@ -617,11 +618,11 @@ def test_resend_must_name_a_rejected_batch_and_hold_its_rows_only(
     changed.write_text(source.read_text().replace("Male", "male"))
     rejected = claimed(registered)
     with pytest.raises(SourceRefused, match="is not in the ledger; only a rejected batch"):
-        sources.submit(str(changed), rejected, registered)
+        sources.submit(str(changed), registered, rejected)
     loading.load(rejected, registered)
     ledger.reject(rejected, "nonsense", registered)
     with pytest.raises(SourceRefused, match="must make one validation batch"):
-        sources.submit(str(changed), rejected, registered)
+        sources.submit(str(changed), registered, rejected)
     key = f"source/{sha256_of(changed)}/"
     listed = storage.client(registered).list_objects_v2(
         Bucket=registered.s3_pipeline_bucket, Prefix=key
@@ -638,13 +639,13 @@ def test_rejected_batch_is_judged_again_when_its_file_is_handed_in_again(
     ledger.reject(rejected, "a code that the table did not have", registered)
     n = claims.waiting(registered)
     for _ in range(2):
-        sources.submit(str(source), rejected, registered)
+        sources.submit(str(source), registered, rejected)
     assert claims.waiting(registered) == n + 1
     while (batch_id := claims.claim("run", registered)) is not None:
         through(registered, batch_id)
     assert set(raw.ledger_rows(registered).values()) == {"published"}
     assert count(registered) == ROWS
-    sources.submit(str(source), settings=registered)
+    sources.submit(str(source), registered)
     assert claims.waiting(registered) == 0
 
 
@@ -654,7 +655,7 @@ def test_known_file_cannot_become_the_correction_of_another_batch(
     with pytest.raises(
         SourceRefused, match=r"is known as .* cannot be made a correction of train-009"
     ):
-        sources.submit(str(source), "train-009-00000000", registered)
+        sources.submit(str(source), registered, "train-009-00000000")
 
 
 # ---- faults and the command line

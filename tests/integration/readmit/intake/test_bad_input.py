@@ -67,7 +67,7 @@ def test_refused_kind_names_the_place_and_loads_nothing(
     kind: Kind, good: bytes, settings: Settings, tmp_path: Path
 ) -> None:
     with pytest.raises(SourceRefused, match=r"^given\.csv: ") as refusal:
-        sources.submit(str(made(kind, good, tmp_path)), settings=settings)
+        sources.submit(str(made(kind, good, tmp_path)), settings)
     assert kind.place in str(refusal.value)
     assert (
         raw.query(
@@ -86,7 +86,7 @@ def test_refused_kind_names_the_place_and_loads_nothing(
 def test_judged_kind_arrives_in_raw_unchanged(kind: Kind, good: bytes, tmp_path: Path) -> None:
     settings = raw.fresh(tmp_path)
     path = made(kind, good, tmp_path)
-    sources.submit(str(path), settings=settings)
+    sources.submit(str(path), settings)
     for n in range(3):
         if (batch_id := claims.claim(f"run {n}", settings)) is not None:
             loading.load(batch_id, settings)

@@ -143,11 +143,12 @@ def outcome(success, severity="critical"):
 
 def test_gates_do_not_overwrite_each_other(gateway, settings):
     pushgateway.report(
-        Job.INGEST, lambda: gate.gauges([outcome(True), outcome(False)]), {"gate": "raw"}
+        Job.INGEST, lambda: gate.gauges([outcome(True), outcome(False)]), settings, {"gate": "raw"}
     )
     pushgateway.report(
         Job.INGEST,
         lambda: gate.gauges([outcome(True), outcome(False, "warning")]),
+        settings,
         {"gate": "publish"},
     )
     assert value(gateway, "readmit_gate_passed", "ingest_batch", gate="raw") == 0
@@ -161,7 +162,7 @@ def test_gates_do_not_overwrite_each_other(gateway, settings):
 
 def test_training_and_its_decision(gateway, settings):
     figure = {"figure": 0.66, "low": 0.64, "high": 0.68}
-    training_gauges.snapshot(Facts("f", "uci", ["a"], 10, 5, 5, 0, 0))
+    training_gauges.snapshot(Facts("f", "uci", ["a"], 10, 5, 5, 0, 0), settings)
     scores = {"auroc": figure, "average_precision": figure}
     slices = [
         {"slice": "race", "value": value, "falls_behind": value == "Other"}
@@ -175,12 +176,14 @@ def test_training_and_its_decision(gateway, settings):
         "decision_curve": [],
     }
     for name in ("lightgbm", "logistic"):
-        training_gauges.candidate(name, Evaluation(**nothing, metrics=scores, slices=slices), 1.5)
+        training_gauges.candidate(
+            name, Evaluation(**nothing, metrics=scores, slices=slices), 1.5, settings
+        )
     evidence = {"challenger_score": 0.66, "production_score": None, "gain": None}
     training_gauges.decision(
         Promotion("promote", "readmission", "1", None, "auroc", "first", evidence), settings
     )
-    training_gauges.sealed({"auroc": figure})
+    training_gauges.sealed({"auroc": figure}, settings)
     assert value(gateway, "readmit_training_rows", "train_model", split="train") == 10
     assert (
         value(
@@ -203,7 +206,7 @@ def test_tasks(gateway, settings):
         task_id="dbt.run",
         start_date=datetime.now(UTC) - timedelta(seconds=9),
     )
-    pushgateway.task_ended({"ti": task}, succeeded=False)
+    pushgateway.task_ended({"ti": task}, settings, succeeded=False)
     assert (
         9
         <= value(gateway, "readmit_task_seconds", "tasks", dag="ingest_batch", task="dbt.run")
@@ -230,7 +233,7 @@ def test_a_task_that_was_killed(gateway, settings):
         dag_version_id=uuid4(),
     )
     task = RuntimeTaskInstance.model_construct(**known.model_dump(exclude_unset=True), task=None)
-    pushgateway.task_ended({"ti": task}, succeeded=False)
+    pushgateway.task_ended({"ti": task}, settings, succeeded=False)
     assert value(gateway, "readmit_task_succeeded", "tasks", dag="train_model", task="fit") == 0
     assert value(gateway, "readmit_task_seconds", "tasks", dag="train_model", task="fit") is None
     as_listed(gateway)
@@ -252,15 +255,16 @@ def test_a_backup(gateway, tmp_path, monkeypatch):
 
 def test_without_a_gateway_nothing_is_asked_for(monkeypatch):
     monkeypatch.delenv("PUSHGATEWAY_URL", raising=False)
-    pushgateway.report(Job.INGEST, lambda: pytest.fail("figures were computed"))
+    pushgateway.report(Job.INGEST, lambda: pytest.fail("figures were computed"), Settings())
 
 
 def test_a_gateway_that_is_away_and_figures_that_cannot_be_had_are_warnings(monkeypatch, caplog):
     monkeypatch.setenv("PUSHGATEWAY_URL", f"http://127.0.0.1:{free_port()}")
+    settings = Settings()
     with caplog.at_level(logging.WARNING, "readmit"):
-        pushgateway.report(Job.INGEST, lambda: {"readmit_quarantined_rows": 1})
-        pushgateway.report(Job.INGEST, lambda: {"readmit_rows_by_patient": 1})
-        pushgateway.report(Job.INGEST, lambda: {"readmit_quarantined_rows": 1 / 0})
+        pushgateway.report(Job.INGEST, lambda: {"readmit_quarantined_rows": 1}, settings)
+        pushgateway.report(Job.INGEST, lambda: {"readmit_rows_by_patient": 1}, settings)
+        pushgateway.report(Job.INGEST, lambda: {"readmit_quarantined_rows": 1 / 0}, settings)
     said = [record.message for record in caplog.records]
     assert all(message.startswith("figures of ingest_batch were not pushed") for message in said)
     assert len(said) == 3
