@@ -713,23 +713,23 @@ def test_steps_repeated_in_any_order_end_as_a_run_without_faults(registered: Set
 def test_command_line_submits_and_prints_the_ledger(
     settings: Settings, source: Path, tmp_path: Path
 ) -> None:
-    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "readmit.batches.ledger", *arguments]
+    def run(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", module, *arguments]
         return subprocess.run(
             command, env=raw.environment(settings), capture_output=True, text=True, check=False
         )
 
-    assert "batches wait" in run("submit", str(source)).stdout
-    printed = run("status")
+    assert "batches wait" in run("readmit.intake.sources", "submit", str(source)).stdout
+    printed = run("readmit.batches.ledger", "status")
     assert printed.stdout.splitlines()[1].split()[2] == "waiting"
     (tmp_path / "empty.csv").touch()
-    refused = run("submit", str(tmp_path / "empty.csv"))
+    refused = run("readmit.intake.sources", "submit", str(tmp_path / "empty.csv"))
     assert refused.returncode == 1
     assert refused.stderr.startswith(
         "error: empty.csv: header (line 1), column encounter_id: the file is empty"
     )
-    assert "refused" in run("status").stdout
-    assert "nothing to repair" in run("repair").stdout
+    assert "refused" in run("readmit.batches.ledger", "status").stdout
+    assert "nothing to repair" in run("readmit.batches.ledger", "repair").stdout
 
 
 def test_claim_waits_for_the_other_claim_and_not_longer(registered: Settings) -> None:
