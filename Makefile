@@ -113,7 +113,7 @@ k8s-down: ## remove what k8s-up made: its cluster, or the namespace of CONTEXT
 	@CONTEXT="$(CONTEXT)" TOOL="$(TOOL)" $(RUN) -m k8s.uninstall
 
 audit: ## known weaknesses of the lock (0 none, 1 some, 3 could not be checked); the bill of materials: build/sbom.json
-	@mkdir -p build && $(RUN) -m k8s.sbom > build/sbom.json
+	@mkdir -p build && bash k8s/sbom.sh > build/sbom.json
 	@$(RUN) -m k8s.audit
 
 clean: ## stop everything, remove state, environment and generated files; .env is kept

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build every overlay and every combination of components, and check all of it: make k8s.
+# Build every overlay and every combination of components, and check them: make k8s.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v kubectl >/dev/null || {
@@ -9,4 +9,4 @@ command -v kubectl >/dev/null || {
 for overlay in k8s/overlays/*/; do
     echo "$overlay: $(kubectl kustomize "$overlay" | grep -c '^kind:') resources"
 done
-PYTHONPATH="$PWD" exec .venv/bin/python -m pytest -q tests/contract/k8s tests/unit/k8s
+PYTHONPATH="$PWD" exec .venv/bin/python -m pytest -q -n "${WORKERS:-2}" tests/contract/k8s tests/unit/k8s

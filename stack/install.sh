@@ -33,7 +33,7 @@ if ! .venv/bin/python -m uv --version >/dev/null 2>&1; then
     # uv's own lines of the lock, hashes included; nothing else of the lock is needed yet.
     only_uv=$(mktemp)
     trap 'rm -f "$only_uv"' EXIT
-    awk '/^[^ #]/ { wanted = /^uv==/ } wanted && !/^ *#/' requirements.lock >"$only_uv"
+    sed -n "/^uv==/,/# via/p" requirements.lock >"$only_uv"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$only_uv" ||
         fail "uv cannot be installed: is the package registry reachable (pip config list)?"
 fi

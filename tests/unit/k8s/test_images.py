@@ -1,11 +1,11 @@
 """What an image installs: its part of the lock, by hash, and nothing of other parts."""
 
 import hashlib
-import importlib.util
 import re
 import shutil
+import subprocess
 import tomllib
-from types import ModuleType
+from pathlib import Path
 
 import pytest
 
@@ -17,64 +17,39 @@ DOCKERFILES = sorted(path for path in ROOT.glob("*/Dockerfile")) + sorted(
 )
 
 
-@pytest.fixture(scope="module")
-def requirements() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "requirements", K8S / "images" / "requirements.py"
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
+def test_an_image_installs_extras_of_the_project(path: Path) -> None:
+    command = re.search(r"(?m)^RUN sh install\.sh(.*)$", path.read_text())
+    if command is None:
+        assert path.parent.name == "prometheus"  # from Debian's packages
+        return
+    assert set(command[1].split()) <= PROJECT["optional-dependencies"].keys()
+
+
+@pytest.mark.parametrize("script", [K8S / "images" / "install.sh", ROOT / "stack" / "install.sh"])
+def test_uv_is_installed_from_its_lines_of_the_lock(script: Path) -> None:
+    (expression,) = re.findall(
+        r"sed -n [\"'](\S+ via/p)[\"'] requirements\.lock", script.read_text()
     )
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    lines = subprocess.run(
+        ["sed", "-n", expression, str(ROOT / "requirements.lock")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert re.findall(r"(?m)^(\S+)==[\d.]+ \\$", lines) == ["uv"]
+    assert lines.count("--hash=sha256:") > 1
 
 
-@pytest.fixture(scope="module")
-def lock(requirements: ModuleType) -> dict[str, str]:
-    return dict(requirements.blocks((ROOT / "requirements.lock").read_text()))
-
-
-def part(requirements: ModuleType, lock: dict[str, str], extra: str) -> set[str]:
-    core = {requirements.canonical(line) for line in PROJECT["dependencies"]}
-    return set(requirements.closure(core | requirements.declared(PROJECT, extra), lock))
-
-
-def test_every_package_of_the_lock_is_read(lock: dict[str, str]) -> None:
-    text = (ROOT / "requirements.lock").read_text()
-    assert len(lock) == len(re.findall(r"(?m)^[a-z0-9].*==", text))
-    assert all("--hash=sha256:" in block for block in lock.values())
-
-
-@pytest.mark.parametrize("extra", ["pipeline", "mlflow", "serving", "ui", "locust", "training"])
-def test_what_an_extra_asks_for_is_in_its_part(
-    requirements: ModuleType, lock: dict[str, str], extra: str
-) -> None:
-    found = part(requirements, lock, extra)
-    assert requirements.declared(PROJECT, extra) <= found
-    assert not found & {"mypy", "ruff", "schemathesis"}
-
-
-def test_the_parts_stay_apart(requirements: ModuleType, lock: dict[str, str]) -> None:
-    assert not part(requirements, lock, "serving") & {
-        "pandas",
-        "scikit-learn",
-        "mlflow",
-        "apache-airflow-core",
-    }
-    assert "mlflow" not in part(requirements, lock, "ui")
-    assert {"lightgbm", "dbt-core", "apache-airflow-core"} <= part(requirements, lock, "pipeline")
-
-
-def test_a_package_that_is_not_locked_is_refused(
-    requirements: ModuleType, lock: dict[str, str]
-) -> None:
-    with pytest.raises(KeyError):
-        requirements.closure({"left-pad"}, lock)
+def test_an_image_takes_nothing_that_is_not_locked() -> None:
+    script = (K8S / "images" / "install.sh").read_text()
+    assert "--require-hashes" in script
+    assert "--constraints requirements.lock" in script
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
-def test_dockerfile(path: object) -> None:
-    text = path.read_text()  # type: ignore[attr-defined]
+def test_dockerfile(path: Path) -> None:
+    text = path.read_text()
     final = text.rpartition("\nFROM ")[2]
     assert text.count("ARG BASE=docker.io/library/python:3.11-slim-bookworm") == 1
     assert re.search(r"(?m)^USER 10001:10001$", final)
@@ -136,19 +111,3 @@ def test_production_runs_upstream_images_by_digest() -> None:
     assert [
         image for image in upstream if not re.search(r":v?[\d.]+@sha256:[0-9a-f]{64}$", image)
     ] == []
-
-
-def test_the_bill_of_materials_names_every_package_of_an_image(
-    requirements: ModuleType, lock: dict[str, str]
-) -> None:
-    from k8s.sbom import bill
-
-    found = bill("serving")
-    assert {each["name"] for each in found["components"]} == part(requirements, lock, "serving")
-    assert all(
-        each["hashes"] and re.fullmatch(r"[\w.!+-]+", each["version"])
-        for each in found["components"]
-    )
-    needs = {each["ref"].split("@")[0]: each["dependsOn"] for each in found["dependencies"]}
-    assert any(ref.startswith("pkg:pypi/starlette@") for ref in needs["pkg:pypi/fastapi"])
-    assert len(bill()["components"]) == len(lock)

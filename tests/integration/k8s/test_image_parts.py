@@ -1,0 +1,87 @@
+"""What each image installs, resolved by the real uv from the lock, as the bill of materials lists it."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from readmit.settings import ROOT
+
+LOCK = (ROOT / "requirements.lock").read_text()
+LOCKED = dict(re.findall(r"(?m)^([a-z0-9][a-z0-9._-]*)(?:\[.*?\])?==(\S+)", LOCK))
+NO_REGISTRY = ("Failed to fetch", "error sending request")
+
+
+def bill(*extras: str, root: Path = ROOT) -> dict[str, Any]:
+    """Return the bill of materials of the lock, or of some extras."""
+    script = subprocess.run(
+        ["bash", str(root / "k8s" / "sbom.sh"), *extras],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if any(message in script.stderr for message in NO_REGISTRY):
+        pytest.skip("uv needs the package registry to resolve a part of the lock")
+    assert script.returncode == 0, script.stderr
+    return dict(json.loads(script.stdout))
+
+
+def packages(*extras: str) -> set[str]:
+    return {component["name"] for component in bill(*extras)["components"]}
+
+
+def test_the_bill_names_every_package_of_the_lock_with_its_version_and_hashes() -> None:
+    document = bill()
+    versions = {component["name"]: component["version"] for component in document["components"]}
+    assert versions == LOCKED
+    for component in document["components"]:
+        files = component["externalReferences"]
+        assert files, component["name"]
+        for file in files:
+            (digest,) = file["hashes"]
+            assert f"sha256:{digest['content']}" in LOCK
+
+
+def test_the_bill_says_what_a_package_needs() -> None:
+    needs = {entry["ref"]: entry.get("dependsOn", []) for entry in bill("serving")["dependencies"]}
+    (fastapi,) = [ref for ref in needs if re.match(r"fastapi-\d+@", ref)]
+    assert any(ref.startswith("starlette-") for ref in needs[fastapi])
+
+
+def test_the_parts_stay_apart() -> None:
+    serving = packages("serving")
+    assert {"fastapi", "onnxruntime", "boto3"} <= serving
+    assert not serving & {"pandas", "scikit-learn", "mlflow", "apache-airflow-core", "jinja2"}
+    assert "mlflow" not in packages("ui")
+    assert {"lightgbm", "dbt-core", "apache-airflow-core"} <= packages("pipeline")
+
+
+@pytest.mark.parametrize("extra", ["pipeline", "mlflow", "serving", "ui", "locust", "training"])
+def test_no_image_has_tools_of_development(extra: str) -> None:
+    assert not packages(extra) & {"mypy", "ruff", "schemathesis"}
+
+
+def test_a_package_that_is_not_locked_ends_the_installation(tmp_path: Path) -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    (tmp_path / "pyproject.toml").write_text(project.replace('"boto3",', '"boto3", "humanize",', 1))
+    assert "humanize" not in LOCKED
+    shutil.copy(ROOT / "requirements.lock", tmp_path)
+    install = subprocess.run(
+        [
+            *(str(ROOT / ".venv" / "bin" / "uv"), "pip", "install", "--dry-run"),
+            *("--require-hashes", "--only-binary", ":all:", "--target", str(tmp_path / "venv")),
+            *("--constraints", "requirements.lock", "--requirements", "pyproject.toml"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if any(message in install.stderr for message in NO_REGISTRY):
+        pytest.skip("uv needs the package registry to resolve a part of the lock")
+    assert install.returncode != 0
+    assert "no trusted hash was provided for: `humanize`" in " ".join(install.stderr.split())
