@@ -26,11 +26,6 @@ class ServingSettings(Settings):
     history_timeout_ms: int = Field(
         default=50, ge=1, le=1000, description="longest wait for a patient's history, ms"
     )
-    history_relation: str = Field(
-        default="marts.dim_patients",
-        pattern=r"^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$",
-        description="what history is looked up in: one row per patient_nbr, columns as the contract names them",
-    )
     prediction_log_rows: int = Field(
         default=20_000, ge=0, description="predictions that may wait for Postgres"
     )

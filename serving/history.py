@@ -14,6 +14,9 @@ from readmit import db
 from serving.api_settings import ServingSettings
 from serving.instruments import Metrics
 
+# One row per patient_nbr, with columns as the contract names them. It is a constant because dbt grants the role
+# `serving` this relation and no other.
+HISTORY_RELATION = ("marts", "dim_patients")
 PAUSE_SECONDS = 5.0  # after a fault the database is left alone for this long
 
 
@@ -59,9 +62,8 @@ class HistoryLookup:
         return found
 
     def _read(self, patient_nbr: int, columns: tuple[str, ...]) -> dict[str, Any] | None:
-        schema, table = self._settings.history_relation.split(".")
         query = sql.SQL("select {} from {} where patient_nbr = %s").format(
-            sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(schema, table)
+            sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(*HISTORY_RELATION)
         )
         try:
             with self._connection().cursor() as cur:

@@ -26,7 +26,13 @@ from training import (
 from training.drift import Shift
 from training.realised import Realised
 from training.snapshots import Snapshot
-from training.training_settings import MonitorSettings
+from training.training_settings import (
+    DRIFT_REPLICATES,
+    MAX_REQUESTS,
+    MIN_ROWS,
+    REQUEST_DAYS,
+    MonitorSettings,
+)
 
 log = logging.getLogger("training")
 
@@ -153,7 +159,7 @@ def _score_shift(
     version: ModelVersion, frozen: Snapshot, asked: Requests, settings: MonitorSettings
 ) -> list[Shift] | None:
     """Compare with the scores of the validation rows: those of rows that were learned from are too sure."""
-    if len(asked.scores) < settings.monitor_least_rows:
+    if len(asked.scores) < MIN_ROWS:
         return None
     rows = frozen.split("validation")
     scores = pd.DataFrame({SCORE: mlflow_tracking.scores(version.name, str(version.version), rows)})
@@ -167,8 +173,8 @@ def rule(settings: MonitorSettings) -> drift.Rule:
     return drift.Rule(
         threshold=settings.drift_threshold,
         alpha=settings.drift_alpha / FAMILIES,
-        least_rows=settings.monitor_least_rows,
-        replicates=settings.monitor_replicates,
+        least_rows=MIN_ROWS,
+        replicates=DRIFT_REPLICATES,
         seed=settings.training_seed,
     )
 
@@ -179,8 +185,8 @@ def requests(version: str, contract: Contract, settings: MonitorSettings) -> Req
         settings.model_name,
         version,
         LOAD_TEST_STAY,
-        settings.monitor_days,
-        settings.monitor_most_rows,
+        REQUEST_DAYS,
+        MAX_REQUESTS,
     )
     with (
         db.transaction("reader", settings.clean_database, settings) as clean,

@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from readmit import storage
 from training.drift import Shift
-from training.training_settings import MonitorSettings
+from training.training_settings import MIN_CASES, MIN_ROWS, REQUEST_DAYS, MonitorSettings
 
 if TYPE_CHECKING:
     from training.monitor import Report
@@ -37,7 +37,13 @@ def page(found: "Report", settings: MonitorSettings) -> str:
     environment.filters |= {"percent": _percent, "interval": _interval}
     compared = [*(found.score or []), *found.features]
     return environment.get_template("drift_page.html.j2").render(
-        report=found, settings=settings, compared=compared, drawn=drawn(compared)
+        report=found,
+        settings=settings,
+        request_days=REQUEST_DAYS,
+        min_rows=MIN_ROWS,
+        min_cases=MIN_CASES,
+        compared=compared,
+        drawn=drawn(compared),
     )
 
 

@@ -11,7 +11,7 @@ from readmit import db
 from readmit.contract.definition import Contract
 from training import model_metrics
 from training.snapshots import MART
-from training.training_settings import MonitorSettings
+from training.training_settings import MIN_CASES, MIN_ROWS, MonitorSettings
 
 # A stay that was asked about several times counts once, with the last answer.
 LABELLED = """
@@ -68,10 +68,7 @@ def judge(
         later["probability"].to_numpy(dtype=np.float64),
     )
     positive = int(y.sum())
-    enough = (
-        min(positive, len(y) - positive) >= settings.monitor_least_cases
-        and len(y) >= settings.monitor_least_rows
-    )
+    enough = min(positive, len(y) - positive) >= MIN_CASES and len(y) >= MIN_ROWS
     return Realised(
         version=version,
         n_labels=len(later),

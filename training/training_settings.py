@@ -4,6 +4,16 @@ from pydantic import Field
 
 from readmit.settings import Settings
 
+# Constants of the monitor, not settings: the alerts, the drift page and docs/monitoring.md are written for
+# these values, and DRIFT_THRESHOLD and DRIFT_ALPHA are enough to make the monitor more or less strict.
+REQUEST_DAYS = 30  # long enough to gather requests, short enough that a change shows within weeks
+MAX_REQUESTS = 10_000  # the newest of them: a share is then known to within 0.01
+MIN_ROWS = 200  # with fewer requests or outcomes a share is known to within 0.07 at best
+MIN_CASES = 20  # readmissions (and other stays) that an interval of the AUROC needs
+DRIFT_REPLICATES = (
+    500  # the smallest p-value is 1/501, below DRIFT_ALPHA divided by its three families
+)
+
 
 class TrainingSettings(Settings):
     """What training may be told; the defaults are what the README's figures were measured with."""
@@ -47,25 +57,6 @@ class TrainingSettings(Settings):
 class MonitorSettings(TrainingSettings):
     """Settings of the monitor: which requests it looks at, and what counts as drift (docs/monitoring.md)."""
 
-    monitor_days: int = Field(
-        default=30, ge=1, le=3650, description="requests of so many days are compared"
-    )
-    monitor_most_rows: int = Field(
-        default=10_000, ge=1000, le=1_000_000, description="the newest of them, at most"
-    )
-    monitor_least_rows: int = Field(
-        default=200,
-        ge=50,
-        description="fewer requests, or fewer known outcomes, are too few to say anything",
-    )
-    monitor_least_cases: int = Field(
-        default=20,
-        ge=5,
-        description="readmissions (and other stays) among known outcomes that metrics need",
-    )
-    monitor_replicates: int = Field(
-        default=500, ge=400, le=100_000, description="draws that show what chance gives"
-    )
     drift_threshold: float = Field(
         default=0.1,
         gt=0,

@@ -213,9 +213,9 @@ def test_drift_is_found_and_named(contract, settings, production):
     assert drifted == {"age_band", "n_medications"}
 
 
-def test_a_load_test_does_not_push_requests_out(contract, settings, production):
-    few = settings.model_copy(update={"monitor_most_rows": 1000})
-    before = monitor.requests(production, contract, few)
+def test_a_load_test_does_not_push_requests_out(contract, settings, production, monkeypatch):
+    monkeypatch.setattr(monitor, "MAX_REQUESTS", 1000)
+    before = monitor.requests(production, contract, settings)
     rows = stays(contract, seed=6, n=1000).assign(age_band="[0-10)")
     p = np.full(len(rows), 0.123456)
     log_requests(
@@ -228,7 +228,7 @@ def test_a_load_test_does_not_push_requests_out(contract, settings, production):
         at=datetime.now(UTC),
         stay=LOAD_TEST_STAY,
     )
-    after = monitor.requests(production, contract, few)
+    after = monitor.requests(production, contract, settings)
     assert len(before.scores) == len(after.scores) > 500
     assert (after.scores != 0.123456).all(axis=None)
 
