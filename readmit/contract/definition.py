@@ -1,12 +1,14 @@
-"""The contract: what each feature of the model is, read from dbt's manifest (the only place that defines it).
+"""The contract: what each feature of the model is. dbt defines it once; it is read from dbt's manifest.
 
-`python -m readmit.contract.definition > contract.json` writes it; `Contract.from_json` reads it back, hash checked.
+`python -m readmit.contract.definition > contract.json` writes it.
+`Contract.from_json` reads it and checks its hash.
 """
 
 import csv
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -22,11 +24,16 @@ Role = Literal["input", "history", "derived"]
 Kind = Literal["category", "number", "flag"]
 DataType = Literal["text", "integer", "bigint", "boolean", "double precision"]
 WHOLE_NUMBERS = ("integer", "bigint")
+ROLES_OF_FEATURES = ("input", "history", "derived")
+ROLES = ("key", "label", *ROLES_OF_FEATURES)
+
 ContractT = TypeVar("ContractT", bound="Contract")
+JsonObject = dict[str, Any]
+Seed = list[dict[str, str]]  # the rows of a code table
 
 
 class ContractError(Exception):
-    """The contract cannot be used; the message names the column and what is wrong with it."""
+    """The contract is not valid. The message names the column and the mistake."""
 
 
 class _Frozen(BaseModel):
@@ -34,7 +41,7 @@ class _Frozen(BaseModel):
 
 
 class Form(_Frozen):
-    """How the web form asks for an input."""
+    """How the web form shows an input."""
 
     group: str | dict[Literal["en", "es"], str]
     label: dict[Literal["en", "es"], str]
@@ -42,7 +49,7 @@ class Form(_Frozen):
 
 
 class Derive(_Frozen):
-    """One rule of the closed vocabulary: `lookup` in a seed, `sum`, `count` and `any` over inputs."""
+    """The rule of a derived feature: `lookup` in a seed, or `sum`, `count` or `any` over inputs."""
 
     op: Literal["lookup", "sum", "count", "any"]
     of: str | tuple[str, ...]
@@ -56,26 +63,26 @@ class Derive(_Frozen):
     @property
     def sources(self) -> tuple[str, ...]:
         """Names of the columns that the rule reads."""
-        return (self.of,) if isinstance(self.of, str) else self.of
+        if isinstance(self.of, str):
+            return (self.of,)
+        return self.of
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        conditions = [
-            given for given in (self.equals, self.is_in, self.not_in) if given is not None
-        ]
-        if self.op == "lookup" and (
-            not isinstance(self.of, str) or None in (self.seed, self.get, self.otherwise)
-        ):
-            raise ValueError("lookup needs one column in `of`, and `seed`, `get` and `otherwise`")
-        if self.op in ("count", "any") and len(conditions) != 1:
+        n_conditions = 3 - (self.equals, self.is_in, self.not_in).count(None)
+        if self.op in ("count", "any") and n_conditions != 1:
             raise ValueError(f"{self.op} needs exactly one of `equals`, `in`, `not_in`")
-        if self.op != "lookup" and isinstance(self.of, str):
-            raise ValueError(f"{self.op} needs a list in `of`")
+        has_one_column = isinstance(self.of, str)
+        if self.op != "lookup":
+            if has_one_column:
+                raise ValueError(f"{self.op} needs a list in `of`")
+        elif not has_one_column or None in (self.seed, self.get, self.otherwise):
+            raise ValueError("lookup needs one column in `of`, and `seed`, `get` and `otherwise`")
         return self
 
 
 class Feature(_Frozen):
-    """One feature: a column of the mart that is neither a key nor the label."""
+    """A feature: a column of the mart that is neither a key nor the label."""
 
     name: str
     role: Role
@@ -96,23 +103,18 @@ class Feature(_Frozen):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if (self.role == "derived") != (self.derive is not None):
+        is_derived = self.role == "derived"
+        if is_derived != (self.derive is not None):
             raise ValueError("`derive` belongs to role derived, and only there")
-        if self.role != "derived" and self.default is None:
+        if is_derived:
+            return self
+        if self.default is None:
             raise ValueError("`default` is missing")
         if self.role == "input" and self.form is None:
             raise ValueError("`form` is missing")
-        if (
-            self.kind == "category"
-            and self.role != "derived"
-            and (self.values is None) == (self.seed is None)
-        ):
+        if self.kind == "category" and (self.values is None) == (self.seed is None):
             raise ValueError("a category needs either `values` or `seed`")
-        if (
-            self.kind == "number"
-            and self.role != "derived"
-            and (self.min is None or self.max is None)
-        ):
+        if self.kind == "number" and (self.min is None or self.max is None):
             raise ValueError("a number needs `min` and `max`")
         return self
 
@@ -123,30 +125,30 @@ class Feature(_Frozen):
         if self.kind == "flag":
             return (False, True)
         if self.values is not None:
-            found = list(self.values)
+            values = list(self.values)
         elif self.seed is not None:
-            found = [row["code"] for row in contract.seeds[self.seed]]
+            values = [row["code"] for row in contract.seeds[self.seed]]
         else:
-            found = self._looked_up(contract)
-        if self.default is not None and self.default not in found:
-            found.insert(0, self.default)
-        return (
-            tuple(int(value) for value in found)
-            if self.data_type in WHOLE_NUMBERS
-            else tuple(found)
-        )
+            values = self._results_of_lookup(contract)
+        if self.default is not None and self.default not in values:
+            values.insert(0, self.default)
+        if self.data_type in WHOLE_NUMBERS:
+            return tuple(int(value) for value in values)
+        return tuple(values)
 
-    def _looked_up(self, contract: "Contract") -> list[Value]:
+    def _results_of_lookup(self, contract: "Contract") -> list[Value]:
         rule = self.derive
         if rule is None or rule.seed is None or rule.get is None or rule.otherwise is None:
             return []
-        return list(
-            dict.fromkeys([*(row[rule.get] for row in contract.seeds[rule.seed]), rule.otherwise])
-        )
+        values: dict[Value, None] = {}  # a set that keeps the order of the seed
+        for row in contract.seeds[rule.seed]:
+            values[row[rule.get]] = None
+        values[rule.otherwise] = None
+        return list(values)
 
 
 class Label(_Frozen):
-    """What the model predicts."""
+    """The column that the model predicts."""
 
     name: str
     data_type: DataType
@@ -154,14 +156,17 @@ class Label(_Frozen):
 
 
 class Contract(BaseModel):
-    """All features in the order of the mart, the label, and the code tables that features refer to."""
+    """All features in the order of the mart, the label, and the seeds that features refer to.
+
+    A seed is a code table of dbt.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
     version: int = VERSION
     features: tuple[Feature, ...]
     label: Label
-    seeds: dict[str, list[dict[str, str]]]
+    seeds: dict[str, Seed]
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -170,103 +175,113 @@ class Contract(BaseModel):
         return self
 
     def _check_references(self, feature: Feature) -> None:
-        rule = feature.derive
-        seed = feature.seed or (rule.seed if rule else None)
-        if seed is not None and seed not in self.seeds:
+        if feature.seed is not None:
+            self._check_seed(feature, feature.seed)
+        if feature.derive is not None:
+            self._check_rule(feature, feature.derive)
+        if feature.kind != "category" or feature.values is None:
+            return
+        if feature.default not in (None, *feature.values):
+            raise ContractError(
+                f"{feature.name}: default {feature.default!r} is not one of its values"
+            )
+
+    def _check_seed(self, feature: Feature, seed: str) -> None:
+        if seed not in self.seeds:
             raise ContractError(f"{feature.name}: there is no seed {seed!r}")
-        if rule is not None and rule.seed is not None and rule.get not in self.seeds[rule.seed][0]:
-            raise ContractError(f"{feature.name}: seed {rule.seed!r} has no column {rule.get!r}")
-        for source in rule.sources if rule else ():
+
+    def _check_rule(self, feature: Feature, rule: Derive) -> None:
+        if rule.seed is not None:
+            self._check_seed(feature, rule.seed)
+            if rule.get not in self.seeds[rule.seed][0]:
+                raise ContractError(
+                    f"{feature.name}: seed {rule.seed!r} has no column {rule.get!r}"
+                )
+        for source in rule.sources:
             if source not in self.by_name or self.by_name[source].role == "derived":
                 raise ContractError(
                     f"{feature.name}: `derive` reads {source!r}, which is not an input or history"
                 )
-        if feature.kind == "category" and feature.default is not None:
-            self._check_default(feature)
-
-    def _check_default(self, feature: Feature) -> None:
-        if feature.values is not None and feature.default not in feature.values:
-            raise ContractError(
-                f"{feature.name}: default {feature.default!r} is not one of its values"
-            )
 
     def with_features(self, features: tuple[Feature, ...]) -> Self:
         """Return the contract of these features only.
 
         `model_copy` would also copy the cached properties, which belong to all features.
         """
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self).model_construct(**{**fields, "features": features})
+        return type(self).model_construct(
+            version=self.version, features=features, label=self.label, seeds=self.seeds
+        )
 
     @cached_property
     def by_name(self) -> dict[str, Feature]:
-        """Features by their name."""
+        """The features by their names."""
         return {feature.name: feature for feature in self.features}
 
     @cached_property
     def _tables(self) -> dict[tuple[str, str], dict[str, str]]:
-        return {
-            (name, column): {row["code"]: row[column] for row in rows}
-            for name, rows in self.seeds.items()
-            for column in rows[0]
-        }
+        tables = {}
+        for name, rows in self.seeds.items():
+            for column in rows[0]:
+                tables[name, column] = {row["code"]: row[column] for row in rows}
+        return tables
 
     def table(self, seed: str, column: str) -> dict[str, str]:
-        """Return code -> attribute of a code table; built once."""
+        """Return a column of a code table by its code; built once."""
         return self._tables[seed, column]
 
     @property
     def inputs(self) -> tuple[Feature, ...]:
-        """What a person or a hospital system enters."""
-        return self._of("input")
+        """The features that a person or a hospital system enters."""
+        return self._with_role("input")
 
     @property
     def history(self) -> tuple[Feature, ...]:
-        """What follows from the patient's earlier stays."""
-        return self._of("history")
+        """The features that follow from the patient's earlier stays."""
+        return self._with_role("history")
 
     @property
     def derived(self) -> tuple[Feature, ...]:
-        """What is computed from the others."""
-        return self._of("derived")
+        """The features that are computed from the others."""
+        return self._with_role("derived")
 
     @property
     def base_names(self) -> tuple[str, ...]:
         """Names of the features that are not derived: inputs, then history."""
         return tuple(feature.name for feature in (*self.inputs, *self.history))
 
-    def _of(self, role: Role) -> tuple[Feature, ...]:
+    def _with_role(self, role: Role) -> tuple[Feature, ...]:
         return tuple(feature for feature in self.features if feature.role == role)
 
     @cached_property
     def hash(self) -> str:
         """sha256 of the canonical JSON, without the hash itself."""
-        text = json.dumps(self._plain(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps(
+            self._document(), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _plain(self) -> dict[str, Any]:
-        plain: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
-        for feature in plain["features"]:
-            if feature["derive"] is not None:
-                feature["derive"] = {
-                    key: value for key, value in feature["derive"].items() if value is not None
-                }
-        return plain
+    def _document(self) -> JsonObject:
+        document: JsonObject = self.model_dump(mode="json", by_alias=True)
+        for feature in document["features"]:
+            rule = feature["derive"]
+            if rule is not None:
+                feature["derive"] = {key: rule[key] for key in rule if rule[key] is not None}
+        return document
 
     def to_json(self) -> str:
         """Return the contract as JSON, with its hash."""
-        return json.dumps({"hash": self.hash, **self._plain()}, indent=1, ensure_ascii=False)
+        return json.dumps({"hash": self.hash, **self._document()}, indent=1, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote.
+        """Read the JSON that `to_json` writes.
 
         Raises:
-            ContractError: it is not a contract, or its hash is another.
+            ContractError: the JSON is not a contract, or its hash does not fit its content.
         """
-        plain = json.loads(text)
-        expected = plain.pop("hash", None)
-        contract = _validated(cls, plain)
+        document = json.loads(text)
+        expected = document.pop("hash", None)
+        contract = _validated(cls, document)
         if expected is not None and expected != contract.hash:
             raise ContractError(
                 f"the contract was changed: its hash is {contract.hash}, not {expected}"
@@ -277,76 +292,89 @@ class Contract(BaseModel):
     def from_manifest(cls, path: Path | None = None, seeds_dir: Path | None = None) -> Self:
         """Read the contract from the manifest that `dbt parse` writes, and the seeds that it names.
 
+        Args:
+            path: the manifest; the one in dbt's target folder by default.
+            seeds_dir: the folder of the seeds' CSV files; that of the dbt project by default.
+
         Raises:
-            ContractError: there is no manifest, or a column's meta is incomplete; names the column.
+            ContractError: the manifest or a seed is missing, or a column's meta is incomplete.
         """
         source = path or PROJECT / "target" / "manifest.json"
         if not source.is_file():
             raise ContractError(f"{source} is missing: run `dbt parse` in dbt_project")
-        columns = _mart_columns(json.loads(source.read_text(encoding="utf-8")))
-        features = tuple(
-            _feature(column)
-            for column in columns
-            if _meta(column)["role"] in ("input", "history", "derived")
-        )
-        labels = [column for column in columns if _meta(column)["role"] == "label"]
+        features = []
+        labels = []
+        for column in _mart_columns(json.loads(source.read_text(encoding="utf-8"))):
+            role = _meta(column)["role"]
+            if role in ROLES_OF_FEATURES:
+                features.append(_feature(column))
+            elif role == "label":
+                labels.append({key: column[key] for key in ("name", "data_type", "description")})
         if len(labels) != 1:
             raise ContractError(
                 f"{MART}: exactly one column must have the role label, not {len(labels)}"
             )
-        label = {key: labels[0][key] for key in ("name", "data_type", "description")}
-        seeds = _seeds(features, seeds_dir or PROJECT / "seeds")
-        return _validated(
-            cls, {"version": VERSION, "features": features, "label": label, "seeds": seeds}
-        )
+        document = {
+            "version": VERSION,
+            "features": features,
+            "label": labels[0],
+            "seeds": _seeds(features, seeds_dir or PROJECT / "seeds"),
+        }
+        return _validated(cls, document)
 
 
-def _validated(cls: type[ContractT], plain: dict[str, Any]) -> ContractT:
+def _validated(cls: type[ContractT], document: JsonObject) -> ContractT:
     try:
-        return cls.model_validate(plain)
+        return cls.model_validate(document)
     except ValidationError as error:
         raise ContractError(str(error)) from None
 
 
-def _mart_columns(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+def _mart_columns(manifest: JsonObject) -> list[JsonObject]:
     for node in manifest["nodes"].values():
         if node["resource_type"] == "model" and node["name"] == MART:
             return list(node["columns"].values())
     raise ContractError(f"the manifest has no model {MART}")
 
 
-def _meta(column: dict[str, Any]) -> dict[str, Any]:
-    meta: dict[str, Any] = column.get("config", {}).get("meta") or column.get("meta") or {}
-    if meta.get("role") not in ("key", "label", "input", "history", "derived"):
+def _meta(column: JsonObject) -> JsonObject:
+    meta: JsonObject = column.get("config", {}).get("meta") or column.get("meta") or {}
+    if meta.get("role") not in ROLES:
         raise ContractError(
             f"{column['name']}: `config.meta.role` is missing or unknown: {meta.get('role')!r}"
         )
     return meta
 
 
-def _feature(column: dict[str, Any]) -> Feature:
-    stated = {key: column.get(key) for key in ("name", "data_type", "description")}
+def _feature(column: JsonObject) -> Feature:
+    fields = {key: column.get(key) for key in ("name", "data_type", "description")}
+    fields |= _meta(column)
     try:
-        return Feature.model_validate({**stated, **_meta(column)})
+        return Feature.model_validate(fields)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, p['loc']))} {p['msg']}".strip() for p in error.errors()
-        )
-        raise ContractError(f"{column['name']}: {problems}") from None
+        mistakes = []
+        for mistake in error.errors():
+            field = ".".join(map(str, mistake["loc"]))
+            mistakes.append(f"{field} {mistake['msg']}".strip())
+        raise ContractError(f"{column['name']}: {'; '.join(mistakes)}") from None
 
 
-def _seeds(features: tuple[Feature, ...], folder: Path) -> dict[str, list[dict[str, str]]]:
-    named = {f.seed for f in features if f.seed} | {
-        f.derive.seed for f in features if f.derive and f.derive.seed
-    }
-    found = {}
-    for name in sorted(named):
+def _seeds(features: Sequence[Feature], folder: Path) -> dict[str, Seed]:
+    """Return the rows of every seed that a feature or its rule names."""
+    names = set()
+    for feature in features:
+        if feature.seed:
+            names.add(feature.seed)
+        if feature.derive and feature.derive.seed:
+            names.add(feature.derive.seed)
+    seeds = {}
+    for name in sorted(names):
         path = folder / f"{name}.csv"
         if not path.is_file():
             raise ContractError(f"seed {name!r}: {path} is missing")
         with path.open(encoding="utf-8", newline="") as file:
-            found[name] = list(csv.DictReader(file))
-    return found
+            seeds[name] = list(csv.DictReader(file))
+    return seeds
 
 
 if __name__ == "__main__":

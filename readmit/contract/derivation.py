@@ -1,73 +1,92 @@
-"""Derived features, evaluated in Python from the same declaration that dbt's macro `derive` turns into SQL."""
+"""Derived features, computed in Python. dbt's macro `derive` turns the same rules into SQL."""
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from readmit.contract.definition import Contract, Derive, Feature, Value
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Evaluator = Callable[[Sequence[Any]], Value | None]
+Row = Sequence[object]  # the values of `contract.base_names`, in this order
 
 
 def defaults(contract: Contract) -> dict[str, Value]:
-    """Return the predefined value of every input and history feature: a first stay."""
-    return {
-        f.name: f.default
-        for f in contract.features
-        if f.default is not None and f.role != "derived"
-    }
+    """Return the default of every input and history feature: the history of a first stay."""
+    values = {}
+    for feature in contract.features:
+        if feature.role != "derived" and feature.default is not None:
+            values[feature.name] = feature.default
+    return values
 
 
 class Derivation:
-    """Computes derived features of rows; the contract's rules are prepared once. `without`: operations to leave out.
+    """Computes the derived features of rows.
 
-    A row is the sequence of the values of `contract.base_names`: a tuple is made, and read, faster than a dictionary.
+    A row is a sequence of the values of `contract.base_names`. Tuples are made and read faster than
+    dictionaries.
+
+    Args:
+        contract: has the rules; they are prepared once.
+        without: operations to leave out.
     """
 
     def __init__(self, contract: Contract, without: Sequence[str] = ()) -> None:
-        every = {feature.name: _rule(feature) for feature in contract.derived}
-        rules = {name: rule for name, rule in every.items() if rule.op not in without}
-        at = {name: place for place, name in enumerate(contract.base_names)}
-        self.names = tuple(rules)
-        self._rules = [
-            (tuple_getter([at[name] for name in rule.sources]), _evaluator(contract, rule))
-            for rule in rules.values()
-        ]
+        position = {name: number for number, name in enumerate(contract.base_names)}
+        names = []
+        self._rules = []
+        for feature in contract.derived:
+            rule = _rule(feature)
+            if rule.op in without:
+                continue
+            names.append(feature.name)
+            sources_of = tuple_getter([position[name] for name in rule.sources])
+            self._rules.append((sources_of, _evaluator(contract, rule)))
+        self.names = tuple(names)
 
-    def __call__(self, row: Sequence[Any]) -> list[Value | None]:
+    def __call__(self, row: Row) -> list[Value | None]:
         """Return the values of `names`."""
-        return [evaluate(values(row)) for values, evaluate in self._rules]
+        return [evaluate(sources_of(row)) for sources_of, evaluate in self._rules]
 
 
-def derive_row(contract: Contract, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row (inputs and history) with every derived feature added; a missing column is a KeyError."""
+def derive_row(contract: Contract, row: Mapping[str, object]) -> dict[str, object]:
+    """Return a row of inputs and history with every derived feature added.
+
+    Raises:
+        KeyError: the row lacks an input or a history feature.
+    """
     derive = Derivation(contract)
-    return {
-        **row,
-        **dict(zip(derive.names, derive([row[name] for name in contract.base_names]), strict=True)),
-    }
+    values = derive([row[name] for name in contract.base_names])
+    return {**row, **dict(zip(derive.names, values, strict=True))}
 
 
 def derive_frame(contract: Contract, frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return a copy of the frame (inputs and history) with every derived feature added."""
+    """Return a copy of a frame of inputs and history with every derived feature added."""
     derive = Derivation(contract)
-    rows = [
-        derive(row) for row in frame[list(contract.base_names)].itertuples(index=False, name=None)
-    ]
-    columns: dict[str, Any] = {
-        name: [row[number] for row in rows] for number, name in enumerate(derive.names)
-    }
-    return frame.assign(**columns)
+    base = frame[list(contract.base_names)]
+    rows = [derive(row) for row in base.itertuples(index=False, name=None)]
+    columns = {}
+    for number, name in enumerate(derive.names):
+        columns[name] = [row[number] for row in rows]
+    return frame.assign(**columns)  # type: ignore[arg-type]
 
 
 def tuple_getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return the function from a row to the values at keys or places: `itemgetter`, which gives no tuple for one."""
+    """Return a function that gets the values at these keys or positions of a row, as a tuple.
+
+    It is `itemgetter`, which returns no tuple for a single key.
+    """
     if len(keys) < 2:
         return lambda row: tuple(row[key] for key in keys)
     return itemgetter(*keys)
+
+
+def lookup(contract: Contract, rule: Derive) -> tuple[str, Callable[[object], Value | None]]:
+    """Return the column that a look-up reads, and the function from its values to the result."""
+    table = contract.table(rule.seed or "", rule.get or "")
+    (source,) = rule.sources
+    return source, lambda code: table.get(str(code), rule.otherwise)
 
 
 def _rule(feature: Feature) -> Derive:
@@ -76,23 +95,29 @@ def _rule(feature: Feature) -> Derive:
     return feature.derive
 
 
-def lookup(contract: Contract, rule: Derive) -> tuple[str, Callable[[object], Value | None]]:
-    """Return the column that a look-up reads, and the function from its values."""
-    table, (source,) = contract.table(rule.seed or "", rule.get or ""), rule.sources
-    return source, lambda value: table.get(str(value), rule.otherwise)
-
-
-def _evaluator(contract: Contract, rule: Derive) -> Evaluator:
-    """Return the function from the values of a rule's sources to its own."""
+def _evaluator(contract: Contract, rule: Derive) -> Callable[[Row], Value | None]:
+    """Return the function from the values of a rule's sources to the derived value."""
     if rule.op == "lookup":
-        _, found = lookup(contract, rule)
-        return lambda values: found(values[0])
+        _, look_up = lookup(contract, rule)
+        return lambda values: look_up(values[0])
     if rule.op == "sum":
-        return lambda values: int(sum(values))
-    listed, is_negated = set(rule.is_in or rule.not_in or (rule.equals,)), rule.not_in is not None
+        return lambda values: int(sum(cast("Sequence[int]", values)))
+    if rule.op == "count":
+        return _counter(rule)
+    count = _counter(rule)
+    return lambda values: count(values) > 0
 
-    def count(values: Sequence[Any]) -> int:
-        n = sum(map(values.count, listed))
-        return len(values) - n if is_negated else n
 
-    return count if rule.op == "count" else lambda values: count(values) > 0
+def _counter(rule: Derive) -> Callable[[Row], int]:
+    """Return the function that counts the values that meet a rule's condition."""
+    listed = set(rule.is_in or rule.not_in or (rule.equals,))
+
+    is_negated = rule.not_in is not None
+
+    def count(values: Row) -> int:
+        n_listed = sum(map(values.count, listed))
+        if is_negated:
+            return len(values) - n_listed
+        return n_listed
+
+    return count
