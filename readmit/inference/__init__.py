@@ -1,1 +1,1 @@
-"""From a request to a probability without pandas or scikit-learn: encoding, ONNX and tree tables."""
+"""From a request to a probability, without pandas and scikit-learn."""

@@ -1,91 +1,116 @@
-"""From a request's values to what a scorer reads: a look-up per column, made once from the table in `encoder.json`."""
+"""From the values of a request to the inputs of a scorer: one look-up per column."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import getitem
-from typing import Any
+from typing import Required, TypedDict, cast
 
 import numpy as np
 
 from readmit.contract.definition import Contract
-from readmit.contract.derivation import Derivation, lookup, tuple_getter
+from readmit.contract.derivation import Derivation, Row, lookup, tuple_getter
 
-JOINT = "\x1f"  # the unit separator: no value holds it
-MOST_KEPT = 5_000  # values that one column remembers: requests cannot fill the memory
+JOINT = "\x1f"  # the unit separator: no value contains it
+MAX_REMEMBERED = 5_000  # values per column: requests cannot fill the memory
 
-Text = Callable[[Any], str]
-Place = Callable[[float], Any]
+# A column of `encoder.json`; `readmit.inference.compiled_model` describes it.
+Column = TypedDict(
+    "Column",
+    {"name": Required[str], "with": str, "codes": dict[str, float], "other": float},
+    total=False,
+)
+Converter = Callable[[float], float]
 
 
 class Encoder:
-    """Encodes rows: the values of `contract.base_names`, in this order.
+    """Encodes rows; a row has the values of `contract.base_names`.
 
     Args:
-        contract: has the rules of derived features.
-        columns: `columns` of `encoder.json`.
-        place: for the number of a column, the function from its float to what the scorer wants.
+        contract: has the rules of derived features. columns: `columns` of `encoder.json`.
+        converter: returns, for the number of a column, the function from its float to the
+            scorer's input.
     """
 
     def __init__(
-        self,
-        contract: Contract,
-        columns: Sequence[Mapping[str, Any]],
-        place: Callable[[int], Place],
+        self, contract: Contract, columns: Sequence[Column], converter: Callable[[int], Converter]
     ) -> None:
         self._derive = Derivation(contract, without=["lookup"])
-        self._tables = [
-            _table(contract, column, place(number)) for number, column in enumerate(columns)
-        ]
-        sources = [_sources(contract, column) for column in columns]
-        pairs = [both for both in sources if len(both) == 2]
-        singles = [(name,) for name in (*contract.base_names, *self._derive.names)]
-        at = {each: number for number, each in enumerate((*singles, *pairs))}
-        self._firsts, self._seconds = (
-            tuple_getter([at[both[k : k + 1]] for both in pairs]) for k in (0, 1)
-        )
-        self._looked_up = tuple_getter([at[each] for each in sources])
+        names = (*contract.base_names, *self._derive.names)
+        position = {name: number for number, name in enumerate(names)}
+        firsts: list[int] = []
+        seconds: list[int] = []
+        keys: list[int] = []
+        self._tables = []
+        for number, column in enumerate(columns):
+            self._tables.append(_LookUpTable(_encoding(contract, column, converter(number))))
+            first = position[_source(contract, column["name"])[0]]
+            if "with" in column:
+                keys.append(len(names) + len(firsts))
+                firsts.append(first)
+                seconds.append(position[_source(contract, column["with"])[0]])
+            else:
+                keys.append(first)
+        self._firsts_of_pairs = tuple_getter(firsts)
+        self._seconds_of_pairs = tuple_getter(seconds)
+        self._keys = tuple_getter(keys)
 
-    def __call__(self, given: Sequence[Any]) -> list[Any]:
-        """Return one value per column."""
-        known = (*given, *self._derive(given))
-        pairs = zip(self._firsts(known), self._seconds(known), strict=True)
-        return [*map(getitem, self._tables, self._looked_up((*known, *pairs)))]
+    def __call__(self, row: Row) -> list[float]:
+        """Return the scorer's input for each column."""
+        values = (*row, *self._derive(row))
+        pairs = zip(self._firsts_of_pairs(values), self._seconds_of_pairs(values), strict=True)
+        keys = self._keys((*values, *pairs))
+        return [*map(getitem, self._tables, keys)]
 
 
-class _Table(dict[Any, Any]):
-    """From a value to what the scorer wants: worked out when the value is first met, then remembered."""
+class _LookUpTable(dict[object, float]):
+    """From a value, or a pair of values, to the scorer's input, which is computed once."""
 
-    def __init__(self, work_out: Callable[[Any], Any]) -> None:
+    def __init__(self, encode: Callable[[object], float]) -> None:
         super().__init__()
-        self._work_out = work_out
+        self._encode = encode
 
-    def __missing__(self, value: Any) -> Any:  # noqa: ANN401 (whatever the scorer wants)
-        found = self._work_out(value)
-        if len(self) < MOST_KEPT:
-            self[value] = found
-        return found
+    def __missing__(self, value: object) -> float:
+        encoded = self._encode(value)
+        if len(self) < MAX_REMEMBERED:
+            self[value] = encoded
+        return encoded
 
 
-def _table(contract: Contract, column: Mapping[str, Any], place: Place) -> _Table:
+def _encoding(contract: Contract, column: Column, convert: Converter) -> Callable[[object], float]:
+    """Return the function from a value of a column, or a pair of values, to the scorer's input."""
+
+    def encode_number(value: object) -> float:
+        return convert(float(np.float32(cast("float", value))))  # the Pipeline computes in float32
+
+    def encode_category(value: object) -> float:
+        return convert(codes.get(text_of(value), other))
+
+    def encode_pair(values: object) -> float:
+        first, second = cast("tuple[object, object]", values)
+        text = text_of(first) + JOINT + text_of_second(second)
+        return convert(codes.get(text, other))
+
     if "codes" not in column:
-        return _Table(lambda value: place(float(np.float32(value))))  # as the Pipeline computes
-    codes, other, (_, text) = column["codes"], column["other"], _read(contract, column["name"])
+        return encode_number
+    codes = column["codes"]
+    other = column["other"]
+    _, text_of = _source(contract, column["name"])
     if "with" not in column:
-        return _Table(lambda value: place(codes.get(text(value), other)))
-    _, second = _read(contract, column["with"])
-    return _Table(lambda both: place(codes.get(text(both[0]) + JOINT + second(both[1]), other)))
+        return encode_category
+    _, text_of_second = _source(contract, column["with"])
+    return encode_pair
 
 
-def _sources(contract: Contract, column: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(_read(contract, column[key])[0] for key in ("name", "with") if key in column)
+def _source(contract: Contract, name: str) -> tuple[str, Callable[[object], str]]:
+    """Return the feature that a category is read from, and the function from its value to its text.
 
-
-def _read(contract: Contract, name: str) -> tuple[str, Text]:
-    """Return the column to read for a category, and the function from its value to the text that is encoded.
-
-    A derived look-up is read at its source: it is made once per value, not once per row.
+    A derived look-up is read at its source: it is then computed once per value, not once per row.
     """
     rule = contract.by_name[name].derive
     if rule is None or rule.op != "lookup":
         return name, str
-    source, found = lookup(contract, rule)
-    return source, lambda value: str(found(value))
+    source, look_up = lookup(contract, rule)
+
+    def text_of(value: object) -> str:
+        return str(look_up(value))
+
+    return source, text_of

@@ -1,106 +1,158 @@
-"""Boosted trees as tables of bits: scores one row at a time with a few numpy calls, whatever the number of trees.
+"""The fast path for boosted trees: tables of bits.
 
-The exit leaf of a tree follows from the sets of leaves that its splits leave over, ANDed together (QuickScorer:
-C. Lucchese et al., SIGIR 2015). Here the splits of one column are ANDed beforehand, for every interval between its
-thresholds: a column then costs one row of a table, for all trees at once. Leaves are numbered so that a reference row
-takes the first leaf of every tree: columns that agree with the reference cost nothing. Trees whose levels share a split
-(CatBoost's) need a bit per level instead of one per leaf: whether the row agrees there with the reference.
+A row is scored with a few numpy calls, whatever the number of trees.
 
-`compiled/trees.npz` holds `reference` of shape (columns,); `column`, `threshold`, `tree` and `bits` of shape (splits,);
-`whole` of shape (trees,) and `values` of shape (trees, leaves). A split holds when x <= threshold; where a row takes
-another side than the reference, `bits` remain of `whole`. `encoder.json` says how a leaf is found, and how the sum of
-the values becomes a probability, 1 / (1 + exp(-(scale * sum + bias))):
+Each leaf of a tree has a bit. Every split leaves some leaves over; the AND over all splits of a
+tree leaves those of which the first is the exit leaf (QuickScorer: C. Lucchese et al., SIGIR 2015).
+Here the splits of one column are combined beforehand: the thresholds of a column cut it into
+intervals, and each interval gets a bin, a row of the table with the bits of all trees. A column
+then costs one row of the table, for all trees at once.
 
-    "trees": {"leaf": "first" | "number", "scale": 1.0, "bias": 0.0}
+Leaves are numbered so that a reference row takes the first leaf of every tree. All intervals of the
+reference row share bin 0, which clears no bit: columns that agree with the reference cost nothing.
+Trees whose levels share a split (CatBoost's) need a bit per level instead of one per leaf: whether
+the row agrees there with the reference.
+
+`compiled/trees.npz` holds these arrays:
+
+    reference    (columns,)       the reference row
+    column       (splits,)        the column of a split
+    threshold    (splits,)        the split holds when the value is at most this
+    tree         (splits,)        the tree of a split
+    bits         (splits,)        the bits left over on the side that the reference does not take
+    whole        (trees,)         the bits of the reference row
+    values       (trees, leaves)  the values of the leaves
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal, TypedDict
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
-FIRST, NUMBER = "first", "number"
-TOGETHER = 32  # rows whose leaves are looked up in one call: more do not fit the processor's caches
+FIRST: Literal["first"] = "first"
+NUMBER: Literal["number"] = "number"
+MAX_TOGETHER = 32  # rows that are looked up in one call: more do not fit the processor's caches
+
+
+class TreeSettings(TypedDict):
+    """`trees` of `encoder.json`.
+
+    `leaf` says how the bits name the exit leaf: its position is that of the first bit, or the bits
+    are its number. The probability is 1 / (1 + exp(-(scale * sum of the leaves' values + bias))).
+    """
+
+    leaf: Literal["first", "number"]
+    scale: float
+    bias: float
 
 
 class TreeScorer:
-    """Probabilities of a tree ensemble. Each value becomes a place in the table; place 0 is the reference.
+    """Scores with a tree ensemble. Its input for a value is the number of the value's bin.
 
     Args:
         arrays: the content of `trees.npz`.
-        how: `trees` of `encoder.json`.
+        settings: `trees` of `encoder.json`.
     """
 
-    def __init__(self, arrays: Mapping[str, Array], how: Mapping[str, Any]) -> None:
-        (self._trees, leaves), self._bits = arrays["values"].shape, arrays["bits"].dtype
-        self._is_number, self._scale, self._bias = how["leaf"] == NUMBER, how["scale"], how["bias"]
-        # Counting the bits up to the first leaf's gives one more than its number.
-        self._begin = np.arange(self._trees) * leaves - (not self._is_number)
+    def __init__(self, arrays: Mapping[str, np.ndarray], settings: TreeSettings) -> None:
+        self._settings = settings
+        self._n_trees, n_leaves = arrays["values"].shape
+        self._bits_type = arrays["bits"].dtype
         self._values = arrays["values"].ravel()
-        intervals = _Intervals(arrays)
-        self._thresholds, self._places = intervals.thresholds, intervals.places()
-        self._table = intervals.table(arrays).view(np.uint64)
+        self._begin = np.arange(self._n_trees) * n_leaves
+        if settings["leaf"] == FIRST:
+            self._begin -= (
+                1  # counting the bits up to the first leaf gives one more than its number
+            )
+        self._columns = _columns(arrays)
+        self._table = _table(arrays, self._columns).view(np.uint64)
 
-    def place(self, column: int, /) -> Callable[[float], int]:
-        """Return the function from a value of the column to its place."""
-        thresholds, places = self._thresholds[column].tolist(), self._places[column]
-        return lambda x: places[bisect_left(thresholds, x)]
+    def converter(self, column: int, /) -> Callable[[float], int]:
+        """Return the function from a value of the column to its bin."""
+        thresholds: list[float] = self._columns[column].thresholds.tolist()
+        bins = self._columns[column].bins()
+
+        def bin_of(value: float) -> int:
+            return bins[bisect_left(thresholds, value)]
+
+        return bin_of
 
     def score(self, rows: Sequence[Sequence[int]], /) -> list[float]:
-        """Return the probability of each row of places."""
-        return [
-            p
-            for begin in range(0, len(rows), TOGETHER)
-            for p in self._some(rows[begin : begin + TOGETHER])
-        ]
+        """Return the probability of each row of bins."""
+        probabilities = []
+        for begin in range(0, len(rows), MAX_TOGETHER):
+            probabilities += self._score_some(rows[begin : begin + MAX_TOGETHER])
+        return probabilities
 
-    def _some(self, rows: Sequence[Sequence[int]]) -> list[float]:
+    def _score_some(self, rows: Sequence[Sequence[int]]) -> list[float]:
         words = np.empty((len(rows), self._table.shape[1]), np.uint64)
-        for row, out in zip(rows, words, strict=True):
-            np.bitwise_and.reduce(
-                self._table.take(list(filter(None, row)) or [0], axis=0), axis=0, out=out
-            )
-        remain = words.view(self._bits)[:, : self._trees]
-        leaf = remain if self._is_number else np.bitwise_count(remain ^ (remain - 1))
-        total = np.add.reduce(self._values.take(self._begin + leaf), axis=1)
-        found: list[float] = (1 / (1 + np.exp(-(self._scale * total + self._bias)))).tolist()
-        return found
+        for row, row_words in zip(rows, words, strict=True):
+            bins = list(filter(None, row)) or [0]
+            np.bitwise_and.reduce(self._table.take(bins, axis=0), axis=0, out=row_words)
+        left = words.view(self._bits_type)[:, : self._n_trees]
+        if self._settings["leaf"] == FIRST:
+            left = np.bitwise_count(left ^ (left - 1))
+        sums = np.add.reduce(self._values.take(self._begin + left), axis=1)
+        log_odds = self._settings["scale"] * sums + self._settings["bias"]
+        probabilities: list[float] = (1 / (1 + np.exp(-log_odds))).tolist()
+        return probabilities
 
 
-class _Intervals:
-    """The intervals between the thresholds of each column, and their places in the table."""
+@dataclass(frozen=True)
+class _Column:
+    """The intervals of a column and their bins.
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
-        column, threshold, reference = arrays["column"], arrays["threshold"], arrays["reference"]
-        self.thresholds = [
-            np.unique(threshold[column == number]) for number in range(len(reference))
-        ]
-        self._at = [
-            int(np.searchsorted(t, x)) for t, x in zip(self.thresholds, reference, strict=True)
-        ]
-        ends = np.cumsum([1, *map(len, self.thresholds)]).tolist()
-        self._own = [slice(begin, end) for begin, end in pairwise(ends)]
+    `thresholds` are sorted and cut the column into one interval more. `reference` is the number of
+    the reference row's interval: it has bin 0. The bins of the others follow each other from
+    `first_bin` on.
+    """
 
-    def places(self) -> list[list[int]]:
-        """Return the place of each interval of each column; that of the reference is 0."""
-        own = [list(range(rows.start, rows.stop)) for rows in self._own]
-        return [[*rows[:here], 0, *rows[here:]] for rows, here in zip(own, self._at, strict=True)]
+    thresholds: np.ndarray
+    reference: int
+    first_bin: int
 
-    def table(self, arrays: Mapping[str, Array]) -> Array:
-        """Return what remains of the trees at each place, shape (places, trees and some to fill a word)."""
-        bits, whole = arrays["bits"], arrays["whole"]
-        whole = np.pad(whole, (0, -len(whole) % (8 // bits.itemsize)))
-        table = np.tile(whole, (self._own[-1].stop, 1))
-        for column, (thresholds, here, rows) in enumerate(
-            zip(self.thresholds, self._at, self._own, strict=True)
-        ):
-            own, steps = arrays["column"] == column, table[rows]
-            position = np.searchsorted(thresholds, arrays["threshold"][own])
-            np.bitwise_and.at(steps, (position, arrays["tree"][own]), bits[own])
-            # Away from the reference, in both directions: each interval has passed all thresholds in between.
-            steps[here:] = np.bitwise_and.accumulate(steps[here:], axis=0)
-            steps[:here] = np.bitwise_and.accumulate(steps[:here][::-1], axis=0)[::-1]
-        return table
+    @property
+    def end_bin(self) -> int:
+        """The number after the last bin."""
+        return self.first_bin + len(self.thresholds)
+
+    def bins(self) -> list[int]:
+        """Return the bin of each interval."""
+        bins = list(range(self.first_bin, self.end_bin))
+        bins.insert(self.reference, 0)
+        return bins
+
+
+def _columns(arrays: Mapping[str, np.ndarray]) -> list[_Column]:
+    columns = []
+    first_bin = 1
+    for number, reference in enumerate(arrays["reference"]):
+        thresholds = np.unique(arrays["threshold"][arrays["column"] == number])
+        column = _Column(thresholds, int(np.searchsorted(thresholds, reference)), first_bin)
+        columns.append(column)
+        first_bin = column.end_bin
+    return columns
+
+
+def _table(arrays: Mapping[str, np.ndarray], columns: Sequence[_Column]) -> np.ndarray:
+    """Return the bits that each bin leaves over, shape (bins, trees).
+
+    Columns are added until the bits of a row fill words of 64 bits.
+    """
+    trees_per_word = 8 // arrays["bits"].itemsize
+    n_trees = len(arrays["whole"])
+    reference_bits = np.pad(arrays["whole"], (0, -n_trees % trees_per_word))
+    table = np.tile(reference_bits, (columns[-1].end_bin, 1))
+    for number, column in enumerate(columns):
+        bins = table[column.first_bin : column.end_bin]
+        is_own = arrays["column"] == number
+        threshold = np.searchsorted(column.thresholds, arrays["threshold"][is_own])
+        np.bitwise_and.at(bins, (threshold, arrays["tree"][is_own]), arrays["bits"][is_own])
+        # In both directions an interval lies behind all thresholds between it and the reference.
+        above = bins[column.reference :]
+        above[:] = np.bitwise_and.accumulate(above, axis=0)
+        below = bins[: column.reference][::-1]
+        below[:] = np.bitwise_and.accumulate(below, axis=0)
+    return table

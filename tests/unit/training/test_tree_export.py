@@ -37,9 +37,11 @@ def scorer(model, x):
     return TreeScorer(arrays, how)
 
 
-def places(scorer, x):
-    to_place = [scorer.place(column) for column in range(x.shape[1])]
-    return [[place(float(value)) for place, value in zip(to_place, row, strict=True)] for row in x]
+def bins(scorer, x):
+    converters = [scorer.converter(column) for column in range(x.shape[1])]
+    return [
+        [convert(float(value)) for convert, value in zip(converters, row, strict=True)] for row in x
+    ]
 
 
 def everywhere(model, x):
@@ -75,7 +77,7 @@ def test_tables_say_what_the_model_says(model, data):
     model.fit(x, y)
     rows = everywhere(model, x)
     ours = scorer(model, x)
-    read = places(ours, rows)
+    read = bins(ours, rows)
     said = ours.score(read)
     assert np.abs(np.array(said) - model.predict_proba(rows)[:, 1]).max() < 1e-12
     assert said == [
@@ -88,7 +90,7 @@ def test_the_reference_costs_nothing(data):
     model = catboost(4).fit(x, y)
     arrays, _ = tree_export.take_apart(model, x)
     ours = scorer(model, x)
-    assert places(ours, arrays["reference"][None]) == [[0] * COLUMNS]
+    assert bins(ours, arrays["reference"][None]) == [[0] * COLUMNS]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,6 @@ def test_damaged_tables_are_seen(data):
     arrays, how = tree_export.take_apart(model, x)
     damaged = TreeScorer(arrays | {"bits": np.roll(arrays["bits"], 1)}, how)
     assert (
-        np.abs(np.array(damaged.score(places(damaged, x))) - model.predict_proba(x)[:, 1]).max()
+        np.abs(np.array(damaged.score(bins(damaged, x))) - model.predict_proba(x)[:, 1]).max()
         > 1e-3
     )
