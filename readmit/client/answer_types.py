@@ -1,4 +1,4 @@
-"""Types of the JSON documents that the API answers with. The client returns them, the web form reads them."""
+"""Types of the JSON documents that the API answers with, for the client and the web form."""
 
 from collections.abc import Mapping
 from typing import NotRequired, TypedDict

@@ -3,8 +3,8 @@
     with Client("http://127.0.0.1:8000") as api:
         api.predict({"age_band": "[70-80)", ...})["probability"]
 
-Answers are the API's JSON documents; `answer_types` has their types. Two exceptions are raised:
-`ApiDown` when no answer came, and `Problem` when the API refused with an RFC 9457 document.
+Answers are the API's JSON documents; `answer_types` has their types. Every method raises `ApiDown`
+if no answer comes, and `Problem` if the API rejects the request with an RFC 9457 document.
 """
 
 import logging
@@ -35,20 +35,20 @@ from readmit.telemetry.json_logs import CORRELATION_HEADER, new_id
 log = logging.getLogger("readmit.client")
 
 Document = dict[str, Any]
-# `encounter_id` of requests about nobody: logged, and left out when the monitor looks at what was asked.
+# `encounter_id` of the load test: such requests are logged, and the monitor leaves them out.
 LOAD_TEST_STAY = 0
 TIMEOUT_SECONDS = 10.0  # a batch of 1,000 rows takes well under one second
 
 
 class ApiDown(Exception):
-    """The API gave no answer: it is not running, not reachable, or too slow."""
+    """The API sent no answer: it is not running, not reachable, or too slow."""
 
 
 @dataclass(eq=False)
 class Problem(Exception):
-    """The API refused a request: an RFC 9457 problem document.
+    """The API rejected a request: an RFC 9457 problem document.
 
-    `errors` has an entry for each field that is wrong: `{"field", "detail", "allowed"?}`.
+    `errors` has an entry for each invalid field: `{"field", "detail", "allowed"?}`.
     """
 
     status: int
@@ -78,7 +78,7 @@ class Client:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -87,8 +87,8 @@ class Client:
         self._http.close()
 
     def model(self) -> ModelInfo:
-        """Return the served model: name, version, run, metrics, threshold, contract without seeds."""
-        return cast(ModelInfo, self._ask("GET", "/model"))
+        """Return the served model: name, version, run, metrics, threshold, contract (no seeds)."""
+        return cast(ModelInfo, self._request("GET", "/model"))
 
     def seed(self, name: str) -> list[SeedRow]:
         """Return the rows of a code table of the served model's contract."""
@@ -100,15 +100,18 @@ class Client:
 
     def predict(self, row: Mapping[str, object]) -> Prediction:
         """Return the answer for one stay."""
-        return cast(Prediction, self._ask("POST", "/predict", row))
+        return cast(Prediction, self._request("POST", "/predict", row))
 
     def explain(self, row: Mapping[str, object]) -> Explanation:
         """Return the contributions of the fields to the score of one stay."""
-        return cast(Explanation, self._ask("POST", "/explain", row))
+        return cast(Explanation, self._request("POST", "/explain", row))
 
     def compare(self, row: Mapping[str, object], alias: str = "previous") -> list[ComparedAnswer]:
-        """Return the answers of production and of the version with an alias, or why that one has none."""
-        answer = self._ask("POST", f"/compare?alias={quote(alias, safe='')}", row)
+        """Return the answers of production and of the version with an alias.
+
+        Without such a version, or without its answer, the reason stands in its place.
+        """
+        answer = self._request("POST", f"/compare?alias={quote(alias, safe='')}", row)
         return cast(dict[str, list[ComparedAnswer]], answer)["answers"]
 
     def predict_batch(
@@ -116,65 +119,65 @@ class Client:
     ) -> BatchAnswer:
         """Return the answers for many stays; a trial is not logged."""
         path = "/predict/batch?trial=true" if trial else "/predict/batch"
-        return cast(BatchAnswer, self._ask("POST", path, {"rows": list(rows)}))
+        return cast(BatchAnswer, self._request("POST", path, {"rows": list(rows)}))
 
     def ready(self) -> Readiness:
-        """Return what `/readyz` says."""
-        return cast(Readiness, self._ask("GET", "/readyz"))
+        """Return the answer of `/readyz`: readiness and the served model."""
+        return cast(Readiness, self._request("GET", "/readyz"))
 
     def batches(self) -> list[LedgerRow]:
         """Return the ledger of batches."""
         return cast(list[LedgerRow], self._rows("/data/batches", "batches"))
 
     def monitoring(self) -> list[MonitorReport]:
-        """Return what the monitor found: drift of requests, and realised performance."""
+        """Return the monitor's reports: drift of requests, and realised performance."""
         return cast(list[MonitorReport], self._rows("/data/monitoring", "reports"))
 
     def quarantine(self) -> list[QuarantinedRow]:
-        """Return what is in quarantine, with reasons."""
+        """Return the rows in quarantine, with reasons."""
         return cast(list[QuarantinedRow], self._rows("/data/quarantine", "rows"))
 
     def _rows(self, path: str, name: str) -> list[object]:
         """Return the rows that the answer holds under `name`."""
-        return cast(dict[str, list[object]], self._ask("GET", path))[name]
+        return cast(dict[str, list[object]], self._request("GET", path))[name]
 
-    def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> object:
+    def _request(self, method: str, path: str, body: Mapping[str, object] | None = None) -> object:
         """Return the JSON of an answer.
 
         Raises:
             ApiDown: no answer came.
-            Problem: the API refused.
+            Problem: the API rejected the request.
         """
-        correlation_id, began = new_id(), time.perf_counter()
-        said: Document = {"method": method, "path": path, "correlation_id": correlation_id}
+        correlation_id = new_id()
+        fields: Document = {"method": method, "path": path, "correlation_id": correlation_id}
+        start = time.perf_counter()
         try:
             response = self._http.request(
                 method, path, json=body, headers={CORRELATION_HEADER: correlation_id}
             )
         except httpx.TransportError as error:
-            log.warning("no answer: %s", error or type(error).__name__, extra={"fields": said})
-            raise ApiDown(f"{self._http.base_url}: {error or type(error).__name__}") from error
-        said |= {
-            "status": response.status_code,
-            "ms": round((time.perf_counter() - began) * 1000, 2),
-        }
-        log.info("asked", extra={"fields": said})
+            reason = str(error) or type(error).__name__
+            log.warning("no answer: %s", reason, extra={"fields": fields})
+            raise ApiDown(f"{self._http.base_url}: {reason}") from error
+        fields["status"] = response.status_code
+        fields["ms"] = round((time.perf_counter() - start) * 1000, 2)
+        log.info("answered", extra={"fields": fields})
         if response.is_success:
             return response.json()
         raise _problem(response)
 
 
 def _problem(response: httpx.Response) -> Problem:
-    """Return what a refusal says; one without a problem document (a proxy's) keeps its status."""
+    """Return a rejection as a problem. One without a problem document keeps its status."""
     try:
-        said = response.json()
+        document = response.json()
     except ValueError:
-        said = None
-    if not isinstance(said, dict):
+        document = None
+    if not isinstance(document, dict):
         return Problem(response.status_code, response.reason_phrase, response.text[:200])
     return Problem(
         status=response.status_code,
-        title=str(said.get("title") or response.reason_phrase),
-        detail=str(said.get("detail") or ""),
-        errors=tuple(said.get("errors") or ()),
+        title=str(document.get("title") or response.reason_phrase),
+        detail=str(document.get("detail") or ""),
+        errors=tuple(document.get("errors") or ()),
     )

@@ -1,1 +1,1 @@
-"""Metrics, the Pushgateway and JSON logs."""
+"""The list of metrics, the client of the Pushgateway, and logs as JSON lines."""

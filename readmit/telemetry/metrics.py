@@ -1,7 +1,8 @@
-"""Every metric, listed once: name, type, labels, unit, meaning, and who gives it. No other name is in use.
+"""The list of all metrics: name, type, labels, unit, meaning, and the job that reports it.
 
-The API makes its metrics from this list, jobs may push nothing else (readmit/telemetry/pushgateway.py), and tests hold rules, dashboards
-and real endpoints against it. The page is generated: `python -m readmit.telemetry.metrics > docs/metrics.md`.
+The API creates its metrics from this list, and jobs can push no others (`pushgateway`).
+Tests compare rules, dashboards and real endpoints with it. The page is generated:
+`python -m readmit.telemetry.metrics > docs/metrics.md`.
 """
 
 import sys
@@ -11,7 +12,7 @@ from typing import Literal
 
 
 class Kind(StrEnum):
-    """Types of Prometheus."""
+    """The type of a metric, as Prometheus names it."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -36,9 +37,11 @@ class Job(StrEnum):
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. `name` is what Prometheus shows (of a histogram without `_bucket`, `_sum`, `_count`).
+    """One metric.
 
-    `across` says how workers of the API become one figure (gauges only, modes of prometheus_client).
+    `name` is the name in Prometheus; that of a histogram lacks `_bucket`, `_sum` and `_count`.
+    `across` says how the values of the API's workers are combined: a mode of prometheus_client, for
+    gauges only.
     """
 
     kind: Kind
@@ -72,29 +75,35 @@ def _histogram(
 
 API = (
     _counter("readmit_requests_total", "route method status", "requests", "answered requests"),
-    _histogram("readmit_request_seconds", "route", "seconds", "time from request to answer", SECONDS),
-    _gauge("readmit_requests_in_flight", "", "requests", "requests that are being answered now", "livesum"),
+    _histogram("readmit_request_seconds", "route", "seconds",
+               "time from request to answer", SECONDS),
+    _gauge("readmit_requests_in_flight", "", "requests",
+           "requests that are being answered now", "livesum"),
     _gauge("readmit_started_timestamp_seconds", "", "unix time",
            "when the youngest worker started", "livemax"),
     _counter("readmit_predictions_total", "version risk history", "predictions",
-             "predictions by model version, risk (high, low) and origin of the history"),
+             "predictions by model version, risk (high, low) and source of the history"),
     _histogram("readmit_score", "version", "probability", "predicted risk", RISKS),
     _gauge("readmit_model", "version run_id", "0 or 1",
-           "1 for the version that is served, 0 for earlier ones", "livemax"),
+           "1 for the version that is served, 0 for earlier versions", "livemax"),
     _gauge("readmit_model_promoted_timestamp_seconds", "", "unix time",
            "when the served version was promoted", "livemax"),
-    _counter("readmit_model_swaps_total", "", "swaps", "times another version was taken, per worker"),
+    _counter("readmit_model_swaps_total", "", "swaps",
+           "times that another version was loaded, per worker"),
     _counter("readmit_model_refusals_total", "", "refusals",
-             "times a version was refused, per worker; the last good one kept serving"),
-    _gauge("readmit_model_refused", "", "0 or 1", "1 while the registry's version is refused", "livemax"),
-    _gauge("readmit_registry_up", "", "0 or 1", "1 when the last look at the registry worked", "livemin"),
+             "times that a version was refused, per worker; the last good version stays in use"),
+    _gauge("readmit_model_refused", "", "0 or 1",
+           "1 while the registry's version is refused", "livemax"),
+    _gauge("readmit_registry_up", "", "0 or 1",
+           "1 when the last query to the registry succeeded", "livemin"),
     _counter("readmit_history_lookups_total", "outcome", "look-ups",
              "look-ups of patient history: found, none, failed"),
     _counter("readmit_log_written_total", "", "predictions", "predictions written to Postgres"),
     _counter("readmit_log_lost_total", "", "predictions", "predictions that could not be logged"),
-    _gauge("readmit_log_waiting", "", "predictions", "predictions that wait for Postgres", "livesum"),
+    _gauge("readmit_log_waiting", "", "predictions",
+           "predictions that wait for Postgres", "livesum"),
     _counter("readmit_shadow_comparisons_total", "version outcome", "predictions",
-             "answers that a shadow version was asked for too: agree, disagree (on the risk) or failed"),
+             "predictions repeated by a shadow version: agree, disagree (on the risk) or failed"),
     _histogram("readmit_shadow_score_difference", "version", "probability",
                "absolute difference between the shadow's and the served score", DIFFERENCES),
 )  # fmt: skip
@@ -108,13 +117,17 @@ TASKS = (
 
 INGEST = (
     _gauge("readmit_batch_rows", "outcome", "rows",
-           "rows of the batch published last: arrived, features, quarantined, excluded; arrived is the others' sum"),
-    _gauge("readmit_batch_seconds", "", "seconds", "time of the last batch from load to publication"),
-    _gauge("readmit_gate_passed", "gate", "0 or 1", "verdict of the gate (raw, publish) on its last batch"),
+           "rows of the batch published last: arrived, features, quarantined, excluded;"
+           " arrived is the sum of the others"),
+    _gauge("readmit_batch_seconds", "", "seconds",
+           "time of the last batch from its load to its publication"),
+    _gauge("readmit_gate_passed", "gate", "0 or 1",
+           "verdict of the gate (raw, publish) on its last batch"),
     _gauge("readmit_gate_checks", "gate outcome", "checks",
            "checks of the gate on its last batch: passed, warned, failed"),
     _gauge("readmit_batches", "status", "batches",
-           "batches in the ledger: waiting, claimed, loaded, published, rejected, superseded, refused"),
+           "batches in the ledger: waiting, claimed, loaded, published, rejected, superseded,"
+           " refused"),
     _gauge("readmit_quarantined_rows", "", "rows", "rows of published batches that are held back"),
     _gauge("readmit_data_published_timestamp_seconds", "", "unix time",
            "when data was last published"),
@@ -122,43 +135,53 @@ INGEST = (
 
 TRAINING = (
     _gauge("readmit_training_rows", "split", "rows", "rows of the last snapshot by split"),
-    _gauge("readmit_training_seconds", "candidate", "seconds", "time to fit and evaluate a candidate"),
+    _gauge("readmit_training_seconds", "candidate", "seconds",
+           "time to fit and evaluate a candidate"),
     _gauge("readmit_training_score", "candidate metric", "score",
-           "figures of a candidate on the validation rows: auroc, average_precision, brier, ece and others"),
+           "metrics of a candidate on the validation rows: auroc, average_precision, brier, ece"
+           " and others"),
     _gauge("readmit_slices_behind", "candidate", "slices",
-           "groups of patients that a candidate ranks worse than all of validation, by the whole 95 % interval"),
+           "groups of patients that a candidate ranks worse than all validation rows, by the whole"
+           " 95 % interval"),
     _gauge("readmit_promotion_decision", "decision", "0 or 1",
            "1 for the last decision: promote, keep or rollback"),
     _gauge("readmit_promotion_auroc", "side", "score",
            "AUROC that the last decision compared: challenger, production"),
     _gauge("readmit_promotion_gain", "bound", "score",
            "gain in AUROC of the last challenger: estimate, low, high (95 % interval)"),
-    _gauge("readmit_decided_timestamp_seconds", "", "unix time", "when the last decision was taken"),
+    _gauge("readmit_decided_timestamp_seconds", "", "unix time",
+           "when the last decision was made"),
     _gauge("readmit_model_data_timestamp_seconds", "", "unix time",
-           "when the youngest batch was published that the model in production learned from"),
+           "when the newest batch that the model in production learned from was published"),
     _gauge("readmit_sealed_score", "metric", "score",
-           "figures of the version promoted last on the sealed test, by the same names"),
+           "metrics of the version promoted last on the sealed test, by the same names"),
 )  # fmt: skip
 
 MONITOR = (
     _gauge("readmit_monitored_rows", "window", "rows",
            "rows compared: reference (training snapshot) and current (requests)"),
     _gauge("readmit_feature_drift", "feature", "distance",
-           "distance of a feature's requests from the training snapshot, 0 is the same (docs/monitoring.md)"),
+           "distance of a feature's requests from the training snapshot, 0 means equal"
+           " (docs/monitoring.md)"),
     _gauge("readmit_feature_drifted", "feature", "0 or 1",
            "1 when the distance is beyond what chance and the stated effect size allow"),
     _gauge("readmit_drifted_features", "", "features", "number of drifted features"),
-    _gauge("readmit_drift_threshold", "", "distance", "distance from which a feature counts as drifted"),
-    _gauge("readmit_score_drift", "", "distance", "distance of the scores from those of the snapshot"),
+    _gauge("readmit_drift_threshold", "", "distance",
+           "distance from which a feature counts as drifted"),
+    _gauge("readmit_score_drift", "", "distance",
+           "distance of the scores from those of the snapshot"),
     _gauge("readmit_score_drifted", "", "0 or 1", "1 when the scores have drifted"),
-    _gauge("readmit_drift_detected", "", "0 or 1", "the verdict: 1 asks for a look, or for training"),
-    _gauge("readmit_realised_labels", "", "stays", "predictions whose outcome is known by now"),
+    _gauge("readmit_drift_detected", "", "0 or 1",
+           "the verdict: 1 calls for an inspection, or for training"),
+    _gauge("readmit_realised_labels", "", "stays", "predictions whose outcome is known"),
     _gauge("readmit_realised_auroc", "bound", "score",
            "AUROC on predictions with known outcome: estimate, low, high (95 % interval)"),
     _gauge("readmit_realised_ap", "bound", "score",
-           "average precision on predictions with known outcome: estimate, low, high (95 % interval)"),
+           "average precision on predictions with known outcome: estimate, low, high"
+           " (95 % interval)"),
     _gauge("readmit_realised_rate", "", "share", "share of known outcomes that are readmissions"),
-    _gauge("readmit_predicted_rate", "", "share", "mean score of the predictions with known outcome"),
+    _gauge("readmit_predicted_rate", "", "share",
+           "mean score of the predictions with known outcome"),
     _gauge("readmit_monitored_timestamp_seconds", "", "unix time", "when the monitor last ran"),
 )  # fmt: skip
 
@@ -167,44 +190,47 @@ BACKUP = (
         "readmit_backup_finished_timestamp_seconds",
         "",
         "unix time",
-        "when the last backup was whole",
+        "when the last backup was complete",
     ),
 )
 
 LOAD_TEST = (
     _gauge("readmit_capacity_users", "workers", "users",
-           "maximum users at the objective, as `make capacity` found it, by workers of the API"),
+           "maximum of users within the objective by `make capacity`, by workers of the API"),
     _gauge("readmit_capacity_is_lower_bound", "workers", "0 or 1",
-           "1 when generator or machine had no CPU left: the API holds at least that many"),
+           "1 when generator or machine had no CPU left: the maximum is at least that number"),
     _gauge("readmit_capacity_requests_per_second", "workers", "requests/s", "rate at the maximum"),
     _gauge("readmit_capacity_p95_seconds", "workers", "seconds", "95th percentile at the maximum"),
     _gauge("readmit_capacity_cpu_seconds_per_request", "workers", "seconds",
            "CPU of the API per request at the maximum"),
 )  # fmt: skip
 
-# Others' exporters give many more; these are the ones that rules and dashboards use.
+# The exporters of the platform report many more. Rules and dashboards use these.
 PLATFORM = (
     _gauge("up", "job instance", "0 or 1", "whether Prometheus reached a target"),
-    _gauge("ALERTS", "alertname alertstate severity", "0 or 1", "alerts, by Prometheus itself"),
+    _gauge("ALERTS", "alertname alertstate severity", "0 or 1",
+           "alerts, reported by Prometheus itself"),
     _gauge("process_start_time_seconds", "job instance", "unix time", "when a process started"),
     _gauge("process_resident_memory_bytes", "job instance", "bytes", "memory of a process"),
     _counter("process_cpu_seconds_total", "job instance", "seconds", "CPU time of a process"),
     _gauge("push_time_seconds", "job", "unix time", "when a group was last pushed (Pushgateway)"),
     _gauge("probe_success", "job instance", "0 or 1", "whether a component's health check passed"),
     _counter("node_cpu_seconds_total", "instance cpu mode", "seconds", "CPU time by mode"),
-    _gauge("node_memory_MemAvailable_bytes", "instance", "bytes", "memory that programs can get"),
+    _gauge("node_memory_MemAvailable_bytes", "instance", "bytes", "memory available to programs"),
     _gauge("node_memory_MemTotal_bytes", "instance", "bytes", "memory of the machine"),
     _gauge("node_filesystem_avail_bytes", "instance mountpoint fstype", "bytes", "free disk"),
     _gauge("node_filesystem_size_bytes", "instance mountpoint fstype", "bytes", "size of a disk"),
     _gauge("SeaweedFS_volumeServer_resource", "name type", "bytes",
            "disk below the object store: all, used, free"),
-    _counter("SeaweedFS_s3_request_total", "type code bucket", "requests", "requests to the object store"),
+    _counter("SeaweedFS_s3_request_total", "type code bucket", "requests",
+           "requests to the object store"),
     _gauge("pg_up", "instance", "0 or 1", "whether the exporter reached Postgres"),
     _gauge("pg_database_size_bytes", "datname", "bytes", "size of a database"),
     _gauge("pg_stat_activity_count", "datname state", "sessions", "sessions by state"),
     _gauge("pg_settings_max_connections", "server", "sessions", "sessions that Postgres allows"),
     _counter("pg_stat_database_xact_commit", "datname", "transactions", "committed transactions"),
-    _counter("pg_stat_database_xact_rollback", "datname", "transactions", "transactions rolled back"),
+    _counter("pg_stat_database_xact_rollback", "datname", "transactions",
+           "transactions rolled back"),
     _counter("pg_stat_database_deadlocks", "datname", "deadlocks", "deadlocks"),
 )  # fmt: skip
 
@@ -243,10 +269,12 @@ def page() -> str:
     lines = [
         "# Metrics",
         "",
-        "Generated from `readmit/telemetry/metrics.py`. Do not edit: `python -m readmit.telemetry.metrics > docs/metrics.md`.",
+        "Generated from `readmit/telemetry/metrics.py`. Do not edit:",
+        "`python -m readmit.telemetry.metrics > docs/metrics.md`.",
         "",
-        "Rules and dashboards use these names only. Of a histogram Prometheus stores `_bucket`, `_sum` and `_count`.",
-        "No label carries an id of a patient, a request or a batch.",
+        "Rules and dashboards use only these names.",
+        "Of a histogram Prometheus stores `_bucket`, `_sum` and `_count`.",
+        "No label contains an id of a patient, a request or a batch.",
     ]
     for job, title in TITLES.items():
         lines += [

@@ -255,7 +255,7 @@ def test_a_backup(gateway, tmp_path, monkeypatch):
 
 def test_without_a_gateway_nothing_is_asked_for(monkeypatch):
     monkeypatch.delenv("PUSHGATEWAY_URL", raising=False)
-    pushgateway.report(Job.INGEST, lambda: pytest.fail("figures were computed"), Settings())
+    pushgateway.report(Job.INGEST, lambda: pytest.fail("gauges were computed"), Settings())
 
 
 def test_a_gateway_that_is_away_and_figures_that_cannot_be_had_are_warnings(monkeypatch, caplog):
@@ -266,7 +266,7 @@ def test_a_gateway_that_is_away_and_figures_that_cannot_be_had_are_warnings(monk
         pushgateway.report(Job.INGEST, lambda: {"readmit_rows_by_patient": 1}, settings)
         pushgateway.report(Job.INGEST, lambda: {"readmit_quarantined_rows": 1 / 0}, settings)
     said = [record.message for record in caplog.records]
-    assert all(message.startswith("figures of ingest_batch were not pushed") for message in said)
+    assert all(message.startswith("gauges of ingest_batch were not pushed") for message in said)
     assert len(said) == 3
     # A gateway that is away needs no traceback, a mistake does.
     assert "refused" in said[0]

@@ -82,7 +82,7 @@ def test_rows_are_taken_out_of_their_answer(api):
 )
 def test_a_refusal_keeps_what_it_says(api, path, status, title, n_errors):
     with pytest.raises(Problem) as caught:
-        api._ask("GET", path)
+        api._request("GET", path)
     assert (caught.value.status, caught.value.title, len(caught.value.errors)) == (
         status,
         title,
