@@ -111,6 +111,30 @@ create or replace trigger append_only
 before update or delete or truncate on ops.monitor_reports
 for each statement execute function ops.forbid_change();
 
+-- `transformer` owns the tables that the next functions delete from. Whatever it could hang on them (a trigger, a rule, a
+-- policy) would run with the rights of ops_owner, who may publish. So it writes no functions, and a table that is more
+-- than a table is not touched. The lock keeps it a table until the transaction ends.
+revoke usage on language sql, plpgsql from public;
+
+create or replace function ops.lock_plain_table(target regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format('lock table %s in share row exclusive mode', target);
+    if exists (
+        select from pg_class as c
+        where c.oid = target
+            and (c.relkind <> 'r' or c.relhasrules or c.relrowsecurity or c.relhassubclass)
+    ) or exists (
+        select from pg_trigger as t
+        where t.tgrelid = target and not t.tgisinternal
+    ) then
+        raise exception '% has a trigger, rule, policy or child table: nothing is deleted from it', target;
+    end if;
+end
+$$;
+
 -- Publish a build in one transaction: the switch, and the end of the row versions that it replaces.
 -- A build writes all rows of every patient it touches, so an older version of a patient's row is superseded by it.
 -- Runs with the rights of ops_owner, who may only delete from intermediate what a published build replaced.
@@ -136,6 +160,7 @@ begin
     on conflict (build_id) do nothing;
     is_new := found;
     if is_new and to_regclass('intermediate.int_encounters__features') is not null then
+        perform ops.lock_plain_table('intermediate.int_encounters__features');
         delete from intermediate.int_encounters__features as older
         using (
             select distinct newer.patient_nbr
@@ -162,7 +187,7 @@ begin
         raise exception 'build % is published and stays', p_build_id;
     end if;
     for target in
-        select n.nspname, c.relname
+        select c.oid, n.nspname, c.relname
         from pg_class as c
         inner join pg_namespace as n on c.relnamespace = n.oid
         inner join pg_attribute as a on c.oid = a.attrelid
@@ -172,6 +197,7 @@ begin
             and not a.attisdropped
             and has_table_privilege(c.oid, 'delete')
     loop
+        perform ops.lock_plain_table(target.oid);
         execute format('delete from %I.%I where _build_id = $1', target.nspname, target.relname) using p_build_id;
     end loop;
     delete from ops.current_build where build_id = p_build_id;
@@ -179,6 +205,8 @@ end
 $$;
 
 grant create on schema ops to ops_owner;
+alter function ops.lock_plain_table(regclass) owner to ops_owner;
+revoke all on function ops.lock_plain_table(regclass) from public;
 alter function ops.discard_build(text) owner to ops_owner;
 revoke all on function ops.discard_build(text) from public;
 grant execute on function ops.discard_build(text) to publisher;
