@@ -12,6 +12,8 @@ from typing import Any
 
 from k8s.cluster import NAMESPACE, as_list
 from readmit.ops.bootstrap import LOGIN_ROLES
+from stack.certificates import self_signed
+from stack.object_store import mutual_tls
 
 Values = dict[str, str]
 
@@ -49,10 +51,24 @@ def _object_store() -> Values:
     }
 
 
+def _object_store_tls() -> Values:
+    """The certificate of the store's internal ports and the file that tells SeaweedFS to use it."""
+    certificate, key = self_signed("object store")
+    folder = "/etc/seaweedfs"
+    options = mutual_tls(f"{folder}/certificate.pem", f"{folder}/key.pem")
+    lines = [f'{name} = "{value}"' for name, value in options.items()]
+    return {
+        "certificate.pem": certificate.decode(),
+        "key.pem": key.decode(),
+        "security.toml": "\n".join(lines) + "\n",
+    }
+
+
 SECRETS: dict[str, Callable[[], Values]] = {
     "postgres-admin": _role("postgres"),
     **{f"role-{role}": _role(role) for role in LOGIN_ROLES},
     "object-store": _object_store,
+    "object-store-tls": _object_store_tls,
     "airflow-keys": _airflow_keys,
     "airflow-admin": _airflow_admin,
     "mlflow-admin": _mlflow_admin,

@@ -77,7 +77,8 @@ class Store:
     @property
     def environment(self) -> dict[str, str]:
         """Variables of the store's process: the certificate that its internal ports ask for and present."""
-        return mutual_tls(str(self._certificate), str(self._key))
+        options = mutual_tls(str(self._certificate), str(self._key))
+        return {f"WEED_{name.upper().replace('.', '_')}": text for name, text in options.items()}
 
     def prepare(self) -> None:
         """Create the folder, the access keys and the certificate, readable by this user only."""
@@ -159,7 +160,7 @@ class Store:
 
 
 def mutual_tls(certificate: str, key: str) -> dict[str, str]:
-    """Return SeaweedFS' variables for mutual TLS on all internal ports, HTTP and gRPC.
+    """Return SeaweedFS' options for mutual TLS on all internal ports, HTTP and gRPC, as `security.toml` names them.
 
     Source: `weed scaffold -config=security`. The certificate is its own authority, so it stands in for `ca` too.
 
@@ -167,15 +168,15 @@ def mutual_tls(certificate: str, key: str) -> dict[str, str]:
         certificate: path of the certificate, as the store's process sees it.
         key: path of its private key.
     """
-    variables = {"WEED_GRPC_CA": certificate, "WEED_HTTPS_CLIENT_ENABLED": "true"}
-    sections = [f"GRPC_{part}" for part in ("MASTER", "VOLUME", "FILER", "S3", "CLIENT")]
-    sections += [f"HTTPS_{part}" for part in ("MASTER", "VOLUME", "FILER", "CLIENT")]
+    options = {"grpc.ca": certificate, "https.client.enabled": "true"}
+    sections = [f"grpc.{part}" for part in ("master", "volume", "filer", "s3", "client")]
+    sections += [f"https.{part}" for part in ("master", "volume", "filer", "client")]
     for section in sections:
-        variables[f"WEED_{section}_CERT"] = certificate
-        variables[f"WEED_{section}_KEY"] = key
-        if section.startswith("HTTPS"):
-            variables[f"WEED_{section}_CA"] = certificate
-    return variables
+        options[f"{section}.cert"] = certificate
+        options[f"{section}.key"] = key
+        if section.startswith("https"):
+            options[f"{section}.ca"] = certificate
+    return options
 
 
 def _write_private(path: Path, content: bytes) -> None:

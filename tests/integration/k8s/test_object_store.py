@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from k8s.make_secrets import SECRETS
 from stack.object_store import Store, weed
 from tests.support import k8s
 from tests.support.services import S3_OFFSETS, end, free_port, is_free, wait_until
@@ -35,6 +37,9 @@ class Pod:
         )
         self.store = Store(folder, port, KEY, SECRET)
         self.store.prepare()
+        # Mounted at /etc/seaweedfs in the pod; SeaweedFS looks in the folder that it starts in, too.
+        for name, text in SECRETS["object-store-tls"]().items():
+            (folder / name).write_text(text.replace("/etc/seaweedfs", str(folder)))
         self.spec = k8s.pods(k8s.overlay("local"))["s3"]["spec"]
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -62,7 +67,9 @@ class Pod:
 
     def start(self) -> None:
         with (self.store.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, cwd=self.store.folder
+            )
         began = time.monotonic()
         wait_until(self.store.is_ready, "the store does not answer", 60)
         self.seconds = time.monotonic() - began
@@ -107,3 +114,15 @@ def test_it_survives_a_kill_is_soon_back_and_stops_in_time(pod: Pod) -> None:
     pod.process.terminate()
     assert pod.process.wait(timeout=60) == 0
     assert time.monotonic() - asked < pod.spec["terminationGracePeriodSeconds"] - MARGIN_SECONDS
+
+
+def test_its_internal_ports_ask_for_a_certificate_that_no_other_pod_has(pod: Pod) -> None:
+    mounted = pod.spec["volumes"][0]["projected"]["sources"]
+    assert {"secret": {"name": "object-store-tls"}} in mounted
+    for port in pod.store.ports[1:]:
+        for scheme in ("http", "https"):
+            with pytest.raises((httpx.TransportError, httpx.HTTPStatusError)):
+                httpx.get(
+                    f"{scheme}://127.0.0.1:{port}/dir/status", verify=False, trust_env=False
+                ).raise_for_status()
+    pod.client().create_bucket(Bucket="pipeline")
