@@ -4,9 +4,9 @@ import sys
 
 from readmit.command import explained
 from readmit.settings import StackSettings
-from stack import processes
+from stack import sessions
 from stack.configuration import stack_settings
-from stack.programs import HOME_MARK, store
+from stack.programs import store
 from stack.supervisor import Supervisor
 
 
@@ -21,9 +21,9 @@ def main() -> int:
     """Command line of `make down`."""
     settings = stack_settings()
     stop(settings)
-    left = processes.marked({HOME_MARK: str(settings.readmit_home)})
-    print("everything is stopped" if not left else f"still there: processes {left}")
-    return 1 if left else 0
+    remaining = [process.pid for process in sessions.processes_of(settings.readmit_home)]
+    print(f"still there: processes {remaining}" if remaining else "everything is stopped")
+    return 1 if remaining else 0
 
 
 if __name__ == "__main__":

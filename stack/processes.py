@@ -1,60 +1,99 @@
-"""Processes of the stack, found by the marks in their environment and ended by number."""
+"""Processes of this machine: find them by their environment or their port, measure them, end them."""
 
 import ctypes
-import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
+import psutil
+
+# From <linux/prctl.h>.
 PR_SET_PDEATHSIG = 1
-PROC = Path("/proc")
+PR_SET_CHILD_SUBREAPER = 36
 
 
-def marked(marks: Mapping[str, str]) -> list[int]:
-    """Return the processes, this one and its parents excepted, that carry all `marks` in their environment."""
-    wanted = {f"{name}={value}".encode() for name, value in marks.items()}
-    return sorted(pid for pid in _pids() - _lineage() if wanted <= _environment(pid))
+def marked(marks: Mapping[str, str]) -> list[psutil.Process]:
+    """Return the processes that carry all `marks` in an environment that this user may read."""
+    carriers = []
+    for process in psutil.process_iter():
+        variables = environment(process)
+        if variables is not None and marks.items() <= variables.items():
+            carriers.append(process)
+    return carriers
 
 
-def end(pids: list[int], seconds: float = 5) -> None:
-    """End processes: politely, then by force when they are still there after `seconds`."""
+def environment(process: psutil.Process) -> dict[str, str] | None:
+    """Return the environment that a process started with, or None where it may not be read.
+
+    The kernel closes it to everybody but root when the process is another user's, or has made
+    itself non-dumpable (`PR_SET_DUMPABLE` 0), as Airflow's task supervisors do.
+    """
+    try:
+        return dict(process.environ())
+    except psutil.AccessDenied:
+        return None
+    except psutil.NoSuchProcess:
+        return {}
+
+
+def end(processes: Iterable[psutil.Process], seconds: float = 5) -> None:
+    """End processes: politely, then by force when they still run after `seconds`.
+
+    Raises:
+        PermissionError: a process is another user's.
+    """
+    remaining = list(processes)
     for number in (signal.SIGTERM, signal.SIGKILL):
-        pids = [pid for pid in pids if _signal(pid, number)]
+        for process in remaining:
+            _signal(process, number)
         deadline = time.monotonic() + seconds
-        while pids and time.monotonic() < deadline:
+        remaining = [process for process in remaining if is_running(process)]
+        while remaining and time.monotonic() < deadline:
             time.sleep(0.1)
-            pids = [pid for pid in pids if is_running(pid)]
+            remaining = [process for process in remaining if is_running(process)]
 
 
-def is_running(pid: int) -> bool:
+def is_running(process: psutil.Process) -> bool:
     """Tell whether a process exists and is not a zombie."""
     try:
-        state = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    return state not in ("Z", "X")
 
 
-def memory_mb(pids: set[int]) -> float:
-    """Return the proportional memory of processes: a page that several share counts once."""
-    return sum(_pss_kb(pid) for pid in pids) / 1024
+def family(pid: int) -> list[psutil.Process]:
+    """Return a process and all its descendants; nothing when it has ended."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
-def family(pid: int) -> set[int]:
-    """Return a process and all its descendants."""
-    parents = {child: _parent(child) for child in _pids()}
-    found, waiting = set(), {pid}
-    while waiting:
-        found |= waiting
-        waiting = {child for child, parent in parents.items() if parent in waiting} - found
-    return found
+def memory_mb(processes: Iterable[psutil.Process]) -> float:
+    """Return the proportional memory of processes: a page that several share counts once.
+
+    A process whose memory map may not be read (see `environment`) counts as nothing.
+    """
+    n_bytes = 0
+    for process in processes:
+        try:
+            n_bytes += process.memory_full_info().pss
+        except psutil.Error:
+            continue
+    return n_bytes / 1024**2
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to end this process (and the program that it becomes) when its parent dies."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def holder(port: int) -> str:
+    """Return who listens on a port, as `name (process N)`; empty when that cannot be seen."""
+    for connection in psutil.net_connections("tcp"):
+        is_listener = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+        if is_listener and connection.pid is not None:
+            with suppress(psutil.NoSuchProcess):
+                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+    return ""
 
 
 def executable(name: str) -> str:
@@ -62,70 +101,25 @@ def executable(name: str) -> str:
     return shutil.which(name) or name
 
 
-def holder(port: int) -> str:
-    """Return who listens on a port, as `name (process N)`, or an empty text when that cannot be seen."""
-    inodes = _listening(port)
-    for pid in _pids():
-        try:
-            links = {os.readlink(file) for file in (PROC / str(pid) / "fd").iterdir()}
-        except OSError:
-            continue
-        if links & inodes:
-            name = (PROC / str(pid) / "comm").read_text().strip()
-            return f"{name} (process {pid})"
-    return ""
+def die_with_parent() -> None:
+    """Ask the kernel to end this process (and the program that it becomes) when its parent dies."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _listening(port: int) -> set[str]:
-    found = set()
-    for table in ("tcp", "tcp6"):
-        path = PROC / "net" / table
-        for line in path.read_text().splitlines()[1:] if path.exists() else ():
-            words = line.split()
-            if words[3] == "0A" and int(words[1].rpartition(":")[2], 16) == port:
-                found.add(f"socket:[{words[9]}]")
-    return found
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent dies; children don't inherit this."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def _pids() -> set[int]:
-    return {int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()}
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def _lineage() -> set[int]:
-    found, pid = set(), os.getpid()
-    while pid > 0:
-        found.add(pid)
-        pid = _parent(pid)
-    return found
-
-
-def _parent(pid: int) -> int:
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
     try:
-        return int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, IndexError):
-        return 0
-
-
-def _environment(pid: int) -> set[bytes]:
-    try:
-        return set((PROC / str(pid) / "environ").read_bytes().split(b"\0"))
-    except OSError:
-        return set()
-
-
-def _signal(pid: int, number: signal.Signals) -> bool:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _pss_kb(pid: int) -> int:
-    try:
-        for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    except OSError:
-        return 0
-    return 0
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.AccessDenied as error:
+        message = f"process {process.pid} ({process.name()}) is another user's: end it as that user"
+        raise PermissionError(message) from error

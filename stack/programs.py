@@ -15,7 +15,7 @@ from readmit.settings import ROOT, StackSettings
 from stack.object_store import Store
 from stack.postgres import Server
 
-# Every process of the stack carries these; `make down` finds leftovers by them.
+# Every process of the stack carries these in its environment (stack/sessions.py: how each is found).
 HOME_MARK = "READMIT_STACK"
 PROGRAM_MARK = "READMIT_PROGRAM"
 AIRFLOW_PROGRAMS = (

@@ -8,7 +8,7 @@ import os
 import sys
 
 from readmit.settings import ROOT
-from stack import processes
+from stack import processes, sessions
 from stack.configuration import stack_settings
 from stack.programs import HOME_MARK, PROGRAM_MARK, all_programs, server, shared_environment
 
@@ -19,10 +19,11 @@ def main() -> None:
     settings = stack_settings()
     program = next(program for program in all_programs(settings) if program.name == name)
     marks = {HOME_MARK: str(settings.readmit_home), PROGRAM_MARK: name}
-    processes.end(processes.marked(marks))
+    sessions.end(settings.readmit_home, name)
     if name == "postgres":
         server(settings).clear_stale_pid()
     processes.die_with_parent()
+    sessions.record(settings.readmit_home, name)
     environment = {**os.environ, **shared_environment(settings), **program.environment, **marks}
     os.chdir(ROOT)
     os.execve(processes.executable(program.command[0]), program.command, environment)  # noqa: S606

@@ -26,8 +26,8 @@ def components(settings: StackSettings) -> list[dict[str, Any]]:
         _component(program, settings, states.get(program.name, {}))
         for program in programs.all_programs(settings)
     ]
-    if pid := supervisor.pid():
-        megabytes = processes.memory_mb({pid})
+    if process := supervisor.process():
+        megabytes = processes.memory_mb([process])
         own = {
             "name": "supervisor",
             "title": "Supervisor",

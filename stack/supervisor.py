@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
+import psutil
+
 from readmit.settings import ROOT, StackSettings
-from stack import processes
+from stack import processes, sessions
 from stack.configuration import socket_path
 from stack.programs import HOME_MARK, NEEDED_TO_END
 
@@ -31,23 +32,29 @@ class Supervisor:
 
     def pid(self) -> int | None:
         """Return the process id of the running supervisor, or None."""
+        process = self.process()
+        return process.pid if process else None
+
+    def process(self) -> psutil.Process | None:
+        """Return the process of the running supervisor, or None."""
         try:
-            pid = int((self._home / "supervisord.pid").read_text())
-            words = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (OSError, ValueError):
+            process = psutil.Process(int((self._home / "supervisord.pid").read_text()))
+            command = " ".join(process.cmdline())
+        except (OSError, ValueError, psutil.Error):
             return None
-        return pid if str(self._home).encode() in words and processes.is_running(pid) else None
+        return process if str(self._home) in command and processes.is_running(process) else None
 
     def start(self) -> bool:
         """Start the supervisor unless it runs; tell whether it was started."""
         if self.pid() is not None:
             return False
-        processes.end(processes.marked({HOME_MARK: str(self._home)}))
+        sessions.end(self._home)
         socket_path(self._home).unlink(missing_ok=True)
         environment = {
             name: value for name, value in os.environ.items() if name not in NOT_INHERITED
         }
-        command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord"]
+        environment[HOME_MARK] = str(self._home)
+        command = [sys.executable, "-W", "ignore", "-m", "stack.supervisord"]
         done = subprocess.run(
             [*command, "-c", str(self._home / "supervisord.conf")],
             cwd=ROOT,
@@ -97,17 +104,19 @@ class Supervisor:
             return {}
 
     def stop(self, seconds: float = 90) -> None:
-        """Stop every program, then the supervisor, then whatever still carries the mark of this stack.
+        """Stop every program, then the supervisor, then whatever else of this stack still runs.
 
         What others need to end well goes last, one after the other; the rest at once.
         """
-        pid = self.pid()
-        if pid is not None:
+        process = self.process()
+        if process is not None:
             for name in self.states().keys() - set(NEEDED_TO_END):
                 with suppress(Fault, OSError), self._rpc() as rpc:
                     rpc.stopProcess(name, False)
-            processes.end([pid], seconds)
-        processes.end(processes.marked({HOME_MARK: str(self._home)}), 10)
+            processes.end([process], seconds)
+        sessions.end(self._home, seconds=10)
+        if not sessions.processes_of(self._home):
+            sessions.forget(self._home)
         (self._home / "supervisord.pid").unlink(missing_ok=True)
 
     def _wait(self, seconds: float = 20) -> None:

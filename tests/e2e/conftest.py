@@ -47,10 +47,10 @@ def up(tmp_path_factory, pytestconfig):
     home.chmod(0o711)
     source, values = _source(home, given)
     with stack.environment(stack.write_env(home, DATASET=source, **values)) as settings:
-        done = stack.run_program("stack.up", seconds=SECONDS_FOR_UP)
+        done = stack.run("stack.up", seconds=SECONDS_FOR_UP)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
         yield Running(settings, Airflow(settings), source, given is not None, done.stdout)
-        stopped = stack.run_program("stack.down")
+        stopped = stack.run("stack.down")
         assert stopped.returncode == 0, stopped.stdout
         assert stack.leftovers(settings) == []
 

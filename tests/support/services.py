@@ -172,6 +172,5 @@ def _answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> bool:
 
 def end(process: "subprocess.Popen[bytes]") -> None:
     """End a process and its children by number, by force when asking does not help."""
-    family = processes.family(process.pid)
-    processes.end(sorted(family), 10)
+    processes.end(processes.family(process.pid), 10)
     process.wait()

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from readmit.settings import ROOT, StackSettings
-from stack import configuration, down, processes
+from stack import configuration, down, sessions
 from stack.postgres import reachable
-from stack.programs import HOME_MARK
 from stack.supervisor import Supervisor
 from tests.support.services import S3_OFFSETS, free_port
 
@@ -62,8 +61,8 @@ def run(
 
 
 def leftovers(settings: StackSettings) -> list[int]:
-    """Return the processes that carry the mark of this stack."""
-    return processes.marked({HOME_MARK: str(settings.readmit_home)})
+    """Return the processes of this stack."""
+    return [process.pid for process in sessions.processes_of(settings.readmit_home)]
 
 
 @contextmanager

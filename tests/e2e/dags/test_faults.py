@@ -11,6 +11,7 @@ from readmit.batches import claims
 from readmit.intake import sample, sources
 from readmit.intake.split import split_of
 from stack import pipeline, processes
+from stack.supervisor import Supervisor
 from tests.support import accounting, stack
 from tests.support.services import wait_until
 
@@ -36,10 +37,10 @@ def write_train_rows(path: Path, seed: int) -> int:
 def worker(up, run_id: str) -> int:
     """Return the process that runs dbt: `airflow worker -- <id of the task>`; its parent is named LocalExecutor."""
     [task] = [task for task in up.airflow.tasks(pipeline.INGEST, run_id) if task["task_id"] == DBT]
-    for pid in processes.family(stack.pid(up.settings, "airflow-scheduler")):
-        title = (processes.PROC / str(pid) / "cmdline").read_bytes()
-        if str(task["id"]).encode() in title and b"LocalExecutor" not in title:
-            return pid
+    for process in processes.family(stack.pid(up.settings, "airflow-scheduler")):
+        title = " ".join(process.cmdline())
+        if str(task["id"]) in title and "LocalExecutor" not in title:
+            return process.pid
     return 0
 
 
@@ -52,25 +53,53 @@ def dbt_runs(up, run_id: str) -> bool:
     return tasks.get(DBT) == "running"
 
 
+def submit_and_wait_for_dbt(up, path: Path, seed: int) -> tuple[int, str]:
+    """Submit a file that makes one batch; returns its rows and the run whose dbt is at work now."""
+    n_rows = write_train_rows(path, seed)
+    sources.submit(str(path), up.settings)
+    run_id = up.airflow.trigger(pipeline.INGEST)
+    wait_until(lambda: dbt_runs(up, run_id), "dbt does not run", seconds=180, pause=1)
+    return n_rows, run_id
+
+
+def check_that_rows_were_added(up, before: tuple[int, ...], n_rows: int) -> None:
+    """Every row is accounted for, and none was added twice."""
+    accounting.check(up.settings)
+    after = accounting.totals(up.settings)
+    assert after[0] - before[0] == n_rows
+    assert after[0] == sum(after[1:])
+
+
 @pytest.mark.parametrize(
     ("name", "seed"), [("postgres", 201), ("airflow-scheduler", 202), ("worker", 203)]
 )
 def test_a_batch_survives_kill_9_during_dbt(up, tmp_path, name, seed):
-    up.airflow.pause(
-        pipeline.TRAIN, is_paused=name != "worker"
-    )  # one of the three batches trains again
+    up.airflow.pause(pipeline.TRAIN)  # the last test trains
     before = accounting.totals(up.settings)
-    n_rows = write_train_rows(tmp_path / "more.csv", seed)
-    sources.submit(str(tmp_path / "more.csv"), up.settings)
-    run_id = up.airflow.trigger(pipeline.INGEST)
-    wait_until(lambda: dbt_runs(up, run_id), "dbt does not run", seconds=180, pause=1)
+    n_rows, run_id = submit_and_wait_for_dbt(up, tmp_path / "more.csv", seed)
     target = wait_until(lambda: victim(up, name, run_id), f"no process of {name}")
     assert target in stack.leftovers(up.settings)  # what `make down` would find
     os.kill(target, signal.SIGKILL)
     said: list[str] = []
     pipeline.publish_waiting(up.airflow, up.settings, said.append)
     assert claims.waiting(up.settings) == 0, said
-    accounting.check(up.settings)
-    after = accounting.totals(up.settings)
-    assert after[0] - before[0] == n_rows
-    assert after[0] == sum(after[1:])
+    check_that_rows_were_added(up, before, n_rows)
+
+
+def test_down_ends_all_and_up_goes_on_after_kill_9_of_scheduler_and_supervisor(up, tmp_path):
+    """The worker outlives both, and other processes of its user cannot read its environment."""
+    up.airflow.pause(pipeline.TRAIN)
+    before = accounting.totals(up.settings)
+    n_rows, run_id = submit_and_wait_for_dbt(up, tmp_path / "more.csv", seed=204)
+    task = wait_until(lambda: worker(up, run_id), "no process runs dbt")
+    everything = processes.family(Supervisor(up.settings).pid())
+    os.kill(stack.pid(up.settings, "airflow-scheduler"), signal.SIGKILL)
+    os.kill(Supervisor(up.settings).pid(), signal.SIGKILL)
+    assert task in stack.leftovers(up.settings)
+    done = stack.run("stack.down")
+    assert (done.returncode, done.stdout) == (0, "everything is stopped\n")
+    assert [process for process in everything if processes.is_running(process)] == []
+    done = stack.run("stack.up", seconds=1200)  # publishes what waits, and trains
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert claims.waiting(up.settings) == 0
+    check_that_rows_were_added(up, before, n_rows)

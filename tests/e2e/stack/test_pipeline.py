@@ -92,7 +92,7 @@ def test_the_api_names_the_version_in_production(up, api_url):
 
 
 def test_everything_is_up_and_within_its_memory(up):
-    done = stack.run_program("stack.status")
+    done = stack.run("stack.status")
     assert done.returncode == 0, done.stdout
 
 
@@ -103,7 +103,7 @@ def test_a_second_up_changes_nothing(up):
     names = ("postgres", "s3", "mlflow", "airflow-scheduler", "api", "ui", "docs")
     pids = {name: stack.pid(up.settings, name) for name in names}
     published = poison.published(up.settings)
-    done = stack.run_program("stack.up", seconds=300)
+    done = stack.run("stack.up", seconds=300)
     assert done.returncode == 0, done.stdout
     with open(env_file) as file:
         assert file.read() == before
@@ -113,7 +113,7 @@ def test_a_second_up_changes_nothing(up):
 
 def test_a_bad_batch_is_stopped_and_changes_nothing(up, docs_url):
     before = poison.published(up.settings)
-    done = stack.run_program("stack.poison", seconds=600)
+    done = stack.run("stack.poison", seconds=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "raw_gate" in done.stdout
     assert poison.published(up.settings) == before

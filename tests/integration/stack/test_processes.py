@@ -2,12 +2,16 @@
 
 import os
 import signal
+import threading
+from contextlib import suppress
 
+import psutil
+import psycopg2
 import pytest
 
 from readmit import storage
 from readmit.ops.bootstrap import bootstrap
-from stack import configuration, programs, readiness, up
+from stack import configuration, processes, programs, readiness, sessions, up
 from stack.progress import Progress
 from stack.supervisor import Supervisor
 from tests.support import stack
@@ -65,13 +69,14 @@ def test_a_second_start_changes_nothing(running):
 
 def test_secrets_stand_in_no_command_line_and_no_configuration(running):
     secret = running.postgres_password.get_secret_value()
-    listing = b"".join(
-        stack.processes.PROC.joinpath(str(pid), "cmdline").read_bytes()
-        for pid in stack.leftovers(running)
+    listing = " ".join(
+        word
+        for process in sessions.processes_of(running.readmit_home)
+        for word in process.cmdline()
     )
     assert listing
     for name in ("postgres_password", "mlflow_password", "aws_secret_access_key"):
-        assert getattr(running, name).get_secret_value().encode() not in listing
+        assert getattr(running, name).get_secret_value() not in listing
     assert secret not in (running.readmit_home / "supervisord.conf").read_text()
 
 
@@ -97,12 +102,36 @@ def test_data_outlives_a_killed_postgres(running):
     assert query(running, running.raw_database, "select n from kept") == [(1,)]
 
 
+def test_a_query_that_outlives_a_killed_postgres_is_found(running):
+    """It computes and does not look; its session is its own and its environment overwritten."""
+    count = "select count(*) from generate_series(1, 1e12)"
+    client = threading.Thread(target=attempt, args=(running, count))
+    client.start()
+    states = "select pid from pg_stat_activity where state = 'active' and query = %s"
+    [(backend,)] = wait_until(
+        lambda: query(running, running.raw_database, states, count), "the query does not run"
+    )
+    server = psutil.Process(stack.pid(running, "postgres"))
+    server.kill()
+    wait_until(lambda: not processes.is_running(server), "the server is not gone")
+    assert backend in stack.leftovers(running)
+    processes.end([psutil.Process(backend)])
+    client.join(30)
+    wait_until(programs.server(running).is_ready, "Postgres is away")
+
+
+def attempt(settings, sql: str) -> None:
+    """Run a query whose server is going to be killed."""
+    with suppress(psycopg2.OperationalError):
+        query(settings, settings.raw_database, sql)
+
+
 def test_down_leaves_no_process_and_no_port(running):
     assert stack.leftovers(running)
-    done = stack.run_program("stack.down")
+    done = stack.run("stack.down")
     assert (done.returncode, done.stdout) == (0, "everything is stopped\n")
     assert stack.leftovers(running) == []
     for program in programs.all_programs(running):
         for ports in program.ports.values():
             assert all(is_free(port) for port in ports), program.name
-    assert stack.run_program("stack.down").returncode == 0  # and again
+    assert stack.run("stack.down").returncode == 0  # and again

@@ -3,8 +3,8 @@
 import os
 import shutil
 import socket
-from pathlib import Path
 
+import psutil
 import pytest
 
 from readmit.settings import StackSettings
@@ -20,7 +20,7 @@ def env(tmp_path):
 
 def refused(settings: StackSettings, **more: str) -> list[str]:
     """Run `make up`; return its error lines."""
-    done = stack.run_program("stack.up", **more)
+    done = stack.run("stack.up", **more)
     assert done.returncode == 1, done.stdout
     assert not stack.leftovers(settings)
     assert "Traceback" not in done.stdout + done.stderr
@@ -36,7 +36,7 @@ def test_a_taken_port_names_its_holder_and_the_variable(env):
         holder.bind(("127.0.0.1", env.api_port))
         holder.listen()
         lines = refused(env)
-    name = Path("/proc/self/comm").read_text().strip()  # of a test worker, or Python's own
+    name = psutil.Process().name()  # of a test worker, or Python's own
     assert lines == [
         f"port {env.api_port} for API is taken by {name} (process {os.getpid()}): end it, or set API_PORT in .env"
     ]
@@ -54,9 +54,7 @@ def test_a_wrong_env_file_ends_every_command_in_one_line(env, tmp_path, command)
         (tmp_path / "wrong.env").write_bytes(
             b"READMIT_HOME=" + os.fsencode(tmp_path / "none") + b"\n" + text
         )
-        done = stack.run_program(
-            *f"stack.{command}".split(), READMIT_ENV_FILE=str(tmp_path / "wrong.env")
-        )
+        done = stack.run(*f"stack.{command}".split(), READMIT_ENV_FILE=str(tmp_path / "wrong.env"))
         assert done.returncode == 1
         [line] = [
             line

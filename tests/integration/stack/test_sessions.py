@@ -1,0 +1,153 @@
+"""What a stack started is found whatever was killed before, and nothing else is taken for it."""
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from readmit.settings import ROOT
+from stack import processes, sessions
+from stack.programs import HOME_MARK, PROGRAM_MARK
+from tests.support.services import wait_until
+
+PROGRAM = "airflow-scheduler"
+# As Airflow 3.3 does it: the program forks a task supervisor that closes its environment, and this one
+# forks the task into a process group of its own.
+TREE = """
+import ctypes, os, sys, time
+from pathlib import Path
+from stack import sessions
+home, program = Path(sys.argv[1]), sys.argv[2]
+sessions.record(home, program)
+if os.fork() == 0:
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+    if os.fork() == 0:
+        os.setpgid(0, 0)
+    (home / f"child-{os.getpid()}").touch()
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A stack's home."""
+    return tmp_path
+
+
+@pytest.fixture
+def start(home):
+    """Start a program with two descendants; gives the three processes. They end with the test."""
+    families, popens = [], []
+
+    def run(program=PROGRAM, is_marked=True):
+        process = subprocess.Popen(
+            [sys.executable, "-c", TREE, str(home), program],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                **(marks_of(home, program) if is_marked else {}),
+            },
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        popens.append(process)
+        n_children = 2 * len(popens)
+        wait_until(lambda: len(list(home.glob("child-*"))) == n_children, "the program starts")
+        families.append(processes.family(process.pid))
+        return families[-1]
+
+    yield run
+    for family in families:
+        processes.end(family)
+    for process in popens:
+        process.wait()
+
+
+def marks_of(home, program=PROGRAM):
+    return {HOME_MARK: str(home), PROGRAM_MARK: program}
+
+
+def kill(process):
+    process.kill()
+    process.wait(10)
+
+
+def pids(home, program=""):
+    return {process.pid for process in sessions.processes_of(home, program)}
+
+
+def test_children_of_a_killed_program_are_found_and_ended(home, start):
+    program, *children = start()
+    assert pids(home) == {process.pid for process in (program, *children)}
+    kill(program)
+    assert pids(home) == pids(home, PROGRAM) == {process.pid for process in children}
+    sessions.end(home, PROGRAM)
+    assert pids(home) == set()
+    assert not any(map(processes.is_running, children))
+
+
+def test_their_environment_is_closed_to_an_ordinary_user(start):
+    _, *children = start()
+    are_closed = [processes.environment(process) is None for process in children]
+    assert all(are_closed) or os.geteuid() == 0
+
+
+def test_a_program_is_told_from_the_others(home, start):
+    scheduler, api = start(), start("api")
+    assert pids(home, PROGRAM) == {process.pid for process in scheduler}
+    assert pids(home, "api") == {process.pid for process in api}
+    assert pids(home) == pids(home, PROGRAM) | pids(home, "api")
+
+
+@contextmanager
+def changed(home, **values):
+    """Change what is recorded of the program's session."""
+    [session] = sessions.recorded(home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sessions, "recorded", lambda *_: [replace(session, **values)])
+        yield
+
+
+def test_a_session_that_got_the_number_of_an_ended_one_is_left_alone(home, start):
+    program = start(is_marked=False)
+    [session] = sessions.recorded(home)
+    assert pids(home) == {process.pid for process in program}
+    with changed(home, started=session.started - 1):
+        assert pids(home) == set()
+    with changed(home, boot_id="another"):
+        assert pids(home) == set()
+
+
+def test_without_its_leader_a_readable_process_must_carry_the_mark(home, start):
+    program, *children = start(is_marked=False)
+    stranger = subprocess.Popen(["sleep", "600"])
+    try:
+        kill(program)
+        is_closed = processes.environment(children[0]) is None
+        assert pids(home) == ({process.pid for process in children} if is_closed else set())
+        [session] = sessions.recorded(home)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                sessions, "start_ticks", lambda _: None
+            )  # this test's session lost its leader
+            members = replace(session, leader=os.getsid(0)).members(marks_of(home))
+        assert stranger.pid not in {process.pid for process in members}
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_the_one_who_asks_and_its_parents_are_left_alone(home, monkeypatch):
+    parent = psutil.Process().parent()
+    monkeypatch.setattr(processes, "marked", lambda _: [psutil.Process(), parent])
+    assert not pids(home) & {os.getpid(), parent.pid}
+
+
+def test_a_broken_record_is_passed_over(home, start):
+    program, *_ = start()
+    (home / "sessions" / "api").write_text("")
+    assert program.pid in pids(home)
