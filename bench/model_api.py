@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 
 from serving.app import create_app
 from serving.app_state import served
-from serving.bundle_loader import Version, from_project
+from serving.bundle_loader import Version, read_bundle
 from tests.support.serving import FolderSource, read, settings
 
 
@@ -19,7 +19,7 @@ class ModelFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def at(self, alias: str, /) -> Version | None:
+    def find_version(self, alias: str, /) -> Version | None:
         return Version("readmission", "1", self._folder.name) if alias == "production" else None
 
     def download(self, _: Version, folder: Path) -> None:
@@ -53,7 +53,7 @@ def create() -> FastAPI:
     home = Path(os.environ["READMIT_HOME"]) / str(os.getpid())
     if folder := os.environ.get("READMIT_BENCH_MODEL"):
         return with_noop(
-            create_app(settings(home), source=ModelFolder(Path(folder)), read=from_project)
+            create_app(settings(home), source=ModelFolder(Path(folder)), read=read_bundle)
         )
     source = FolderSource()
     source.promote(1)

@@ -1,29 +1,31 @@
-"""From a valid request to an answer: history, probability, risk, the log, explanations. No HTTP here."""
+"""From a valid request to an answer: history, score, log, explanation. No HTTP here."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from readmit.client.answer_types import Contributions, FieldContribution, ScoredStay
 from serving.bundle_loader import ServedModel
 from serving.history import HistoryLookup
 from serving.instruments import Metrics
-from serving.microbatch import MicroBatcher
-from serving.prediction_log import PredictionLog
+from serving.microbatch import MicroBatcher, Row
+from serving.prediction_log import Features, LoggedPrediction, PredictionLog
 from serving.schema import PredictionRequest
 from serving.shadow import ScoredRequest, Shadow
 
 METHOD = (
-    "log-odds; each field's effect of moving from its default to the value sent, averaged over two orders of moving"
-    " (the contract's and its reverse), after M. Strumbelj and I. Kononenko 2014; base + contributions = score"
+    "log-odds; each field's effect of moving from its default to the value sent, averaged over two"
+    " orders of moving (the contract's and its reverse), after M. Strumbelj and I. Kononenko 2014;"
+    " base + contributions = score"
 )
-EDGE = 1e-12  # keeps the log-odds of 0 and 1 finite
+SMALLEST_PROBABILITY = 1e-12  # keeps the log-odds of 0 and 1 finite
+Answered = tuple[PredictionRequest, ScoredStay]
 
 
 @dataclass(frozen=True)
 class PredictionServices:
-    """What answering needs beside the model."""
+    """What a prediction needs beside the model."""
 
     lookup: HistoryLookup
     log: PredictionLog
@@ -32,106 +34,139 @@ class PredictionServices:
     batcher: MicroBatcher
 
 
-async def complete(
-    served: ServedModel, asked: PredictionRequest, lookup: HistoryLookup
+async def with_known_history(
+    model: ServedModel, request: PredictionRequest, lookup: HistoryLookup
 ) -> PredictionRequest:
-    """Return the request with the patient's history, if it came without one and there is one."""
-    requests = served.requests
-    if asked.history == "given" or asked.patient_nbr is None or not requests.history:
-        return asked
-    found = await lookup.find(asked.patient_nbr, requests.history)
-    return asked if found is None else requests.with_history(asked, found)
+    """Return the request, with the patient's history if it was not sent and can be looked up."""
+    columns = model.requests.history
+    if request.history == "given" or request.patient_nbr is None or not columns:
+        return request
+    history = await lookup.find(request.patient_nbr, columns)
+    if history is None:
+        return request
+    return model.requests.with_history(request, history)
 
 
-def answer(
-    served: ServedModel, asked: PredictionRequest, probability: float, request_id: str
-) -> dict[str, Any]:
-    """Return one answer, without the model's name."""
+def scored_stay(
+    model: ServedModel, request: PredictionRequest, probability: float, request_id: str
+) -> ScoredStay:
+    """Return the answer to one request, without the model's name.
+
+    Raises:
+        ArithmeticError: the probability is not a finite number.
+    """
     if not math.isfinite(probability):
         raise ArithmeticError(
-            f"version {served.version.version} gave a probability that is not a number"
+            f"version {model.version.version} gave a probability that is not a number"
         )
-    said: dict[str, Any] = {
+    stay: ScoredStay = {
         "probability": probability,
-        "risk": "high" if probability >= served.threshold else "low",
-        "threshold": served.threshold,
-        "history": asked.history,
+        "risk": model.risk_of(probability),
+        "threshold": model.threshold,
+        "history": request.history,
         "request_id": request_id,
     }
-    if asked.defaulted or asked.ignored:
-        said["contract"] = {
-            "hash": served.contract.hash, "defaulted": asked.defaulted, "ignored": asked.ignored,
-        }  # fmt: skip
-    return said
+    if request.defaulted or request.ignored:
+        stay["contract"] = {
+            "hash": model.contract.hash,
+            "defaulted": request.defaulted,
+            "ignored": request.ignored,
+        }
+    return stay
 
 
-def note(
-    served: ServedModel,
-    answered: Sequence[tuple[PredictionRequest, dict[str, Any]]],
-    to: PredictionServices,
-) -> None:
-    """Count answers of the same moment, queue them for the log, and for the challenger."""
-    version, metrics = served.version, to.metrics
-    kinds = [(said["risk"], said["history"]) for _, said in answered]
-    for kind in set(kinds):
-        metrics.labelled("readmit_predictions_total", version.version, *kind).inc(kinds.count(kind))
-    observe = metrics.labelled("readmit_score", version.version).observe
-    for _, said in answered:
-        observe(said["probability"])
-    model = (datetime.now(UTC), version.name, version.version, version.run_id, served.contract.hash)
-    to.log.add(
-        (said["request_id"], *model, (served.requests.names, asked.values), said["probability"], said["risk"],
-         said["threshold"], None if asked.patient_nbr is None else str(asked.patient_nbr), asked.encounter_id,
-         said["history"])
-        for asked, said in answered
-    )  # fmt: skip
-    to.shadow.add(
-        ScoredRequest(served.requests, asked, said["probability"], said["risk"])
-        for asked, said in answered
+def record(model: ServedModel, answered: Sequence[Answered], services: PredictionServices) -> None:
+    """Count answers of the same moment; queue them for the log and for the challenger."""
+    _count(model, answered, services.metrics)
+    predicted_at = datetime.now(UTC)
+    names = model.requests.names
+    services.log.add(
+        [
+            LoggedPrediction(
+                stay["request_id"],
+                predicted_at,
+                model.version.name,
+                model.version.version,
+                model.version.run_id,
+                model.contract.hash,
+                Features(names, request.values),
+                stay["probability"],
+                stay["risk"],
+                stay["threshold"],
+                None if request.patient_nbr is None else str(request.patient_nbr),
+                request.encounter_id,
+                stay["history"],
+            )
+            for request, stay in answered
+        ]
+    )
+    services.shadow.add(
+        ScoredRequest(model.requests, request, stay["probability"], stay["risk"])
+        for request, stay in answered
     )
 
 
-def explain(served: ServedModel, row: tuple[Any, ...]) -> dict[str, Any]:
+def _count(model: ServedModel, answered: Sequence[Answered], metrics: Metrics) -> None:
+    version = model.version.version
+    observe_score = metrics.histogram("readmit_score", version).observe
+    counts: dict[tuple[str, str], int] = {}
+    for _, stay in answered:
+        observe_score(stay["probability"])
+        kind = (stay["risk"], stay["history"])
+        counts[kind] = counts.get(kind, 0) + 1
+    for (risk, history), n_rows in counts.items():
+        metrics.counter("readmit_predictions_total", version, risk, history).inc(n_rows)
+
+
+def explain(model: ServedModel, row: Row) -> Contributions:
     """Return contributions of inputs and history that add up to the score, in log-odds.
 
     Effects of derived features stand under the fields they are derived from. Method: see METHOD.
     """
-    names, n = served.requests.names, len(row)
-    defaults = (served.requests.defaults[name] for name in names)
-    base = tuple(
-        sent if default is None else default for default, sent in zip(defaults, row, strict=True)
-    )
-    paths = [_path(base, row, order) for order in (range(n), range(n)[::-1])]
-    scores = [_log_odds(float(p)) for p in served.compiled.score([*paths[0], *paths[1]])]
-    forward, backward = scores[: n + 1], scores[n + 1 :]
-    gains = [
-        (forward[i + 1] - forward[i] + backward[n - i] - backward[n - i - 1]) / 2 for i in range(n)
-    ]
-    found = [
-        {"feature": name, "value": value, "contribution": gain}
-        for name, value, gain in zip(names, row, gains, strict=True)
-    ]
-    found.sort(key=lambda each: -abs(each["contribution"]))
+    names = model.requests.names
+    n = len(names)
+    base = tuple(model.requests.defaults[name] for name in names)
+    forward_path = _path(base, row, range(n))
+    backward_path = _path(base, row, reversed(range(n)))
+    probabilities = model.compiled.score([*forward_path, *backward_path])
+    scores = [_log_odds(float(probability)) for probability in probabilities]
+    forward = scores[: n + 1]
+    backward = scores[n + 1 :]
+    contributions: list[FieldContribution] = []
+    for i, name in enumerate(names):
+        gain_forward = forward[i + 1] - forward[i]
+        gain_backward = backward[n - i] - backward[n - i - 1]
+        contributions.append(
+            {
+                "feature": name,
+                "value": row[i],
+                "contribution": (gain_forward + gain_backward) / 2,
+            }
+        )
+    contributions.sort(key=_absolute_contribution, reverse=True)
     return {
         "base": forward[0],
         "score": forward[-1],
-        "contributions": found,
+        "contributions": contributions,
         "unit": "log-odds",
         "method": METHOD,
     }
 
 
-def _path(
-    base: tuple[Any, ...], row: tuple[Any, ...], order: Iterable[int]
-) -> list[tuple[Any, ...]]:
-    """Return the rows from one to the other, a value at a time."""
-    steps, moved = [base], list(base)
-    for place in order:
-        moved[place] = row[place]
-        steps.append(tuple(moved))
-    return steps
+def _absolute_contribution(contribution: FieldContribution) -> float:
+    return abs(contribution["contribution"])
+
+
+def _path(base: Row, row: Row, order: Iterable[int]) -> list[Row]:
+    """Return the rows from `base` to `row`, one more value moved in each."""
+    path = [base]
+    values = list(base)
+    for position in order:
+        values[position] = row[position]
+        path.append(tuple(values))
+    return path
 
 
 def _log_odds(probability: float) -> float:
-    p = min(max(probability, EDGE), 1 - EDGE)
+    p = min(max(probability, SMALLEST_PROBABILITY), 1 - SMALLEST_PROBABILITY)
     return math.log(p / (1 - p))

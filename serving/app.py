@@ -12,7 +12,7 @@ from serving import documentation, problems
 from serving.answers import PredictionServices
 from serving.api_settings import ServingSettings
 from serving.app_state import AppState
-from serving.bundle_loader import Loader, from_project
+from serving.bundle_loader import BundleReader, read_bundle
 from serving.draining import Draining
 from serving.history import HistoryLookup
 from serving.instruments import Metrics
@@ -24,40 +24,51 @@ from serving.routes import data, health, model, predict
 from serving.shadow import Shadow
 from serving.watcher import Source, Watcher
 
-# New objects until Python looks for garbage among them; its own 700 is what 16 requests under way hold, all in use.
-YOUNG = 10_000
+# New objects before Python looks for garbage among them. Its default of 700 is what 16 requests
+# hold while they are answered, all of it in use.
+YOUNG_OBJECTS = 10_000
 
 
 def create_app(
     settings: ServingSettings | None = None,
     *,
     source: Source | None = None,
-    read: Loader = from_project,
+    read: BundleReader = read_bundle,
 ) -> FastAPI:
     """Return the app. `source` and `read` replace the registry and the bundle reader.
 
     Raises:
         readmit.settings.BadSetting: a setting cannot be used; the message names the variable.
     """
-    known = settings or ServingSettings()
-    parts = _parts(known, source, read)
-    app = FastAPI(title="Readmission API", version="1", lifespan=_lifespan, docs_url=None, redoc_url=None,
-                  openapi_url=None, redirect_slashes=False)  # fmt: skip
-    app.state.parts = parts
+    settings = settings or ServingSettings()
+    state = _state(settings, source or Registry(settings), read)
+    app = FastAPI(
+        title="Readmission API",
+        version="1",
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.parts = state
     problems.install(app)
     for router in (predict.router, model.router, data.router, health.router):
         app.include_router(router)
     documentation.install(app)
     app.add_middleware(
-        RequestMiddleware, settings=known, metrics=parts.services.metrics, draining=parts.draining
+        RequestMiddleware,
+        settings=settings,
+        metrics=state.services.metrics,
+        draining=state.draining,
     )
     return app
 
 
-def _parts(settings: ServingSettings, source: Source | None, read: Loader) -> AppState:
+def _state(settings: ServingSettings, source: Source, read: BundleReader) -> AppState:
     metrics = Metrics()
-    found, every = source or Registry(settings), settings.registry_poll_seconds
-    watcher = Watcher(found, settings.readmit_home / "models", every, metrics, read)
+    cache = settings.readmit_home / "models"
+    watcher = Watcher(source, cache, settings.registry_poll_seconds, metrics, read)
     services = PredictionServices(
         lookup=HistoryLookup(settings, metrics),
         log=PredictionLog(settings, metrics),
@@ -72,15 +83,15 @@ def _parts(settings: ServingSettings, source: Source | None, read: Loader) -> Ap
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Start the parts; stop them in reverse order."""
     log_as_json("serving", "uvicorn")
-    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
-    parts: AppState = app.state.parts
-    parts.draining.listen()
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    state: AppState = app.state.parts
+    state.draining.listen()
     async with AsyncExitStack() as stack:
-        parts.services.log.start()
-        stack.callback(parts.services.log.stop)
-        stack.callback(parts.services.lookup.stop)
-        parts.services.shadow.start()
-        stack.callback(parts.services.shadow.stop)
-        parts.watcher.start()
-        stack.callback(parts.watcher.stop)
+        state.services.log.start()
+        stack.callback(state.services.log.stop)
+        stack.callback(state.services.lookup.stop)
+        state.services.shadow.start()
+        stack.callback(state.services.shadow.stop)
+        state.watcher.start()
+        stack.callback(state.watcher.stop)
         yield

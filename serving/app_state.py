@@ -1,4 +1,4 @@
-"""What the routes share, made once in the app factory."""
+"""The parts of one process, made in the app factory and shared by the routes."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from readmit.client.answer_types import ProblemCode
 from serving.answers import PredictionServices
 from serving.api_settings import ServingSettings
 from serving.bundle_loader import ServedModel
@@ -16,21 +17,23 @@ from serving.watcher import Watcher
 
 @dataclass(frozen=True)
 class AppState:
-    """Parts of one process."""
+    """Parts of one process.
+
+    `batch_slot` lets one batch at a time be scored: two are no faster on a core, and each takes up
+    to 100 MB.
+    """
 
     settings: ServingSettings
     watcher: Watcher
     services: PredictionServices
     draining: Draining
-    batches: (
-        asyncio.Semaphore
-    )  # one at a time: two are no faster on a core, and each takes up to 100 MB
+    batch_slot: asyncio.Semaphore
 
 
 def parts(request: Request) -> AppState:
     """Return the process's parts."""
-    found: AppState = request.app.state.parts
-    return found
+    state: AppState = request.app.state.parts
+    return state
 
 
 def served(request: Request) -> ServedModel:
@@ -41,9 +44,7 @@ def served(request: Request) -> ServedModel:
     """
     model = parts(request).watcher.served
     if model is None:
-        raise Problem(
-            503, "no model is loaded yet: /readyz says why", headers={"Retry-After": "10"}
-        )
+        raise Problem(ProblemCode.NO_MODEL, headers={"Retry-After": "10"})
     return model
 
 

@@ -1,4 +1,4 @@
-"""Bundles on this disk: the last few stay, so that a roll-back needs no download; older ones and remains of it go."""
+"""Bundles on this disk: the newest stay, so that a roll-back needs no download; the rest goes."""
 
 import logging
 import shutil
@@ -14,25 +14,32 @@ ABANDONED_SECONDS = 3600.0  # far above what a download takes
 
 
 def prune(folder: Path, in_use: Collection[str]) -> list[str]:
-    """Remove all bundles but those in use and the `KEPT` taken last; returns the names of the removed.
+    """Remove bundles that are neither in use nor among the `KEPT` newest, and abandoned downloads.
 
-    Other workers do the same in the same folder: what one of them has removed already is no fault.
+    Other workers do the same in the same folder: a bundle that is gone already is no error.
+
+    Returns:
+        The names of the removed folders.
     """
-    bundles = sorted(
-        (path for path in folder.iterdir() if path.is_dir()), key=_taken_at, reverse=True
-    )
-    partial = [path for path in bundles if path.name.startswith(PARTIAL)]
-    whole = [path for path in bundles if path not in partial]
-    gone = [path for path in whole[KEPT:] if path.name not in in_use]
-    gone += [path for path in partial if time.time() - _taken_at(path) > ABANDONED_SECONDS]
-    for path in gone:
-        shutil.rmtree(path, ignore_errors=True)
-    if gone:
-        log.info("%d old bundles removed from %s", len(gone), folder)
-    return [path.name for path in gone]
+    folders = [path for path in folder.iterdir() if path.is_dir()]
+    folders.sort(key=_modified_at, reverse=True)
+    removed = []
+    n_bundles = 0
+    for path in folders:
+        if path.name.startswith(PARTIAL):
+            is_old = time.time() - _modified_at(path) > ABANDONED_SECONDS
+        else:
+            n_bundles += 1
+            is_old = n_bundles > KEPT and path.name not in in_use
+        if is_old:
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(path.name)
+    if removed:
+        log.info("%d old bundles removed from %s", len(removed), folder)
+    return removed
 
 
-def _taken_at(path: Path) -> float:
+def _modified_at(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except FileNotFoundError:

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
+from readmit.client.answer_types import ModelIdentity, Risk, Value
 from readmit.contract.definition import Contract
 from readmit.contract.derivation import tuple_getter
 from serving import schema
 
 TOLERANCE = 1e-6
+Json = Mapping[str, object]
 
 
 class ModelRefused(Exception):
@@ -19,14 +21,14 @@ class ModelRefused(Exception):
 
 
 class Compiled(Protocol):
-    """What is used of `readmit.inference.compiled_model.CompiledModel`."""
+    """The part of `readmit.inference.compiled_model.CompiledModel` that serving uses."""
 
-    def score(self, rows: Sequence[tuple[Any, ...]], /) -> Sequence[float]:
+    def score(self, rows: Sequence[tuple[Value, ...]], /) -> Sequence[float]:
         """Return the probability of each row; a row has the values of `contract.base_names`."""
         ...
 
 
-Loader = Callable[[Path], tuple[Contract, Compiled]]
+BundleReader = Callable[[Path], tuple[Contract, Compiled]]
 
 
 @dataclass(frozen=True)
@@ -39,104 +41,106 @@ class Version:
     promoted_at: str | None = None
     experiment_id: str | None = None
 
+    @property
+    def identity(self) -> ModelIdentity:
+        """Return how answers name the version."""
+        return {"name": self.name, "version": self.version, "run_id": self.run_id}
+
 
 @dataclass(frozen=True)
 class ServedModel:
-    """Everything that answering needs, swapped as one object."""
+    """Everything that an answer needs of a model, swapped as one object."""
 
     version: Version
+    identity: ModelIdentity
     contract: Contract
     compiled: Compiled
     requests: schema.RequestSchema
-    report: Mapping[str, Any]
-    card: str
     threshold: float
-    described: bytes  # GET /model
+    description: bytes  # the answer of GET /model
 
-    @property
-    def identity(self) -> dict[str, str]:
-        """Return how each answer names the model."""
-        return {
-            "name": self.version.name,
-            "version": self.version.version,
-            "run_id": self.version.run_id,
-        }
+    def risk_of(self, probability: float) -> Risk:
+        """Return whether a probability calls for an alert."""
+        return "high" if probability >= self.threshold else "low"
 
 
-def from_project(folder: Path) -> tuple[Contract, Compiled]:
+def read_bundle(folder: Path) -> tuple[Contract, Compiled]:
     """Read the contract and the compiled model of a bundle."""
-    from readmit.contract.definition import Contract
     from readmit.inference.compiled_model import CompiledModel
 
-    return Contract.from_json((folder / "contract.json").read_text()), CompiledModel.load(folder)
+    contract = Contract.from_json((folder / "contract.json").read_text())
+    return contract, CompiledModel.load(folder)
 
 
-def load(folder: Path, version: Version, read: Loader = from_project) -> ServedModel:
+def load(folder: Path, version: Version, read: BundleReader = read_bundle) -> ServedModel:
     """Read a bundle and check it: contract hash, stored examples, one prediction.
 
     Raises:
         ModelRefused: a file is missing or unreadable, or a check failed.
     """
     try:
-        contract, compiled = read(folder)
-        stored = orjson.loads((folder / "contract.json").read_bytes())
-        report = orjson.loads((folder / "report.json").read_bytes())
-        examples = orjson.loads((folder / "examples.json").read_bytes())
-        _check_hash(stored, contract)
-        _check_examples(examples, contract, compiled)
-        card = folder / "model_card.md"
-        text = card.read_text() if card.exists() else ""
-        requests = schema.build(contract)
-        described = _describe(version, stored, report, text)
-        return ServedModel(
-            version,
-            contract,
-            compiled,
-            requests,
-            report,
-            text,
-            float(report["threshold"]),
-            described,
-        )
+        return _load(folder, version, read)
     except ModelRefused:
         raise
     except Exception as error:  # whatever a bad bundle raises, the last good model keeps serving
         raise ModelRefused(f"version {version.version}: {type(error).__name__}: {error}") from error
 
 
-def _check_hash(stored: Mapping[str, Any], contract: Contract) -> None:
+def _load(folder: Path, version: Version, read: BundleReader) -> ServedModel:
+    contract, compiled = read(folder)
+    stored = orjson.loads((folder / "contract.json").read_bytes())
+    report = orjson.loads((folder / "report.json").read_bytes())
+    examples = orjson.loads((folder / "examples.json").read_bytes())
+    _check_hash(stored, contract)
+    _check_examples(examples["rows"], examples["probabilities"], contract, compiled)
+    card = folder / "model_card.md"
+    return ServedModel(
+        version=version,
+        identity=version.identity,
+        contract=contract,
+        compiled=compiled,
+        requests=schema.build(contract),
+        threshold=float(report["threshold"]),
+        description=_describe(version, stored, report, card.read_text() if card.exists() else ""),
+    )
+
+
+def _check_hash(stored: Json, contract: Contract) -> None:
     if stored.get("hash") != contract.hash:
         raise ModelRefused(
             f"contract.json says hash {stored.get('hash')}, its content has {contract.hash}"
         )
 
 
-def _check_examples(examples: Mapping[str, Any], contract: Contract, compiled: Compiled) -> None:
-    rows, expected = (
-        list(map(tuple_getter(contract.base_names), examples["rows"])),
-        examples["probabilities"],
-    )
+def _check_examples(
+    examples: Sequence[Mapping[str, Value]],
+    expected: Sequence[float],
+    contract: Contract,
+    compiled: Compiled,
+) -> None:
+    """Score the stored examples, together and the first one alone."""
+    row_of = tuple_getter(contract.base_names)
+    rows = [row_of(example) for example in examples]
     if not rows or len(rows) != len(expected):
         raise ModelRefused(f"examples.json has {len(rows)} rows and {len(expected)} probabilities")
-    worst = max(
-        abs(float(a) - float(b)) for a, b in zip(compiled.score(rows), expected, strict=True)
-    )
-    single = abs(float(compiled.score(rows[:1])[0]) - float(expected[0]))
-    if not max(worst, single) <= TOLERANCE:  # NaN fails too
+    differences = [abs(float(compiled.score(rows[:1])[0]) - float(expected[0]))]
+    for score, probability in zip(compiled.score(rows), expected, strict=True):
+        differences.append(abs(float(score) - float(probability)))
+    if not all(difference <= TOLERANCE for difference in differences):  # NaN fails too
         raise ModelRefused(
-            f"stored examples differ by {max(worst, single):.2e}, allowed is {TOLERANCE:.0e}"
+            f"stored examples differ by {max(differences):.2e}, allowed is {TOLERANCE:.0e}"
         )
 
 
-def _describe(
-    version: Version, stored: Mapping[str, Any], report: Mapping[str, Any], card: str
-) -> bytes:
+def _describe(version: Version, stored: Json, report: Json, card: str) -> bytes:
     contract = {key: value for key, value in stored.items() if key != "seeds"}
-    said: dict[str, str | None] = {
-        "name": version.name,
-        "version": version.version,
-        "run_id": version.run_id,
-    }
-    said |= {"experiment_id": version.experiment_id, "promoted_at": version.promoted_at}
-    extra = {"contract": contract, "model_card": card}
-    return orjson.dumps(dict(report) | said | extra)
+    return orjson.dumps(
+        {
+            **report,
+            **version.identity,
+            "experiment_id": version.experiment_id,
+            "promoted_at": version.promoted_at,
+            "contract": contract,
+            "model_card": card,
+        }
+    )

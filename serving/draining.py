@@ -1,7 +1,8 @@
-"""Before a pod ends: every answer closes its connection, so that the caller's next one leads to another pod.
+"""Draining: before a pod ends, every answer closes its connection, so that callers go elsewhere.
 
-Kubernetes takes the pod out of the Service for new connections only; a request on a connection that is kept would meet
-a process that closes it at the same moment, and be lost. The pod's preStop sends SIGUSR1, then waits.
+Kubernetes takes the pod out of the Service for new connections only. A request on a kept connection
+would meet a process that closes it at the same moment, and be lost. The pod's preStop hook sends
+SIGUSR1, then waits.
 """
 
 import asyncio
@@ -10,16 +11,16 @@ import threading
 
 
 class Draining:
-    """What answers say about their connection."""
+    """`headers` are added to every answer: none until the process drains."""
 
     def __init__(self) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
 
     def listen(self) -> None:
-        """Begin at SIGUSR1. Signals reach the main thread only: an app that runs in another one is never drained."""
+        """Begin at SIGUSR1, which only the main thread can receive."""
         if threading.current_thread() is threading.main_thread():
             asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self.begin)
 
     def begin(self) -> None:
-        """Have every further answer close its connection."""
+        """Close the connection with every further answer."""
         self.headers = [(b"connection", b"close")]

@@ -1,88 +1,112 @@
-"""A patient's history from Postgres, within a hard limit of time, with an honest "not found"."""
+"""A patient's history from Postgres, within a hard time limit."""
 
 import asyncio
+import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from threading import local
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import connection
 
 from readmit import db
+from readmit.client.answer_types import Value
 from serving.api_settings import ServingSettings
 from serving.instruments import Metrics
 
-# One row per patient_nbr, with columns as the contract names them. It is a constant because dbt grants the role
-# `serving` this relation and no other.
+# One row per patient_nbr, with columns as the contract names them. It is a constant because dbt
+# grants the role `serving` this relation and no other.
 HISTORY_RELATION = ("marts", "dim_patients")
 PAUSE_SECONDS = 5.0  # after a fault the database is left alone for this long
+THREADS = 2
+MAX_WAITING = 8  # a longer queue would break the time limit
+PastStays = Mapping[str, Value | None]
+
+
+class _ThreadConnection(threading.local):
+    """The connection of one thread."""
+
+    database: connection | None = None
 
 
 class HistoryLookup:
-    """Looks history up in a few threads with a connection each."""
+    """Looks history up in a few threads, each with its own connection."""
 
     def __init__(self, settings: ServingSettings, metrics: Metrics) -> None:
-        self._settings, self._metrics = settings, metrics
-        self._threads = ThreadPoolExecutor(2, "history")
-        self._mine = local()
-        self._not_before = 0.0
-        self._busy = 0
+        self._settings = settings
+        self._metrics = metrics
+        self._threads = ThreadPoolExecutor(THREADS, "history")
+        self._local = _ThreadConnection()
+        self._paused_until = 0.0
+        self._waiting = 0
 
     def stop(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def find(self, patient_nbr: int, columns: tuple[str, ...]) -> dict[str, Any] | None:
-        """Return the history of a patient, or None when it is unknown or not to be had in time."""
-        if time.monotonic() < self._not_before or self._busy >= 8:  # a queue would break the limit
-            return self._count("failed", None)
-        self._busy += 1
-        asked = asyncio.get_running_loop().run_in_executor(
+    async def find(self, patient_nbr: int, columns: tuple[str, ...]) -> PastStays | None:
+        """Return a patient's history, or None when it is unknown or does not come in time."""
+        if time.monotonic() < self._paused_until or self._waiting >= MAX_WAITING:
+            self._count("failed")
+            return None
+        self._waiting += 1
+        query = asyncio.get_running_loop().run_in_executor(
             self._threads, self._read, patient_nbr, columns
         )
-        asked.add_done_callback(self._done)
+        query.add_done_callback(self._on_done)
         try:
-            found = await asyncio.wait_for(
-                asyncio.shield(asked), self._settings.history_timeout_ms / 1000
+            # Shielded: the query ends by itself, and only then is its thread free again.
+            history = await asyncio.wait_for(
+                asyncio.shield(query), self._settings.history_timeout_ms / 1000
             )
         except (TimeoutError, psycopg2.Error, LookupError):
-            self._not_before = time.monotonic() + PAUSE_SECONDS
-            return self._count("failed", None)
-        return self._count("found" if found else "none", found)
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+            self._count("failed")
+            return None
+        self._count("found" if history else "none")
+        return history
 
-    def _done(self, future: "asyncio.Future[Any]") -> None:
-        self._busy -= 1
-        if not future.cancelled():
-            future.exception()  # seen: a late fault is no news
+    def _on_done(self, query: "asyncio.Future[PastStays | None]") -> None:
+        self._waiting -= 1
+        if not query.cancelled():
+            query.exception()  # marks it as read: a fault after the time limit is counted already
 
-    def _count(self, outcome: str, found: dict[str, Any] | None) -> dict[str, Any] | None:
-        self._metrics["readmit_history_lookups_total"].labels(outcome).inc()
-        return found
+    def _count(self, outcome: str) -> None:
+        self._metrics.counter("readmit_history_lookups_total", outcome).inc()
 
-    def _read(self, patient_nbr: int, columns: tuple[str, ...]) -> dict[str, Any] | None:
+    def _read(self, patient_nbr: int, columns: tuple[str, ...]) -> PastStays | None:
         query = sql.SQL("select {} from {} where patient_nbr = %s").format(
-            sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(*HISTORY_RELATION)
+            sql.SQL(", ").join([sql.Identifier(column) for column in columns]),
+            sql.Identifier(*HISTORY_RELATION),
         )
         try:
-            with self._connection().cursor() as cur:
+            with self._connect().cursor() as cur:
                 cur.execute(query, (patient_nbr,))
                 row = cur.fetchone()
         except psycopg2.Error:
-            self._mine.connection.close() if getattr(self._mine, "connection", None) else None
-            self._mine.connection = None
+            self._disconnect()
             raise
         if row is None:
             return None
-        plain = (float(value) if isinstance(value, Decimal) else value for value in row)
-        return dict(zip(columns, plain, strict=True))
+        history = dict(zip(columns, row, strict=True))
+        for column, value in history.items():
+            if isinstance(value, Decimal):
+                history[column] = float(value)
+        return history
 
-    def _connection(self) -> Any:  # noqa: ANN401 (psycopg2's own type is not exported)
-        if getattr(self._mine, "connection", None) is None:
-            made = db.connect("serving", self._settings.clean_database, self._settings)
-            made.set_session(readonly=True, autocommit=True)
-            with made.cursor() as cur:
+    def _connect(self) -> connection:
+        """Return the thread's connection, made on first use."""
+        if self._local.database is None:
+            fresh = db.connect("serving", self._settings.clean_database, self._settings)
+            fresh.set_session(readonly=True, autocommit=True)
+            with fresh.cursor() as cur:
                 cur.execute("set statement_timeout = %s", (self._settings.history_timeout_ms,))
-            self._mine.connection = made
-        return self._mine.connection
+            self._local.database = fresh
+        return self._local.database
+
+    def _disconnect(self) -> None:
+        if self._local.database is not None:
+            self._local.database.close()
+            self._local.database = None

@@ -10,48 +10,78 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from readmit.telemetry.metrics import API, Kind, Metric
 
+Instrument = Counter | Gauge | Histogram
+
 
 class Metrics:
-    """The metrics of one process; with PROMETHEUS_MULTIPROC_DIR set, `render` shows the sum of all workers."""
+    """The metrics of one process; with PROMETHEUS_MULTIPROC_DIR set, `render` sums all workers."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._made = {metric.name: self._make(metric) for metric in API}
-        self._labelled: dict[tuple[Any, ...], Any] = {}
-        self["readmit_started_timestamp_seconds"].set(time.time())
+        self._instruments: dict[str, Instrument] = {}
+        for metric in API:
+            self._instruments[metric.name] = self._instrument(metric)
+        self._labelled: dict[tuple[str, tuple[object, ...]], Instrument] = {}
+        self.gauge("readmit_started_timestamp_seconds").set(time.time())
 
-    def _make(self, metric: Metric) -> Any:  # noqa: ANN401 (Counter, Gauge or Histogram)
-        said: dict[str, Any] = {"labelnames": metric.labels, "registry": self.registry}
-        if metric.kind is Kind.HISTOGRAM:
-            return Histogram(metric.name, metric.meaning, buckets=metric.buckets, **said)
-        if metric.kind is Kind.GAUGE:
-            return Gauge(
-                metric.name, metric.meaning, multiprocess_mode=metric.across or "all", **said
-            )
-        return Counter(metric.name, metric.meaning, **said)
+    def counter(self, name: str, *labels: object) -> Counter:
+        """Return a counter, with the values of its labels if it has any."""
+        counter: Counter = self._find(name, labels)
+        return counter
 
-    def __getitem__(self, name: str) -> Any:  # noqa: ANN401
-        return self._made[name]
+    def gauge(self, name: str, *labels: object) -> Gauge:
+        """Return a gauge, with the values of its labels if it has any."""
+        gauge: Gauge = self._find(name, labels)
+        return gauge
 
-    def labelled(self, name: str, *values: object) -> Any:  # noqa: ANN401 (Counter, Gauge or Histogram)
-        """Return the metric with values of its labels; remembered, for the hot path: labels are bounded."""
-        found = self._labelled.get((name, *values))
-        if found is None:
-            found = self._labelled[name, *values] = self._made[name].labels(*values)
-        return found
+    def histogram(self, name: str, *labels: object) -> Histogram:
+        """Return a histogram, with the values of its labels if it has any."""
+        histogram: Histogram = self._find(name, labels)
+        return histogram
 
     def render(self) -> bytes:
         """Return the exposition text."""
-        if not (folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR")):
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        if not folder:
             return generate_latest(self.registry)
         _forget_dead_workers(Path(folder))
-        together = CollectorRegistry()
-        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+        all_workers = CollectorRegistry()
+        MultiProcessCollector(all_workers)  # type: ignore[no-untyped-call]
+        return generate_latest(all_workers)
+
+    def _instrument(self, metric: Metric) -> Instrument:
+        if metric.kind is Kind.HISTOGRAM:
+            return Histogram(
+                metric.name,
+                metric.meaning,
+                metric.labels,
+                buckets=metric.buckets,
+                registry=self.registry,
+            )
+        if metric.kind is Kind.GAUGE:
+            return Gauge(
+                metric.name,
+                metric.meaning,
+                metric.labels,
+                multiprocess_mode=metric.across or "all",
+                registry=self.registry,
+            )
+        return Counter(metric.name, metric.meaning, metric.labels, registry=self.registry)
+
+    def _find(self, name: str, labels: tuple[object, ...]) -> Any:  # noqa: ANN401 (an Instrument)
+        """Return an instrument; those with labels are kept for the hot path: labels are bounded."""
+        if not labels:
+            return self._instruments[name]
+        key = (name, labels)
+        instrument = self._labelled.get(key)
+        if instrument is None:
+            instrument = self._instruments[name].labels(*labels)
+            self._labelled[key] = instrument
+        return instrument
 
 
 def _forget_dead_workers(folder: Path) -> None:
-    """A worker that was killed leaves its gauges, such as requests in flight, behind; its counters stay in the sums."""
+    """Remove the gauges of killed workers, such as requests in flight; counters stay in the sums."""
     for file in folder.glob("gauge_live*_*.db"):
         process = file.stem.rpartition("_")[2]
         if not Path(f"/proc/{process}").exists():

@@ -1,53 +1,66 @@
-"""One stay as two versions see it: production, and the version that another alias names. Nothing is logged."""
+"""One stay scored by production and by the version with another alias. Nothing is logged."""
 
-from typing import Any
-
-from serving.answers import answer, complete
+from readmit.client.answer_types import ComparedAnswer, ModelIdentity, ProblemCode
+from serving.answers import scored_stay, with_known_history
 from serving.bundle_loader import ServedModel
 from serving.history import HistoryLookup
 from serving.problems import Problem
 from serving.schema import PredictionRequest
 
-AWAY = "no other version has this alias, or it could not be loaded: only production answers"
 
-
-async def beside(
-    model: ServedModel,
+async def compare(
+    production: ServedModel,
     other: ServedModel | None,
-    asked: PredictionRequest,
+    request: PredictionRequest,
     *,
     alias: str,
     lookup: HistoryLookup,
     request_id: str,
-) -> list[dict[str, Any]]:
+) -> list[ComparedAnswer]:
     """Return production's answer, then the other version's or the reason why there is none."""
-    first = await _answer(model, asked, lookup, request_id)
-    return [
-        {"alias": "production", **first},
-        {"alias": alias, **await _other(model, other, asked, lookup, request_id)},
-    ]
-
-
-async def _other(
-    model: ServedModel,
-    other: ServedModel | None,
-    asked: PredictionRequest,
-    lookup: HistoryLookup,
-    request_id: str,
-) -> dict[str, Any]:
+    answer = await _answer(production, request, "production", lookup, request_id)
     if other is None:
-        return {"model": None, "detail": AWAY}
+        return [answer, _unavailable(alias, None, Problem(ProblemCode.VERSION_UNAVAILABLE))]
     try:
-        return await _answer(
-            other, other.requests.translated(asked, model.requests), lookup, request_id
-        )
+        translated = other.requests.translated(request, production.requests)
+        other_answer = await _answer(other, translated, alias, lookup, request_id)
     except Problem as problem:
-        return {"model": other.identity, "detail": problem.detail, "errors": problem.errors}
+        other_answer = _unavailable(alias, other.identity, problem)
+    return [answer, other_answer]
 
 
 async def _answer(
-    served: ServedModel, asked: PredictionRequest, lookup: HistoryLookup, request_id: str
-) -> dict[str, Any]:
-    known = await complete(served, asked, lookup)
-    (probability,) = served.compiled.score([known.values])
-    return answer(served, known, float(probability), request_id) | {"model": served.identity}
+    model: ServedModel,
+    request: PredictionRequest,
+    alias: str,
+    lookup: HistoryLookup,
+    request_id: str,
+) -> ComparedAnswer:
+    complete = await with_known_history(model, request, lookup)
+    (probability,) = model.compiled.score([complete.values])
+    stay = scored_stay(model, complete, float(probability), request_id)
+    answer: ComparedAnswer = {
+        "alias": alias,
+        "model": model.identity,
+        "probability": stay["probability"],
+        "risk": stay["risk"],
+        "threshold": stay["threshold"],
+        "history": stay["history"],
+        "request_id": stay["request_id"],
+    }
+    if "contract" in stay:
+        answer["contract"] = stay["contract"]
+    return answer
+
+
+def _unavailable(alias: str, model: ModelIdentity | None, problem: Problem) -> ComparedAnswer:
+    answer: ComparedAnswer = {
+        "alias": alias,
+        "model": model,
+        "code": problem.code,
+        "params": problem.params,
+        "detail": problem.detail,
+    }
+    if problem.errors:
+        answer["errors"] = problem.errors
+    return answer

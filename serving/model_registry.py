@@ -1,5 +1,6 @@
-"""The versions that aliases name, as MLflow's REST interface gives them, and their files in S3."""
+"""The versions that aliases name, read from MLflow's REST interface, and their files in S3."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,10 +14,12 @@ from serving.bundle_loader import ModelRefused, Version
 
 API = "/api/2.0/mlflow"
 TIMEOUT_SECONDS = 5.0
+MISSING = (400, 404)  # MLflow's statuses for a missing alias, model or run
+BUNDLE_FILES = ("contract.json", "examples.json", "report.json", "model_card.md")
 
 
 class Registry:
-    """Reads the registry. Errors of the network come out as `httpx` or `botocore` raise them."""
+    """Reads the registry. Network errors come out as `httpx` or `botocore` raise them."""
 
     def __init__(self, settings: ServingSettings) -> None:
         self._settings = settings
@@ -26,29 +29,28 @@ class Registry:
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
         )
-        self._experiments: dict[
-            str, str
-        ] = {}  # of the runs seen: a run never moves, and few are ever served
+        # Experiment of each run: a run never moves, and few are ever served.
+        self._experiments: dict[str, str] = {}
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def at(self, alias: str) -> Version | None:
+    def find_version(self, alias: str) -> Version | None:
         """Return the version with an alias, or None when there is none yet."""
-        asked = {"name": self._settings.model_name, "alias": alias}
-        response = self._http.get(f"{API}/registered-models/alias", params=asked)
-        if response.status_code in (
-            400,
-            404,
-        ):  # MLflow's answers for a missing alias and a missing model
+        params = {"name": self._settings.model_name, "alias": alias}
+        answer = self._get("/registered-models/alias", params)
+        if answer is None:
             return None
-        found = response.raise_for_status().json()["model_version"]
-        tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
-        promoted = tags.get("promoted_at") or _moment(found.get("last_updated_timestamp"))
-        run_id = found.get("run_id", "")
+        version = answer["model_version"]
+        tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
+        run_id = version.get("run_id", "")
         return Version(
-            found["name"], str(found["version"]), run_id, promoted, self._experiment(run_id)
+            name=version["name"],
+            version=str(version["version"]),
+            run_id=run_id,
+            promoted_at=tags.get("promoted_at") or _iso_time(version.get("last_updated_timestamp")),
+            experiment_id=self._experiment(run_id),
         )
 
     def download(self, version: Version, folder: Path) -> None:
@@ -57,60 +59,71 @@ class Registry:
         Raises:
             ModelRefused: the version has no contract.json, or its files are not in S3.
         """
-        at = urlsplit(self._address(version))
-        if at.scheme != "s3":
+        address = urlsplit(self._artifact_uri(version))
+        if address.scheme != "s3":
             raise ModelRefused(
-                f"version {version.version}: artifacts are at {at.scheme}:, expected s3:"
+                f"version {version.version}: artifacts are at {address.scheme}:, expected s3:"
             )
-        s3, prefix = storage.client(self._settings), at.path.strip("/") + "/"
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=at.netloc, Prefix=prefix)
-        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        contracts = sorted(
-            (key for key in keys if PurePosixPath(key).name == "contract.json"), key=len
-        )
+        s3 = storage.client(self._settings)
+        prefix = address.path.strip("/") + "/"
+        keys: list[str] = []
+        pages = s3.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=address.netloc, Prefix=prefix):
+            keys.extend(item["Key"] for item in page.get("Contents", []))
+        contracts = [key for key in keys if PurePosixPath(key).name == "contract.json"]
         if not contracts:
-            raise ModelRefused(f"version {version.version}: no contract.json under {at.geturl()}")
-        base = str(PurePosixPath(contracts[0]).parent) + "/"
+            raise ModelRefused(
+                f"version {version.version}: no contract.json under {address.geturl()}"
+            )
+        base = str(PurePosixPath(min(contracts, key=len)).parent) + "/"
         for key in keys:
-            if _wanted(key.removeprefix(base)) and key.startswith(base):
-                target = folder / key.removeprefix(base)
+            name = key.removeprefix(base)
+            if key.startswith(base) and _is_of_bundle(name):
+                target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                s3.download_file(at.netloc, key, str(target))
+                s3.download_file(address.netloc, key, str(target))
 
     def _experiment(self, run_id: str) -> str | None:
-        """Return the experiment of a run, which addresses of MLflow's pages need; None for a run that is gone."""
+        """Return the experiment of a run, for links to MLflow's pages; None when the run is gone."""
         if run_id and run_id not in self._experiments:
-            response = self._http.get(f"{API}/runs/get", params={"run_id": run_id})
-            if response.status_code in (400, 404):
+            answer = self._get("/runs/get", {"run_id": run_id})
+            if answer is None:
                 return None
-            self._experiments[run_id] = str(
-                response.raise_for_status().json()["run"]["info"]["experiment_id"]
-            )
+            self._experiments[run_id] = str(answer["run"]["info"]["experiment_id"])
         return self._experiments.get(run_id)
 
-    def _address(self, version: Version) -> str:
-        asked = {"name": version.name, "version": version.version}
-        uri = str(self._get("/model-versions/get-download-uri", asked)["artifact_uri"])
+    def _artifact_uri(self, version: Version) -> str:
+        params = {"name": version.name, "version": version.version}
+        answer = self._required("/model-versions/get-download-uri", params)
+        uri = str(answer["artifact_uri"])
         if not uri.startswith("models:/"):
             return uri
-        logged = self._get(
-            f"/logged-models/{uri.removeprefix('models:/').strip('/')}", {}
-        )  # MLflow 3
+        model_id = uri.removeprefix("models:/").strip("/")  # MLflow 3
+        logged = self._required(f"/logged-models/{model_id}", {})
         return str(logged["model"]["info"]["artifact_uri"])
 
-    def _get(self, path: str, params: dict[str, str]) -> dict[str, Any]:
+    def _get(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | None:
+        """Return MLflow's answer, or None when the thing is missing."""
+        response = self._http.get(API + path, params=params)
+        if response.status_code in MISSING:
+            return None
+        answer: dict[str, Any] = response.raise_for_status().json()
+        return answer
+
+    def _required(self, path: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """Return MLflow's answer; a missing thing is an HTTP error."""
         answer: dict[str, Any] = self._http.get(API + path, params=params).raise_for_status().json()
         return answer
 
 
-def _wanted(name: str) -> bool:
-    """Only what serving reads is fetched: never the Pipeline, which needs training's libraries."""
-    if name in ("contract.json", "examples.json", "report.json", "model_card.md"):
+def _is_of_bundle(name: str) -> bool:
+    """Select the files that serving reads: never the Pipeline, which needs training's libraries."""
+    if name in BUNDLE_FILES:
         return True
     return name.startswith("compiled/") and ".." not in PurePosixPath(name).parts
 
 
-def _moment(milliseconds: object) -> str | None:
+def _iso_time(milliseconds: int | str | None) -> str | None:
     if not milliseconds:
         return None
-    return datetime.fromtimestamp(int(str(milliseconds)) / 1000, UTC).isoformat()
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).isoformat()

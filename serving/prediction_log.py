@@ -1,10 +1,11 @@
-"""The prediction log: written to Postgres in the background, in batches; bounded, and what is lost is counted."""
+"""The prediction log: written to Postgres in the background; bounded, and what is lost is counted."""
 
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple
 
 import orjson
 import psycopg2
@@ -12,18 +13,49 @@ from psycopg2.extensions import connection
 from psycopg2.extras import execute_values
 
 from readmit import db
+from readmit.client.answer_types import Value
 from serving.api_settings import ServingSettings
 from serving.instruments import Metrics
 
 log = logging.getLogger("serving")
 BATCH_ROWS = 1_000
 EVERY_SECONDS = 1.0
-COLUMNS = (
-    "request_id, predicted_at, model_name, model_version, run_id, contract_hash, features, probability, risk,"
-    " threshold, patient_nbr, encounter_id, history"
-)
-INSERT = f"insert into ops.predictions ({COLUMNS}) values %s"  # noqa: S608 (constants)
-Row = tuple[Any, ...]
+
+
+class Features(NamedTuple):
+    """The features of a prediction.
+
+    A dictionary would be four times as large, and thousands may wait; the names are shared.
+    """
+
+    names: Sequence[str]
+    values: Sequence[Value]
+
+    def to_json(self) -> str:
+        """Return them as a JSON object."""
+        features = dict(zip(self.names, self.values, strict=True))
+        return orjson.dumps(features, default=float).decode()
+
+
+class LoggedPrediction(NamedTuple):
+    """One row of ops.predictions: the fields are its columns."""
+
+    request_id: str
+    predicted_at: datetime
+    model_name: str
+    model_version: str
+    run_id: str
+    contract_hash: str
+    features: Features
+    probability: float
+    risk: str
+    threshold: float
+    patient_nbr: str | None
+    encounter_id: int | None
+    history: str
+
+
+INSERT = f"insert into ops.predictions ({', '.join(LoggedPrediction._fields)}) values %s"  # noqa: S608 (constants)
 
 
 class PredictionLog:
@@ -33,11 +65,13 @@ class PredictionLog:
         self,
         settings: ServingSettings,
         metrics: Metrics,
-        write: Callable[[list[Row]], None] | None = None,
+        write: Callable[[list[LoggedPrediction]], None] | None = None,
     ) -> None:
-        self._settings, self._metrics, self._write = settings, metrics, write or self._insert
-        self._waiting: deque[Row] = deque()
-        self._lock = threading.Lock()  # requests add and take from it while it is written
+        self._settings = settings
+        self._metrics = metrics
+        self._write = write or self._insert
+        self._waiting: deque[LoggedPrediction] = deque()
+        self._lock = threading.Lock()  # requests add while the thread takes
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._connection: connection | None = None
@@ -53,18 +87,15 @@ class PredictionLog:
         self._thread.join(timeout=15)
         self.flush()
         self._disconnect()
-        self._metrics["readmit_log_lost_total"].inc(len(self._waiting))
+        self._count_lost(len(self._waiting))
 
-    def add(self, rows: Iterable[Row]) -> None:
-        """Queue predictions: values in the order of COLUMNS, features as names and values.
-
-        A dict of features would be four times as large, and thousands may wait; the names are kept once.
-        """
+    def add(self, predictions: Iterable[LoggedPrediction]) -> None:
+        """Queue predictions."""
         with self._lock:
-            self._waiting.extend(rows)
+            self._waiting.extend(predictions)
             lost = self._take(len(self._waiting) - self._settings.prediction_log_rows)
         if lost:
-            self._metrics["readmit_log_lost_total"].inc(len(lost))
+            self._count_lost(len(lost))
 
     @property
     def waiting(self) -> int:
@@ -81,31 +112,37 @@ class PredictionLog:
             except (psycopg2.Error, LookupError, OSError) as error:
                 with self._lock:
                     self._waiting.extendleft(reversed(rows))
-                self.error = f"{type(error).__name__}"
+                self.error = type(error).__name__
                 log.warning("predictions wait for Postgres: %s", self.error)
                 return
             self.error = None
-            self._metrics["readmit_log_written_total"].inc(len(rows))
+            self._metrics.counter("readmit_log_written_total").inc(len(rows))
 
-    def _take(self, n: int) -> list[Row]:
-        """Return the oldest rows, which wait no longer; the lock is held."""
-        return [self._waiting.popleft() for _ in range(n)]
+    def _count_lost(self, n_rows: int) -> None:
+        self._metrics.counter("readmit_log_lost_total").inc(n_rows)
+
+    def _take(self, n_rows: int) -> list[LoggedPrediction]:
+        """Remove and return the oldest rows; the lock is held."""
+        return [self._waiting.popleft() for _ in range(n_rows)]
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):
             self.flush()
-            self._metrics["readmit_log_waiting"].set(len(self._waiting))
+            self._metrics.gauge("readmit_log_waiting").set(len(self._waiting))
 
-    def _insert(self, rows: list[Row]) -> None:
-        ready = [(*row[:6], _as_json(*row[6]), *row[7:]) for row in rows]
+    def _insert(self, predictions: list[LoggedPrediction]) -> None:
+        rows = []
+        for prediction in predictions:
+            features = prediction.features.to_json()
+            rows.append((*prediction[:6], features, *prediction[7:]))
         try:
-            # One connection is kept: a log-in costs Postgres milliseconds, once a second and worker.
+            # One connection is kept: a log-in each second and worker costs Postgres milliseconds.
             if self._connection is None:
                 self._connection = db.connect(
                     "serving", self._settings.clean_database, self._settings
                 )
             with self._connection, self._connection.cursor() as cur:
-                execute_values(cur, INSERT, ready, page_size=BATCH_ROWS)
+                execute_values(cur, INSERT, rows, page_size=BATCH_ROWS)
         except psycopg2.Error:
             self._disconnect()
             raise
@@ -114,7 +151,3 @@ class PredictionLog:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def _as_json(names: Sequence[str], values: Sequence[object]) -> str:
-    return orjson.dumps(dict(zip(names, values, strict=True)), default=float).decode()

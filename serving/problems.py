@@ -1,106 +1,246 @@
-"""Refusals as RFC 9457 problem documents: which field, what is wrong, what would be allowed."""
+"""Refusals as RFC 9457 problem documents: a code with parameters, and which field is wrong.
+
+`PROBLEMS` and `FIELD_ERRORS` list every code with its English text; docs/serving.md shows them.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 from fastapi import FastAPI, Request, Response
-from pydantic_core import ValidationError
+from pydantic_core import ErrorDetails, ValidationError
 from starlette.exceptions import HTTPException
 
+from readmit.client.answer_types import (
+    FieldError,
+    FieldErrorCode,
+    ParamValue,
+    ProblemCode,
+    ProblemDocument,
+    Value,
+)
+
 MEDIA_TYPE = "application/problem+json"
-MOST_ERRORS = 100
-MOST_ALLOWED = 60  # longer lists are code tables: GET /model/seeds/{seed} has them
-TITLES = {400: "Bad request", 401: "Unauthorized", 404: "Not found", 405: "Method not allowed", 409: "Reload the form",
-          413: "Body too large", 415: "Unsupported media type", 422: "Invalid input", 429: "Too many requests",
-          500: "Internal error", 503: "Unavailable"}  # fmt: skip
+MAX_FIELD_ERRORS = 100
+MAX_ALLOWED = 60  # longer lists are code tables: GET /model/seeds/{seed} has them
+TITLES = {
+    400: "Bad request",
+    401: "Unauthorized",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Reload the form",
+    413: "Body too large",
+    415: "Unsupported media type",
+    422: "Invalid input",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Unavailable",
+}
+
+
+class ProblemKind(NamedTuple):
+    """The status of a problem and its English text, with the names of its parameters in braces."""
+
+    status: int
+    detail: str
+
+
+PROBLEMS: Mapping[ProblemCode, ProblemKind] = {
+    ProblemCode.INVALID_HTTP: ProblemKind(400, "the request is not valid HTTP"),
+    ProblemCode.HEAD_TOO_LARGE: ProblemKind(
+        400, "the head of the request is larger than {max_bytes} bytes"
+    ),
+    ProblemCode.BAD_REQUEST: ProblemKind(400, "the request cannot be read"),
+    ProblemCode.INVALID_KEY: ProblemKind(401, "send a valid key in the header X-API-Key"),
+    ProblemCode.NOT_FOUND: ProblemKind(404, "there is nothing at this address"),
+    ProblemCode.UNKNOWN_SEED: ProblemKind(404, "the model has no such code table"),
+    ProblemCode.VERSION_UNAVAILABLE: ProblemKind(
+        404,
+        "no other version has this alias, or it could not be loaded: only production answers",
+    ),
+    ProblemCode.METHOD_NOT_ALLOWED: ProblemKind(405, "this address does not accept the method"),
+    ProblemCode.OUTDATED_FORM: ProblemKind(
+        409, "the form was made for another contract and cannot be mapped: reload the form"
+    ),
+    ProblemCode.BODY_TOO_LARGE: ProblemKind(
+        413, "the body is larger than {max_bytes} bytes: the limit protects a worker's memory"
+    ),
+    ProblemCode.COMPRESSED_BODY: ProblemKind(415, "send the body uncompressed"),
+    ProblemCode.WRONG_MEDIA_TYPE: ProblemKind(
+        415, "send application/json; /predict/batch accepts text/csv too"
+    ),
+    ProblemCode.INVALID_FIELDS: ProblemKind(422, "the request does not fit the model's contract"),
+    ProblemCode.INVALID_JSON: ProblemKind(422, "the body is not JSON"),
+    ProblemCode.MISSING_ROWS: ProblemKind(422, 'send {{"rows": [...]}}'),
+    ProblemCode.TOO_MANY_ROWS: ProblemKind(
+        422, "more than {max_rows} rows: the limit protects time and memory; send several calls"
+    ),
+    ProblemCode.INVALID_CSV: ProblemKind(422, "the body is not CSV in UTF-8: {reason}"),
+    ProblemCode.UNKNOWN_HEADER: ProblemKind(
+        422, "the first line must name fields of the model, separated by commas"
+    ),
+    ProblemCode.DUPLICATE_COLUMNS: ProblemKind(422, "a field has more than one column"),
+    ProblemCode.UNKNOWN_ALIAS: ProblemKind(422, "there is no such alias"),
+    ProblemCode.RATE_LIMITED: ProblemKind(
+        429, "at most {max_per_second} requests per second and caller"
+    ),
+    ProblemCode.INTERNAL_ERROR: ProblemKind(
+        500, "the request could not be answered; the log has the reason under its request id"
+    ),
+    ProblemCode.NO_MODEL: ProblemKind(503, "no model is loaded yet: /readyz says why"),
+    ProblemCode.MEMORY_LIMIT: ProblemKind(503, "bodies of other requests hold {held_bytes} bytes"),
+    ProblemCode.DATABASE_UNREACHABLE: ProblemKind(503, "the database does not answer ({error})"),
+    ProblemCode.DATABASE_REFUSED: ProblemKind(503, "the database refuses the query ({error})"),
+}
+FIELD_ERRORS: Mapping[FieldErrorCode, str] = {
+    FieldErrorCode.REQUIRED: "is missing",
+    FieldErrorCode.UNKNOWN_FIELD: "is not a field of this model",
+    FieldErrorCode.NOT_ALLOWED: "is not one of the allowed values",
+    FieldErrorCode.TOO_SMALL: "must be at least {minimum}",
+    FieldErrorCode.TOO_LARGE: "must be at most {maximum}",
+    FieldErrorCode.TOO_LONG: "must have at most {max_length} characters",
+    FieldErrorCode.NOT_AN_INTEGER: "must be a whole number",
+    FieldErrorCode.NOT_A_NUMBER: "must be a number",
+    FieldErrorCode.NOT_FINITE: "must be a finite number",
+    FieldErrorCode.NOT_A_BOOLEAN: "must be true or false",
+    FieldErrorCode.NOT_A_STRING: "must be text",
+    FieldErrorCode.NOT_AN_OBJECT: "must be an object",
+    FieldErrorCode.NOT_A_LIST: "must be a list of objects",
+    FieldErrorCode.NOT_JSON: "is not valid JSON: {reason}",
+    FieldErrorCode.INVALID_NAME: "must have a name that is text",
+    FieldErrorCode.NO_KNOWN_FIELD: "names no field of the model",
+    FieldErrorCode.DUPLICATE_COLUMN: "has more than one column",
+    FieldErrorCode.INVALID: "is not valid",
+}
+# pydantic's error types, https://docs.pydantic.dev/latest/errors/validation_errors
+PYDANTIC_CODES: Mapping[str, FieldErrorCode] = {
+    "missing": FieldErrorCode.REQUIRED,
+    "extra_forbidden": FieldErrorCode.UNKNOWN_FIELD,
+    "literal_error": FieldErrorCode.NOT_ALLOWED,
+    "greater_than_equal": FieldErrorCode.TOO_SMALL,
+    "less_than_equal": FieldErrorCode.TOO_LARGE,
+    "string_too_long": FieldErrorCode.TOO_LONG,
+    "int_type": FieldErrorCode.NOT_AN_INTEGER,
+    "int_from_float": FieldErrorCode.NOT_AN_INTEGER,
+    "int_parsing": FieldErrorCode.NOT_AN_INTEGER,
+    "int_parsing_size": FieldErrorCode.NOT_AN_INTEGER,
+    "float_type": FieldErrorCode.NOT_A_NUMBER,
+    "float_parsing": FieldErrorCode.NOT_A_NUMBER,
+    "finite_number": FieldErrorCode.NOT_FINITE,
+    "bool_type": FieldErrorCode.NOT_A_BOOLEAN,
+    "bool_parsing": FieldErrorCode.NOT_A_BOOLEAN,
+    "string_type": FieldErrorCode.NOT_A_STRING,
+    "string_unicode": FieldErrorCode.NOT_A_STRING,
+    "dict_type": FieldErrorCode.NOT_AN_OBJECT,
+    "model_type": FieldErrorCode.NOT_AN_OBJECT,
+    "json_invalid": FieldErrorCode.NOT_JSON,
+    "invalid_key": FieldErrorCode.INVALID_NAME,
+}
+PYDANTIC_PARAMS = {"ge": "minimum", "le": "maximum", "max_length": "max_length", "error": "reason"}
+HTTP_CODES = {404: ProblemCode.NOT_FOUND, 405: ProblemCode.METHOD_NOT_ALLOWED}
 
 
 class Problem(Exception):
-    """A request that is refused, with the reason."""
+    """A refused request, with the reason."""
 
     def __init__(
         self,
-        status: int,
-        detail: str,
-        errors: Sequence[Mapping[str, Any]] = (),
+        code: ProblemCode,
+        *,
+        errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        **params: ParamValue,
     ) -> None:
-        super().__init__(detail)
-        self.status, self.detail, self.errors, self.headers = (
-            status,
-            detail,
-            tuple(errors),
-            dict(headers or {}),
-        )
+        kind = PROBLEMS[code]
+        self.code = code
+        self.params = params
+        self.status = kind.status
+        self.detail = kind.detail.format(**params)
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+        super().__init__(self.detail)
+
+    def body(self) -> bytes:
+        """Return the problem document as JSON."""
+        document: ProblemDocument = {
+            "type": "about:blank",
+            "title": TITLES[self.status],
+            "status": self.status,
+            "code": self.code,
+            "params": self.params,
+            "detail": self.detail,
+        }
+        if self.errors:
+            document["errors"] = self.errors
+        return orjson.dumps(document)
 
 
-def document(status: int, detail: str, errors: Sequence[Mapping[str, Any]] = ()) -> bytes:
-    """Return the bytes of a problem document."""
-    said: dict[str, Any] = {
-        "type": "about:blank",
-        "title": TITLES.get(status, "Error"),
-        "status": status,
+def field_error(
+    field: str,
+    code: FieldErrorCode,
+    *,
+    allowed: Sequence[Value] = (),
+    params: Mapping[str, ParamValue] | None = None,
+) -> FieldError:
+    """Return the entry for one wrong field; of a long list of allowed values, the first ones."""
+    params = params or {}
+    error: FieldError = {
+        "field": field,
+        "code": code,
+        "params": params,
+        "detail": FIELD_ERRORS[code].format(**params),
     }
-    said["detail"] = detail
-    if errors:
-        said["errors"] = list(errors)
-    return orjson.dumps(said)
-
-
-def respond(problem: Problem) -> Response:
-    """Return the answer for a refusal."""
-    body = document(problem.status, problem.detail, problem.errors)
-    return Response(body, problem.status, problem.headers, MEDIA_TYPE)
+    if allowed:
+        error["allowed"] = list(allowed[:MAX_ALLOWED])
+        error["n_allowed"] = len(allowed)
+    return error
 
 
 def field_errors(
-    error: ValidationError, allowed: Mapping[str, Sequence[Any]]
-) -> list[dict[str, Any]]:
-    """Return one entry per wrong field. The input is never echoed: it may hold patient data or odd text."""
-    found = []
-    for each in error.errors(include_input=False, include_url=False, include_context=False)[
-        :MOST_ERRORS
-    ]:
-        name = printable(".".join(str(part) for part in each["loc"])) if each["loc"] else "body"
-        entry: dict[str, Any] = {"field": name, "detail": _detail(each["type"], each["msg"])}
-        values = allowed.get(name)
-        if values:
-            entry["allowed"] = list(values[:MOST_ALLOWED])
-            entry["n_allowed"] = len(values)
-        found.append(entry)
-    return found
+    error: ValidationError, allowed: Mapping[str, Sequence[Value]]
+) -> list[FieldError]:
+    """Return one entry per wrong field.
+
+    The input is never echoed: it may hold patient data or unprintable text.
+    """
+    details = error.errors(include_input=False, include_url=False)
+    return [_from_pydantic(detail, allowed) for detail in details[:MAX_FIELD_ERRORS]]
+
+
+def _from_pydantic(error: ErrorDetails, allowed: Mapping[str, Sequence[Value]]) -> FieldError:
+    name = "body"
+    if error["loc"]:
+        name = printable(".".join(str(part) for part in error["loc"]))
+    params: dict[str, ParamValue] = {}
+    for key, value in error.get("ctx", {}).items():
+        if key in PYDANTIC_PARAMS:
+            params[PYDANTIC_PARAMS[key]] = printable(value) if isinstance(value, str) else value
+    code = PYDANTIC_CODES.get(error["type"], FieldErrorCode.INVALID)
+    return field_error(name, code, allowed=allowed.get(name, ()), params=params)
 
 
 def printable(text: str) -> str:
-    """Return text that UTF-8 can hold: a lone surrogate becomes a question mark."""
+    """Return at most 200 characters that UTF-8 can hold: a lone surrogate becomes "?"."""
     return text.encode("utf-8", "replace").decode()[:200]
-
-
-def _detail(kind: str, message: str) -> str:
-    return "is not one of the allowed values" if kind == "literal_error" else printable(message)
-
-
-async def _on_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)  # noqa: S101 (registered for this class only)
-    return respond(error)
-
-
-async def _on_http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class only)
-    return respond(Problem(error.status_code, str(error.detail), headers=error.headers))
-
-
-async def _on_fault(_: Request, __: Exception) -> Response:
-    return respond(
-        Problem(
-            500, "the request could not be answered; the log has the reason under its request id"
-        )
-    )
 
 
 def install(app: FastAPI) -> None:
     """Make every error of the app a problem document."""
     app.add_exception_handler(Problem, _on_problem)
-    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_fault)
+
+
+async def _on_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 (registered for this class only)
+    return Response(error.body(), error.status, error.headers, MEDIA_TYPE)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class only)
+    code = HTTP_CODES.get(error.status_code, ProblemCode.BAD_REQUEST)
+    return await _on_problem(request, Problem(code, headers=error.headers))
+
+
+async def _on_fault(request: Request, _: Exception) -> Response:
+    return await _on_problem(request, Problem(ProblemCode.INTERNAL_ERROR))

@@ -1,52 +1,56 @@
-"""What stands before the app: uvicorn's HTTP, with a bound for the head of a request; what is no HTTP gets a problem.
+"""uvicorn's HTTP with a limit on the head of a request; what is not HTTP gets a problem document.
 
-`uvicorn --http serving.protocol:Protocol`. httptools collects a header at a cost that grows with the square of its
-length: 300 MB in one header kept a worker from all others for minutes.
+`uvicorn --http serving.protocol:Protocol`. httptools collects a header at a cost that grows with
+the square of its length: 300 MB in one header blocked a worker for minutes.
 """
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from readmit.client.answer_types import ProblemCode
 from readmit.telemetry.json_logs import new_id
-from serving.middleware import SECURE
-from serving.problems import MEDIA_TYPE, document
+from serving.exchange import SECURITY_HEADERS
+from serving.problems import MEDIA_TYPE, Problem
 
-MOST_HEAD_BYTES = 65_536  # what httptools allows an address alone
+MAX_HEAD_BYTES = 65_536  # httptools allows as much for an address alone
 
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    _unread = 0  # bytes that came after the last complete head or piece of a body
+    _unread_bytes = 0  # received since the last complete head or part of a body
 
     def data_received(self, data: bytes) -> None:
-        """Take what came."""
-        self._unread += len(data)
+        """Process what was received."""
+        self._unread_bytes += len(data)
         super().data_received(data)
-        if self._unread > MOST_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"the head of a request is larger than {MOST_HEAD_BYTES} bytes")
+        if self._unread_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(Problem(ProblemCode.HEAD_TOO_LARGE, max_bytes=MAX_HEAD_BYTES))
 
     def on_headers_complete(self) -> None:
-        """A head is complete."""
-        self._unread = 0
+        """Begin to count anew: the head is complete."""
+        self._unread_bytes = 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a body came."""
-        self._unread = 0
+        """Begin to count anew: a part of the body is complete."""
+        self._unread_bytes = 0
         super().on_body(body)
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what never becomes a request, and close the connection."""
-        body = document(400, msg)
+    def send_400_response(self, _: str) -> None:
+        """Refuse what is not HTTP; uvicorn's own text is not sent."""
+        self._refuse(Problem(ProblemCode.INVALID_HTTP))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer with the problem and close the connection."""
+        body = problem.body()
         headers = [
             *self.server_state.default_headers,
-            *SECURE,
+            *SECURITY_HEADERS,
             (b"x-request-id", new_id().encode()),
-        ]
-        headers += [
             (b"content-type", MEDIA_TYPE.encode()),
             (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
         ]
-        lines = [b"%s: %s\r\n" % each for each in (*headers, (b"connection", b"close"))]
-        self.transport.write(b"".join([STATUS_LINE[400], *lines, b"\r\n", body]))
+        lines = [b"%s: %s\r\n" % header for header in headers]
+        self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", body]))
         self.transport.close()

@@ -1,6 +1,4 @@
-"""Read-only looks at the data with the role `reader`."""
-
-from typing import Any
+"""Read-only queries of the data with the role `reader`."""
 
 import orjson
 import psycopg2
@@ -8,6 +6,7 @@ from fastapi import Response
 from psycopg2.extras import RealDictCursor
 
 from readmit import db
+from readmit.client.answer_types import ProblemCode
 from serving.api_settings import ServingSettings
 from serving.problems import Problem
 
@@ -28,21 +27,16 @@ def answer(
     """Return `{name: rows}`.
 
     Raises:
-        Problem: 503 with the reason when the database cannot be asked.
+        Problem: 503 with the reason when the database does not answer.
     """
-    return Response(
-        orjson.dumps({name: rows(settings, query, database)}, default=str),
-        media_type="application/json",
-    )
+    rows = _rows(settings, query, database or settings.clean_database)
+    return Response(orjson.dumps({name: rows}, default=str), media_type="application/json")
 
 
-def rows(
-    settings: ServingSettings, query: str, database: str | None = None
-) -> list[dict[str, Any]]:
-    """Return the rows of a query; see `answer` for errors."""
+def _rows(settings: ServingSettings, query: str, database: str) -> list[dict[str, object]]:
     try:
         with (
-            db.transaction("reader", database or settings.clean_database, settings) as connection,
+            db.transaction("reader", database, settings) as connection,
             connection.cursor(cursor_factory=RealDictCursor) as cur,
         ):
             cur.execute("set local statement_timeout = '5s'")
@@ -51,11 +45,7 @@ def rows(
     except psycopg2.errors.UndefinedTable:
         return []  # nothing was built yet
     except (psycopg2.Error, LookupError) as error:
-        kind = (
-            "does not answer"
-            if isinstance(error, psycopg2.OperationalError)
-            else "refuses the question"
-        )
-        raise Problem(
-            503, f"the database {kind} ({type(error).__name__})", headers={"Retry-After": "10"}
-        ) from error
+        code = ProblemCode.DATABASE_REFUSED
+        if isinstance(error, psycopg2.OperationalError):
+            code = ProblemCode.DATABASE_UNREACHABLE
+        raise Problem(code, headers={"Retry-After": "10"}, error=type(error).__name__) from error

@@ -1,37 +1,32 @@
-"""Shadow scoring: a challenger scores what production answered, in the background; nobody waits, nobody sees it."""
+"""Shadow scoring: a challenger scores what production answered, in the background."""
 
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from serving.bundle_loader import ServedModel
 from serving.instruments import Metrics
+from serving.microbatch import Row
 from serving.problems import Problem
 from serving.schema import PredictionRequest, RequestSchema
 from serving.standby import StandbyModel, loaded
 
 log = logging.getLogger("serving")
-MOST_WAITING = 5_000  # about 10 MB; more are given up and counted as failed
+MAX_WAITING = 5_000  # about 10 MB; more are dropped and counted as failed
 BATCH_ROWS = 500
 EVERY_SECONDS = 1.0
-FAULTS = (
-    ArithmeticError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)  # whatever a bad model raises
+# What a broken model may raise.
+FAULTS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class ScoredRequest:
-    """What production said about one row."""
+    """A request and production's answer."""
 
     requests: RequestSchema
-    asked: PredictionRequest
+    request: PredictionRequest
     probability: float
     risk: str
 
@@ -40,7 +35,8 @@ class Shadow:
     """`add` never waits. Without a challenger it does nothing."""
 
     def __init__(self, challenger: Callable[[], StandbyModel | None], metrics: Metrics) -> None:
-        self._challenger, self._metrics = challenger, metrics
+        self._challenger = challenger
+        self._metrics = metrics
         self._waiting: deque[ScoredRequest] = deque()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
@@ -50,24 +46,25 @@ class Shadow:
         self._thread.start()
 
     def stop(self) -> None:
-        """End; what still waits is dropped: the comparison is a sample anyway."""
+        """End; what still waits is dropped: the comparison is a sample."""
         self._stop.set()
         self._thread.join(timeout=5)
 
-    def add(self, answered: Iterable[ScoredRequest]) -> None:
-        """Queue answers of production for the challenger; without one they are not even made."""
+    def add(self, scored: Iterable[ScoredRequest]) -> None:
+        """Queue answers for the challenger; without one the iterable is not consumed."""
         challenger = self._challenger()
         if challenger is None:
             return
-        made = list(answered)
-        taken = made[: max(0, MOST_WAITING - len(self._waiting))]
-        self._waiting.extend(taken)
-        self._count(challenger, "failed", len(made) - len(taken))
+        scored_requests = list(scored)
+        free = max(0, MAX_WAITING - len(self._waiting))
+        self._waiting.extend(scored_requests[:free])
+        self._count(challenger.version.version, "failed", len(scored_requests[free:]))
 
     def score(self) -> None:
         """Score all that waits."""
         while self._waiting and not self._stop.is_set():
-            batch = [self._waiting.popleft() for _ in range(min(BATCH_ROWS, len(self._waiting)))]
+            n_rows = min(BATCH_ROWS, len(self._waiting))
+            batch = [self._waiting.popleft() for _ in range(n_rows)]
             challenger = loaded(self._challenger())
             if challenger is not None:
                 self._compare(challenger, batch)
@@ -77,46 +74,45 @@ class Shadow:
             self.score()
 
     def _compare(self, challenger: ServedModel, batch: list[ScoredRequest]) -> None:
-        pairs = [(answered, _row(challenger, answered)) for answered in batch]
-        known = [(answered, row) for answered, row in pairs if row is not None]
+        mapped: list[ScoredRequest] = []
+        rows: list[Row] = []
+        for scored in batch:
+            try:
+                request = challenger.requests.translated(scored.request, scored.requests)
+            except Problem:
+                continue  # the challenger's contract cannot hold this request
+            mapped.append(scored)
+            rows.append(request.values)
+        version = challenger.version.version
+        scores = self._scores(challenger, rows)
+        self._count(version, "failed", len(batch) - len(scores))
+        for scored, score in zip(mapped, scores, strict=False):
+            self._record(challenger, scored, score)
+
+    def _scores(self, challenger: ServedModel, rows: list[Row]) -> list[float]:
+        """Return the challenger's probabilities; none when it cannot score."""
+        if not rows:
+            return []
         try:
-            scores = (
-                [float(p) for p in challenger.compiled.score([row for _, row in known])]
-                if known
-                else []
-            )
+            scores = [float(score) for score in challenger.compiled.score(rows)]
+            if len(scores) != len(rows):
+                raise ValueError(f"{len(scores)} scores for {len(rows)} rows")
         except FAULTS:
-            log.warning(
-                "the challenger, version %s, cannot score",
-                challenger.version.version,
-                exc_info=True,
-            )
-            known, scores = [], []
-        for (answered, _), score in zip(known, scores, strict=True):
-            self._note(challenger, answered, score)
-        self._count(challenger, "failed", len(batch) - len(known))
+            version = challenger.version.version
+            log.warning("the challenger, version %s, cannot score", version, exc_info=True)
+            return []
+        return scores
 
-    def _note(self, challenger: ServedModel, answered: ScoredRequest, score: float) -> None:
+    def _record(self, challenger: ServedModel, scored: ScoredRequest, score: float) -> None:
+        version = challenger.version.version
         if not 0 <= score <= 1:  # NaN fails too
-            self._count(challenger, "failed")
+            self._count(version, "failed", 1)
             return
-        risk = "high" if score >= challenger.threshold else "low"
-        self._count(challenger, "agree" if risk == answered.risk else "disagree")
-        difference = self._metrics["readmit_shadow_score_difference"].labels(
-            challenger.version.version
-        )
-        difference.observe(abs(score - answered.probability))
+        risk = challenger.risk_of(score)
+        self._count(version, "agree" if risk == scored.risk else "disagree", 1)
+        difference = abs(score - scored.probability)
+        self._metrics.histogram("readmit_shadow_score_difference", version).observe(difference)
 
-    def _count(self, challenger: ServedModel | StandbyModel, outcome: str, n: int = 1) -> None:
-        if n:
-            self._metrics["readmit_shadow_comparisons_total"].labels(
-                challenger.version.version, outcome
-            ).inc(n)
-
-
-def _row(challenger: ServedModel, answered: ScoredRequest) -> tuple[Any, ...] | None:
-    """Return the row in the challenger's contract, or None when it cannot be mapped."""
-    try:
-        return challenger.requests.translated(answered.asked, answered.requests).values
-    except Problem:
-        return None
+    def _count(self, version: str, outcome: str, n_rows: int) -> None:
+        if n_rows:
+            self._metrics.counter("readmit_shadow_comparisons_total", version, outcome).inc(n_rows)

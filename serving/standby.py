@@ -1,4 +1,4 @@
-"""A version beside production: its bundle is on this disk, its model in memory only while somebody asks for it."""
+"""A version that stands by: its bundle is on disk, its model in memory only while it is used."""
 
 import ctypes
 import gc
@@ -7,76 +7,72 @@ import threading
 import time
 from pathlib import Path
 
-from serving.bundle_loader import Loader, ModelRefused, ServedModel, Version, load
+from serving.bundle_loader import BundleReader, ModelRefused, ServedModel, Version, load
 
 log = logging.getLogger("serving")
 IDLE_SECONDS = 300.0
 
 
 class StandbyModel:
-    """Loads on demand, once for all threads. Made only of bundles that passed the checks."""
+    """Loads on demand, once for all threads."""
 
-    def __init__(self, version: Version, folder: Path, read: Loader) -> None:
+    def __init__(self, version: Version, folder: Path, read: BundleReader) -> None:
         """Check the bundle by loading it.
 
         Raises:
             ModelRefused: it failed a check.
         """
-        self.version, self._folder, self._read = version, folder, read
+        self.version = version
+        self._folder = folder
+        self._read = read
         self._lock = threading.Lock()
-        self._served: ServedModel | None = None
-        self._used = 0.0
+        self._model: ServedModel | None = None
+        self._used_at = 0.0
         load(folder, version, read)
 
-    @property
-    def identity(self) -> dict[str, str]:
-        """Return how answers name the version."""
-        return {
-            "name": self.version.name,
-            "version": self.version.version,
-            "run_id": self.version.run_id,
-        }
-
     def model(self) -> ServedModel:
-        """Return the model; from disk, which takes a second, when nobody asked for a while.
+        """Return the model; loading it from disk takes a second.
 
         Raises:
-            ModelRefused: its folder is gone or broken by now.
+            ModelRefused: its folder is gone or damaged by now.
         """
         with self._lock:
-            self._used = time.monotonic()
-            if self._served is None:
-                self._served = load(self._folder, self.version, self._read)
+            self._used_at = time.monotonic()
+            if self._model is None:
+                self._model = load(self._folder, self.version, self._read)
                 release_memory()
-            return self._served
+            return self._model
 
     def release(self, idle_seconds: float = IDLE_SECONDS) -> None:
-        """Forget the model unless somebody asked for it lately."""
+        """Drop the model from memory unless it was used lately."""
         with self._lock:
-            if self._served is None or time.monotonic() - self._used < idle_seconds:
+            is_used = time.monotonic() - self._used_at < idle_seconds
+            if self._model is None or is_used:
                 return
-            self._served = None
+            self._model = None
         release_memory()
 
 
-def loaded(other: StandbyModel | None) -> ServedModel | None:
-    """Return the model of another version, or None when there is none or its files are gone."""
+def loaded(standby: StandbyModel | None) -> ServedModel | None:
+    """Return the model of a standby, or None when there is none or its files are gone."""
+    if standby is None:
+        return None
     try:
-        return None if other is None else other.model()
+        return standby.model()
     except ModelRefused as refusal:
-        log.warning("a version beside production cannot be read any more: %s", refusal)
+        log.warning("a standby version cannot be loaded any more: %s", refusal)
         return None
 
 
 def release_memory() -> None:
-    """Free what the last model left, and set what stays apart from what requests make.
+    """Return the memory of the last model to the system, and freeze what is left.
 
-    Reading a model frees as much as it keeps, and glibc holds on to that. What stays would be looked at by each full
-    garbage collection: every 2,000 requests, while all others wait for a tenth of a second.
+    Reading a model frees as much as it keeps, and glibc holds on to that. Unfrozen, the models
+    would be scanned by each full garbage collection: every 2,000 requests, for a tenth of a second.
     """
     gc.unfreeze()
     gc.collect()
     gc.freeze()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
     if trim is not None:
         trim(0)

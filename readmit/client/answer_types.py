@@ -1,13 +1,112 @@
-"""Types of the JSON documents that the API answers with, for the client and the web form."""
+"""Types of the JSON that the prediction API answers: one place for the API, its client and the form.
 
-from collections.abc import Mapping
-from typing import NotRequired, TypedDict
+They cost nothing at run time: an answer is a plain dictionary. OpenAPI's response schemas are
+generated from them, and a contract test checks real answers against them.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Literal, NotRequired
+
+# pydantic needs this TypedDict before Python 3.12.
+from typing_extensions import TypedDict
 
 Value = str | int | float | bool
+SeedRow = Mapping[str, str]
+ParamValue = str | int | float
+Risk = Literal["high", "low"]
+History = Literal["given", "looked_up", "assumed_first_stay"]
+
+
+class ProblemCode(StrEnum):
+    """Why a request was refused. Codes are stable; the English text beside them may change."""
+
+    INVALID_HTTP = "invalid_http"
+    HEAD_TOO_LARGE = "head_too_large"
+    BAD_REQUEST = "bad_request"
+    INVALID_KEY = "invalid_key"
+    NOT_FOUND = "not_found"
+    UNKNOWN_SEED = "unknown_seed"
+    VERSION_UNAVAILABLE = "version_unavailable"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    OUTDATED_FORM = "outdated_form"
+    BODY_TOO_LARGE = "body_too_large"
+    COMPRESSED_BODY = "compressed_body"
+    WRONG_MEDIA_TYPE = "wrong_media_type"
+    INVALID_FIELDS = "invalid_fields"
+    INVALID_JSON = "invalid_json"
+    MISSING_ROWS = "missing_rows"
+    TOO_MANY_ROWS = "too_many_rows"
+    INVALID_CSV = "invalid_csv"
+    UNKNOWN_HEADER = "unknown_header"
+    DUPLICATE_COLUMNS = "duplicate_columns"
+    UNKNOWN_ALIAS = "unknown_alias"
+    RATE_LIMITED = "rate_limited"
+    INTERNAL_ERROR = "internal_error"
+    NO_MODEL = "no_model"
+    MEMORY_LIMIT = "memory_limit"
+    DATABASE_UNREACHABLE = "database_unreachable"
+    DATABASE_REFUSED = "database_refused"
+
+
+class FieldErrorCode(StrEnum):
+    """What is wrong with one field of a request."""
+
+    REQUIRED = "required"
+    UNKNOWN_FIELD = "unknown_field"
+    NOT_ALLOWED = "not_allowed"
+    TOO_SMALL = "too_small"
+    TOO_LARGE = "too_large"
+    TOO_LONG = "too_long"
+    NOT_AN_INTEGER = "not_an_integer"
+    NOT_A_NUMBER = "not_a_number"
+    NOT_FINITE = "not_finite"
+    NOT_A_BOOLEAN = "not_a_boolean"
+    NOT_A_STRING = "not_a_string"
+    NOT_AN_OBJECT = "not_an_object"
+    NOT_A_LIST = "not_a_list"
+    NOT_JSON = "not_json"
+    INVALID_NAME = "invalid_name"
+    NO_KNOWN_FIELD = "no_known_field"
+    DUPLICATE_COLUMN = "duplicate_column"
+    INVALID = "invalid"
+
+
+class FieldError(TypedDict):
+    """What is wrong with one field; `allowed` lists its legal values, or the first of `n_allowed`."""
+
+    field: str
+    code: FieldErrorCode
+    params: Mapping[str, ParamValue]
+    detail: str
+    allowed: NotRequired[Sequence[Value]]
+    n_allowed: NotRequired[int]
+
+
+class ProblemDocument(TypedDict):
+    """An RFC 9457 problem document: `code` and `params` for programs, `title` and `detail` for people."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    code: ProblemCode
+    params: Mapping[str, ParamValue]
+    detail: str
+    errors: NotRequired[Sequence[FieldError]]
+
+
+class RowError(TypedDict):
+    """What is wrong with one field of one row of a batch; rows count from 0."""
+
+    row: int
+    field: str
+    code: FieldErrorCode
+    params: Mapping[str, ParamValue]
+    detail: str
 
 
 class ModelIdentity(TypedDict):
-    """The model that answered."""
+    """The model version that answered."""
 
     name: str
     version: str
@@ -15,90 +114,115 @@ class ModelIdentity(TypedDict):
 
 
 class ContractMapping(TypedDict):
-    """How a request that was made for another contract was mapped to the served one."""
+    """How a request for another contract was mapped: fields that got defaults, fields dropped."""
 
     hash: str
-    defaulted: list[str]
-    ignored: list[str]
+    defaulted: Sequence[str]
+    ignored: Sequence[str]
 
 
 class ScoredStay(TypedDict):
-    """The answer for one stay in a batch."""
+    """The probability of readmission within 30 days, and what it was computed from."""
 
     probability: float
-    risk: str
+    risk: Risk
     threshold: float
-    history: str
+    history: History
     request_id: str
     contract: NotRequired[ContractMapping]
 
 
 class Prediction(ScoredStay):
-    """The answer of `POST /predict`."""
+    """Answer of POST /predict."""
 
     model: ModelIdentity
 
 
-class RowError(TypedDict):
-    """One wrong field of one row of a batch; rows count from 0."""
-
-    row: int
-    field: str
-    detail: str
-
-
 class BatchAnswer(TypedDict):
-    """The answer of `POST /predict/batch`: for each row a score, or None and its errors."""
+    """Answer of POST /predict/batch: per row a score, or null and at least one error.
+
+    `allowed` has the legal values of the fields with errors.
+    """
 
     predictions: list[ScoredStay | None]
     errors: list[RowError]
+    allowed: Mapping[str, Sequence[Value]]
     model: ModelIdentity
     request_id: str
 
 
 class FieldContribution(TypedDict):
-    """How much the value of one field moves the score, in log-odds."""
+    """How far one field moved the score, in log-odds."""
 
     feature: str
     value: Value
     contribution: float
 
 
-class Explanation(TypedDict):
-    """The answer of `POST /explain`; base + contributions = score, in log-odds."""
+class Contributions(TypedDict):
+    """Base, contributions and score in log-odds: base + contributions = score."""
 
     base: float
     score: float
     contributions: list[FieldContribution]
+    unit: Literal["log-odds"]
+    method: str
+
+
+class Explanation(Contributions):
+    """Answer of POST /explain."""
+
+    probability: float
+    history: History
+    model: ModelIdentity
+    request_id: str
 
 
 class ComparedAnswer(TypedDict):
-    """The answer of one version in `POST /compare`, or why it has none."""
+    """What one version answers in POST /compare: a score, or why it has none.
+
+    `model` is null when no version has the alias.
+    """
 
     alias: str
     model: ModelIdentity | None
     probability: NotRequired[float]
-    risk: NotRequired[str]
+    risk: NotRequired[Risk]
+    threshold: NotRequired[float]
+    history: NotRequired[History]
+    request_id: NotRequired[str]
+    contract: NotRequired[ContractMapping]
+    code: NotRequired[ProblemCode]
+    params: NotRequired[Mapping[str, ParamValue]]
     detail: NotRequired[str]
+    errors: NotRequired[Sequence[FieldError]]
+
+
+class Comparison(TypedDict):
+    """Answer of POST /compare: production first, then the other version."""
+
+    answers: list[ComparedAnswer]
+    request_id: str
 
 
 class MetricInterval(TypedDict):
-    """A metric with the bounds of its 95 % interval."""
+    """A metric with its 95 % interval."""
 
     figure: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 class CalibrationBin(TypedDict):
-    """One quantile bin of predicted risk."""
+    """Predicted and observed risk of the rows in one quantile of predicted risk."""
 
     predicted: float
     observed: float
+    n: int
 
 
 class DecisionPoint(TypedDict):
-    """Net benefit at one threshold."""
+    """Net benefit of alerts at one threshold, beside calling every patient."""
 
     threshold: float
     net_benefit: float
@@ -106,14 +230,18 @@ class DecisionPoint(TypedDict):
 
 
 class LearningPoint(TypedDict):
-    """Quality after training on a number of rows."""
+    """Validation figures of a model that was trained on the first batches only."""
 
+    n_batches: int
     n_rows: int
     auroc: float
+    low: float
+    high: float
+    average_precision: float
 
 
 class SliceQuality(TypedDict):
-    """Quality within one group of patients."""
+    """Ranking within one group of patients."""
 
     slice: str
     value: str
@@ -126,86 +254,267 @@ class SliceQuality(TypedDict):
     falls_behind: bool
 
 
-class ContractDocument(TypedDict):
-    """The contract of the served model, without its code tables."""
+class FormText(TypedDict):
+    """How the form asks for an input: texts by language."""
 
-    hash: str
-    features: list[dict[str, object]]
+    group: str | Mapping[str, str]
+    label: Mapping[str, str]
+    help: Mapping[str, str]
 
 
-class ModelInfo(TypedDict):
-    """The answer of `GET /model`; a model registered by hand may lack parts of the report."""
+class FeatureDocument(TypedDict):
+    """One feature of the contract."""
 
     name: str
-    version: str
-    run_id: str
+    role: Literal["input", "history", "derived"]
+    kind: Literal["category", "number", "flag"]
+    data_type: str
+    description: str
+    label: NotRequired[Mapping[str, str]]
+    values: Sequence[Value] | None
+    seed: str | None
+    min: float | None
+    max: float | None
+    unit: str | None
+    default: Value | None
+    form: FormText | None
+    derive: Mapping[str, object] | None
+
+
+class LabelDocument(TypedDict):
+    """What the model predicts."""
+
+    name: str
+    data_type: str
+    description: str
+
+
+class ContractDocument(TypedDict):
+    """The contract of the served model; GET /model/seeds/{seed} has its code tables."""
+
+    hash: str
+    version: int
+    features: Sequence[FeatureDocument]
+    label: LabelDocument
+
+
+class ModelInfo(ModelIdentity):
+    """Answer of GET /model: the served version, its report from training, contract and card."""
+
     experiment_id: str | None
     promoted_at: str | None
     threshold: float
     contract: ContractDocument
     model_card: str
-    data_source: NotRequired[str]
-    metrics: NotRequired[dict[str, MetricInterval | float]]
+    metrics: NotRequired[Mapping[str, MetricInterval | float]]
+    candidate: NotRequired[str]
+    operating_point: NotRequired[Mapping[str, float]]
     calibration: NotRequired[list[CalibrationBin]]
+    slices: NotRequired[list[SliceQuality]]
     decision_curve: NotRequired[list[DecisionPoint]]
     learning_curve: NotRequired[list[LearningPoint]]
-    slices: NotRequired[list[SliceQuality]]
+    data_source: NotRequired[str]
+    data_fingerprint: NotRequired[str]
+    contract_hash: NotRequired[str]
+    git_sha: NotRequired[str]
+    lock_sha256: NotRequired[str]
+    seed: NotRequired[str]
+    batches: NotRequired[Sequence[str]]
+    n_batches: NotRequired[str]
+    n_train: NotRequired[int]
+    n_validation: NotRequired[int]
+    n_test: NotRequired[int]
+    n_excluded: NotRequired[int]
+    n_quarantined: NotRequired[int]
 
 
-class RegistryState(TypedDict):
-    """Whether the API reaches the model registry."""
+class CodeTable(TypedDict):
+    """Answer of GET /model/seeds/{seed}: rows with `code`, `description` and attributes."""
 
-    up: bool
-
-
-class Readiness(TypedDict):
-    """The answer of `GET /readyz`."""
-
-    status: str
-    registry: RegistryState
-
-
-class LedgerRow(TypedDict):
-    """One batch of the ledger."""
-
-    batch_id: str
-    status: str
-    data_source: str
-    n_rows: int
-    n_quarantined: int | None
-    published_at: str | None
+    rows: list[SeedRow]
 
 
 class PromotionDecision(TypedDict):
-    """One decision to promote, keep or roll back; scores are absent when nothing was compared."""
+    """One decision to promote, keep or roll back: a row of ops.promotions."""
 
+    promotion_id: int
     decided_at: str
-    decision: str
+    decision: Literal["promote", "keep", "rollback"]
+    model_name: str
+    challenger_version: str | None
+    production_version: str | None
+    challenger_score: float | None
+    production_score: float | None
     gain: float | None
     gain_low: float | None
     gain_high: float | None
+    metric: str
+    data_fingerprint: str | None
+    contract_hash: str | None
+    git_sha: str | None
+    actor: str
+    reason: str
+    evidence: Mapping[str, object]
+
+
+class PromotionHistory(TypedDict):
+    """Answer of GET /model/history, the newest first."""
+
+    promotions: list[PromotionDecision]
+
+
+class LedgerRow(TypedDict):
+    """One batch of the ledger: a row of landing.batches."""
+
+    batch_id: str
+    split: Literal["validation", "test", "train", "none"]
+    ordinal: int
+    first_source_row: int | None
+    last_source_row: int | None
+    n_rows: int
+    source_sha256: str
+    content_sha256: str | None
+    data_source: Literal["uci", "file", "url", "sample"]
+    status: Literal["refused", "loaded", "rejected", "superseded", "published"]
+    supersedes: str | None
+    n_quarantined: int | None
+    n_excluded: int | None
+    reason: str | None
+    loaded_at: str | None
+    published_at: str | None
+    dag_run_id: str | None
+
+
+class Batches(TypedDict):
+    """Answer of GET /data/batches, the newest first."""
+
+    batches: list[LedgerRow]
+
+
+class QuarantinedRow(TypedDict):
+    """One raw row that broke a rule: a row of quarantine.encounters."""
+
+    _batch_id: str
+    _source_row: int
+    _build_id: str
+    encounter_id: int | None
+    patient_nbr: int | None
+    reason: str
+    raw_values: Mapping[str, str]
+    released_at: str | None
+    released_by: str | None
+    corrected: Mapping[str, str] | None
+
+
+class Quarantine(TypedDict):
+    """Answer of GET /data/quarantine."""
+
+    rows: list[QuarantinedRow]
+
+
+class PublishedAge(TypedDict):
+    """When the newest batch was published, and how many seconds ago; null before the first."""
+
+    published_at: str | None
+    n_published: int
+    age_seconds: float | None
+
+
+class Freshness(TypedDict):
+    """Answer of GET /data/freshness: one row."""
+
+    freshness: list[PublishedAge]
+
+
+class FeatureShift(TypedDict):
+    """How far the values of one feature or of the score moved from the training data."""
+
+    name: str
+    distance: float
+    by_chance: float
+    p: float
+    drifted: bool
 
 
 class RealisedPerformance(TypedDict):
-    """Logged predictions of one version against outcomes that came later."""
+    """How one version did on stays whose outcome is known."""
 
     version: str
     n_labels: int
     n_readmitted: int
-    metrics: dict[str, MetricInterval] | None
+    n_known_before: int
+    metrics: Mapping[str, MetricInterval] | None
+    calibration: list[CalibrationBin]
 
 
-class MonitorEvidence(TypedDict):
-    """What a report of the monitor is based on."""
+class MonitorEvidence(TypedDict, total=False):
+    """What a verdict of the monitor rests on."""
 
-    realised: NotRequired[list[RealisedPerformance]]
+    n_reference: int
+    n_with_history: int
+    features: list[FeatureShift]
+    score: list[FeatureShift]
+    realised: list[RealisedPerformance]
 
 
 class MonitorReport(TypedDict):
-    """One report of the monitor."""
+    """One report of the daily monitor: a row of ops.monitor_reports."""
 
+    report_id: int
+    made_at: str
+    model_name: str
+    model_version: str
+    n_requests: int
+    verdict: Literal["drift", "no drift", "too few"]
     evidence: MonitorEvidence
 
 
-SeedRow = Mapping[str, str]
-QuarantinedRow = Mapping[str, object]
+class Monitoring(TypedDict):
+    """Answer of GET /data/monitoring, the newest first."""
+
+    reports: list[MonitorReport]
+
+
+class Liveness(TypedDict):
+    """Answer of GET /livez."""
+
+    status: Literal["alive"]
+
+
+ReadyModel = TypedDict(
+    "ReadyModel",
+    {"name": str, "version": str, "run_id": str, "contract_hash": str, "from": str},
+)
+
+
+class RegistryState(TypedDict):
+    """Whether the model registry answered the last time, at which second since 1970."""
+
+    up: bool
+    checked_at: float | None
+    error: str | None
+
+
+class RefusedVersion(TypedDict):
+    """The last version that failed its checks, and which one."""
+
+    version: str
+    reason: str
+
+
+class PredictionLogState(TypedDict):
+    """How many predictions wait for Postgres, and the last fault."""
+
+    waiting: int
+    error: str | None
+
+
+class Readiness(TypedDict):
+    """Answer of GET /readyz; `beside` has the standby versions by alias."""
+
+    status: Literal["ready", "not ready"]
+    model: ReadyModel | None
+    beside: Mapping[str, ModelIdentity]
+    registry: RegistryState
+    refused: RefusedVersion | None
+    prediction_log: PredictionLogState

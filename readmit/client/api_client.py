@@ -21,9 +21,11 @@ from readmit.client.answer_types import (
     BatchAnswer,
     ComparedAnswer,
     Explanation,
+    FieldError,
     LedgerRow,
     ModelInfo,
     MonitorReport,
+    ParamValue,
     Prediction,
     PromotionDecision,
     QuarantinedRow,
@@ -48,13 +50,16 @@ class ApiDown(Exception):
 class Problem(Exception):
     """The API rejected a request: an RFC 9457 problem document.
 
-    `errors` has an entry for each invalid field: `{"field", "detail", "allowed"?}`.
+    `code` and `params` give the reason to programs; a proxy's rejection has neither. `errors` has
+    an entry for each invalid field.
     """
 
     status: int
     title: str
     detail: str = ""
-    errors: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    errors: Sequence[FieldError] = field(default_factory=tuple)
+    code: str = ""
+    params: Mapping[str, ParamValue] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.status} {self.title}: {self.detail}"
@@ -180,4 +185,6 @@ def _problem(response: httpx.Response) -> Problem:
         title=str(document.get("title") or response.reason_phrase),
         detail=str(document.get("detail") or ""),
         errors=tuple(document.get("errors") or ()),
+        code=str(document.get("code") or ""),
+        params=document.get("params") or {},
     )

@@ -3,35 +3,39 @@
 import orjson
 from fastapi import APIRouter, Response
 
+from readmit.client.answer_types import Readiness, ReadyModel
 from serving.app_state import Parts
+from serving.watcher import Watcher
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/livez", summary="The process answers")
 async def livez() -> Response:
-    """Nothing else is looked at: a restart would not help."""
+    """Nothing else is checked: a restart would not help."""
     return Response(b'{"status":"alive"}', media_type="application/json")
 
 
 @router.get("/readyz", summary="A model is loaded and has predicted")
 async def readyz(state: Parts) -> Response:
     """503 until then; the details say what is stale or away while answers continue."""
-    watcher, model = state.watcher, state.watcher.served
-    said = {
+    watcher = state.watcher
+    model = _ready_model(watcher)
+    readiness: Readiness = {
         "status": "ready" if model else "not ready",
-        "model": model.identity | {"contract_hash": model.contract.hash, "from": watcher.origin}
-        if model
-        else None,
-        "beside": {alias: found.identity for alias, found in watcher.standbys.copy().items()},
+        "model": model,
+        "beside": {
+            alias: standby.version.identity for alias, standby in watcher.standbys.copy().items()
+        },
         "registry": watcher.registry,
-        "refused": watcher.refused or None,
+        "refused": watcher.refused,
         "prediction_log": {
             "waiting": state.services.log.waiting,
             "error": state.services.log.error,
         },
     }
-    return Response(orjson.dumps(said), 200 if model else 503, media_type="application/json")
+    status = 200 if model else 503
+    return Response(orjson.dumps(readiness), status, media_type="application/json")
 
 
 @router.get("/metrics", summary="Metrics for Prometheus")
@@ -40,3 +44,10 @@ def metrics(state: Parts) -> Response:
     return Response(
         state.services.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8"
     )
+
+
+def _ready_model(watcher: Watcher) -> ReadyModel | None:
+    model = watcher.served
+    if model is None:
+        return None
+    return {**model.identity, "contract_hash": model.contract.hash, "from": watcher.origin}

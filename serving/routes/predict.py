@@ -5,10 +5,20 @@ import asyncio
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from serving import batch_prediction, model_comparison
-from serving.answers import answer, complete, explain, note
-from serving.app_state import Model, parts, served
-from serving.problems import Problem
+from readmit.client.answer_types import (
+    Comparison,
+    Explanation,
+    FieldErrorCode,
+    Prediction,
+    ProblemCode,
+)
+from serving import batch_formats, batch_prediction, model_comparison
+from serving.answers import explain, record, scored_stay, with_known_history
+from serving.app_state import AppState, Model, Parts, parts, served
+from serving.batch_prediction import BatchCall
+from serving.bundle_loader import ServedModel
+from serving.history import PastStays
+from serving.problems import Problem, field_error
 from serving.standby import loaded
 from serving.watcher import STANDBY_ALIASES
 
@@ -20,87 +30,113 @@ CSV = "text/csv"
 @router.post("/predict", summary="Probability of readmission within 30 days")
 async def predict(request: Request) -> Response:
     """Answer for one stay. Plain functions instead of dependencies: this is the hot path."""
-    model, state = served(request), parts(request)
-    asked = await complete(
-        model, model.requests.from_json(await _json(request)), state.services.lookup
+    model = served(request)
+    services = parts(request).services
+    stay = await with_known_history(
+        model, model.requests.from_json(await _json_body(request)), services.lookup
     )
-    probability = await state.services.batcher.predict(model.compiled, asked.values)
-    said = answer(model, asked, probability, request.state.request_id)
-    note(model, [(asked, said)], state.services)
-    return Response(orjson.dumps(said | {"model": model.identity}), media_type=JSON)
+    probability = await services.batcher.predict(model.compiled, stay.values)
+    score = scored_stay(model, stay, probability, request.state.request_id)
+    record(model, [(stay, score)], services)
+    prediction: Prediction = {**score, "model": model.identity}
+    return Response(orjson.dumps(prediction), media_type=JSON)
 
 
 @router.post("/explain", summary="What moved the score of one stay")
-async def explained(request: Request, model: Model) -> Response:
+async def explained(request: Request, model: Model, state: Parts) -> Response:
     """Contributions of the fields; they add up to the score in log-odds."""
-    lookup = parts(request).services.lookup
-    asked = await complete(model, model.requests.from_json(await _json(request)), lookup)
-    said = await asyncio.to_thread(explain, model, asked.values)
-    (probability,) = model.compiled.score([asked.values])
-    extra = {"probability": float(probability), "history": asked.history, "model": model.identity}
-    return Response(
-        orjson.dumps(said | extra | {"request_id": request.state.request_id}), media_type=JSON
+    stay = await with_known_history(
+        model, model.requests.from_json(await _json_body(request)), state.services.lookup
     )
+    contributions = await asyncio.to_thread(explain, model, stay.values)
+    (probability,) = model.compiled.score([stay.values])
+    explanation: Explanation = {
+        **contributions,
+        "probability": float(probability),
+        "history": stay.history,
+        "model": model.identity,
+        "request_id": request.state.request_id,
+    }
+    return Response(orjson.dumps(explanation), media_type=JSON)
 
 
-@router.post("/compare", summary="One stay as production and another version see it")
-async def compare(request: Request, model: Model, alias: str = "previous") -> Response:
-    """Answers of production and of the version with the alias, or why there is none; nothing is logged or counted."""
+@router.post("/compare", summary="One stay as production and another version score it")
+async def compare(
+    request: Request, model: Model, state: Parts, alias: str = "previous"
+) -> Response:
+    """Answers of production and of the version with the alias, or why it has none.
+
+    Nothing is logged or counted.
+    """
     if alias not in STANDBY_ALIASES:
-        raise Problem(
-            422,
-            "no such alias",
-            [{"field": "alias", "detail": "unknown", "allowed": list(STANDBY_ALIASES)}],
-        )
-    state, request_id = parts(request), request.state.request_id
-    asked = model.requests.from_json(await _json(request))
-    other = await asyncio.to_thread(loaded, state.watcher.standbys.get(alias))
-    answers = await model_comparison.beside(
-        model, other, asked, alias=alias, lookup=state.services.lookup, request_id=request_id
-    )
-    return Response(orjson.dumps({"answers": answers, "request_id": request_id}), media_type=JSON)
+        error = field_error("alias", FieldErrorCode.NOT_ALLOWED, allowed=STANDBY_ALIASES)
+        raise Problem(ProblemCode.UNKNOWN_ALIAS, errors=[error])
+    stay = model.requests.from_json(await _json_body(request))
+    comparison: Comparison = {
+        "answers": await model_comparison.compare(
+            model,
+            await asyncio.to_thread(loaded, state.watcher.standbys.get(alias)),
+            stay,
+            alias=alias,
+            lookup=state.services.lookup,
+            request_id=request.state.request_id,
+        ),
+        "request_id": request.state.request_id,
+    }
+    return Response(orjson.dumps(comparison), media_type=JSON)
 
 
 @router.post("/predict/batch", summary="Many stays in one call, as JSON or CSV")
-async def predict_batch(request: Request, model: Model) -> Response:
+async def predict_batch(request: Request, model: Model, state: Parts) -> Response:
     """Answer each row or say what is wrong with it; history is taken as sent, never looked up.
 
-    With `?trial=true` nothing is logged or counted: the rows are about nobody (examples, what-if). If they all have
-    the same patient number, that patient's history is looked up, once.
+    With `?trial=true` nothing is logged or counted: the rows are about nobody (examples, what-if).
+    If they all have the same patient number, that patient's history is looked up, once.
     """
-    state = parts(request)
+    is_trial = request.query_params.get("trial") == "true"
     is_csv = request.headers.get("content-type", "").lower().startswith(CSV)
-    body = await (request.body() if is_csv else _json(request))
-    read, limit = (
-        batch_prediction.csv_rows if is_csv else batch_prediction.json_rows,
-        state.settings.api_max_batch_rows,
-    )
-    is_trial, found = request.query_params.get("trial") == "true", None
-    async with state.batches:
-        rows = await asyncio.to_thread(read, model.requests, body, limit)
-        if (
-            is_trial
-            and model.requests.history
-            and (patient := batch_prediction.one_patient(rows)) is not None
-        ):
-            found = await state.services.lookup.find(patient, model.requests.history)
-        call = batch_prediction.Call(
-            model, request.state.request_id, found, None if is_trial else state.services
+    body = await (request.body() if is_csv else _json_body(request))
+    max_rows = state.settings.api_max_batch_rows
+    async with state.batch_slot:
+        if is_csv:
+            rows = await asyncio.to_thread(batch_formats.csv_rows, model.requests, body, max_rows)
+        else:
+            rows = await asyncio.to_thread(batch_formats.json_rows, body, max_rows)
+        call = BatchCall(
+            model,
+            request.state.request_id,
+            history=await _trial_history(model, rows, state) if is_trial else None,
+            services=None if is_trial else state.services,
         )
-        said = await asyncio.to_thread(batch_prediction.score, call, rows)
-    wants_csv = CSV in request.headers.get("accept", "") or (
-        is_csv and JSON not in request.headers.get("accept", "")
-    )
-    if wants_csv:
-        return Response(await asyncio.to_thread(batch_prediction.as_csv, said), media_type=CSV)
-    return Response(orjson.dumps(said), media_type=JSON)
+        answer = await asyncio.to_thread(batch_prediction.score, call, rows)
+    if _wants_csv(request, is_csv):
+        return Response(await asyncio.to_thread(batch_formats.to_csv, answer), media_type=CSV)
+    return Response(orjson.dumps(answer), media_type=JSON)
 
 
-async def _json(request: Request) -> bytes:
-    """Return the body. Other media types are refused: pages elsewhere can make a browser send those unasked (CORS)."""
-    kind = request.headers.get("content-type")
-    if kind is not None and not kind.lower().startswith(JSON):
-        raise Problem(
-            415, f"send {JSON}; /predict/batch takes {CSV} too", headers={"Accept-Post": JSON}
-        )
+async def _trial_history(
+    model: ServedModel, rows: list[object], state: AppState
+) -> PastStays | None:
+    """Return the history of the one patient that all rows of a trial are about."""
+    patient_nbr = batch_prediction.shared_patient(rows)
+    if patient_nbr is None or not model.requests.history:
+        return None
+    return await state.services.lookup.find(patient_nbr, model.requests.history)
+
+
+def _wants_csv(request: Request, is_csv: bool) -> bool:
+    """Return whether the caller accepts CSV; one that sent CSV gets it unless it asks for JSON."""
+    accept = request.headers.get("accept", "")
+    return CSV in accept or (is_csv and JSON not in accept)
+
+
+async def _json_body(request: Request) -> bytes:
+    """Return the body.
+
+    Raises:
+        Problem: 415 for other media types, which pages elsewhere can make a browser send (CORS).
+    """
+    media_type = request.headers.get("content-type")
+    if media_type is not None and not media_type.lower().startswith(JSON):
+        raise Problem(ProblemCode.WRONG_MEDIA_TYPE, headers={"Accept-Post": JSON})
     return await request.body()

@@ -17,7 +17,7 @@ class FileSource(FolderSource):
         super().__init__()
         self._home = home
 
-    def at(self, alias: str) -> Version | None:
+    def find_version(self, alias: str) -> Version | None:
         if (self._home / "away").exists():
             raise ConnectionError("the registry is away")
         file, first = self._home / alias, "1" if alias == "production" else ""

@@ -116,7 +116,7 @@ class FolderSource:
         )
         self.makers[str(number)] = lambda folder: write_bundle(folder, found, **more)
 
-    def at(self, alias):
+    def find_version(self, alias):
         if self.down:
             raise ConnectionError("registry is away")
         return self.versions.get(alias)

@@ -2,7 +2,7 @@
 
 import json
 
-from serving import schema
+from serving import batch_formats, schema
 
 
 def test_contract_of_the_project_is_served(contract):
@@ -11,7 +11,12 @@ def test_contract_of_the_project_is_served(contract):
     row = {name: found.defaults[name] for name in found.inputs}
     asked = found.from_json(json.dumps(row).encode())
     assert (
-        found.from_row({name: found.reader(name)(str(value)) for name, value in row.items()})
+        found.from_row(
+            {
+                name: batch_formats.cell_reader(found, name)(str(value))
+                for name, value in row.items()
+            }
+        )
         == asked
     )
     assert (

@@ -108,7 +108,7 @@ def test_the_api_logs_in_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
                 name, value.replace("mlflow:5000", f"127.0.0.1:{server.server_port}")
             )
         registry = Registry(ServingSettings())
-        assert registry.at("production") is None
+        assert registry.find_version("production") is None
         registry.close()
         server.shutdown()
     assert base64.b64decode(Guarded.asked[0].removeprefix("Basic ")).decode() == f"admin:{PASSWORD}"

@@ -8,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from serving.middleware import SECURE
+from serving.exchange import SECURITY_HEADERS
 from tests.support.api import running
 from tests.support.services import wait_until
 from tests.support.serving import ROW
@@ -65,7 +65,7 @@ def problem(got: bytes) -> httpx.Response:
         content=body,
     )
     assert answer.headers["content-type"] == "application/problem+json"
-    assert set(SECURE) <= set(answer.headers.raw)
+    assert set(SECURITY_HEADERS) <= set(answer.headers.raw)
     assert answer.headers["x-request-id"]
     assert answer.json()["status"] == answer.status_code
     return answer

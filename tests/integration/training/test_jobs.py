@@ -120,12 +120,12 @@ def test_sealed_test_is_read_once(first, settings):
 def test_the_api_serves_what_was_registered(first, settings, tmp_path):
     watcher = Watcher(Registry(ServingSettings()), tmp_path, 10, Metrics())
     watcher.check()
-    assert watcher.refused == {}
+    assert watcher.refused is None
     assert watcher.served is not None, watcher.registry
     assert watcher.served.version.version == first
     with mlflow_tracking.reaching(settings) as client:
         run = client.get_run(watcher.served.version.run_id)
-        assert json.loads(watcher.served.described)["experiment_id"] == run.info.experiment_id
+        assert json.loads(watcher.served.description)["experiment_id"] == run.info.experiment_id
         client.set_registered_model_alias(NAME, "challenger", first)
         watcher.check()
         assert watcher.standbys == {}  # production cannot challenge itself

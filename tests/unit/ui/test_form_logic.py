@@ -281,7 +281,7 @@ def test_a_problem_is_sorted_by_field():
             "detail": "is not one of the allowed values",
             "allowed": ["[0-10)", "b"],
         },
-        {"field": "n_procedures", "detail": "Input should be less than or equal to 6"},
+        {"field": "n_procedures", "detail": "must be at most 6"},
         {"detail": "and more"},
     ]
     found = problem_messages.notice(Problem(422, "Invalid input", "Two fields.", errors), ENGLISH)
