@@ -1,13 +1,16 @@
-"""Known weaknesses of what the lock installs: `python -m k8s.audit` (pip-audit, run by uvx, never installed here).
+"""Known weaknesses of the locked packages: `python -m k8s.audit`.
 
-Ends with 0 when every package was checked and none is weak, 1 when some are, 3 when it could not be checked: a registry
-that knows no weaknesses, or no network, says nothing about the packages, and must not look like a pass.
+uvx runs pip-audit; it is not installed here.
+
+Exit codes: 0 every package was checked and none is weak, 1 some are weak, 3 not checked. A registry
+that knows no weaknesses, or a missing network, proves nothing about the packages and must not look
+like a pass.
 """
 
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from readmit.settings import ROOT
 
@@ -20,48 +23,71 @@ COMMAND = (
     "--format=json",
     "--progress-spinner=off",
 )
-CLEAN, WEAK, UNKNOWN = 0, 1, 3
+CLEAN = 0
+WEAK = 1
+UNKNOWN = 3
 SECONDS = 600
 
 
-def verdict(report: dict[str, Any]) -> tuple[int, list[str]]:
+class Weakness(TypedDict):
+    """A known weakness in pip-audit's report."""
+
+    id: str
+    fix_versions: list[str]
+
+
+class Package(TypedDict):
+    """A package in pip-audit's report; one that was not checked has a `skip_reason` only."""
+
+    name: str
+    version: NotRequired[str]
+    vulns: NotRequired[list[Weakness]]
+    skip_reason: NotRequired[str]
+
+
+class Report(TypedDict):
+    """What pip-audit prints as JSON."""
+
+    dependencies: list[Package]
+
+
+def verdict(report: Report) -> tuple[int, list[str]]:
     """Return the exit code and the lines to print for a report of pip-audit."""
     packages = report["dependencies"]
-    weak = [_weakness(package, each) for package in packages for each in package.get("vulns", [])]
-    unchecked = [str(package["skip_reason"]) for package in packages if "skip_reason" in package]
-    if weak:
-        return WEAK, weak
-    if unchecked or not packages:
-        return UNKNOWN, [
-            f"not checked: {len(unchecked)} of {len(packages)} packages: {(unchecked or ['none given'])[0]}"
-        ]
+    if not packages:
+        return UNKNOWN, ["not checked: the report has no package"]
+    weaknesses = []
+    skip_reasons = []
+    for package in packages:
+        if "skip_reason" in package:
+            skip_reasons.append(package["skip_reason"])
+        for weakness in package.get("vulns", []):
+            fixed = ", ".join(weakness["fix_versions"]) or "no version yet"
+            name = f"{package['name']} {package['version']}"
+            weaknesses.append(f"{name}: {weakness['id']}, fixed in {fixed}")
+    if weaknesses:
+        return WEAK, weaknesses
+    if skip_reasons:
+        count = f"{len(skip_reasons)} of {len(packages)} packages"
+        return UNKNOWN, [f"not checked: {count}: {skip_reasons[0]}"]
     return CLEAN, [f"{len(packages)} packages, none with a known weakness"]
 
 
-def _weakness(package: dict[str, Any], found: dict[str, Any]) -> str:
-    fixed = ", ".join(found["fix_versions"]) or "no version yet"
-    return f"{package['name']} {package['version']}: {found['id']}, mended by {fixed}"
-
-
 def audit() -> tuple[int, list[str]]:
-    """Run pip-audit over the lock; same answer as `verdict`."""
+    """Run pip-audit over the lock; returns an exit code and lines, as `verdict` does."""
+    command = [*COMMAND, "--requirement", str(ROOT / "requirements.lock")]
     try:
-        done = subprocess.run(
-            [*COMMAND, "--requirement", str(ROOT / "requirements.lock")],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SECONDS,
+        process = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=SECONDS
         )
-        return verdict(json.loads(done.stdout))
+        return verdict(json.loads(process.stdout))
     except FileNotFoundError:
         return UNKNOWN, ["not checked: uvx is not installed (it comes with uv)"]
     except subprocess.TimeoutExpired:
         return UNKNOWN, [f"not checked: no answer within {SECONDS} s"]
     except json.JSONDecodeError:
-        return UNKNOWN, [
-            "not checked: " + (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
-        ]
+        error_lines = process.stderr.strip().splitlines() or ["pip-audit printed nothing"]
+        return UNKNOWN, [f"not checked: {error_lines[-1]}"]
 
 
 def main() -> int:

@@ -1,9 +1,11 @@
-"""A Kubernetes cluster as `make k8s-up` uses it: kubectl on one context, images into its nodes, forwarded ports."""
+"""A Kubernetes cluster as `make k8s-up` uses it.
+
+It runs kubectl on one context, puts images into the nodes and forwards ports.
+"""
 
 import base64
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -18,12 +20,11 @@ from typing import Any
 
 import yaml
 
-from readmit.settings import ROOT
+# A Kubernetes resource, as its manifest has it.
+Resource = dict[str, Any]
 
 NAMESPACE = "readmit"
 CLUSTER = "readmit"
-LOCAL = "localhost/readmit"
-WORKER_IMAGE = "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_REPOSITORY"
 TOOLS = ("kind", "minikube", "k3d")
 NODE_PORTS = (30501, 30800, 30808, 30500, 30880, 30300, 30909)
 DELETE = {
@@ -31,8 +32,9 @@ DELETE = {
     "minikube": ("minikube", "delete", f"--profile={CLUSTER}"),
     "k3d": ("k3d", "cluster", "delete", CLUSTER),
 }
-# kubectl ends with the pod that it forwards to; the next one takes its place, for as long as our process is there.
-KEPT = """
+# kubectl ends with the pod that it forwards to. The loop starts it again for as long as our process
+# lives.
+FORWARD_AGAIN = """
 alive() { kill -0 "$1" 2>/dev/null; }
 while alive $PPID; do
     "$@" &
@@ -44,11 +46,14 @@ SECONDS_FOR_PORT = 60.0
 
 
 class ClusterFailed(Exception):
-    """A command against the cluster failed; the message holds what it said and what to do."""
+    """A command against the cluster failed; the message holds its output and what to do."""
 
 
-def as_list(resources: list[dict[str, Any]]) -> str:
-    """Return resources as text for kubectl: in JSON, where a text that looks like a number (12e3) stays a text."""
+def as_list(resources: list[Resource]) -> str:
+    """Return resources as text for kubectl.
+
+    The text is JSON: there a string that looks like a number (12e3) stays a string.
+    """
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": resources})
 
 
@@ -59,70 +64,79 @@ def run(*words: str, text: str | None = None) -> str:
         ClusterFailed: it is missing or it failed.
     """
     try:
-        done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
+        process = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise ClusterFailed(f"{words[0]} is not installed; docs/kubernetes.md says how") from error
-    if done.returncode != 0:
-        raise ClusterFailed(
-            f"{' '.join(words[:4])}: {(done.stderr or done.stdout).strip()[-1500:]}"
-        )
-    return done.stdout
+    if process.returncode != 0:
+        output = (process.stderr or process.stdout).strip()
+        raise ClusterFailed(f"{' '.join(words[:4])}: {output[-1500:]}")
+    return process.stdout
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A context of kubectl, the tool that made its cluster (empty when it is none that we know), and its name there."""
+    """A cluster: kubectl's context for it, the tool that made it, and its name in that tool.
+
+    `tool` is empty when no tool that we know made it.
+    """
 
     context: str
     tool: str = ""
     name: str = CLUSTER
 
+    def command(self, *words: str) -> list[str]:
+        """Return a command of kubectl on this context, in our namespace."""
+        return ["kubectl", f"--context={self.context}", f"--namespace={NAMESPACE}", *words]
+
     def kubectl(self, *words: str, text: str | None = None) -> str:
         """Run kubectl on this context, in our namespace."""
-        return run(
-            "kubectl", f"--context={self.context}", f"--namespace={NAMESPACE}", *words, text=text
-        )
+        return run(*self.command(*words), text=text)
 
-    def get(self, *words: str) -> list[dict[str, Any]]:
+    def get(self, *words: str) -> list[Resource]:
         """Return the resources of a kind."""
         return list(json.loads(self.kubectl("get", *words, "--output=json"))["items"])
 
     def secrets(self) -> dict[str, dict[str, str]]:
         """Return our Secrets in clear, by name."""
-        return {
-            found["metadata"]["name"]: {
-                key: base64.b64decode(value).decode()
-                for key, value in found.get("data", {}).items()
-            }
-            for found in self.get("secrets")
-        }
+        secrets = {}
+        for secret in self.get("secrets"):
+            values = {}
+            for key, value in secret.get("data", {}).items():
+                values[key] = base64.b64decode(value).decode()
+            secrets[secret["metadata"]["name"]] = values
+        return secrets
 
     def settings(self) -> dict[str, str]:
-        """Return what the parts are told: their ConfigMap `settings`; empty before the first installation."""
-        found = self.kubectl("get", "configmap", "settings", "--ignore-not-found", "--output=json")
-        return dict(json.loads(found)["data"]) if found.strip() else {}
+        """Return the parts' ConfigMap `settings`; empty before the first installation."""
+        output = self.kubectl("get", "configmap", "settings", "--ignore-not-found", "--output=json")
+        return dict(json.loads(output)["data"]) if output.strip() else {}
 
     @contextmanager
     def forwarded(self, service: str, port: int) -> Iterator[int]:
-        """Forward a free port of this machine to a service while the block runs, whichever pod is behind it.
+        """Forward a free port of this machine to a service while the block runs.
+
+        The port stays when the pod behind the service is replaced.
 
         Raises:
             ClusterFailed: the service cannot be reached.
         """
-        local = _free_port()
-        words = ["kubectl", f"--context={self.context}", f"--namespace={NAMESPACE}", "port-forward"]
-        words += ["--address=127.0.0.1", f"service/{service}", f"{local}:{port}"]
+        local_port = _free_port()
+        forward = self.command(
+            "port-forward",
+            "--address=127.0.0.1",
+            f"service/{service}",
+            f"{local_port}:{port}",
+        )
+        loop = ["sh", "-c", FORWARD_AGAIN, "sh", *forward]
         with (
-            tempfile.TemporaryFile("w+") as said,
-            subprocess.Popen(
-                ["sh", "-c", KEPT, "sh", *words], stdout=said, stderr=said, start_new_session=True
-            ) as process,
+            tempfile.TemporaryFile("w+") as log,
+            subprocess.Popen(loop, stdout=log, stderr=log, start_new_session=True) as process,
         ):
             try:
-                if not _listens(local):
-                    said.seek(0)
-                    raise ClusterFailed(f"no port to {service}: {said.read().strip()[-300:]}")
-                yield local
+                if not _listens(local_port):
+                    log.seek(0)
+                    raise ClusterFailed(f"no port to {service}: {log.read().strip()[-300:]}")
+                yield local_port
             finally:
                 os.killpg(process.pid, signal.SIGTERM)
 
@@ -132,30 +146,23 @@ class Cluster:
             return "127.0.0.1"  # `_create` published the ports
         if self.tool == "minikube":
             return run("minikube", "ip", f"--profile={self.name}").strip()
-        known = {
-            each["type"]: each["address"]
-            for node in self.get("nodes")
-            for each in node["status"]["addresses"]
-        }
-        return str(known.get("ExternalIP") or known.get("InternalIP") or "127.0.0.1")
+        addresses = {}
+        for node in self.get("nodes"):
+            for address in node["status"]["addresses"]:
+                addresses[address["type"]] = str(address["address"])
+        return addresses.get("ExternalIP") or addresses.get("InternalIP") or "127.0.0.1"
 
-    def load(self, images: list[str]) -> None:
-        """Put images of this machine into the nodes."""
-        engine = container_engine()
+    def load(self, image: str) -> None:
+        """Put an image of this machine into the nodes."""
         with tempfile.TemporaryDirectory() as folder:
-            for image in images:
-                archive = str(Path(folder) / "image.tar")
-                run(engine, "save", "--output", archive, image)
-                self._load_archive(archive)
-                Path(archive).unlink()
-
-    def _load_archive(self, archive: str) -> None:
-        if self.tool == "kind":
-            run("kind", "load", "image-archive", archive, f"--name={self.name}")
-        elif self.tool == "minikube":
-            run("minikube", "image", "load", archive, f"--profile={self.name}")
-        elif self.tool == "k3d":
-            run("k3d", "image", "import", archive, f"--cluster={self.name}")
+            archive = str(Path(folder) / "image.tar")
+            run(container_engine(), "save", "--output", archive, image)
+            if self.tool == "kind":
+                run("kind", "load", "image-archive", archive, f"--name={self.name}")
+            elif self.tool == "minikube":
+                run("minikube", "image", "load", archive, f"--profile={self.name}")
+            elif self.tool == "k3d":
+                run("k3d", "image", "import", archive, f"--cluster={self.name}")
 
 
 def _free_port() -> int:
@@ -176,10 +183,12 @@ def _listens(port: int) -> bool:
 
 
 def layers(image: str) -> str:
-    """Return what tells the content of an image of this machine; labels, which name each commit, are no content."""
-    return run(
-        container_engine(), "image", "inspect", "--format={{json .RootFS.Layers}}", image
-    ).strip()
+    """Return the layers of an image of this machine.
+
+    They identify its content. Its id does not: the labels in it name each commit.
+    """
+    engine = container_engine()
+    return run(engine, "image", "inspect", "--format={{json .RootFS.Layers}}", image).strip()
 
 
 def push(image: str) -> None:
@@ -189,133 +198,95 @@ def push(image: str) -> None:
 
 def container_engine() -> str:
     """Return docker or podman, whichever works; ENGINE decides when it is set."""
-    for engine in filter(None, (os.environ.get("ENGINE"), "docker", "podman")):
-        if (
-            shutil.which(engine)
-            and subprocess.run([engine, "info"], capture_output=True, check=False).returncode == 0
-        ):
+    for engine in (os.environ.get("ENGINE"), "docker", "podman"):
+        if not engine or not shutil.which(engine):
+            continue
+        info = subprocess.run([engine, "info"], capture_output=True, check=False)
+        if info.returncode == 0:
             return engine
     raise ClusterFailed("neither docker nor podman works here: install one, or set ENGINE")
 
 
 def find(context: str, tool: str) -> Cluster:
-    """Return the cluster to use: a given context, or one that `tool` (or the first one installed) keeps or makes.
+    """Return the cluster of a given context, or else the one that a tool keeps.
+
+    Without `tool` the first installed one is used. It makes the cluster if there is none.
 
     Raises:
         ClusterFailed: there is neither.
     """
     if context:
-        return Cluster(context, *_made_by(context))
-    chosen = tool or next((each for each in TOOLS if shutil.which(each)), "")
-    if chosen not in TOOLS:
+        return _cluster_of(context)
+    installed = [candidate for candidate in TOOLS if shutil.which(candidate)]
+    if not tool and installed:
+        tool = installed[0]
+    if tool not in TOOLS:
         raise ClusterFailed(
             "no cluster: install kind, minikube or k3d, or name one of kubectl's contexts by CONTEXT="
         )
-    if not _exists(chosen):
-        _create(chosen)
-    return Cluster(
-        {"kind": f"kind-{CLUSTER}", "k3d": f"k3d-{CLUSTER}", "minikube": CLUSTER}[chosen], chosen
-    )
+    if not _exists(tool):
+        _create(tool)
+    context = CLUSTER if tool == "minikube" else f"{tool}-{CLUSTER}"
+    return Cluster(context, tool)
 
 
-def _made_by(context: str) -> tuple[str, str]:
-    """Return the tool, when it is here, and the name of the cluster of a given context, by the tool's own naming."""
+def _cluster_of(context: str) -> Cluster:
+    """Return the cluster of a given context, with its tool when that is on this machine.
+
+    Each tool names contexts in its own way.
+    """
     for tool in ("kind", "k3d"):
         if context.startswith(f"{tool}-") and shutil.which(tool):
-            return tool, context.removeprefix(f"{tool}-")
-    if shutil.which("minikube") and context in _profiles():
-        return "minikube", context
-    return "", CLUSTER
+            return Cluster(context, tool, context.removeprefix(f"{tool}-"))
+    if shutil.which("minikube") and context in _minikube_profiles():
+        return Cluster(context, "minikube", context)
+    return Cluster(context)
 
 
 def _exists(tool: str) -> bool:
     if tool == "kind":
         return CLUSTER in run("kind", "get", "clusters").split()
     if tool == "k3d":
-        return any(
-            each["name"] == CLUSTER
-            for each in json.loads(run("k3d", "cluster", "list", "--output=json"))
-        )
-    return CLUSTER in _profiles()
+        clusters = json.loads(run("k3d", "cluster", "list", "--output=json"))
+        return CLUSTER in [cluster["name"] for cluster in clusters]
+    return CLUSTER in _minikube_profiles()
 
 
-def _profiles() -> set[str]:
-    listed = json.loads(run("minikube", "profile", "list", "--output=json"))
-    return {each["Name"] for each in listed.get("valid", [])}
+def _minikube_profiles() -> list[str]:
+    profiles = json.loads(run("minikube", "profile", "list", "--output=json"))
+    return [profile["Name"] for profile in profiles.get("valid", [])]
 
 
 def _create(tool: str) -> None:
     if tool == "kind":
-        mapped = [
-            {"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1"}
-            for port in NODE_PORTS
-        ]
-        node = {"role": "control-plane", "extraPortMappings": mapped}
-        text = yaml.safe_dump(
-            {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [node]}
-        )
-        run("kind", "create", "cluster", f"--name={CLUSTER}", "--config=-", text=text)
+        run("kind", "create", "cluster", f"--name={CLUSTER}", "--config=-", text=_kind_config())
     elif tool == "k3d":
-        published = [f"--port=127.0.0.1:{port}:{port}@server:0" for port in NODE_PORTS]
-        run("k3d", "cluster", "create", CLUSTER, "--k3s-arg=--disable=traefik@server:0", *published)
+        ports = [f"--port=127.0.0.1:{port}:{port}@server:0" for port in NODE_PORTS]
+        run("k3d", "cluster", "create", CLUSTER, "--k3s-arg=--disable=traefik@server:0", *ports)
     else:
         # Its default network plugin ignores network policies.
         run("minikube", "start", f"--profile={CLUSTER}", "--cni=calico", "--cpus=2", "--memory=12g")
 
 
+def _kind_config() -> str:
+    mappings = []
+    for port in NODE_PORTS:
+        mappings.append({"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1"})
+    node = {"role": "control-plane", "extraPortMappings": mappings}
+    config = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [node]}
+    return yaml.safe_dump(config)
+
+
 def remove(context: str, tool: str) -> str:
-    """Remove what `make k8s-up` made: the cluster when a tool made it, else our namespace with all its state."""
+    """Remove the cluster that a tool made, or our namespace with its state from a given context.
+
+    Returns a line that says what is gone.
+    """
     if context:
         Cluster(context).kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
         return f"the namespace {NAMESPACE} of {context} is gone, with its volumes"
-    for each in [tool] if tool else TOOLS:
-        if shutil.which(each) and _exists(each):
-            run(*DELETE[each])
-            return f"the {each} cluster {CLUSTER} is gone"
+    for candidate in [tool] if tool else TOOLS:
+        if shutil.which(candidate) and _exists(candidate):
+            run(*DELETE[candidate])
+            return f"the {candidate} cluster {CLUSTER} is gone"
     return "there was no cluster of ours"
-
-
-def image_names() -> list[str]:
-    """Return the names of our images, as the script that builds them lists them."""
-    script = (ROOT / "k8s" / "build-images.sh").read_text(encoding="utf-8")
-    return re.findall(r"\[([a-z0-9-]+)\]=\S*Dockerfile", script)
-
-
-def kustomize(folder: Path) -> str:
-    """Return the rendered manifests of a folder."""
-    return run("kubectl", "kustomize", str(folder))
-
-
-def wrapper(
-    overlay: str, components: list[str], settings: dict[str, str], registry: str = ""
-) -> Path:
-    """Write the kustomization that is applied: an overlay, further components, settings; returns its folder.
-
-    With a registry our images come from there, and so do those of task pods.
-    """
-    folder = ROOT / "build" / "k8s"
-    folder.mkdir(parents=True, exist_ok=True)
-    said: dict[str, Any] = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-    }
-    said |= {"namespace": NAMESPACE, "resources": [f"../../k8s/overlays/{overlay}"]}
-    said["components"] = [f"../../k8s/components/{name}" for name in components]
-    changed = {"settings": settings}
-    if registry:
-        said["images"] = [
-            {"name": f"{LOCAL}/{name}", "newName": f"{registry}/{name}"} for name in image_names()
-        ]
-        changed["airflow-settings"] = {WORKER_IMAGE: f"{registry}/pipeline"}
-    said["configMapGenerator"] = [
-        {
-            "name": name,
-            "behavior": "merge",
-            "literals": [f"{key}={value}" for key, value in values.items()],
-        }
-        for name, values in changed.items()
-        if values
-    ]
-    said["generatorOptions"] = {"disableNameSuffixHash": True}
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
-    return folder

@@ -1,4 +1,7 @@
-"""Grafana's dashboards: `python -m k8s.dashboards` writes their JSON files and docs/dashboards.md from dashboards.yml."""
+"""Grafana's dashboards: `python -m k8s.dashboards` writes them from dashboards.yml.
+
+It writes the JSON files that Grafana reads, and docs/dashboards.md.
+"""
 
 import json
 import sys
@@ -30,7 +33,10 @@ Json = dict[str, object]
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel. `queries`: PromQL by legend, or one SQL text under "sql". `red`: the value from which it is bad."""
+    """One panel.
+
+    `queries`: PromQL by legend, or one SQL text under "sql". `red`: the value from which it is bad.
+    """
 
     title: str
     meaning: str

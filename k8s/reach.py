@@ -1,8 +1,8 @@
-"""Commands of this machine on a cluster: `make rollback CONTEXT=name`, `submit`, `quarantine`, `poison`, `pipeline`.
+"""Commands of this machine on a cluster: `make rollback CONTEXT=name`, `submit`, `pipeline` ...
 
-`CONTEXT=name python -m k8s.reach -m training.rollback` gives the command what the parts themselves are told: their
-settings and passwords, with addresses that lead to them through forwarded ports. A part that is outside of the cluster
-has no Service, and is asked where the settings say.
+`CONTEXT=name python -m k8s.reach -m training.rollback` runs the command with the settings and
+passwords of the cluster's parts, and with addresses that lead to them through forwarded ports. A
+part outside of the cluster has no Service; its address is the one in the settings.
 """
 
 import os
@@ -15,63 +15,70 @@ from contextlib import ExitStack, contextmanager
 from k8s.cluster import Cluster, ClusterFailed
 from readmit.settings import StackSettings
 
-# Variables that say where a part is, by its Service and port.
+# By Service: its port, and the variables that say where the part is.
 FORWARDED: dict[str, tuple[int, dict[str, str]]] = {
     "postgres": (5432, {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "{port}"}),
     "s3": (
         8333,
-        dict.fromkeys(("S3_ENDPOINT_URL", "MLFLOW_S3_ENDPOINT_URL"), "http://127.0.0.1:{port}"),
+        {
+            "S3_ENDPOINT_URL": "http://127.0.0.1:{port}",
+            "MLFLOW_S3_ENDPOINT_URL": "http://127.0.0.1:{port}",
+        },
     ),
     "mlflow": (5000, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:{port}"}),
     "airflow": (8080, {"AIRFLOW_PORT": "{port}"}),
     "pushgateway": (9091, {"PUSHGATEWAY_URL": "http://127.0.0.1:{port}"}),
 }
-# What means something in a pod only.
-OF_PODS = {"READMIT_HOME"}
+ONLY_IN_PODS = {"READMIT_HOME"}
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 @contextmanager
 def reached(cluster: Cluster) -> Iterator[StackSettings]:
-    """Have the environment of the cluster's parts while the block runs; gives the settings that are read from it.
+    """Give this process the environment of the cluster's parts while the block runs.
+
+    Yields the settings that are read from it.
 
     Raises:
         ClusterFailed: a part cannot be reached.
     """
     with ExitStack() as stack:
         stack.callback(_restore, dict(os.environ))
-        os.environ.update(told(cluster))
-        present = {found["metadata"]["name"] for found in cluster.get("services")}
-        for name, (port, variables) in FORWARDED.items():
-            if name in present:
-                local = stack.enter_context(cluster.forwarded(name, port))
-                os.environ.update(
-                    {key: value.format(port=local) for key, value in variables.items()}
-                )
+        os.environ.update(variables_of(cluster))
+        services = [service["metadata"]["name"] for service in cluster.get("services")]
+        for service, (port, addresses) in FORWARDED.items():
+            if service in services:
+                local_port = stack.enter_context(cluster.forwarded(service, port))
+                for name, address in addresses.items():
+                    os.environ[name] = address.format(port=local_port)
         yield StackSettings()
 
 
-def _restore(before: dict[str, str]) -> None:
+def _restore(environment: dict[str, str]) -> None:
     os.environ.clear()
-    os.environ.update(before)
+    os.environ.update(environment)
 
 
-def told(cluster: Cluster) -> dict[str, str]:
-    """Return settings and passwords of the parts, as variables; this command line's own DATASET stays."""
-    known = cluster.settings() | {
-        key: value for each in cluster.secrets().values() for key, value in each.items()
-    }
-    kept = OF_PODS | ({"DATASET"} if os.environ.get("DATASET") else set())
-    return {
-        key: value for key, value in known.items() if VARIABLE.fullmatch(key) and key not in kept
-    }
+def variables_of(cluster: Cluster) -> dict[str, str]:
+    """Return settings and passwords of the parts as variables, but for a DATASET that is set here."""
+    values = cluster.settings()
+    for secret in cluster.secrets().values():
+        values |= secret
+    variables = {}
+    for name, value in values.items():
+        if name == "DATASET" and os.environ.get(name):
+            continue
+        if VARIABLE.fullmatch(name) and name not in ONLY_IN_PODS:
+            variables[name] = value
+    return variables
 
 
 def main() -> int:
-    """Command line: the words after it are for Python."""
+    """Run Python with the given arguments."""
     try:
         with reached(Cluster(os.environ["CONTEXT"])):
-            return subprocess.run([sys.executable, *sys.argv[1:]], check=False).returncode
+            command = [sys.executable, *sys.argv[1:]]
+            return subprocess.run(command, check=False).returncode
     except ClusterFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

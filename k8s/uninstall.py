@@ -1,4 +1,4 @@
-"""`make k8s-down`: remove the cluster that `make k8s-up` made, or our namespace of the given CONTEXT."""
+"""`make k8s-down`: remove the cluster of `make k8s-up`, or our namespace of the given CONTEXT."""
 
 import os
 import sys

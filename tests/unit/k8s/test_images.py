@@ -75,7 +75,7 @@ def test_every_dockerfile_is_built() -> None:
 
 
 def test_pinning_gives_every_image_its_digest() -> None:
-    from k8s import pin_images
+    from k8s import overlays, pin_images
 
     path = K8S / "overlays" / "production" / "kustomization.yaml"
     used = pin_images.tagged(pin_images.rendered_images(path.parent))
@@ -89,7 +89,7 @@ def test_pinning_gives_every_image_its_digest() -> None:
                 pin_images.with_digests((path.parent / beside).read_text(), digests)
             )
         found = pin_images.rendered_images(folder)
-        text = pin_images.kustomize(folder)
+        text = overlays.kustomize(folder)
     finally:
         shutil.rmtree(folder)
     own = {image for image in used if "/readmit/" in image}

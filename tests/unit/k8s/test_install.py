@@ -1,15 +1,16 @@
-"""make k8s-up without a cluster: kubectl is a script that writes down what it is asked."""
+"""make k8s-up without a cluster: kubectl is a script that logs its arguments."""
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from k8s import cluster, install
-from k8s.make_secrets import IDENTITIES, SECRETS, missing
+from k8s import cluster, install, overlays, pod_stamps
+from k8s.make_secrets import IDENTITIES, missing, new_values
 from readmit.ops.bootstrap import LOGIN_ROLES
 from readmit.settings import StackSettings
 from stack.progress import Progress
@@ -28,8 +29,8 @@ esac
 
 
 @pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    log, script = tmp_path / "asked", tmp_path / "kubectl"
+def kubectl_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    log, script = tmp_path / "log", tmp_path / "kubectl"
     script.write_text(KUBECTL.format(log=log, created=tmp_path / "created"))
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
@@ -56,7 +57,7 @@ def config(name: str, **data: str) -> dict[str, Any]:
 def stamped(
     manifests: list[dict[str, Any]], built: dict[str, str], running: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    install.stamp(manifests, built, running)
+    pod_stamps.stamp(manifests, built, running)
     workloads = [each for each in manifests if each["kind"] != "ConfigMap"]
     return {
         each["metadata"]["name"]: each["spec"]["template"]["metadata"]["annotations"]
@@ -64,12 +65,14 @@ def stamped(
     }
 
 
-def test_apply_keeps_secrets_and_says_what_pods_are_made_of(asked: Path, tmp_path: Path) -> None:
+def test_apply_keeps_secrets_and_says_what_pods_are_made_of(
+    kubectl_log: Path, tmp_path: Path
+) -> None:
     documents = [{"kind": "Namespace", "metadata": {"name": "readmit"}}, workload("ui", "settings")]
     install.apply(cluster.Cluster("here"), documents, {})
     said = [
         line.removeprefix("--context=here --namespace=readmit ")
-        for line in asked.read_text().splitlines()
+        for line in kubectl_log.read_text().splitlines()
     ]
     assert [line.split(" --")[0] for line in said] == [
         "apply",
@@ -82,7 +85,7 @@ def test_apply_keeps_secrets_and_says_what_pods_are_made_of(asked: Path, tmp_pat
     created = {
         each["metadata"]["name"] for each in json.loads((tmp_path / "created").read_text())["items"]
     }
-    assert created == {*SECRETS, IDENTITIES} - {"role-serving"}
+    assert created == {*new_values(), IDENTITIES} - {"role-serving"}
     *_, applied = json.loads((tmp_path / "created.applied").read_text())["items"]
     assert "readmit/configuration" in applied["spec"]["template"]["metadata"]["annotations"]
 
@@ -119,8 +122,8 @@ def test_kubectl_reads_a_text_that_looks_like_a_number_as_text() -> None:
     assert json.loads(said)["data"] == {"key": "12e3", "other": "1_0", "third": "0x1F"}
 
 
-def test_a_failing_command_says_what_it_said(asked: Path) -> None:
-    (asked.parent / "kubectl").write_text("#!/bin/sh\necho 'no such context' >&2; exit 1\n")
+def test_a_failing_command_says_what_it_said(kubectl_log: Path) -> None:
+    (kubectl_log.parent / "kubectl").write_text("#!/bin/sh\necho 'no such context' >&2; exit 1\n")
     with pytest.raises(cluster.ClusterFailed, match="no such context"):
         cluster.Cluster("nowhere").kubectl("get", "pods")
 
@@ -131,84 +134,63 @@ def test_every_kind_of_reference_is_seen() -> None:
         {"env": [reference]},
         {"envFrom": [{"configMapRef": {"name": "airflow-settings"}}]},
     ]
-    assert install._config_maps({"spec": {"initContainers": containers}}) == {
+    assert pod_stamps.config_map_names({"spec": {"initContainers": containers}}) == {
         "settings",
         "airflow-settings",
     }
 
 
-def pod(part: str, waiting: str = "", ready: str = "False") -> dict[str, Any]:
-    state = [{"state": {"waiting": {"reason": waiting}}}] if waiting else []
-    status = {
-        "phase": "Pending",
-        "conditions": [{"type": "Ready", "status": ready}],
-        "containerStatuses": state,
-    }
-    return {"metadata": {"labels": {"app.kubernetes.io/name": part}}, "status": status}
+WORKLOADS = ["job/set-up", "statefulset/mlflow", "deployment/ui"]
 
 
-def deployed(
-    name: str, ready: int, updated: int = 1, total: int = 1, observed: int = 2
-) -> dict[str, Any]:
-    counts = {
-        "replicas": total,
-        "updatedReplicas": updated,
-        "readyReplicas": ready,
-        "observedGeneration": observed,
-    }
-    head = {"name": name, "generation": 2}
-    return {"kind": "Deployment", "metadata": head, "spec": {"replicas": 1}, "status": counts}
-
-
-def test_what_is_not_complete_is_named_with_its_reason() -> None:
-    workloads = [
-        deployed("api", 1),
-        deployed("mlflow", 0),
-        deployed("ui", 0),
-        deployed("grafana", 0),
+def test_what_must_be_ready_is_named_and_optional_parts_are_not() -> None:
+    manifests = [
+        {"kind": "Service", "metadata": {"name": "ui"}},
+        workload("grafana", "x"),
+        workload("mlflow", "x", "StatefulSet"),
+        workload("ui", "x"),
+        {"kind": "CronJob", "metadata": {"name": "backup"}},
     ]
-    workloads.append(
-        {"kind": "Job", "metadata": {"name": "backup-1"}, "spec": {}, "status": {"failed": 1}}
-    )
-    pods = [
-        pod("api", ready="True"),
-        pod("mlflow", "CrashLoopBackOff"),
-        pod("grafana", "ImagePullBackOff"),
+    assert install.workload_names(manifests) == WORKLOADS
+
+
+def test_every_workload_is_awaited_by_kubectl(kubectl_log: Path) -> None:
+    install.await_workloads(cluster.Cluster("here"), WORKLOADS, Progress())
+    commands = [line.split("readmit ")[1] for line in kubectl_log.read_text().splitlines()]
+    assert [command.rpartition(" ")[0] for command in commands] == [
+        "wait --for=condition=complete job/set-up",
+        "rollout status statefulset/mlflow",
+        "rollout status deployment/ui",
     ]
-    assert install.unready(workloads, pods, set()) == [
-        "mlflow (CrashLoopBackOff)",
-        "ui (no pod yet)",
-    ]
-    assert install.unready(workloads, pods, {"ui"}) == ["mlflow (CrashLoopBackOff)"]
+    for command in commands:
+        assert re.search(r" --timeout=(900|899)s$", command), command
+
+
+LATE = """#!/bin/sh
+case "$*" in
+*"rollout status statefulset/mlflow"*) echo "error: timed out waiting for the condition" >&2; exit 1 ;;
+*"get pods"*"name=mlflow"*) echo "{pods}" ;;
+esac
+"""
 
 
 @pytest.mark.parametrize(
-    "workload",
+    ("pods", "state"),
     [
-        deployed("x", ready=1, observed=1),
-        deployed("x", ready=1, updated=0),
-        deployed("x", ready=2, updated=1, total=2),
-        {"kind": "Job", "metadata": {"name": "x"}, "spec": {}, "status": {"failed": 1}},
-        {"kind": "StatefulSet", "metadata": {"name": "x"}, "spec": {"replicas": 1}},
-        {
-            "kind": "DaemonSet",
-            "metadata": {"name": "x"},
-            "spec": {},
-            "status": {"desiredNumberScheduled": 0},
-        },
+        (
+            "mlflow-0   0/1   CrashLoopBackOff   5   3m",
+            "mlflow-0   0/1   CrashLoopBackOff   5   3m",
+        ),
+        ("", "it has no pod"),
     ],
 )
-def test_half_done_is_not_complete(workload: dict[str, Any]) -> None:
-    assert not install.is_complete(workload)
-
-
-def test_complete() -> None:
-    counts = {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 2}
-    assert install.is_complete(deployed("x", ready=1))
-    assert install.is_complete(
-        {"kind": "Job", "metadata": {}, "spec": {}, "status": {"succeeded": 1}}
-    )
-    assert install.is_complete({"kind": "DaemonSet", "metadata": {}, "spec": {}, "status": counts})
+def test_what_is_late_is_named_with_the_state_of_its_pods(
+    kubectl_log: Path, pods: str, state: str
+) -> None:
+    (kubectl_log.parent / "kubectl").write_text(LATE.format(pods=pods))
+    message = re.escape(f"statefulset/mlflow is not ready: {state}; kubectl -n readmit describe")
+    with pytest.raises(cluster.ClusterFailed, match=message):
+        install.await_workloads(cluster.Cluster("here"), WORKLOADS, Progress())
 
 
 def test_a_file_of_this_machine_has_a_name_that_pods_can_know() -> None:
@@ -239,7 +221,7 @@ def test_secrets_are_fresh_and_hold_a_password_for_each_role() -> None:
 
 def test_the_stores_file_follows_existing_keys() -> None:
     store = {"AWS_ACCESS_KEY_ID": "known", "AWS_SECRET_ACCESS_KEY": "secret"}
-    (made,) = missing(set(SECRETS), store)
+    (made,) = missing(set(new_values()), store)
     assert '"accessKey": "known"' in made["stringData"]["identities.json"]
 
 
@@ -267,16 +249,18 @@ def test_a_given_context_of_a_known_tool_takes_images_by_that_tool(
 
 def test_a_cluster_that_cannot_get_the_images_is_told_so_at_once() -> None:
     with pytest.raises(cluster.ClusterFailed, match="REGISTRY="):
-        install.images(cluster.Cluster("far"), "image: localhost/readmit/ui:0.1.0", "", Progress())
+        install.build_images(
+            cluster.Cluster("far"), "image: localhost/readmit/ui:0.1.0", "", Progress()
+        )
 
 
-def test_pages_are_at_the_nodes_address(asked: Path) -> None:
+def test_pages_are_at_the_nodes_address(kubectl_log: Path) -> None:
     addresses = [
         {"type": "Hostname", "address": "n"},
         {"type": "InternalIP", "address": "172.18.0.2"},
     ]
     nodes = json.dumps({"items": [{"status": {"addresses": addresses}}]})
-    (asked.parent / "kubectl").write_text(f"#!/bin/sh\necho '{nodes}'\n")
+    (kubectl_log.parent / "kubectl").write_text(f"#!/bin/sh\necho '{nodes}'\n")
     assert cluster.Cluster("kind-theirs", "kind", "theirs").host() == "172.18.0.2"
     assert cluster.Cluster("kind-readmit", "kind").host() == "127.0.0.1"
 
@@ -284,9 +268,11 @@ def test_pages_are_at_the_nodes_address(asked: Path) -> None:
 def test_a_registry_is_where_all_our_images_come_from() -> None:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not on the PATH")
-    resources = k8s.load(cluster.kustomize(cluster.wrapper("local", [], {}, "localhost:5001/mine")))
+    resources = k8s.load(
+        overlays.kustomize(overlays.write_overlay("local", [], {}, "localhost:5001/mine"))
+    )
     settings = k8s.named(resources, "ConfigMap", "airflow-settings")["data"]
-    assert settings[cluster.WORKER_IMAGE] == "localhost:5001/mine/pipeline"
+    assert settings[overlays.WORKER_IMAGE] == "localhost:5001/mine/pipeline"
     assert settings["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG"] == "0.1.0"
     found = {
         each["image"]
