@@ -60,12 +60,11 @@ def _object_store_tls() -> Values:
     certificate, key = self_signed("object store")
     folder = "/etc/seaweedfs"
     options = mutual_tls(f"{folder}/certificate.pem", f"{folder}/key.pem")
-    lines = [f'{name} = "{value}"
-' for name, value in options.items()]
+    lines = [f'{name} = "{value}"' for name, value in options.items()]
     return {
         "certificate.pem": certificate.decode(),
         "key.pem": key.decode(),
-        "security.toml": "".join(lines),
+        "security.toml": "\n".join(lines) + "\n",
     }
 
 

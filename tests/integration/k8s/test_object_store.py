@@ -12,7 +12,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from k8s.make_secrets import SECRETS
+from k8s.make_secrets import new_values
 from stack.object_store import Store, weed
 from tests.support import k8s
 from tests.support.services import S3_OFFSETS, end, free_port, is_free, wait_until
@@ -38,7 +38,7 @@ class Pod:
         self.store = Store(folder, port, KEY, SECRET)
         self.store.prepare()
         # Mounted at /etc/seaweedfs in the pod; SeaweedFS looks in the folder that it starts in, too.
-        for name, text in SECRETS["object-store-tls"]().items():
+        for name, text in new_values()["object-store-tls"].items():
             (folder / name).write_text(text.replace("/etc/seaweedfs", str(folder)))
         self.spec = k8s.pods(k8s.overlay("local"))["s3"]["spec"]
         self.process: subprocess.Popen[bytes] | None = None
