@@ -1,7 +1,6 @@
 """The result of the search: a table for the terminal, build/capacity.json, the knee plot and an HTML report."""
 
 import base64
-import html
 import io
 import json
 import math
@@ -14,6 +13,9 @@ from typing import Any
 
 from capacity_search import ERROR_SHARE, GENERATOR_CPU, P95_MS, Found, Step, spread
 
+from readmit.docs_site import html_pages
+
+TEMPLATE = Path(__file__).parent / "templates" / "capacity.html.j2"
 AGREEMENT = 0.10
 HEADROOM = 0.8
 
@@ -201,18 +203,12 @@ def plot(results: Sequence[Result]) -> bytes:
     return found.getvalue()
 
 
-def page(said: dict[str, Any], results: Sequence[Result], picture: bytes) -> str:
-    """Return the HTML report, the picture inside."""
-    rows = [HEADINGS, *lines(results)]
-    table = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    facts = "".join(f"<li>{html.escape(f'{key}: {value}')}</li>" for key, value in said.items())
-    image = base64.b64encode(picture).decode()
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Capacity</title>"
-        "<style>body{font:16px system-ui;max-width:60rem;margin:2rem auto}td{padding:.3rem .8rem}"
-        "tr:first-child{font-weight:600}img{max-width:100%}</style>"
-        f"<h1>How many users does it hold?</h1><table>{table}</table>"
-        f'<img alt="p95 over users" src="data:image/png;base64,{image}"><h2>Conditions</h2><ul>{facts}</ul>'
+def page(conditions: dict[str, Any], results: Sequence[Result], picture: bytes) -> str:
+    """Return the HTML report, with the PNG picture inside."""
+    return html_pages.render(
+        TEMPLATE,
+        headings=HEADINGS,
+        lines=lines(results),
+        picture=base64.b64encode(picture).decode(),
+        conditions=conditions,
     )

@@ -3,15 +3,14 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from string import Template
 
-from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
 from readmit import storage
+from readmit.docs_site import html_pages
 from readmit.settings import Settings
 
-PAGE = Path(__file__).parent / "templates" / "model_page.html"
+TEMPLATE = Path(__file__).parent / "templates" / "model_page.html.j2"
 
 
 def publish_card(
@@ -40,9 +39,6 @@ def publish_card(
 
 
 def page(version: str, card: str, figures: list[str]) -> str:
-    """Return the page; the card's Markdown may hold tables, never HTML."""
-    text = MarkdownIt("commonmark", {"html": False}).enable("table").render(card)
-    pictures = "".join(f'<img src="{name}.png" alt="{name.replace("_", " ")}">' for name in figures)
-    return Template(PAGE.read_text(encoding="utf-8")).substitute(
-        version=version, card=text, figures=pictures
-    )
+    """Return the page. HTML in the card's Markdown is escaped."""
+    text = html_pages.from_markdown(card)
+    return html_pages.render(TEMPLATE, version=version, card=text, figures=figures)

@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from readmit import storage
+from readmit.docs_site import html_pages
 from training.drift import Shift
 from training.training_settings import MIN_CASES, MIN_ROWS, REQUEST_DAYS, MonitorSettings
 
 if TYPE_CHECKING:
     from training.monitor import Report
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATE = Path(__file__).parent / "templates" / "drift_page.html.j2"
 SHOWN = 6  # columns whose values are drawn; drifted ones always are
 
 
@@ -28,15 +27,9 @@ def publish(found: "Report", settings: MonitorSettings) -> None:
 
 def page(found: "Report", settings: MonitorSettings) -> str:
     """Return the page."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "interval": _interval}
     compared = [*(found.score or []), *found.features]
-    return environment.get_template("drift_page.html.j2").render(
+    return html_pages.render(
+        TEMPLATE,
         report=found,
         settings=settings,
         request_days=REQUEST_DAYS,
@@ -51,11 +44,3 @@ def drawn(compared: list[Shift]) -> list[Shift]:
     """Return the columns whose values are drawn: the drifted ones, and those that moved most."""
     furthest = sorted(compared, key=lambda shift: -shift.distance)[:SHOWN]
     return [shift for shift in compared if shift.drifted or shift in furthest]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _interval(figure: dict[str, float]) -> str:
-    return f"{figure['figure']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

@@ -1,10 +1,11 @@
-"""The data dictionary: a page made from the contract. `python -m readmit.docs_site.data_dictionary > docs/data-dictionary.md`."""
+"""The data dictionary, generated from the contract as Markdown.
+
+`python -m readmit.docs_site.data_dictionary > docs/data-dictionary.md`
+"""
 
 import sys
 
 from readmit.contract.definition import Contract, Feature
-
-TITLES = {"input": "Inputs", "history": "History of the patient", "derived": "Derived"}
 
 
 def page(contract: Contract) -> str:
@@ -12,14 +13,18 @@ def page(contract: Contract) -> str:
     lines = [
         "# Data dictionary",
         "",
-        "Generated from the contract (`dbt_project/models/marts/fct_encounter_features.yml`). Do not edit:",
+        "Generated from the contract (`dbt_project/models/marts/fct_encounter_features.yml`)."
+        " Do not edit:",
         "`python -m readmit.docs_site.data_dictionary > docs/data-dictionary.md`.",
         "",
         f"Label: `{contract.label.name}`. {contract.label.description}",
     ]
-    for title, features in zip(
-        TITLES.values(), (contract.inputs, contract.history, contract.derived), strict=True
-    ):
+    features_by_title = {
+        "Inputs": contract.inputs,
+        "History of the patient": contract.history,
+        "Derived": contract.derived,
+    }
+    for title, features in features_by_title.items():
         lines += [
             "",
             f"## {title}",

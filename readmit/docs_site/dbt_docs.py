@@ -1,4 +1,4 @@
-"""What dbt says about the data: its documentation as one page, and how old its sources are."""
+"""dbt's view of the data: its documentation as one page, and the age of its sources."""
 
 import copy
 import json
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,99 +15,110 @@ from readmit.contract.definition import MART, PROJECT
 
 log = logging.getLogger("dbt_docs")
 
-SECONDS = 300
+TIMEOUT_SECONDS = 300
+SOURCE_PREFIX = "source.readmit."
 Document = dict[str, Any]
 
 
 class DocsFailed(Exception):
-    """dbt could not generate its pages; the message holds what it said."""
+    """dbt could not generate its pages. The message holds the end of its output."""
 
 
 class SourcesTooOld(Exception):
-    """A source is older than it may be, or dbt could not tell; the message names it."""
+    """A source is older than allowed, or dbt could not tell. The message names it."""
 
 
 def page(target: Path) -> str:
-    """Return dbt's documentation as one page; it loads nothing from elsewhere. dbt writes into `target`.
+    """Return dbt's documentation as one page that loads nothing from elsewhere.
+
+    Args:
+        target: the folder that dbt writes into.
 
     Raises:
         DocsFailed: dbt failed.
     """
-    done = _dbt(target, "docs", "generate", "--static")
-    if done.returncode != 0:
-        raise DocsFailed("dbt docs generate: " + _said(done))
-    manifest, catalog = (target / name for name in ("manifest.json", "catalog.json"))
-    written = manifest.read_text(encoding="utf-8")
-    full = json.dumps(
-        described(json.loads(written), json.loads(catalog.read_text(encoding="utf-8")))
-    )
-    return (target / "static_index.html").read_text(encoding="utf-8").replace(written, full)
+    result = _dbt(target, "docs", "generate", "--static")
+    if result.returncode != 0:
+        raise DocsFailed("dbt docs generate: " + _output(result))
+    manifest_text = (target / "manifest.json").read_text(encoding="utf-8")
+    catalog = json.loads((target / "catalog.json").read_text(encoding="utf-8"))
+    manifest = described(json.loads(manifest_text), catalog)
+    # The page holds the manifest as dbt wrote it.
+    static_page = (target / "static_index.html").read_text(encoding="utf-8")
+    return static_page.replace(manifest_text, json.dumps(manifest))
 
 
 def described(manifest: Document, catalog: Document) -> Document:
     """Return the manifest with a description for every column that a model has in the database.
 
-    The contract describes each feature once, at the mart; the layers below carry the same columns under the same names
-    and would show them blank.
+    The contract describes each feature once, at the mart. The layers below carry the same columns
+    under the same names and would show them without a description.
     """
-    found = copy.deepcopy(manifest)
-    models = {key: node for key, node in found["nodes"].items() if node["resource_type"] == "model"}
-    contract = next(node["columns"] for node in models.values() if node["name"] == MART)
+    result = copy.deepcopy(manifest)
+    models = {}
+    for unique_id, node in result["nodes"].items():
+        if node["resource_type"] == "model":
+            models[unique_id] = node
+    mart = next(node for node in models.values() if node["name"] == MART)
     for unique_id, node in models.items():
-        names = catalog["nodes"].get(unique_id, {"columns": {}})["columns"]
-        node["columns"] |= {
-            name: contract[name]
-            for name in names
-            if name in contract and name not in node["columns"]
-        }
-    return found
+        in_database = catalog["nodes"].get(unique_id, {"columns": {}})["columns"]
+        for name in in_database:
+            if name in mart["columns"]:
+                node["columns"].setdefault(name, mart["columns"][name])
+    return result
 
 
 def freshness() -> dict[str, str]:
-    """Ask dbt how old the sources are; returns `pass` or `warn` by source.
+    """Ask dbt for the age of the sources; returns `pass` or `warn` by source.
 
     Raises:
-        SourcesTooOld: one is beyond its limit, or cannot be asked.
+        SourcesTooOld: a source is beyond its limit, or dbt could not query it.
     """
-    with tempfile.TemporaryDirectory() as name:
-        target = Path(name)
-        done = _dbt(target, "source", "freshness", "--output", str(target / "sources.json"))
-        if not (target / "sources.json").is_file():
-            raise SourcesTooOld("dbt source freshness: " + _said(done))
-        results = json.loads((target / "sources.json").read_text(encoding="utf-8"))["results"]
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "sources.json"
+        result = _dbt(Path(folder), "source", "freshness", "--output", str(output))
+        if not output.is_file():
+            raise SourcesTooOld("dbt source freshness: " + _output(result))
+        results = json.loads(output.read_text(encoding="utf-8"))["results"]
     return judged(results)
 
 
-def judged(results: list[Document]) -> dict[str, str]:
+def judged(results: Sequence[Document]) -> dict[str, str]:
     """Return dbt's verdict by source; see `freshness`."""
-    verdicts = {
-        each["unique_id"].removeprefix("source.readmit."): str(each["status"]) for each in results
-    }
-    for source, verdict in verdicts.items():
-        log.log(
-            logging.INFO if verdict == "pass" else logging.WARNING, "source %s: %s", source, verdict
-        )
-    if bad := sorted(
-        source for source, verdict in verdicts.items() if verdict not in ("pass", "warn")
-    ):
-        raise SourcesTooOld("too old, or not to be asked: " + ", ".join(bad))
+    verdicts = {}
+    too_old = []
+    for result in results:
+        source = result["unique_id"].removeprefix(SOURCE_PREFIX)
+        verdict = str(result["status"])
+        verdicts[source] = verdict
+        level = logging.INFO if verdict == "pass" else logging.WARNING
+        log.log(level, "source %s: %s", source, verdict)
+        if verdict not in ("pass", "warn"):
+            too_old.append(source)
+    if too_old:
+        raise SourcesTooOld("too old, or not to be queried: " + ", ".join(sorted(too_old)))
     return verdicts
 
 
 def _dbt(target: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "dbt.cli.main", *arguments, "--target-path", str(target)]
-    command += [
-        "--project-dir",
-        str(PROJECT),
-        "--profiles-dir",
-        str(PROJECT),
-        "--log-path",
-        str(target),
-    ]
+    folders = {
+        "--target-path": target,
+        "--project-dir": PROJECT,
+        "--profiles-dir": PROJECT,
+        "--log-path": target,
+    }
+    command = [sys.executable, "-m", "dbt.cli.main", *arguments]
+    for option, folder in folders.items():
+        command += [option, str(folder)]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=SECONDS, env=os.environ.copy()
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_SECONDS,
+        env=os.environ.copy(),
     )
 
 
-def _said(done: "subprocess.CompletedProcess[str]") -> str:
-    return (done.stdout + done.stderr).strip()[-1000:]
+def _output(result: "subprocess.CompletedProcess[str]") -> str:
+    return (result.stdout + result.stderr).strip()[-1000:]

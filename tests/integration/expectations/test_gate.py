@@ -3,7 +3,6 @@
 import csv
 import itertools
 import json
-import threading
 
 import httpx
 import pytest
@@ -15,7 +14,7 @@ from readmit.docs_site import publishing
 from readmit.errors import BatchRejected
 from readmit.intake import sample, sources
 from readmit.intake.split import split_of
-from tests.support import dbt, services
+from tests.support import dbt, docs_site, services
 from tests.support import raw as raw_support
 
 
@@ -285,50 +284,12 @@ def test_up_to_one_percent_held_back_passes_the_publish_gate(intact):
     assert gate.check_publish(batch_id, settings).failed == ()
 
 
-@pytest.fixture
-def site(world):
-    settings = world[0]
+def test_the_docs_site_shows_batches_with_verdicts_and_their_pages(world):
+    settings, batch_id, _, _ = world
     publishing.publish_index(settings)
-    with publishing.make_server(settings, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
-
-
-def test_the_site_shows_batches_with_verdicts_and_their_pages(world, site):
-    index = httpx.get(f"{site}/").text
-    assert world[1] in index
-    assert "published" in index
-    assert httpx.get(f"{site}/gx/{world[1]}/raw.html").status_code == 200
-    assert httpx.get(f"{site}/static/bootstrap.min.css").headers["content-type"] == "text/css"
-    assert httpx.head(f"{site}/livez").status_code == 200
-    assert httpx.get(f"{site}/favicon.ico").content.startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/../source/",
-        "/gx/../../source/x",
-        "/%2e%2e/source/",
-        "/gx/%00",
-        "/nothing.html",
-        "/..%5csource",
-    ],
-)
-def test_the_site_serves_nothing_outside_its_folder(site, path):
-    assert httpx.get(httpx.URL(site + path)).status_code == 404
-
-
-def test_the_site_says_when_the_store_is_away(world):
-    settings = world[0].model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
-    with publishing.make_server(settings, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        answer = httpx.get(f"http://127.0.0.1:{server.server_address[1]}/", timeout=60)
-        server.shutdown()
-        thread.join()
-    assert answer.status_code == 503
-    assert "cannot be reached" in answer.text
+    with docs_site.running(settings) as site:
+        index = httpx.get(f"{site}/").text
+        assert batch_id in index
+        assert "published" in index
+        assert httpx.get(f"{site}/gx/{batch_id}/raw.html").status_code == 200
+        assert httpx.get(f"{site}/static/bootstrap.min.css").headers["content-type"] == "text/css"

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
 from readmit.docs_site import dbt_docs, publishing
+from tests.support import docs_site
 from tests.support.services import free_port, wait_until
 from tests.support.serving import contract, feature
 
@@ -69,20 +69,15 @@ def test_an_old_source_warns_and_one_beyond_its_limit_fails():
             dbt_docs.judged(asked(batches=verdict, sources="pass"))
 
 
-def is_alive(address):
-    try:
-        return httpx.get(f"{address}/livez", trust_env=False).is_success
-    except httpx.TransportError:
-        return False
-
-
 def test_the_site_ends_when_it_is_asked_to():
     """A container's first process gets no signal that it does not catch: its pod would take half a minute to stop."""
     port = free_port()
     command = [sys.executable, "-m", "readmit.docs_site.server"]
     with subprocess.Popen(command, env=os.environ | {"DOCS_PORT": str(port)}) as site:
         try:
-            wait_until(lambda: is_alive(f"http://127.0.0.1:{port}"), "the site does not answer")
+            wait_until(
+                lambda: docs_site.is_alive(f"http://127.0.0.1:{port}"), "the site does not answer"
+            )
             caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{site.pid}/status").read_text())
             assert int(caught[1], 16) >> (signal.SIGTERM - 1) & 1
             site.terminate()

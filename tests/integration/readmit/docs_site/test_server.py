@@ -1,0 +1,139 @@
+"""The docs site as a process in front of a real bucket."""
+
+import http.client
+import secrets
+import socket
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from readmit import storage
+from readmit.docs_site.server import NOT_FOUND, NOT_YET
+from tests.support import docs_site
+
+SECURE = {
+    "cache-control": "no-cache",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+}
+OBJECTS = {
+    "docs/index.html": ("the index", "text/html; charset=utf-8"),
+    "docs/models/3/index.html": ("version 3", "text/html; charset=utf-8"),
+    "docs/static/page.css": ("td {}", "text/css"),
+    "source/secret.csv": ("patients", "text/csv"),
+}
+
+
+@pytest.fixture(scope="module")
+def bucket(s3):
+    settings = s3.model_copy(update={"s3_pipeline_bucket": f"docs-{secrets.token_hex(4)}"})
+    storage.ensure_buckets(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def site(bucket):
+    for name, (text, content_type) in OBJECTS.items():
+        storage.client(bucket).put_object(
+            Bucket=bucket.s3_pipeline_bucket,
+            Key=name,
+            Body=text.encode(),
+            ContentType=content_type,
+        )
+    with docs_site.running(bucket) as address:
+        yield address
+
+
+def get(url, method="GET"):
+    return httpx.request(method, url, trust_env=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/", "docs/index.html"),
+        ("/index.html?day=1", "docs/index.html"),
+        ("/models/3/", "docs/models/3/index.html"),
+        ("/static/page%2Ecss", "docs/static/page.css"),
+    ],
+)
+def test_an_object_is_served_as_it_is_stored(site, path, name):
+    answer = get(site + path)
+    assert answer.status_code == 200
+    assert (answer.text, answer.headers["content-type"]) == OBJECTS[name]
+    assert SECURE.items() <= answer.headers.items()
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/favicon.ico", "/nothing.html"])
+def test_head_is_get_without_a_body(site, path):
+    answer, head = get(site + path), get(site + path, "HEAD")
+    assert head.status_code == answer.status_code
+    assert head.content == b""
+    assert head.headers["content-length"] == str(len(answer.content))
+    assert SECURE.items() <= head.headers.items()
+
+
+def test_the_icon_is_ours(site):
+    answer = get(f"{site}/favicon.ico")
+    assert answer.content.startswith(b"\x89PNG")
+    assert answer.headers["content-type"] == "image/png"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_nothing_can_be_written(site, method):
+    answer = get(f"{site}/index.html", method)
+    assert answer.status_code == 405
+    assert SECURE.items() <= answer.headers.items()
+    assert get(f"{site}/index.html").text == "the index"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../source/secret.csv",
+        "/models/../../source/secret.csv",
+        "/%2e%2e/source/secret.csv",
+        "/..%2fsource/secret.csv",
+        "/..%5csource%5csecret.csv",
+        "/models/%00",
+        "/models/%0a",
+        "/nothing.html",
+        "/models/3",
+        "/models/4/",
+    ],
+)
+def test_nothing_outside_its_folder_is_served(site, path):
+    # http.client sends the path as it is; httpx would resolve the dots first.
+    connection = http.client.HTTPConnection(urlsplit(site).netloc, timeout=60)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    assert answer.status == 404
+    assert NOT_FOUND in text
+    assert SECURE.items() <= {name.lower(): value for name, value in answer.getheaders()}.items()
+
+
+def test_a_request_that_is_no_http_is_refused(site):
+    host, port = urlsplit(site).hostname, urlsplit(site).port
+    with socket.create_connection((host, port), timeout=10) as connection:
+        connection.sendall(b"hello\r\n\r\n")
+        assert connection.recv(1024).startswith(b"HTTP/1.1 400")
+    assert docs_site.is_alive(site)
+
+
+def test_an_empty_bucket_says_that_nothing_is_published(s3):
+    settings = s3.model_copy(update={"s3_pipeline_bucket": f"docs-{secrets.token_hex(4)}"})
+    with docs_site.running(settings) as address:
+        answer = get(f"{address}/")
+    assert answer.status_code == 200
+    assert NOT_YET in answer.text
+
+
+def test_a_store_that_is_away_is_said(bucket):
+    settings = bucket.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
+    with docs_site.running(settings) as address:
+        answer = get(f"{address}/")
+    assert answer.status_code == 503
+    assert "cannot be reached" in answer.text
