@@ -1,158 +1,186 @@
-"""Charts: data in, a plotly figure out. Colours differ in lightness too, so that they read without colour vision."""
+"""Charts: data in, a plotly figure out. Colours differ in lightness too: they read without colour vision."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import pandas as pd  # noqa: F401 (whole before plotly looks: it takes one that another session is still importing)
+import pandas as pd
 import plotly.graph_objects as go
+
+from readmit.client.answer_types import CalibrationBin, DecisionPoint, LearningPoint, SliceQuality
 
 RAISES = "#b4532a"
 LOWERS = "#0b6e6e"
 QUIET = "#9db5b3"
 INK = "#15302f"
+GRID = "#e3ecec"
+CLEAR = "rgba(0,0,0,0)"
 CONFIG = {"displayModeBar": False, "responsive": True}
+SHORT_CAPTION = 20
+LONG_CAPTION = 34
 
 
-def _framed(figure: go.Figure, height: int, bargap: float | None = None) -> go.Figure:
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 12, "t": 8, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": INK, "size": 13},
-        showlegend=False,
-        dragmode=False,
-        bargap=bargap,
-    )
-    figure.update_xaxes(gridcolor="#e3ecec", zerolinecolor="#9db5b3", automargin=True)
-    figure.update_yaxes(gridcolor="#e3ecec", zerolinecolor="#9db5b3", automargin=True)
-    return figure
+class AxisTitles(NamedTuple):
+    """The titles of a chart's axes."""
+
+    x: str
+    y: str
 
 
 def drivers(names: Sequence[str], effects: Sequence[float]) -> go.Figure:
-    """Return bars of the effects, the strongest on top."""
+    """Return bars of the effects, the first one on top."""
+    colours = []
+    texts = []
+    for effect in effects:
+        colours.append(RAISES if effect > 0 else LOWERS)
+        texts.append(f"{effect:+.2f}")
     bars = go.Bar(
-        y=[_short(name) for name in reversed(names)],
-        x=list(reversed(effects)),
+        y=[_shortened(name, LONG_CAPTION) for name in names],
+        x=list(effects),
         orientation="h",
-        marker_color=[RAISES if effect > 0 else LOWERS for effect in reversed(effects)],
-        text=[f"{effect:+.2f}" for effect in reversed(effects)],
+        marker_color=colours,
+        text=texts,
         textposition="outside",
         cliponaxis=False,
         hoverinfo="y+x",
     )
     figure = go.Figure(bars)
-    room = 1.3 * max((abs(effect) for effect in effects), default=1.0)
-    figure.update_xaxes(range=[-room if min(effects, default=0) < 0 else 0, room])
-    framed = _framed(figure, 60 + 32 * len(names), bargap=0.35)
-    return framed.update_layout(margin={"r": 52})  # for the figure of the longest bar
-
-
-def _short(name: str, limit: int = 34) -> str:
-    return name if len(name) <= limit else name[: limit - 1] + "…"
+    width = 1.3 * max(map(abs, effects), default=1.0)
+    left = -width if min(effects, default=0) < 0 else 0
+    figure.update_xaxes(range=[left, width])
+    figure.update_yaxes(autorange="reversed")  # the first on top
+    _style(figure, 60 + 32 * len(names))
+    figure.update_layout(bargap=0.35, margin={"r": 52})  # the longest bar has its figure outside
+    return figure
 
 
 def scores(
     captions: Sequence[str], probabilities: Sequence[float], current: int, threshold: float
 ) -> go.Figure:
-    """Return the score for each value of one field, the current one marked, with the threshold as a line."""
-    figure = go.Figure(
-        go.Bar(
-            x=[_short(caption, 20) for caption in captions],
-            y=[100 * probability for probability in probabilities],
-            marker_color=[INK if index == current else QUIET for index in range(len(captions))],
-            hovertemplate="%{x}: %{y:.1f} %<extra></extra>",
-        )
+    """Return the score for each value of one field, with the threshold as a line.
+
+    Args:
+        captions: of the values.
+        probabilities: the score of each value, 0 to 1.
+        current: the index of the value that stands in the form; its bar is dark.
+        threshold: the decision threshold, 0 to 1.
+    """
+    colours = [QUIET] * len(captions)
+    colours[current] = INK
+    bars = go.Bar(
+        x=[_shortened(caption, SHORT_CAPTION) for caption in captions],
+        y=[100 * probability for probability in probabilities],
+        marker_color=colours,
+        hovertemplate="%{x}: %{y:.1f} %<extra></extra>",
     )
+    figure = go.Figure(bars)
     figure.add_hline(y=100 * threshold, line={"color": RAISES, "dash": "dot", "width": 2})
     figure.update_xaxes(type="category")
     figure.update_yaxes(ticksuffix=" %", rangemode="tozero")
-    return _framed(figure, 260)
+    _style(figure, 260)
+    return figure
 
 
-def calibration(points: Sequence[Mapping[str, Any]], predicted: str, observed: str) -> go.Figure:
+def calibration(bins: Sequence[CalibrationBin], titles: AxisTitles) -> go.Figure:
     """Return predicted risk against observed share, beside the diagonal of a perfect model."""
-    x, y = _column(points, "predicted"), _column(points, "observed")
-    top = max([*x, *y, 0.01]) * 1.05
-    figure = go.Figure(
-        go.Scatter(x=[0, top], y=[0, top], mode="lines", line={"color": QUIET, "dash": "dot"})
+    table = pd.DataFrame(bins)
+    top = max(table["predicted"].max(), table["observed"].max(), 0.01) * 1.05
+    diagonal = go.Scatter(
+        x=[0, top], y=[0, top], mode="lines", line={"color": QUIET, "dash": "dot"}
     )
+    figure = go.Figure(diagonal)
     figure.add_scatter(
-        x=x, y=y, mode="lines+markers", line={"color": LOWERS, "width": 2}, marker={"size": 8}
+        x=table["predicted"],
+        y=table["observed"],
+        mode="lines+markers",
+        line={"color": LOWERS, "width": 2},
+        marker={"size": 8},
     )
-    figure.update_xaxes(title=predicted, tickformat=".0%")
-    figure.update_yaxes(title=observed, tickformat=".0%")
-    return _framed(figure, 320)
+    figure.update_xaxes(title=titles.x, tickformat=".0%")
+    figure.update_yaxes(title=titles.y, tickformat=".0%")
+    _style(figure, 320)
+    return figure
 
 
 def decision(
-    points: Sequence[Mapping[str, float]], threshold: float, names: tuple[str, str, str, str]
+    points: Sequence[DecisionPoint],
+    threshold: float,
+    titles: AxisTitles,
+    by_model: str,
+    for_everybody: str,
 ) -> go.Figure:
-    """Return net benefit by threshold: of acting on the model, on everybody, on nobody (Vickers & Elkin 2006).
+    """Return net benefit by threshold (Vickers & Elkin 2006).
 
-    `names`: of the axes' titles (threshold, net benefit) and the two curves (model, everybody).
+    Args:
+        points: net benefit of following up patients at or above each threshold, and all patients.
+        threshold: the one in use, drawn as a line.
+        titles: of the axes.
+        by_model: name of the model's curve.
+        for_everybody: name of the curve of following up all patients.
     """
-    x, model, everybody = (
-        _column(points, name) for name in ("threshold", "net_benefit", "call_everybody")
-    )
-    figure = go.Figure(
-        go.Scatter(
-            x=x, y=everybody, mode="lines", name=names[3], line={"color": QUIET, "dash": "dash"}
-        )
+    table = pd.DataFrame(points)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=table["threshold"],
+        y=table["call_everybody"],
+        mode="lines",
+        name=for_everybody,
+        line={"color": QUIET, "dash": "dash"},
     )
     figure.add_scatter(
-        x=x, y=model, mode="lines", name=names[2], line={"color": LOWERS, "width": 2}
+        x=table["threshold"],
+        y=table["net_benefit"],
+        mode="lines",
+        name=by_model,
+        line={"color": LOWERS, "width": 2},
     )
     figure.add_hline(y=0, line={"color": QUIET, "width": 1})
     figure.add_vline(x=threshold, line={"color": RAISES, "dash": "dot", "width": 2})
-    top = max([*model, 0.001])
-    figure.update_xaxes(title=names[0], tickformat=".0%")
-    figure.update_yaxes(title=names[1], range=[-0.25 * top, 1.15 * top])
-    _framed(figure, 350)
+    top = max(table["net_benefit"].max(), 0.001)
+    figure.update_xaxes(title=titles.x, tickformat=".0%")
+    figure.update_yaxes(title=titles.y, range=[-0.25 * top, 1.15 * top])
+    _style(figure, 350)
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
-    return figure.update_layout(showlegend=True, legend=legend, margin={"t": 48})
+    figure.update_layout(showlegend=True, legend=legend, margin={"t": 48})
+    return figure
 
 
-def rows(figure: go.Figure) -> list[dict[str, str]]:
-    """Return the model's curve, which is drawn last, as rows of a table: for those who cannot see a chart."""
-    names = (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text)
-    points = zip(figure.data[-1].x, figure.data[-1].y, strict=True)
-    return [dict(zip(names, (f"{x:g}", f"{y:.4f}"), strict=True)) for x, y in points]
-
-
-def line(points: Sequence[Mapping[str, Any]], x: str, y: str, names: tuple[str, str]) -> go.Figure:
-    """Return one curve through points whose coordinates stand under the keys `x` and `y`; `names`: of the axes."""
-    curve = go.Scatter(
-        x=_column(points, x),
-        y=_column(points, y),
+def learning(points: Sequence[LearningPoint], titles: AxisTitles) -> go.Figure:
+    """Return AUROC by the number of training rows."""
+    table = pd.DataFrame(points)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=table["n_rows"],
+        y=table["auroc"],
         mode="lines+markers",
         line={"color": LOWERS, "width": 2},
     )
-    figure = go.Figure(curve)
-    figure.update_xaxes(title=names[0])
-    figure.update_yaxes(title=names[1])
-    return _framed(figure, 320)
+    figure.update_xaxes(title=titles.x)
+    figure.update_yaxes(title=titles.y)
+    _style(figure, 320)
+    return figure
 
 
 def intervals(
-    names: Sequence[str],
-    figures: Sequence[float],
-    low: Sequence[float],
-    high: Sequence[float],
-    overall: float | None = None,
+    names: Sequence[str], slices: Sequence[SliceQuality], overall: float | None
 ) -> go.Figure:
-    """Return points with their intervals, one row each, the first on top; `overall` as a line."""
-    order = list(range(len(names)))[::-1]
+    """Return AUROC with its interval for each group of patients, the first on top.
+
+    Args:
+        names: of the groups.
+        slices: their quality.
+        overall: AUROC of all patients, drawn as a line.
+    """
+    table = pd.DataFrame(slices)
     points = go.Scatter(
-        y=[_short(names[i]) for i in order],
-        x=[figures[i] for i in order],
+        y=[_shortened(name, LONG_CAPTION) for name in names],
+        x=table["auroc"],
         mode="markers",
         marker={"size": 10, "color": LOWERS},
         error_x={
             "type": "data",
             "symmetric": False,
-            "array": [max(0.0, high[i] - figures[i]) for i in order],
-            "arrayminus": [max(0.0, figures[i] - low[i]) for i in order],
+            "array": (table["high"] - table["auroc"]).clip(lower=0),
+            "arrayminus": (table["auroc"] - table["low"]).clip(lower=0),
             "color": QUIET,
             "thickness": 3,
             "width": 0,
@@ -162,8 +190,37 @@ def intervals(
     figure = go.Figure(points)
     if overall is not None:
         figure.add_vline(x=overall, line={"color": RAISES, "dash": "dot", "width": 2})
-    return _framed(figure, 60 + 28 * len(names))
+    figure.update_yaxes(autorange="reversed")
+    _style(figure, 60 + 28 * len(names))
+    return figure
 
 
-def _column(points: Sequence[Mapping[str, Any]], name: str) -> list[float]:
-    return [float(point[name]) for point in points]
+def rows(figure: go.Figure) -> list[dict[str, str]]:
+    """Return the model's curve, which is drawn last, as a table for those who cannot see a chart."""
+    x_title = figure.layout.xaxis.title.text
+    y_title = figure.layout.yaxis.title.text
+    curve = figure.data[-1]
+    table = []
+    for x, y in zip(curve.x, curve.y, strict=True):
+        table.append({x_title: f"{x:g}", y_title: f"{y:.4f}"})
+    return table
+
+
+def _shortened(name: str, limit: int) -> str:
+    if len(name) <= limit:
+        return name
+    return name[: limit - 1] + "…"
+
+
+def _style(figure: go.Figure, height: int) -> None:
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 12, "t": 8, "b": 8},
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        font={"color": INK, "size": 13},
+        showlegend=False,
+        dragmode=False,
+    )
+    figure.update_xaxes(gridcolor=GRID, zerolinecolor=QUIET, automargin=True)
+    figure.update_yaxes(gridcolor=GRID, zerolinecolor=QUIET, automargin=True)

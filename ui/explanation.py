@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ui import vocabulary
-from ui.form import Field, Value
-from ui.messages import Language
+from readmit.client.answer_types import Explanation, FieldContribution
+from ui.form import Field
+from ui.language import Language, in_words
 
-MOST = 10
+MAX_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """How much one value moves the score."""
+    """How much one value moves the score, in log-odds."""
 
     label: str
     value: str
@@ -21,19 +20,26 @@ class Contribution:
 
 
 def contributions(
-    explained: Mapping[str, Any], known: Sequence[Field], language: Language
+    explained: Explanation, fields: Sequence[Field], language: Language
 ) -> list[Contribution]:
-    """Return the strongest contributions first; those that move nothing are left out."""
-    fields = {field.name: field for field in known}
-    found = [
-        _named(each, fields.get(each["feature"]), language) for each in explained["contributions"]
-    ]
-    moving = [each for each in found if abs(each.effect) > 1e-9]
-    return sorted(moving, key=lambda each: -abs(each.effect))[:MOST]
+    """Return the strongest contributions first, without those that move nothing."""
+    by_name = {field.name: field for field in fields}
+    moving = []
+    for contribution in explained["contributions"]:
+        if abs(contribution["contribution"]) > 1e-9:
+            moving.append(_in_contract_words(contribution, by_name, language))
+    moving.sort(key=lambda contribution: abs(contribution.effect), reverse=True)
+    return moving[:MAX_SHOWN]
 
 
-def _named(each: Mapping[str, Any], field: Field | None, language: Language) -> Contribution:
-    value: Value = each.get("value", "")
-    label = field.label if field else vocabulary.in_words(str(each["feature"]))
-    shown = field.caption(value) if field and field.options else vocabulary.value(value, language)
-    return Contribution(label, shown, float(each["contribution"]))
+def _in_contract_words(
+    contribution: FieldContribution, fields: Mapping[str, Field], language: Language
+) -> Contribution:
+    effect = contribution["contribution"]
+    value = language.value(contribution["value"])
+    field = fields.get(contribution["feature"])
+    if field is None:
+        return Contribution(in_words(contribution["feature"]), value, effect)
+    if field.options:
+        value = field.caption(contribution["value"])
+    return Contribution(field.label, value, effect)

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from ui.form import Field, Value, groups
+from readmit.client.answer_types import Value
+from ui.form import Field, groups
 
-LONG_GROUP = 10  # more fields than this start folded, so that the form fits a screen
+LONG_GROUP = 10  # groups with more fields start folded, so that the form fits a screen
 COLUMNS = 3
 
 
@@ -20,7 +21,8 @@ def render(
 ) -> dict[str, Value]:
     """Draw all groups and return the entered values.
 
-    Streamlit forgets widgets while another page is shown; what was `sent` last stands there again afterwards.
+    Streamlit drops the state of widgets while another page is shown. Afterwards the fields show
+    again what was `sent` last.
     """
     for field in fields:
         st.session_state.setdefault(key(version, field.name), sent.get(field.name, field.default))
@@ -44,7 +46,7 @@ def _line(members: Sequence[Field], version: str, errors: Mapping[str, str]) -> 
 
 
 def mark(name: str, errors: Mapping[str, str]) -> None:
-    """Show what the API said about a field, below it."""
+    """Show what is wrong with a field, below it."""
     if name in errors:
         st.caption(f":red[⚠ {errors[name]}]")
 
@@ -53,34 +55,34 @@ def widget(field: Field, widget_key: str) -> Value:
     """Draw the widget of one field and return its value."""
     st.session_state.setdefault(widget_key, field.default)
     label = f"{field.label} ({field.unit})" if field.unit else field.label
+    help_text = field.help or None
     if field.options:
         return st.selectbox(
-            label, field.options, format_func=field.caption, help=field.help or None, key=widget_key
+            label, field.options, format_func=field.caption, help=help_text, key=widget_key
         )
     if field.kind == "flag":
-        return st.checkbox(label, help=field.help or None, key=widget_key)
+        return st.checkbox(label, help=help_text, key=widget_key)
     if field.kind == "number":
         return _number(field, label, widget_key)
-    return st.text_input(label, help=field.help or None, key=widget_key)
+    return st.text_input(label, help=help_text, key=widget_key)
 
 
 def _number(field: Field, label: str, widget_key: str) -> Value:
-    as_number = int if field.is_whole else float
-    if not isinstance(
-        st.session_state[widget_key], as_number
-    ):  # setting it wipes what is entered and not yet sent
-        st.session_state[widget_key] = as_number(st.session_state[widget_key])
+    number_type = int if field.is_whole else float
+    entered = st.session_state[widget_key]
+    if not isinstance(entered, number_type):  # to set it would wipe an entry that was not sent yet
+        st.session_state[widget_key] = number_type(entered)
     return st.number_input(
         label,
-        min_value=None if field.low is None else as_number(field.low),
-        max_value=None if field.high is None else as_number(field.high),
-        step=as_number(1),
+        min_value=None if field.low is None else number_type(field.low),
+        max_value=None if field.high is None else number_type(field.high),
+        step=number_type(1),
         help=field.help or None,
         key=widget_key,
     )
 
 
 def fill(fields: Sequence[Field], version: str, row: Mapping[str, Value]) -> None:
-    """Put the values of a row into the widgets; to be called before they are drawn (in a callback)."""
+    """Put the values of a row into the widgets; call it before they are drawn (in a callback)."""
     for field in fields:
         st.session_state[key(version, field.name)] = row.get(field.name, field.default)

@@ -1,17 +1,27 @@
-"""The form as data: groups of fields made from the contract that `GET /model` carries. No Streamlit here.
+"""The form as data: a field for each input of the served model's contract, in one language.
 
-A feature of the role `input` becomes a field; nothing else is asked. The order is the contract's.
+Fields and groups stand in the order of the contract. No Streamlit here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ui import vocabulary
-from ui.messages import Language, Messages
+from readmit.client.answer_types import ModelInfo, SeedRow, Value
+from readmit.contract.definition import WHOLE_NUMBERS, Feature, Kind, Role
+from ui.language import Code, Language, in_words
 
-Value = str | int | float | bool
-Seeds = Callable[[str], Sequence[Mapping[str, Any]]]
+Seeds = Callable[[str], Sequence[SeedRow]]
+
+
+@dataclass(frozen=True)
+class FormModel:
+    """The model that a form is made for."""
+
+    version: str
+    contract_hash: str
+    experiment_id: str | None
+    data_source: str | None
+    features: tuple[Feature, ...]
 
 
 @dataclass(frozen=True)
@@ -19,7 +29,7 @@ class Field:
     """One question of the form, in one language."""
 
     name: str
-    kind: str
+    kind: Kind
     label: str
     help: str
     group: str
@@ -38,101 +48,111 @@ class Field:
         return str(value)
 
 
+def form_model(model: ModelInfo) -> FormModel:
+    """Return the model of a form; what a newer API says beyond our contract is left out."""
+    documents = model["contract"]["features"]
+    features = [Feature.model_validate(document, extra="ignore") for document in documents]
+    return FormModel(
+        version=model["version"],
+        contract_hash=model["contract"]["hash"],
+        experiment_id=model["experiment_id"],
+        data_source=model.get("data_source"),
+        features=tuple(features),
+    )
+
+
 def fields(
-    contract: Mapping[str, Any], seeds: Seeds, text: Messages, roles: tuple[str, ...] = ("input",)
+    features: Sequence[Feature],
+    seeds: Seeds,
+    language: Language,
+    roles: tuple[Role, ...] = ("input",),
 ) -> tuple[Field, ...]:
-    """Return a field for each feature with one of the roles; `seeds(name)` gives the rows of a code table."""
-    return tuple(
-        _field(feature, seeds, text) for feature in contract["features"] if feature["role"] in roles
-    )
+    """Return a field for each feature with one of the roles.
+
+    Args:
+        features: the features of the contract; none of the role `derived` becomes a field.
+        seeds: gives the rows of a code table by its name.
+        language: of labels, help and captions.
+        roles: of the features to return.
+    """
+    return tuple(_field(feature, seeds, language) for feature in features if feature.role in roles)
 
 
-def groups(of: Sequence[Field]) -> dict[str, list[Field]]:
-    """Return fields by group, groups and fields in the order of the contract."""
-    found: dict[str, list[Field]] = {}
-    for field in of:
-        found.setdefault(field.group, []).append(field)
-    return found
+def groups(fields: Sequence[Field]) -> dict[str, list[Field]]:
+    """Return the fields of each group."""
+    members: dict[str, list[Field]] = {}
+    for field in fields:
+        members.setdefault(field.group, []).append(field)
+    return members
 
 
-def label_of(feature: Mapping[str, Any], language: Language) -> str:
-    """Return a feature's label; without one, its name in words."""
-    written: Any = (feature.get("form") or {}).get("label") or feature.get("label")
-    return _in(written, language) or vocabulary.in_words(str(feature["name"]))
-
-
-def labels(contract: Mapping[str, Any], language: Language) -> dict[str, str]:
+def labels(features: Sequence[Feature], language: Language) -> dict[str, str]:
     """Return the label of every feature, also of derived and history ones."""
-    return {feature["name"]: label_of(feature, language) for feature in contract["features"]}
+    return {feature.name: _label(feature, language) for feature in features}
 
 
-def _field(feature: Mapping[str, Any], seeds: Seeds, text: Messages) -> Field:
-    form, language = feature.get("form") or {}, text.code
-    options, captions = _options(feature, seeds, language)
+def _field(feature: Feature, seeds: Seeds, language: Language) -> Field:
+    options = _options(feature, seeds, language)
+    help_text = group = ""
+    if feature.form is not None:
+        help_text = _in_language(feature.form.help, language)
+        group = _in_language(feature.form.group, language)
     return Field(
-        name=feature["name"],
-        kind=feature["kind"],
-        label=label_of(feature, language),
-        help=_in(form.get("help"), language) or str(feature.get("description") or ""),
-        group=_in(form.get("group"), language) or text.other_group,
+        name=feature.name,
+        kind=feature.kind,
+        label=_label(feature, language),
+        help=help_text or feature.description,
+        group=group,
         default=_default(feature, options),
-        options=options,
-        captions=captions,
-        low=feature.get("min"),
-        high=feature.get("max"),
-        unit=vocabulary.unit(feature.get("unit"), language),
-        is_whole=feature.get("data_type") in ("integer", "bigint"),
+        options=tuple(options),
+        captions=tuple(options.values()),
+        low=feature.min,
+        high=feature.max,
+        unit=language.unit(feature.unit),
+        is_whole=feature.data_type in WHOLE_NUMBERS,
     )
 
 
-def _in(written: object, language: Language) -> str:
-    """Return a text that is either one string or one per language."""
-    if isinstance(written, Mapping):
-        return str(written.get(language) or written.get("en") or "")
-    return str(written or "")
+def _label(feature: Feature, language: Language) -> str:
+    texts = feature.form.label if feature.form else feature.label
+    if texts is None:
+        return in_words(feature.name)
+    return _in_language(texts, language) or in_words(feature.name)
 
 
-def _options(
-    feature: Mapping[str, Any], seeds: Seeds, language: Language
-) -> tuple[tuple[Value, ...], tuple[str, ...]]:
-    if feature["kind"] != "category":
-        return (), ()
-    if feature.get("values"):
-        values = tuple(feature["values"])
-        return values, tuple(vocabulary.value(value, language) for value in values)
-    rows = (
-        [row for row in seeds(feature["seed"]) if not _is_excluded(row)]
-        if feature.get("seed")
-        else []
-    )
-    codes = tuple(_code(row["code"], feature["data_type"]) for row in rows)
-    return codes, tuple(_seed_caption(row, language) for row in rows)
+def _in_language(texts: str | Mapping[Code, str], language: Language) -> str:
+    """Return a text that is either one string or one per language; English where there is none."""
+    if isinstance(texts, str):
+        return texts
+    return texts.get(language.code) or texts.get("en", "")
 
 
-def _is_excluded(row: Mapping[str, Any]) -> bool:
-    """Say whether a code table marks a code as outside the question: nobody asks whether the dead will be back."""
-    return str(row.get("is_excluded")).lower() == "true"
+def _options(feature: Feature, seeds: Seeds, language: Language) -> dict[Value, str]:
+    """Return the legal values of a category, each with its caption."""
+    if feature.values is not None:
+        return {value: language.value(value) for value in feature.values}
+    if feature.seed is None:
+        return {}
+    options: dict[Value, str] = {}
+    for row in seeds(feature.seed):
+        if row.get("is_excluded") == "true":  # nobody asks whether the dead will be readmitted
+            continue
+        code = row["code"]
+        value = int(code) if feature.data_type in WHOLE_NUMBERS else code
+        options[value] = _code_caption(code, row["description"], language)
+    return options
 
 
-def _code(code: str | int, data_type: str) -> Value:
-    return int(code) if data_type in ("integer", "bigint") else str(code)
+def _code_caption(code: str, description: str, language: Language) -> str:
+    description = description.removesuffix(f" ({code})")
+    words = language.value(code)
+    if words != code or description in ("", code):
+        return words
+    return f"{code} · {language.value(description)}"
 
 
-def _seed_caption(row: Mapping[str, Any], language: Language) -> str:
-    code = str(row["code"])
-    description = str(row.get("description") or "").removesuffix(f" ({code})")
-    named = vocabulary.value(code, language)
-    if named != code or description in ("", code):
-        return named
-    return f"{code} · {vocabulary.value(description, language)}"
-
-
-def _default(feature: Mapping[str, Any], options: tuple[Value, ...]) -> Value:
-    default = feature.get("default")
-    if feature["kind"] == "flag":
-        return bool(default)
-    if feature["kind"] == "number":
-        return default if default is not None else (feature.get("min") or 0)
-    if default in options or not options:
-        return default if default is not None else "unknown"
-    return options[0]
+def _default(feature: Feature, options: Mapping[Value, str]) -> Value:
+    default = feature.default
+    if default is None or (options and default not in options):
+        return next(iter(options))
+    return default

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
-from typing import Any
+from typing import TypeVar
 
 import streamlit as st
 
+from readmit.client.answer_types import Prediction, ProblemCode
 from readmit.client.api_client import ApiDown, Problem
 from ui import problem_messages, session, wording
-from ui.messages import Messages
+from ui.language import Language
 
-Rows = Sequence[Mapping[str, Any]]
-
+Row = TypeVar("Row")
 STYLE = """
 <style>
 .block-container, [data-testid="stMainBlockContainer"] {max-width: 1120px; padding-top: 3.2rem;}
@@ -45,15 +45,15 @@ h2 {font-size: 1.25rem !important;} h3 {font-size: 1.05rem !important;}
 """
 
 
-def shell(text: Messages) -> None:
-    """Draw what every page has: the style, and the page's language for screen readers (Streamlit knows English only).
+def shell(language: Language) -> None:
+    """Draw what every page has: the style, and the page's language for screen readers.
 
-    Streamlit's own words on the upload are replaced for the same reason.
+    Streamlit sets English itself; its own words on the upload are replaced for the same reason.
     """
-    st.html(STYLE.replace("%s", text.upload))
+    st.html(STYLE.replace("%s", language.text("upload")))
     with st.sidebar:
         st.html(
-            f"<script>document.documentElement.lang = '{text.code}';</script>",
+            f"<script>document.documentElement.lang = '{language.code}';</script>",
             unsafe_allow_javascript=True,
         )
 
@@ -64,9 +64,15 @@ def header(title: str, intro: str) -> None:
     st.markdown(intro)
 
 
+def section(title: str, intro: str) -> None:
+    """Draw the heading of a section of a page."""
+    st.subheader(title, anchor=False)
+    st.caption(intro)
+
+
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Turn a failing API into a state of the page that says what happened and what to do; ends the run there."""
+    """Show why the API gives no answer and what to do about it, and end the page there."""
     try:
         yield
     except ApiDown:
@@ -77,60 +83,78 @@ def guarded() -> Iterator[None]:
         st.stop()
 
 
-def api_down(again: Callable[[], None] | None = None) -> None:
-    """Say that the service cannot be reached, and offer to try again: to draw the page, or to do `again`."""
-    text = session.text()
-    hint = text.api_down_hint.format(address=session.settings().api_url)
-    st.error(f"**{text.api_down}**  \n{hint}", icon=":material/cloud_off:")
-    st.button(text.try_again, key="retry", on_click=again)
+def api_down(retry: Callable[[], None] | None = None) -> None:
+    """Say that the service cannot be reached; the button draws the page again, or calls `retry`."""
+    language = session.language()
+    hint = language.text("api_down_hint", address=session.settings().api_url)
+    st.error(f"**{language.text('api_down')}**  \n{hint}", icon=":material/cloud_off:")
+    st.button(language.text("try_again"), key="retry", on_click=retry)
 
 
 def no_answer(problem: Problem) -> None:
-    """Show a problem that concerns the whole page; 503 from the model's routes means that none is served yet."""
-    text = session.text()
-    if problem.status == problem_messages.UNAVAILABLE:
-        st.info(f"**{text.no_model}**  \n{text.no_model_hint}", icon=":material/hourglass_top:")
-        st.link_button(text.link_airflow, session.links().airflow)
-        st.button(text.try_again, key="retry")
-    else:
-        st.error(
-            text.failed.format(detail=problem_messages.said(problem, text)), icon=":material/error:"
-        )
+    """Show a problem that concerns the whole page."""
+    language = session.language()
+    if problem.code != ProblemCode.NO_MODEL:
+        failed(problem)
+        return
+    message = f"**{language.text('no_model')}**  \n{language.text('no_model_hint')}"
+    st.info(message, icon=":material/hourglass_top:")
+    st.link_button(language.text("link_airflow"), session.links().airflow)
+    st.button(language.text("try_again"), key="retry")
 
 
-def rows(ask: Callable[[], Rows]) -> Rows | None:
-    """Return what the API gives, or None when the database is away (and the page says so)."""
-    text = session.text()
+def failed(failure: problem_messages.Failure) -> None:
+    """Show that the service answered with an error."""
+    language = session.language()
+    detail = problem_messages.reason(failure, language)
+    st.error(language.text("failed", detail=detail), icon=":material/error:")
+
+
+def part_failed(failure: problem_messages.Failure) -> None:
+    """Say in place of one part of the page why it is missing."""
+    language = session.language()
+    detail = problem_messages.reason(failure, language)
+    st.caption(language.text("failed", detail=detail))
+
+
+def load_rows(load: Callable[[], Sequence[Row]]) -> Sequence[Row] | None:
+    """Return rows of the API, or None when the database is away (and the page says so)."""
+    language = session.language()
     with guarded():
         try:
-            return ask()
+            return load()
         except Problem as problem:
-            st.warning(
-                text.data_away.format(detail=problem_messages.said(problem, text)),
-                icon=":material/cloud_off:",
-            )
+            detail = problem_messages.reason(problem, language)
+            st.warning(language.text("data_away", detail=detail), icon=":material/cloud_off:")
             return None
 
 
-def table(found: Rows, empty: str) -> None:
+def table(rows: Sequence[Mapping[str, object]], empty: str) -> None:
     """Draw rows as a table, or say that there are none."""
-    if found:
-        st.dataframe(found, hide_index=True)
+    if rows:
+        st.dataframe(rows, hide_index=True)
     else:
         st.caption(empty)
 
 
-def banners(model: Mapping[str, Any]) -> None:
+def in_english() -> None:
+    """Say that the texts of operators are not translated, where the page is not in English."""
+    language = session.language()
+    if language.code != "en":
+        st.caption(language.text("in_english"))
+
+
+def banners(data_source: str | None) -> None:
     """Say what the reader must know about the served model before trusting a number."""
-    text = session.text()
-    if model.get("data_source") == "sample":
-        st.warning(text.sample_data, icon=":material/science:")
+    language = session.language()
+    if data_source == "sample":
+        st.warning(language.text("sample_data"), icon=":material/science:")
     if _is_stale():
-        st.warning(text.stale_model, icon=":material/sync_problem:")
+        st.warning(language.text("stale_model"), icon=":material/sync_problem:")
 
 
 def _is_stale() -> bool:
-    """Ask whether the API still reaches the registry; the form's model was asked for once, when the form was made."""
+    """Return whether the API lost the registry; it may have since the form was made."""
     try:
         return not session.client().ready()["registry"]["up"]
     except (ApiDown, Problem):
@@ -139,54 +163,63 @@ def _is_stale() -> bool:
 
 def facts(values: Mapping[str, str]) -> None:
     """Draw a card of named values."""
-    cells = "".join(
-        f'<div><span class="r-small">{escape(name)}</span><b>{escape(value)}</b></div>'
-        for name, value in values.items()
-    )
-    st.html(f'<div class="r-card r-facts">{cells}</div>')
+    cells = []
+    for name, value in values.items():
+        label = f'<span class="r-small">{escape(name)}</span>'
+        cells.append(f"<div>{label}<b>{escape(value)}</b></div>")
+    st.html(f'<div class="r-card r-facts">{"".join(cells)}</div>')
 
 
-def score_card(answer: Mapping[str, Any]) -> None:
+def score_card(answer: Prediction) -> None:
     """Draw the answer: probability, its meaning in words, the band, and where the threshold lies."""
-    st.html(score_html(answer))
+    st.html(score_html(answer, session.language()))
 
 
-def score_html(answer: Mapping[str, Any]) -> str:
-    """Return the card of an answer as HTML; the scale ends at twice the threshold or just above the score."""
-    text = session.text()
-    probability, threshold, risk = answer["probability"], answer["threshold"], str(answer["risk"])
+def score_html(answer: Prediction, language: Language) -> str:
+    """Return the card of an answer as HTML.
+
+    The scale ends at twice the threshold, or just above the score.
+    """
+    probability = answer["probability"]
+    threshold = answer["threshold"]
+    risk = answer["risk"]
     top = min(1.0, max(2 * threshold, 1.15 * probability, 0.05))
-    is_above = " r-is-above" if probability >= threshold else ""
-    colour = risk if risk in ("low", "medium", "high") else ("high" if is_above else "low")
-    scale = f"{text.probability} {wording.percent(probability)}, {text.threshold} {wording.percent(threshold)}"
+    fill = "r-fill r-is-above" if probability >= threshold else "r-fill"
+    result = escape(language.text("result"))
+    percent = wording.percent(probability)
+    score = f"{language.text('probability')} {percent}"
+    limit = f"{language.text('threshold')} {wording.percent(threshold)}"
+    in_words = escape(wording.in_plain_words(probability, language))
+    band = escape(wording.band(risk, language))
+    against_threshold = escape(wording.against_threshold(answer, language))
+    history = escape(wording.history(answer["history"], language))
     return (
-        f'<section class="r-card" aria-live="polite" aria-label="{escape(text.result)}">'
-        f'<div class="r-eyebrow">{escape(text.result)}</div>'
-        f'<div class="r-score">{wording.percent(probability)}</div>'
-        f'<div class="r-words">{escape(wording.in_plain_words(probability, text))}</div>'
-        f'<span class="r-band r-{colour}">{escape(wording.band(risk, text))}</span>'
-        f'<div class="r-scale" role="img" aria-label="{escape(scale)}">'
-        f'<div class="r-fill{is_above}" style="width:{100 * probability / top:.1f}%"></div>'
+        f'<section class="r-card" aria-live="polite" aria-label="{result}">'
+        f'<div class="r-eyebrow">{result}</div>'
+        f'<div class="r-score">{percent}</div>'
+        f'<div class="r-words">{in_words}</div>'
+        f'<span class="r-band r-{risk}">{band}</span>'
+        f'<div class="r-scale" role="img" aria-label="{escape(score)}, {escape(limit)}">'
+        f'<div class="{fill}" style="width:{100 * probability / top:.1f}%"></div>'
         f'<div class="r-mark" style="left:{100 * threshold / top:.1f}%"></div></div>'
-        f'<div class="r-small">{escape(wording.against_threshold(answer, text))}<br>'
-        f"{escape(wording.history(answer.get('history', ''), text))}</div></section>"
+        f'<div class="r-small">{against_threshold}<br>{history}</div></section>'
     )
 
 
-def model_links(model: Mapping[str, Any]) -> None:
-    """Draw the way from an answer to its version, run, batches and lineage; a run that is gone has no link."""
-    text, to = session.text(), session.links()
-    run, experiment = model.get("run_id"), model.get("experiment_id")
-    targets = (
-        (text.link_version, to.version(model["version"]), ":material/inventory_2:"),
-        *(
-            [(text.link_run, to.run(run, experiment), ":material/experiment:")]
-            if run and experiment
-            else []
-        ),
-        (text.link_lineage, to.lineage, ":material/account_tree:"),
-        (text.link_quality, to.quality, ":material/fact_check:"),
-    )
+def model_links(version: str, run_id: str | None, experiment_id: str | None) -> None:
+    """Draw the way from an answer to its version, run, batches and lineage.
+
+    A run that was deleted has no experiment any more, and gets no link.
+    """
+    language = session.language()
+    links = session.links()
     with st.container(horizontal=True):
-        for label, url, icon in targets:
-            st.link_button(label, url, icon=icon)
+        _link("link_version", links.version(version), "inventory_2", language)
+        if run_id and experiment_id:
+            _link("link_run", links.run(run_id, experiment_id), "experiment", language)
+        _link("link_lineage", links.lineage, "account_tree", language)
+        _link("link_quality", links.quality, "fact_check", language)
+
+
+def _link(key: str, url: str, icon: str, language: Language) -> None:
+    st.link_button(language.text(key), url, icon=f":material/{icon}:")

@@ -1,11 +1,21 @@
 """What the Model and Data pages show, as rows ready for a table."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
 
-from ui import vocabulary, wording
-from ui.messages import Language, Messages
+from readmit.client.answer_types import (
+    LedgerRow,
+    MetricInterval,
+    ModelInfo,
+    MonitorReport,
+    PromotionDecision,
+    QuarantinedRow,
+    RealisedPerformance,
+    SliceQuality,
+)
+from ui import wording
+from ui.language import Language
 
 PROMOTION_COLUMNS = (
     "decided_at",
@@ -42,188 +52,191 @@ QUARANTINE_COLUMNS = (
     "released_by",
     "corrected",
 )
-PLAIN: Mapping[str, Callable[[str, Language], str]] = {
-    "metric": vocabulary.metric,
-    "reason": vocabulary.said,
-    **dict.fromkeys(("decision", "status", "split", "data_source"), vocabulary.value),
-}
+VALUE_COLUMNS = ("decision", "status", "split", "data_source")
+TableRow = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure with its interval."""
+    """A metric with its interval."""
 
     name: str
     figure: float
     low: float | None = None
     high: float | None = None
 
-    def as_table(self, text: Messages) -> dict[str, str]:
+    def as_table(self, language: Language) -> dict[str, str]:
         """Return the row of a table."""
-        interval = self.interval(text) or "-"
         return {
-            text.metric: self.label(text),
-            text.value: f"{self.figure:.3f}",
-            text.interval: interval,
+            language.text("metric"): language.metric(self.name),
+            language.text("value"): f"{self.figure:.3f}",
+            language.text("interval"): self.interval(language) or "-",
         }
 
-    def label(self, text: Messages) -> str:
-        """Return its plain name."""
-        return vocabulary.metric(self.name, text.code)
-
-    def meaning(self, text: Messages) -> str:
-        """Return what it says, in a sentence."""
-        return vocabulary.meaning(self.name, text.code)
-
-    def interval(self, text: Messages) -> str:
+    def interval(self, language: Language) -> str:
         """Return the interval; empty when there is none."""
-        return (
-            ""
-            if self.low is None or self.high is None
-            else wording.interval(self.low, self.high, text)
-        )
+        if self.low is None or self.high is None:
+            return ""
+        return wording.interval(self.low, self.high, language)
 
-    def in_one_cell(self, text: Messages) -> str:
+    def in_one_cell(self, language: Language) -> str:
         """Return figure and interval together."""
-        interval = self.interval(text)
-        return f"{self.figure:.3f} ({interval})" if interval else f"{self.figure:.3f}"
+        if not self.interval(language):
+            return f"{self.figure:.3f}"
+        return f"{self.figure:.3f} ({self.interval(language)})"
 
 
-def metric_rows(metrics: Mapping[str, Any]) -> list[Metric]:
-    """Return metrics given as `{"figure", "low", "high"}` or as plain numbers."""
+def metric_rows(metrics: Mapping[str, MetricInterval | float]) -> list[Metric]:
+    """Return the metrics of a model, with or without intervals."""
     rows = []
     for name, value in metrics.items():
-        if isinstance(value, Mapping) and value.get("figure") is not None:
-            rows.append(Metric(name, float(value["figure"]), value.get("low"), value.get("high")))
-        elif isinstance(value, int | float):
-            rows.append(Metric(name, float(value)))
+        if isinstance(value, int | float):
+            rows.append(Metric(name, value))
+        else:
+            rows.append(Metric(name, value["figure"], value["low"], value["high"]))
     return rows
 
 
-def identity(model: Mapping[str, Any], text: Messages) -> dict[str, str]:
-    """Return who the served model is, for the card on top of the page."""
-    promoted = f"{_minute(model['promoted_at'])} UTC" if model.get("promoted_at") else "-"
+def identity(model: ModelInfo, language: Language) -> dict[str, str]:
+    """Return the served model's name, age and source, for the card on top of the page."""
+    promoted_at = "-"
+    if model["promoted_at"]:
+        promoted_at = f"{_to_the_minute(model['promoted_at'])} UTC"
+    version = f"{language.text('version')} {model['version']}"
     return {
-        text.model: f"{model['name']} · {text.version} {model['version']}",
-        text.promoted_at: promoted,
-        text.trained_on: vocabulary.value(model.get("data_source") or "-", text.code),
-        text.threshold: wording.percent(float(model["threshold"])),
-        text.contract: str(model["contract"].get("hash") or "-")[:12],
+        language.text("model"): f"{model['name']} · {version}",
+        language.text("promoted_at"): promoted_at,
+        language.text("trained_on"): language.value(model.get("data_source", "-")),
+        language.text("threshold"): wording.percent(model["threshold"]),
+        language.text("contract"): model["contract"]["hash"][:12],
     }
 
 
-def slices(rows: Sequence[Mapping[str, Any]], text: Messages) -> list[dict[str, Any]]:
+def slices(rows: Sequence[SliceQuality], language: Language) -> list[TableRow]:
     """Return how good the model is within groups of patients, a row for each."""
-    return [_slice_row(row, text) for row in rows]
+    return [_slice_row(row, language) for row in rows]
 
 
-def _slice_row(row: Mapping[str, Any], text: Messages) -> dict[str, Any]:
-    auroc = Metric("auroc", float(row["auroc"]), row.get("low"), row.get("high"))
-    cells = {
-        "slice": vocabulary.value(row["slice"], text.code),
-        "value": vocabulary.value(row["value"], text.code),
-        "n": wording.whole(int(row["n"]), text),
-        "observed": wording.percent(float(row["observed"])),
-        "predicted": wording.percent(float(row["predicted"])),
-        "auroc": auroc.in_one_cell(text),
-        "falls_behind": bool(row.get("falls_behind")),
+def _slice_row(row: SliceQuality, language: Language) -> TableRow:
+    auroc = Metric("auroc", row["auroc"], row["low"], row["high"])
+    cells: TableRow = {
+        "slice": language.value(row["slice"]),
+        "value": language.value(row["value"]),
+        "n": wording.whole(row["n"], language),
+        "observed": wording.percent(row["observed"]),
+        "predicted": wording.percent(row["predicted"]),
+        "auroc": auroc.in_one_cell(language),
+        "falls_behind": row["falls_behind"],
     }
-    return _headed(cells, text)
+    return _with_headings(cells, language)
 
 
-def promotions(rows: Sequence[Mapping[str, Any]], text: Messages) -> list[dict[str, Any]]:
+def promotions(rows: Sequence[PromotionDecision], language: Language) -> list[TableRow]:
     """Return the decisions, the latest first, with the columns that a reader needs."""
-    latest = sorted(rows, key=lambda row: str(row.get("decided_at")), reverse=True)
-    return [
-        _table_row({**row, "gain": _gain(row, text)}, PROMOTION_COLUMNS, text) for row in latest
-    ]
+    table = []
+    for row in sorted(rows, key=itemgetter("decided_at"), reverse=True):
+        cells = {**row, "gain": _gain(row, language)}
+        table.append(_table_row(cells, PROMOTION_COLUMNS, language))
+    return table
 
 
-def _gain(row: Mapping[str, Any], text: Messages) -> str | None:
-    if row.get("gain") is None:
+def _gain(row: PromotionDecision, language: Language) -> str | None:
+    if row["gain"] is None:
         return None
-    return Metric(
-        "gain", float(row["gain"]), row.get("gain_low"), row.get("gain_high")
-    ).in_one_cell(text)
+    return Metric("gain", row["gain"], row["gain_low"], row["gain_high"]).in_one_cell(language)
 
 
-def realised(reports: Sequence[Mapping[str, Any]], text: Messages) -> list[dict[str, Any]]:
-    """Return how good each version turned out to be, by the newest report of the monitor (the first)."""
-    found = reports[0]["evidence"].get("realised") or [] if reports else []
-    return [_realised_row(each, text) for each in found if each["n_labels"]]
+def realised(reports: Sequence[MonitorReport], language: Language) -> list[TableRow]:
+    """Return how good each version turned out to be, by the newest report (the first)."""
+    if not reports:
+        return []
+    versions = reports[0]["evidence"].get("realised", [])
+    return [_realised_row(version, language) for version in versions if version["n_labels"]]
 
 
-def _realised_row(each: Mapping[str, Any], text: Messages) -> dict[str, Any]:
-    row = {
-        "version": each["version"],
-        "n_labels": each["n_labels"],
-        "n_readmitted": each["n_readmitted"],
+def _realised_row(version: RealisedPerformance, language: Language) -> TableRow:
+    cells: TableRow = {
+        "version": version["version"],
+        "n_labels": version["n_labels"],
+        "n_readmitted": version["n_readmitted"],
     }
-    known = {metric.name: metric for metric in metric_rows(each["metrics"] or {})}
-    said = {
-        name: known[name].in_one_cell(text) if name in known else text.too_few for name in REALISED
-    }
-    return _headed(row | said, text)
+    metrics = {metric.name: metric for metric in metric_rows(version["metrics"] or {})}
+    for name in REALISED:
+        if name in metrics:
+            cells[name] = metrics[name].in_one_cell(language)
+        else:
+            cells[name] = language.text("too_few")
+    return _with_headings(cells, language)
 
 
-def ledger(rows: Sequence[Mapping[str, Any]], text: Messages) -> list[dict[str, Any]]:
+def ledger(rows: Sequence[LedgerRow], language: Language) -> list[TableRow]:
     """Return the batches with the columns that a reader needs."""
-    return [_table_row(row, LEDGER_COLUMNS, text) for row in rows]
+    return [_table_row(row, LEDGER_COLUMNS, language) for row in rows]
 
 
-def quarantine(rows: Sequence[Mapping[str, Any]], text: Messages) -> list[dict[str, Any]]:
-    """Return the rows that were held back; columns that are empty in all of them are left out."""
-    filled = [name for name in QUARANTINE_COLUMNS if any(row.get(name) is not None for row in rows)]
-    return [_table_row(row, filled, text) for row in rows]
+def quarantine(rows: Sequence[QuarantinedRow], language: Language) -> list[TableRow]:
+    """Return the rows in quarantine, without the columns that are empty in all of them."""
+    columns = []
+    for column in QUARANTINE_COLUMNS:
+        if any(row.get(column) is not None for row in rows):
+            columns.append(column)
+    return [_table_row(row, columns, language) for row in rows]
 
 
-def _table_row(row: Mapping[str, Any], columns: Sequence[str], text: Messages) -> dict[str, Any]:
-    cells = {
-        name: "" if row.get(name) is None else _cell(name, row[name], text) for name in columns
-    }
-    return _headed(cells, text)
+def _table_row(row: Mapping[str, object], columns: Sequence[str], language: Language) -> TableRow:
+    cells = {name: _cell(name, row.get(name), language) for name in columns}
+    return _with_headings(cells, language)
 
 
-def _headed(row: Mapping[str, Any], text: Messages) -> dict[str, Any]:
-    return {vocabulary.column(name, text.code): cell for name, cell in row.items()}
+def _with_headings(cells: TableRow, language: Language) -> TableRow:
+    return {language.column(name): cell for name, cell in cells.items()}
 
 
-def _cell(name: str, found: object, text: Messages) -> object:
-    """Return what stands in a table: plain words, moments to the minute (UTC), figures to three places."""
-    if in_plain := PLAIN.get(name):
-        return in_plain(str(found), text.code)
-    if name.endswith("_at"):
-        return _minute(found)
-    if isinstance(found, Mapping):
-        return ", ".join(f"{key}: {value}" for key, value in found.items())
-    if isinstance(found, float):
-        return f"{found:.3f}"
-    return wording.whole(found, text) if isinstance(found, int) and name.startswith("n_") else found
+def _cell(column: str, value: object, language: Language) -> object:
+    """Return a cell: plain words, moments to the minute (UTC), figures to three places."""
+    if value is None:
+        return ""
+    if column == "metric":
+        return language.metric(str(value))
+    if column in VALUE_COLUMNS:
+        return language.value(value)
+    if column.endswith("_at"):
+        return _to_the_minute(str(value))
+    if isinstance(value, int) and column.startswith("n_"):
+        return wording.whole(value, language)
+    return _plain(value)
 
 
-def _minute(moment: object) -> str:
-    """Return an ISO moment to the minute."""
-    return str(moment)[:16].replace("T", " ")
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {content}" for name, content in value.items())
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return value
+
+
+def _to_the_minute(moment: str) -> str:
+    """Return an ISO moment without its seconds."""
+    return moment[:16].replace("T", " ")
 
 
 @dataclass(frozen=True)
 class Totals:
     """The ledger in four figures."""
 
-    published: int
-    rows: int
-    quarantined: int
-    latest: str | None
+    published: int = 0
+    rows: int = 0
+    quarantined: int = 0
+    latest: str | None = None
 
 
-def totals(rows: Sequence[Mapping[str, Any]]) -> Totals:
+def totals(batches: Sequence[LedgerRow]) -> Totals:
     """Return the sums over published batches and the latest publication."""
-    published = [row for row in rows if row.get("status") == "published"]
+    published = [batch for batch in batches if batch["status"] == "published"]
+    moments = [batch["published_at"] for batch in published if batch["published_at"]]
     return Totals(
         published=len(published),
-        rows=sum(int(row.get("n_rows") or 0) for row in published),
-        quarantined=sum(int(row.get("n_quarantined") or 0) for row in rows),
-        latest=max(
-            (str(row["published_at"]) for row in published if row.get("published_at")), default=None
-        ),
+        rows=sum(batch["n_rows"] for batch in published),
+        quarantined=sum(batch["n_quarantined"] or 0 for batch in batches),
+        latest=max(moments, default=None),
     )

@@ -1,16 +1,15 @@
-"""What a refusal of the API means for the form: what the page says, and which field it marks."""
+"""Why the API refused a request, in the language of the page, and which fields it marks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from readmit.client.answer_types import FieldError, RowError
 from readmit.client.api_client import ApiDown, Problem
-from ui import vocabulary
-from ui.messages import Language, Messages
+from ui.examples import IncompleteAnswer
+from ui.language import Language
 
-CONFLICT = 409
-UNAVAILABLE = 503
-MOST_ALLOWED = 6
+Failure = Problem | ApiDown | IncompleteAnswer
+MAX_ALLOWED = 6
 
 
 @dataclass(frozen=True)
@@ -21,32 +20,36 @@ class Notice:
     by_field: Mapping[str, str] = field(default_factory=dict)
 
 
-def said(error: Exception, text: Messages) -> str:
+def reason(failure: Failure, language: Language) -> str:
     """Return why there is no answer, in one line."""
-    if isinstance(error, ApiDown):
-        return text.api_down
-    if not isinstance(error, Problem):
-        return vocabulary.said(str(error), text.code)
-    is_page = error.detail.lstrip().startswith("<")  # a proxy's: its title says more
-    return vocabulary.said(error.title if is_page or not error.detail else error.detail, text.code)
+    if isinstance(failure, ApiDown):
+        return language.text("api_down")
+    if isinstance(failure, IncompleteAnswer):
+        return language.text("incomplete", sent=failure.sent, received=failure.received)
+    if failure.code:
+        return language.problem(failure.code, failure.params) or failure.detail
+    return language.text("proxy_status", status=failure.status)
 
 
-def notice(problem: Problem, text: Messages) -> Notice:
-    """Return a problem sorted by field; errors without a field stay in the summary."""
+def notice(problem: Problem, language: Language) -> Notice:
+    """Return a problem sorted by field; of several errors of one field, the first."""
     by_field: dict[str, str] = {}
-    loose: list[str] = []
     for error in problem.errors:
-        if name := error.get("field"):
-            by_field.setdefault(name, _said_of(error, text.code))
-        else:
-            loose.append(_said_of(error, text.code))
-    return Notice(" ".join([said(problem, text), *loose]).strip(), by_field)
+        text = field_error(error, language)
+        by_field.setdefault(error["field"], text + _allowed(error, language))
+    return Notice(reason(problem, language), by_field)
 
 
-def _said_of(error: Mapping[str, Any], language: Language) -> str:
-    detail = vocabulary.said(str(error.get("detail") or ""), language)
-    allowed = error.get("allowed")
-    if not allowed or not isinstance(allowed, list):
-        return detail
-    more = " …" if len(allowed) > MOST_ALLOWED else ""
-    return f"{detail} ({', '.join(vocabulary.value(value, language) for value in allowed[:MOST_ALLOWED])}{more})"
+def field_error(error: FieldError | RowError, language: Language) -> str:
+    """Return what is wrong with a field; a code that the form does not know, as the API says it."""
+    return language.field_error(error["code"], error["params"]) or error["detail"]
+
+
+def _allowed(error: FieldError, language: Language) -> str:
+    """Return the first legal values of a field in parentheses; empty when there are none."""
+    allowed = error.get("allowed", ())
+    if not allowed:
+        return ""
+    values = [language.value(value) for value in allowed[:MAX_ALLOWED]]
+    more = " …" if len(allowed) > MAX_ALLOWED else ""
+    return f" ({', '.join(values)}{more})"

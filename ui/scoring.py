@@ -1,77 +1,86 @@
-"""Scoring of many rows in pieces, and the outcome of each row."""
+"""Scoring of many rows in chunks, and the outcome of each row."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ui import vocabulary, wording
+from readmit.client.answer_types import BatchAnswer, RowError, ScoredStay, Value
+from ui import problem_messages, wording
 from ui.batch_file import chunks
-from ui.messages import Messages
-
-Scorer = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
+from ui.examples import Scorer
+from ui.language import Language
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one row: an answer or an error."""
+    """The score of one row, or its errors. Without either, the API did not answer this row."""
 
-    probability: float | None = None
-    risk: str = ""
-    history: str = ""
+    stay: ScoredStay | None = None
+    errors: tuple[RowError, ...] = ()
     model_version: str = ""
-    error: str = ""
 
-    def cells(self) -> dict[str, str | float | None]:
-        """Return the columns that the scored file has beside the uploaded ones."""
-        return {
-            "probability": self.probability,
-            "risk": self.risk,
-            "history": self.history,
-            "model_version": self.model_version,
-            "error": self.error,
-        }
+    @property
+    def is_scored(self) -> bool:
+        """Say whether the row has a score."""
+        return self.stay is not None and not self.errors
 
-    def shown(self, text: Messages) -> dict[str, str]:
-        """Return the same columns as a table on the page has them."""
-        risk = wording.band(self.risk, text) if self.risk else ""
-        history = vocabulary.value(self.history, text.code)
-        probability = "" if self.probability is None else wording.percent(self.probability)
-        cells = {
-            "probability": probability,
-            "risk": risk,
-            "history": history,
-            "model_version": self.model_version,
-        }
-        cells["error"] = vocabulary.said(self.error, text.code)
-        return {vocabulary.column(name, text.code): cell for name, cell in cells.items()}
+    def cells(self) -> dict[str, Value | None]:
+        """Return the columns that the scored file has beside the uploaded ones, in the API's words."""
+        if self.stay is None or self.errors:
+            details = [f"{error['field']}: {error['detail']}" for error in self.errors]
+            error = "; ".join(details) or "no answer"
+            return _cells(None, "", "", "", error)
+        stay = self.stay
+        return _cells(stay["probability"], stay["risk"], stay["history"], self.model_version, "")
+
+    def shown(self, language: Language) -> dict[str, Value | None]:
+        """Return the same columns as the page shows them."""
+        cells = _cells("", "", "", "", self.error_text(language))
+        if self.stay is not None and not self.errors:
+            probability = wording.percent(self.stay["probability"])
+            risk = wording.band(self.stay["risk"], language)
+            history = language.value(self.stay["history"])
+            cells = _cells(probability, risk, history, self.model_version, "")
+        return {language.column(name): cell for name, cell in cells.items()}
+
+    def error_text(self, language: Language) -> str:
+        """Return why the row has no score; empty when it has one."""
+        if self.is_scored:
+            return ""
+        texts = []
+        for error in self.errors:
+            texts.append(f"{error['field']}: {problem_messages.field_error(error, language)}")
+        return "; ".join(texts) or language.text("no_answer")
 
 
-def score(rows: Sequence[dict[str, Any]], ask: Scorer) -> Iterator[list[Outcome]]:
-    """Yield the outcomes of each piece of the rows, in the order of the rows."""
-    for _, piece in chunks(rows):
-        yield outcomes(ask(piece), len(piece))
+def _cells(
+    probability: Value | None, risk: str, history: str, model_version: str, error: str
+) -> dict[str, Value | None]:
+    return {
+        "probability": probability,
+        "risk": risk,
+        "history": history,
+        "model_version": model_version,
+        "error": error,
+    }
 
 
-def outcomes(answer: Mapping[str, Any], n: int) -> list[Outcome]:
-    """Return one outcome for each of the `n` rows that were sent; a row without an answer is an error, never lost.
+def score(rows: Sequence[Mapping[str, Value]], scorer: Scorer) -> Iterator[list[Outcome]]:
+    """Yield the outcomes of each chunk of the rows, in the order of the rows."""
+    for chunk in chunks(rows):
+        yield outcomes(scorer(chunk), len(chunk))
 
-    The API answers each row in its place; were there fewer answers, nobody could tell which row each belongs to.
+
+def outcomes(answer: BatchAnswer, n_rows: int) -> list[Outcome]:
+    """Return one outcome for each of the `n_rows` rows that were sent.
+
+    The API answers each row at its index. With fewer answers than rows, nobody could tell which row
+    an answer belongs to: then no row is scored.
     """
-    errors: dict[int, list[str]] = {}
-    for error in answer.get("errors") or []:
-        said = ": ".join(str(part) for part in (error.get("field"), error.get("detail")) if part)
-        errors.setdefault(int(error["row"]), []).append(said)
-    answers = answer["predictions"] if len(answer["predictions"]) == n else [None] * n
-    version = str((answer.get("model") or {}).get("version", ""))
-    return [_outcome(each, errors.get(row, []), version) for row, each in enumerate(answers)]
-
-
-def _outcome(answer: Mapping[str, Any] | None, errors: Sequence[str], version: str) -> Outcome:
-    if errors or not answer:
-        return Outcome(error="; ".join(errors) or "no answer")
-    return Outcome(
-        probability=float(answer["probability"]),
-        risk=str(answer.get("risk", "")),
-        history=str(answer.get("history", "")),
-        model_version=version,
-    )
+    errors: dict[int, list[RowError]] = {}
+    for error in answer["errors"]:
+        errors.setdefault(error["row"], []).append(error)
+    stays = answer["predictions"]
+    if len(stays) != n_rows:
+        stays = [None] * n_rows
+    version = answer["model"]["version"]
+    return [Outcome(stay, tuple(errors.get(row, ())), version) for row, stay in enumerate(stays)]

@@ -1,7 +1,7 @@
-"""What one browser session holds: its language, its client, and the model that its form was made for."""
+"""What one browser session holds: its language, its client, and the model that its form is for."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 import streamlit as st
 
@@ -9,11 +9,12 @@ from readmit.client.answer_types import SeedRow
 from readmit.client.api_client import Client
 from readmit.settings import Settings
 from readmit.telemetry.json_logs import log_as_json
+from ui import form
+from ui import language as languages
 from ui import links as addresses
-from ui.form import Seeds
-from ui.messages import LANGUAGES, Language, Messages
 
-MODEL = "model"
+FORM_MODEL = "model"
+LANGUAGE = "language"
 
 
 @st.cache_resource(show_spinner=False)
@@ -30,7 +31,7 @@ def _client(url: str) -> Client:
 
 
 def client() -> Client:
-    """Return the client of the API; its connections are shared by all sessions of the process."""
+    """Return the client of the API; all sessions of the process share its connections."""
     return _client(settings().api_url)
 
 
@@ -39,54 +40,58 @@ def links() -> addresses.Links:
     return addresses.links(settings(), st.context.url)
 
 
-def language() -> Language:
-    """Return the chosen language: by the switch, else by the address (`?lang=es`), else by the browser."""
-    chosen = st.session_state.get("language") or st.query_params.get("lang", _of_browser())
-    return cast(Language, chosen) if chosen in LANGUAGES else "en"
+def language() -> languages.Language:
+    """Return the chosen language: by the switch, else the address (`?lang=es`), else the browser."""
+    chosen = st.session_state.get(LANGUAGE) or st.query_params.get("lang", _browser_language())
+    for code in languages.CODES:
+        if code == chosen:
+            return languages.load(code)
+    return languages.load("en")
 
 
 def keep_language() -> None:
-    """Put the language into the address unless it is the browser's own, so that it outlives a reload."""
-    if st.query_params.get("lang", _of_browser()) != language():
-        st.query_params["lang"] = language()
+    """Put the language into the address unless it is the browser's own: it survives a reload."""
+    code = language().code
+    if st.query_params.get("lang", _browser_language()) != code:
+        st.query_params["lang"] = code
 
 
-def _of_browser() -> str:
+def _browser_language() -> str:
     return (st.context.locale or "en")[:2].lower()
 
 
-def text() -> Messages:
-    """Return the texts of the chosen language."""
-    return LANGUAGES[language()][1]
-
-
-def form_model() -> Mapping[str, Any]:
+def form_model() -> form.FormModel:
     """Return the model that the form is made for.
 
-    It stays the same until the form is reloaded, so that a promotion does not throw away what somebody is entering.
+    It stays the same until the form is reloaded: a promotion must not discard what somebody enters.
     """
-    if MODEL not in st.session_state:
-        st.session_state[MODEL] = client().model()
-    return cast(Mapping[str, Any], st.session_state[MODEL])
+    if FORM_MODEL not in st.session_state:
+        st.session_state[FORM_MODEL] = form.form_model(client().model())
+    return cast(form.FormModel, st.session_state[FORM_MODEL])
+
+
+def form_fields(model: form.FormModel) -> tuple[form.Field, ...]:
+    """Return the fields of a model's form in the chosen language."""
+    return form.fields(model.features, seeds(model), language())
 
 
 def reload_form() -> None:
-    """Forget the model of the form, its answers and its entries: the next run asks the API again."""
-    kept = {"language"}
-    for key in [key for key in st.session_state if key not in kept]:
-        del st.session_state[key]
+    """Drop the form's model, answers and entries: the next run asks the API again."""
+    for key in list(st.session_state):
+        if key != LANGUAGE:
+            del st.session_state[key]
 
 
 @st.cache_data(ttl=3600, show_spinner=False, max_entries=64)
-def _seed(api_url: str, contract_hash: str, name: str) -> list[SeedRow]:  # noqa: ARG001 (of the cache's key)
-    """Return the rows of a code table of one contract (by its hash: another contract has other codes)."""
+def _seed(api_url: str, contract_hash: str, name: str) -> list[SeedRow]:  # noqa: ARG001
+    """Return the rows of a code table. The hash belongs to the cache's key: contracts differ."""
     return _client(api_url).seed(name)
 
 
-def seeds(contract: Mapping[str, Any]) -> Seeds:
-    """Return a function that gives the rows of a code table of this contract."""
+def seeds(model: form.FormModel) -> form.Seeds:
+    """Return a function that gives the rows of a code table of the model's contract."""
 
-    def rows(name: str) -> Sequence[Mapping[str, Any]]:
-        return _seed(settings().api_url, str(contract.get("hash")), name)
+    def rows(name: str) -> Sequence[SeedRow]:
+        return _seed(settings().api_url, model.contract_hash, name)
 
     return rows

@@ -7,47 +7,60 @@ from urllib.parse import unquote, urlsplit
 
 import streamlit as st
 
+from ui import language as languages
 from ui import page_parts, session
-from ui.messages import LANGUAGES, Messages
+from ui.language import Code, Language
 from ui.views import batch_page, data_page, model_page, predict_page
 
 ICON = Path(__file__).with_name("icon.png")  # a named icon would be fetched from the internet
-START = "-"  # Streamlit wants the page at "/" to have a path of its own, which no address leads to
+START = "-"  # Streamlit wants the page at "/" to have a path of its own; no address leads to it
 
 
 def main() -> None:
     """Lay out what all pages share, and run the chosen page."""
-    st.set_page_config(page_title=session.text().app_name, page_icon=str(ICON), layout="wide")
+    title = session.language().text("app_name")
+    st.set_page_config(page_title=title, page_icon=str(ICON), layout="wide")
     _language_switch()
-    text = session.text()
-    page_parts.shell(text)
-    pages = _pages(text)
-    page = st.navigation([*pages, *_elsewhere(pages)])
-    st.sidebar.caption(f"**{text.app_name}**  \n{text.tagline}")
+    language = session.language()
+    page_parts.shell(language)
+    pages = _pages(language)
+    page = st.navigation([*pages, *_unknown_address(pages)])
+    st.sidebar.caption(f"**{language.text('app_name')}**  \n{language.text('tagline')}")
     page.run()
-    st.caption(text.disclaimer)
+    st.caption(language.text("disclaimer"))
 
 
-def _pages(text: Messages) -> list[st.Page]:
+def _pages(language: Language) -> list[st.Page]:
     return [
         st.Page(
             predict_page.render,
-            title=text.predict,
+            title=language.text("predict"),
             icon=":material/stethoscope:",
             url_path=START,
             default=True,
         ),
         st.Page(
-            batch_page.render, title=text.batch, icon=":material/table_rows:", url_path="batch"
+            batch_page.render,
+            title=language.text("batch"),
+            icon=":material/table_rows:",
+            url_path="batch",
         ),
         st.Page(
-            model_page.render, title=text.model, icon=":material/monitoring:", url_path="model"
+            model_page.render,
+            title=language.text("model"),
+            icon=":material/monitoring:",
+            url_path="model",
         ),
-        st.Page(data_page.render, title=text.data, icon=":material/database:", url_path="data"),
+        st.Page(
+            data_page.render,
+            title=language.text("data"),
+            icon=":material/database:",
+            url_path="data",
+        ),
     ]
 
 
-def _elsewhere(pages: Sequence[st.Page]) -> list[st.Page]:
+def _unknown_address(pages: Sequence[st.Page]) -> list[st.Page]:
     """Return a hidden page for an address that no page has: it leads to the first one.
 
     Without it `/predict`, or a typing error, opens a dialog of Streamlit's, in English.
@@ -60,14 +73,19 @@ def _elsewhere(pages: Sequence[st.Page]) -> list[st.Page]:
 
 
 def _language_switch() -> None:
-    st.session_state.setdefault("language", session.language())
+    language = session.language()
+    st.session_state.setdefault(session.LANGUAGE, language.code)
     st.sidebar.selectbox(
-        f"{session.text().language}",
-        list(LANGUAGES),
-        format_func=lambda code: LANGUAGES[code][0],
-        key="language",
+        language.text("language"),
+        languages.CODES,
+        format_func=_language_name,
+        key=session.LANGUAGE,
     )
     session.keep_language()
+
+
+def _language_name(code: Code) -> str:
+    return languages.load(code).name
 
 
 main()

@@ -1,36 +1,45 @@
 """The answers of two versions for one stay, as the page shows them."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from readmit.client.answer_types import ComparedAnswer
 from ui import wording
-from ui.messages import Messages
+from ui.language import Language
 
 
-def side_by_side(answers: Sequence[Mapping[str, Any]], text: Messages) -> dict[str, str]:
+def side_by_side(answers: Sequence[ComparedAnswer], language: Language) -> dict[str, str]:
     """Return score and band by version, production's first."""
-    return {
-        f"{_role(each, text)}, {text.version} {each['model']['version']}": _said(each, text)
-        for each in answers
-    }
+    return {_version(answer, language): _score(answer, language) for answer in answers}
 
 
-def in_words(answers: Sequence[Mapping[str, Any]], text: Messages) -> str:
-    """Say how far the versions are apart, and whether they agree on the risk band."""
-    now, other = answers
-    if "probability" not in other:
-        return text.compare_unmapped.format(version=other["model"]["version"])
-    points = f"{100 * (now['probability'] - other['probability']):+.1f}"
-    changed = text.compare_same if float(points) == 0 else text.compare_change.format(points=points)
-    agreed = text.compare_agree if now["risk"] == other["risk"] else text.compare_disagree
-    return f"{changed} {agreed}"
+def difference(answers: Sequence[ComparedAnswer], language: Language) -> str:
+    """Return how far the versions are apart, and whether they agree on the risk band."""
+    production, other = answers
+    if "probability" not in other or "probability" not in production:
+        return language.text("compare_unmapped", version=_number(other))
+    points = f"{100 * (production['probability'] - other['probability']):+.1f}"
+    change = language.text("compare_change", points=points)
+    if float(points) == 0:
+        change = language.text("compare_same")
+    agreement = language.text("compare_disagree")
+    if production["risk"] == other["risk"]:
+        agreement = language.text("compare_agree")
+    return f"{change} {agreement}"
 
 
-def _role(answer: Mapping[str, Any], text: Messages) -> str:
-    return text.compare_now if answer["alias"] == "production" else text.compare_before
+def _version(answer: ComparedAnswer, language: Language) -> str:
+    role = language.text("compare_before")
+    if answer["alias"] == "production":
+        role = language.text("compare_now")
+    return f"{role}, {language.text('version')} {_number(answer)}"
 
 
-def _said(answer: Mapping[str, Any], text: Messages) -> str:
+def _number(answer: ComparedAnswer) -> str:
+    return answer["model"]["version"] if answer["model"] else "-"
+
+
+def _score(answer: ComparedAnswer, language: Language) -> str:
     if "probability" not in answer:
         return "-"
-    return f"{wording.percent(answer['probability'])} · {wording.band(str(answer['risk']), text)}"
+    probability = wording.percent(answer["probability"])
+    return f"{probability} · {wording.band(answer['risk'], language)}"

@@ -2,44 +2,52 @@
 
 from collections.abc import Sequence
 
-from ui.form import Field, Value
+from readmit.client.answer_types import Value
+from ui.form import Field
 
-MOST = 16  # bars that stay readable on a narrow screen
+MAX_VALUES = 16  # bars that stay readable on a narrow screen
 
 
 def alternatives(field: Field, current: Value) -> tuple[list[Value], int]:
-    """Return up to `MOST` legal values including the current one, in order, and the place of the current one."""
-    values = _legal(field, current)
+    """Return up to `MAX_VALUES` legal values and the current one, and the index of that one."""
+    values = _legal_values(field, current)
     if current not in values:
-        values = [*values, current]
+        values.append(current)
         if not field.options:
-            values = sorted(values, key=float)
+            values.sort(key=float)
     return values, values.index(current)
 
 
-def _legal(field: Field, current: Value) -> list[Value]:
+def _legal_values(field: Field, current: Value) -> list[Value]:
     if field.kind == "flag":
         return [False, True]
     if field.options:
-        return _around(list(field.options), current)
+        return _window(field.options, current)
     if field.low is None or field.high is None:
         return [current]
-    return _steps(field.low, field.high, is_whole=field.is_whole)
+    if field.is_whole:
+        return _whole_steps(field.low, field.high)
+    return _steps(field.low, field.high)
 
 
-def _around(options: Sequence[Value], current: Value) -> list[Value]:
-    """Return a window of the options around the current one."""
-    if len(options) <= MOST:
+def _window(options: Sequence[Value], current: Value) -> list[Value]:
+    """Return the options around the current one."""
+    if len(options) <= MAX_VALUES:
         return list(options)
-    place = options.index(current) if current in options else 0
-    start = min(max(0, place - MOST // 2), len(options) - MOST)
-    return list(options[start : start + MOST])
+    index = options.index(current) if current in options else 0
+    start = min(max(0, index - MAX_VALUES // 2), len(options) - MAX_VALUES)
+    return list(options[start : start + MAX_VALUES])
 
 
-def _steps(low: float, high: float, *, is_whole: bool) -> list[Value]:
-    """Return evenly spaced values from low to high, whole ones where the feature is whole."""
-    n = min(MOST - 1, round(high - low) + 1) if is_whole else MOST - 1
-    raw = [low + (high - low) * index / max(1, n - 1) for index in range(n)]
-    return (
-        sorted({round(value) for value in raw}) if is_whole else [round(value, 2) for value in raw]
-    )
+def _whole_steps(low: float, high: float) -> list[Value]:
+    """Return evenly spaced whole numbers from low to high."""
+    n_steps = min(MAX_VALUES - 1, round(high - low) + 1)
+    width = (high - low) / max(1, n_steps - 1)
+    return sorted({round(low + width * step) for step in range(n_steps)})
+
+
+def _steps(low: float, high: float) -> list[Value]:
+    """Return evenly spaced numbers from low to high."""
+    n_steps = MAX_VALUES - 1
+    width = (high - low) / (n_steps - 1)
+    return [round(low + width * step, 2) for step in range(n_steps)]

@@ -1,69 +1,81 @@
 """Numbers in plain words."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-from ui.messages import Messages
+from readmit.client.answer_types import Prediction
+from ui.language import Language
 
 RARE = 0.005
 FREQUENT = 0.95
 
 
-def in_plain_words(probability: float, text: Messages) -> str:
-    """Say a probability as a natural frequency (Gigerenzer & Hoffrage 1995: read more reliably than percentages)."""
+def in_plain_words(probability: float, language: Language) -> str:
+    """Return a probability as a natural frequency.
+
+    Natural frequencies are read more reliably than percentages (Gigerenzer & Hoffrage 1995).
+    """
     if probability < RARE:
-        return text.fewer_than.format(n=round(1 / RARE))
+        return language.text("fewer_than", n=round(1 / RARE))
     if probability > FREQUENT:
-        return text.more_than.format(k=19, n=20)
+        return language.text("more_than", k=19, n=20)
     if probability <= 0.3:
-        return text.one_in.format(n=round(1 / probability))
-    return text.of_ten.format(k=min(9, round(probability * 10)))
+        return language.text("one_in", n=round(1 / probability))
+    return language.text("of_ten", k=min(9, round(probability * 10)))
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """Return a share as a percentage, with a space that does not break."""
-    return f"{100 * share:.{digits}f} %"
+def percent(share: float) -> str:
+    """Return a share as a percentage."""
+    return f"{100 * share:.1f} %"
 
 
-def whole(number: int, text: Messages) -> str:
-    """Return a whole number with its thousands apart, as the language has it."""
-    return f"{number:,}".replace(",", text.thousands)
+def whole(number: int, language: Language) -> str:
+    """Return a whole number with its thousands apart."""
+    return f"{number:,}".replace(",", language.thousands)
 
 
-def interval(low: float, high: float, text: Messages) -> str:
-    """Return a range of figures."""
-    return text.from_to.format(low=f"{low:.3f}", high=f"{high:.3f}")
+def interval(low: float, high: float, language: Language) -> str:
+    """Return the bounds of an interval."""
+    return language.text("from_to", low=f"{low:.3f}", high=f"{high:.3f}")
 
 
-def band(risk: str, text: Messages) -> str:
-    """Return the name of a risk band; an unknown one is shown as the API calls it."""
-    known = {"low": text.band_low, "medium": text.band_medium, "high": text.band_high}
-    return known.get(risk, risk)
+def band(risk: str, language: Language) -> str:
+    """Return the name of a risk band; an unknown one as the API calls it."""
+    names = {
+        "low": language.text("band_low"),
+        "medium": language.text("band_medium"),
+        "high": language.text("band_high"),
+    }
+    return names.get(risk, risk)
 
 
-def against_threshold(answer: Mapping[str, Any], text: Messages) -> str:
-    """Say on which side of the threshold an answer lies."""
-    is_above = answer["probability"] >= answer["threshold"]
-    sentence = text.above_threshold if is_above else text.below_threshold
-    return sentence.format(threshold=percent(answer["threshold"]))
+def against_threshold(answer: Prediction, language: Language) -> str:
+    """Return on which side of the threshold an answer lies."""
+    threshold = percent(answer["threshold"])
+    if answer["probability"] >= answer["threshold"]:
+        return language.text("above_threshold", threshold=threshold)
+    return language.text("below_threshold", threshold=threshold)
 
 
-def history(status: str, text: Messages) -> str:
-    """Say where the patient's earlier stays came from."""
-    known = {"given": text.history_given, "looked_up": text.history_looked_up}
-    return known.get(status, text.history_first_stay)
+def history(status: str, language: Language) -> str:
+    """Return where the patient's earlier stays came from."""
+    texts = {
+        "given": language.text("history_given"),
+        "looked_up": language.text("history_looked_up"),
+    }
+    return texts.get(status, language.text("history_first_stay"))
 
 
-def age(moment: str | None, text: Messages, now: datetime | None = None) -> str:
-    """Say how long ago an ISO moment was; `-` when there is none."""
+def age(moment: str | None, language: Language, now: datetime | None = None) -> str:
+    """Return how long ago an ISO moment was; `-` when there is none."""
     if not moment:
         return "-"
     then = datetime.fromisoformat(moment)
-    then = then if then.tzinfo else then.replace(tzinfo=UTC)
-    minutes = max(0, int(((now or datetime.now(UTC)) - then).total_seconds() // 60))
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=UTC)
+    elapsed = (now or datetime.now(UTC)) - then
+    minutes = max(0, int(elapsed.total_seconds() // 60))
     if minutes < 60:
-        return text.ago_minutes.format(n=minutes)
+        return language.text("ago_minutes", n=minutes)
     if minutes < 48 * 60:
-        return text.ago_hours.format(n=minutes // 60)
-    return text.ago_days.format(n=minutes // (24 * 60))
+        return language.text("ago_hours", n=minutes // 60)
+    return language.text("ago_days", n=minutes // (24 * 60))

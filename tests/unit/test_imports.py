@@ -16,7 +16,12 @@ ALLOWED = {
     "training": {"readmit"},
     "ui": {"readmit"},
 }
-UI_MAY = {"readmit.client", "readmit.telemetry.json_logs", "readmit.settings"}
+UI_MAY = {
+    "readmit.client",
+    "readmit.contract.definition",
+    "readmit.telemetry.json_logs",
+    "readmit.settings",
+}
 FORBIDDEN_LIBRARIES = {
     "readmit": {"airflow", "cosmos", "dbt", "mlflow", "sklearn", "streamlit", "fastapi"},
     "serving": {"pandas", "sklearn", "mlflow", "lightgbm", "airflow", "dbt"},

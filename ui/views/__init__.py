@@ -1,1 +1,1 @@
-"""One module per page; each has a `render()` that lays out what the tested modules beside this folder prepare."""
+"""One module per page. `render()` draws it; the tested modules beside this folder prepare the data."""

@@ -1,136 +1,156 @@
 """Model: what serves now, how good it is, and how it got here."""
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
 
-from ui import charts, model_card, page_parts, page_tables, session, vocabulary
+from readmit.client.answer_types import (
+    CalibrationBin,
+    LearningPoint,
+    MetricInterval,
+    ModelInfo,
+    SliceQuality,
+)
+from ui import charts, page_parts, page_tables, session
+from ui.charts import AxisTitles
 
 
 def render() -> None:
     """Draw the page."""
-    text = session.text()
-    page_parts.header(text.model, text.model_intro)
-    with page_parts.guarded(), st.spinner(text.working):
+    language = session.language()
+    page_parts.header(language.text("model"), language.text("model_intro"))
+    with page_parts.guarded(), st.spinner(language.text("working")):
         model = session.client().model()
-    page_parts.banners(model)
-    page_parts.facts(page_tables.identity(model, text))
-    page_parts.model_links(model)
-    _report(model)
-    _realised()
-    _history()
-    _card(str(model.get("model_card") or ""))
+    page_parts.banners(model.get("data_source"))
+    page_parts.facts(page_tables.identity(model, language))
+    page_parts.model_links(model["version"], model["run_id"], model["experiment_id"])
+    show_report(model)
+    show_realised()
+    show_decisions()
+    show_card(model["model_card"])
 
 
-def _report(model: Mapping[str, Any]) -> None:
-    """Draw how good the model is; the parts that it was not registered with say so."""
-    text = session.text()
-    _metrics(model.get("metrics") or {})
+def show_report(model: ModelInfo) -> None:
+    """Draw how good the model is; the parts that it was registered without say so."""
+    show_metrics(model.get("metrics", {}))
     left, right = st.columns(2, gap="large")
     with left:
-        _curve(
-            text.calibration, text.calibration_intro, _calibration(model.get("calibration") or [])
-        )
+        show_calibration(model.get("calibration", []))
     with right:
-        _curve(
-            text.learning_curve, text.learning_intro, _learning(model.get("learning_curve") or [])
-        )
-    _curve(text.decision_curve, text.decision_intro, _decision(model))
-    _slices(model.get("slices") or [], model.get("metrics") or {})
+        show_learning_curve(model.get("learning_curve", []))
+    show_decision_curve(model)
+    show_slices(model.get("slices", []), model.get("metrics", {}))
 
 
-def _metrics(metrics: Mapping[str, Any]) -> None:
-    text = session.text()
-    st.subheader(text.metrics, anchor=False)
-    st.caption(text.metrics_intro)
+def show_metrics(metrics: Mapping[str, MetricInterval | float]) -> None:
+    """Draw the metrics with their intervals, and what they mean."""
+    language = session.language()
+    page_parts.section(language.text("metrics"), language.text("metrics_intro"))
     rows = page_tables.metric_rows(metrics)
     if not rows:
-        st.caption(text.empty)
+        st.caption(language.text("empty"))
         return
-    st.table([row.as_table(text) for row in rows], hide_index=True)
-    with st.expander(text.meaning):
-        st.markdown("\n".join(f"- **{row.label(text)}**: {row.meaning(text)}" for row in rows))
+    st.table([row.as_table(language) for row in rows], hide_index=True)
+    with st.expander(language.text("meaning")):
+        for row in rows:
+            meaning = language.metric_meaning(row.name)
+            st.markdown(f"- **{language.metric(row.name)}**: {meaning}")
 
 
-def _curve(title: str, intro: str, figure: go.Figure | None) -> None:
-    st.subheader(title, anchor=False)
-    st.caption(intro)
-    text = session.text()
-    if figure is None:
-        st.caption(text.not_available)
+def show_calibration(bins: Sequence[CalibrationBin]) -> None:
+    """Draw predicted risk against what happened."""
+    language = session.language()
+    page_parts.section(language.text("calibration"), language.text("calibration_intro"))
+    if not bins:
+        st.caption(language.text("not_available"))
         return
-    st.plotly_chart(figure, config=charts.CONFIG, key=f"chart:{title}")
-    with st.expander(text.as_table):
+    titles = AxisTitles(language.text("predicted"), language.text("observed"))
+    show_chart("calibration", charts.calibration(bins, titles))
+
+
+def show_learning_curve(points: Sequence[LearningPoint]) -> None:
+    """Draw how the model improves with more rows."""
+    language = session.language()
+    page_parts.section(language.text("learning_curve"), language.text("learning_intro"))
+    if not points:
+        st.caption(language.text("not_available"))
+        return
+    titles = AxisTitles(language.text("training_rows"), language.metric("auroc"))
+    show_chart("learning", charts.learning(points, titles))
+
+
+def show_decision_curve(model: ModelInfo) -> None:
+    """Draw the net benefit of acting on the model."""
+    language = session.language()
+    page_parts.section(language.text("decision_curve"), language.text("decision_intro"))
+    points = model.get("decision_curve")
+    if not points:
+        st.caption(language.text("not_available"))
+        return
+    figure = charts.decision(
+        points,
+        model["threshold"],
+        AxisTitles(language.text("threshold"), language.text("net_benefit")),
+        by_model=language.text("by_model"),
+        for_everybody=language.text("for_everybody"),
+    )
+    show_chart("decision", figure)
+
+
+def show_chart(key: str, figure: go.Figure) -> None:
+    """Draw a curve, and its points as a table for those who cannot see it."""
+    st.plotly_chart(figure, config=charts.CONFIG, key=f"chart:{key}")
+    with st.expander(session.language().text("as_table")):
         st.dataframe(charts.rows(figure), hide_index=True)
 
 
-def _calibration(points: Sequence[Mapping[str, Any]]) -> go.Figure | None:
-    text = session.text()
-    return charts.calibration(points, text.predicted, text.observed) if points else None
-
-
-def _learning(points: Sequence[Mapping[str, Any]]) -> go.Figure | None:
-    text = session.text()
-    names = (text.training_rows, vocabulary.metric("auroc", text.code))
-    return charts.line(points, "n_rows", "auroc", names) if points else None
-
-
-def _decision(model: Mapping[str, Any]) -> go.Figure | None:
-    text, points = session.text(), model.get("decision_curve") or []
-    names = (text.threshold, text.net_benefit, text.by_model, text.for_everybody)
-    return charts.decision(points, float(model["threshold"]), names) if points else None
-
-
-def _slices(slices: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> None:
-    text = session.text()
-    st.subheader(text.slices, anchor=False)
-    st.caption(text.slices_intro)
+def show_slices(
+    slices: Sequence[SliceQuality], metrics: Mapping[str, MetricInterval | float]
+) -> None:
+    """Draw the quality within groups of patients."""
+    language = session.language()
+    page_parts.section(language.text("slices"), language.text("slices_intro"))
     if not slices:
-        st.caption(text.not_available)
+        st.caption(language.text("not_available"))
         return
-    overall = [
-        metric.figure for metric in page_tables.metric_rows(metrics) if metric.name == "auroc"
-    ]
-    st.plotly_chart(_by_group(slices, overall), config=charts.CONFIG, key="slices")
-    with st.expander(text.as_table):
-        st.dataframe(page_tables.slices(slices, text), hide_index=True)
+    names = []
+    for part in slices:
+        names.append(f"{language.value(part['slice'])}: {language.value(part['value'])}")
+    overall = {metric.name: metric.figure for metric in page_tables.metric_rows(metrics)}
+    figure = charts.intervals(names, slices, overall.get("auroc"))
+    st.plotly_chart(figure, config=charts.CONFIG, key="chart:slices")
+    with st.expander(language.text("as_table")):
+        st.dataframe(page_tables.slices(slices, language), hide_index=True)
 
 
-def _by_group(slices: Sequence[Mapping[str, Any]], overall: Sequence[float]) -> go.Figure:
-    code = session.text().code
-    names = [
-        ": ".join(vocabulary.value(each[key], code) for key in ("slice", "value"))
-        for each in slices
-    ]
-    figures, low, high = ([float(each[key]) for each in slices] for key in ("auroc", "low", "high"))
-    return charts.intervals(names, figures, low, high, overall[0] if overall else None)
-
-
-def _realised() -> None:
-    text = session.text()
-    st.subheader(text.realised, anchor=False)
-    st.caption(text.realised_intro)
-    reports = page_parts.rows(session.client().monitoring)
+def show_realised() -> None:
+    """Draw how good each version turned out to be."""
+    language = session.language()
+    page_parts.section(language.text("realised"), language.text("realised_intro"))
+    reports = page_parts.load_rows(session.client().monitoring)
     if reports is not None:
-        page_parts.table(page_tables.realised(reports, text), text.empty)
+        page_parts.table(page_tables.realised(reports, language), language.text("empty"))
 
 
-def _history() -> None:
-    text = session.text()
-    st.subheader(text.promotions, anchor=False)
-    st.caption(text.promotions_intro)
-    decisions = page_parts.rows(session.client().history)
+def show_decisions() -> None:
+    """Draw the decisions to promote, keep or roll back."""
+    language = session.language()
+    page_parts.section(language.text("promotions"), language.text("promotions_intro"))
+    decisions = page_parts.load_rows(session.client().history)
     if decisions is not None:
-        page_parts.table(page_tables.promotions(decisions, text), text.empty)
+        page_parts.in_english()
+        page_parts.table(page_tables.promotions(decisions, language), language.text("empty"))
 
 
-def _card(written: str) -> None:
-    text = session.text()
-    st.subheader(text.model_card, anchor=False)
-    if written:
-        with st.expander(text.model_card):
-            st.markdown(model_card.shown(written, text))
-    else:
-        st.caption(text.not_available)
+def show_card(card: str) -> None:
+    """Draw the model card in English, as training wrote it, its headings below those of the page."""
+    language = session.language()
+    st.subheader(language.text("model_card"), anchor=False)
+    if not card:
+        st.caption(language.text("not_available"))
+        return
+    page_parts.in_english()
+    with st.expander(language.text("model_card")):
+        st.markdown(re.sub("^#", "####", card, flags=re.MULTILINE))

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import cast
 
 import streamlit as st
 
+from readmit.client.answer_types import ContractMapping, Prediction, Value
 from readmit.client.api_client import ApiDown, Problem
 from ui import (
     charts,
@@ -16,258 +17,282 @@ from ui import (
     problem_messages,
     session,
     version_comparison,
-    vocabulary,
     wording,
 )
 from ui.explanation import contributions
-from ui.form import Field, Value
+from ui.form import Field, FormModel
+from ui.language import Language, in_words
 from ui.what_if import alternatives
 
-ANSWER, NOTICE, SENT = "answer", "notice", "sent"
+ANSWER = "answer"
+FAILURE = "failure"
+SENT = "sent"
+CONFLICT = 409
 
 
 def render() -> None:
     """Draw the page."""
-    text = session.text()
-    page_parts.header(text.predict, text.predict_intro)
-    with page_parts.guarded(), st.spinner(text.working):
+    language = session.language()
+    page_parts.header(language.text("predict"), language.text("predict_intro"))
+    with page_parts.guarded(), st.spinner(language.text("working")):
         model = session.form_model()
-        asked = form.fields(model["contract"], session.seeds(model["contract"]), text)
-    page_parts.banners(model)
-    _examples(model, asked)
+        form_fields = session.form_fields(model)
+    page_parts.banners(model.data_source)
+    show_examples(model, form_fields)
     entry, result = st.columns([3, 2], gap="large")
     with entry:
-        _form(model, asked)
+        show_form(model, form_fields)
     with result, st.container(key="result"):
-        _result(model, asked)
+        show_result(model, form_fields)
 
 
-def _examples(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
-    text, version = session.text(), str(model["version"])
+def show_examples(model: FormModel, form_fields: Sequence[Field]) -> None:
+    """Draw a button for each example patient; it fills the form."""
+    language = session.language()
+    st.markdown(f"**{language.text('examples')}**", help=language.text("example_help"))
+    rows: dict[str, examples.Row] = {}
+    failure: problem_messages.Failure | None = None
     try:
-        rows, detail = _example_rows(model, asked), ""
-    except (Problem, ApiDown, ValueError) as error:
-        rows, detail = {}, problem_messages.said(error, text)
-    names = {"low": text.example_low, "medium": text.example_medium, "high": text.example_high}
-    st.markdown(f"**{text.examples}**", help=text.example_help)
+        rows = _example_rows(model, form_fields)
+    except (Problem, ApiDown, examples.IncompleteAnswer) as error:
+        failure = error
     with st.container(horizontal=True):
-        st.button(
-            text.example_default, key="example:default", on_click=_use, args=(asked, version, {})
-        )
+        _example_button(language.text("example_default"), "default", model, form_fields, {})
         for band, row in rows.items():
-            st.button(names[band], key=f"example:{band}", on_click=_use, args=(asked, version, row))
-    if detail:
-        st.caption(text.examples_none.format(detail=detail))
+            _example_button(wording.band(band, language), band, model, form_fields, row)
+    if failure:
+        detail = problem_messages.reason(failure, language)
+        st.caption(language.text("examples_none", detail=detail))
 
 
-def _example_rows(model: Mapping[str, Any], asked: Sequence[Field]) -> dict[str, examples.Row]:
-    """Return the example patients; made once per session and model."""
-    key = f"examples:{model['version']}"
+def _example_button(
+    label: str,
+    key: str,
+    model: FormModel,
+    form_fields: Sequence[Field],
+    row: Mapping[str, Value],
+) -> None:
+    fill_form = partial(_fill_form, form_fields, model.version, row)
+    st.button(label, key=f"example:{key}", on_click=fill_form)
+
+
+def _example_rows(model: FormModel, form_fields: Sequence[Field]) -> dict[str, examples.Row]:
+    """Return the example patients, scored once per session and model."""
+    key = f"examples:{model.version}"
     if key not in st.session_state:
-        st.session_state[key] = examples.from_model(
-            model, asked, partial(session.client().predict_batch, trial=True)
-        )
-    found: dict[str, examples.Row] = st.session_state[key]
-    return found
+        scorer = partial(session.client().predict_batch, trial=True)
+        st.session_state[key] = examples.by_band(form_fields, scorer)
+    return cast(dict[str, examples.Row], st.session_state[key])
 
 
-def _use(asked: Sequence[Field], version: str, row: Mapping[str, Value]) -> None:
-    """Fill the form with an example; the old answer no longer belongs to what is shown."""
-    fields.fill(asked, version, row)
-    for key in (ANSWER, NOTICE, SENT):
+def _fill_form(form_fields: Sequence[Field], version: str, row: Mapping[str, Value]) -> None:
+    """Fill the form with an example; the last answer does not belong to it."""
+    fields.fill(form_fields, version, row)
+    for key in (ANSWER, FAILURE, SENT):
         st.session_state.pop(key, None)
 
 
-def _form(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
-    text = session.text()
-    refusal = st.session_state.get(NOTICE)
-    errors = problem_messages.notice(refusal, text).by_field if isinstance(refusal, Problem) else {}
+def show_form(model: FormModel, form_fields: Sequence[Field]) -> None:
+    """Draw the form; its button sends what was entered."""
+    language = session.language()
+    failure = st.session_state.get(FAILURE)
+    errors: Mapping[str, str] = {}
+    if isinstance(failure, Problem):
+        errors = problem_messages.notice(failure, language).by_field
     with st.form("predict", border=False):
         patient = st.text_input(
-            text.patient_number,
-            help=text.patient_number_help,
+            language.text("patient_number"),
+            help=language.text("patient_number_help"),
             key="patient_nbr",
             autocomplete="off",
             max_chars=20,
         )
         fields.mark("patient_nbr", errors)
-        entered = fields.render(
-            asked, str(model["version"]), errors, st.session_state.get(SENT, {})
-        )
-        if st.form_submit_button(
-            text.button_predict, type="primary", width="stretch", key="submit"
-        ):
-            _ask(model, entered, patient.strip())
+        sent = st.session_state.get(SENT, {})
+        entered = fields.render(form_fields, model.version, errors, sent)
+        button = language.text("button_predict")
+        if st.form_submit_button(button, type="primary", width="stretch", key="submit"):
+            _submit(model, entered, patient.strip())
 
 
-def _ask(model: Mapping[str, Any], entered: Mapping[str, Value], patient: str) -> None:
-    """Send what was entered, then draw the page anew with what came of it."""
-    row: dict[str, Any] = {**entered, "contract_hash": model["contract"].get("hash")}
+def _submit(model: FormModel, entered: Mapping[str, Value], patient: str) -> None:
+    """Send what was entered, then draw the page again with the answer."""
+    row: dict[str, Value] = {**entered, "contract_hash": model.contract_hash}
     if patient:
-        row["patient_nbr"] = int(patient) if patient.isascii() and patient.isdigit() else patient
-    with st.spinner(session.text().working):
+        is_number = patient.isascii() and patient.isdigit()
+        row["patient_nbr"] = int(patient) if is_number else patient
+    with st.spinner(session.language().text("working")):
         _send(row)
     st.rerun()
 
 
-def _send(row: Mapping[str, Any]) -> None:
-    """Ask the API and keep what came: the answer, or why there is none."""
-    for key in (ANSWER, NOTICE):
+def _send(row: Mapping[str, Value]) -> None:
+    """Ask the API and keep the answer, or why there is none."""
+    for key in (ANSWER, FAILURE):
         st.session_state.pop(key, None)
     st.session_state[SENT] = row
     try:
         st.session_state[ANSWER] = session.client().predict(row)
-    except (Problem, ApiDown) as refusal:
-        st.session_state[NOTICE] = refusal
+    except (Problem, ApiDown) as failure:
+        st.session_state[FAILURE] = failure
 
 
-def _result(model: Mapping[str, Any], asked: Sequence[Field]) -> None:
-    answer = st.session_state.get(ANSWER)
-    if NOTICE in st.session_state:
-        _refusal(st.session_state[NOTICE], model)
-    elif answer is None:
-        st.info(session.text().result_empty, icon=":material/arrow_back:")
+def show_result(model: FormModel, form_fields: Sequence[Field]) -> None:
+    """Draw the answer, or why there is none."""
+    if FAILURE in st.session_state:
+        show_failure(st.session_state[FAILURE], model)
+    elif ANSWER in st.session_state:
+        show_answer(model, st.session_state[ANSWER], form_fields)
     else:
-        _answer(model, answer, asked)
+        st.info(session.language().text("result_empty"), icon=":material/arrow_back:")
 
 
-def _refusal(refusal: Problem | ApiDown, model: Mapping[str, Any]) -> None:
-    text = session.text()
-    if isinstance(refusal, ApiDown):
-        page_parts.api_down(lambda: _send(st.session_state[SENT]))
+def show_failure(failure: Problem | ApiDown, model: FormModel) -> None:
+    """Say why there is no answer, and what to do about it."""
+    language = session.language()
+    if isinstance(failure, ApiDown):
+        page_parts.api_down(retry=lambda: _send(st.session_state[SENT]))
         return
-    notice = problem_messages.notice(refusal, text)
-    if refusal.status == problem_messages.CONFLICT:
-        st.warning(text.conflict, icon=":material/sync:")
-        st.button(text.reload_form, on_click=session.reload_form, key="reload")
-    elif notice.by_field:
-        labels = form.labels(model["contract"], text.code) | {"patient_nbr": text.patient_number}
-        wrong = [f"- {labels.get(name, name)}: {said}" for name, said in notice.by_field.items()]
-        st.error("\n".join([f"**{text.invalid}**", "", *wrong]), icon=":material/edit:")
+    errors = problem_messages.notice(failure, language).by_field
+    if failure.status == CONFLICT:
+        st.warning(language.text("conflict"), icon=":material/sync:")
+        _reload_button(language)
+    elif errors:
+        labels = form.labels(model.features, language)
+        labels["patient_nbr"] = language.text("patient_number")
+        lines = [f"**{language.text('invalid')}**", ""]
+        for name, error in errors.items():
+            lines.append(f"- {labels.get(name, name)}: {error}")
+        st.error("\n".join(lines), icon=":material/edit:")
     else:
-        st.error(text.failed.format(detail=notice.summary), icon=":material/error:")
+        page_parts.failed(failure)
 
 
-def _answer(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequence[Field]) -> None:
-    text, served = session.text(), answer["model"]
+def _reload_button(language: Language) -> None:
+    st.button(language.text("reload_form"), on_click=session.reload_form, key="reload")
+
+
+def show_answer(model: FormModel, answer: Prediction, form_fields: Sequence[Field]) -> None:
+    """Draw the score, and what explains it."""
+    language = session.language()
+    served = answer["model"]
     page_parts.score_card(answer)
-    st.markdown(f"{text.answered_by} **{served['name']}**, {text.version} **{served['version']}**")
-    if str(served["version"]) != str(model["version"]):
-        st.info(text.newer_model.format(version=served["version"], form_version=model["version"]))
-        st.button(text.reload_form, on_click=session.reload_form, key="reload")
-    _mapped(model, answer.get("contract") or {})
-    _drivers(model)
-    _compare()
-    _what_if(model, answer, asked)
-    st.subheader(text.links, anchor=False)
-    page_parts.model_links(
-        {**served, "experiment_id": model.get("experiment_id")}
-    )  # all versions' runs are in one
-    st.caption(f"{text.request} {answer.get('request_id', '-')}")
+    version = served["version"]
+    name = f"**{served['name']}**, {language.text('version')} **{version}**"
+    st.markdown(f"{language.text('answered_by')} {name}")
+    if version != model.version:
+        st.info(language.text("newer_model", version=version, form_version=model.version))
+        _reload_button(language)
+    if "contract" in answer:
+        show_mapping(model, answer["contract"])
+    show_drivers(model)
+    show_comparison()
+    show_what_if(model, answer, form_fields)
+    st.subheader(language.text("links"), anchor=False)
+    # The runs of all versions are in one experiment.
+    page_parts.model_links(version, served["run_id"], model.experiment_id)
+    st.caption(f"{language.text('request')} {answer['request_id']}")
 
 
-def _mapped(model: Mapping[str, Any], how: Mapping[str, Any]) -> None:
-    """Say what became of a form that was made for another contract than the one that answered."""
-    text = session.text()
-    labels = form.labels(model["contract"], text.code)
-    for sentence, names in (
-        (text.defaulted, how.get("defaulted")),
-        (text.ignored, how.get("ignored")),
-    ):
+def show_mapping(model: FormModel, mapping: ContractMapping) -> None:
+    """Say which fields were filled or dropped when the form is older than the model."""
+    language = session.language()
+    labels = form.labels(model.features, language)
+    changes = {"defaulted": mapping["defaulted"], "ignored": mapping["ignored"]}
+    for key, names in changes.items():
         if names:
-            shown = ", ".join(labels.get(name, vocabulary.in_words(name)) for name in names)
-            st.info(sentence.format(names=shown), icon=":material/sync:")
+            shown = ", ".join(labels.get(name, in_words(name)) for name in names)
+            st.info(language.text(key, names=shown), icon=":material/sync:")
 
 
-def _drivers(model: Mapping[str, Any]) -> None:
-    text = session.text()
-    st.subheader(text.drivers, anchor=False)
-    contract = model["contract"]
+def show_drivers(model: FormModel) -> None:
+    """Draw how much each value moves the score."""
+    language = session.language()
+    st.subheader(language.text("drivers"), anchor=False)
     try:
         explained = session.client().explain(st.session_state[SENT])
-        known = form.fields(contract, session.seeds(contract), text, roles=("input", "history"))
-    except (Problem, ApiDown) as error:
-        st.caption(text.failed.format(detail=problem_messages.said(error, text)))
-        return
-    found = contributions(explained, known, text.code)
-    if not found:
-        st.caption(text.drivers_usual)
-        return
-    st.caption(text.drivers_intro)
-    st.plotly_chart(
-        charts.drivers(
-            [f"{each.label}: {each.value}" for each in found], [each.effect for each in found]
-        ),
-        config=charts.CONFIG,
-        key="drivers",
-    )
-    with st.expander(text.as_table):
-        st.table(
-            [
-                {
-                    text.feature: each.label,
-                    text.value: each.value,
-                    text.effect: f"{each.effect:+.3f}",
-                }
-                for each in found
-            ]
+        known_fields = form.fields(
+            model.features, session.seeds(model), language, roles=("input", "history")
         )
+    except (Problem, ApiDown) as failure:
+        page_parts.part_failed(failure)
+        return
+    strongest = contributions(explained, known_fields, language)
+    if not strongest:
+        st.caption(language.text("drivers_usual"))
+        return
+    st.caption(language.text("drivers_intro"))
+    names = []
+    effects = []
+    table = []
+    for contribution in strongest:
+        names.append(f"{contribution.label}: {contribution.value}")
+        effects.append(contribution.effect)
+        row = {
+            language.text("feature"): contribution.label,
+            language.text("value"): contribution.value,
+            language.text("effect"): f"{contribution.effect:+.3f}",
+        }
+        table.append(row)
+    st.plotly_chart(charts.drivers(names, effects), config=charts.CONFIG, key="drivers")
+    with st.expander(language.text("as_table")):
+        st.table(table)
 
 
-def _compare() -> None:
-    text = session.text()
-    st.subheader(text.compare, anchor=False)
+def show_comparison() -> None:
+    """Draw the answer of the previous version beside that of the served one."""
+    language = session.language()
+    st.subheader(language.text("compare"), anchor=False)
     try:
         answers = session.client().compare(st.session_state[SENT])
-    except (Problem, ApiDown) as error:
-        st.caption(text.failed.format(detail=problem_messages.said(error, text)))
+    except (Problem, ApiDown) as failure:
+        page_parts.part_failed(failure)
         return
-    if answers[1].get("model") is None:
-        st.caption(text.compare_none)
+    if answers[1]["model"] is None:
+        st.caption(language.text("compare_none"))
         return
-    page_parts.facts(version_comparison.side_by_side(answers, text))
-    st.caption(version_comparison.in_words(answers, text))
+    page_parts.facts(version_comparison.side_by_side(answers, language))
+    st.caption(version_comparison.difference(answers, language))
 
 
-def _what_if(model: Mapping[str, Any], answer: Mapping[str, Any], asked: Sequence[Field]) -> None:
-    text, sent = session.text(), st.session_state[SENT]
-    st.subheader(text.what_if, anchor=False)
-    st.caption(text.what_if_intro)
-    key = f"what_if:{model['version']}"
+def show_what_if(model: FormModel, answer: Prediction, form_fields: Sequence[Field]) -> None:
+    """Offer to change one field and see the score move."""
+    language = session.language()
+    page_parts.section(language.text("what_if"), language.text("what_if_intro"))
     field = st.selectbox(
-        text.what_if_field,
-        asked,
-        format_func=lambda each: each.label,
-        key=key,
+        language.text("what_if_field"),
+        form_fields,
+        format_func=lambda option: option.label,
+        key=f"what_if:{model.version}",
         index=None,
-        placeholder=text.choose,
+        placeholder=language.text("choose"),
     )
-    if field is None:
-        return
+    if field is not None:
+        show_what_if_scores(field, answer)
+
+
+def show_what_if_scores(field: Field, answer: Prediction) -> None:
+    """Draw the score for each value of one field."""
+    language = session.language()
+    sent = st.session_state[SENT]
     values, current = alternatives(field, sent[field.name])
     rows = [{**sent, field.name: value} for value in values]
     try:
         with page_parts.guarded():
-            tried = session.client().predict_batch(rows, trial=True)
-        scored = examples.probabilities(tried, len(rows))
-    except ValueError as error:
-        st.warning(
-            text.failed.format(detail=problem_messages.said(error, text)), icon=":material/error:"
-        )
+            scored = session.client().predict_batch(rows, trial=True)
+        scores = examples.probabilities(scored, len(rows))
+    except examples.IncompleteAnswer as failure:
+        page_parts.failed(failure)
         return
-    unchanged = tried["predictions"][current]
+    unchanged = scored["predictions"][current]
     if answer["history"] == "looked_up" and unchanged and unchanged["history"] != "looked_up":
-        st.warning(text.what_if_history, icon=":material/history:")
+        st.warning(language.text("what_if_history"), icon=":material/history:")
     captions = [field.caption(value) for value in values]
-    st.plotly_chart(
-        charts.scores(captions, scored, current, answer["threshold"]),
-        config=charts.CONFIG,
-        key="scores",
-    )
-    with st.expander(text.as_table):
-        st.table(
-            [
-                {field.label: caption, text.probability: wording.percent(p)}
-                for caption, p in zip(captions, scored, strict=True)
-            ]
-        )
+    figure = charts.scores(captions, scores, current, answer["threshold"])
+    st.plotly_chart(figure, config=charts.CONFIG, key="scores")
+    table = []
+    for caption, score in zip(captions, scores, strict=True):
+        row = {field.label: caption, language.text("probability"): wording.percent(score)}
+        table.append(row)
+    with st.expander(language.text("as_table")):
+        st.table(table)

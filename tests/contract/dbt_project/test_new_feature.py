@@ -16,7 +16,7 @@ from serving import schema
 from tests.support import dbt, raw
 from training import features
 from ui import form
-from ui.messages import LANGUAGES
+from ui.language import load
 
 NEW = "is_specialty_recorded"
 DERIVED = "has_recorded_specialty_or_change"
@@ -93,8 +93,7 @@ def test_the_api_asks_for_it(contract):
     ("language", "label"), [("en", "Specialty recorded"), ("es", "Especialidad registrada")]
 )
 def test_the_form_shows_it(contract, language, label):
-    plain = json.loads(contract.to_json())
-    fields = form.fields(plain, lambda name: plain["seeds"][name], LANGUAGES[language][1])
+    fields = form.fields(contract.features, contract.seeds.__getitem__, load(language))
     assert {field.name: field.label for field in fields}[NEW] == label
 
 

@@ -30,29 +30,39 @@ def browser():
 
 
 @pytest.fixture
-def a_version_before(up, api_url):
-    """Number of the version that the API holds beside production: production's own files, registered once more."""
-    asked, name = f"{up.settings.mlflow_tracking_uri}/api/2.0/mlflow", up.settings.model_name
+def previous_version(up, api_url):
+    """Number of the previous version that the API holds: production's files, registered again."""
+    mlflow = f"{up.settings.mlflow_tracking_uri}/api/2.0/mlflow"
+    name = up.settings.model_name
 
-    def call(method: str, path: str, **said: str) -> dict[str, dict[str, str]]:
-        where = {"params": said} if method == "GET" else {"json": said}
-        answer = httpx.request(method, f"{asked}/{path}", timeout=30, trust_env=False, **where)
-        return answer.raise_for_status().json()
+    def call(method: str, path: str, **fields: str) -> dict[str, dict[str, str]]:
+        arguments = {"params": fields} if method == "GET" else {"json": fields}
+        response = httpx.request(
+            method, f"{mlflow}/{path}", timeout=30, trust_env=False, **arguments
+        )
+        return response.raise_for_status().json()
 
-    now = call("GET", "registered-models/alias", name=name, alias="production")["model_version"]
-    said = {"name": name, "source": now["source"], "run_id": now["run_id"]}
-    said |= {"model_id": now["source"].removeprefix("models:/")}  # MLflow 3 wants to be told twice
-    again = call("POST", "model-versions/create", **said)["model_version"]["version"]
-    call("POST", "registered-models/alias", name=name, alias="previous", version=again)
+    alias = call("GET", "registered-models/alias", name=name, alias="production")
+    production = alias["model_version"]
+    created = call(
+        "POST",
+        "model-versions/create",
+        name=name,
+        source=production["source"],
+        run_id=production["run_id"],
+        model_id=production["source"].removeprefix("models:/"),  # MLflow 3 needs both
+    )
+    version = created["model_version"]["version"]
+    call("POST", "registered-models/alias", name=name, alias="previous", version=version)
 
-    def held() -> bool:
-        beside = httpx.get(f"{api_url}/readyz", timeout=30, trust_env=False).json()["beside"]
-        return beside.get("previous", {}).get("version") == again
+    def is_loaded() -> bool:
+        ready = httpx.get(f"{api_url}/readyz", timeout=30, trust_env=False).json()
+        return ready["beside"].get("previous", {}).get("version") == version
 
-    wait_until(held, "the API holds the version before", 60)
-    yield again
+    wait_until(is_loaded, "the API holds the previous version", 60)
+    yield version
     call("DELETE", "registered-models/alias", name=name, alias="previous")
-    call("DELETE", "model-versions/delete", name=name, version=again)
+    call("DELETE", "model-versions/delete", name=name, version=version)
 
 
 def opened(browser, url: str, *, width: int = 1280, height: int = 900) -> Page:
@@ -69,7 +79,7 @@ def predict(page: Page) -> None:
     expect(page.locator(".r-score")).to_be_visible()
 
 
-def kept(page: Page, name: str) -> None:
+def take_screenshot(page: Page, name: str) -> None:
     folder = os.environ.get("READMIT_SCREENSHOTS")
     if folder:
         expect(page.get_by_test_id("stSkeleton")).to_have_count(0)  # what is loaded later has come
@@ -99,27 +109,29 @@ def test_the_high_risk_example_scores_above_the_low_one(browser, ui_url):
         page.locator(".js-plotly-plot").first
     ).to_be_visible()  # the drivers: such a patient has some
     page.get_by_role("heading", level=1).scroll_into_view_if_needed()
-    kept(page, "predict")
+    take_screenshot(page, "predict")
     page.close()
 
 
-def test_two_versions_stand_side_by_side(browser, ui_url, a_version_before):
+def test_two_versions_stand_side_by_side(browser, ui_url, previous_version):
     page = opened(browser, ui_url)
     predict(page)
     expect(page.get_by_role("heading", name="Two versions side by side")).to_be_visible()
     cards = page.locator(".r-facts")
     expect(cards).to_have_count(1)
-    now, before = cards.locator("div").all_inner_texts()
-    assert re.match(r"In service, version \d+\n\d+\.\d % · (Low|Medium|High) risk$", now), now
-    assert before.startswith(f"Before it, version {a_version_before}\n"), before
-    assert now.split("\n")[1].split(" %")[0] == page.locator(".r-score").inner_text().removesuffix(
-        " %"
+    production, previous = cards.locator("div").all_inner_texts()
+    assert re.match(r"In service, version \d+\n\d+\.\d % · (Low|Medium|High) risk$", production), (
+        production
     )
+    assert previous.startswith(f"Previous, version {previous_version}\n"), previous
+    assert production.split("\n")[1].split(" %")[0] == page.locator(
+        ".r-score"
+    ).inner_text().removesuffix(" %")
     expect(
         page.get_by_text(re.compile("put it in (the same|different) risk bands?"))
     ).to_be_visible()
     cards.scroll_into_view_if_needed()
-    kept(page, "compare")
+    take_screenshot(page, "compare")
     page.close()
 
 
@@ -138,7 +150,7 @@ def test_a_phone_of_360_pixels_can_use_the_form(browser, ui_url):
     predict(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.locator(".r-score").scroll_into_view_if_needed()
-    kept(page, "phone")
+    take_screenshot(page, "phone")
     page.close()
 
 
@@ -156,8 +168,8 @@ def test_every_field_has_a_label_for_screen_readers(browser, ui_url):
     expect(page.get_by_test_id("stFormSubmitButton")).to_be_visible()
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll('form input, [data-testid=stForm] input')]
-            .filter(each => each.type !== 'hidden' && !each.labels?.length
-                    && !each.getAttribute('aria-label') && !each.getAttribute('aria-labelledby')).length"""
+            .filter(input => input.type !== 'hidden' && !input.labels?.length
+                    && !input.getAttribute('aria-label') && !input.getAttribute('aria-labelledby')).length"""
     )
     assert unnamed == 0
     page.close()
@@ -199,7 +211,7 @@ def test_a_file_is_scored_but_for_its_bad_row(browser, ui_url):
     page.locator("input[type=file]").set_input_files(files=[file])
     page.get_by_role("button", name="Score all rows").click()
     expect(page.get_by_text("Rows scored: 2. With errors: 1.")).to_be_visible()
-    kept(page, "batch")
+    take_screenshot(page, "batch")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the scored CSV").click()
     with Path(download.value.path()).open(newline="") as scored:
@@ -218,5 +230,5 @@ def test_the_other_pages_open(browser, ui_url, path, heading):
     expect(page.get_by_role("heading", level=1)).to_have_text(heading)
     expect(page.get_by_test_id("stException")).to_have_count(0)
     if path != "batch":
-        kept(page, path)
+        take_screenshot(page, path)
     page.close()

@@ -10,7 +10,10 @@ from streamlit.testing.v1 import AppTest
 from readmit.client.api_client import ApiDown, Client
 from tests.support.api import running
 from tests.support.services import wait_until
-from ui.messages import ENGLISH, SPANISH
+from ui import form
+from ui import language as languages
+
+ENGLISH, SPANISH = languages.load("en"), languages.load("es")
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +64,20 @@ def shown(app):
     return [each.value for each in app.caption] + [each.value for each in app.subheader]
 
 
-@pytest.mark.parametrize(("language", "text"), [("en", ENGLISH), ("es", SPANISH)])
-def test_two_versions_stand_side_by_side(api, language, text):
+@pytest.mark.parametrize("language", [ENGLISH, SPANISH])
+def test_two_versions_stand_side_by_side(api, language):
     placed_beside(*api, "2")
-    app = answered(language)
-    assert text.compare in shown(app)
-    assert any(
-        caption.endswith((text.compare_agree, text.compare_disagree)) for caption in shown(app)
-    )
-    assert text.compare_none not in shown(app)
+    app = answered(language.code)
+    captions = shown(app)
+    assert language.text("compare") in captions
+    agreement = (language.text("compare_agree"), language.text("compare_disagree"))
+    assert any(caption.endswith(agreement) for caption in captions)
+    assert language.text("compare_none") not in captions
 
 
 def test_without_an_earlier_version_the_page_says_so(api):
     placed_beside(*api, None)
-    assert ENGLISH.compare_none in shown(answered())
+    assert ENGLISH.text("compare_none") in shown(answered())
 
 
 def test_a_part_that_has_no_answer_says_why(api, monkeypatch):
@@ -84,8 +87,8 @@ def test_a_part_that_has_no_answer_says_why(api, monkeypatch):
     monkeypatch.setattr(Client, "explain", away)
     monkeypatch.setattr(Client, "compare", away)
     said = shown(answered())
-    assert said.count(ENGLISH.failed.format(detail=ENGLISH.api_down)) == 2
-    assert ENGLISH.compare_none not in said
+    assert said.count(ENGLISH.text("failed", detail=ENGLISH.text("api_down"))) == 2
+    assert ENGLISH.text("compare_none") not in said
 
 
 def test_the_run_is_linked_in_its_experiment(api):
@@ -97,8 +100,8 @@ def test_what_if_moves_the_score(api):
     app = answered()
     app.selectbox(key="what_if:1").select_index(0).run()
     assert not app.exception
-    assert [each.value for each in app.warning] == [ENGLISH.sample_data]
-    assert len(app.get("plotly_chart")) == 2 - (ENGLISH.drivers_usual in shown(app))
+    assert [each.value for each in app.warning] == [ENGLISH.text("sample_data")]
+    assert len(app.get("plotly_chart")) == 2 - (ENGLISH.text("drivers_usual") in shown(app))
 
 
 def test_what_is_wrong_is_said_by_the_name_of_the_field(api):
@@ -110,8 +113,9 @@ def test_what_is_wrong_is_said_by_the_name_of_the_field(api):
     app.text_input(key="patient_nbr").input("12a")
     app.button[-1].click().run()
     assert not app.exception
-    assert f"- {SPANISH.patient_number}: debe ser un número entero" in app.error[0].value
-    assert any("debe ser un número entero" in said for said in shown(app))
+    label = SPANISH.text("patient_number")
+    assert f"- {label}: debe ser un número entero" in app.error[0].value
+    assert any("debe ser un número entero" in caption for caption in shown(app))
 
 
 def test_a_form_of_an_older_contract_says_what_was_assumed(api):
@@ -124,10 +128,10 @@ def test_a_form_of_an_older_contract_says_what_was_assumed(api):
     app = AppTest.from_string(
         "from ui.views import predict_page\npredict_page.render()", default_timeout=30
     )
-    app.session_state["model"] = older
+    app.session_state["model"] = form.form_model(older)
     app.run()
     app.button[-1].click().run()
-    assert ENGLISH.defaulted.format(names="N medications") in [each.value for each in app.info]
+    assert ENGLISH.text("defaulted", names="N medications") in [each.value for each in app.info]
 
 
 @pytest.mark.parametrize("page", ["predict", "batch", "model"])
@@ -143,7 +147,7 @@ def test_pages_say_that_the_registry_is_away(api, page):
     ).run()
     (home / "away").unlink()
     assert not app.exception
-    assert ENGLISH.stale_model in [each.value for each in app.warning]
+    assert ENGLISH.text("stale_model") in [each.value for each in app.warning]
     wait_until(
         lambda: httpx.get(f"{url}/readyz", trust_env=False).json()["registry"]["up"],
         "the registry is back",
@@ -160,8 +164,8 @@ def test_a_database_that_is_away_is_not_taken_for_nothing_to_show(api, page, n_a
         len([each for each in app.warning if each.value.startswith("This part cannot be shown")])
         == n_away
     )
-    assert shown(app).count(ENGLISH.empty) == n_empty  # the small model has no metrics
-    assert ENGLISH.quarantine_none not in shown(app)
+    assert shown(app).count(ENGLISH.text("empty")) == n_empty  # the small model has no metrics
+    assert ENGLISH.text("quarantine_none") not in shown(app)
 
 
 def test_a_model_without_a_decision_curve_says_so(api):
@@ -169,8 +173,8 @@ def test_a_model_without_a_decision_curve_says_so(api):
         "from ui.views import model_page\nmodel_page.render()", default_timeout=30
     ).run()
     assert not app.exception
-    assert ENGLISH.decision_curve in [each.value for each in app.subheader]
-    assert ENGLISH.not_available in shown(app)
+    assert ENGLISH.text("decision_curve") in [each.value for each in app.subheader]
+    assert ENGLISH.text("not_available") in shown(app)
 
 
 def test_the_form_sends_its_key_to_an_api_that_wants_one(tmp_path, monkeypatch):

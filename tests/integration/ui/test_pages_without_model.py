@@ -10,7 +10,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from ui.messages import ENGLISH, SPANISH
+from ui import language as languages
+
+ENGLISH, SPANISH = languages.load("en"), languages.load("es")
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = ("predict", "batch", "model", "data")
@@ -37,40 +39,40 @@ def page(name: str) -> AppTest:
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize(("code", "text"), [("en", ENGLISH), ("es", SPANISH)])
-def test_a_page_without_the_api_says_so_and_offers_to_try_again(api_away, name, code, text):
+@pytest.mark.parametrize("language", [ENGLISH, SPANISH])
+def test_a_page_without_the_api_says_so_and_offers_to_try_again(api_away, name, language):
     app = page(name)
-    app.query_params["lang"] = code
+    app.query_params["lang"] = language.code
     app.run()
     assert not app.exception
-    assert text.api_down in app.error[0].value
+    assert language.text("api_down") in app.error[0].value
     assert str(api_away) in app.error[0].value
-    assert app.button(key="retry").label == text.try_again
-    assert app.title[0].value == getattr(text, name)
+    assert app.button(key="retry").label == language.text("try_again")
+    assert app.title[0].value == language.text(name)
 
 
 def test_trying_again_while_the_api_is_still_away_says_the_same(api_away):
     app = page("predict").run()
     app.button(key="retry").click().run()
     assert not app.exception
-    assert ENGLISH.api_down in app.error[0].value
+    assert ENGLISH.text("api_down") in app.error[0].value
 
 
 def test_the_language_switch_changes_the_page(api_away):
     app = AppTest.from_file(ROOT / "ui/streamlit_app.py", default_timeout=20).run()
-    assert app.title[0].value == ENGLISH.predict
+    assert app.title[0].value == ENGLISH.text("predict")
     assert "lang" not in app.query_params
     app.selectbox(key="language").select("es").run()
-    assert app.title[0].value == SPANISH.predict
+    assert app.title[0].value == SPANISH.text("predict")
     assert app.query_params["lang"] == "es"  # outlives a reload
-    assert SPANISH.api_down in app.error[0].value
+    assert SPANISH.text("api_down") in app.error[0].value
 
 
 def test_a_spanish_browser_gets_spanish(api_away):
     app = AppTest.from_file(ROOT / "ui/streamlit_app.py", default_timeout=20)
     app.context["locale"] = "es-MX"
     app.run()
-    assert app.title[0].value == SPANISH.predict
+    assert app.title[0].value == SPANISH.text("predict")
     assert "lang" not in app.query_params
 
 
@@ -79,4 +81,4 @@ def test_an_address_without_a_page_leads_to_the_form(api_away):
     app.context["url"] = "http://127.0.0.1:8501/no-such-page"
     app.run()
     assert not app.exception
-    assert app.title[0].value == ENGLISH.predict
+    assert app.title[0].value == ENGLISH.text("predict")
