@@ -88,7 +88,7 @@ capacity: ## the maximum users at the SLO: build/capacity.html (OPTIONS="--own -
 
 load: ## a named shape of load on the API: SHAPE=smoke|average|spike|soak
 	@mkdir -p build
-	@HOST=$$($(RUN) -c 'from readmit.settings import Settings; print(Settings().api_url)'); \
+	@HOST=$$($(RUN) -c 'from readmit.settings import ApiClientSettings as Client; print(Client().api_url)'); \
 	$(BIN)/locust -f locust/locustfile.py,locust/shapes.py --headless --only-summary --host "$$HOST" --shape "$(SHAPE)" --html build/load.html
 
 quality: ## the quality of the model: build/quality.json

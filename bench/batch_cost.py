@@ -20,7 +20,7 @@ from bench.figure import CannotMeasure, Figure
 from expectations import gate
 from readmit import db
 from readmit.batches import builds, loading
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 
 BATCH = 15_000
 SIZES = (100_000, 1_000_000, 10_000_000)
@@ -91,7 +91,7 @@ def measure(sizes: tuple[int, ...] = SIZES) -> list[Figure]:
     return [Figure("batch_cost_100x", ratio, "ratio", "<= 1.3", "; ".join(map(str, medians)))]
 
 
-def _grow(settings: Settings, batch_id: str, made: int, wanted: int) -> int:
+def _grow(settings: StackSettings, batch_id: str, made: int, wanted: int) -> int:
     """Copy the batch until there are `wanted` copies, two tables at a time; returns how many there are."""
     with ThreadPoolExecutor(2) as pool:
         list(
@@ -108,7 +108,9 @@ def _grow(settings: Settings, batch_id: str, made: int, wanted: int) -> int:
     return wanted
 
 
-def _copies(settings: Settings, growing: Growing, batch_id: str, numbers: tuple[int, int]) -> None:
+def _copies(
+    settings: StackSettings, growing: Growing, batch_id: str, numbers: tuple[int, int]
+) -> None:
     database, table, changed = growing
     with closing(
         db.connect("postgres", getattr(settings, f"{database}_database"), settings)
@@ -169,7 +171,7 @@ def _fill(
     )
 
 
-def _publish(settings: Settings, batch_id: str, n_before: int) -> Cost:
+def _publish(settings: StackSettings, batch_id: str, n_before: int) -> Cost:
     """Take a batch through all steps of a run, without Airflow."""
     before, disk = _processor(), _disk(settings)
     seconds = {"load": private_services.seconds(lambda: loading.load(batch_id, settings))}
@@ -202,7 +204,7 @@ def _processor() -> float:
     return total
 
 
-def _disk(settings: Settings) -> int:
+def _disk(settings: StackSettings) -> int:
     with db.transaction("postgres", "postgres", settings) as connection, connection.cursor() as cur:
         names = [settings.raw_database, settings.clean_database]
         cur.execute("select sum(pg_database_size(name)) from unnest(%s) as name", (names,))

@@ -8,7 +8,7 @@ from typing import Any
 from bench import private_services
 from bench.figure import CannotMeasure, Figure
 from readmit.batches import builds, loading
-from readmit.settings import Settings, StackSettings
+from readmit.settings import StackSettings
 from stack import pipeline, status
 from stack.airflow_api import Airflow, AirflowFailed
 from stack.configuration import stack_settings
@@ -91,7 +91,7 @@ def _dbt_part(tasks: list[dict[str, Any]]) -> float:
     return max(end for name, end in ends.items() if name.startswith("dbt.")) - ends["raw_gate"]
 
 
-def _plain_build(settings: Settings, batch_id: str) -> float:
+def _plain_build(settings: StackSettings, batch_id: str) -> float:
     loading.load(batch_id, settings)
     builds.begin_build(batch_id, settings)
     took = private_services.seconds(lambda: private_services.dbt_build(settings))

@@ -9,7 +9,7 @@ import statistics
 from bench import private_services
 from bench.figure import Figure
 from readmit.batches import builds, loading
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support import raw
 
 BATCHES = 30
@@ -46,7 +46,7 @@ def measure() -> list[Figure]:
     ]
 
 
-def _publish(batch_id: str, settings: Settings) -> None:
+def _publish(batch_id: str, settings: StackSettings) -> None:
     """Take a batch through a run, with its profile kept and without dbt."""
     from expectations import gate
 

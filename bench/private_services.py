@@ -10,8 +10,7 @@ from tempfile import TemporaryDirectory
 
 from readmit import db
 from readmit.intake import sample, sources
-from readmit.intake.source_file import resolve
-from readmit.settings import ROOT, Settings
+from readmit.settings import ROOT, StackSettings
 from tests.support import services
 
 # The split gives 70 of 100 patients to train.
@@ -19,17 +18,17 @@ SHARE_OF_TRAIN = 0.7
 
 
 @contextmanager
-def databases(n_batches: int, batch_size: int = 15_000) -> Iterator[Settings]:
+def databases(n_batches: int, batch_size: int = 15_000) -> Iterator[StackSettings]:
     """Give settings with two new databases, and a registered source of at least `n_batches` train batches."""
     with TemporaryDirectory() as folder:
         source = Path(folder) / "sample.csv"
         sample.write_csv(source, round(n_batches * batch_size / SHARE_OF_TRAIN * 1.05))
         settings = services.fresh(Path(folder), batch_size=batch_size, dataset=str(source))
-        sources.register_source(resolve(settings), settings)
+        sources.ensure_source(settings)
         yield settings
 
 
-def train_batches(settings: Settings) -> list[tuple[str, str]]:
+def train_batches(settings: StackSettings) -> list[tuple[str, str]]:
     """Return the id and the object of each train batch, in order."""
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
@@ -38,7 +37,7 @@ def train_batches(settings: Settings) -> list[tuple[str, str]]:
         return [(str(batch_id), str(key)) for batch_id, key in cur.fetchall()]
 
 
-def dbt_build(settings: Settings) -> None:
+def dbt_build(settings: StackSettings) -> None:
     """Run `dbt build` on the batch whose build has begun, as the pipeline does."""
     project = str(ROOT / "dbt_project")
     command = [

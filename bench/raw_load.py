@@ -15,7 +15,7 @@ from bench.figure import Figure
 from readmit import db, storage
 from readmit.batches import loading
 from readmit.intake.layout import LANDING_COLUMNS
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from stack.postgres import binary
 
 REPEATS = 5
@@ -42,7 +42,7 @@ def measure() -> list[Figure]:
     return [Figure("raw_load_vs_copy", load / copy, "ratio", "<= 1.25", detail)]
 
 
-def _psql_copy(settings: Settings, body: Path) -> None:
+def _psql_copy(settings: StackSettings, body: Path) -> None:
     psql = [str(binary("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
     address = ["-h", settings.postgres_host, "-p", str(settings.postgres_port), "-U", "postgres"]
     copy = f"\\copy landing.copied ({COLUMNS}) from '{body}' with (format csv, force_not_null *)"

@@ -22,7 +22,7 @@ import pandas as pd
 from bench.figure import CannotMeasure
 from readmit.contract.definition import Contract
 from readmit.contract.derivation import derive_row
-from readmit.settings import ROOT, Settings
+from readmit.settings import ROOT, StackSettings
 
 KEPT, DOWNLOADED = ROOT / "build" / "bench-model", ROOT / "build" / "bench-production"
 ROWS = 15_000
@@ -130,7 +130,7 @@ def _contract() -> Contract:
 
 def _production() -> Path | None:
     """Download production of the running stack; None when there is no stack or no production."""
-    settings = Settings()
+    settings = StackSettings()
     try:
         httpx.get(
             f"{settings.mlflow_tracking_uri}/health", timeout=3, trust_env=False

@@ -16,7 +16,7 @@ from expectations import gate_queries, gx_validation, pages, profiles, publish_s
 from expectations.gx_validation import Check
 from readmit.contract.definition import Contract
 from readmit.errors import BatchRejected
-from readmit.settings import Settings
+from readmit.settings import PipelineSettings
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import Job
 
@@ -39,7 +39,7 @@ class GateResult:
     page: str
 
 
-def check_raw(batch_id: str, settings: Settings) -> GateResult:
+def check_raw(batch_id: str, settings: PipelineSettings) -> GateResult:
     """Check a batch as it arrived, against the ledger and earlier batches.
 
     A published batch is not checked again: earlier batches may have become later ones.
@@ -64,7 +64,9 @@ def check_raw(batch_id: str, settings: Settings) -> GateResult:
     return result
 
 
-def check_publish(batch_id: str, settings: Settings, build_id: str | None = None) -> GateResult:
+def check_publish(
+    batch_id: str, settings: PipelineSettings, build_id: str | None = None
+) -> GateResult:
     """Check what a build made of a batch, against the contract and the number of rows that arrived.
 
     A published build is not checked again: later builds have replaced some of its rows.
@@ -97,7 +99,10 @@ def check_publish(batch_id: str, settings: Settings, build_id: str | None = None
 
 
 def _conclude(
-    name: str, gate: str, outcomes: Sequence[ExpectationValidationResult], settings: Settings
+    name: str,
+    gate: str,
+    outcomes: Sequence[ExpectationValidationResult],
+    settings: PipelineSettings,
 ) -> GateResult:
     """Store the page and push the gauges, then return the result or raise."""
     page = pages.store(name, gate, outcomes, settings)

@@ -7,12 +7,12 @@ from psycopg2 import sql
 from expectations import raw_suite
 from readmit import db
 from readmit.intake.layout import LANDING_COLUMNS
-from readmit.settings import Settings
+from readmit.settings import PipelineSettings
 
 N_REASONS = 3  # reasons for quarantine that the error names
 
 
-def n_rows_of(batch_id: str, settings: Settings) -> int:
+def n_rows_of(batch_id: str, settings: PipelineSettings) -> int:
     """Return the number of rows that the ledger has for a batch.
 
     Raises:
@@ -26,7 +26,7 @@ def n_rows_of(batch_id: str, settings: Settings) -> int:
     return int(row[0])
 
 
-def is_published(build_id: str, settings: Settings) -> bool:
+def is_published(build_id: str, settings: PipelineSettings) -> bool:
     """Return whether a build is published."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
@@ -36,7 +36,7 @@ def is_published(build_id: str, settings: Settings) -> bool:
         return cur.fetchone() is not None
 
 
-def raw_rows(batch_id: str, settings: Settings) -> str:
+def raw_rows(batch_id: str, settings: PipelineSettings) -> str:
     """Return the query of the rows of a batch in RAW.
 
     The token of the source for a missing value, `?`, becomes null.
@@ -47,7 +47,7 @@ def raw_rows(batch_id: str, settings: Settings) -> str:
     return _with_literals(query, settings, batch_id)
 
 
-def feature_rows(batch_id: str, build_id: str, settings: Settings) -> str:
+def feature_rows(batch_id: str, build_id: str, settings: PipelineSettings) -> str:
     """Return the query of the feature rows that a build made of a batch."""
     query = (
         "select * from intermediate.int_encounters__features"
@@ -56,7 +56,7 @@ def feature_rows(batch_id: str, build_id: str, settings: Settings) -> str:
     return _with_literals(query, settings, build_id, batch_id)
 
 
-def _with_literals(statement: str, settings: Settings, *values: str) -> str:
+def _with_literals(statement: str, settings: PipelineSettings, *values: str) -> str:
     """Return a statement with quoted values: Great Expectations takes text, not parameters."""
     literals = map(sql.Literal, values)
     with db.transaction("publisher", settings.clean_database, settings) as clean:
@@ -72,7 +72,7 @@ def one_row(values: Mapping[str, float]) -> str:
     return "select " + ", ".join(columns)
 
 
-def counts(batch_id: str, build_id: str, settings: Settings) -> dict[str, float]:
+def counts(batch_id: str, build_id: str, settings: PipelineSettings) -> dict[str, float]:
     """Return the number of rows of a build at each layer.
 
     `n_valid` are the stays that the build writes. It writes all stays of its patients, so the
@@ -119,7 +119,7 @@ def counts(batch_id: str, build_id: str, settings: Settings) -> dict[str, float]
     }
 
 
-def frequent_reasons(build_id: str, settings: Settings) -> str:
+def frequent_reasons(build_id: str, settings: PipelineSettings) -> str:
     """Return the rules that quarantine most rows of a build, as text for the error.
 
     The error must name them: the quarantined rows of a rejected build are gone when somebody reads

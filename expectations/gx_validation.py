@@ -12,7 +12,7 @@ from great_expectations.datasource.fluent.interfaces import Batch
 from great_expectations.expectations.expectation import ColumnMapExpectation, Expectation
 
 from readmit import db
-from readmit.settings import Settings
+from readmit.settings import PipelineSettings
 
 N_EXAMPLES = 10  # failing values that a page shows
 
@@ -25,7 +25,7 @@ class Check(NamedTuple):
 
 
 def evaluate(
-    checks: Sequence[Check], database: str, settings: Settings
+    checks: Sequence[Check], database: str, settings: PipelineSettings
 ) -> list[ExpectationValidationResult]:
     """Evaluate each suite on its query.
 

@@ -21,7 +21,7 @@ from great_expectations.render.view import DefaultJinjaPageView
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader
 
 from readmit import storage
-from readmit.settings import Settings
+from readmit.settings import PipelineSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -48,7 +48,10 @@ class Tally(TypedDict):
 
 
 def store(
-    name: str, gate: str, outcomes: Sequence[ExpectationValidationResult], settings: Settings
+    name: str,
+    gate: str,
+    outcomes: Sequence[ExpectationValidationResult],
+    settings: PipelineSettings,
 ) -> str:
     """Store the page of a gate, and its verdict as JSON.
 
@@ -112,7 +115,7 @@ def is_fatal(outcome: ExpectationValidationResult) -> bool:
     return config is not None and config.severity == FailureSeverity.CRITICAL
 
 
-def address(name: str, gate: str, settings: Settings) -> str:
+def address(name: str, gate: str, settings: PipelineSettings) -> str:
     """Return the address of a gate's page on the docs site."""
     return f"{settings.page('docs')}/gx/{name}/{gate}.html"
 
@@ -187,7 +190,7 @@ def _escaped(value: Any) -> Any:  # noqa: ANN401 (JSON: the same shape comes bac
     return value
 
 
-def _store_static_files(s3: "S3Client", settings: Settings) -> None:
+def _store_static_files(s3: "S3Client", settings: PipelineSettings) -> None:
     """Store the files of `static/` that the bucket does not have yet.
 
     Each gate is a process of its own, so it cannot know whether an earlier one stored them.

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from psycopg2 import sql
 
 from readmit import db, storage
-from readmit.settings import Settings
+from readmit.settings import PipelineSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,7 +27,7 @@ MISSING = "(missing)"
 PUBLISHED_FILE = Path(__file__).parent / "uci_shares.json"
 
 
-def measure(batch_id: str, columns: Sequence[str], settings: Settings) -> Profile:
+def measure(batch_id: str, columns: Sequence[str], settings: PipelineSettings) -> Profile:
     """Return column -> value -> share of the rows; a missing value (`?`) counts as a value."""
     query = sql.SQL(
         "select coalesce(nullif({0}, '?'), %s), count(*)::float8 / sum(count(*)) over ()"
@@ -41,7 +41,7 @@ def measure(batch_id: str, columns: Sequence[str], settings: Settings) -> Profil
     return profile
 
 
-def store(batch_id: str, profile: Profile, settings: Settings) -> None:
+def store(batch_id: str, profile: Profile, settings: PipelineSettings) -> None:
     """Store the profile of a batch that passed the raw gate."""
     body = json.dumps(profile).encode()
     storage.client(settings).put_object(
@@ -49,7 +49,7 @@ def store(batch_id: str, profile: Profile, settings: Settings) -> None:
     )
 
 
-def before(batch_id: str, settings: Settings) -> Profile:
+def before(batch_id: str, settings: PipelineSettings) -> Profile:
     """Return the mean profile of the batches that were published last.
 
     When there is none, return the profile of the file that UCI publishes.
@@ -84,7 +84,7 @@ def distance(one: dict[str, float], other: dict[str, float]) -> float:
     return round(total / 2, 9)
 
 
-def _last_published(batch_id: str, settings: Settings) -> list[str]:
+def _last_published(batch_id: str, settings: PipelineSettings) -> list[str]:
     with db.transaction("publisher", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             "select batch_id from landing.batches where status = 'published' and batch_id <> %s"
@@ -94,7 +94,7 @@ def _last_published(batch_id: str, settings: Settings) -> list[str]:
         return [str(row[0]) for row in cur.fetchall()]
 
 
-def _load(batch_id: str, s3: "S3Client", settings: Settings) -> Profile | None:
+def _load(batch_id: str, s3: "S3Client", settings: PipelineSettings) -> Profile | None:
     try:
         response = s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id))
     except ClientError as error:

@@ -209,7 +209,7 @@ def register(settings: StackSettings) -> None:
         sources.ensure_source(settings)
     else:
         fetched = replace(fetch_file(Path(dataset)), name=uploaded(dataset))
-        sources.register_fetched(fetched, settings)
+        sources.register_fetched(fetched, settings, expected_sha256=settings.dataset_sha256)
 
 
 def addresses(cluster: Cluster, manifests: list[Resource]) -> Table:

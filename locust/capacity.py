@@ -28,13 +28,17 @@ from payloads import headers, rows_of
 
 from readmit import db
 from readmit.client.api_client import LOAD_TEST_STAY
-from readmit.settings import ROOT, Settings
+from readmit.settings import ROOT, ApiClientSettings, PushgatewaySettings, ReaderLogin
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import Job
 
 THINK = "SingleUser 0.5-1.5 s, BatchUser 5-10 s, FormUser 3-8 s (uniform, after each answer)"
 MIX = "SingleUser 8 : BatchUser 1 (100 rows) : FormUser 1"
 STATIC_SECONDS = 3
+
+
+class CapacitySettings(ApiClientSettings, ReaderLogin, PushgatewaySettings):
+    """The load test: the API, the mart that its rows come from, and where its result is pushed."""
 
 
 class CannotMeasure(Exception):
@@ -83,7 +87,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def mart_rows(settings: Settings, inputs: Sequence[str], n: int = 500) -> list[dict[str, Any]]:
+def mart_rows(
+    settings: CapacitySettings, inputs: Sequence[str], n: int = 500
+) -> list[dict[str, Any]]:
     """Return the inputs of `n` stays of the mart, read as `reader`; empty when there is no mart to read."""
     chosen = ", ".join(f'"{name}"' for name in inputs)
     query = f"select {chosen} from marts.fct_encounter_features order by md5(encounter_id::text) limit {int(n)}"  # noqa: S608
@@ -101,7 +107,7 @@ def mart_rows(settings: Settings, inputs: Sequence[str], n: int = 500) -> list[d
 
 @contextmanager
 def payloads(
-    given: argparse.Namespace, host: str, settings: Settings
+    given: argparse.Namespace, host: str, settings: CapacitySettings
 ) -> Iterator[tuple[Path, str]]:
     """Give the file with the rows to send, and where they come from."""
     if given.rows:
@@ -256,7 +262,7 @@ def placed(workers: int) -> tuple[list[int], list[int], str]:
 
 
 def standalone(
-    given: argparse.Namespace, settings: Settings
+    given: argparse.Namespace, settings: CapacitySettings
 ) -> tuple[dict[str, Any], list[capacity_report.Result]]:
     """Measure an API that is started here, for each number of workers."""
     results: list[capacity_report.Result] = []
@@ -277,7 +283,7 @@ def standalone(
 
 
 def deployed(
-    given: argparse.Namespace, settings: Settings
+    given: argparse.Namespace, settings: CapacitySettings
 ) -> tuple[dict[str, Any], list[capacity_report.Result]]:
     """Measure the server of the settings."""
     host = (given.host or settings.api_url).rstrip("/")
@@ -326,7 +332,7 @@ def is_for_dashboards(given: argparse.Namespace) -> bool:
 
 def main() -> int:
     """Command line of `make capacity`."""
-    given, settings = arguments(), Settings()
+    given, settings = arguments(), CapacitySettings()
     try:
         conditions, results = (
             standalone(given, settings) if given.own else deployed(given, settings)

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from readmit.client.api_client import LOAD_TEST_STAY
-from readmit.settings import Settings
+from readmit.settings import ApiClientSettings
 
 N_PAYLOADS = 500
 
@@ -43,7 +43,7 @@ def payloads(
 
 def headers() -> dict[str, str]:
     """Return what each request carries: the API's key, when one is set."""
-    key = Settings().api_key
+    key = ApiClientSettings().api_key
     return {"X-API-Key": key.get_secret_value()} if key else {}
 
 

@@ -8,8 +8,7 @@ from typing import ParamSpec
 from botocore.exceptions import BotoCoreError, ClientError
 from psycopg2 import OperationalError
 
-from readmit.errors import BadData
-from readmit.intake.download import SourceUnreachable
+from readmit.errors import BadData, SourceUnreachable
 from readmit.settings import BadSetting
 
 P = ParamSpec("P")

@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from pydantic import SecretStr
 
-from readmit.settings import Settings
+from readmit.settings import DatabaseSettings
 
 Role = Literal[
     "postgres",
@@ -25,22 +26,28 @@ Role = Literal[
 CONNECT_TIMEOUT_SECONDS = 10
 
 
-def password(role: Role, settings: Settings) -> str:
+def password(role: Role, settings: DatabaseSettings) -> str:
     """Return the password of `role`, from `<ROLE>_PASSWORD` in the environment or `.env`.
 
     Raises:
-        LookupError: the variable is not set; the message names it.
+        LookupError: the variable is not set, or this program does not log in as `role`; the
+            message names the variable.
     """
-    secret = getattr(settings, f"{role}_password")
-    value = secret.get_secret_value() if secret is not None else ""
-    if not value:
+    field = f"{role}_password"
+    if field not in type(settings).model_fields:
         raise LookupError(
-            f"{role.upper()}_PASSWORD is not set: `make up` writes it into .env, `make k8s-up` into a Secret"
+            f"{field.upper()} is not among the settings of this program: {type(settings).__name__}"
         )
-    return str(value)
+    secret: SecretStr | None = getattr(settings, field)
+    if secret is None or not secret.get_secret_value():
+        raise LookupError(
+            f"{field.upper()} is not set: `make up` writes it into .env, "
+            "`make k8s-up` into a Secret"
+        )
+    return secret.get_secret_value()
 
 
-def url(role: Role, database: str, settings: Settings) -> str:
+def url(role: Role, database: str, settings: DatabaseSettings) -> str:
     """Return the `postgresql://` address of `database` for `role`, password included: never log it."""
     secret = quote(password(role, settings), safe="")
     return (
@@ -48,7 +55,7 @@ def url(role: Role, database: str, settings: Settings) -> str:
     )
 
 
-def connect(role: Role, database: str, settings: Settings) -> Connection:
+def connect(role: Role, database: str, settings: DatabaseSettings) -> Connection:
     """Open a connection; the caller closes it. Commits are explicit.
 
     Raises:
@@ -66,7 +73,7 @@ def connect(role: Role, database: str, settings: Settings) -> Connection:
 
 
 @contextmanager
-def transaction(role: Role, database: str, settings: Settings) -> Iterator[Connection]:
+def transaction(role: Role, database: str, settings: DatabaseSettings) -> Iterator[Connection]:
     """One connection for one transaction: committed when the block ends, rolled back when it raises."""
     with closing(connect(role, database, settings)) as open_connection:
         try:

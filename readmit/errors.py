@@ -1,18 +1,22 @@
-"""Failures that the data itself causes. Whatever is not one of these may be retried."""
-
-
-def shown(text: str) -> str:
-    """Return a name that others chose as messages, logs and the ledger hold it: one line of printable characters."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+"""Errors of the data, and of the address that it comes from."""
 
 
 class BadData(Exception):
-    """The data cannot be accepted; trying again with the same bytes gives the same verdict."""
+    """The data cannot be accepted. The same bytes get the same verdict, so a retry is useless."""
 
 
 class SourceRefused(BadData):
-    """A source file cannot be read: the message names the file, the row, the column and what to do."""
+    """A source file cannot be read; the message names file, row, column and what to do."""
 
 
 class BatchRejected(BadData):
-    """A gate said no to a batch: the message names the expectation, what was seen and the limit."""
+    """A gate rejected a batch; the message names the expectation, the value and the limit."""
+
+
+class SourceUnreachable(Exception):
+    """An address did not answer as it should after all attempts; a retry later may help."""
+
+
+def printable(text: str) -> str:
+    """Return a foreign name for messages, logs and the ledger: one line of printable characters."""
+    return "".join(character if character.isprintable() else "?" for character in text)

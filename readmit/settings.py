@@ -1,7 +1,10 @@
-"""Settings: one frozen class per deployable, read from the environment and from `.env` (the environment wins).
+"""Settings, read from the environment and from `.env`; the environment wins.
 
-`.env.example` is generated from these classes: `python -m readmit.settings`. The file that is read is `.env` at the
-root of the repository, or the one that READMIT_ENV_FILE names.
+Each deployable has one frozen settings class, made of the groups in this file. A process has only the
+fields that it uses: the password of the loader is no field of the web form.
+
+`.env.example` is generated from these classes: `python -m readmit.settings`. The file that is read is
+`.env` at the root of the repository, or the file that READMIT_ENV_FILE names.
 """
 
 import os
@@ -34,126 +37,26 @@ def env_file() -> Path:
 
 
 def not_text(error: UnicodeDecodeError) -> BadSetting:
-    """Return what to say of an env file in another encoding."""
+    """Return the error for an env file in another encoding."""
     return BadSetting(f"{env_file()}: byte {error.start + 1} is not UTF-8; save the file as UTF-8")
 
 
-def _local(port_field: str) -> Callable[[dict[str, Any]], str]:
-    """Return a default that points at a port of this machine, as another setting names it."""
-    return lambda known: f"http://127.0.0.1:{known.get(port_field, 0)}"
+def _local_url(port_field: str) -> Callable[[dict[str, Any]], str]:
+    """Return a default factory: the address of a port of this machine, which another field names."""
+
+    def url(fields: dict[str, Any]) -> str:
+        # A port that could not be read has no entry; pydantic reports it by itself.
+        return f"http://127.0.0.1:{fields.get(port_field, 0)}"
+
+    return url
 
 
 class Settings(BaseSettings):
-    """What several parts share: where the databases, the object store, the registry and the API are."""
+    """How settings are read. This class has no fields; groups and deployables below have them."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", env_ignore_empty=True, case_sensitive=False
     )
-
-    dataset: str | None = Field(
-        default=None,
-        description="CSV or zip of the source data, as path or URL; empty: UCI's archive",
-    )
-    dataset_sha256: str | None = Field(
-        default=None,
-        pattern=r"^[0-9a-fA-F]{64}$",
-        description="refuse the file when its sha256 (or its CSV's) is another",
-    )
-    batch_size: int = Field(
-        default=15_000, ge=1, le=10_000_000, description="rows in a training batch"
-    )
-    model_name: str = Field(
-        default="readmission",
-        min_length=1,
-        description="registered model that is trained and served",
-    )
-    readmit_home: Path = Field(
-        default=ROOT / ".stack", description="folder for the state of the one-machine stack"
-    )
-
-    postgres_host: str = Field(default="127.0.0.1", description="Postgres server")
-    postgres_port: Port = Field(default=5433, description="port of Postgres")
-    raw_database: str = Field(default="raw", description="database of the data as it arrived")
-    clean_database: str = Field(
-        default="clean", description="database of what dbt builds, and of operations"
-    )
-    postgres_password: SecretStr | None = Field(
-        default=None, description="superuser; used for the set-up only"
-    )
-    loader_password: SecretStr | None = Field(default=None, description="writes RAW and its ledger")
-    transformer_password: SecretStr | None = Field(
-        default=None, description="dbt: reads RAW, owns the clean schemas"
-    )
-    publisher_password: SecretStr | None = Field(
-        default=None, description="writes ops; releases from quarantine"
-    )
-    trainer_password: SecretStr | None = Field(default=None, description="reads the marts")
-    serving_password: SecretStr | None = Field(
-        default=None, description="appends predictions, reads patient history"
-    )
-    reader_password: SecretStr | None = Field(
-        default=None, description="reads marts, quarantine, ops and the ledger"
-    )
-    mlflow_password: SecretStr | None = Field(default=None, description="owns MLflow's database")
-    airflow_password: SecretStr | None = Field(default=None, description="owns Airflow's database")
-
-    s3_port: Port = Field(
-        default=8333,
-        description="port of the object store; it uses the next three, and each plus 10000",
-    )
-    s3_metrics_port: Port = Field(
-        default=9327, description="port of the object store's figures for Prometheus"
-    )
-    s3_endpoint_url: str = Field(
-        default_factory=_local("s3_port"), description="address of the object store"
-    )
-    aws_access_key_id: str = Field(default="readmit", description="access key of the object store")
-    aws_secret_access_key: SecretStr = Field(
-        default=SecretStr(""), description="secret key of the object store"
-    )
-    s3_mlflow_bucket: str = Field(default="mlflow", description="bucket of MLflow's artifacts")
-    s3_pipeline_bucket: str = Field(
-        default="pipeline", description="bucket of source files, snapshots, docs, logs and backups"
-    )
-
-    mlflow_port: Port = Field(default=5000, description="port of MLflow")
-    mlflow_tracking_uri: str = Field(
-        default_factory=_local("mlflow_port"), description="address of MLflow"
-    )
-    mlflow_tracking_username: str | None = Field(
-        default=None, description="log-in of MLflow, when it asks for one"
-    )
-    mlflow_tracking_password: SecretStr | None = Field(
-        default=None, description="password of that log-in"
-    )
-    api_port: Port = Field(default=8000, description="port of the prediction API")
-    api_url: str = Field(
-        default_factory=_local("api_port"), description="address of the prediction API"
-    )
-    api_key: SecretStr | None = Field(
-        default=None,
-        description="key that the web form and Locust send to the API, if API_KEY_HASHES asks for one",
-    )
-    public_url: str | None = Field(
-        default=None,
-        pattern=r"^https?://.*\{part\}",
-        description="how browsers reach a page, {part} being api, airflow, mlflow, docs or grafana; empty: ports",
-    )
-    ui_port: Port = Field(default=8501, description="port of the web form")
-    docs_port: Port = Field(default=8088, description="port of the docs site")
-    airflow_port: Port = Field(default=8080, description="port of Airflow")
-    prometheus_port: Port = Field(default=9090, description="port of Prometheus")
-    pushgateway_port: Port = Field(default=9091, description="port of the Pushgateway")
-    pushgateway_url: str | None = Field(
-        default=None,
-        description="address of the Pushgateway; empty: `make up` sets it when one is installed",
-    )
-    node_exporter_port: Port = Field(default=9100, description="port of the node exporter")
-    postgres_exporter_port: Port = Field(default=9187, description="port of the Postgres exporter")
-    blackbox_exporter_port: Port = Field(
-        default=9115, description="port of the exporter of health checks"
-    )
-    grafana_port: Port = Field(default=3000, description="port of Grafana")
 
     def __init__(self, **values: Any) -> None:  # noqa: ANN401 (whatever the fields take)
         """Read the settings.
@@ -168,31 +71,6 @@ class Settings(BaseSettings):
         except UnicodeDecodeError as error:
             raise not_text(error) from None
 
-    @field_validator("dataset")
-    @classmethod
-    def _absolute_dataset(cls, value: str | None) -> str | None:
-        """A relative path means the same file for every process, whatever folder it runs in."""
-        if value is None or "://" in value:
-            return value
-        return os.path.abspath(ROOT / os.path.expanduser(value))
-
-    @field_validator("readmit_home")
-    @classmethod
-    def _absolute_home(cls, value: Path) -> Path:
-        return Path(os.path.realpath(ROOT / os.path.expanduser(value)))
-
-    def page(self, part: str, host: str = "127.0.0.1") -> str:
-        """Return where browsers find a part, as PUBLIC_URL names them: there, or at a port of `host`."""
-        if self.public_url:
-            return self.public_url.format(part=part).rstrip("/")
-        return f"http://{host}:{getattr(self, f'{part}_port')}"
-
-    def mlflow_login(self) -> tuple[str, str] | None:
-        """Return name and password for MLflow, or None when it asks for neither."""
-        if self.mlflow_tracking_username is None or self.mlflow_tracking_password is None:
-            return None
-        return self.mlflow_tracking_username, self.mlflow_tracking_password.get_secret_value()
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -202,13 +80,246 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic's)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Look for `.env` when settings are made, not when this module is imported."""
+        """Look for `.env` when settings are created, not when this module is imported."""
         file = DotEnvSettingsSource(settings_cls, env_file=env_file(), env_file_encoding="utf-8")
         return init_settings, env_settings, file
 
 
-class PipelineSettings(Settings):
-    """Airflow's DAGs."""
+# ---------------------------------------------------------------- groups of fields
+
+
+class HomeSettings(Settings):
+    """The folder for state."""
+
+    readmit_home: Path = Field(
+        default=ROOT / ".stack", description="folder for the state of the one-machine stack"
+    )
+
+    @field_validator("readmit_home")
+    @classmethod
+    def _absolute_home(cls, value: Path) -> Path:
+        return Path(os.path.realpath(ROOT / os.path.expanduser(value)))
+
+
+class SourceSettings(Settings):
+    """The source file, and how it is cut into batches."""
+
+    dataset: str | None = Field(
+        default=None,
+        description="CSV or zip of the source data, as path or URL; empty: UCI's archive",
+    )
+    dataset_sha256: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-fA-F]{64}$",
+        description="refuse the file when its sha256 (or its CSV's) is another",
+    )
+    batch_size: int = Field(
+        default=15_000, ge=1, le=10_000_000, description="rows in a training batch"
+    )
+
+    @field_validator("dataset")
+    @classmethod
+    def _absolute_dataset(cls, value: str | None) -> str | None:
+        """A relative path means the same file for every process, whatever folder it runs in."""
+        if value is None or "://" in value:
+            return value
+        return os.path.abspath(ROOT / os.path.expanduser(value))
+
+
+class DatabaseSettings(Settings):
+    """The Postgres server and the two databases of the project."""
+
+    postgres_host: str = Field(default="127.0.0.1", description="Postgres server")
+    postgres_port: Port = Field(default=5433, description="port of Postgres")
+    raw_database: str = Field(default="raw", description="database of the data as it arrived")
+    clean_database: str = Field(
+        default="clean", description="database of what dbt builds, and of operations"
+    )
+
+
+# One class per role: a process has the passwords of the roles that it logs in as, and no other.
+
+
+class SuperuserLogin(DatabaseSettings):
+    """The role `postgres`."""
+
+    postgres_password: SecretStr | None = Field(
+        default=None, description="superuser; used for the set-up only"
+    )
+
+
+class LoaderLogin(DatabaseSettings):
+    """The role `loader`."""
+
+    loader_password: SecretStr | None = Field(default=None, description="writes RAW and its ledger")
+
+
+class TransformerLogin(DatabaseSettings):
+    """The role `transformer`."""
+
+    transformer_password: SecretStr | None = Field(
+        default=None, description="dbt: reads RAW, owns the clean schemas"
+    )
+
+
+class PublisherLogin(DatabaseSettings):
+    """The role `publisher`."""
+
+    publisher_password: SecretStr | None = Field(
+        default=None, description="writes ops; releases from quarantine"
+    )
+
+
+class TrainerLogin(DatabaseSettings):
+    """The role `trainer`."""
+
+    trainer_password: SecretStr | None = Field(default=None, description="reads the marts")
+
+
+class ServingLogin(DatabaseSettings):
+    """The role `serving`."""
+
+    serving_password: SecretStr | None = Field(
+        default=None, description="appends predictions, reads patient history"
+    )
+
+
+class ReaderLogin(DatabaseSettings):
+    """The role `reader`."""
+
+    reader_password: SecretStr | None = Field(
+        default=None, description="reads marts, quarantine, ops and the ledger"
+    )
+
+
+class MlflowLogin(DatabaseSettings):
+    """The role `mlflow`."""
+
+    mlflow_password: SecretStr | None = Field(default=None, description="owns MLflow's database")
+
+
+class AirflowLogin(DatabaseSettings):
+    """The role `airflow`."""
+
+    airflow_password: SecretStr | None = Field(default=None, description="owns Airflow's database")
+
+
+class ObjectStoreSettings(Settings):
+    """The object store and its two buckets."""
+
+    s3_port: Port = Field(
+        default=8333,
+        description="port of the object store; it uses the next three, and each plus 10000",
+    )
+    s3_endpoint_url: str = Field(
+        default_factory=_local_url("s3_port"), description="address of the object store"
+    )
+    aws_access_key_id: str = Field(default="readmit", description="access key of the object store")
+    aws_secret_access_key: SecretStr = Field(
+        default=SecretStr(""), description="secret key of the object store"
+    )
+    s3_mlflow_bucket: str = Field(default="mlflow", description="bucket of MLflow's artifacts")
+    s3_pipeline_bucket: str = Field(
+        default="pipeline", description="bucket of source files, snapshots, docs, logs and backups"
+    )
+
+
+class RegistryAddress(Settings):
+    """MLflow and the registered model, without a log-in."""
+
+    mlflow_port: Port = Field(default=5000, description="port of MLflow")
+    mlflow_tracking_uri: str = Field(
+        default_factory=_local_url("mlflow_port"), description="address of MLflow"
+    )
+    model_name: str = Field(
+        default="readmission",
+        min_length=1,
+        description="registered model that is trained and served",
+    )
+
+
+class RegistrySettings(RegistryAddress):
+    """MLflow with its log-in."""
+
+    mlflow_tracking_username: str | None = Field(
+        default=None, description="log-in of MLflow, when it asks for one"
+    )
+    mlflow_tracking_password: SecretStr | None = Field(
+        default=None, description="password of that log-in"
+    )
+
+    def mlflow_login(self) -> tuple[str, str] | None:
+        """Return name and password for MLflow, or None when it asks for neither."""
+        if self.mlflow_tracking_username is None or self.mlflow_tracking_password is None:
+            return None
+        return self.mlflow_tracking_username, self.mlflow_tracking_password.get_secret_value()
+
+
+class ApiAddress(Settings):
+    """The prediction API, without a key."""
+
+    api_port: Port = Field(default=8000, description="port of the prediction API")
+    api_url: str = Field(
+        default_factory=_local_url("api_port"), description="address of the prediction API"
+    )
+
+
+class ApiClientSettings(ApiAddress):
+    """The prediction API and the key that its clients send."""
+
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="key that the web form and Locust send to the API, if API_KEY_HASHES asks for one",
+    )
+
+
+class DocsAddress(Settings):
+    """The docs site."""
+
+    docs_port: Port = Field(default=8088, description="port of the docs site")
+
+
+class PageSettings(RegistryAddress, ApiAddress, DocsAddress):
+    """Where browsers find the web pages of the other parts."""
+
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://.*\{part\}",
+        description="how browsers reach a page, {part} being api, airflow, mlflow, docs or grafana; empty: ports",
+    )
+    airflow_port: Port = Field(default=8080, description="port of Airflow")
+    grafana_port: Port = Field(default=3000, description="port of Grafana")
+
+    def page(self, part: str, host: str = "127.0.0.1") -> str:
+        """Return the address of a part for browsers: PUBLIC_URL's, else a port of `host`."""
+        if self.public_url:
+            return self.public_url.format(part=part).rstrip("/")
+        return f"http://{host}:{getattr(self, f'{part}_port')}"
+
+
+class PushgatewaySettings(Settings):
+    """The Pushgateway, which jobs push their gauges to."""
+
+    pushgateway_url: str | None = Field(
+        default=None,
+        description="address of the Pushgateway; empty: `make up` sets it when one is installed",
+    )
+
+
+# ---------------------------------------------------------------- deployables
+
+
+class JobSettings(
+    PublisherLogin, ReaderLogin, ObjectStoreSettings, PushgatewaySettings, HomeSettings
+):
+    """What jobs of the pipeline and of training share."""
+
+
+class PipelineSettings(LoaderLogin, JobSettings, PageSettings, SourceSettings):
+    """Airflow's DAGs of the data, and the commands that do the same by hand.
+
+    dbt runs as a process of its own and takes its password from the environment (`profiles.yml`).
+    """
 
     ingest_schedule: str | None = Field(
         default="@hourly",
@@ -224,9 +335,40 @@ class PipelineSettings(Settings):
     )
 
 
-class StackSettings(PipelineSettings):
-    """The one-machine stack."""
+class OperationsSettings(
+    SuperuserLogin,
+    LoaderLogin,
+    TransformerLogin,
+    PublisherLogin,
+    TrainerLogin,
+    ServingLogin,
+    ReaderLogin,
+    MlflowLogin,
+    AirflowLogin,
+    ObjectStoreSettings,
+    PushgatewaySettings,
+):
+    """Set-up, backup and waiting for services: it creates every role, so it has every password."""
 
+
+class DocsSiteSettings(DocsAddress, ObjectStoreSettings):
+    """The server of the docs site, which reads its pages from the object store."""
+
+
+class StackSettings(PipelineSettings, OperationsSettings, RegistrySettings, ApiClientSettings):
+    """The one-machine stack, which starts every part and writes their settings."""
+
+    s3_metrics_port: Port = Field(
+        default=9327, description="port of the object store's figures for Prometheus"
+    )
+    ui_port: Port = Field(default=8501, description="port of the web form")
+    prometheus_port: Port = Field(default=9090, description="port of Prometheus")
+    pushgateway_port: Port = Field(default=9091, description="port of the Pushgateway")
+    node_exporter_port: Port = Field(default=9100, description="port of the node exporter")
+    postgres_exporter_port: Port = Field(default=9187, description="port of the Postgres exporter")
+    blackbox_exporter_port: Port = Field(
+        default=9115, description="port of the exporter of health checks"
+    )
     airflow_admin_password: SecretStr | None = Field(
         default=None, description="password of `admin` on Airflow's web page"
     )
@@ -247,27 +389,43 @@ class StackSettings(PipelineSettings):
     )
 
 
+# ---------------------------------------------------------------- messages and the example
+
+
 def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_input=True, include_url=False):
-        name = str(problem["loc"][0]) if problem["loc"] else "?"
         if problem["type"] == "default_factory_not_called":
             continue
-        is_secret = name.endswith(("_password", "_key", "_secret"))
-        got = "" if is_secret else f" (got {problem['input']!r})"
-        lines.append(
-            f"{name.upper()}: {problem['msg']}{got}; correct it in the environment or in {env_file()}"
-        )
+        name = str(problem["loc"][0]) if problem["loc"] else "?"
+        line = f"{name.upper()}: {problem['msg']}"
+        if not _is_secret(name):
+            line += f" (got {problem['input']!r})"
+        lines.append(f"{line}; correct it in the environment or in {env_file()}")
     return "\n".join(lines)
+
+
+def _is_secret(name: str) -> bool:
+    return name.endswith(("_password", "_key", "_secret"))
 
 
 # By name: the classes of other parts are looked up when the example is written, and only then.
 SECTIONS = (
-    ("Shared by all parts", "readmit.settings:Settings"),
+    ("Source file", "readmit.settings:SourceSettings"),
+    ("Databases", "readmit.settings:DatabaseSettings"),
+    ("Object store", "readmit.settings:ObjectStoreSettings"),
+    ("Pushgateway", "readmit.settings:PushgatewaySettings"),
+    ("Passwords of the database roles", "readmit.settings:OperationsSettings"),
+    ("MLflow", "readmit.settings:RegistrySettings"),
+    ("Clients of the prediction API", "readmit.settings:ApiClientSettings"),
+    ("Web pages", "readmit.settings:PageSettings"),
     ("Pipeline", "readmit.settings:PipelineSettings"),
     ("One-machine stack", "readmit.settings:StackSettings"),
     ("Prediction API", "serving.api_settings:ServingSettings"),
-    ("Training", "training.training_settings:TrainingSettings"),
+    (
+        "Training (costs and the promotion rule are each hospital's own)",
+        "training.training_settings:TrainingSettings",
+    ),
     ("Monitor", "training.training_settings:MonitorSettings"),
 )
 GENERATED = "generated by `make up`"
@@ -280,16 +438,20 @@ def example() -> str:
         "# Every setting, with its default. Generated: python -m readmit.settings > .env.example",
         "# `make up` writes .env with generated passwords. To change a default, add its line, without the #, to .env.",
     ]
-    seen: set[str] = set()
+    listed: set[str] = set()
     for title, address in SECTIONS:
         lines += ["", f"# ---- {title}"]
-        for name, field in _class_at(address).model_fields.items():
-            if name not in seen:
-                seen.add(name)
-                lines.append(f"# {field.description}")
-                lines.append(
-                    f"#{name.upper()}={_shown(name, field.default, field.default_factory)}".rstrip()
-                )
+        fields = _class_at(address).model_fields
+        ports = {name: field.default for name, field in fields.items() if name.endswith("_port")}
+        for name, field in fields.items():
+            if name in listed:
+                continue
+            listed.add(name)
+            lines.append(f"# {field.description}")
+            default = field.default
+            if field.default_factory is not None:
+                default = cast(Callable[[dict[str, Any]], str], field.default_factory)(ports)
+            lines.append(f"#{name.upper()}={_default_text(name, default)}".rstrip())
     return "\n".join(lines) + "\n"
 
 
@@ -298,20 +460,10 @@ def _class_at(address: str) -> type[Settings]:
     return cast(type[Settings], getattr(import_module(module), name))
 
 
-def _shown(name: str, default: object, factory: Any) -> str:  # noqa: ANN401 (pydantic has two kinds)
-    if factory is not None:
-        ports = {
-            field: info.default
-            for field, info in Settings.model_fields.items()
-            if field.endswith("_port")
-        }
-        return str(factory(ports))
+def _default_text(name: str, default: object) -> str:
     if default is None or isinstance(default, SecretStr):
-        return (
-            GENERATED
-            if name.endswith(("_password", "_key", "_secret")) and name not in CHOSEN
-            else ""
-        )
+        is_generated = _is_secret(name) and name not in CHOSEN
+        return GENERATED if is_generated else ""
     if isinstance(default, Path):
         return str(default.relative_to(ROOT))
     return str(default)

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from readmit.settings import Settings
+from readmit.settings import ObjectStoreSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def client(settings: Settings) -> "S3Client":
+def client(settings: ObjectStoreSettings) -> "S3Client":
     """Return a boto3 S3 client for `S3_ENDPOINT_URL`, with path-style addresses, time-outs and five attempts."""
     import boto3
     from botocore.config import Config
@@ -28,7 +28,7 @@ def client(settings: Settings) -> "S3Client":
     )
 
 
-def ensure_buckets(settings: Settings) -> None:
+def ensure_buckets(settings: ObjectStoreSettings) -> None:
     """Create the buckets of MLflow and of the pipeline when they are missing."""
     s3 = client(settings)
     present = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
@@ -38,5 +38,5 @@ def ensure_buckets(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    ensure_buckets(Settings())
+    ensure_buckets(ObjectStoreSettings())
     print("buckets are in place")

@@ -2,10 +2,18 @@
 
 from pydantic import Field
 
-from readmit.settings import Settings
+from readmit.settings import (
+    HomeSettings,
+    ObjectStoreSettings,
+    ReaderLogin,
+    RegistrySettings,
+    ServingLogin,
+)
 
 
-class ServingSettings(Settings):
+class ServingSettings(
+    ServingLogin, ReaderLogin, ObjectStoreSettings, RegistrySettings, HomeSettings
+):
     """The prediction API."""
 
     registry_poll_seconds: float = Field(

@@ -107,7 +107,7 @@ def poison(airflow: Airflow, settings: StackSettings, progress: Progress) -> Poi
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "poison.csv"
         write_poison(path, seed=int(time.time()), batch_size=settings.batch_size)
-        source = sources.submit(str(path), settings=settings)
+        source = sources.submit(str(path), settings)
     for _ in range(MOST_RUNS):
         run_id = pipeline.current_or_new(airflow, pipeline.INGEST)
         pipeline.follow(airflow, pipeline.INGEST, run_id, progress.show)

@@ -14,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from readmit.contract.definition import Contract
 from readmit.ops.bootstrap import bootstrap
-from readmit.settings import Settings, StackSettings
+from readmit.settings import StackSettings
 from tests.support import dbt, services
 
 E2E = "tests/e2e/"
@@ -91,20 +91,20 @@ def contract(dbt_manifest) -> Contract:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Settings:
-    """Settings of a running Postgres with all databases and roles."""
-    settings = Settings(**services.services())
+def postgres() -> StackSettings:
+    """StackSettings of a running Postgres with all databases and roles."""
+    settings = StackSettings(**services.services())
     bootstrap(settings)
     return settings
 
 
 @pytest.fixture(scope="session")
-def s3(postgres) -> Settings:
-    """Settings of a running object store with its buckets; it runs beside Postgres."""
+def s3(postgres) -> StackSettings:
+    """StackSettings of a running object store with its buckets; it runs beside Postgres."""
     return postgres
 
 
 @pytest.fixture(scope="session")
 def mlflow_server() -> StackSettings:
-    """Settings of a running MLflow (`mlflow_tracking_uri`) on that Postgres and object store."""
+    """StackSettings of a running MLflow (`mlflow_tracking_uri`) on that Postgres and object store."""
     return services.mlflow()

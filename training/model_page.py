@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from readmit import storage
 from readmit.docs_site import html_pages
-from readmit.settings import Settings
+from training.training_settings import TrainingSettings
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_page.html.j2"
 
 
 def publish_card(
-    version: str, card: str, figures: Mapping[str, Figure], settings: Settings
+    version: str, card: str, figures: Mapping[str, Figure], settings: TrainingSettings
 ) -> None:
     """Write `docs/models/<version>/`: the card as a page, and each figure as PNG."""
     s3, prefix = storage.client(settings), f"docs/models/{version}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from readmit import db
-from readmit.settings import Settings
+from training.training_settings import TrainingSettings
 
 COLUMNS = (
     "decision, model_name, challenger_version, production_version, challenger_score, production_score,"
@@ -38,7 +38,7 @@ def actor() -> str:
     return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
-def record(row: Promotion, settings: Settings) -> None:
+def record(row: Promotion, settings: TrainingSettings) -> None:
     """Append a decision."""
     said = row.evidence
     scores = [
@@ -69,7 +69,7 @@ def record(row: Promotion, settings: Settings) -> None:
         cur.execute(f"insert into ops.promotions ({COLUMNS}) values ({places})", values)  # noqa: S608 (no input in it)
 
 
-def decision_on(model_name: str, version: str, settings: Settings) -> str | None:
+def decision_on(model_name: str, version: str, settings: TrainingSettings) -> str | None:
     """Return the latest decision that was taken when `version` was the challenger, or None."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
@@ -84,7 +84,7 @@ def decision_on(model_name: str, version: str, settings: Settings) -> str | None
     return str(found[0]) if found else None
 
 
-def latest(model_name: str, settings: Settings) -> tuple[str, str] | None:
+def latest(model_name: str, settings: TrainingSettings) -> tuple[str, str] | None:
     """Return decision and challenger of the last promotion or roll-back, or None."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,

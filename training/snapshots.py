@@ -17,8 +17,8 @@ import pandas as pd
 from readmit import db, storage
 from readmit.contract.definition import Contract
 from readmit.errors import BadData
-from readmit.settings import Settings
 from training import features
+from training.training_settings import TrainingSettings
 
 MART = "marts.fct_encounter_features"
 
@@ -54,7 +54,7 @@ class Snapshot:
         return self.rows[self.rows["split"] == name]
 
 
-def read_mart(contract: Contract, settings: Settings) -> tuple[pd.DataFrame, str]:
+def read_mart(contract: Contract, settings: TrainingSettings) -> tuple[pd.DataFrame, str]:
     """Return every row of the mart by encounter_id, and the sha256 of rows and contract.
 
     One COPY sees one state of the database, whatever is published meanwhile.
@@ -84,7 +84,7 @@ def parse(text: io.BytesIO, contract: Contract) -> pd.DataFrame:
     )
 
 
-def freeze(settings: Settings) -> Facts:
+def freeze(settings: TrainingSettings) -> Facts:
     """Write a snapshot of the mart; the same rows give the same snapshot and are written once.
 
     Raises:
@@ -114,7 +114,7 @@ def manifest() -> Path | None:
     return Path(target) / "manifest.json" if target else None
 
 
-def _origin(rows: pd.DataFrame, settings: Settings) -> dict[str, Any]:
+def _origin(rows: pd.DataFrame, settings: TrainingSettings) -> dict[str, Any]:
     """Where the rows come from, by the ledger of batches."""
     batches = sorted(rows["_batch_id"].unique())
     with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
@@ -133,7 +133,7 @@ def _origin(rows: pd.DataFrame, settings: Settings) -> dict[str, Any]:
     }
 
 
-def store(snapshot: Snapshot, settings: Settings) -> None:
+def store(snapshot: Snapshot, settings: TrainingSettings) -> None:
     """Write a snapshot; its facts come last, so that one without them does not exist."""
     s3, bucket = storage.client(settings), settings.s3_pipeline_bucket
     sealed = snapshot.rows["split"] == "test"
@@ -147,30 +147,30 @@ def store(snapshot: Snapshot, settings: Settings) -> None:
     s3.put_object(Bucket=bucket, Key=f"snapshots/{key}.json", Body=said.encode())
 
 
-def load(snapshot_id: str, settings: Settings) -> Snapshot:
+def load(snapshot_id: str, settings: TrainingSettings) -> Snapshot:
     """Read train and validation rows of a snapshot."""
     said = json.loads(_get(f"snapshots/{snapshot_id}.json", settings))
     rows = pd.read_parquet(io.BytesIO(_get(f"snapshots/{snapshot_id}.parquet", settings)))
     return Snapshot(Facts(**said["facts"]), Contract.from_json(said["contract"]), rows)
 
 
-def facts(snapshot_id: str, settings: Settings) -> Facts:
+def facts(snapshot_id: str, settings: TrainingSettings) -> Facts:
     """Read what a snapshot is made of, without its rows."""
     return Facts(**json.loads(_get(f"snapshots/{snapshot_id}.json", settings))["facts"])
 
 
-def described(snapshot_id: str, settings: Settings) -> tuple[Facts, Contract]:
+def described(snapshot_id: str, settings: TrainingSettings) -> tuple[Facts, Contract]:
     """Read what a snapshot is made of and the contract of its rows, without the rows."""
     said = json.loads(_get(f"snapshots/{snapshot_id}.json", settings))
     return Facts(**said["facts"]), Contract.from_json(said["contract"])
 
 
-def sealed(snapshot_id: str, settings: Settings) -> pd.DataFrame:
+def sealed(snapshot_id: str, settings: TrainingSettings) -> pd.DataFrame:
     """Read the test rows of a snapshot; `training.jobs.score_sealed` counts each reading."""
     return pd.read_parquet(io.BytesIO(_get(f"snapshots/{snapshot_id}.sealed.parquet", settings)))
 
 
-def _get(key: str, settings: Settings) -> bytes:
+def _get(key: str, settings: TrainingSettings) -> bytes:
     return (
         storage.client(settings)
         .get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from readmit import db
-from readmit.settings import Settings
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import Job
 from readmit.telemetry.pushgateway import GaugeValues
@@ -14,7 +13,7 @@ from training import snapshots
 from training.model_metrics import Figure
 from training.promotions import Promotion
 from training.snapshots import Facts
-from training.training_settings import MonitorSettings
+from training.training_settings import MonitorSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from training.evaluation import Evaluation
@@ -23,13 +22,15 @@ if TYPE_CHECKING:
 DECISIONS = ("promote", "keep", "rollback")
 
 
-def snapshot(facts: Facts, settings: Settings) -> None:
+def snapshot(facts: Facts, settings: TrainingSettings) -> None:
     """Report the rows of a snapshot."""
     rows = {"train": facts.n_train, "validation": facts.n_validation, "test": facts.n_test}
     pushgateway.report(Job.TRAINING, lambda: {"readmit_training_rows": rows}, settings)
 
 
-def candidate(name: str, evaluated: "Evaluation", seconds: float, settings: Settings) -> None:
+def candidate(
+    name: str, evaluated: "Evaluation", seconds: float, settings: TrainingSettings
+) -> None:
     """Report a candidate's figures on the validation rows, and how long fitting and evaluating took."""
     scores = {metric: figure["figure"] for metric, figure in evaluated.metrics.items()}
     behind = float(len(evaluated.behind()))
@@ -45,7 +46,7 @@ def candidate(name: str, evaluated: "Evaluation", seconds: float, settings: Sett
     )
 
 
-def decision(row: Promotion, settings: Settings) -> None:
+def decision(row: Promotion, settings: TrainingSettings) -> None:
     """Report a decision with what it compared."""
     said = row.evidence
     pushgateway.report(
@@ -66,7 +67,7 @@ def decision(row: Promotion, settings: Settings) -> None:
     )
 
 
-def production(snapshot_id: str, settings: Settings) -> None:
+def production(snapshot_id: str, settings: TrainingSettings) -> None:
     """Report when the youngest batch was published that the model in production learned from."""
     pushgateway.report(
         Job.TRAINING,
@@ -79,7 +80,7 @@ def production(snapshot_id: str, settings: Settings) -> None:
     )
 
 
-def sealed(scored: Mapping[str, Figure], settings: Settings) -> None:
+def sealed(scored: Mapping[str, Figure], settings: TrainingSettings) -> None:
     """Report the figures on the sealed test."""
     scores = {metric: figure["figure"] for metric, figure in scored.items()}
     pushgateway.report(Job.TRAINING, lambda: {"readmit_sealed_score": scores}, settings)
@@ -130,7 +131,7 @@ def _realised(found: "Report") -> GaugeValues:
     }
 
 
-def _published(facts: Facts, settings: Settings) -> float | None:
+def _published(facts: Facts, settings: TrainingSettings) -> float | None:
     """Return when the youngest batch of a snapshot was published, in seconds since 1970."""
     statement = (
         "select extract(epoch from max(published_at)) from landing.batches where batch_id = any(%s)"

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from readmit.settings import Settings
+from readmit.settings import JobSettings, RegistrySettings, TrainerLogin
 
 # Constants of the monitor, not settings: the alerts, the drift page and docs/monitoring.md are written for
 # these values, and DRIFT_THRESHOLD and DRIFT_ALPHA are enough to make the monitor more or less strict.
@@ -15,7 +15,7 @@ DRIFT_REPLICATES = (
 )
 
 
-class TrainingSettings(Settings):
+class TrainingSettings(JobSettings, TrainerLogin, RegistrySettings):
     """What training may be told; the defaults are what the README's figures were measured with."""
 
     training_seed: int = Field(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from readmit.settings import Settings
+from ui.form_settings import FormSettings
 
 LOCAL = {"127.0.0.1", "localhost", "0.0.0.0", "::1"}  # noqa: S104  compared with, never bound to
 
@@ -38,7 +38,7 @@ class Links:
         return f"{self.docs}/"
 
 
-def links(settings: Settings, page_url: str | None) -> Links:
+def links(settings: FormSettings, page_url: str | None) -> Links:
     """Return the addresses: PUBLIC_URL's, else ports of the host name that the reader used for this page."""
     host = urlsplit(page_url or "").hostname or "127.0.0.1"
 

@@ -7,20 +7,20 @@ import streamlit as st
 
 from readmit.client.answer_types import SeedRow
 from readmit.client.api_client import Client
-from readmit.settings import Settings
 from readmit.telemetry.json_logs import log_as_json
 from ui import form
 from ui import language as languages
 from ui import links as addresses
+from ui.form_settings import FormSettings
 
 FORM_MODEL = "model"
 LANGUAGE = "language"
 
 
 @st.cache_resource(show_spinner=False)
-def settings() -> Settings:
+def settings() -> FormSettings:
     """Return the settings, read once per process."""
-    return Settings()
+    return FormSettings()
 
 
 @st.cache_resource(show_spinner=False)

@@ -3,19 +3,19 @@
 from typing import Any
 
 from readmit import db
-from readmit.settings import Settings
+from readmit.settings import PipelineSettings
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import Job
 
 STATUSES = ("waiting", "claimed", "loaded", "published", "rejected", "superseded", "refused")
 
 
-def ledger(settings: Settings) -> None:
+def ledger(settings: PipelineSettings) -> None:
     """Report the batches by state, the rows held back, and the batch that was published last."""
     pushgateway.report(Job.INGEST, lambda: _states(settings) | _last_published(settings), settings)
 
 
-def _states(settings: Settings) -> dict[str, Any]:
+def _states(settings: PipelineSettings) -> dict[str, Any]:
     with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select status, count(*) from landing.overview group by status")
         counts = {str(status): int(n) for status, n in cur.fetchall()}
@@ -29,7 +29,7 @@ def _states(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _last_published(settings: Settings) -> dict[str, Any]:
+def _last_published(settings: PipelineSettings) -> dict[str, Any]:
     with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             "select extract(epoch from published_at), extract(epoch from published_at - loaded_at),"

@@ -6,7 +6,7 @@ from psycopg2.extensions import cursor
 
 from readmit import db
 from readmit.batches import claims, ledger
-from readmit.settings import Settings
+from readmit.settings import PipelineSettings
 
 
 class BuildBusy(Exception):
@@ -31,7 +31,7 @@ class Counts:
     n_excluded: int
 
 
-def begin_build(batch_id: str, settings: Settings) -> None:
+def begin_build(batch_id: str, settings: PipelineSettings) -> None:
     """Make this batch the one that dbt builds. For a published batch dbt is left with nothing to build.
 
     Raises:
@@ -88,7 +88,7 @@ def lock_build(cur: cursor, build_id: str) -> None:
             )
 
 
-def ensure_build_lock(build_id: str, settings: Settings) -> None:
+def ensure_build_lock(build_id: str, settings: PipelineSettings) -> None:
     """Raise `BuildLost` unless dbt's place is this build's; see `lock_build`."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
@@ -97,7 +97,7 @@ def ensure_build_lock(build_id: str, settings: Settings) -> None:
         lock_build(cur, build_id)
 
 
-def _touch(batch_id: str, settings: Settings) -> str:
+def _touch(batch_id: str, settings: PipelineSettings) -> str:
     """Renew the lease and return the status of a batch that must be in the ledger and not rejected."""
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         status, reason = ledger.state(cur, batch_id)
@@ -108,7 +108,7 @@ def _touch(batch_id: str, settings: Settings) -> str:
         return status
 
 
-def publish(batch_id: str, settings: Settings) -> Counts:
+def publish(batch_id: str, settings: PipelineSettings) -> Counts:
     """Make a batch visible: one row in `clean`, then the ledger follows.
 
     Raises:
@@ -187,7 +187,7 @@ def _check_accounting(cur: cursor, build_id: str, batch_id: str, counts: Counts)
         )
 
 
-def published(settings: Settings) -> int:
+def published(settings: PipelineSettings) -> int:
     """Count the batches that readers see."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,

@@ -6,7 +6,7 @@ from psycopg2.extensions import cursor
 
 from readmit import db
 from readmit.batches import ledger
-from readmit.settings import Settings
+from readmit.settings import PipelineSettings
 
 # A run that has not taken its next step for this long is taken for dead; dbt's part of a batch takes about a minute.
 # A step that lies further ahead than that was taken before somebody put the clock back, and says nothing either.
@@ -17,7 +17,7 @@ LEASE = timedelta(minutes=10)
 CLAIM_LOCK = 7_241_002
 
 
-def claim(dag_run_id: str, settings: Settings) -> str | None:
+def claim(dag_run_id: str, settings: PipelineSettings) -> str | None:
     """Take the next batch that waits, or the one that this run already holds; None when nothing waits.
 
     Two runs never get the same batch: one of them at a time looks, and what it finds is leased to it for `LEASE`.
@@ -52,7 +52,7 @@ def _next_open(cur: cursor, dag_run_id: str) -> str | None:
     return str(found[0]) if found else None
 
 
-def release_claim(dag_run_id: str, settings: Settings) -> None:
+def release_claim(dag_run_id: str, settings: PipelineSettings) -> None:
     """Give back what a run holds, so that the next run need not wait for the end of the lease."""
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
@@ -66,7 +66,7 @@ def release_claim(dag_run_id: str, settings: Settings) -> None:
         cur.execute("delete from ops.current_build where batch_id = any(%s)", (held,))
 
 
-def waiting(settings: Settings) -> int:
+def waiting(settings: PipelineSettings) -> int:
     """Count the batches about which nothing has been decided yet, those in work included."""
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select count(*) from landing.open_slices where copy = 1")

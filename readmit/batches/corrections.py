@@ -20,7 +20,7 @@ from readmit.errors import BadData
 from readmit.intake.csv_file import MAX_FIELD_BYTES
 from readmit.intake.layout import LANDING_COLUMNS
 from readmit.intake.split import split_of
-from readmit.settings import Settings
+from readmit.settings import PipelineSettings
 
 # Advisory lock: any number that nobody else uses.
 RELEASE_LOCK = 7_241_005
@@ -39,7 +39,7 @@ class Held:
     n_rows: int
 
 
-def held(settings: Settings) -> list[Held]:
+def held(settings: PipelineSettings) -> list[Held]:
     """Count the rows in quarantine by batch and reason, released ones left out."""
     with (
         db.transaction("reader", settings.clean_database, settings) as clean,
@@ -60,7 +60,7 @@ def release(
     source_row: int,
     corrected: Mapping[str, str],
     released_by: str,
-    settings: Settings,
+    settings: PipelineSettings,
 ) -> str:
     """Ask for one row of quarantine to be built again, with these values in place of its own.
 
@@ -159,7 +159,7 @@ def _open_build(cur: cursor, batch_id: str) -> str:
     return f"{batch_id}+r{int(counted[0]) + 1 if counted else 1}"
 
 
-def waiting(settings: Settings) -> list[str]:
+def waiting(settings: PipelineSettings) -> list[str]:
     """Name the releases that are asked for and not published, oldest first."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
@@ -172,7 +172,7 @@ def waiting(settings: Settings) -> list[str]:
         return [str(row[0]) for row in cur.fetchall()]
 
 
-def begin_build(build_id: str, settings: Settings) -> None:
+def begin_build(build_id: str, settings: PipelineSettings) -> None:
     """Make this release what dbt builds next; dbt is left with nothing to build when it is published already.
 
     Raises:
@@ -189,7 +189,7 @@ def begin_build(build_id: str, settings: Settings) -> None:
             builds.set_current_build(cur, build_id, _batch_of(cur, build_id), "release")
 
 
-def publish(build_id: str, settings: Settings) -> builds.Counts:
+def publish(build_id: str, settings: PipelineSettings) -> builds.Counts:
     """Make a release visible: the rows of its patients in their new versions; the ledger's counts follow.
 
     Raises:
@@ -207,7 +207,7 @@ def publish(build_id: str, settings: Settings) -> builds.Counts:
     return counts
 
 
-def end_build(build_id: str, settings: Settings) -> None:
+def end_build(build_id: str, settings: PipelineSettings) -> None:
     """Give dbt's place back after a release that failed; nothing to do after one that was published."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
@@ -242,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--by", default=getpass.getuser(), help="who answers for it (default: the user)"
     )
     given = parser.parse_args(arguments)
-    settings = Settings()
+    settings = PipelineSettings()
     if given.command == "list":
         print(_listing(settings))
     else:
@@ -252,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _listing(settings: Settings) -> str:
+def _listing(settings: PipelineSettings) -> str:
     rows = [f"{row.n_rows:>7}  {row.batch_id}  {row.reason}" for row in held(settings)]
     releases = [f"release {build_id} waits" for build_id in waiting(settings)]
     return "\n".join(rows + releases) or "nothing is held back"

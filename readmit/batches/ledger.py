@@ -14,7 +14,7 @@ from psycopg2.extensions import cursor
 from readmit import db
 from readmit.command import explained
 from readmit.errors import BatchRejected
-from readmit.settings import Settings
+from readmit.settings import PipelineSettings
 
 
 def state(cur: cursor, batch_id: str) -> tuple[str | None, str]:
@@ -34,7 +34,7 @@ def stop_if_rejected(batch_id: str, status: str | None, reason: str) -> None:
         )
 
 
-def reject(batch_id: str, reason: str, settings: Settings) -> None:
+def reject(batch_id: str, reason: str, settings: PipelineSettings) -> None:
     """Write a gate's no into the ledger. Rows stay in RAW as evidence; what dbt made of them is removed."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
@@ -49,7 +49,7 @@ def reject(batch_id: str, reason: str, settings: Settings) -> None:
         cur.execute("delete from landing.claims where batch_id = %s", (batch_id,))
 
 
-def repair(settings: Settings) -> list[str]:
+def repair(settings: PipelineSettings) -> list[str]:
     """Bring the ledger up to what `clean` has published, after a crash between the two; return what was repaired."""
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select batch_id from landing.batches where status = 'loaded'")
@@ -63,7 +63,7 @@ def repair(settings: Settings) -> list[str]:
     return follow(loaded + released, settings) if loaded + released else []
 
 
-def follow(batch_ids: list[str], settings: Settings) -> list[str]:
+def follow(batch_ids: list[str], settings: PipelineSettings) -> list[str]:
     """Copy what `clean` says of these batches, releases included, into the ledger; return those that it did not know.
 
     A release takes rows out of quarantine and may find them excluded: the fewest and the most are the latest.
@@ -120,7 +120,7 @@ def count(cur: cursor) -> int:
     return int(found[0]) if found else 0
 
 
-def status_table(settings: Settings) -> str:
+def status_table(settings: PipelineSettings) -> str:
     """Return what was planned, loaded and refused, one line per batch, as text."""
     with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select * from landing.overview order by place nulls last, batch_id")
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands.add_parser("repair", help="bring the ledger up to what is published, after a crash")
     options = parser.parse_args(arguments)
-    settings = Settings()
+    settings = PipelineSettings()
     if options.command == "repair":
         print("repaired: " + (", ".join(repair(settings)) or "nothing to repair"))
     else:

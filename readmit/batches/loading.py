@@ -6,7 +6,7 @@ from readmit import db, storage
 from readmit.batches import claims, ledger
 from readmit.intake import slices
 from readmit.intake.layout import LANDING_COLUMNS
-from readmit.settings import Settings
+from readmit.settings import PipelineSettings
 
 LOAD_LOCK = 7_241_004
 
@@ -15,7 +15,7 @@ class ObjectChanged(Exception):
     """The bytes in S3 are not those that the plan was made of."""
 
 
-def load(batch_id: str, settings: Settings) -> int:
+def load(batch_id: str, settings: PipelineSettings) -> int:
     """COPY the batch into RAW and write its ledger row, in one transaction; nothing when that is done already.
 
     Returns:
@@ -40,7 +40,7 @@ def load(batch_id: str, settings: Settings) -> int:
         return n_rows
 
 
-def _stored(batch_id: str, key: str, settings: Settings) -> slices.Readable:
+def _stored(batch_id: str, key: str, settings: PipelineSettings) -> slices.Readable:
     s3 = storage.client(settings)
     try:
         return s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"]
@@ -48,7 +48,7 @@ def _stored(batch_id: str, key: str, settings: Settings) -> slices.Readable:
         raise ObjectChanged(_changed(batch_id, key, settings, "is gone")) from gone
 
 
-def _changed(batch_id: str, key: str, settings: Settings, what: str) -> str:
+def _changed(batch_id: str, key: str, settings: PipelineSettings, what: str) -> str:
     return (
         f"{batch_id}: s3://{settings.s3_pipeline_bucket}/{key} {what}: "
         "hand the same file in again, which stores its batches anew (make submit FILE=...)"

@@ -8,11 +8,13 @@ from typing import Any
 
 from readmit.batches import builds, ledger
 from readmit.errors import BatchRejected
-from readmit.settings import Settings
+from readmit.settings import PipelineSettings
 
 
 @contextmanager
-def recorded(batch_id: str, settings: Settings, *, of_build: bool = False) -> Iterator[None]:
+def recorded(
+    batch_id: str, settings: PipelineSettings, *, of_build: bool = False
+) -> Iterator[None]:
     """Reject the batch when the block says no to it; the next batch is not held up.
 
     Args:

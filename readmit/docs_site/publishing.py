@@ -13,7 +13,7 @@ from psycopg2.extras import RealDictCursor
 from readmit import db, storage
 from readmit.contract.definition import Contract
 from readmit.docs_site import data_dictionary, dbt_docs, html_pages
-from readmit.settings import Settings
+from readmit.settings import JobSettings, PipelineSettings
 
 PREFIX = "docs/"
 MAX_DRIFT_REPORTS = 30  # on the index: the last days; older reports stay at their addresses
@@ -21,7 +21,7 @@ MAX_DRIFT_REPORTS = 30  # on the index: the last days; older reports stay at the
 Batch = Mapping[str, object]  # a row of landing.batches
 
 
-def publish(settings: Settings) -> None:
+def publish(settings: JobSettings) -> None:
     """Generate dbt docs from the live database, the data dictionary, and the index of all pages.
 
     Raises:
@@ -34,7 +34,7 @@ def publish(settings: Settings) -> None:
     publish_index(settings)
 
 
-def publish_index(settings: Settings) -> None:
+def publish_index(settings: JobSettings) -> None:
     """Write the index page: batches with their verdicts, model cards, drift reports."""
     drift_reports = _folders("drift/", settings)[:MAX_DRIFT_REPORTS]
     page = index(_batches(settings), _folders("models/", settings), drift_reports)
@@ -73,7 +73,7 @@ def _gates_with_page(batch: Batch) -> list[str]:
     return ["raw"]
 
 
-def _put(name: str, page: str, settings: Settings) -> None:
+def _put(name: str, page: str, settings: JobSettings) -> None:
     storage.client(settings).put_object(
         Bucket=settings.s3_pipeline_bucket,
         Key=PREFIX + name,
@@ -82,7 +82,7 @@ def _put(name: str, page: str, settings: Settings) -> None:
     )
 
 
-def _batches(settings: Settings) -> Sequence[Batch]:
+def _batches(settings: JobSettings) -> Sequence[Batch]:
     statement = (
         "select batch_id, status, n_rows, n_quarantined, n_excluded, published_at, reason"
         " from landing.batches"
@@ -96,7 +96,7 @@ def _batches(settings: Settings) -> Sequence[Batch]:
         return cur.fetchall()
 
 
-def _folders(prefix: str, settings: Settings) -> list[str]:
+def _folders(prefix: str, settings: JobSettings) -> list[str]:
     """Return the names of the folders below `docs/<prefix>`, the newest first."""
     names = []
     pages = storage.client(settings).get_paginator("list_objects_v2")
@@ -110,4 +110,4 @@ def _folders(prefix: str, settings: Settings) -> list[str]:
 
 
 if __name__ == "__main__":
-    publish(Settings())
+    publish(PipelineSettings())

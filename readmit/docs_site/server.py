@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from readmit import storage
 from readmit.docs_site import html_pages
-from readmit.settings import Settings
+from readmit.settings import DocsSiteSettings
 
 log = logging.getLogger("docs_site")
 
@@ -37,7 +37,7 @@ STORE_AWAY = "The object store that holds the pages cannot be reached."
 class Site:
     """Answers with the objects below `docs/`, and with a plain page where there is none."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: DocsSiteSettings) -> None:
         self._bucket = settings.s3_pipeline_bucket
         self._s3 = storage.client(settings)
 
@@ -91,7 +91,7 @@ def _http_error(_: Request, error: Exception) -> Response:
     return _message(status, HTTPStatus(status).phrase)
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: DocsSiteSettings) -> Starlette:
     """Return the site as an ASGI application."""
     routes = [
         Route("/livez", _is_alive),
@@ -104,7 +104,7 @@ def create_app(settings: Settings) -> Starlette:
 def main() -> None:
     """Serve until SIGTERM. DOCS_HOST is the address to listen on, by default loopback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    settings = Settings()
+    settings = DocsSiteSettings()
     # uvicorn ends gracefully and then raises the signal again: this handler makes it a success. It
     # also holds before uvicorn runs; the first process of a container ignores a signal otherwise.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())

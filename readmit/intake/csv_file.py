@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import BufferedReader, FileIO
 from pathlib import Path
 
-from readmit.errors import SourceRefused, shown
+from readmit.errors import SourceRefused, printable
 from readmit.intake.layout import COLUMNS
 
 BLOCK_BYTES = 8 << 20
@@ -159,7 +159,7 @@ def _wrong_header(found: tuple[str, ...], line: bytes, name: str) -> SourceRefus
 
 
 def _some(names: list[str]) -> str:
-    first = ", ".join(shown(value[:40]) or "(no name)" for value in names[:5])
+    first = ", ".join(printable(value[:40]) or "(no name)" for value in names[:5])
     return first + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 

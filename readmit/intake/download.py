@@ -11,7 +11,7 @@ from tempfile import NamedTemporaryFile
 
 import httpx
 
-from readmit.errors import SourceRefused, shown
+from readmit.errors import SourceRefused, SourceUnreachable, printable
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,6 @@ LEAST_BYTES_PER_SECOND = 1_000
 MAX_PAGE_BYTES = 1 << 20
 # What a source file leaves free on the disk, for everybody else.
 SPARE_BYTES = 200_000_000
-
-
-class SourceUnreachable(Exception):
-    """The address did not answer as it should after all attempts; trying again later may help."""
 
 
 def download(
@@ -46,7 +42,7 @@ def download(
         SourceRefused: the address answers, but not with a file (4xx, or a web page).
         SourceUnreachable: no complete answer after all attempts.
     """
-    name = address_shown(url)
+    name = printable_address(url)
     for attempt in range(1, attempts + 1):
         try:
             return _fetch(url, target)
@@ -64,9 +60,9 @@ def download(
     )
 
 
-def address_shown(url: str) -> str:
+def printable_address(url: str) -> str:
     """Return an address as messages and the ledger hold it: without the password that it may carry."""
-    return shown(re.sub(r"(?<=://)[^/?#]*@", "***@", url))
+    return printable(re.sub(r"(?<=://)[^/?#]*@", "***@", url))
 
 
 def ensure_room(folder: Path, n_bytes: int, name: str) -> None:
@@ -88,7 +84,7 @@ def _said(error: Exception) -> str:
     """Return one line; the libraries' own texts are longer and repeat the address."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"the server answers {error.response.status_code}"
-    return shown(str(error).partition("\n")[0].rstrip(".")) or type(error).__name__
+    return printable(str(error).partition("\n")[0].rstrip(".")) or type(error).__name__
 
 
 def _is_final(error: Exception) -> bool:
@@ -103,7 +99,7 @@ def _fetch(url: str, target: Path) -> None:
         form = _save_or_form(client, url, {}, target)
         if form is not None and _save_or_form(client, form.action, form.fields, target) is not None:
             what = "the server asks for confirmation again and again; download it by hand"
-            raise SourceRefused(f"{address_shown(url)}: {what}")
+            raise SourceRefused(f"{printable_address(url)}: {what}")
 
 
 def _save_or_form(
@@ -119,7 +115,7 @@ def _save_or_form(
 
 
 def _save(answer: httpx.Response, target: Path) -> None:
-    name, began, n_bytes = address_shown(str(answer.url)), time.monotonic(), 0
+    name, began, n_bytes = printable_address(str(answer.url)), time.monotonic(), 0
     with NamedTemporaryFile(dir=target.parent, delete=False) as part:
         try:
             for chunk in answer.iter_bytes():
@@ -148,7 +144,7 @@ def _confirm_form(answer: httpx.Response) -> "_ConfirmForm":
     form.feed(page.decode("utf-8", errors="replace"))
     if not form.action:
         raise SourceRefused(
-            f"{address_shown(str(answer.url))}: answers with a web page, not a file; "
+            f"{printable_address(str(answer.url))}: answers with a web page, not a file; "
             "is the link public, and the file's own?"
         )
     form.action = str(answer.url.join(form.action))

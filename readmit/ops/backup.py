@@ -22,7 +22,7 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
 from readmit import db, storage
 from readmit.ops import bootstrap
-from readmit.settings import Settings
+from readmit.settings import OperationsSettings
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import Job
 
@@ -36,17 +36,17 @@ class BackupFailed(Exception):
     """A backup could not be made or put back; the message says at which database or object."""
 
 
-def databases(settings: Settings) -> tuple[str, ...]:
+def databases(settings: OperationsSettings) -> tuple[str, ...]:
     """Return the databases that hold state."""
     return (settings.raw_database, settings.clean_database, "mlflow", "airflow")
 
 
-def buckets(settings: Settings) -> tuple[str, ...]:
+def buckets(settings: OperationsSettings) -> tuple[str, ...]:
     """Return the buckets that hold state."""
     return (settings.s3_mlflow_bucket, settings.s3_pipeline_bucket)
 
 
-def save(folder: Path, settings: Settings, keep: int = KEPT) -> Path:
+def save(folder: Path, settings: OperationsSettings, keep: int = KEPT) -> Path:
     """Write a backup below `folder` and return its place; it has its name only when it is whole.
 
     The databases come first: an object is written before the row that names it, so what they name is in the copy.
@@ -83,7 +83,7 @@ def saved(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*Z") if path.is_dir())
 
 
-def restore(backup: Path, settings: Settings) -> None:
+def restore(backup: Path, settings: OperationsSettings) -> None:
     """Put a backup back: the databases as they were, the objects that are missing or different.
 
     Stop what uses the databases first: each one is dropped and made again. Roles are made with today's passwords.
@@ -103,7 +103,7 @@ def restore(backup: Path, settings: Settings) -> None:
         _fill_bucket(bucket, backup, settings)
 
 
-def check(backup: Path, settings: Settings) -> None:
+def check(backup: Path, settings: OperationsSettings) -> None:
     """Read the whole backup.
 
     Raises:
@@ -120,7 +120,9 @@ def check(backup: Path, settings: Settings) -> None:
                 raise BackupFailed(f"{backup}: {bucket}/{key} is missing or damaged")
 
 
-def _copy_bucket(bucket: str, part: Path, earlier: Path | None, settings: Settings) -> None:
+def _copy_bucket(
+    bucket: str, part: Path, earlier: Path | None, settings: OperationsSettings
+) -> None:
     """Copy a bucket; an object that the earlier backup has already is linked to, not stored twice."""
     s3, place = storage.client(settings), part / bucket
     place.mkdir()
@@ -139,7 +141,7 @@ def _copy_bucket(bucket: str, part: Path, earlier: Path | None, settings: Settin
     (place / OBJECTS).write_text(json.dumps(index), encoding="utf-8")
 
 
-def _fill_bucket(bucket: str, backup: Path, settings: Settings) -> None:
+def _fill_bucket(bucket: str, backup: Path, settings: OperationsSettings) -> None:
     s3 = storage.client(settings)
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     present = {found["Key"]: found["ETag"] for page in pages for found in page.get("Contents", [])}
@@ -165,7 +167,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _drop(name: str, settings: Settings) -> None:
+def _drop(name: str, settings: OperationsSettings) -> None:
     with closing(db.connect("postgres", "postgres", settings)) as server:
         server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
         with server.cursor() as cur:
@@ -174,7 +176,7 @@ def _drop(name: str, settings: Settings) -> None:
             )
 
 
-def _program(name: str, settings: Settings, *arguments: str) -> None:
+def _program(name: str, settings: OperationsSettings, *arguments: str) -> None:
     server = {
         "PGHOST": settings.postgres_host,
         "PGPORT": str(settings.postgres_port),
@@ -203,7 +205,7 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     command, place = sys.argv[1], Path(sys.argv[2])
-    settings = Settings()
+    settings = OperationsSettings()
     try:
         if command == "save":
             place = save(place, settings)

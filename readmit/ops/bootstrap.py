@@ -9,7 +9,7 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, cursor
 
 from readmit import db
 from readmit.intake.layout import LANDING_COLUMNS
-from readmit.settings import Settings
+from readmit.settings import OperationsSettings
 
 LOGIN_ROLES: tuple[db.Role, ...] = (
     "loader",
@@ -30,7 +30,7 @@ CLEAN_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "trainer", "serv
 SETUP_LOCK = 7_241_001
 
 
-def bootstrap(settings: Settings) -> None:
+def bootstrap(settings: OperationsSettings) -> None:
     """Bring the server to the state that `readmit/ops/sql` describes; what is there already stays."""
     with closing(db.connect("postgres", "postgres", settings)) as server:
         server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
@@ -42,7 +42,7 @@ def bootstrap(settings: Settings) -> None:
             _set_up_clean(settings)
 
 
-def _create_roles(cur: cursor, settings: Settings) -> None:
+def _create_roles(cur: cursor, settings: OperationsSettings) -> None:
     for role in LOGIN_ROLES:
         is_new = _create_role(cur, role)
         if is_new or not _password_works(
@@ -64,7 +64,7 @@ def _create_role(cur: cursor, role: str) -> bool:
     return True
 
 
-def _password_works(role: db.Role, settings: Settings) -> bool:
+def _password_works(role: db.Role, settings: OperationsSettings) -> bool:
     """Tell whether the role logs in already: a second set-up then changes nothing."""
     try:
         db.connect(role, "postgres", settings).close()
@@ -73,7 +73,7 @@ def _password_works(role: db.Role, settings: Settings) -> bool:
     return True
 
 
-def _create_databases(cur: cursor, settings: Settings) -> None:
+def _create_databases(cur: cursor, settings: OperationsSettings) -> None:
     users: dict[str, tuple[db.Role, ...]] = {
         settings.raw_database: RAW_ROLES,
         settings.clean_database: CLEAN_ROLES,
@@ -98,12 +98,12 @@ def _create_database(cur: cursor, name: str, owner: str) -> None:
         cur.execute(sql.SQL(statement).format(sql.Identifier(name), sql.Identifier(owner)))
 
 
-def _set_up_raw(settings: Settings) -> None:
+def _set_up_raw(settings: OperationsSettings) -> None:
     with db.transaction("postgres", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(_statements("raw.sql"))
 
 
-def _set_up_clean(settings: Settings) -> None:
+def _set_up_clean(settings: OperationsSettings) -> None:
     with (
         db.transaction("postgres", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
@@ -116,7 +116,7 @@ def _set_up_clean(settings: Settings) -> None:
         cur.execute(_statements("clean.sql"))
 
 
-def _create_server(cur: cursor, settings: Settings) -> None:
+def _create_server(cur: cursor, settings: OperationsSettings) -> None:
     """Point `raw_server` at the database `raw`; address and options follow the settings."""
     address = {
         "host": settings.postgres_host,
@@ -141,7 +141,7 @@ def _create_server(cur: cursor, settings: Settings) -> None:
             cur.execute(change.format(action, sql.Identifier(name), sql.Literal(value)))
 
 
-def _map_user(cur: cursor, role: db.Role, settings: Settings) -> None:
+def _map_user(cur: cursor, role: db.Role, settings: OperationsSettings) -> None:
     """Let `role` reach the foreign tables under its own name: the rights in `raw` are its own."""
     user, secret = sql.Identifier(role), sql.Literal(db.password(role, settings))
     create = (
@@ -163,7 +163,7 @@ def _statements(name: str) -> str:
 
 def main() -> None:
     """Command line: set everything up with the settings of the environment."""
-    bootstrap(Settings())
+    bootstrap(OperationsSettings())
     print("databases, roles and tables are in place")
 
 

@@ -8,7 +8,7 @@ import sys
 from contextlib import closing
 
 from readmit import db
-from readmit.settings import Settings
+from readmit.settings import AirflowLogin
 
 LONGEST_SILENCE_SECONDS = 60
 QUERY = """
@@ -21,7 +21,7 @@ QUERY = """
 
 
 def beats(
-    job_type: str, hostname: str, settings: Settings, seconds: int = LONGEST_SILENCE_SECONDS
+    job_type: str, hostname: str, settings: AirflowLogin, seconds: int = LONGEST_SILENCE_SECONDS
 ) -> bool:
     """Tell whether a job of this type on this host wrote its heartbeat in the last `seconds`."""
     with (
@@ -34,4 +34,4 @@ def beats(
 
 
 if __name__ == "__main__":
-    sys.exit(not beats(sys.argv[1], os.environ["POD_IP"], Settings()))
+    sys.exit(not beats(sys.argv[1], os.environ["POD_IP"], AirflowLogin()))

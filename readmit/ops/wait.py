@@ -12,7 +12,7 @@ import psycopg2
 from botocore.exceptions import BotoCoreError, ClientError
 
 from readmit import db, storage
-from readmit.settings import Settings
+from readmit.settings import OperationsSettings
 
 SECONDS = 600.0
 PAUSE_SECONDS = 2.0
@@ -22,21 +22,21 @@ class NotThere(Exception):
     """Something did not come; the message says what and what it said last."""
 
 
-def _logs_in(role: db.Role, database: str, settings: Settings) -> None:
+def _logs_in(role: db.Role, database: str, settings: OperationsSettings) -> None:
     with closing(db.connect(role, database, settings)):
         return
 
 
-def _store_answers(settings: Settings) -> None:
+def _store_answers(settings: OperationsSettings) -> None:
     storage.client(settings).list_buckets()
 
 
-def _buckets_exist(settings: Settings) -> None:
+def _buckets_exist(settings: OperationsSettings) -> None:
     for bucket in (settings.s3_mlflow_bucket, settings.s3_pipeline_bucket):
         storage.client(settings).head_bucket(Bucket=bucket)
 
 
-CHECKS: dict[str, Callable[[Settings], None]] = {
+CHECKS: dict[str, Callable[[OperationsSettings], None]] = {
     "postgres": lambda settings: _logs_in("postgres", "postgres", settings),
     "mlflow": lambda settings: _logs_in("mlflow", "mlflow", settings),
     "airflow": lambda settings: _logs_in("airflow", "airflow", settings),
@@ -46,7 +46,7 @@ CHECKS: dict[str, Callable[[Settings], None]] = {
 
 
 def wait_for(
-    name: str, settings: Settings, seconds: float = SECONDS, pause: float = PAUSE_SECONDS
+    name: str, settings: OperationsSettings, seconds: float = SECONDS, pause: float = PAUSE_SECONDS
 ) -> None:
     """Return when the check of that name passes.
 
@@ -70,7 +70,7 @@ def main() -> None:
     names = sys.argv[1:]
     if unknown := set(names) - CHECKS.keys():
         sys.exit(f"{', '.join(sorted(unknown))}: not known; one of {', '.join(CHECKS)}")
-    settings = Settings()
+    settings = OperationsSettings()
     for name in names:
         wait_for(name, settings)
         print(f"{name} is there", flush=True)

@@ -17,7 +17,7 @@ import httpx
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import pushadd_to_gateway
 
-from readmit.settings import Settings
+from readmit.settings import PushgatewaySettings
 from readmit.telemetry.metrics import METRICS_BY_JOB, Job
 
 log = logging.getLogger("readmit")
@@ -45,7 +45,7 @@ class TaskContext(TypedDict):
 def report(
     job: Job,
     gauges: Callable[[], GaugeValues],
-    settings: Settings,
+    settings: PushgatewaySettings,
     labels: Mapping[str, str] | None = None,
 ) -> None:
     """Push gauges. Gauges of the job that are not among them keep their last value.
@@ -127,7 +127,7 @@ def one_of(chosen: str, names: tuple[str, ...]) -> dict[str, float | None]:
     return {name: float(name == chosen) for name in names}
 
 
-def task_ended(context: TaskContext, settings: Settings, *, succeeded: bool) -> None:
+def task_ended(context: TaskContext, settings: PushgatewaySettings, *, succeeded: bool) -> None:
     """Report the duration and the outcome of a try of an Airflow task.
 
     The duration of a task that was killed is unknown.

@@ -1,6 +1,6 @@
 """Exact accounting, asked of the databases: what every published batch must satisfy, whatever happened on the way."""
 
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support.raw import query
 
 LEDGER = """
@@ -16,7 +16,7 @@ PUBLISHED = """
 """
 
 
-def check(settings: Settings) -> dict[str, str]:
+def check(settings: StackSettings) -> dict[str, str]:
     """Check every batch: rows in RAW = features + quarantined + excluded, in the ledger and counted. Returns states."""
     ledger = query(settings, settings.raw_database, LEDGER)
     published = {row[0]: row[1:] for row in query(settings, settings.clean_database, PUBLISHED)}
@@ -36,7 +36,7 @@ def check(settings: Settings) -> dict[str, str]:
     return {row[0]: row[1] for row in ledger}
 
 
-def totals(settings: Settings) -> tuple[int, int, int, int]:
+def totals(settings: StackSettings) -> tuple[int, int, int, int]:
     """Return rows, features, quarantined and excluded of everything that is published."""
     statement = "select sum(n_rows), sum(n_features), sum(n_quarantined), sum(n_excluded) from ops.published_batches"
     found = query(settings, settings.clean_database, f"{statement} where kind = 'batch'")[0]

@@ -5,11 +5,11 @@ from pathlib import Path
 from unittest import mock
 
 from readmit.contract.definition import PROJECT
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support.services import environment
 
 
-def build(settings: Settings, target: Path, *, project: Path = PROJECT) -> None:
+def build(settings: StackSettings, target: Path, *, project: Path = PROJECT) -> None:
     """Build and test the models of the batch that is set, as a run does."""
     run(
         target,

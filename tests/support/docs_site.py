@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import httpx
 
-from readmit.settings import ROOT, Settings
+from readmit.settings import ROOT, StackSettings
 from tests.support.services import end, environment, free_port, wait_until
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[str]:
+def running(settings: StackSettings) -> Iterator[str]:
     """Run the docs site; gives its address."""
     port = free_port()
     command = [sys.executable, "-m", "readmit.docs_site.server"]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from readmit import db
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support.services import ROLES, environment, fresh
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
 
 
 def query(
-    settings: Settings,
+    settings: StackSettings,
     database: str,
     statement: str,
     *arguments: object,
@@ -30,7 +30,7 @@ def query(
         return cur.fetchall() if cur.description else []
 
 
-def ledger_rows(settings: Settings) -> dict[str, str]:
+def ledger_rows(settings: StackSettings) -> dict[str, str]:
     return dict(
         query(settings, settings.raw_database, "select batch_id, status from landing.batches")
     )
@@ -57,7 +57,7 @@ DBT_TABLES = """
 """
 
 
-def stand_in_tables(settings: Settings) -> None:
+def stand_in_tables(settings: StackSettings) -> None:
     query(settings, settings.clean_database, DBT_TABLES, role="transformer")
 
 
@@ -82,7 +82,7 @@ BUILD = """
 """
 
 
-def stand_in_build(settings: Settings, batch_id: str, n_held: int = 0) -> None:
+def stand_in_build(settings: StackSettings, batch_id: str, n_held: int = 0) -> None:
     """Do what dbt does to a batch, as far as publishing is concerned; the first `n_held` rows are held back."""
     with (
         db.transaction("transformer", settings.clean_database, settings) as clean,
@@ -106,7 +106,7 @@ RELEASE = """
 """
 
 
-def stand_in_release(settings: Settings, build_id: str, verdict: str = "valid") -> None:
+def stand_in_release(settings: StackSettings, build_id: str, verdict: str = "valid") -> None:
     """Do what dbt does to a release whose rows all get this verdict."""
     with (
         db.transaction("transformer", settings.clean_database, settings) as clean,

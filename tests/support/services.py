@@ -19,7 +19,7 @@ import httpx
 
 from readmit import db, storage
 from readmit.ops.bootstrap import bootstrap
-from readmit.settings import ROOT, Settings, StackSettings
+from readmit.settings import ROOT, StackSettings
 from stack import processes, programs
 from stack.object_store import Store
 from stack.postgres import Server
@@ -90,14 +90,14 @@ def services() -> dict[str, Any]:
     values: dict[str, Any] = {f"{role}_password": secrets.token_urlsafe(12) for role in ROLES}
     values |= {"aws_access_key_id": "readmit", "aws_secret_access_key": secrets.token_hex(8)}
     values |= {"postgres_port": free_port(), "s3_port": free_port(S3_OFFSETS), "readmit_home": home}
-    settings = Settings(**values)
+    settings = StackSettings(**values)
     _start_store(settings)
     _start_postgres(settings)
     storage.ensure_buckets(settings)
     return {**values, "s3_endpoint_url": settings.s3_endpoint_url}
 
 
-def _start_store(settings: Settings) -> None:
+def _start_store(settings: StackSettings) -> None:
     secret = settings.aws_secret_access_key.get_secret_value()
     store = Store(settings.readmit_home, settings.s3_port, settings.aws_access_key_id, secret)
     process = store.start(SECONDS)
@@ -106,7 +106,7 @@ def _start_store(settings: Settings) -> None:
     atexit.register(process.kill)  # nobody needs this data: its own end takes a quarter of a minute
 
 
-def _start_postgres(settings: Settings) -> None:
+def _start_postgres(settings: StackSettings) -> None:
     server = Server(settings.readmit_home, settings.postgres_port)
     server.initialise(db.password("postgres", settings))
     process = server.start(SECONDS)
@@ -121,18 +121,18 @@ def _start_postgres(settings: Settings) -> None:
         cur.execute("select pg_reload_conf()")
 
 
-def fresh(home: Path, **values: Any) -> Settings:
+def fresh(home: Path, **values: Any) -> StackSettings:
     """Return settings with a raw and a clean database that nobody has used yet."""
     name = secrets.token_hex(4)
     databases = {"raw_database": f"raw_{name}", "clean_database": f"clean_{name}"}
-    settings = Settings(
+    settings = StackSettings(
         **{**services(), **databases, "readmit_home": home, "batch_size": 500, **values}
     )
     bootstrap(settings)
     return settings
 
 
-def environment(settings: Settings) -> dict[str, str]:
+def environment(settings: StackSettings) -> dict[str, str]:
     """Return the settings as environment variables, for another process."""
     values = {}
     for name, value in settings.model_dump().items():

@@ -13,13 +13,13 @@ from readmit.contract.definition import Contract
 from readmit.contract.derivation import derive_frame
 from readmit.docs_site import dbt_docs
 from readmit.intake import sample, sources
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support import dbt, dbt_rules, raw
 
 BAD_AGE = 7  # index of a row whose age no rule accepts
 
 
-def read(settings: Settings, statement: str) -> pd.DataFrame:
+def read(settings: StackSettings, statement: str) -> pd.DataFrame:
     with (
         db.transaction("postgres", settings.clean_database, settings) as connection,
         connection.cursor() as cur,
@@ -73,7 +73,7 @@ def expected_history(rows: list[dict[str, str]], without: str | None = None) -> 
     return frame[names].set_index("encounter_id")
 
 
-def check_history(settings: Settings, expected: pd.DataFrame) -> None:
+def check_history(settings: StackSettings, expected: pd.DataFrame) -> None:
     mart = read(settings, "select * from marts.fct_encounter_features").set_index("encounter_id")
     assert mart.index.is_unique
     chosen = mart[list(expected.columns)].sort_index().astype("int64")
@@ -97,7 +97,7 @@ def test_batches_add_up_and_release_keeps_history_exact(world):
     assert after.released_by.tolist() == ["tester"]
 
 
-def release(settings: Settings, home: Path, batch_id: str, source_row: int) -> None:
+def release(settings: StackSettings, home: Path, batch_id: str, source_row: int) -> None:
     build_id = f"{batch_id}+r1"
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,

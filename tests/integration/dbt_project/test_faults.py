@@ -14,7 +14,7 @@ from readmit.batches import builds, claims, ledger, loading
 from readmit.batches.builds import AccountingBroken, BuildBusy, BuildLost
 from readmit.contract.definition import PROJECT
 from readmit.intake import sample, sources
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support import dbt, raw
 
 SEED = 7
@@ -41,7 +41,7 @@ STATES = {
 }
 
 
-def state(settings: Settings) -> list[list[tuple]]:
+def state(settings: StackSettings) -> list[list[tuple]]:
     names = {"raw": settings.raw_database, "clean": settings.clean_database}
     return [
         raw.query(settings, names[key], statement)
@@ -50,7 +50,7 @@ def state(settings: Settings) -> list[list[tuple]]:
     ]
 
 
-def start_dbt(settings: Settings, home: Path) -> "subprocess.Popen[bytes]":
+def start_dbt(settings: StackSettings, home: Path) -> "subprocess.Popen[bytes]":
     command = [
         str(Path(sys.executable).parent / "dbt"),
         "build",
@@ -65,7 +65,7 @@ def start_dbt(settings: Settings, home: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, env=told, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def finish(settings: Settings, home: Path, run_id: str = "run") -> None:
+def finish(settings: StackSettings, home: Path, run_id: str = "run") -> None:
     """Publish whatever is waiting, as runs without faults do."""
     while batch_id := claims.claim(run_id, settings):
         loading.load(batch_id, settings)
@@ -74,14 +74,14 @@ def finish(settings: Settings, home: Path, run_id: str = "run") -> None:
         builds.publish(batch_id, settings)
 
 
-def end_sessions(settings: Settings) -> None:
+def end_sessions(settings: StackSettings) -> None:
     """What the loss of Postgres looks like to everybody who is connected."""
     statement = "select pg_terminate_backend(pid) from pg_stat_activity where datname = any(%s) and pid <> %s"
     names = [settings.raw_database, settings.clean_database]
     raw.query(settings, "postgres", statement, names, 0)
 
 
-def fault(settings: Settings, home: Path, batch_id: str, draw: random.Random) -> None:
+def fault(settings: StackSettings, home: Path, batch_id: str, draw: random.Random) -> None:
     """Repeat steps of the run in any order; dbt loses its process or its sessions at any moment."""
     steps: list[Callable[[], object]] = [
         lambda: loading.load(batch_id, settings),
@@ -120,7 +120,7 @@ def source(tmp_path_factory) -> Path:
     return path
 
 
-def world(home: Path, source: Path) -> Settings:
+def world(home: Path, source: Path) -> StackSettings:
     settings = raw.fresh(home, dataset=str(source), batch_size=5000)
     sources.ensure_source(settings)
     return settings

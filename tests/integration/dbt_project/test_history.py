@@ -12,9 +12,8 @@ from expectations import gate
 from readmit import db
 from readmit.batches import builds, claims, corrections, loading
 from readmit.intake import sample, sources
-from readmit.intake.source_file import resolve
 from readmit.intake.split import split_of
-from readmit.settings import ROOT, Settings
+from readmit.settings import ROOT, StackSettings
 from tests.support import dbt, raw
 
 SEED = 20_14
@@ -33,10 +32,10 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def published(home: Path, source: Path, batch_size: int = 200_000) -> Settings:
+def published(home: Path, source: Path, batch_size: int = 200_000) -> StackSettings:
     """Publish every batch of a file in databases of its own."""
     settings = raw.fresh(home, dataset=str(source), batch_size=batch_size)
-    sources.register_source(resolve(settings), settings)
+    sources.ensure_source(settings)
     while batch_id := claims.claim("test", settings):
         loading.load(batch_id, settings)
         builds.begin_build(batch_id, settings)
@@ -45,7 +44,7 @@ def published(home: Path, source: Path, batch_size: int = 200_000) -> Settings:
     return settings
 
 
-def mart(settings: Settings) -> pd.DataFrame:
+def mart(settings: StackSettings) -> pd.DataFrame:
     """Return the mart as text; a batch is named without its file, which differs between the worlds."""
     with (
         db.transaction("postgres", settings.clean_database, settings) as connection,
@@ -60,7 +59,7 @@ def mart(settings: Settings) -> pd.DataFrame:
     )
 
 
-def patients(settings: Settings) -> list[tuple]:
+def patients(settings: StackSettings) -> list[tuple]:
     return raw.query(
         settings, settings.clean_database, "select * from marts.dim_patients order by patient_nbr"
     )
@@ -76,7 +75,7 @@ def rows(tmp_path_factory) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def plain(rows, tmp_path_factory) -> Settings:
+def plain(rows, tmp_path_factory) -> StackSettings:
     home = tmp_path_factory.mktemp("plain")
     return published(home, write(rows, home / "source.csv"))
 
@@ -219,7 +218,7 @@ def test_late_releases_in_random_order_equal_a_full_rebuild(rows, plain, tmp_pat
     assert patients(settings) == patients(plain)
 
 
-def is_row(settings: Settings, source_row: int, rows: pd.DataFrame, index: int) -> bool:
+def is_row(settings: StackSettings, source_row: int, rows: pd.DataFrame, index: int) -> bool:
     statement = "select encounter_id from quarantine.encounters where _source_row = %s"
     [(encounter_id,)] = raw.query(settings, settings.clean_database, statement, source_row)
     return encounter_id == rows.encounter[index]

@@ -7,7 +7,7 @@ import pytest
 from readmit.batches import builds, claims, corrections, loading
 from readmit.intake import sample, sources
 from readmit.intake.layout import COLUMNS
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support import dbt, raw
 
 BAD: list[tuple[str, str, str]] = [
@@ -63,7 +63,7 @@ BAD: list[tuple[str, str, str]] = [
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
     """A stack whose first batch, made of one patient split, holds each bad value in a row of its own."""
     folder = tmp_path_factory.mktemp("verdicts")
     source = folder / "bad.csv"
@@ -85,7 +85,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return made
 
 
-def test_each_bad_row_is_held_back_with_its_reason(settings: Settings) -> None:
+def test_each_bad_row_is_held_back_with_its_reason(settings: StackSettings) -> None:
     statement = "select _source_row, reason from quarantine.encounters order by _source_row"
     # A bad drug state also contradicts `diabetesMed` in some rows: the first reason is the one that was made.
     rows = raw.query(settings, settings.clean_database, statement, role="reader")
@@ -96,7 +96,7 @@ def test_each_bad_row_is_held_back_with_its_reason(settings: Settings) -> None:
     assert len(held) == len(BAD)
 
 
-def test_accounting_holds_for_every_batch(settings: Settings) -> None:
+def test_accounting_holds_for_every_batch(settings: StackSettings) -> None:
     statement = (
         "select sum(n_rows), bool_and(n_rows = n_features + n_quarantined + n_excluded) from ops.published_batches"
         " where kind = 'batch'"
@@ -104,7 +104,7 @@ def test_accounting_holds_for_every_batch(settings: Settings) -> None:
     assert raw.query(settings, settings.clean_database, statement) == [(1_500, True)]
 
 
-def test_corrected_row_reaches_the_mart_once(settings: Settings, tmp_path: Path) -> None:
+def test_corrected_row_reaches_the_mart_once(settings: StackSettings, tmp_path: Path) -> None:
     statement = "select _batch_id from quarantine.encounters where _source_row = 4"
     [(batch_id,)] = raw.query(settings, settings.clean_database, statement, role="reader")
     mart = "select count(*) from marts.fct_encounter_features"

@@ -14,7 +14,7 @@ from psycopg2 import sql
 
 from readmit import db
 from readmit.ops.bootstrap import bootstrap
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from serving.api_settings import ServingSettings
 from serving.model_registry import Registry
 from tests.support import k8s
@@ -39,15 +39,15 @@ print("logged in as", *said)
 
 
 @pytest.fixture
-def settings() -> Iterator[Settings]:
-    known = Settings(**{**services(), "airflow_password": PASSWORD})
-    bootstrap(Settings(**services()))
+def settings() -> Iterator[StackSettings]:
+    known = StackSettings(**{**services(), "airflow_password": PASSWORD})
+    bootstrap(StackSettings(**services()))
     _set_password(PASSWORD, known)
     yield known
     _set_password(str(services()["airflow_password"]), known)
 
 
-def _set_password(password: str, settings: Settings) -> None:
+def _set_password(password: str, settings: StackSettings) -> None:
     with db.transaction("postgres", "postgres", settings) as server, server.cursor() as cur:
         cur.execute(sql.SQL("alter role airflow password {}").format(sql.Literal(password)))
 
@@ -65,7 +65,7 @@ def environment(part: str, values: dict[str, str]) -> dict[str, str]:
     return known
 
 
-def test_airflow_logs_in(settings: Settings, tmp_path: Path) -> None:
+def test_airflow_logs_in(settings: StackSettings, tmp_path: Path) -> None:
     values = {
         "POSTGRES_HOST": "127.0.0.1",
         "POSTGRES_PORT": str(settings.postgres_port),

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from readmit.client.api_client import LOAD_TEST_STAY
-from readmit.settings import ROOT, Settings
+from readmit.settings import ROOT, StackSettings
 from tests.support import api, raw
 
 sys.path.append(str(ROOT / "locust"))
@@ -96,7 +96,7 @@ def test_payloads_are_asked_for_with_the_key_that_the_api_wants(tmp_path, monkey
     ):
         monkeypatch.setenv("API_KEY", key)
         monkeypatch.setenv("POSTGRES_PORT", "1025")  # no mart
-        with capacity.payloads(capacity.arguments(["--host", host]), host, Settings()) as (
+        with capacity.payloads(capacity.arguments(["--host", host]), host, StackSettings()) as (
             file,
             source,
         ):

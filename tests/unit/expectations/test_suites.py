@@ -14,7 +14,7 @@ from expectations import gate, gate_queries, pages, profiles, publish_suite, raw
 from readmit.contract.definition import Contract
 from readmit.intake import sample
 from readmit.intake.layout import LANDING_COLUMNS
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support.training import make_rows
 
 N = 400
@@ -236,10 +236,10 @@ def test_a_value_of_the_file_is_text_on_the_page(validate, tmp_path, value):
 
 def test_a_gate_names_its_page_as_browsers_reach_it(monkeypatch, tmp_path):
     monkeypatch.setenv("READMIT_ENV_FILE", str(tmp_path / "none"))
-    public = Settings(public_url="https://{part}.ward.example/")
+    public = StackSettings(public_url="https://{part}.ward.example/")
     assert (
         pages.address("train-001", "raw", public)
         == "https://docs.ward.example/gx/train-001/raw.html"
     )
-    local = Settings(docs_port=9000)
+    local = StackSettings(docs_port=9000)
     assert pages.address("train-001", "raw", local) == "http://127.0.0.1:9000/gx/train-001/raw.html"

@@ -7,18 +7,57 @@ from typing import get_args
 import pytest
 
 from readmit import db
-from readmit.settings import ROOT, PipelineSettings, Settings, StackSettings, example
+from readmit.settings import (
+    ROOT,
+    DocsSiteSettings,
+    OperationsSettings,
+    PipelineSettings,
+    Settings,
+    StackSettings,
+    example,
+)
 from serving.api_settings import ServingSettings
 from training.training_settings import MonitorSettings, TrainingSettings
+from ui.form_settings import FormSettings
 
 CLASSES = (
-    Settings,
-    PipelineSettings,
     StackSettings,
+    PipelineSettings,
+    OperationsSettings,
+    DocsSiteSettings,
+    FormSettings,
     ServingSettings,
     TrainingSettings,
     MonitorSettings,
 )
+# Each deployable, and every secret that its process can have.
+SECRETS = {
+    FormSettings: {"api_key"},
+    DocsSiteSettings: {"aws_secret_access_key"},
+    ServingSettings: {
+        "serving_password",
+        "reader_password",
+        "aws_secret_access_key",
+        "mlflow_tracking_password",
+    },
+    PipelineSettings: {
+        "loader_password",
+        "publisher_password",
+        "reader_password",
+        "aws_secret_access_key",
+    },
+    TrainingSettings: {
+        "trainer_password",
+        "publisher_password",
+        "reader_password",
+        "aws_secret_access_key",
+        "mlflow_tracking_password",
+    },
+    OperationsSettings: {
+        *(f"{role}_password" for role in get_args(db.Role)),
+        "aws_secret_access_key",
+    },
+}
 NAMES = sorted({name for cls in CLASSES for name in cls.model_fields})
 PARTS = (
     "bench",
@@ -56,6 +95,28 @@ def read():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_setting_is_read_by_something(read, name):
     assert name in read
+
+
+def secret_fields(cls: type[Settings]) -> set[str]:
+    return {
+        name for name, field in cls.model_fields.items() if "SecretStr" in str(field.annotation)
+    }
+
+
+@pytest.mark.parametrize("cls", SECRETS)
+def test_a_deployable_has_its_own_secrets_and_no_other(cls):
+    assert secret_fields(cls) == SECRETS[cls]
+
+
+def test_the_stack_has_every_secret_because_it_starts_every_part():
+    assert secret_fields(StackSettings) >= set().union(*SECRETS.values())
+
+
+@pytest.mark.parametrize("role", set(get_args(db.Role)) - {"serving", "reader"})
+def test_a_process_cannot_log_in_as_the_role_of_another(role):
+    settings = ServingSettings(**{f"{role}_password": "known"})
+    with pytest.raises(LookupError, match=f"{role.upper()}_PASSWORD .* ServingSettings"):
+        db.password(role, settings)
 
 
 @pytest.mark.parametrize("command", ["rollback", "quality", "hyperparameter_search", "experiments"])

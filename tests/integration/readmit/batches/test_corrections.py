@@ -8,12 +8,12 @@ from readmit.batches import builds, claims, corrections, ledger, loading
 from readmit.batches.corrections import ReleaseRefused
 from readmit.intake import sample, sources
 from readmit.intake.split import split_of
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support import raw
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> StackSettings:
     """A stack with one published batch whose first two rows are held back."""
     source = tmp_path / "encounters.csv"
     sample.write_csv(source, n_rows=300)
@@ -29,23 +29,23 @@ def settings(tmp_path: Path) -> Settings:
     return made
 
 
-def held_rows(settings: Settings) -> list[tuple[str, int]]:
+def held_rows(settings: StackSettings) -> list[tuple[str, int]]:
     statement = "select _batch_id, _source_row from quarantine.encounters order by _source_row"
     return raw.query(settings, settings.clean_database, statement)
 
 
-def counts(settings: Settings) -> tuple[int, int]:
+def counts(settings: StackSettings) -> tuple[int, int]:
     statement = "select n_quarantined, n_excluded from landing.batches"
     return tuple(raw.query(settings, settings.raw_database, statement)[0])
 
 
-def test_held_rows_are_listed_by_batch_and_reason(settings: Settings) -> None:
+def test_held_rows_are_listed_by_batch_and_reason(settings: StackSettings) -> None:
     [(batch_id, _), _] = held_rows(settings)
     assert corrections.held(settings) == [corrections.Held(batch_id, "age is not a band", 2)]
     assert counts(settings) == (2, 0)
 
 
-def test_released_row_enters_once_in_a_build_of_its_own(settings: Settings) -> None:
+def test_released_row_enters_once_in_a_build_of_its_own(settings: StackSettings) -> None:
     (batch_id, row), _ = held_rows(settings)
     build_id = corrections.release(batch_id, row, {"age": "[70-80)"}, "an engineer", settings)
     assert build_id == f"{batch_id}+r1"
@@ -66,7 +66,9 @@ def test_released_row_enters_once_in_a_build_of_its_own(settings: Settings) -> N
     assert raw.query(settings, settings.clean_database, facts) == [("batch", 1), ("release", 1)]
 
 
-def test_released_row_that_turns_out_to_be_excluded_is_counted_as_such(settings: Settings) -> None:
+def test_released_row_that_turns_out_to_be_excluded_is_counted_as_such(
+    settings: StackSettings,
+) -> None:
     (batch_id, row), _ = held_rows(settings)
     build_id = corrections.release(
         batch_id, row, {"discharge_disposition_id": "11"}, "an engineer", settings
@@ -78,7 +80,7 @@ def test_released_row_that_turns_out_to_be_excluded_is_counted_as_such(settings:
 
 
 def test_ledger_is_repaired_after_a_crash_of_a_release_between_the_two_databases(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: StackSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (batch_id, row), _ = held_rows(settings)
     build_id = corrections.release(batch_id, row, {"age": "[70-80)"}, "an engineer", settings)
@@ -99,13 +101,13 @@ def test_ledger_is_repaired_after_a_crash_of_a_release_between_the_two_databases
     assert ledger.repair(settings) == []
 
 
-def test_rows_that_wait_share_a_build_until_it_is_being_built(settings: Settings) -> None:
+def test_rows_that_wait_share_a_build_until_it_is_being_built(settings: StackSettings) -> None:
     (batch_id, first), (_, second) = held_rows(settings)
     one = corrections.release(batch_id, first, {"age": "[70-80)"}, "me", settings)
     assert corrections.release(batch_id, second, {"age": "[0-10)"}, "me", settings) == one
 
 
-def test_row_that_comes_during_a_build_waits_for_the_next(settings: Settings) -> None:
+def test_row_that_comes_during_a_build_waits_for_the_next(settings: StackSettings) -> None:
     (batch_id, first), (_, second) = held_rows(settings)
     one = corrections.release(batch_id, first, {"age": "[70-80)"}, "me", settings)
     corrections.begin_build(one, settings)
@@ -114,7 +116,9 @@ def test_row_that_comes_during_a_build_waits_for_the_next(settings: Settings) ->
     )
 
 
-def test_release_whose_place_was_taken_is_not_published_but_built_again(settings: Settings) -> None:
+def test_release_whose_place_was_taken_is_not_published_but_built_again(
+    settings: StackSettings,
+) -> None:
     """A run that sleeps longer than its lease: what it built lacks what was published meanwhile."""
     (batch_id, row), _ = held_rows(settings)
     build_id = corrections.release(batch_id, row, {"age": "[70-80)"}, "me", settings)
@@ -140,7 +144,7 @@ def test_release_whose_place_was_taken_is_not_published_but_built_again(settings
     assert corrections.publish(build_id, settings).n_quarantined == 1
 
 
-def test_release_waits_while_a_batch_is_built(settings: Settings) -> None:
+def test_release_waits_while_a_batch_is_built(settings: StackSettings) -> None:
     (batch_id, first), _ = held_rows(settings)
     build_id = corrections.release(batch_id, first, {}, "me", settings)
     other = claims.claim("other", settings)
@@ -161,21 +165,23 @@ def test_release_waits_while_a_batch_is_built(settings: Settings) -> None:
     ],
 )
 def test_values_that_no_file_could_hold_are_refused(
-    settings: Settings, corrected: dict[str, str], what: str
+    settings: StackSettings, corrected: dict[str, str], what: str
 ) -> None:
     (batch_id, row), _ = held_rows(settings)
     with pytest.raises(ReleaseRefused, match=what):
         corrections.release(batch_id, row, corrected, "me", settings)
 
 
-def test_correction_cannot_move_a_row_into_a_patient_of_another_split(settings: Settings) -> None:
+def test_correction_cannot_move_a_row_into_a_patient_of_another_split(
+    settings: StackSettings,
+) -> None:
     (batch_id, row), _ = held_rows(settings)
     foreign = next(n for n in range(1, 100) if split_of(n) == "train")
     with pytest.raises(ReleaseRefused, match="belongs to the split train"):
         corrections.release(batch_id, row, {"patient_nbr": str(foreign)}, "me", settings)
 
 
-def test_only_rows_that_are_held_back_can_be_released(settings: Settings) -> None:
+def test_only_rows_that_are_held_back_can_be_released(settings: StackSettings) -> None:
     (batch_id, row), _ = held_rows(settings)
     with pytest.raises(ReleaseRefused, match="is not in quarantine"):
         corrections.release(batch_id, 10**6, {}, "me", settings)
@@ -185,6 +191,6 @@ def test_only_rows_that_are_held_back_can_be_released(settings: Settings) -> Non
         corrections.release(batch_id, row, {}, " ", settings)
 
 
-def test_unknown_release_cannot_be_built(settings: Settings) -> None:
+def test_unknown_release_cannot_be_built(settings: StackSettings) -> None:
     with pytest.raises(LookupError, match="no such release"):
         corrections.begin_build("train-001-00000000+r1", settings)

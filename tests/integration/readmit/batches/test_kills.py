@@ -12,7 +12,7 @@ from psycopg2.extensions import connection, cursor
 
 from readmit.batches import builds, claims, corrections, ledger, loading
 from readmit.intake import sample, sources
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support import raw
 
 STATES = {
@@ -70,7 +70,7 @@ class Connection(connection):
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
     home = tmp_path_factory.mktemp("kills")
     sample.write_csv(home / "source.csv", n_rows=60)
     made = raw.fresh(home, dataset=str(home / "source.csv"))
@@ -88,7 +88,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     Steps.last = 0
 
 
-def life(settings: Settings) -> None:
+def life(settings: StackSettings) -> None:
     """Do what runs do until nothing waits: one batch is rejected, of another one a held row is released."""
     sources.ensure_source(settings)
     while (batch_id := claims.claim("run", settings)) is not None:
@@ -110,7 +110,7 @@ def life(settings: Settings) -> None:
         corrections.publish(build_id, settings)
 
 
-def state(settings: Settings) -> list[list[Any]]:
+def state(settings: StackSettings) -> list[list[Any]]:
     names = {"raw": settings.raw_database, "clean": settings.clean_database}
     return [
         raw.query(settings, names[key], statement)
@@ -119,7 +119,7 @@ def state(settings: Settings) -> list[list[Any]]:
     ]
 
 
-def start_again(settings: Settings) -> None:
+def start_again(settings: StackSettings) -> None:
     emptied = {
         settings.raw_database: "landing.encounters, landing.sources, landing.slices, landing.batches, landing.claims",
         settings.clean_database: "ops.published_batches, ops.corrections, ops.current_build,"
@@ -131,7 +131,7 @@ def start_again(settings: Settings) -> None:
         mark.unlink()
 
 
-def killed_at(step: int, settings: Settings) -> list[list[Any]]:
+def killed_at(step: int, settings: StackSettings) -> list[list[Any]]:
     """Return the state after a life that ended at this step, and the runs that followed."""
     Steps.last = 0
     start_again(settings)
@@ -143,7 +143,7 @@ def killed_at(step: int, settings: Settings) -> list[list[Any]]:
     return state(settings)
 
 
-def undisturbed(settings: Settings) -> tuple[int, list[list[Any]]]:
+def undisturbed(settings: StackSettings) -> tuple[int, list[list[Any]]]:
     start_again(settings)
     Steps.done = 0
     life(settings)
@@ -151,7 +151,7 @@ def undisturbed(settings: Settings) -> tuple[int, list[list[Any]]]:
 
 
 def test_a_process_that_is_killed_now_and_then_leaves_nothing_behind(
-    settings: Settings, watched: None
+    settings: StackSettings, watched: None
 ) -> None:
     n_steps, expected = undisturbed(settings)
     assert {row[1] for row in expected[0]} == {"published", "rejected"}
@@ -162,7 +162,7 @@ def test_a_process_that_is_killed_now_and_then_leaves_nothing_behind(
 @pytest.mark.full
 @pytest.mark.timeout(1800)
 def test_a_process_that_is_killed_at_any_step_leaves_nothing_behind(
-    settings: Settings, watched: None
+    settings: StackSettings, watched: None
 ) -> None:
     n_steps, expected = undisturbed(settings)
     for step in range(1, n_steps + 1):

@@ -18,7 +18,7 @@ from readmit.errors import BatchRejected, SourceRefused
 from readmit.intake import sample, sources
 from readmit.intake.layout import LANDING_COLUMNS
 from readmit.intake.source_file import sha256_of
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support import raw
 
 ROWS = 2_500
@@ -32,23 +32,23 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, source: Path) -> Settings:
+def settings(tmp_path: Path, source: Path) -> StackSettings:
     made = raw.fresh(tmp_path, dataset=str(source))
     raw.stand_in_tables(made)
     return made
 
 
 @pytest.fixture
-def registered(settings: Settings) -> Settings:
+def registered(settings: StackSettings) -> StackSettings:
     sources.ensure_source(settings)
     return settings
 
 
-def count(settings: Settings, table: str = "landing.encounters") -> int:
+def count(settings: StackSettings, table: str = "landing.encounters") -> int:
     return int(raw.query(settings, settings.raw_database, f"select count(*) from {table}")[0][0])
 
 
-def through(settings: Settings, batch_id: str) -> None:
+def through(settings: StackSettings, batch_id: str) -> None:
     """Take one batch from load to published, with a stand-in for dbt."""
     loading.load(batch_id, settings)
     builds.begin_build(batch_id, settings)
@@ -56,7 +56,7 @@ def through(settings: Settings, batch_id: str) -> None:
     builds.publish(batch_id, settings)
 
 
-def claimed(settings: Settings, run: str = "run") -> str:
+def claimed(settings: StackSettings, run: str = "run") -> str:
     batch_id = claims.claim(run, settings)
     assert batch_id is not None
     return batch_id
@@ -65,7 +65,7 @@ def claimed(settings: Settings, run: str = "run") -> str:
 # ---- identity and order
 
 
-def test_work_is_validation_then_test_then_train(registered: Settings) -> None:
+def test_work_is_validation_then_test_then_train(registered: StackSettings) -> None:
     order = []
     while (batch_id := claims.claim("run", registered)) is not None:
         order.append(batch_id)
@@ -81,7 +81,7 @@ def test_work_is_validation_then_test_then_train(registered: Settings) -> None:
     assert claims.waiting(registered) == 0
 
 
-def test_raw_holds_the_file_byte_for_byte(registered: Settings, source: Path) -> None:
+def test_raw_holds_the_file_byte_for_byte(registered: StackSettings, source: Path) -> None:
     while (batch_id := claims.claim("run", registered)) is not None:
         through(registered, batch_id)
     columns = ", ".join(LANDING_COLUMNS)
@@ -94,7 +94,7 @@ def test_raw_holds_the_file_byte_for_byte(registered: Settings, source: Path) ->
 
 
 def test_a_file_is_registered_once_however_it_is_packed(
-    registered: Settings, source: Path, tmp_path: Path
+    registered: StackSettings, source: Path, tmp_path: Path
 ) -> None:
     packed = tmp_path / "packed.zip"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -107,7 +107,7 @@ def test_a_file_is_registered_once_however_it_is_packed(
 
 
 def test_an_unchanged_file_is_not_read_again_and_a_changed_one_is(
-    registered: Settings, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    registered: StackSettings, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "own.csv"
     lines = source.read_bytes().splitlines(keepends=True)
@@ -123,7 +123,7 @@ def test_an_unchanged_file_is_not_read_again_and_a_changed_one_is(
 
 
 def test_batch_whose_content_is_published_is_not_loaded_again(
-    registered: Settings, source: Path, tmp_path: Path
+    registered: StackSettings, source: Path, tmp_path: Path
 ) -> None:
     while (batch_id := claims.claim("run", registered)) is not None:
         through(registered, batch_id)
@@ -137,7 +137,7 @@ def test_batch_whose_content_is_published_is_not_loaded_again(
 
 
 def test_equal_content_waits_for_the_batch_before_it(
-    registered: Settings, source: Path, tmp_path: Path
+    registered: StackSettings, source: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "same.csv"
     other.write_bytes(source.read_bytes().replace(b"\r\n", b"\n"))
@@ -152,7 +152,7 @@ def test_equal_content_waits_for_the_batch_before_it(
 
 
 def test_refused_file_leaves_one_row_with_the_reason_and_nothing_else(
-    settings: Settings, tmp_path: Path
+    settings: StackSettings, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.csv"
     sample.write_csv(bad, n_rows=1_500)
@@ -182,7 +182,7 @@ def test_refused_file_leaves_one_row_with_the_reason_and_nothing_else(
     assert claims.waiting(settings) > 0
 
 
-def test_refused_zip_leaves_nothing_unpacked(settings: Settings, tmp_path: Path) -> None:
+def test_refused_zip_leaves_nothing_unpacked(settings: StackSettings, tmp_path: Path) -> None:
     packed = tmp_path / "packed.zip"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("diabetic_data.csv", b"0" * 1_000_000)
@@ -193,7 +193,11 @@ def test_refused_zip_leaves_nothing_unpacked(settings: Settings, tmp_path: Path)
 
 @pytest.mark.parametrize("change", ["grows", "shrinks", "is another"])
 def test_file_that_changes_while_it_is_read_is_refused(
-    settings: Settings, source: Path, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
+    settings: StackSettings,
+    source: Path,
+    tmp_path: Path,
+    change: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / "changing.csv"
     lines = source.read_bytes().splitlines(keepends=True)
@@ -228,20 +232,20 @@ def test_file_that_changes_while_it_is_read_is_refused(
     assert count(settings, "landing.sources") == 1
 
 
-def test_no_file_is_not_taken_for_the_default_one(settings: Settings) -> None:
+def test_no_file_is_not_taken_for_the_default_one(settings: StackSettings) -> None:
     with pytest.raises(SourceRefused, match="no file is named: make submit FILE="):
         sources.submit("", settings)
     assert count(settings, "landing.sources") == 0
 
 
-def test_wrong_sha256_is_refused(settings: Settings) -> None:
+def test_wrong_sha256_is_refused(settings: StackSettings) -> None:
     wrong = settings.model_copy(update={"dataset_sha256": "0" * 64})
     with pytest.raises(SourceRefused, match="DATASET_SHA256 says 0000"):
         sources.ensure_source(wrong)
     assert list(raw.ledger_rows(settings).values()) == ["refused"]
 
 
-def test_real_rows_are_not_mixed_with_the_sample(registered: Settings) -> None:
+def test_real_rows_are_not_mixed_with_the_sample(registered: StackSettings) -> None:
     raw.query(
         registered, registered.raw_database, "update landing.sources set data_source = 'sample'"
     )
@@ -252,7 +256,7 @@ def test_real_rows_are_not_mixed_with_the_sample(registered: Settings) -> None:
 # ---- claim
 
 
-def test_two_runs_at_once_never_take_the_same_batch(registered: Settings) -> None:
+def test_two_runs_at_once_never_take_the_same_batch(registered: StackSettings) -> None:
     n = claims.waiting(registered)
     together = threading.Barrier(n + 2)
 
@@ -265,13 +269,13 @@ def test_two_runs_at_once_never_take_the_same_batch(registered: Settings) -> Non
     assert len(taken) == len(set(taken)) == n
 
 
-def test_a_run_that_asks_again_keeps_its_batch(registered: Settings) -> None:
+def test_a_run_that_asks_again_keeps_its_batch(registered: StackSettings) -> None:
     assert claimed(registered, "one") == claimed(registered, "one") != claimed(registered, "two")
     loading.load(claimed(registered, "one"), registered)
     assert claimed(registered, "one").startswith("validation-001")
 
 
-def test_a_dead_run_loses_its_batch_when_the_lease_ends(registered: Settings) -> None:
+def test_a_dead_run_loses_its_batch_when_the_lease_ends(registered: StackSettings) -> None:
     first = claimed(registered, "dead")
     assert claimed(registered, "living") != first
     claims.release_claim("living", registered)
@@ -283,7 +287,9 @@ def test_a_dead_run_loses_its_batch_when_the_lease_ends(registered: Settings) ->
     assert claimed(registered, "heir") == first
 
 
-def test_a_lease_from_before_the_clock_was_put_back_holds_nothing_up(registered: Settings) -> None:
+def test_a_lease_from_before_the_clock_was_put_back_holds_nothing_up(
+    registered: StackSettings,
+) -> None:
     first = claimed(registered, "dead")
     loading.load(first, registered)
     builds.begin_build(first, registered)
@@ -299,7 +305,7 @@ def test_a_lease_from_before_the_clock_was_put_back_holds_nothing_up(registered:
     ) == [(second,)]
 
 
-def test_a_batch_that_is_given_back_is_taken_next(registered: Settings) -> None:
+def test_a_batch_that_is_given_back_is_taken_next(registered: StackSettings) -> None:
     first = claimed(registered, "one")
     claims.release_claim("one", registered)
     assert claimed(registered, "two") == first
@@ -308,20 +314,20 @@ def test_a_batch_that_is_given_back_is_taken_next(registered: Settings) -> None:
 # ---- load
 
 
-def test_load_twice_loads_once(registered: Settings) -> None:
+def test_load_twice_loads_once(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     n_rows = loading.load(batch_id, registered)
     assert loading.load(batch_id, registered) == n_rows == count(registered)
 
 
-def test_two_loads_at_once_load_once(registered: Settings) -> None:
+def test_two_loads_at_once_load_once(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     with ThreadPoolExecutor(4) as pool:
         rows = list(pool.map(lambda _: loading.load(batch_id, registered), range(4)))
     assert rows == [count(registered)] * 4
 
 
-def test_changed_bytes_in_s3_are_not_loaded(registered: Settings) -> None:
+def test_changed_bytes_in_s3_are_not_loaded(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     key = raw.query(
         registered,
@@ -339,7 +345,7 @@ def test_changed_bytes_in_s3_are_not_loaded(registered: Settings) -> None:
 
 
 def test_a_file_that_is_handed_in_again_brings_back_what_s3_has_lost(
-    registered: Settings, source: Path
+    registered: StackSettings, source: Path
 ) -> None:
     first = claimed(registered)
     loading.load(first, registered)
@@ -361,7 +367,7 @@ def test_a_file_that_is_handed_in_again_brings_back_what_s3_has_lost(
     )
 
 
-def test_unknown_batch_cannot_be_loaded(registered: Settings) -> None:
+def test_unknown_batch_cannot_be_loaded(registered: StackSettings) -> None:
     with pytest.raises(LookupError, match="no such batch"):
         loading.load("train-999-00000000", registered)
 
@@ -374,7 +380,7 @@ from readmit.batches import ledger
 from readmit.batches import loading
 from readmit.intake import sources
 from readmit.intake import slices
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 class Slow(slices.Checked):
     n = 0
     def read(self, size):
@@ -384,11 +390,11 @@ class Slow(slices.Checked):
             time.sleep(60)
         return super().read(10_000)
 slices.Checked = Slow
-loading.load(sys.argv[1], Settings())
+loading.load(sys.argv[1], StackSettings())
 """
 
 
-def half_way(settings: Settings, batch_id: str) -> "subprocess.Popen[str]":
+def half_way(settings: StackSettings, batch_id: str) -> "subprocess.Popen[str]":
     """Start a load in a process of its own and return when it is in the middle of its COPY."""
     command = [sys.executable, "-c", SLOW_LOAD, batch_id]
     process = subprocess.Popen(
@@ -400,7 +406,7 @@ def half_way(settings: Settings, batch_id: str) -> "subprocess.Popen[str]":
 
 
 def test_loader_killed_during_copy_leaves_nothing_and_the_next_one_finishes(
-    registered: Settings,
+    registered: StackSettings,
 ) -> None:
     batch_id = claimed(registered)
     process = half_way(registered, batch_id)
@@ -411,7 +417,7 @@ def test_loader_killed_during_copy_leaves_nothing_and_the_next_one_finishes(
     assert loading.load(batch_id, registered) == count(registered)
 
 
-def test_postgres_session_killed_during_copy_leaves_nothing(registered: Settings) -> None:
+def test_postgres_session_killed_during_copy_leaves_nothing(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     process = half_way(registered, batch_id)
     end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and application_name like %s"
@@ -425,7 +431,9 @@ def test_postgres_session_killed_during_copy_leaves_nothing(registered: Settings
 # ---- publish and reject
 
 
-def test_batch_becomes_visible_by_one_insert_and_the_ledger_follows(registered: Settings) -> None:
+def test_batch_becomes_visible_by_one_insert_and_the_ledger_follows(
+    registered: StackSettings,
+) -> None:
     batch_id = claimed(registered)
     through(registered, batch_id)
     facts = "select batch_id, kind, n_rows, n_features, n_quarantined, n_excluded from ops.published_batches"
@@ -437,7 +445,7 @@ def test_batch_becomes_visible_by_one_insert_and_the_ledger_follows(registered: 
     assert raw.query(registered, registered.clean_database, "select * from ops.current_build") == []
 
 
-def test_publish_twice_publishes_once(registered: Settings) -> None:
+def test_publish_twice_publishes_once(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     through(registered, batch_id)
     before = raw.query(registered, registered.clean_database, "select * from ops.published_batches")
@@ -448,7 +456,7 @@ def test_publish_twice_publishes_once(registered: Settings) -> None:
     )
 
 
-def test_batch_whose_rows_do_not_add_up_is_not_published(registered: Settings) -> None:
+def test_batch_whose_rows_do_not_add_up_is_not_published(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     loading.load(batch_id, registered)
     builds.begin_build(batch_id, registered)
@@ -467,7 +475,7 @@ def test_batch_whose_rows_do_not_add_up_is_not_published(registered: Settings) -
 
 
 def test_ledger_is_repaired_after_a_crash_between_the_two_databases(
-    registered: Settings, monkeypatch: pytest.MonkeyPatch
+    registered: StackSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch_id = claimed(registered)
 
@@ -483,7 +491,9 @@ def test_ledger_is_repaired_after_a_crash_between_the_two_databases(
     assert raw.ledger_rows(registered) == {batch_id: "published"}
 
 
-def test_rejected_batch_stays_in_raw_with_its_reason_and_nothing_else(registered: Settings) -> None:
+def test_rejected_batch_stays_in_raw_with_its_reason_and_nothing_else(
+    registered: StackSettings,
+) -> None:
     batch_id = claimed(registered)
     loading.load(batch_id, registered)
     builds.begin_build(batch_id, registered)
@@ -506,7 +516,7 @@ def test_rejected_batch_stays_in_raw_with_its_reason_and_nothing_else(registered
 
 @pytest.mark.parametrize("step", [loading.load, builds.begin_build, builds.publish])
 def test_no_later_step_takes_a_rejected_batch(
-    registered: Settings, step: Callable[..., object]
+    registered: StackSettings, step: Callable[..., object]
 ) -> None:
     batch_id = claimed(registered)
     loading.load(batch_id, registered)
@@ -515,7 +525,7 @@ def test_no_later_step_takes_a_rejected_batch(
         step(batch_id, registered)
 
 
-def test_next_batch_is_not_held_up_by_a_rejected_one(registered: Settings) -> None:
+def test_next_batch_is_not_held_up_by_a_rejected_one(registered: StackSettings) -> None:
     first = claimed(registered, "one")
     loading.load(first, registered)
     builds.begin_build(first, registered)
@@ -525,7 +535,7 @@ def test_next_batch_is_not_held_up_by_a_rejected_one(registered: Settings) -> No
     through(registered, second)
 
 
-def test_published_batch_cannot_be_rejected(registered: Settings) -> None:
+def test_published_batch_cannot_be_rejected(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     through(registered, batch_id)
     with pytest.raises(psycopg2.errors.RaiseException, match="is published and stays"):
@@ -533,14 +543,14 @@ def test_published_batch_cannot_be_rejected(registered: Settings) -> None:
     assert raw.ledger_rows(registered) == {batch_id: "published"}
 
 
-def test_dbt_is_left_nothing_to_build_of_a_published_batch(registered: Settings) -> None:
+def test_dbt_is_left_nothing_to_build_of_a_published_batch(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     through(registered, batch_id)
     builds.begin_build(batch_id, registered)
     assert raw.query(registered, registered.clean_database, "select * from ops.current_build") == []
 
 
-def test_one_build_at_a_time(registered: Settings) -> None:
+def test_one_build_at_a_time(registered: StackSettings) -> None:
     first, second = claimed(registered, "one"), claimed(registered, "two")
     for batch_id in (first, second):
         loading.load(batch_id, registered)
@@ -552,7 +562,7 @@ def test_one_build_at_a_time(registered: Settings) -> None:
     builds.begin_build(second, registered)
 
 
-def test_a_published_build_replaces_the_rows_of_its_patients(registered: Settings) -> None:
+def test_a_published_build_replaces_the_rows_of_its_patients(registered: StackSettings) -> None:
     first = claimed(registered)
     through(registered, first)
     features = "intermediate.int_encounters__features"
@@ -578,7 +588,9 @@ def test_a_published_build_replaces_the_rows_of_its_patients(registered: Setting
 # ---- resend
 
 
-def rows_of(settings: Settings, batch_id: str, target: Path, change: Callable[[str], str]) -> Path:
+def rows_of(
+    settings: StackSettings, batch_id: str, target: Path, change: Callable[[str], str]
+) -> Path:
     columns = ", ".join(LANDING_COLUMNS)
     statement = (
         f"select {columns} from landing.encounters where _batch_id = %s order by _source_row"
@@ -591,7 +603,7 @@ def rows_of(settings: Settings, batch_id: str, target: Path, change: Callable[[s
 
 @pytest.mark.parametrize("is_named", [True, False])
 def test_corrected_resend_supersedes_the_rejected_batch(
-    registered: Settings, tmp_path: Path, is_named: bool
+    registered: StackSettings, tmp_path: Path, is_named: bool
 ) -> None:
     rejected = claimed(registered)
     loading.load(rejected, registered)
@@ -612,7 +624,7 @@ def test_corrected_resend_supersedes_the_rejected_batch(
 
 
 def test_resend_must_name_a_rejected_batch_and_hold_its_rows_only(
-    registered: Settings, source: Path, tmp_path: Path
+    registered: StackSettings, source: Path, tmp_path: Path
 ) -> None:
     changed = tmp_path / "all.csv"
     changed.write_text(source.read_text().replace("Male", "male"))
@@ -631,7 +643,7 @@ def test_resend_must_name_a_rejected_batch_and_hold_its_rows_only(
 
 
 def test_rejected_batch_is_judged_again_when_its_file_is_handed_in_again(
-    registered: Settings, source: Path
+    registered: StackSettings, source: Path
 ) -> None:
     """The way to go when the rule was wrong, not the rows: docs/runbook-data.md."""
     rejected = claimed(registered)
@@ -650,10 +662,10 @@ def test_rejected_batch_is_judged_again_when_its_file_is_handed_in_again(
 
 
 def test_known_file_cannot_become_the_correction_of_another_batch(
-    registered: Settings, source: Path
+    registered: StackSettings, source: Path
 ) -> None:
     with pytest.raises(
-        SourceRefused, match=r"is known as .* cannot be made a correction of train-009"
+        SourceRefused, match=r"is registered as .* cannot be made a correction of train-009"
     ):
         sources.submit(str(source), registered, "train-009-00000000")
 
@@ -661,7 +673,7 @@ def test_known_file_cannot_become_the_correction_of_another_batch(
 # ---- faults and the command line
 
 
-def test_end_of_a_session_is_told_as_what_it_is(registered: Settings) -> None:
+def test_end_of_a_session_is_told_as_what_it_is(registered: StackSettings) -> None:
     def session_that_ends() -> None:
         end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and application_name = %s"
         with (
@@ -686,7 +698,7 @@ def test_end_of_a_session_is_told_as_what_it_is(registered: Settings) -> None:
     ],
 )
 def test_command_line_tells_a_fault_in_one_line(
-    settings: Settings, source: Path, name: str, value: str, said: str
+    settings: StackSettings, source: Path, name: str, value: str, said: str
 ) -> None:
     command = [sys.executable, "-m", "readmit.intake.sources", "submit", str(source)]
     told = raw.environment(settings) | {name: value}
@@ -697,7 +709,7 @@ def test_command_line_tells_a_fault_in_one_line(
     assert said in line
 
 
-def test_steps_repeated_in_any_order_end_as_a_run_without_faults(registered: Settings) -> None:
+def test_steps_repeated_in_any_order_end_as_a_run_without_faults(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     for step in (loading.load, loading.load, builds.begin_build, loading.load, builds.begin_build):
         step(batch_id, registered)
@@ -711,7 +723,7 @@ def test_steps_repeated_in_any_order_end_as_a_run_without_faults(registered: Set
 
 
 def test_command_line_submits_and_prints_the_ledger(
-    settings: Settings, source: Path, tmp_path: Path
+    settings: StackSettings, source: Path, tmp_path: Path
 ) -> None:
     def run(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", module, *arguments]
@@ -719,7 +731,7 @@ def test_command_line_submits_and_prints_the_ledger(
             command, env=raw.environment(settings), capture_output=True, text=True, check=False
         )
 
-    assert "batches wait" in run("readmit.intake.sources", "submit", str(source)).stdout
+    assert "of its batches wait" in run("readmit.intake.sources", "submit", str(source)).stdout
     printed = run("readmit.batches.ledger", "status")
     assert printed.stdout.splitlines()[1].split()[2] == "waiting"
     (tmp_path / "empty.csv").touch()
@@ -732,14 +744,14 @@ def test_command_line_submits_and_prints_the_ledger(
     assert "nothing to repair" in run("readmit.batches.ledger", "repair").stdout
 
 
-def test_claim_waits_for_the_other_claim_and_not_longer(registered: Settings) -> None:
+def test_claim_waits_for_the_other_claim_and_not_longer(registered: StackSettings) -> None:
     started = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda i: claims.claim(f"run {i}", registered), range(2)))
     assert time.monotonic() - started < 10
 
 
-def test_registering_twice_at_once_makes_one_plan(settings: Settings) -> None:
+def test_registering_twice_at_once_makes_one_plan(settings: StackSettings) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: sources.ensure_source(settings), range(2)))
     assert count(settings, "landing.sources") == 1

@@ -14,7 +14,7 @@ from readmit.errors import SourceRefused
 from readmit.intake import sample, sources
 from readmit.intake.csv_file import read_blocks, values_of
 from readmit.intake.layout import LANDING_COLUMNS
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support import raw
 from tests.support.bad_input import JUDGED, KINDS, REFUSED, Kind
 
@@ -39,7 +39,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
     return raw.fresh(tmp_path_factory.mktemp("home"))
 
 
@@ -64,7 +64,7 @@ def test_there_are_more_than_forty_kinds_and_each_has_its_own_name() -> None:
 
 @pytest.mark.parametrize("kind", REFUSED, ids=lambda kind: kind.name)
 def test_refused_kind_names_the_place_and_loads_nothing(
-    kind: Kind, good: bytes, settings: Settings, tmp_path: Path
+    kind: Kind, good: bytes, settings: StackSettings, tmp_path: Path
 ) -> None:
     with pytest.raises(SourceRefused, match=r"^given\.csv: ") as refusal:
         sources.submit(str(made(kind, good, tmp_path)), settings)

@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from readmit.errors import SourceRefused
+from readmit.errors import SourceRefused, SourceUnreachable
 from readmit.intake import download, sample, source_file
-from readmit.intake.download import SourceUnreachable
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 
 MAPPING = "admission_type_id,description\r\n1,Emergency\r\n"
 
@@ -42,8 +41,16 @@ def zipped(path: Path, members: dict[str, bytes | str]) -> Path:
     return path
 
 
-def settings_of(home: Path, dataset: Path | str | None = None, **values: Any) -> Settings:
-    return Settings(dataset=None if dataset is None else str(dataset), readmit_home=home, **values)
+def settings_of(home: Path, dataset: Path | str | None = None, **values: Any) -> StackSettings:
+    return StackSettings(
+        dataset=None if dataset is None else str(dataset), readmit_home=home, **values
+    )
+
+
+def resolve(settings: StackSettings) -> source_file.LocalSource:
+    cache = settings.readmit_home / "sources"
+    fetched = source_file.fetch(settings.dataset, cache)
+    return source_file.unpack(fetched, cache, settings.dataset_sha256)
 
 
 class Server(BaseHTTPRequestHandler):
@@ -101,13 +108,13 @@ def test_zip_in_every_layout_gives_the_csv(
 ) -> None:
     archive = zipped(tmp_path / "a.zip", {names[0]: csv_file.read_bytes(), names[1]: MAPPING})
     for _ in range(2):
-        found = source_file.resolve(settings_of(tmp_path, archive))
+        found = resolve(settings_of(tmp_path, archive))
         assert found.path.read_bytes() == csv_file.read_bytes()
         assert (found.sha256, found.data_source) == (source_file.sha256_of(csv_file), "file")
 
 
 def test_csv_is_taken_where_it_lies(csv_file: Path, tmp_path: Path) -> None:
-    assert source_file.resolve(settings_of(tmp_path, csv_file)).path == csv_file
+    assert resolve(settings_of(tmp_path, csv_file)).path == csv_file
 
 
 def bad_zip(kind: str, good: Path, target: Path) -> Path:
@@ -172,16 +179,16 @@ def test_bad_zip_is_refused_and_leaves_nothing(
 ) -> None:
     bad = bad_zip(kind, zip_file, tmp_path / "bad.zip")
     with pytest.raises(SourceRefused, match=f"^bad.zip: .*{what}"):
-        source_file.resolve(settings_of(tmp_path / "home", bad))
+        resolve(settings_of(tmp_path / "home", bad))
     assert not list((tmp_path / "home").rglob("*.csv"))
     assert [path for path in (tmp_path / "home").rglob("tmp*") if path.is_file()] == []
 
 
 def test_missing_path_and_folder_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SourceRefused, match="does not exist; set DATASET"):
-        source_file.resolve(settings_of(tmp_path, tmp_path / "nowhere.csv"))
+        resolve(settings_of(tmp_path, tmp_path / "nowhere.csv"))
     with pytest.raises(SourceRefused, match="is a folder, not a file"):
-        source_file.resolve(settings_of(tmp_path, tmp_path))
+        resolve(settings_of(tmp_path, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -205,8 +212,8 @@ def test_what_is_no_source_file_is_refused_at_once(dataset: str, what: str, tmp_
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     given = dataset if "/" in dataset else tmp_path / dataset
     with pytest.raises(SourceRefused, match=what):
-        source_file.resolve(settings_of(tmp_path, given))
-    assert source_file.file_mark(settings_of(tmp_path, given)) is None
+        resolve(settings_of(tmp_path, given))
+    assert source_file.unchanged_mark(str(given), None, tmp_path) is None
 
 
 def test_file_that_this_user_may_not_read_is_refused(csv_file: Path, tmp_path: Path) -> None:
@@ -229,7 +236,7 @@ def test_file_that_this_user_may_not_read_is_refused(csv_file: Path, tmp_path: P
 def test_name_that_is_no_text_is_shown_as_far_as_it_goes(csv_file: Path, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"donn\xe9es\n.csv")
     path.write_bytes(csv_file.read_bytes())
-    assert source_file.resolve(settings_of(tmp_path, path)).name == "donn?es?.csv"
+    assert resolve(settings_of(tmp_path, path)).name == "donn?es?.csv"
 
 
 def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_full(
@@ -241,7 +248,7 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_full(
         with pytest.raises(
             SourceRefused, match=r"GB are free at .* set READMIT_HOME to another disk"
         ):
-            source_file.resolve(settings_of(tmp_path, dataset))
+            resolve(settings_of(tmp_path, dataset))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -249,16 +256,14 @@ def test_sha256_of_the_zip_or_of_its_csv_is_accepted(
     csv_file: Path, zip_file: Path, tmp_path: Path
 ) -> None:
     for expected in (source_file.sha256_of(zip_file), source_file.sha256_of(csv_file).upper()):
-        assert source_file.resolve(
-            settings_of(tmp_path, zip_file, dataset_sha256=expected)
-        ).path.is_file()
+        assert resolve(settings_of(tmp_path, zip_file, dataset_sha256=expected)).path.is_file()
     with pytest.raises(SourceRefused, match="fetch it again or correct DATASET_SHA256"):
-        source_file.resolve(settings_of(tmp_path, zip_file, dataset_sha256="0" * 64))
+        resolve(settings_of(tmp_path, zip_file, dataset_sha256="0" * 64))
 
 
 def test_address_is_downloaded(server: str, zip_file: Path, csv_file: Path, tmp_path: Path) -> None:
     Server.answers["/uci.zip"] = [(200, "application/zip", zip_file.read_bytes())]
-    found = source_file.resolve(settings_of(tmp_path, f"{server}/uci.zip"))
+    found = resolve(settings_of(tmp_path, f"{server}/uci.zip"))
     assert (found.data_source, found.sha256) == ("url", source_file.sha256_of(csv_file))
 
 
@@ -328,7 +333,7 @@ def test_confirm_page_of_google_drive_is_answered(
 ) -> None:
     Server.answers["/uc"] = [(200, "text/html; charset=utf-8", DRIVE_PAGE)]
     Server.answers["/download"] = [(200, "application/octet-stream", zip_file.read_bytes())]
-    found = source_file.resolve(settings_of(tmp_path, f"{server}/uc?export=download&id=1k5-1"))
+    found = resolve(settings_of(tmp_path, f"{server}/uc?export=download&id=1k5-1"))
     assert found.sha256 == source_file.sha256_of(csv_file)
     assert Server.asked[-1] == "/download?id=1k5-1&export=download&confirm=t&uuid=0a-b"
 
@@ -349,7 +354,7 @@ def test_default_is_uci_whose_archive_is_kept(
     monkeypatch.setattr(source_file, "UCI_URL", f"{server}/uci.zip")
     monkeypatch.setattr(source_file, "UCI_CSV_SHA256", source_file.sha256_of(csv_file))
     for _ in range(2):
-        assert source_file.resolve(settings_of(tmp_path)).data_source == "uci"
+        assert resolve(settings_of(tmp_path)).data_source == "uci"
     assert len(Server.asked) == 1
 
 
@@ -371,6 +376,6 @@ def test_sample_is_used_loudly_when_uci_does_not_deliver(
         source_file, "download", lambda url, target: download.download(url, target, pause=0)
     )
     monkeypatch.setattr(sample, "REAL_ROWS", 200)
-    found = source_file.resolve(settings_of(tmp_path))
+    found = resolve(settings_of(tmp_path))
     assert (found.data_source, found.name) == ("sample", "embedded sample")
     assert "NOT THE REAL DATA" in caplog.text

@@ -12,7 +12,7 @@ from readmit import db, storage
 from readmit.batches import claims, loading
 from readmit.intake import sources
 from readmit.ops import backup
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from stack.postgres import binary
 from tests.support import k8s, raw
 from tests.support.services import environment
@@ -27,7 +27,7 @@ def _programs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> StackSettings:
     """A stack with a loaded batch, a model's file and rows in MLflow's and Airflow's databases."""
     names = {
         "s3_mlflow_bucket": f"m{os.urandom(4).hex()}",
@@ -57,7 +57,7 @@ def sample(folder: Path) -> Path:
     return path
 
 
-def state(settings: Settings) -> dict[str, object]:
+def state(settings: StackSettings) -> dict[str, object]:
     """What must be the same afterwards."""
     queries = {
         settings.raw_database: f"{ROWS} landing.encounters t",
@@ -78,7 +78,7 @@ def state(settings: Settings) -> dict[str, object]:
     return found
 
 
-def lose_everything(settings: Settings) -> None:
+def lose_everything(settings: StackSettings) -> None:
     for name in backup.databases(settings):
         backup._drop(name, settings)
     for bucket in backup.buckets(settings):
@@ -88,7 +88,7 @@ def lose_everything(settings: Settings) -> None:
                 s3.delete_object(Bucket=bucket, Key=found["Key"])
 
 
-def test_everything_comes_back(settings: Settings, tmp_path: Path) -> None:
+def test_everything_comes_back(settings: StackSettings, tmp_path: Path) -> None:
     before = state(settings)
     place = backup.save(tmp_path / "backups", settings)
     lose_everything(settings)
@@ -96,7 +96,9 @@ def test_everything_comes_back(settings: Settings, tmp_path: Path) -> None:
     assert state(settings) == before
 
 
-def in_the_pod(name: str, settings: Settings, folder: Path) -> subprocess.CompletedProcess[str]:
+def in_the_pod(
+    name: str, settings: StackSettings, folder: Path
+) -> subprocess.CompletedProcess[str]:
     """Run the rendered command with the settings and Secrets that its pod is given, and no others."""
     pod = k8s.pods(k8s.overlay("local"))[name]
     main = pod["spec"]["containers"][0]
@@ -128,7 +130,7 @@ def in_the_pod(name: str, settings: Settings, folder: Path) -> subprocess.Comple
 
 
 def test_the_pods_save_and_restore_with_what_they_are_given(
-    settings: Settings, tmp_path: Path
+    settings: StackSettings, tmp_path: Path
 ) -> None:
     before, folder = state(settings), tmp_path / "backups"
     folder.mkdir()
@@ -139,7 +141,7 @@ def test_the_pods_save_and_restore_with_what_they_are_given(
     assert state(settings) == before
 
 
-def test_roles_keep_their_rights(settings: Settings, tmp_path: Path) -> None:
+def test_roles_keep_their_rights(settings: StackSettings, tmp_path: Path) -> None:
     place = backup.save(tmp_path / "backups", settings)
     lose_everything(settings)
     backup.restore(place, settings)
@@ -154,7 +156,7 @@ def test_roles_keep_their_rights(settings: Settings, tmp_path: Path) -> None:
 
 
 def test_a_restore_over_a_living_stack_takes_back_later_rows(
-    settings: Settings, tmp_path: Path
+    settings: StackSettings, tmp_path: Path
 ) -> None:
     before = state(settings)
     place = backup.save(tmp_path / "backups", settings)
@@ -165,7 +167,7 @@ def test_a_restore_over_a_living_stack_takes_back_later_rows(
 
 
 def test_the_last_ones_are_kept_and_unchanged_objects_are_stored_once(
-    settings: Settings, tmp_path: Path
+    settings: StackSettings, tmp_path: Path
 ) -> None:
     folder, key = tmp_path / "backups", backup._file("1/models/m-1/model.onnx")
     places = []
@@ -179,7 +181,7 @@ def test_the_last_ones_are_kept_and_unchanged_objects_are_stored_once(
 
 
 def test_a_damaged_backup_is_refused_before_anything_is_touched(
-    settings: Settings, tmp_path: Path
+    settings: StackSettings, tmp_path: Path
 ) -> None:
     place = backup.save(tmp_path / "backups", settings)
     before = state(settings)
@@ -194,7 +196,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(
 
 
 def test_an_interrupted_backup_is_none(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "backups"
     (folder / "20260101T000000Z.part").mkdir(parents=True)

@@ -4,7 +4,7 @@ import psycopg2
 import pytest
 from psycopg2 import errors
 
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support import raw
 
 PUBLISH = "ops.publish_build('evil', 'evil', 'batch', 0, 0, 0, 0)"
@@ -13,17 +13,17 @@ TABLE = "staging.built"
 
 
 @pytest.fixture
-def settings(tmp_path) -> Settings:
+def settings(tmp_path) -> StackSettings:
     fresh = raw.fresh(tmp_path)
     as_transformer(fresh, f"create table {TABLE} (_build_id text)")
     return fresh
 
 
-def as_transformer(settings: Settings, statement: str) -> None:
+def as_transformer(settings: StackSettings, statement: str) -> None:
     raw.query(settings, settings.clean_database, statement, role="transformer")
 
 
-def published(settings: Settings) -> list[tuple]:
+def published(settings: StackSettings) -> list[tuple]:
     return raw.query(
         settings, settings.clean_database, "select build_id from ops.published_batches"
     )

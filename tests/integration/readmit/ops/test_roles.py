@@ -6,7 +6,7 @@ from psycopg2 import errors
 
 from readmit import db
 from readmit.ops.bootstrap import bootstrap
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from tests.support import raw
 
 BATCH = (
@@ -113,7 +113,7 @@ MAY_NOT: list[tuple[db.Role, str, str]] = [
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
     made = raw.fresh(tmp_path_factory.mktemp("home"))
     tables = "create table marts.made (i int); create table quarantine.kept (i int);"
     raw.query(made, made.clean_database, tables, role="transformer")
@@ -126,13 +126,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return made
 
 
-def run(settings: Settings, role: db.Role, database: str, statement: str) -> None:
+def run(settings: StackSettings, role: db.Role, database: str, statement: str) -> None:
     names = {"raw": settings.raw_database, "clean": settings.clean_database}
     raw.query(settings, names.get(database, database), statement, role=role)
 
 
 @pytest.mark.parametrize(("role", "database", "statement"), MAY)
-def test_role_may(settings: Settings, role: db.Role, database: str, statement: str) -> None:
+def test_role_may(settings: StackSettings, role: db.Role, database: str, statement: str) -> None:
     run(
         settings,
         role,
@@ -142,7 +142,9 @@ def test_role_may(settings: Settings, role: db.Role, database: str, statement: s
 
 
 @pytest.mark.parametrize(("role", "database", "statement"), MAY_NOT)
-def test_role_may_not(settings: Settings, role: db.Role, database: str, statement: str) -> None:
+def test_role_may_not(
+    settings: StackSettings, role: db.Role, database: str, statement: str
+) -> None:
     refusals = (
         errors.InsufficientPrivilege,
         errors.ObjectNotInPrerequisiteState,
@@ -155,32 +157,34 @@ def test_role_may_not(settings: Settings, role: db.Role, database: str, statemen
 
 @pytest.mark.parametrize("table", ["landing.encounters"])
 @pytest.mark.parametrize("change", ["update {} set race = 'x'", "delete from {}", "truncate {}"])
-def test_raw_is_append_only_even_for_its_owner(settings: Settings, table: str, change: str) -> None:
+def test_raw_is_append_only_even_for_its_owner(
+    settings: StackSettings, table: str, change: str
+) -> None:
     with pytest.raises(psycopg2.errors.RaiseException, match="append-only"):
         run(settings, "postgres", "raw", change.format(table))
 
 
 @pytest.mark.parametrize("table", ["ops.promotions", "ops.predictions"])
 def test_records_of_decisions_are_append_only_even_for_their_owner(
-    settings: Settings, table: str
+    settings: StackSettings, table: str
 ) -> None:
     with pytest.raises(psycopg2.errors.RaiseException, match="append-only"):
         run(settings, "postgres", "clean", f"delete from {table}")
 
 
-def test_nobody_comes_in_without_the_password(settings: Settings) -> None:
+def test_nobody_comes_in_without_the_password(settings: StackSettings) -> None:
     wrong = settings.model_copy(update={"reader_password": settings.loader_password})
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         db.connect("reader", settings.clean_database, wrong)
 
 
-def test_missing_password_names_the_variable(settings: Settings) -> None:
+def test_missing_password_names_the_variable(settings: StackSettings) -> None:
     without = settings.model_copy(update={"reader_password": None})
     with pytest.raises(LookupError, match="READER_PASSWORD is not set"):
         db.connect("reader", settings.clean_database, without)
 
 
-def test_second_set_up_changes_nothing(settings: Settings) -> None:
+def test_second_set_up_changes_nothing(settings: StackSettings) -> None:
     facts = (
         "select array_agg((rolname, rolpassword)::text order by rolname) from pg_authid union all"
         " select array_agg((relname, relacl)::text order by relname) from pg_class"
@@ -191,7 +195,7 @@ def test_second_set_up_changes_nothing(settings: Settings) -> None:
     assert raw.query(settings, settings.clean_database, facts) == before
 
 
-def test_changed_password_is_taken_over(tmp_path: object, settings: Settings) -> None:
+def test_changed_password_is_taken_over(tmp_path: object, settings: StackSettings) -> None:
     changed = settings.model_copy(
         update={"mlflow_password": type(settings.reader_password)("another")}
     )

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from readmit import storage
-from readmit.settings import ROOT, Settings, StackSettings
+from readmit.settings import ROOT, StackSettings
 from readmit.telemetry.metrics import API, PLATFORM, Kind
 from stack import programs
 from tests.support.api import processes, ready, running
@@ -117,7 +117,7 @@ EXPORTERS = {
     "name", [name for name in EXPORTERS if shutil.which(name) or shutil.which(f"prometheus-{name}")]
 )
 def test_platform_metrics_are_given_under_their_listed_names(name, tmp_path):
-    known = fresh(tmp_path) if name == "postgres-exporter" else Settings(readmit_home=tmp_path)
+    known = fresh(tmp_path) if name == "postgres-exporter" else StackSettings(readmit_home=tmp_path)
     settings = StackSettings(**known.model_dump() | {f"{kind}_port": free_port() for kind in PORTS})
     program = next(each for each in programs.all_programs(settings) if each.name == name)
     (tmp_path / "prometheus.yml").write_text("scrape_configs: []\n")

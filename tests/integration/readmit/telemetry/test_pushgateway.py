@@ -22,7 +22,7 @@ from readmit import storage
 from readmit.batches import batch_gauges, builds, claims, loading
 from readmit.intake import sample, sources
 from readmit.ops import backup
-from readmit.settings import Settings
+from readmit.settings import StackSettings
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import METRICS_BY_JOB, Job
 from stack.postgres import binary
@@ -83,7 +83,7 @@ def value(url, name, job, **labels):
 @pytest.fixture
 def settings(gateway, monkeypatch):
     monkeypatch.setenv("PUSHGATEWAY_URL", gateway)
-    return Settings()
+    return StackSettings()
 
 
 def as_listed(url):
@@ -255,12 +255,12 @@ def test_a_backup(gateway, tmp_path, monkeypatch):
 
 def test_without_a_gateway_nothing_is_asked_for(monkeypatch):
     monkeypatch.delenv("PUSHGATEWAY_URL", raising=False)
-    pushgateway.report(Job.INGEST, lambda: pytest.fail("gauges were computed"), Settings())
+    pushgateway.report(Job.INGEST, lambda: pytest.fail("gauges were computed"), StackSettings())
 
 
 def test_a_gateway_that_is_away_and_figures_that_cannot_be_had_are_warnings(monkeypatch, caplog):
     monkeypatch.setenv("PUSHGATEWAY_URL", f"http://127.0.0.1:{free_port()}")
-    settings = Settings()
+    settings = StackSettings()
     with caplog.at_level(logging.WARNING, "readmit"):
         pushgateway.report(Job.INGEST, lambda: {"readmit_quarantined_rows": 1}, settings)
         pushgateway.report(Job.INGEST, lambda: {"readmit_rows_by_patient": 1}, settings)

@@ -1,0 +1,194 @@
+"""Register a CSV: check it once, cut it into slices, store them in S3 and write the plan."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from psycopg2.extensions import cursor
+from psycopg2.extras import execute_values
+
+from readmit import db, storage
+from readmit.errors import SourceRefused
+from readmit.intake.csv_file import read_blocks
+from readmit.intake.slices import cut
+from readmit.intake.source_file import LocalSource, sha256_of
+from readmit.settings import PipelineSettings
+
+# Advisory lock: any number that nobody else uses.
+REGISTER_LOCK = 7_241_003
+
+
+class PlannedSlice(NamedTuple):
+    """A row of `landing.slices`; the fields have the order of INSERT_SLICES."""
+
+    split: str
+    ordinal: int
+    batch_id: str
+    first_source_row: int
+    last_source_row: int
+    n_rows: int
+    content_sha256: str
+    object_key: str
+
+
+INSERT_SOURCE = """
+    insert into landing.sources (source_sha256, name, data_source, n_rows, object_key)
+    values (%s, %s, %s, %s, %s)
+"""
+INSERT_SLICES = """
+    insert into landing.slices (
+        source_sha256, split, ordinal, batch_id, first_source_row, last_source_row, n_rows,
+        content_sha256, object_key, supersedes
+    ) values %s
+"""
+
+
+def register_source(
+    source: LocalSource, settings: PipelineSettings, supersedes: str | None = None
+) -> None:
+    """Check the file, cut it into slices, store them in S3 and write the plan; once per file.
+
+    A file that is registered already is only stored again, and only while one of its batches is
+    not loaded: S3 may have lost the objects.
+
+    Args:
+        source: an unpacked CSV.
+        settings: where Postgres and S3 are; `batch_size` rows make a train batch.
+        supersedes: the rejected batch that this file corrects; the file then makes one batch.
+
+    Raises:
+        SourceRefused: the file cannot be read; nothing of it is planned.
+    """
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute("select pg_advisory_xact_lock(%s)", (REGISTER_LOCK,))
+        cur.execute(
+            "select batch_id, supersedes from landing.slices where source_sha256 = %s",
+            (source.sha256,),
+        )
+        registered_slices = cur.fetchall()
+        if registered_slices:
+            _check_registered(source, registered_slices, supersedes)
+            _store_again(cur, source, settings)
+        else:
+            planned = _store_and_plan(cur, source, supersedes, settings)
+            _write_plan(cur, source, planned, supersedes)
+
+
+def _store_and_plan(
+    cur: cursor, source: LocalSource, supersedes: str | None, settings: PipelineSettings
+) -> list[PlannedSlice]:
+    """Store the file and its slices and return their plan; remove them if the file is refused."""
+    planned = []
+    try:
+        for part in _upload(source, settings.batch_size, settings):
+            planned.append(part)  # one by one: they are known also when the file is bad halfway
+        if sha256_of(source.path) != source.sha256:
+            raise SourceRefused(
+                f"{source.name}: the file changed while it was read; submit it once it is complete"
+            )
+        _check_resend(cur, source, planned, supersedes)
+    except SourceRefused:
+        s3 = storage.client(settings)
+        for key in (_file_key(source), *(part.object_key for part in planned)):
+            s3.delete_object(Bucket=settings.s3_pipeline_bucket, Key=key)
+        raise
+    return planned
+
+
+def _store_again(cur: cursor, source: LocalSource, settings: PipelineSettings) -> None:
+    """Upload the slices as they were planned, unless all of them are loaded."""
+    cur.execute(
+        """
+        select
+            max(slices.n_rows) filter (where slices.split = 'train'),
+            bool_and(batches.batch_id is not null)
+        from landing.slices left join landing.batches on slices.batch_id = batches.batch_id
+        where slices.source_sha256 = %s
+        """,
+        (source.sha256,),
+    )
+    [(planned_batch_size, are_all_loaded)] = cur.fetchall()
+    if not are_all_loaded:
+        # BATCH_SIZE may have changed since.
+        list(_upload(source, planned_batch_size or settings.batch_size, settings))
+
+
+def _upload(
+    source: LocalSource, batch_size: int, settings: PipelineSettings
+) -> Iterator[PlannedSlice]:
+    """Upload slice by slice while the file is read, then the file itself."""
+    s3 = storage.client(settings)
+    bucket = settings.s3_pipeline_bucket
+    for part in cut(read_blocks(source.path, source.name), source.sha256, batch_size):
+        key = f"source/{source.sha256}/{part.batch_id}.csv"
+        s3.put_object(Bucket=bucket, Key=key, Body=part.body, ContentType="text/csv")
+        yield PlannedSlice(
+            split=part.split,
+            ordinal=part.ordinal,
+            batch_id=part.batch_id,
+            first_source_row=part.first_source_row,
+            last_source_row=part.last_source_row,
+            n_rows=part.n_rows,
+            content_sha256=part.content_sha256,
+            object_key=key,
+        )
+    with source.path.open("rb") as file:
+        s3.upload_fileobj(file, bucket, _file_key(source))
+
+
+def _file_key(source: LocalSource) -> str:
+    return f"source/{source.sha256}/source.csv"
+
+
+def _check_resend(
+    cur: cursor, source: LocalSource, planned: Sequence[PlannedSlice], supersedes: str | None
+) -> None:
+    """A resend replaces one rejected batch: it has the same split and makes one batch only."""
+    if supersedes is None:
+        return
+    cur.execute("select split, status from landing.batches where batch_id = %s", (supersedes,))
+    row = cur.fetchone()
+    if row is None:
+        raise SourceRefused(
+            f"{source.name}: batch {supersedes} is not in the ledger; "
+            "only a rejected batch can be superseded"
+        )
+    split, status = row
+    if status != "rejected":
+        raise SourceRefused(
+            f"{source.name}: batch {supersedes} is {status}; only a rejected batch can be superseded"
+        )
+    if [part.split for part in planned] != [split]:
+        batch_ids = ", ".join(part.batch_id for part in planned)
+        raise SourceRefused(
+            f"{source.name}: makes the batches {batch_ids}, but a resend of {supersedes} "
+            f"must make one {split} batch; send the rows of that batch only"
+        )
+
+
+def _check_registered(
+    source: LocalSource,
+    registered_slices: Sequence[tuple[str, str | None]],
+    supersedes: str | None,
+) -> None:
+    """The batch that a file corrects is recorded when the file is registered, and never after."""
+    if supersedes is None:
+        return
+    batch_ids = [batch_id for batch_id, _ in registered_slices]
+    superseded = [batch_id for _, batch_id in registered_slices]
+    if supersedes not in batch_ids and supersedes not in superseded:
+        raise SourceRefused(
+            f"{source.name}: is registered as {', '.join(batch_ids)} and cannot be made "
+            f"a correction of {supersedes} any more; submit it without SUPERSEDES"
+        )
+
+
+def _write_plan(
+    cur: cursor, source: LocalSource, planned: Sequence[PlannedSlice], supersedes: str | None
+) -> None:
+    n_rows = sum(part.n_rows for part in planned)
+    cur.execute(
+        INSERT_SOURCE,
+        (source.sha256, source.name, source.data_source, n_rows, _file_key(source)),
+    )
+    rows = [(source.sha256, *part, supersedes) for part in planned]
+    execute_values(cur, INSERT_SLICES, rows)
