@@ -1,9 +1,10 @@
-"""What stands beside a registered Pipeline: contract, compiled form, report, examples and model card."""
+"""Write the bundle of a Pipeline: contract, compiled form, report, examples and model card."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
@@ -17,15 +18,26 @@ from training.snapshots import Facts
 TEMPLATES = Path(__file__).parent / "templates"
 EXAMPLES = 60
 
+Report = Mapping[str, object]
+
+
+class Examples(TypedDict):
+    """Rows of inputs and history, with the probabilities of the Pipeline."""
+
+    rows: list[dict[str, object]]
+    probabilities: list[float]
+
 
 def report(
     evaluated: Evaluation,
     facts: Facts,
     candidate: str,
-    provenance: dict[str, str],
-    curve: list[dict[str, float]],
-) -> dict[str, Any]:
-    """Return `report.json`: what `GET /model` says about the model."""
+    provenance: Mapping[str, str],
+    learning_curve: list[dict[str, float]],
+) -> Report:
+    """Return `report.json`, which `GET /model` shows."""
+    origin = asdict(facts)
+    del origin["fingerprint"]  # `provenance` has it
     return {
         "candidate": candidate,
         "metrics": evaluated.metrics,
@@ -34,17 +46,17 @@ def report(
         "calibration": evaluated.calibration,
         "slices": evaluated.slices,
         "decision_curve": evaluated.decision_curve,
-        "learning_curve": curve,
+        "learning_curve": learning_curve,
         **provenance,
-        **{key: value for key, value in asdict(facts).items() if key != "fingerprint"},
+        **origin,
     }
 
 
-def examples(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame) -> dict[str, Any]:
-    """Return inputs and history of rows from lowest to highest risk, with the Pipeline's probabilities."""
-    risk = evaluation.predict(pipeline, contract, frame)
-    places = [round(i * (len(frame) - 1) / (EXAMPLES - 1)) for i in range(EXAMPLES)]
-    chosen = frame.iloc[risk.argsort(kind="stable")[places]]
+def examples(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame) -> Examples:
+    """Return inputs and history of rows from lowest to highest risk, with their probabilities."""
+    by_risk = evaluation.predict(pipeline, contract, frame).argsort(kind="stable")
+    ranks = [round(i * (len(frame) - 1) / (EXAMPLES - 1)) for i in range(EXAMPLES)]
+    chosen = frame.iloc[by_risk[ranks]]
     rows = json.loads(chosen[list(contract.base_names)].to_json(orient="records"))
     return {"rows": rows, "probabilities": evaluation.predict(pipeline, contract, chosen).tolist()}
 
@@ -56,16 +68,20 @@ def markdown(name: str) -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 (Markdown from our own figures)
+        autoescape=False,  # noqa: S701 (Markdown from our own numbers)
     )
     return environment.get_template(name)
 
 
-def card(said: dict[str, Any], contract: Contract) -> str:
+def card(report: Report, contract: Contract) -> str:
     """Return the model card (Mitchell et al. 2019) as Markdown."""
-    roles = {"inputs": contract.inputs, "history": contract.history, "derived": contract.derived}
-    counts = {name: len(found) for name, found in roles.items()}
-    return markdown("model_card.md.j2").render(**said, n_features=counts, label=contract.label)
+    n_features = {
+        "inputs": len(contract.inputs),
+        "history": len(contract.history),
+        "derived": len(contract.derived),
+    }
+    template = markdown("model_card.md.j2")
+    return template.render(**report, n_features=n_features, label=contract.label)
 
 
 def write(
@@ -73,15 +89,15 @@ def write(
     pipeline: Pipeline,
     contract: Contract,
     validation: pd.DataFrame,
-    said: dict[str, Any],
+    report: Report,
 ) -> float:
-    """Write the whole bundle; return the largest difference between Pipeline and compiled form.
+    """Write the bundle; return the largest difference between Pipeline and compiled form.
 
     Raises:
-        CannotCompile: the Pipeline has no hot-path form that agrees with it to 1e-6.
+        CannotCompile: the Pipeline has no compiled form that agrees with it to 1e-6.
     """
-    worst = compilation.write(pipeline, contract, validation, folder)
-    (folder / "report.json").write_text(json.dumps(said, indent=1))
+    difference = compilation.write(pipeline, contract, validation, folder)
+    (folder / "report.json").write_text(json.dumps(report, indent=1))
     (folder / "examples.json").write_text(json.dumps(examples(pipeline, contract, validation)))
-    (folder / "model_card.md").write_text(card(said, contract))
-    return worst
+    (folder / "model_card.md").write_text(card(report, contract))
+    return difference

@@ -1,8 +1,11 @@
-"""The candidates: each one sklearn Pipeline from contract columns to the probability of readmission.
+"""The candidates.
 
-All begin with the same two steps (`encode`, `single`), which become the encoder table of the compiled form
-(`readmit.inference.compiled_model`); everything after them becomes one ONNX graph. No class weights and no resampling: both bend the
-probabilities, and the operating point is chosen from costs instead.
+Each is one sklearn Pipeline from contract columns to the probability of readmission.
+
+All begin with the same two steps (`encode`, `single`), which become the encoder table of the
+compiled form (`readmit.inference.compiled_model`). Everything after them becomes trees or an ONNX
+graph. There are no class weights and no
+resampling: both distort the probabilities, and the operating point comes from costs instead.
 """
 
 from collections.abc import Callable
@@ -27,32 +30,35 @@ from sklearn.preprocessing import (
 from readmit.contract.definition import Contract
 from training import features
 
-# Target rates are whole numbers per 10,000: a split between two of them is exact in float32, so both forms agree.
+# Target rates are whole numbers per 10,000. A split between two of them is exact in float32, so the
+# Pipeline and its compiled form agree.
 RATE_PER = 10_000.0
-# Rows of the mean rate that each value's own rate is mixed with.
-WIDE_SMOOTHING, PAIR_SMOOTHING = 50, 20
-PAIR_BASE = 1000  # more than any column of a pair has values
+# The weight of the mean rate, in rows, when the rate of a value is shrunk to it.
+WIDE_SMOOTHING = 50
+PAIR_SMOOTHING = 20
+PAIR_BASE = 1000  # larger than the number of values of any column in a pair
 
 Candidate = Callable[[Contract, int, int], Pipeline]
 
 
 def encoding(contract: Contract, seed: int) -> list[tuple[str, object]]:
-    """Return the first two steps of every pipeline: contract columns to a float32 array, a column per feature.
+    """Return the first two steps of every Pipeline.
 
-    Wide categories get their target rate, shrunk to the mean and cross-fitted (Micci-Barreca 2001; as implemented in
-    `sklearn.preprocessing.TargetEncoder`). Float32 because the compiled form computes in it: both see the same numbers.
+    Contract columns to one float32 column per feature.
+
+    A wide category becomes its target rate, shrunk to the mean and cross-fitted (Micci-Barreca
+    2001; as implemented in `sklearn.preprocessing.TargetEncoder`). The columns are float32 because
+    the compiled form computes in it, so that both see the same numbers.
     """
-    columns = [
+    transformers = [
         ("codes", _codes(), features.narrow_categories(contract)),
         ("rates", _rates(WIDE_SMOOTHING, seed), features.wide_categories(contract)),
-        ("pairs", _pairs(contract, seed), features.paired(contract)),
+        ("pairs", _pair_rates(contract, seed), features.paired(contract)),
         ("numbers", "passthrough", features.numbers(contract)),
     ]
-    encode = ColumnTransformer([column for column in columns if column[2]])
-    return [
-        ("encode", encode),
-        ("single", FunctionTransformer(np.asarray, kw_args={"dtype": "float32"})),
-    ]
+    with_columns = [transformer for transformer in transformers if transformer[2]]
+    to_float32 = FunctionTransformer(np.asarray, kw_args={"dtype": "float32"})
+    return [("encode", ColumnTransformer(with_columns)), ("single", to_float32)]
 
 
 def _codes() -> OrdinalEncoder:
@@ -60,49 +66,53 @@ def _codes() -> OrdinalEncoder:
 
 
 def _rates(smooth: float, seed: int) -> Pipeline:
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    to_whole_scale = {"xp": [0.0, 1.0], "fp": [0.0, RATE_PER]}
     return Pipeline(
         [
-            (
-                "rate",
-                TargetEncoder(
-                    smooth=smooth, cv=StratifiedKFold(5, shuffle=True, random_state=seed)
-                ),
-            ),
-            (
-                "scaled",
-                FunctionTransformer(np.interp, kw_args={"xp": [0.0, 1.0], "fp": [0.0, RATE_PER]}),
-            ),
+            ("rate", TargetEncoder(smooth=smooth, cv=folds)),
+            ("scaled", FunctionTransformer(np.interp, kw_args=to_whole_scale)),
             ("whole", FunctionTransformer(np.rint)),
         ]
     )
 
 
-def _pairs(contract: Contract, seed: int) -> Pipeline:
-    """Rates of pairs: both codes become one number, `first * PAIR_BASE + second`, which gets its target rate."""
-    names, pairs = features.paired(contract), features.pairs(contract)
-    join = np.zeros((len(names), len(pairs)))
+def _pair_rates(contract: Contract, seed: int) -> Pipeline:
+    """Return the target rates of pairs of columns.
+
+    The two codes of a pair become one number, `first * PAIR_BASE + second`, and this number gets
+    its target rate.
+    """
+    names = features.paired(contract)
+    pairs = features.pairs(contract)
+    weights = np.zeros((len(names), len(pairs)))
     for column, (first, second) in enumerate(pairs):
-        join[names.index(first), column], join[names.index(second), column] = PAIR_BASE, 1
-    together = FunctionTransformer(np.dot, kw_args={"b": join})
+        weights[names.index(first), column] = PAIR_BASE
+        weights[names.index(second), column] = 1
     return Pipeline(
-        [("codes", _codes()), ("together", together), ("rates", _rates(PAIR_SMOOTHING, seed))]
+        [
+            ("codes", _codes()),
+            ("together", FunctionTransformer(np.dot, kw_args={"b": weights})),
+            ("rates", _rates(PAIR_SMOOTHING, seed)),
+        ]
     )
 
 
 def logistic(contract: Contract, seed: int, threads: int) -> Pipeline:  # noqa: ARG001 (a Candidate)
     """Logistic regression on one-hot codes and standardised numbers: the explainable reference."""
-    n_codes, n_all = len(features.narrow_categories(contract)), features.width(contract)
+    n_codes = len(features.narrow_categories(contract))
+    n_columns = features.width(contract)
     wide = ColumnTransformer(
         [
             ("onehot", OneHotEncoder(handle_unknown="ignore"), list(range(n_codes))),
-            ("scaled", StandardScaler(), list(range(n_codes, n_all))),
+            ("scaled", StandardScaler(), list(range(n_codes, n_columns))),
         ]
     )
     model = LogisticRegression(C=0.1, max_iter=1000, random_state=seed)
     return Pipeline([*encoding(contract, seed), ("wide", wide), ("model", model)])
 
 
-def _with(model: ClassifierMixin, contract: Contract, seed: int) -> Pipeline:
+def _with_encoding(model: ClassifierMixin, contract: Contract, seed: int) -> Pipeline:
     return Pipeline([*encoding(contract, seed), ("model", model)])
 
 
@@ -116,18 +126,20 @@ def random_forest(contract: Contract, seed: int, threads: int) -> Pipeline:
         n_jobs=threads,
         random_state=seed,
     )
-    return _with(forest, contract, seed)
+    return _with_encoding(forest, contract, seed)
 
 
 def hist_boosting(contract: Contract, seed: int, threads: int) -> Pipeline:  # noqa: ARG001 (a Candidate)
-    """Histogram gradient boosting of scikit-learn, with its own settings."""
-    return _with(
-        HistGradientBoostingClassifier(early_stopping=False, random_state=seed), contract, seed
-    )
+    """Histogram gradient boosting of scikit-learn, with its default settings."""
+    model = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+    return _with_encoding(model, contract, seed)
 
 
 def lightgbm(contract: Contract, seed: int, threads: int) -> Pipeline:
-    """Gradient boosting with LightGBM (Ke et al. 2017); settings found on train folds (docs/adr/0050-training.md)."""
+    """Gradient boosting with LightGBM (Ke et al. 2017).
+
+    The settings were chosen on train folds (docs/adr/0050-training.md).
+    """
     model = LGBMClassifier(
         n_estimators=800,
         learning_rate=0.015,
@@ -143,7 +155,7 @@ def lightgbm(contract: Contract, seed: int, threads: int) -> Pipeline:
         random_state=seed,
         verbose=-1,
     )
-    return _with(model, contract, seed)
+    return _with_encoding(model, contract, seed)
 
 
 def catboost(contract: Contract, seed: int, threads: int) -> Pipeline:
@@ -159,7 +171,7 @@ def catboost(contract: Contract, seed: int, threads: int) -> Pipeline:
         verbose=0,
         allow_writing_files=False,
     )
-    return _with(model, contract, seed)
+    return _with_encoding(model, contract, seed)
 
 
 CANDIDATES: dict[str, Candidate] = {

@@ -1,14 +1,17 @@
-"""Compile a Pipeline into its hot-path form (`readmit.inference.compiled_model`) and prove that both say the same."""
+"""Compile a Pipeline into its form for the API, and prove that both give the same probabilities.
+
+The form is described in `readmit.inference.compiled_model`.
+"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
+from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import TargetEncoder
 
@@ -20,97 +23,96 @@ from training import features, tree_export
 from training.candidates import PAIR_BASE, RATE_PER
 
 TOLERANCE = 1e-6
-ROWS_COMPARED = 10_000
+MAX_ROWS_COMPARED = 10_000
 OPSETS = {"": 18, "ai.onnx.ml": 3}
+
+EncoderColumn = dict[str, object]  # one of `columns` of `encoder.json`
 
 
 class CannotCompile(Exception):
-    """The Pipeline has no hot-path form that agrees with it; the message says where they differ."""
+    """The Pipeline has no compiled form that agrees with it; the message says where they differ."""
 
 
-def encoder_table(pipeline: Pipeline, contract: Contract) -> list[dict[str, Any]]:
-    """Return the columns of a fitted pipeline's encoder as `readmit.inference.compiled_model` reads them."""
+def encoder_table(pipeline: Pipeline, contract: Contract) -> list[EncoderColumn]:
+    """Return the columns of the encoder of a fitted Pipeline, as the compiled model reads them."""
     encode = pipeline.named_steps["encode"]
-    columns: list[dict[str, Any]] = []
-    narrow = features.narrow_categories(contract)
-    if narrow:
-        codes = encode.named_transformers_["codes"]
-        for name, values in zip(narrow, codes.categories_, strict=True):
-            table = {str(value): float(index) for index, value in enumerate(values)}
-            columns.append({"name": name, "codes": table, "other": float(codes.unknown_value)})
-    if wide := features.wide_categories(contract):
-        rates = encode.named_transformers_["rates"].named_steps["rate"]
-        for name, values, encodings in zip(wide, rates.categories_, rates.encodings_, strict=True):
-            columns.append({"name": name, **_table(map(str, values), encodings, rates)})
-    if features.pairs(contract):
-        columns += _pairs(encode.named_transformers_["pairs"], contract)
-    return columns + [{"name": name} for name in features.numbers(contract)]
-
-
-def _table(keys: Iterable[str], encodings: Iterable[float], rates: TargetEncoder) -> dict[str, Any]:
-    table = {key: _rate(encoding) for key, encoding in zip(keys, encodings, strict=True)}
-    return {"codes": table, "other": _rate(rates.target_mean_)}
-
-
-def _rate(value: float) -> float:
-    return float(np.rint(value * RATE_PER))
-
-
-def _pairs(fitted: Pipeline, contract: Contract) -> list[dict[str, Any]]:
-    """Return the columns of pairs: the joined number of `candidates` is taken apart into the texts of both values."""
-    codes, rates = fitted.named_steps["codes"], fitted.named_steps["rates"].named_steps["rate"]
-    texts = dict(zip(features.paired(contract), codes.categories_, strict=True))
-    columns = []
-    for (first, second), joined, encodings in zip(
-        features.pairs(contract), rates.categories_, rates.encodings_, strict=True
-    ):
-        both = [divmod(int(number), PAIR_BASE) for number in joined]
-        keys = (f"{texts[first][a]}{JOINT}{texts[second][b]}" for a, b in both)
-        columns.append({"name": first, "with": second, **_table(keys, encodings, rates)})
+    columns = [
+        *_code_columns(encode, features.narrow_categories(contract)),
+        *_rate_columns(encode, features.wide_categories(contract)),
+        *_pair_columns(encode, contract),
+    ]
+    for name in features.numbers(contract):
+        columns.append({"name": name})
     return columns
 
 
-def _write_trees(
-    pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: Path
-) -> dict[str, Any] | None:
-    """Write `tree_export.npz`, if the model is made of boosted trees; return what `encoder.json` says of it."""
-    found = tree_export.take_apart(
-        pipeline[-1], pipeline[:-1].transform(frame[features.columns(contract)])
-    )
-    if found is None:
-        return None
-    arrays, how = found
-    np.savez_compressed(folder / "trees.npz", allow_pickle=False, **arrays)
-    return {"trees": how}
+def _code_columns(encode: ColumnTransformer, names: Sequence[str]) -> list[EncoderColumn]:
+    columns: list[EncoderColumn] = []
+    if not names:
+        return columns
+    encoder = encode.named_transformers_["codes"]
+    for name, values in zip(names, encoder.categories_, strict=True):
+        codes = {str(value): float(code) for code, value in enumerate(values)}
+        columns.append({"name": name, "codes": codes, "other": float(encoder.unknown_value)})
+    return columns
 
 
-def _write_graph(pipeline: Pipeline, contract: Contract, folder: Path) -> dict[str, Any]:
-    """Write the ONNX graph of everything after the two encoding steps; return what `encoder.json` says of it."""
-    rest = pipeline[2:]
-    try:
-        model = convert_sklearn(
-            rest,
-            initial_types=[("columns", FloatTensorType([None, features.width(contract)]))],
-            options={id(rest): {"zipmap": False}},
-            target_opset=OPSETS,
+def _rate_columns(encode: ColumnTransformer, names: Sequence[str]) -> list[EncoderColumn]:
+    columns: list[EncoderColumn] = []
+    if not names:
+        return columns
+    encoder = encode.named_transformers_["rates"].named_steps["rate"]
+    for name, values, rates in zip(names, encoder.categories_, encoder.encodings_, strict=True):
+        codes = _rates_by_text(map(str, values), rates)
+        columns.append({"name": name, "codes": codes, "other": _mean_rate(encoder)})
+    return columns
+
+
+def _pair_columns(encode: ColumnTransformer, contract: Contract) -> list[EncoderColumn]:
+    """Return the columns of pairs.
+
+    The Pipeline joins the codes of both values to one number (see `candidates`). Here each number
+    is taken apart again, into the texts of both values.
+    """
+    columns: list[EncoderColumn] = []
+    pairs = features.pairs(contract)
+    if not pairs:
+        return columns
+    steps = encode.named_transformers_["pairs"].named_steps
+    encoder = steps["rates"].named_steps["rate"]
+    texts = dict(zip(features.paired(contract), steps["codes"].categories_, strict=True))
+    for pair, numbers, rates in zip(pairs, encoder.categories_, encoder.encodings_, strict=True):
+        first, second = pair
+        joined_texts = []
+        for number in numbers:
+            first_code, second_code = divmod(int(number), PAIR_BASE)
+            joined_texts.append(f"{texts[first][first_code]}{JOINT}{texts[second][second_code]}")
+        codes = _rates_by_text(joined_texts, rates)
+        columns.append(
+            {"name": first, "with": second, "codes": codes, "other": _mean_rate(encoder)}
         )
-    except (RuntimeError, NotImplementedError, ValueError) as error:
-        raise CannotCompile(
-            f"{type(pipeline[-1]).__name__} cannot be converted: {error}"
-        ) from error
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
-    return {"output": "probabilities", "positive": 1}
+    return columns
+
+
+def _rates_by_text(texts: Iterable[str], rates: Iterable[float]) -> dict[str, float]:
+    return {text: _whole_rate(rate) for text, rate in zip(texts, rates, strict=True)}
+
+
+def _mean_rate(encoder: TargetEncoder) -> float:
+    return _whole_rate(encoder.target_mean_)
+
+
+def _whole_rate(rate: float) -> float:
+    return float(np.rint(rate * RATE_PER))
 
 
 def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: Path) -> float:
     """Write `contract.json` and `compiled/`; return the largest difference to the Pipeline.
 
-    Args:
-        pipeline: fitted, from contract columns to probability.
-        contract: what it was fitted on.
-        frame: rows of the mart; at most 10,000 are compared, through inputs and history only, so that derived
-            features are computed by `readmit.contract.derivation` as they are for a request.
-        folder: where the bundle is.
+    Args: pipeline: fitted, from contract columns to probability. contract: the contract of the rows
+        that it was fitted on. frame: rows of the mart. At most 10,000 are compared, through inputs
+        and history only, so that derived features are computed by `readmit.contract.derivation` as
+        they are for a request. folder: the folder of the bundle.
 
     Raises:
         CannotCompile: no converter, or a row differs by more than 1e-6.
@@ -118,22 +120,50 @@ def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: P
     compiled = folder / "compiled"
     compiled.mkdir(parents=True, exist_ok=True)
     (folder / "contract.json").write_text(contract.to_json())
-    columns = encoder_table(pipeline, contract)
-    scorer = _write_trees(pipeline, contract, frame, compiled) or _write_graph(
-        pipeline, contract, compiled
-    )
-    (compiled / "encoder.json").write_text(
-        json.dumps({"format": FORMAT, **scorer, "columns": columns})
-    )
+    encoder: dict[str, object] = {"format": FORMAT}
+    tables = tree_export.export(pipeline[-1], _encoded(pipeline, contract, frame))
+    if tables is not None:
+        arrays, encoder["trees"] = tables
+        np.savez_compressed(compiled / "trees.npz", allow_pickle=False, **arrays)
+    else:
+        graph = _onnx_graph(pipeline, contract)
+        (compiled / "model.onnx").write_bytes(graph)
+        encoder |= {"output": "probabilities", "positive": 1}
+    encoder["columns"] = encoder_table(pipeline, contract)
+    (compiled / "encoder.json").write_text(json.dumps(encoder))
     _check_derived(contract, frame)
-    worst = worst_difference(pipeline, CompiledModel.load(folder), contract, frame)
-    if not worst <= TOLERANCE:  # NaN fails too
-        raise CannotCompile(f"the compiled form differs by {worst:.2e}, allowed is {TOLERANCE:.0e}")
-    return worst
+    difference = largest_difference(pipeline, CompiledModel.load(folder), contract, frame)
+    if not difference <= TOLERANCE:  # NaN fails too
+        raise CannotCompile(
+            f"the compiled form differs by {difference:.2e}, allowed is {TOLERANCE:.0e}"
+        )
+    return difference
+
+
+def _encoded(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame) -> np.ndarray:
+    encoded: np.ndarray = pipeline[:-1].transform(frame[features.columns(contract)])
+    return encoded
+
+
+def _onnx_graph(pipeline: Pipeline, contract: Contract) -> bytes:
+    """Return the ONNX graph of everything after the two encoding steps."""
+    steps = pipeline[2:]
+    try:
+        model = convert_sklearn(
+            steps,
+            initial_types=[("columns", FloatTensorType([None, features.width(contract)]))],
+            options={id(steps): {"zipmap": False}},
+            target_opset=OPSETS,
+        )
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        name = type(pipeline[-1]).__name__
+        raise CannotCompile(f"{name} cannot be converted: {error}") from error
+    graph: bytes = model.SerializeToString()
+    return graph
 
 
 def _check_derived(contract: Contract, frame: pd.DataFrame) -> None:
-    """Compare the derived columns that dbt made with those of `readmit.contract.derivation`.
+    """Compare the derived columns of dbt with those of `readmit.contract.derivation`.
 
     Raises:
         CannotCompile: a value differs.
@@ -144,12 +174,12 @@ def _check_derived(contract: Contract, frame: pd.DataFrame) -> None:
             raise CannotCompile(f"{feature.name}: dbt and readmit.contract.derivation differ")
 
 
-def worst_difference(
+def largest_difference(
     pipeline: Pipeline, compiled: CompiledModel, contract: Contract, frame: pd.DataFrame
 ) -> float:
-    """Return the largest difference of both forms over at most 10,000 rows, spread over the frame."""
-    step = max(1, len(frame) // ROWS_COMPARED)
-    chosen = frame.iloc[::step].head(ROWS_COMPARED)
+    """Return the largest difference of both forms on at most 10,000 rows of the frame."""
+    step = max(1, len(frame) // MAX_ROWS_COMPARED)
+    chosen = frame.iloc[::step].head(MAX_ROWS_COMPARED)
     rows = list(chosen[list(contract.base_names)].itertuples(index=False, name=None))
     expected = pipeline.predict_proba(chosen[features.columns(contract)])[:, 1]
     return float(np.abs(np.array(compiled.score(rows)) - expected).max())

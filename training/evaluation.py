@@ -1,8 +1,7 @@
-"""What is said about a fitted Pipeline: figures on validation, operating point, slices, learning curve. Pure."""
+"""Evaluate a fitted Pipeline: metrics, operating point, slices and learning curve. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ from sklearn.pipeline import Pipeline
 
 from readmit.contract.definition import Contract
 from training import decision, features, model_metrics
-from training.decision import Costs
+from training.decision import Costs, SliceMetrics
 
 SLICE_REPLICATES = 200
 CURVE_REPLICATES = 200
@@ -19,33 +18,37 @@ CURVE_SHARES = (0.2, 0.4, 0.6)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one Pipeline on the validation rows."""
+    """The quality of one Pipeline on the validation rows."""
 
     y: np.ndarray
     p: np.ndarray
-    metrics: dict[str, model_metrics.Figure]
+    metrics: dict[str, model_metrics.Estimate]
     operating_point: dict[str, float]
     calibration: list[model_metrics.Bin]
     decision_curve: list[dict[str, float]]
-    slices: list[dict[str, Any]]
+    slices: list[SliceMetrics]
 
     def flat(self) -> dict[str, float]:
         """Return every number under one name, as MLflow logs metrics."""
-        flat = {f"validation_{name}": figure["figure"] for name, figure in self.metrics.items()}
-        flat |= {f"validation_{name}_low": figure["low"] for name, figure in self.metrics.items()}
-        flat |= {f"validation_{name}_high": figure["high"] for name, figure in self.metrics.items()}
-        flat |= {f"operating_{name}": value for name, value in self.operating_point.items()}
-        return flat | {"slices_behind": len(self.behind())}
+        flat: dict[str, float] = {}
+        for name, estimate in self.metrics.items():
+            flat[f"validation_{name}"] = estimate["figure"]
+            flat[f"validation_{name}_low"] = estimate["low"]
+            flat[f"validation_{name}_high"] = estimate["high"]
+        for name, value in self.operating_point.items():
+            flat[f"operating_{name}"] = value
+        flat["slices_behind"] = len(self.behind())
+        return flat
 
     def behind(self) -> list[str]:
-        """Name the slices that are ranked worse than all rows together, as `race=Other`."""
+        """Return the slices that are ranked worse than all rows together, as `race=Other`."""
         return [f"{row['slice']}={row['value']}" for row in self.slices if row["falls_behind"]]
 
 
 def predict(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame) -> np.ndarray:
     """Return the probability of readmission, shape (n,)."""
-    both: np.ndarray = pipeline.predict_proba(frame[features.columns(contract)])
-    return both[:, 1]
+    by_class: np.ndarray = pipeline.predict_proba(frame[features.columns(contract)])
+    return by_class[:, 1]
 
 
 def evaluate(
@@ -55,8 +58,9 @@ def evaluate(
     costs: Costs,
     bootstrap: model_metrics.Bootstrap,
 ) -> Evaluation:
-    """Evaluate a fitted Pipeline on rows that it has not seen."""
-    y, p = features.labels(contract, frame), predict(pipeline, contract, frame)
+    """Evaluate a fitted Pipeline on rows that it has not learned from."""
+    y = features.labels(contract, frame)
+    p = predict(pipeline, contract, frame)
     threshold = decision.choose_threshold(y, p, costs)
     return Evaluation(
         y=y,
@@ -78,30 +82,33 @@ def learning_curve(
 ) -> list[dict[str, float]]:
     """Fit on the first train batches and score validation: what more data brought.
 
-    The last point is the whole of train and is left to the caller, who has that model already.
+    The last point, on all train rows, is left to the caller, who has that model already.
     """
-    y, samples = features.labels(contract, validation), curve_samples(validation, seed)
-    batches = list(train["_batch_id"].drop_duplicates())
+    y = features.labels(contract, validation)
+    samples = curve_samples(validation, seed)
+    batch_ids = list(train["_batch_id"].drop_duplicates())
     points = []
-    for n in prefixes(len(batches)):
-        rows = train[train["_batch_id"].isin(batches[:n])]
+    for n_batches in prefixes(len(batch_ids)):
+        rows = train[train["_batch_id"].isin(batch_ids[:n_batches])]
         pipeline = make().fit(rows[features.columns(contract)], features.labels(contract, rows))
-        points.append(
-            curve_point(y, predict(pipeline, contract, validation), samples, n, len(rows))
-        )
+        p = predict(pipeline, contract, validation)
+        points.append(curve_point(y, p, samples, n_batches, len(rows)))
     return points
 
 
 def prefixes(n_batches: int) -> list[int]:
-    """Return up to three numbers of batches below the whole, so that the cost does not grow with their number."""
-    return sorted({max(1, round(n_batches * share)) for share in CURVE_SHARES} - {n_batches})
+    """Return up to three numbers of batches below `n_batches`.
+
+    So the cost of a learning curve does not grow with the number of batches.
+    """
+    numbers = {max(1, round(n_batches * share)) for share in CURVE_SHARES}
+    return sorted(numbers - {n_batches})
 
 
 def curve_samples(validation: pd.DataFrame, seed: int) -> list[model_metrics.Floats]:
     """Return the bootstrap samples that every point of a learning curve shares."""
-    return model_metrics.resampled(
-        validation["patient_nbr"], model_metrics.Bootstrap(CURVE_REPLICATES, seed)
-    )
+    bootstrap = model_metrics.Bootstrap(CURVE_REPLICATES, seed)
+    return model_metrics.resampled(validation["patient_nbr"], bootstrap)
 
 
 def curve_point(
@@ -110,13 +117,12 @@ def curve_point(
     """Return one point of a learning curve, with its interval."""
     ranking = model_metrics.Ranking(y, p)
     low, high = model_metrics.interval(ranking.auroc, samples)
-    ones = np.ones(len(y))
-    ap = ranking.average_precision(ones)
+    unweighted = np.ones(len(y))
     return {
         "n_batches": n_batches,
         "n_rows": n_rows,
-        "auroc": ranking.auroc(ones),
+        "auroc": ranking.auroc(unweighted),
         "low": low,
         "high": high,
-        "average_precision": ap,
+        "average_precision": ranking.average_precision(unweighted),
     }

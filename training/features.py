@@ -1,5 +1,6 @@
-"""Frames as the contract has them: column lists, types and the schema of a model, all derived from the contract."""
+"""Columns, types and the schema of a model, all derived from the contract."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,12 +11,13 @@ from mlflow.types.schema import ColSpec, Schema, TensorSpec
 from readmit.contract.definition import Contract, Feature
 
 KEYS = ("encounter_id", "patient_nbr", "split", "_batch_id")
-# Wider than this, a category is encoded by its target rate instead of one code per value.
-MOST_CODES = 8
+# A category with more values is encoded by its target rate instead of one code per value.
+MAX_CODES = 8
 
-# Pairs whose joint rate says more than both rates: found on train folds, where they raised average precision by 0.008
-# (docs/experiments.md has the figure with validation rows). A discharge to rehabilitation means another thing after one
-# inpatient visit than after five.
+# Pairs of columns whose joint target rate says more than the two rates. They were chosen on train
+# folds, where they raised average precision by 0.008 (docs/experiments.md has the gain with
+# validation rows). For example, a discharge to rehabilitation after one inpatient visit is not the
+# same as after five.
 PAIRS = (
     ("discharge_disposition_id", "n_inpatient_visits"),
     ("discharge_disposition_id", "diagnosis_1_section"),
@@ -66,23 +68,25 @@ def columns(contract: Contract) -> list[str]:
 
 
 def narrow_categories(contract: Contract) -> list[str]:
-    """Return the categories with few values: one code per value."""
-    return [f.name for f in contract.features if f.kind == "category" and not _is_wide(contract, f)]
+    """Return the categories with few values; one code per value encodes them."""
+    categories = [feature for feature in contract.features if feature.kind == "category"]
+    return [feature.name for feature in categories if not _is_wide(contract, feature)]
 
 
 def wide_categories(contract: Contract) -> list[str]:
-    """Return the categories with many values (codes of diagnoses, specialties): encoded by their target rate."""
-    return [f.name for f in contract.features if f.kind == "category" and _is_wide(contract, f)]
+    """Return the categories with many values, such as diagnoses; their target rate encodes them."""
+    categories = [feature for feature in contract.features if feature.kind == "category"]
+    return [feature.name for feature in categories if _is_wide(contract, feature)]
 
 
 def pairs(contract: Contract) -> list[tuple[str, str]]:
-    """Return the pairs of columns that are encoded together, as far as the contract has both."""
-    return [pair for pair in PAIRS if pair[0] in contract.by_name and pair[1] in contract.by_name]
+    """Return the pairs of columns that are encoded together, if the contract has both columns."""
+    return [pair for pair in PAIRS if contract.by_name.keys() >= set(pair)]
 
 
 def paired(contract: Contract) -> list[str]:
-    """Return the columns that are part of a pair, each once."""
-    return list(dict.fromkeys(name for pair in pairs(contract) for name in pair))
+    """Return the columns that are part of a pair, without repetition."""
+    return list(dict.fromkeys(itertools.chain.from_iterable(pairs(contract))))
 
 
 def width(contract: Contract) -> int:
@@ -91,27 +95,33 @@ def width(contract: Contract) -> int:
 
 
 def numbers(contract: Contract) -> list[str]:
-    """Return numbers and flags, used as they are."""
-    return [f.name for f in contract.features if f.kind != "category"]
+    """Return numbers and flags, which are not encoded."""
+    return [feature.name for feature in contract.features if feature.kind != "category"]
 
 
 def _is_wide(contract: Contract, feature: Feature) -> bool:
-    return len(feature.allowed_values(contract)) > MOST_CODES
+    return len(feature.allowed_values(contract)) > MAX_CODES
 
 
 def pandas_types(contract: Contract) -> dict[str, str]:
     """Return the pandas type of each column of the mart, keys and label included."""
-    keys = {"encounter_id": "int64", "patient_nbr": "int64", "split": "str", "_batch_id": "str"}
-    features = {feature.name: PANDAS_TYPES[feature.data_type] for feature in contract.features}
-    return keys | {contract.label.name: PANDAS_TYPES[contract.label.data_type]} | features
+    types = {"encounter_id": "int64", "patient_nbr": "int64", "split": "str", "_batch_id": "str"}
+    types[contract.label.name] = PANDAS_TYPES[contract.label.data_type]
+    for feature in contract.features:
+        types[feature.name] = PANDAS_TYPES[feature.data_type]
+    return types
 
 
 def signature(contract: Contract) -> ModelSignature:
-    """Return the MLflow signature: the contract's columns to the probabilities of both classes."""
-    inputs = Schema(
-        [ColSpec(MLFLOW_TYPES[feature.data_type], feature.name) for feature in contract.features]
-    )
-    return ModelSignature(inputs, Schema([TensorSpec(np.dtype("float64"), (-1, 2))]))
+    """Return the MLflow signature.
+
+    From the features of the contract to the probabilities of both classes.
+    """
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(MLFLOW_TYPES[feature.data_type], feature.name) for feature in contract.features
+    ]
+    outputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype("float64"), (-1, 2))]
+    return ModelSignature(Schema(inputs), Schema(outputs))
 
 
 def labels(contract: Contract, frame: pd.DataFrame) -> np.ndarray:

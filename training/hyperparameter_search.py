@@ -1,9 +1,10 @@
-"""The deep search over model families and their settings: `make search`, resumable.
+"""Search over model families and their settings: `make search`, resumable.
 
-Optuna (tree-structured Parzen estimator) proposes a family and its settings; patient-disjoint folds inside the train
-split score them, so validation and the sealed test are never looked at. Trials that fall behind the median after a fold
-are pruned. Every trial is a nested MLflow run. The study is a journal file in the state folder, named after data and
-contract: a search that was killed goes on where it was.
+Optuna (tree-structured Parzen estimator) proposes a family and its settings. Patient-disjoint folds
+inside the train split score them, so validation and sealed test rows are never read. A trial that
+falls behind the median after a fold is pruned. Every trial is a nested MLflow run. The study is a
+journal file in the state folder, named after data and contract: a search that was killed continues
+where it stopped.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import mlflow
 import numpy as np
@@ -34,14 +35,14 @@ EXPERIMENT = "readmission-search"
 FOLDS = 5
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 METRICS = ("auroc", "average_precision")
-Settings = dict[str, Any]
+Parameters = dict[str, int | float]
 
 
-def _logistic(trial: Trial) -> Settings:
+def _logistic(trial: Trial) -> Parameters:
     return {"C": trial.suggest_float("logistic_C", 1e-3, 10, log=True)}
 
 
-def _random_forest(trial: Trial) -> Settings:
+def _random_forest(trial: Trial) -> Parameters:
     return {
         "n_estimators": trial.suggest_int("forest_trees", 100, 400, step=100),
         "min_samples_leaf": trial.suggest_int("forest_leaf", 5, 60, log=True),
@@ -50,7 +51,7 @@ def _random_forest(trial: Trial) -> Settings:
     }
 
 
-def _hist_boosting(trial: Trial) -> Settings:
+def _hist_boosting(trial: Trial) -> Parameters:
     return {
         "max_iter": trial.suggest_int("hgb_trees", 100, 800, step=100),
         "learning_rate": trial.suggest_float("hgb_rate", 0.01, 0.1, log=True),
@@ -61,7 +62,7 @@ def _hist_boosting(trial: Trial) -> Settings:
     }
 
 
-def _lightgbm(trial: Trial) -> Settings:
+def _lightgbm(trial: Trial) -> Parameters:
     return {
         "n_estimators": trial.suggest_int("lightgbm_trees", 200, 1600, step=200),
         "learning_rate": trial.suggest_float("lightgbm_rate", 0.005, 0.06, log=True),
@@ -72,7 +73,7 @@ def _lightgbm(trial: Trial) -> Settings:
     }
 
 
-def _catboost(trial: Trial) -> Settings:
+def _catboost(trial: Trial) -> Parameters:
     return {
         "iterations": trial.suggest_int("catboost_trees", 400, 1600, step=200),
         "learning_rate": trial.suggest_float("catboost_rate", 0.01, 0.06, log=True),
@@ -82,7 +83,7 @@ def _catboost(trial: Trial) -> Settings:
     }
 
 
-SPACES: Mapping[str, Callable[[Trial], Settings]] = {
+SPACES: Mapping[str, Callable[[Trial], Parameters]] = {
     "logistic": _logistic,
     "random_forest": _random_forest,
     "hist_boosting": _hist_boosting,
@@ -91,8 +92,18 @@ SPACES: Mapping[str, Callable[[Trial], Settings]] = {
 }
 
 
+class Result(TypedDict):
+    """A finished trial."""
+
+    trial: int
+    family: str
+    auroc: float
+    average_precision: float
+    settings: Parameters
+
+
 class Search:
-    """One study on the train rows of one mart."""
+    """The objective of a study: cross-validated AUROC on the train rows of one mart."""
 
     def __init__(
         self,
@@ -101,58 +112,71 @@ class Search:
         families: Sequence[str],
         settings: TrainingSettings,
     ) -> None:
-        self._contract, self._train, self._families, self._settings = (
-            contract,
-            train,
-            list(families),
-            settings,
-        )
+        self._contract = contract
+        self._train = train
+        self._families = list(families)
+        self._settings = settings
         self._y = features.labels(contract, train)
         folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=settings.training_seed)
         self._folds = list(folds.split(train, self._y, train["patient_nbr"].to_numpy()))
 
     def __call__(self, trial: Trial) -> float:
-        """Return the mean AUROC of the folds; the run of the trial has both metrics of each fold, and its seconds."""
+        """Return the mean AUROC of the folds.
+
+        The MLflow run of the trial has the metrics of each fold, and the seconds that it took.
+
+        Raises:
+            optuna.TrialPruned: the trial fell behind.
+        """
         family = trial.suggest_categorical("family", self._families)
-        chosen = SPACES[family](trial)
+        parameters = SPACES[family](trial)
         with mlflow.start_run(run_name=f"{trial.number} {family}", nested=True):
             mlflow.set_tags({"candidate": family, "trial": str(trial.number)})
-            mlflow.log_params(chosen)
-            scored: list[dict[str, float]] = []
-            for number, (fitted, held) in enumerate(self._folds):
+            mlflow.log_params(parameters)
+            folds: list[dict[str, float]] = []
+            for number, (train, test) in enumerate(self._folds):
                 began = time.monotonic()
-                scored.append(self._score(family, chosen, fitted, held))
-                mlflow.log_metrics({name: scored[-1][name] for name in METRICS}, step=number)
+                metrics = self._score(family, parameters, train, test)
+                folds.append(metrics)
+                mlflow.log_metrics(metrics, step=number)
                 mlflow.log_metric("seconds", time.monotonic() - began, step=number)
-                trial.report(float(np.mean([each["auroc"] for each in scored])), number)
+                trial.report(_mean(folds, "auroc"), number)
                 if number + 1 < FOLDS and trial.should_prune():
                     mlflow.set_tag("pruned", "true")
                     raise optuna.TrialPruned
-            mean = {name: float(np.mean([each[name] for each in scored])) for name in METRICS}
-            mlflow.log_metrics({f"mean_{name}": value for name, value in mean.items()})
-            trial.set_user_attr("settings", chosen)
-            trial.set_user_attr("average_precision", mean["average_precision"])
-            return mean["auroc"]
+            for name in METRICS:
+                mlflow.log_metric(f"mean_{name}", _mean(folds, name))
+            trial.set_user_attr("settings", parameters)
+            trial.set_user_attr("average_precision", _mean(folds, "average_precision"))
+            return _mean(folds, "auroc")
 
     def _score(
-        self, family: str, chosen: Settings, fitted: np.ndarray, held: np.ndarray
+        self, family: str, parameters: Parameters, train: np.ndarray, test: np.ndarray
     ) -> dict[str, float]:
-        make, settings = candidates.CANDIDATES[family], self._settings
-        pipeline = make(self._contract, settings.training_seed, settings.training_threads)
-        pipeline[-1].set_params(**chosen)
-        rows = self._train.iloc[fitted]
-        pipeline.fit(rows[features.columns(self._contract)], self._y[fitted])
-        p = evaluation.predict(pipeline, self._contract, self._train.iloc[held])
-        return model_metrics.point_figures(self._y[held], p)
+        """Return `METRICS` of one fold."""
+        make = candidates.CANDIDATES[family]
+        pipeline = make(
+            self._contract, self._settings.training_seed, self._settings.training_threads
+        )
+        pipeline[-1].set_params(**parameters)
+        rows = self._train.iloc[train]
+        pipeline.fit(rows[features.columns(self._contract)], self._y[train])
+        p = evaluation.predict(pipeline, self._contract, self._train.iloc[test])
+        metrics = model_metrics.point_metrics(self._y[test], p)
+        return {name: metrics[name] for name in METRICS}
 
 
-def study(folder: Path, name: str, seed: int) -> optuna.Study:
-    """Open or make the study of a name; trials that a killed search left half done count as failed."""
+def _mean(folds: Sequence[Mapping[str, float]], metric: str) -> float:
+    return float(np.mean([fold[metric] for fold in folds]))
+
+
+def open_study(folder: Path, name: str, seed: int) -> optuna.Study:
+    """Open or create a study; trials that a killed search left unfinished count as failed."""
     folder.mkdir(parents=True, exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(folder / f"{name}.journal")))
     sampler = optuna.samplers.TPESampler(seed=seed)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=8)
-    found = optuna.create_study(
+    study = optuna.create_study(
         storage=storage,
         study_name=name,
         direction="maximize",
@@ -160,61 +184,70 @@ def study(folder: Path, name: str, seed: int) -> optuna.Study:
         pruner=pruner,
         load_if_exists=True,
     )
-    for trial in found.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        found.tell(trial.number, state=TrialState.FAIL)
-    return found
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+    return study
 
 
 def run(
-    search: Search, found: optuna.Study, trials: int, minutes: float, show: Callable[[str], None]
+    search: Search, study: optuna.Study, trials: int, minutes: float, show: Callable[[str], None]
 ) -> None:
-    """Make trials until there are so many, or the time is over. The parent run goes on where it was."""
-    left = trials - len(found.get_trials(deepcopy=False, states=FINISHED))
-    run_id = found.user_attrs.get("run_id")
-    with mlflow.start_run(run_id=run_id, run_name=None if run_id else found.study_name) as parent:
-        found.set_user_attr("run_id", parent.info.run_id)
-        if left > 0:
-            told = _progress(trials, show)
-            found.optimize(
-                search, n_trials=left, timeout=minutes * 60, callbacks=[told], catch=(ValueError,)
+    """Run trials until the study has `trials` of them, or the time is over.
+
+    The parent run in MLflow is the one of the first call.
+    """
+    remaining = trials - _n_finished(study)
+
+    def show_progress(study: optuna.Study, trial: FrozenTrial) -> None:
+        show(progress(study, trial, trials))
+
+    run_id = study.user_attrs.get("run_id")
+    run_name = None if run_id else study.study_name
+    with mlflow.start_run(run_id=run_id, run_name=run_name) as parent:
+        study.set_user_attr("run_id", parent.info.run_id)
+        if remaining > 0:
+            study.optimize(
+                search,
+                n_trials=remaining,
+                timeout=minutes * 60,
+                callbacks=[show_progress],
+                catch=(ValueError,),
             )
-        mlflow.log_dict({"trials": results(found)}, "search.json")
+        mlflow.log_dict({"trials": results(study)}, "search.json")
 
 
-def _progress(
-    trials: int, show: Callable[[str], None]
-) -> Callable[[optuna.Study, FrozenTrial], None]:
-    def told(found: optuna.Study, trial: FrozenTrial) -> None:
-        done = len(found.get_trials(deepcopy=False, states=FINISHED))
-        scored = (
-            f"AUROC {trial.value:.4f}"
-            if trial.state == TrialState.COMPLETE
-            else trial.state.name.lower()
-        )
-        best = max(results(found), key=lambda each: each["auroc"], default=None)
-        so_far = (
-            f"best {best['auroc']:.4f} by {best['family']}, trial {best['trial']}"
-            if best
-            else "none finished yet"
-        )
-        show(f"trial {done} of {trials}: {trial.params.get('family')} {scored}; {so_far}")
-
-    return told
+def _n_finished(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=FINISHED))
 
 
-def results(found: optuna.Study) -> list[dict[str, Any]]:
+def progress(study: optuna.Study, trial: FrozenTrial, trials: int) -> str:
+    """Return one line about a trial that ended: its score, and the best one so far."""
+    outcome = trial.state.name.lower()
+    if trial.state == TrialState.COMPLETE:
+        outcome = f"AUROC {trial.value:.4f}"
+    best_so_far = "none finished yet"
+    finished = results(study)
+    if finished:
+        best = finished[0]
+        best_so_far = f"best {best['auroc']:.4f} by {best['family']}, trial {best['trial']}"
+    family = trial.params.get("family")
+    return f"trial {_n_finished(study)} of {trials}: {family} {outcome}; {best_so_far}"
+
+
+def results(study: optuna.Study) -> list[Result]:
     """Return the finished trials, best first."""
-    done = found.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [
-        {
-            "trial": trial.number,
-            "family": trial.params["family"],
-            "auroc": trial.value,
-            "average_precision": trial.user_attrs["average_precision"],
-            "settings": trial.user_attrs["settings"],
-        }
-        for trial in sorted(done, key=lambda trial: -(trial.value or 0.0))
-    ]
+    rows: list[Result] = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        rows.append(
+            {
+                "trial": trial.number,
+                "family": trial.params["family"],
+                "auroc": trial.value or 0.0,
+                "average_precision": trial.user_attrs["average_precision"],
+                "settings": trial.user_attrs["settings"],
+            }
+        )
+    return sorted(rows, key=lambda row: -row["auroc"])
 
 
 @explained
@@ -228,27 +261,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--family", action="append", choices=sorted(SPACES), help="only this one; may be repeated"
     )
-    given = parser.parse_args(arguments)
-    settings, console, began = TrainingSettings(), Console(), time.monotonic()
+    options = parser.parse_args(arguments)
+    settings = TrainingSettings()
+    console = Console()
+    began = time.monotonic()
+
+    def show(text: str) -> None:
+        console.print(f"{time.monotonic() - began:6.0f} s  {text}")
+
     contract = Contract.from_manifest(snapshots.manifest())
     rows, fingerprint = snapshots.read_mart(contract, settings)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    families = given.family or sorted(SPACES)
+    families = options.family or sorted(SPACES)
     name = f"{fingerprint[:12]}-{contract.hash[:12]}-{'+'.join(families)}"
-    found = study(settings.readmit_home / "search", name, settings.training_seed)
+    study = open_study(settings.readmit_home / "search", name, settings.training_seed)
     search = Search(contract, rows[rows["split"] == "train"], families, settings)
     with mlflow_tracking.reaching(settings):
         mlflow.set_experiment(EXPERIMENT)
-        run(
-            search,
-            found,
-            given.trials,
-            given.minutes,
-            lambda text: console.print(f"{time.monotonic() - began:6.0f} s  {text}"),
-        )
+        run(search, study, options.trials, options.minutes, show)
     target = ROOT / "build" / "search.json"
     target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(results(found), indent=1))
+    target.write_text(json.dumps(results(study), indent=1))
     console.print(f"written: {target.relative_to(ROOT)}")
     return 0
 

@@ -1,4 +1,4 @@
-"""The tasks of the DAG `train_model`: ids in, ids out. Each is safe to repeat."""
+"""The tasks of the DAG `train_model`: ids in, ids out. Each can be repeated safely."""
 
 import logging
 import tempfile
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
@@ -33,6 +32,7 @@ from training import candidates as known_candidates
 from training.compilation import CannotCompile
 from training.decision import Costs
 from training.evaluation import Evaluation
+from training.promotion_gate import Verdict
 from training.snapshots import Snapshot
 from training.training_settings import TrainingSettings
 
@@ -43,11 +43,11 @@ RANKED_BY = "validation_auroc"
 
 
 class ModelRefused(BadData):
-    """A challenger cannot be judged or served; production stays. The message says why."""
+    """A challenger cannot be judged or served, and production stays. The message says why."""
 
 
 def snapshot(settings: TrainingSettings) -> str:
-    """Freeze what the mart holds; returns the snapshot's id."""
+    """Freeze the rows of the mart; return the id of the snapshot."""
     facts = snapshots.freeze(settings)
     training_gauges.snapshot(facts, settings)
     log.info(
@@ -60,10 +60,10 @@ def snapshot(settings: TrainingSettings) -> str:
 
 
 def candidates(settings: TrainingSettings) -> list[str]:
-    """Name the candidates of a training run.
+    """Return the names of the candidates of a training run.
 
     Raises:
-        KeyError: TRAINING_CANDIDATES names one that does not exist.
+        KeyError: TRAINING_CANDIDATES has a name that does not exist.
     """
     names = [name.strip() for name in settings.training_candidates.split(",") if name.strip()]
     for name in names:
@@ -72,57 +72,50 @@ def candidates(settings: TrainingSettings) -> list[str]:
 
 
 def fit(snapshot_id: str, candidate: str, settings: TrainingSettings) -> str:
-    """Fit one candidate on the train rows, evaluate it on validation, log both; returns its MLflow run id."""
+    """Fit one candidate on the train rows, evaluate it on validation and log both.
+
+    Returns its MLflow run id.
+    """
     frozen = snapshots.load(snapshot_id, settings)
-    make = partial(
-        known_candidates.CANDIDATES[candidate],
-        frozen.contract,
-        settings.training_seed,
-        settings.training_threads,
-    )
+    contract = frozen.contract
+    train = frozen.split("train")
     with mlflow_tracking.reaching(settings):
         mlflow.set_experiment(EXPERIMENT)
         began = time.monotonic()
         with mlflow.start_run(run_name=candidate) as run:
             mlflow.set_tags(
-                mlflow_tracking.provenance(frozen.facts, frozen.contract, settings.training_seed)
+                mlflow_tracking.provenance(frozen.facts, contract, settings.training_seed)
             )
             mlflow.set_tags({"candidate": candidate, "snapshot": snapshot_id})
-            pipeline = make()
+            pipeline = _make(candidate, frozen, settings)
             mlflow.log_params(_parameters(pipeline))
-            train = frozen.split("train")
-            pipeline.fit(
-                train[features.columns(frozen.contract)], features.labels(frozen.contract, train)
-            )
+            pipeline.fit(train[features.columns(contract)], features.labels(contract, train))
             evaluated = _evaluate(pipeline, frozen, settings)
             _log(evaluated, frozen)
             training_gauges.candidate(candidate, evaluated, time.monotonic() - began, settings)
-            model_id = mlflow_tracking.log_pipeline(
-                pipeline, frozen.contract, frozen.split("validation").head(5)
-            )
+            example = frozen.split("validation").head(5)
+            model_id = mlflow_tracking.log_pipeline(pipeline, contract, example)
             mlflow.set_tag("model_id", model_id)
             return str(run.info.run_id)
 
 
-def _parameters(pipeline: Pipeline) -> dict[str, Any]:
-    found = pipeline[-1].get_params()
-    return {
-        name: value for name, value in found.items() if isinstance(value, str | int | float | bool)
-    }
+def _make(candidate: str, frozen: Snapshot, settings: TrainingSettings) -> Pipeline:
+    make = known_candidates.CANDIDATES[candidate]
+    return make(frozen.contract, settings.training_seed, settings.training_threads)
 
 
-def costs(settings: TrainingSettings) -> Costs:
-    """Return the stated costs."""
-    return Costs(settings.follow_up_cost, settings.readmission_cost, settings.follow_up_effect)
+def _parameters(pipeline: Pipeline) -> dict[str, str | float]:
+    parameters = {}
+    for name, value in pipeline[-1].get_params().items():
+        if isinstance(value, str | int | float | bool):
+            parameters[name] = value
+    return parameters
 
 
 def _evaluate(pipeline: Pipeline, frozen: Snapshot, settings: TrainingSettings) -> Evaluation:
+    costs = Costs(settings.follow_up_cost, settings.readmission_cost, settings.follow_up_effect)
     return evaluation.evaluate(
-        pipeline,
-        frozen.contract,
-        frozen.split("validation"),
-        costs(settings),
-        _bootstrap(settings),
+        pipeline, frozen.contract, frozen.split("validation"), costs, _bootstrap(settings)
     )
 
 
@@ -131,7 +124,7 @@ def _bootstrap(settings: TrainingSettings) -> model_metrics.Bootstrap:
 
 
 def _log(evaluated: Evaluation, frozen: Snapshot) -> None:
-    """Log figures, curves, contract and origin of the data to the active run."""
+    """Log metrics, figures, contract and origin of the data to the active run."""
     mlflow.log_metrics(evaluated.flat())
     for name, figure in plots.of_evaluation(evaluated).items():
         mlflow.log_figure(figure, f"plots/{name}.png")
@@ -141,190 +134,218 @@ def _log(evaluated: Evaluation, frozen: Snapshot) -> None:
 
 
 def register_best(run_ids: Sequence[str], settings: TrainingSettings) -> str:
-    """Register the candidate with the best validation AUROC that can be compiled; returns its version.
+    """Register the candidate with the best validation AUROC that can be compiled.
+
+    Returns its version.
 
     Raises:
         ModelRefused: none can be compiled.
     """
-    refused = []
+    refusals = []
     with mlflow_tracking.reaching(settings) as client:
-        runs = sorted(
-            (client.get_run(run_id) for run_id in run_ids),
-            key=lambda run: -run.data.metrics[RANKED_BY],
-        )
+        runs = [client.get_run(run_id) for run_id in run_ids]
+        runs.sort(key=lambda run: -run.data.metrics[RANKED_BY])
         for run in runs:
+            candidate = run.data.tags["candidate"]
             try:
                 return _register(client, run, settings)
             except CannotCompile as error:
-                log.error("%s cannot be served: %s", run.data.tags["candidate"], error)
+                log.error("%s cannot be served: %s", candidate, error)
                 client.set_tag(run.info.run_id, "refused", str(error))
-                refused.append(f"{run.data.tags['candidate']}: {error}")
-    raise ModelRefused("no candidate can be compiled: " + "; ".join(refused))
+                refusals.append(f"{candidate}: {error}")
+    raise ModelRefused("no candidate can be compiled: " + "; ".join(refusals))
 
 
 def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str:
-    tags, model_id = run.data.tags, run.data.tags["model_id"]
-    frozen = snapshots.load(tags["snapshot"], settings)
-    # Evaluated anew (2 s): what is registered is what was logged, not what was in the memory of the task that fitted.
+    """Write the bundle of a run's Pipeline, register it and publish its page.
+
+    Return the version.
+    """
+    run_id = run.info.run_id
+    candidate = run.data.tags["candidate"]
+    snapshot_id = run.data.tags["snapshot"]
+    model_id = run.data.tags["model_id"]
+    frozen = snapshots.load(snapshot_id, settings)
+    # Evaluated again (2 s), so that the report is about the logged model, not about the one in the
+    # memory of a task.
     pipeline = mlflow_tracking.load_pipeline(model_id)
     evaluated = _evaluate(pipeline, frozen, settings)
-    curve = _learning_curve(tags["candidate"], frozen, evaluated, settings)
+    curve = _learning_curve(candidate, frozen, evaluated, settings)
     origin = mlflow_tracking.provenance(frozen.facts, frozen.contract, settings.training_seed)
-    said = bundle_writer.report(evaluated, frozen.facts, tags["candidate"], origin, curve)
-    with tempfile.TemporaryDirectory() as folder:
-        worst = bundle_writer.write(
-            Path(folder), pipeline, frozen.contract, frozen.split("validation"), said
-        )
-        mlflow_tracking.add_files(client, model_id, Path(folder))
-    client.log_metric(run.info.run_id, "compiled_worst_difference", worst)
-    client.log_text(run.info.run_id, bundle_writer.card(said, frozen.contract), "model_card.md")
-    drawn = {**plots.of_evaluation(evaluated), "learning_curve": plots.learning_curve(curve)}
-    client.log_figure(run.info.run_id, drawn["learning_curve"], "plots/learning_curve.png")
-    behind = ", ".join(evaluated.behind())
-    if behind:
-        log.warning("%s ranks these worse than all of validation: %s", tags["candidate"], behind)
-    kept = {
+    report = bundle_writer.report(evaluated, frozen.facts, candidate, origin, curve)
+    validation = frozen.split("validation")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        difference = bundle_writer.write(folder, pipeline, frozen.contract, validation, report)
+        mlflow_tracking.add_files(client, model_id, folder)
+    card = bundle_writer.card(report, frozen.contract)
+    figures = {**plots.of_evaluation(evaluated), "learning_curve": plots.learning_curve(curve)}
+    client.log_metric(run_id, "compiled_worst_difference", difference)
+    client.log_text(run_id, card, "model_card.md")
+    client.log_figure(run_id, figures["learning_curve"], "plots/learning_curve.png")
+    slices_behind = ", ".join(evaluated.behind())
+    if slices_behind:
+        log.warning("%s ranks these worse than all of validation: %s", candidate, slices_behind)
+    tags = {
         **origin,
-        "candidate": tags["candidate"],
-        "snapshot": tags["snapshot"],
-        "slices_behind": behind or "none",
+        "candidate": candidate,
+        "snapshot": snapshot_id,
+        "slices_behind": slices_behind or "none",
     }
-    version = mlflow_tracking.register(client, settings.model_name, model_id, run.info.run_id, kept)
-    model_page.publish_card(version, bundle_writer.card(said, frozen.contract), drawn, settings)
+    version = mlflow_tracking.register(client, settings.model_name, model_id, run_id, tags)
+    model_page.publish_card(version, card, figures, settings)
     return version
 
 
 def _learning_curve(
     candidate: str, frozen: Snapshot, evaluated: Evaluation, settings: TrainingSettings
 ) -> list[dict[str, float]]:
-    seed, threads = settings.training_seed, settings.training_threads
-    make = partial(known_candidates.CANDIDATES[candidate], frozen.contract, seed, threads)
-    train, validation = frozen.split("train"), frozen.split("validation")
+    make = partial(_make, candidate, frozen, settings)
+    train = frozen.split("train")
+    validation = frozen.split("validation")
+    seed = settings.training_seed
     points = evaluation.learning_curve(make, frozen.contract, train, validation, seed)
-    samples, n_batches = evaluation.curve_samples(validation, seed), train["_batch_id"].nunique()
-    return [
-        *points,
-        evaluation.curve_point(evaluated.y, evaluated.p, samples, n_batches, len(train)),
-    ]
+    samples = evaluation.curve_samples(validation, seed)
+    n_batches = train["_batch_id"].nunique()
+    last = evaluation.curve_point(evaluated.y, evaluated.p, samples, n_batches, len(train))
+    return [*points, last]
 
 
 def decide(version: str, settings: TrainingSettings) -> str | None:
-    """Compare a version with production on the same rows; promote or keep, and write down why.
+    """Compare a version with production on the same rows; promote or keep, and record the reason.
 
-    Returns the version when it is promoted, else None. Repeating it repeats the effects, never the decision.
+    Repeating it repeats the effects of a decision, never the decision itself.
+
+    Returns:
+        The version when it is promoted, else None.
 
     Raises:
         ModelRefused: a model could not be judged; `keep` is recorded and production stays.
     """
     name = settings.model_name
     with mlflow_tracking.reaching(settings) as client:
-        taken = promotions.decision_on(name, version, settings)
-        if taken is None:
+        decision = promotions.decision_on(name, version, settings)
+        if decision is None:
             verdict = _judge(client, version, settings)
-            taken = "promote" if verdict.promote else "keep"
-        if taken == "promote" and promotions.latest(name, settings) == ("promote", version):
-            mlflow_tracking.put_in_production(client, name, version)
-            training_gauges.production(
-                client.get_model_version(name, version).tags.get("snapshot", ""), settings
-            )
-            return version
-        return None
+            decision = _decision(verdict)
+        # A roll-back after the promotion is not undone.
+        if decision == "keep" or promotions.latest(name, settings) != ("promote", version):
+            return None
+        mlflow_tracking.put_in_production(client, name, version)
+        tags = client.get_model_version(name, version).tags
+        training_gauges.production(tags.get("snapshot", ""), settings)
+        return version
 
 
-def _judge(
-    client: MlflowClient, version: str, settings: TrainingSettings
-) -> promotion_gate.Verdict:
-    """Judge and record; whatever makes judging impossible is recorded as `keep`."""
-    found = client.get_model_version(settings.model_name, version)
+def _decision(verdict: Verdict) -> str:
+    return "promote" if verdict.promote else "keep"
+
+
+def _judge(client: MlflowClient, version: str, settings: TrainingSettings) -> Verdict:
+    """Judge a version and record the verdict.
+
+    A model that cannot be judged is recorded as `keep`.
+    """
+    challenger = client.get_model_version(settings.model_name, version)
     production = mlflow_tracking.version_at(client, settings.model_name, mlflow_tracking.PRODUCTION)
     try:
-        verdict = _evidence(found, production, settings)
+        verdict = _compare(challenger, production, settings)
     except Exception as error:
         if not mlflow_tracking.is_broken(error):
             raise
         reason = f"kept because judging failed: {type(error).__name__}: {error}"[:1000]
-        _record(client, found, production, promotion_gate.Verdict(False, reason), settings)
+        _record(client, challenger, production, Verdict(False, reason), settings)
         raise ModelRefused(reason) from error
-    _record(client, found, production, verdict, settings)
+    _record(client, challenger, production, verdict, settings)
     return verdict
 
 
-def _evidence(
-    found: ModelVersion, production: ModelVersion | None, settings: TrainingSettings
-) -> promotion_gate.Verdict:
-    frozen = snapshots.load(found.tags["snapshot"], settings)
-    rows, name = frozen.split("validation"), settings.model_name
-    mlflow_tracking.check_bundle(name, str(found.version), frozen.contract)
-    challenger = mlflow_tracking.scores(name, str(found.version), rows)
-    rule = promotion_gate.Rule(
-        settings.promotion_floor, settings.promotion_margin, _bootstrap(settings)
-    )
-    reigning = (
-        mlflow_tracking.scores(name, str(production.version), rows)
-        if production is not None
-        else None
-    )
-    newer = production is None or found.tags["data_fingerprint"] != production.tags.get(
-        "data_fingerprint"
-    )
-    y = features.labels(frozen.contract, rows)
+def _compare(
+    challenger: ModelVersion, production: ModelVersion | None, settings: TrainingSettings
+) -> Verdict:
+    """Score both versions on the validation rows of the challenger's snapshot, and judge."""
+    name = settings.model_name
+    frozen = snapshots.load(challenger.tags["snapshot"], settings)
+    rows = frozen.split("validation")
+    mlflow_tracking.check_bundle(name, str(challenger.version), frozen.contract)
+    challenger_scores = mlflow_tracking.scores(name, str(challenger.version), rows)
+    production_scores = None
+    has_newer = True
+    if production is not None:
+        production_scores = mlflow_tracking.scores(name, str(production.version), rows)
+        fingerprint = challenger.tags["data_fingerprint"]
+        has_newer = fingerprint != production.tags.get("data_fingerprint")
     return promotion_gate.judge(
-        y, challenger, reigning, patients=rows["patient_nbr"], rule=rule, has_newer=newer
+        features.labels(frozen.contract, rows),
+        challenger_scores,
+        production_scores,
+        patients=rows["patient_nbr"],
+        rule=promotion_gate.Rule(
+            settings.promotion_floor, settings.promotion_margin, _bootstrap(settings)
+        ),
+        has_newer=has_newer,
     )
 
 
 def _record(
     client: MlflowClient,
-    found: ModelVersion,
+    challenger: ModelVersion,
     production: ModelVersion | None,
-    verdict: promotion_gate.Verdict,
+    verdict: Verdict,
     settings: TrainingSettings,
 ) -> None:
-    decision = "promote" if verdict.promote else "keep"
-    row = promotions.Promotion(
-        decision=decision,
+    """Record a verdict in `ops.promotions`, as gauges, and as tags of the version."""
+    production_version = None
+    if production is not None:
+        production_version = str(production.version)
+    promotion = promotions.Promotion(
+        decision=_decision(verdict),
         model_name=settings.model_name,
-        challenger_version=str(found.version),
-        production_version=str(production.version) if production is not None else None,
+        challenger_version=str(challenger.version),
+        production_version=production_version,
         metric=promotion_gate.METRIC,
         reason=verdict.reason,
-        evidence=verdict.as_dict(),
-        data_fingerprint=found.tags.get("data_fingerprint"),
-        contract_hash=found.tags.get("contract_hash"),
-        git_sha=found.tags.get("git_sha"),
+        evidence=verdict.evidence(),
+        data_fingerprint=challenger.tags.get("data_fingerprint"),
+        contract_hash=challenger.tags.get("contract_hash"),
+        git_sha=challenger.tags.get("git_sha"),
     )
-    promotions.record(row, settings)
-    training_gauges.decision(row, settings)
-    for key, value in {
-        "decision": decision,
+    promotions.record(promotion, settings)
+    training_gauges.decision(promotion, settings)
+    tags = {
+        "decision": promotion.decision,
         "decision_reason": verdict.reason,
-        **verdict.as_dict(),
-    }.items():
+        **verdict.evidence(),
+    }
+    for key, value in tags.items():
         client.set_model_version_tag(
-            settings.model_name, str(found.version), key, str(value)[:4000]
+            settings.model_name, str(challenger.version), key, str(value)[:4000]
         )
-    log.info("version %s: %s (%s)", found.version, decision, verdict.reason)
+    log.info("version %s: %s (%s)", challenger.version, promotion.decision, verdict.reason)
 
 
-def score_sealed(version: str, settings: TrainingSettings) -> dict[str, model_metrics.Figure]:
+def score_sealed(version: str, settings: TrainingSettings) -> dict[str, model_metrics.Estimate]:
     """Score the sealed test once per version, and count the reading; a second call reads nothing.
 
-    Returns the figures, or an empty dict when the version was scored before or the mart has no test rows.
+    Returns: The metrics, or an empty dict when the version was scored before or the mart has no
+        test rows.
     """
     name = settings.model_name
     with mlflow_tracking.reaching(settings) as client:
-        found = client.get_model_version(name, version)
-        if "sealed_test_scored_at" in found.tags:
+        model_version = client.get_model_version(name, version)
+        if "sealed_test_scored_at" in model_version.tags:
             return {}
-        _, contract = snapshots.described(found.tags["snapshot"], settings)
+        snapshot_id = model_version.tags["snapshot"]
+        _, contract = snapshots.described(snapshot_id, settings)
         # Counted first: a crash in between counts one reading too many, never one too few.
         reads = mlflow_tracking.count_reading(client, name)
-        rows = snapshots.sealed(found.tags["snapshot"], settings)
+        rows = snapshots.sealed(snapshot_id, settings)
         y = features.labels(contract, rows)
         if len(set(y.tolist())) < 2:
             return {}
         p = mlflow_tracking.scores(name, version, rows)
-        scored = model_metrics.with_intervals(y, p, rows["patient_nbr"], _bootstrap(settings))
-        mlflow_tracking.log_sealed(client, found, scored, reads)
-        training_gauges.sealed(scored, settings)
-        return scored
+        bootstrap = _bootstrap(settings)
+        estimates = model_metrics.with_intervals(y, p, rows["patient_nbr"], bootstrap)
+        mlflow_tracking.log_sealed(client, model_version, estimates, reads)
+        training_gauges.sealed(estimates, settings)
+        return estimates

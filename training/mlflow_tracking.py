@@ -1,4 +1,4 @@
-"""MLflow: runs, models and the registry. The only module that talks to it."""
+"""MLflow: runs, models and the registry."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import mlflow
 import numpy as np
@@ -18,6 +18,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
@@ -26,18 +27,21 @@ from readmit.inference.compiled_model import CompiledModel
 from readmit.settings import ROOT
 from training import features
 from training.compilation import TOLERANCE
-from training.model_metrics import Figure
+from training.model_metrics import Estimate
 from training.snapshots import Facts
 from training.training_settings import TrainingSettings
 
 FloatArray = NDArray[np.float64]
 
-PRODUCTION, PREVIOUS = "production", "previous"
+PRODUCTION = "production"
+PREVIOUS = "previous"
 STAGE = "Production"
-# What says that a model cannot be judged, whenever it is tried again. Faults of the network are not among them.
+# Errors about the model itself: judging it again gives the same error. Faults of the network are
+# not among them.
 BROKEN = (ContractError, KeyError, ValueError, TypeError, AttributeError, FileNotFoundError)
 BROKEN_CODES = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
-# What skops may load beside numpy and scikit-learn; each is reviewed: boosters are data that their library reads.
+# Types that skops may load besides those of numpy and scikit-learn. Each is reviewed: a booster is
+# data that its library reads.
 TRUSTED_TYPES = [
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
@@ -54,46 +58,61 @@ TRUSTED_TYPES = [
 ]
 
 
+class ModelForm(TypedDict):
+    """How MLflow stores a Pipeline."""
+
+    signature: ModelSignature
+    input_example: pd.DataFrame
+    pyfunc_predict_fn: str
+    skops_trusted_types: list[str]
+    pip_requirements: list[str]
+
+
 @contextmanager
 def reaching(settings: TrainingSettings) -> Iterator[MlflowClient]:
-    """Point MLflow at the tracking server and its artifacts at our object store, for this process."""
+    """Point MLflow of this process at the tracking server and at our object store."""
     os.environ["MLFLOW_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
     os.environ["AWS_ACCESS_KEY_ID"] = settings.aws_access_key_id
     os.environ["AWS_SECRET_ACCESS_KEY"] = settings.aws_secret_access_key.get_secret_value()
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault(
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"
-    )  # a bar is noise in a log
+    # A progress bar is noise in a log.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     mlflow.set_tracking_uri(settings.mlflow_tracking_uri)
     mlflow.set_registry_uri(settings.mlflow_tracking_uri)
     with warnings.catch_warnings():
-        # Stages are deprecated in favour of aliases; we keep both in step because users ask for the stage.
+        # Stages are deprecated in favour of aliases. We move both, because users ask for the stage.
         warnings.filterwarnings("ignore", category=FutureWarning, module="mlflow|training")
         yield MlflowClient()
 
 
 def is_broken(error: Exception) -> bool:
-    """Return whether an error is about the model itself, so that trying again gives the same."""
+    """Return whether an error is about the model itself, so that a retry gives the same error."""
     if isinstance(error, MlflowException):
         return error.error_code in BROKEN_CODES
     return isinstance(error, BROKEN)
 
 
 def git_sha() -> str:
-    """Return the commit that runs: `GIT_SHA` in an image, git's answer in a checkout, else `unknown`."""
-    if said := os.environ.get("GIT_SHA"):
-        return said
-    done = subprocess.run(
+    """Return the commit that runs.
+
+    `GIT_SHA` in an image, git's answer in a checkout, else `unknown`.
+    """
+    image_sha = os.environ.get("GIT_SHA")
+    if image_sha:
+        return image_sha
+    process = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    return done.stdout.strip() or "unknown"
+    return process.stdout.strip() or "unknown"
 
 
 def lock_hash() -> str:
-    """Return the sha256 of the lock file: which versions of which packages fitted the model."""
+    """Return the sha256 of the lock file, which has the version of each package."""
     lock = ROOT / "requirements.lock"
-    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "unknown"
+    if not lock.exists():
+        return "unknown"
+    return hashlib.sha256(lock.read_bytes()).hexdigest()
 
 
 def provenance(facts: Facts, contract: Contract, seed: int) -> dict[str, str]:
@@ -111,21 +130,21 @@ def provenance(facts: Facts, contract: Contract, seed: int) -> dict[str, str]:
 
 
 def log_pipeline(pipeline: Pipeline, contract: Contract, example: pd.DataFrame) -> str:
-    """Log the Pipeline of the active run with signature and input example; returns its model id."""
+    """Log the Pipeline of the active run with signature and input example; return its model id."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*integer column.*")
         info = mlflow.sklearn.log_model(pipeline, name="model", **form(contract, example))
     return str(info.model_id)
 
 
-def form(contract: Contract, example: pd.DataFrame) -> dict[str, Any]:
-    """Return how a Pipeline is stored: signature, input example, and what may be loaded from it."""
+def form(contract: Contract, example: pd.DataFrame) -> ModelForm:
+    """Return how MLflow stores a Pipeline: signature, input example, and the types it may load."""
     return {
         "signature": features.signature(contract),
         "input_example": example[features.columns(contract)],
         "pyfunc_predict_fn": "predict_proba",
         "skops_trusted_types": TRUSTED_TYPES,
-        "pip_requirements": [],  # the lock file of the repository says it all; its hash is a tag
+        "pip_requirements": [],  # the lock file of the repository has them; its hash is a tag
     }
 
 
@@ -135,30 +154,32 @@ def load_pipeline(model_id: str) -> Pipeline:
 
 
 def scores(name: str, version: str, frame: pd.DataFrame) -> FloatArray:
-    """Score a frame through the exact registered artefact (pyfunc, signature enforced), shape (n,).
+    """Score a frame by the registered artefact itself (pyfunc, signature enforced), shape (n,).
 
-    Raises:
-        MlflowException: the artefact is gone or the frame does not have its columns.
-        KeyError: the frame lacks a column of the signature.
-        ValueError: it does not give the probabilities of the classes 0 and 1, in this order.
+    Raises: MlflowException: the artefact is missing, or the frame does not have its columns.
+        KeyError: the frame lacks a column of the signature. ValueError: the artefact does not
+        return the probabilities of the classes 0 and 1, in this order.
     """
     model = mlflow.pyfunc.load_model(f"models:/{name}/{version}")
-    given = np.asarray(
-        model.predict(frame[model.metadata.get_input_schema().input_names()]), dtype=np.float64
-    )
-    if given.shape != (len(frame), 2):
-        raise ValueError(f"version {version} gives shape {given.shape}, not ({len(frame)}, 2)")
+    columns = model.metadata.get_input_schema().input_names()
+    by_class = np.asarray(model.predict(frame[columns]), dtype=np.float64)
+    if by_class.shape != (len(frame), 2):
+        raise ValueError(f"version {version} gives shape {by_class.shape}, not ({len(frame)}, 2)")
     classes = [int(value) for value in model.get_raw_model().classes_]
     if classes != [0, 1]:
         raise ValueError(f"version {version} orders its classes {classes}, not [0, 1]")
-    return given[:, 1]
+    return by_class[:, 1]
 
 
 def check_bundle(name: str, version: str, contract: Contract) -> None:
-    """Check what the API will check: the contract that was trained on is there, and the compiled form agrees.
+    """Check a bundle as the API does.
+
+    It has the contract that was trained on, and its compiled form agrees.
 
     Raises:
-        ContractError, ValueError, OSError, MlflowException: it is missing, another, or differs.
+        ContractError: the contract cannot be read.
+        ValueError: the contract is another, or the compiled form differs on the stored examples.
+        OSError, MlflowException: a file is missing.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(
@@ -170,44 +191,49 @@ def check_bundle(name: str, version: str, contract: Contract) -> None:
                 f"version {version} holds another contract than the data that it was trained on"
             )
         stored = json.loads((folder / "examples.json").read_text())
-        given = compiled.predict_many(stored["rows"])
-    worst = max(abs(a - b) for a, b in zip(given, stored["probabilities"], strict=True))
-    if not worst <= TOLERANCE:
+        probabilities = np.array(compiled.predict_many(stored["rows"]))
+    difference = np.abs(probabilities - np.array(stored["probabilities"])).max()
+    if not difference <= TOLERANCE:
         raise ValueError(
-            f"version {version}: its compiled form differs by {worst:.2e} on the stored examples"
+            f"version {version}: its compiled form differs by {difference:.2e}"
+            " on the stored examples"
         )
 
 
 def count_reading(client: MlflowClient, name: str) -> int:
-    """Count one more reading of the sealed test, on the registered model; returns how many there were."""
+    """Count one more reading of the sealed test, as a tag of the registered model.
+
+    Return the count.
+    """
     reads = int(client.get_registered_model(name).tags.get("sealed_test_reads", "0")) + 1
     client.set_registered_model_tag(name, "sealed_test_reads", str(reads))
     return reads
 
 
 def log_sealed(
-    client: MlflowClient, version: ModelVersion, scored: Mapping[str, Figure], reads: int
+    client: MlflowClient, version: ModelVersion, estimates: Mapping[str, Estimate], reads: int
 ) -> None:
-    """Log the figures of the sealed test to the run of a version, and mark the version as scored."""
+    """Log the metrics of the sealed test to the run of a version; mark the version as scored."""
     run_id = str(version.run_id)
-    for name, figure in scored.items():
-        for key, value in (
-            ("", figure["figure"]),
-            ("_low", figure["low"]),
-            ("_high", figure["high"]),
-        ):
-            client.log_metric(run_id, f"test_{name}{key}", value)
-    client.log_dict(run_id, {"reads": reads, "metrics": dict(scored)}, "sealed_test.json")
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
-    for key, text in (
-        ("sealed_test_scored_at", moment),
-        ("test_auroc", f"{scored['auroc']['figure']:.4f}"),
-    ):
-        client.set_model_version_tag(version.name, version.version, key, text)
+    for name, estimate in estimates.items():
+        client.log_metric(run_id, f"test_{name}", estimate["figure"])
+        client.log_metric(run_id, f"test_{name}_low", estimate["low"])
+        client.log_metric(run_id, f"test_{name}_high", estimate["high"])
+    client.log_dict(run_id, {"reads": reads, "metrics": dict(estimates)}, "sealed_test.json")
+    tags = {
+        "sealed_test_scored_at": _now(),
+        "test_auroc": f"{estimates['auroc']['figure']:.4f}",
+    }
+    for key, value in tags.items():
+        client.set_model_version_tag(version.name, version.version, key, value)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def add_files(client: MlflowClient, model_id: str, folder: Path) -> None:
-    """Put a bundle beside the logged Pipeline."""
+    """Add the files of a bundle to the logged Pipeline."""
     client.log_model_artifacts(model_id, str(folder))
 
 
@@ -215,29 +241,29 @@ def register(
     client: MlflowClient, name: str, model_id: str, run_id: str, tags: Mapping[str, str]
 ) -> str:
     """Register a logged model once; a second call returns the version that it has."""
-    for known in versions(client, name):
-        if known.run_id == run_id:
-            return str(known.version)
+    for version in versions(client, name):
+        if version.run_id == run_id:
+            return str(version.version)
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     # The client waits until the version is ready.
-    made = client.create_model_version(
+    registered = client.create_model_version(
         name, f"models:/{model_id}", run_id=run_id, tags=dict(tags), model_id=model_id
     )
-    return str(made.version)
+    return str(registered.version)
 
 
 def versions(client: MlflowClient, name: str) -> list[ModelVersion]:
     """Return all versions, newest first."""
-    found = client.search_model_versions(f"name = '{name}'", max_results=1000)
-    return sorted(found, key=lambda version: -int(version.version))
+    unsorted = client.search_model_versions(f"name = '{name}'", max_results=1000)
+    return sorted(unsorted, key=lambda version: int(version.version), reverse=True)
 
 
 def version_at(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """Return the version that an alias names, or None when nobody has it."""
+    """Return the version that has an alias, or None when no version has it."""
     try:
         return client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
@@ -247,12 +273,13 @@ def version_at(client: MlflowClient, name: str, alias: str) -> ModelVersion | No
 
 
 def put_in_production(client: MlflowClient, name: str, version: str) -> None:
-    """Move the alias `production` (and the stage) to a version; what was there becomes `previous`. Repeatable."""
+    """Move the alias `production` and the stage to a version.
+
+    The version that had the alias gets `previous`. A second call changes nothing.
+    """
     before = version_at(client, name, PRODUCTION)
     if before is not None and str(before.version) != version:
         client.set_registered_model_alias(name, PREVIOUS, before.version)
-    client.set_model_version_tag(
-        name, version, "promoted_at", datetime.now(UTC).isoformat(timespec="seconds")
-    )
+    client.set_model_version_tag(name, version, "promoted_at", _now())
     client.set_registered_model_alias(name, PRODUCTION, version)
     client.transition_model_version_stage(name, version, STAGE, archive_existing_versions=True)

@@ -1,4 +1,6 @@
-"""Figures of a binary classifier, with intervals from resampled patients. Pure: arrays in, numbers out.
+"""Metrics of a binary classifier, with intervals from resampled patients.
+
+Pure: arrays in, numbers out.
 
 Shapes: `y` (n,) of 0 and 1; `p` (n,) probabilities of class 1; `patients` (n,) identifiers.
 """
@@ -15,11 +17,11 @@ Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], float]
 
 TOP_SHARE = 0.05
-BINS = 10
+N_BINS = 10
 
 
-class Figure(TypedDict):
-    """A figure with its 95 % interval."""
+class Estimate(TypedDict):
+    """The value of a metric with its 95 % interval."""
 
     figure: float
     low: float
@@ -28,7 +30,7 @@ class Figure(TypedDict):
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are made: how many resamples of patients, and their seed."""
+    """How intervals are computed: the number of resamples of patients, and their seed."""
 
     replicates: int
     seed: int
@@ -42,81 +44,88 @@ class Bin(TypedDict):
     n: int
 
 
-def point_figures(y: ArrayLike, p: ArrayLike) -> dict[str, float]:
-    """Return the figures that the project reports, without intervals.
+def point_metrics(y: ArrayLike, p: ArrayLike) -> dict[str, float]:
+    """Return the metrics that the project reports, without intervals.
 
-    `brier_skill` is against always predicting the prevalence; `ece` uses 10 quantile bins; `lift_top5` is the rate
-    among the 5 % of highest risk over the prevalence.
+    `brier_skill` compares with always predicting the prevalence. `ece` uses 10 quantile bins.
+    `lift_top5` is the rate among the 5 % of highest risk over the prevalence.
 
     Raises:
         ValueError: only one class in `y`.
     """
-    outcome, risk = np.asarray(y, dtype=np.int64), np.asarray(p, dtype=np.float64)
+    outcome = np.asarray(y, dtype=np.int64)
+    risk = np.asarray(p, dtype=np.float64)
     prevalence = outcome.mean()
     if not 0 < prevalence < 1:
-        raise ValueError(f"figures need both outcomes; all {len(outcome)} rows have the same")
+        raise ValueError(f"metrics need both outcomes; all {len(outcome)} rows have the same")
     brier = float(brier_score_loss(outcome, risk))
+    n_top = max(1, round(len(risk) * TOP_SHARE))
+    top = np.argsort(-risk, kind="stable")[:n_top]
     return {
         "auroc": float(roc_auc_score(outcome, risk)),
         "average_precision": float(average_precision_score(outcome, risk)),
         "brier": brier,
         "brier_skill": float(1 - brier / (prevalence * (1 - prevalence))),
         "ece": expected_calibration_error(outcome, risk),
-        "lift_top5": float(outcome[_top(risk)].mean() / prevalence),
+        "lift_top5": float(outcome[top].mean() / prevalence),
         "log_loss": float(log_loss(outcome, np.clip(risk, 1e-7, 1 - 1e-7), labels=[0, 1])),
     }
 
 
-def _top(p: Floats) -> NDArray[np.int64]:
-    n = max(1, round(len(p) * TOP_SHARE))
-    return np.argsort(-p, kind="stable")[:n]
-
-
-def calibration(y: ArrayLike, p: ArrayLike, bins: int = BINS) -> list[Bin]:
+def calibration(y: ArrayLike, p: ArrayLike, n_bins: int = N_BINS) -> list[Bin]:
     """Return mean prediction and observed rate in bins of equal size, lowest risk first."""
-    outcome, risk = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
-    parts = np.array_split(np.argsort(risk, kind="stable"), bins)
-    return [
-        {
-            "predicted": float(risk[part].mean()),
-            "observed": float(outcome[part].mean()),
-            "n": len(part),
-        }
-        for part in parts
-        if len(part)
-    ]
+    outcome = np.asarray(y, dtype=np.float64)
+    risk = np.asarray(p, dtype=np.float64)
+    bins: list[Bin] = []
+    for rows in np.array_split(np.argsort(risk, kind="stable"), n_bins):
+        if len(rows) > 0:
+            bins.append(
+                {
+                    "predicted": float(risk[rows].mean()),
+                    "observed": float(outcome[rows].mean()),
+                    "n": len(rows),
+                }
+            )
+    return bins
 
 
-def expected_calibration_error(y: ArrayLike, p: ArrayLike, bins: int = BINS) -> float:
-    """Return the mean distance between prediction and observed rate over bins of equal size (Naeini et al. 2015)."""
-    table = calibration(y, p, bins)
-    total = sum(row["n"] for row in table)
-    return sum(row["n"] * abs(row["predicted"] - row["observed"]) for row in table) / total
+def expected_calibration_error(y: ArrayLike, p: ArrayLike, n_bins: int = N_BINS) -> float:
+    """Return the mean distance between prediction and observed rate over bins of equal size.
+
+    Source: Naeini et al. 2015.
+    """
+    bins = calibration(y, p, n_bins)
+    distance = sum(row["n"] * abs(row["predicted"] - row["observed"]) for row in bins)
+    return distance / sum(row["n"] for row in bins)
 
 
 class Ranking:
-    """AUROC and average precision of one score under many weightings of its rows: sorted once, linear afterwards."""
+    """AUROC and average precision of one score under many weightings of its rows.
+
+    The rows are sorted once; each weighting then costs linear time.
+    """
 
     def __init__(self, y: ArrayLike, p: ArrayLike) -> None:
-        outcome, risk = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
-        _, self._tie = np.unique(
-            -risk, return_inverse=True
-        )  # 0 is the highest risk; ties share a number
-        self._y, self._n = outcome, int(self._tie.max()) + 1
+        self._y = np.asarray(y, dtype=np.float64)
+        risk = np.asarray(p, dtype=np.float64)
+        # Ranks begin with 0 for the highest risk; rows with equal risk share a rank.
+        _, self._rank = np.unique(-risk, return_inverse=True)
+        self._n_ranks = int(self._rank.max()) + 1
 
     def _counts(self, weights: Floats) -> tuple[Floats, Floats]:
-        positive: Floats = np.bincount(self._tie, weights * self._y, self._n).astype(np.float64)
-        both: Floats = np.bincount(self._tie, weights, self._n).astype(np.float64)
-        return positive, both - positive
+        """Return the weight of positive and of negative rows at each rank."""
+        positive = np.bincount(self._rank, weights * self._y, self._n_ranks).astype(np.float64)
+        total = np.bincount(self._rank, weights, self._n_ranks).astype(np.float64)
+        return positive, total - positive
 
     def auroc(self, weights: Floats) -> float:
-        """Return the weighted AUROC; equal to sklearn's `roc_auc_score(..., sample_weight=weights)`."""
+        """Return the weighted AUROC: sklearn's `roc_auc_score(..., sample_weight=weights)`."""
         positive, negative = self._counts(weights)
         below = negative.sum() - np.cumsum(negative) + negative / 2
         return float((positive * below).sum() / (positive.sum() * negative.sum()))
 
     def average_precision(self, weights: Floats) -> float:
-        """Return the weighted average precision; equal to sklearn's `average_precision_score`."""
+        """Return the weighted average precision, equal to sklearn's `average_precision_score`."""
         positive, negative = self._counts(weights)
         hits = np.cumsum(positive)
         flagged = hits + np.cumsum(negative)
@@ -125,17 +134,26 @@ class Ranking:
 
 
 def resampled(patients: ArrayLike, bootstrap: Bootstrap) -> list[Floats]:
-    """Return row weights of bootstrap samples of patients: all rows of a patient share one count."""
+    """Return row weights of bootstrap samples of patients.
+
+    All rows of a patient share one count.
+    """
     _, member = np.unique(np.asarray(patients), return_inverse=True)
-    rng, n = np.random.default_rng(bootstrap.seed), int(member.max()) + 1
-    return [
-        rng.multinomial(n, np.full(n, 1 / n)).astype(np.float64)[member]
-        for _ in range(bootstrap.replicates)
-    ]
+    n_patients = int(member.max()) + 1
+    probabilities = np.full(n_patients, 1 / n_patients)
+    rng = np.random.default_rng(bootstrap.seed)
+    samples = []
+    for _ in range(bootstrap.replicates):
+        counts = rng.multinomial(n_patients, probabilities).astype(np.float64)
+        samples.append(counts[member])
+    return samples
 
 
 def interval(statistic: Statistic, samples: list[Floats]) -> tuple[float, float]:
-    """Return the 2.5th and 97.5th percentile of a statistic over bootstrap samples (Efron and Tibshirani 1993)."""
+    """Return the 2.5th and 97.5th percentile of a statistic over bootstrap samples.
+
+    Source: Efron and Tibshirani 1993.
+    """
     values = np.array([statistic(weights) for weights in samples])
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
@@ -143,47 +161,53 @@ def interval(statistic: Statistic, samples: list[Floats]) -> tuple[float, float]
 
 def with_intervals(
     y: ArrayLike, p: ArrayLike, patients: ArrayLike, bootstrap: Bootstrap
-) -> dict[str, Figure]:
-    """Return `point_figures` with 95 % intervals by patient bootstrap.
+) -> dict[str, Estimate]:
+    """Return `point_metrics` with 95 % intervals by patient bootstrap.
 
     Raises:
         ValueError: only one class in `y`.
     """
-    outcome, risk = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
-    figures = point_figures(outcome, risk)
-    statistics = _statistics(outcome, risk)
+    outcome = np.asarray(y, dtype=np.float64)
+    risk = np.asarray(p, dtype=np.float64)
+    points = point_metrics(outcome, risk)
     samples = resampled(patients, bootstrap)
-    found: dict[str, Figure] = {}
-    for name, statistic in statistics.items():
+    estimates: dict[str, Estimate] = {}
+    for name, statistic in _statistics(outcome, risk).items():
         low, high = interval(statistic, samples)
-        found[name] = {"figure": figures[name], "low": low, "high": high}
-    return found
+        estimates[name] = {"figure": points[name], "low": low, "high": high}
+    return estimates
 
 
 def _statistics(y: Floats, p: Floats) -> dict[str, Statistic]:
-    ranking, squared = Ranking(y, p), (p - y) ** 2
-    order = np.argsort(-p, kind="stable")
-    bins = np.array_split(order[::-1], BINS)
+    """Return the metrics as functions of row weights."""
+    ranking = Ranking(y, p)
+    squared_error = (p - y) ** 2
+    by_risk = np.argsort(-p, kind="stable")
+    bins = np.array_split(by_risk[::-1], N_BINS)
 
-    def skill(weights: Floats) -> float:
+    def brier(weights: Floats) -> float:
+        return float(np.average(squared_error, weights=weights))
+
+    def brier_skill(weights: Floats) -> float:
         rate = float(np.average(y, weights=weights))
-        return 1 - float(np.average(squared, weights=weights)) / (rate * (1 - rate))
+        return 1 - brier(weights) / (rate * (1 - rate))
 
     def lift(weights: Floats) -> float:
-        cumulated = np.cumsum(weights[order])
-        chosen = order[: int(np.searchsorted(cumulated, TOP_SHARE * cumulated[-1])) + 1]
-        return float(
-            np.average(y[chosen], weights=weights[chosen]) / np.average(y, weights=weights)
-        )
+        cumulated = np.cumsum(weights[by_risk])
+        n_top = int(np.searchsorted(cumulated, TOP_SHARE * cumulated[-1])) + 1
+        top = by_risk[:n_top]
+        rate_at_top = np.average(y[top], weights=weights[top])
+        return float(rate_at_top / np.average(y, weights=weights))
 
     def ece(weights: Floats) -> float:
-        return float(sum(abs((weights[b] * (p[b] - y[b])).sum()) for b in bins) / weights.sum())
+        distances = [abs((weights[rows] * (p[rows] - y[rows])).sum()) for rows in bins]
+        return float(sum(distances) / weights.sum())
 
     return {
         "auroc": ranking.auroc,
         "average_precision": ranking.average_precision,
-        "brier": lambda weights: float(np.average(squared, weights=weights)),
-        "brier_skill": skill,
+        "brier": brier,
+        "brier_skill": brier_skill,
         "ece": ece,
         "lift_top5": lift,
     }

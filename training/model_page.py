@@ -1,7 +1,7 @@
-"""The page of a model version on the docs site: its card and figures."""
+"""The page of a model version on the docs site: its model card and figures."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -17,28 +17,33 @@ def publish_card(
     version: str, card: str, figures: Mapping[str, Figure], settings: TrainingSettings
 ) -> None:
     """Write `docs/models/<version>/`: the card as a page, and each figure as PNG."""
-    s3, prefix = storage.client(settings), f"docs/models/{version}"
+    s3 = storage.client(settings)
+    prefix = f"docs/models/{version}"
     for name, figure in figures.items():
-        drawn = io.BytesIO()
-        figure.savefig(drawn, format="png", dpi=110)
-        key = f"{prefix}/{name}.png"
+        image = io.BytesIO()
+        figure.savefig(image, format="png", dpi=110)
         s3.put_object(
             Bucket=settings.s3_pipeline_bucket,
-            Key=key,
-            Body=drawn.getvalue(),
+            Key=f"{prefix}/{name}.png",
+            Body=image.getvalue(),
             ContentType="image/png",
         )
-    body = page(version, card, list(figures)).encode()
-    key = f"{prefix}/index.html"
     s3.put_object(
         Bucket=settings.s3_pipeline_bucket,
-        Key=key,
-        Body=body,
+        Key=f"{prefix}/index.html",
+        Body=page(version, card, list(figures)).encode(),
         ContentType="text/html; charset=utf-8",
     )
 
 
-def page(version: str, card: str, figures: list[str]) -> str:
-    """Return the page. HTML in the card's Markdown is escaped."""
-    text = html_pages.from_markdown(card)
-    return html_pages.render(TEMPLATE, version=version, card=text, figures=figures)
+def page(version: str, card: str, figures: Sequence[str]) -> str:
+    """Return the page.
+
+    Args:
+        version: of the model.
+        card: the model card in Markdown; HTML in it is escaped.
+        figures: the names of the figures beside the page.
+    """
+    return html_pages.render(
+        TEMPLATE, version=version, card=html_pages.from_markdown(card), figures=figures
+    )

@@ -1,9 +1,10 @@
-"""Figures of a run. Each function returns a matplotlib figure; who logs it closes it."""
+"""Figures of a run. Each function returns a matplotlib figure."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
@@ -11,10 +12,12 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from training.evaluation import Evaluation
 from training.model_metrics import Bin
 
-INK, QUIET, ACCENT = "#12706a", "#9db5b3", "#c8553d"
+INK = "#12706a"
+QUIET = "#9db5b3"
+ACCENT = "#c8553d"
 
 
-def _axes(title: str, x: str, y: str) -> tuple[Figure, Any]:
+def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.6, 4.6), layout="constrained")
     axes = figure.subplots()
     axes.set(title=title, xlabel=x, ylabel=y)
@@ -25,21 +28,20 @@ def _axes(title: str, x: str, y: str) -> tuple[Figure, Any]:
 
 def of_evaluation(evaluated: Evaluation) -> dict[str, Figure]:
     """Return the figures of an evaluation by name."""
-    metrics = {name: figure["figure"] for name, figure in evaluated.metrics.items()}
+    y = evaluated.y
+    p = evaluated.p
+    metrics = evaluated.metrics
+    threshold = evaluated.operating_point["threshold"]
     return {
-        "roc": roc(evaluated.y, evaluated.p, metrics["auroc"]),
-        "precision_recall": precision_recall(
-            evaluated.y, evaluated.p, metrics["average_precision"]
-        ),
-        "calibration": calibration(evaluated.calibration, metrics["ece"]),
-        "decision_curve": decision(
-            evaluated.decision_curve, evaluated.operating_point["threshold"]
-        ),
+        "roc": roc(y, p, metrics["auroc"]["figure"]),
+        "precision_recall": precision_recall(y, p, metrics["average_precision"]["figure"]),
+        "calibration": calibration(evaluated.calibration, metrics["ece"]["figure"]),
+        "decision_curve": decision(evaluated.decision_curve, threshold),
     }
 
 
 def roc(y: ArrayLike, p: ArrayLike, auroc: float) -> Figure:
-    """Sensitivity against false alarms."""
+    """Sensitivity against false positive rate."""
     figure, axes = _axes(
         f"ROC on validation, AUROC {auroc:.3f}", "false positive rate", "sensitivity"
     )
@@ -50,7 +52,7 @@ def roc(y: ArrayLike, p: ArrayLike, auroc: float) -> Figure:
 
 
 def precision_recall(y: ArrayLike, p: ArrayLike, average_precision: float) -> Figure:
-    """Precision against sensitivity, beside the prevalence."""
+    """Precision against sensitivity, with the prevalence as a line."""
     title = f"Precision and recall on validation, AP {average_precision:.3f}"
     figure, axes = _axes(title, "sensitivity (recall)", "precision")
     precision, recall, _ = precision_recall_curve(y, p)
@@ -61,12 +63,13 @@ def precision_recall(y: ArrayLike, p: ArrayLike, average_precision: float) -> Fi
     return figure
 
 
-def calibration(table: Sequence[Bin], ece: float) -> Figure:
+def calibration(bins: Sequence[Bin], ece: float) -> Figure:
     """Predicted against observed risk in ten bins of equal size."""
     figure, axes = _axes(
         f"Calibration on validation, ECE {ece:.4f}", "predicted risk", "observed rate"
     )
-    predicted, observed = [row["predicted"] for row in table], [row["observed"] for row in table]
+    predicted = [row["predicted"] for row in bins]
+    observed = [row["observed"] for row in bins]
     top = max(predicted + observed) * 1.05
     axes.plot([0, top], [0, top], color=QUIET, linestyle=":")
     axes.plot(predicted, observed, marker="o", color=INK)
@@ -76,13 +79,13 @@ def calibration(table: Sequence[Bin], ece: float) -> Figure:
 def decision(curve: Sequence[dict[str, float]], threshold: float) -> Figure:
     """Net benefit of calling by the model, everybody and nobody (Vickers and Elkin 2006)."""
     figure, axes = _axes("Decision curve on validation", "threshold", "net benefit per stay")
-    x = [row["threshold"] for row in curve]
-    axes.plot(x, [row["net_benefit"] for row in curve], color=INK, label="call by the model")
-    everybody = [row["call_everybody"] for row in curve]
-    axes.plot(x, everybody, color=ACCENT, label="call everybody")
+    table = pd.DataFrame(curve)
+    x = table["threshold"]
+    axes.plot(x, table["net_benefit"], color=INK, label="call by the model")
+    axes.plot(x, table["call_everybody"], color=ACCENT, label="call everybody")
     axes.axhline(0, color=QUIET, label="call nobody")
     axes.axvline(threshold, color="black", linestyle=":", label=f"chosen: {threshold:.3f}")
-    axes.set_ylim(-0.02, max(row["net_benefit"] for row in curve) * 1.2 + 0.005)
+    axes.set_ylim(-0.02, table["net_benefit"].max() * 1.2 + 0.005)
     axes.legend()
     return figure
 
@@ -90,7 +93,14 @@ def decision(curve: Sequence[dict[str, float]], threshold: float) -> Figure:
 def learning_curve(points: Sequence[dict[str, float]]) -> Figure:
     """AUROC on validation against the number of training rows, with intervals."""
     figure, axes = _axes("What more data brought", "training rows", "AUROC on validation")
-    x, y = [row["n_rows"] for row in points], np.array([row["auroc"] for row in points])
-    error = [y - [row["low"] for row in points], np.array([row["high"] for row in points]) - y]
-    axes.errorbar(x, y, yerr=np.maximum(0, error), color=INK, marker="o", capsize=3)
+    table = pd.DataFrame(points)
+    errors = [table["auroc"] - table["low"], table["high"] - table["auroc"]]
+    axes.errorbar(
+        table["n_rows"],
+        table["auroc"],
+        yerr=np.maximum(0, errors),
+        color=INK,
+        marker="o",
+        capsize=3,
+    )
     return figure

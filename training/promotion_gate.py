@@ -1,16 +1,17 @@
-"""The gate: promote on evidence, keep otherwise. Pure; who calls it fails closed.
+"""The promotion gate: promote on evidence, keep otherwise. Pure; an error never promotes.
 
-Challenger and production are scored on the same frozen validation rows. The gain in AUROC is resampled by patient,
-paired: each replicate weighs both with the same patients.
+Challenger and production are scored on the same frozen validation rows. The gain in AUROC is
+resampled by patient, in
+pairs: each replicate gives both models the same patients.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from training.model_metrics import Bootstrap, Ranking, resampled
+from training.model_metrics import Bootstrap, Floats, Ranking, interval, resampled
 
 METRIC = "auroc"
 
@@ -24,9 +25,24 @@ class Rule:
     bootstrap: Bootstrap
 
 
+class Evidence(TypedDict, total=False):
+    """A verdict as JSON."""
+
+    promote: bool
+    reason: str
+    challenger_score: float | None
+    production_score: float | None
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """A decision with its evidence; scores are AUROC on the validation rows, the interval is 95 %."""
+    """A decision with its evidence.
+
+    Scores are AUROC on the validation rows, the interval is 95 %.
+    """
 
     promote: bool
     reason: str
@@ -36,9 +52,17 @@ class Verdict:
     gain_low: float | None = None
     gain_high: float | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the evidence as JSON-able values."""
-        return asdict(self)
+    def evidence(self) -> Evidence:
+        """Return the verdict as JSON."""
+        return {
+            "promote": self.promote,
+            "reason": self.reason,
+            "challenger_score": self.challenger_score,
+            "production_score": self.production_score,
+            "gain": self.gain,
+            "gain_low": self.gain_low,
+            "gain_high": self.gain_high,
+        }
 
 
 def judge(
@@ -50,7 +74,7 @@ def judge(
     rule: Rule,
     has_newer: bool,
 ) -> Verdict:
-    """Decide.
+    """Decide whether the challenger is promoted.
 
     Args:
         y: (n,) outcomes of the validation rows.
@@ -63,49 +87,62 @@ def judge(
     Raises:
         ValueError: a score is not finite or outside 0..1, or shapes differ.
     """
-    scores = [
-        _checked(p, np.shape(y), who)
-        for p, who in ((challenger, "challenger"), (production, "production"))
-    ]
-    ones = np.ones(np.shape(y)[0])
-    new = Ranking(y, scores[0])
-    score = new.auroc(ones)
+    shape = np.shape(y)
+    challenger_ranking = Ranking(y, _checked(challenger, shape, "challenger"))
+    production_ranking = None
+    if production is not None:
+        production_ranking = Ranking(y, _checked(production, shape, "production"))
+    unweighted = np.ones(shape[0])
+    score = challenger_ranking.auroc(unweighted)
     if score < rule.floor:
         return Verdict(False, f"AUROC {score:.4f} is below the floor of {rule.floor}", score)
-    if production is None:
+    if production_ranking is None:
         return Verdict(
             True, "there is no model in production, and the challenger is above the floor", score
         )
-    old = Ranking(y, scores[1])
-    gains = [new.auroc(w) - old.auroc(w) for w in resampled(patients, rule.bootstrap)]
-    low, high = (float(value) for value in np.nanpercentile(gains, [2.5, 97.5]))
-    gain = score - old.auroc(ones)
-    promote, reason = _reason(gain, low, rule, has_newer)
-    return Verdict(promote, reason, score, old.auroc(ones), gain, low, high)
+
+    def gain_of(weights: Floats) -> float:
+        return challenger_ranking.auroc(weights) - production_ranking.auroc(weights)
+
+    low, high = interval(gain_of, resampled(patients, rule.bootstrap))
+    production_score = production_ranking.auroc(unweighted)
+    gain = score - production_score
+    promote, reason = decide(gain, low, rule, has_newer)
+    return Verdict(promote, reason, score, production_score, gain, low, high)
 
 
-def _checked(p: ArrayLike | None, shape: tuple[int, ...], who: str) -> np.ndarray:
-    scores = np.zeros(shape) if p is None else np.asarray(p, dtype=np.float64)
+def _checked(p: ArrayLike, shape: tuple[int, ...], model: str) -> Floats:
+    scores = np.asarray(p, dtype=np.float64)
     if scores.shape != shape:
-        raise ValueError(f"{who} gave scores of shape {scores.shape} for rows of shape {shape}")
+        raise ValueError(f"{model} gave scores of shape {scores.shape} for rows of shape {shape}")
     if not (np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1).all()):
-        raise ValueError(f"{who} gave scores that are not probabilities")
+        raise ValueError(f"{model} gave scores that are not probabilities")
     return scores
 
 
-def _reason(gain: float, low: float, rule: Rule, has_newer: bool) -> tuple[bool, str]:
+def decide(gain: float, low: float, rule: Rule, has_newer: bool) -> tuple[bool, str]:
+    """Return whether a challenger above the floor is promoted, and the reason.
+
+    Args:
+        gain: in AUROC, over the model in production.
+        low: lower bound of the gain.
+        rule: has the margin.
+        has_newer: whether the challenger was trained on more or fresher data.
+    """
     if low > 0:
-        return (
-            True,
-            f"better: the gain in AUROC is {gain:+.4f}, its lower bound {low:+.4f} is above 0",
-        )
-    if low > -rule.margin and gain > 0 and has_newer:
         return True, (
-            f"not worse, with more or fresher data: gain {gain:+.4f}, lower bound {low:+.4f} is above -{rule.margin}"
+            f"better: the gain in AUROC is {gain:+.4f}, its lower bound {low:+.4f} is above 0"
         )
-    if low > -rule.margin and gain > 0:
-        return (
-            False,
-            f"not shown to be better (gain {gain:+.4f}, lower bound {low:+.4f}), and it saw no new data",
+    # A bound that is NaN is within no margin.
+    is_within_margin = low > -rule.margin and gain > 0
+    if not is_within_margin:
+        return False, f"not shown to be better: gain {gain:+.4f}, lower bound {low:+.4f}"
+    if not has_newer:
+        return False, (
+            f"not shown to be better (gain {gain:+.4f}, lower bound {low:+.4f}),"
+            " and it saw no new data"
         )
-    return False, f"not shown to be better: gain {gain:+.4f}, lower bound {low:+.4f}"
+    return True, (
+        f"not worse, with more or fresher data: gain {gain:+.4f},"
+        f" lower bound {low:+.4f} is above -{rule.margin}"
+    )

@@ -1,23 +1,20 @@
-"""`clean.ops.promotions`: every decision, append-only."""
+"""The decisions in `clean.ops.promotions`, append-only."""
 
 import getpass
 import json
 import os
 from dataclasses import dataclass
-from typing import Any
+
+from psycopg2 import sql
 
 from readmit import db
+from training.promotion_gate import Evidence
 from training.training_settings import TrainingSettings
-
-COLUMNS = (
-    "decision, model_name, challenger_version, production_version, challenger_score, production_score,"
-    " gain, gain_low, gain_high, metric, data_fingerprint, contract_hash, git_sha, actor, reason, evidence"
-)
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """One decision about what is served."""
+    """One decision about the model that is served."""
 
     decision: str  # promote, keep or rollback
     model_name: str
@@ -25,7 +22,7 @@ class Promotion:
     production_version: str | None
     metric: str
     reason: str
-    evidence: dict[str, Any]
+    evidence: Evidence
     data_fingerprint: str | None = None
     contract_hash: str | None = None
     git_sha: str | None = None
@@ -33,44 +30,46 @@ class Promotion:
 
 def actor() -> str:
     """Return who decides: the DAG run in Airflow, else the user."""
-    if run := os.environ.get("AIRFLOW_CTX_DAG_RUN_ID"):
-        return f"airflow {os.environ.get('AIRFLOW_CTX_DAG_ID', '')} {run}".strip()
+    run_id = os.environ.get("AIRFLOW_CTX_DAG_RUN_ID")
+    if run_id:
+        return f"airflow {os.environ.get('AIRFLOW_CTX_DAG_ID', '')} {run_id}".strip()
     return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
-def record(row: Promotion, settings: TrainingSettings) -> None:
+def record(promotion: Promotion, settings: TrainingSettings) -> None:
     """Append a decision."""
-    said = row.evidence
-    scores = [
-        said.get(k)
-        for k in ("challenger_score", "production_score", "gain", "gain_low", "gain_high")
-    ]
-    values = [
-        row.decision,
-        row.model_name,
-        row.challenger_version,
-        row.production_version,
-        *scores,
-        row.metric,
-    ]
-    values += [
-        row.data_fingerprint,
-        row.contract_hash,
-        row.git_sha,
-        actor(),
-        row.reason,
-        json.dumps(said),
-    ]
-    places = ", ".join(["%s"] * len(values))
+    evidence = promotion.evidence
+    values: dict[str, str | float | None] = {
+        "decision": promotion.decision,
+        "model_name": promotion.model_name,
+        "challenger_version": promotion.challenger_version,
+        "production_version": promotion.production_version,
+        "challenger_score": evidence.get("challenger_score"),
+        "production_score": evidence.get("production_score"),
+        "gain": evidence.get("gain"),
+        "gain_low": evidence.get("gain_low"),
+        "gain_high": evidence.get("gain_high"),
+        "metric": promotion.metric,
+        "data_fingerprint": promotion.data_fingerprint,
+        "contract_hash": promotion.contract_hash,
+        "git_sha": promotion.git_sha,
+        "actor": actor(),
+        "reason": promotion.reason,
+        "evidence": json.dumps(evidence),
+    }
+    insert = sql.SQL("insert into ops.promotions ({}) values ({})").format(
+        sql.SQL(", ").join(map(sql.Identifier, values)),
+        sql.SQL(", ").join(map(sql.Placeholder, values)),
+    )
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
-        cur.execute(f"insert into ops.promotions ({COLUMNS}) values ({places})", values)  # noqa: S608 (no input in it)
+        cur.execute(insert, values)
 
 
 def decision_on(model_name: str, version: str, settings: TrainingSettings) -> str | None:
-    """Return the latest decision that was taken when `version` was the challenger, or None."""
+    """Return the latest decision in which `version` was the challenger, or None."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
@@ -80,8 +79,8 @@ def decision_on(model_name: str, version: str, settings: TrainingSettings) -> st
             " and decision <> 'rollback' order by promotion_id desc limit 1",
             (model_name, version),
         )
-        found = cur.fetchone()
-    return str(found[0]) if found else None
+        row = cur.fetchone()
+    return None if row is None else str(row[0])
 
 
 def latest(model_name: str, settings: TrainingSettings) -> tuple[str, str] | None:
@@ -95,5 +94,8 @@ def latest(model_name: str, settings: TrainingSettings) -> tuple[str, str] | Non
             " and decision <> 'keep' order by promotion_id desc limit 1",
             (model_name,),
         )
-        found = cur.fetchone()
-    return (str(found[0]), str(found[1])) if found else None
+        row = cur.fetchone()
+    if row is None:
+        return None
+    decision, version = row
+    return str(decision), str(version)

@@ -1,8 +1,9 @@
-"""The quality of the model by the protocol of the published figures: `python -m training.quality`, build/quality.json.
+"""Measure the model as the published results do: `python -m training.quality`, build/quality.json.
 
-Five patient-disjoint folds over all eligible rows, settings frozen beforehand (they were found on train folds only);
-beside it the sealed test, by a model fitted on train. The same folds score three baselines. Published figures by this
-protocol on these data: at best 0.694 AUROC, 0.262 average precision.
+Five patient-disjoint folds over all eligible rows. The settings of the candidate were fixed before,
+on train folds only. The sealed test is scored too, by a model fitted on the train rows. The same
+folds score three baselines. The best published results by this protocol on these data are 0.694
+AUROC and 0.262 average precision.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -25,128 +26,187 @@ from readmit.command import explained
 from readmit.contract.definition import Contract
 from readmit.settings import ROOT
 from training import candidates, evaluation, features, model_metrics, snapshots
+from training.model_metrics import Bootstrap, Estimate
 from training.training_settings import TrainingSettings
 
 FOLDS = 5
-SAID = {
-    "cv_auroc": "auroc",
-    "cv_ap": "average_precision",
-    "ece": "ece",
-    "brier_skill": "brier_skill",
-    "lift_top5": "lift_top5",
-}
 Make = Callable[[], Pipeline]
 
 
+class FoldEstimate(Estimate):
+    """A metric as the mean of the folds, with the interval of the pooled predictions."""
+
+    deviation: float
+    folds: list[float]
+    pooled: float
+
+
+class CrossValidation(TypedDict):
+    """Metrics of one model by cross-validation."""
+
+    cv_auroc: FoldEstimate
+    cv_ap: FoldEstimate
+    ece: Estimate
+    brier_skill: Estimate
+    lift_top5: Estimate
+
+
+class SealedTest(TypedDict):
+    """Metrics of one model on the sealed test."""
+
+    test_auroc: Estimate
+    test_ap: Estimate
+    test_ece: Estimate
+
+
+class Quality(CrossValidation, SealedTest):
+    """The content of `build/quality.json`."""
+
+    candidate: str
+    n_rows: int
+    n_patients: int
+    data_fingerprint: str
+    contract_hash: str
+    baselines: dict[str, CrossValidation]
+
+
 def baselines(contract: Contract, settings: TrainingSettings) -> dict[str, Make]:
-    """Return the three baselines: prevalence, logistic regression on raw columns, plain histogram boosting."""
-    seed, threads = settings.training_seed, settings.training_threads
+    """Return three baselines.
+
+    Prevalence, logistic regression on raw columns, histogram boosting.
+    """
+    seed = settings.training_seed
     raw = contract.with_features(contract.inputs)
+
+    def prior() -> Pipeline:
+        model = DummyClassifier(strategy="prior")
+        return Pipeline([*candidates.encoding(contract, seed), ("model", model)])
+
+    def logistic_raw() -> Pipeline:
+        return candidates.logistic(raw, seed, settings.training_threads)
+
+    def hist_gradient_boosting() -> Pipeline:
+        model = HistGradientBoostingClassifier(random_state=seed)
+        return Pipeline([*candidates.encoding(raw, seed), ("model", model)])
+
     return {
-        "prior": lambda: Pipeline(
-            [*candidates.encoding(contract, seed), ("model", DummyClassifier(strategy="prior"))]
-        ),
-        "logistic_raw": lambda: candidates.logistic(raw, seed, threads),
-        "hist_gradient_boosting": lambda: Pipeline(
-            [
-                *candidates.encoding(raw, seed),
-                ("model", HistGradientBoostingClassifier(random_state=seed)),
-            ]
-        ),
+        "prior": prior,
+        "logistic_raw": logistic_raw,
+        "hist_gradient_boosting": hist_gradient_boosting,
     }
 
 
 def out_of_fold(
     make: Make, contract: Contract, rows: pd.DataFrame, seed: int, show: Callable[[str], None]
 ) -> tuple[np.ndarray, list[dict[str, float]]]:
-    """Return the pooled out-of-fold probabilities, shape (n,), and the figures of each fold."""
-    y, groups = features.labels(contract, rows), rows["patient_nbr"].to_numpy()
-    pooled, folds = np.full(len(rows), np.nan), []
-    splits = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(rows, y, groups)
-    for number, (train, held) in enumerate(splits, start=1):
+    """Return the pooled out-of-fold probabilities, shape (n,), and the metrics of each fold."""
+    y = features.labels(contract, rows)
+    patients = rows["patient_nbr"].to_numpy()
+    pooled = np.full(len(rows), np.nan)
+    folds = []
+    splits = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(rows, y, patients)
+    for number, (train, test) in enumerate(splits, start=1):
         pipeline = make().fit(rows.iloc[train][features.columns(contract)], y[train])
-        pooled[held] = evaluation.predict(pipeline, contract, rows.iloc[held])
-        folds.append(model_metrics.point_figures(y[held], pooled[held]))
-        show(
-            f"fold {number} of {FOLDS}: AUROC {folds[-1]['auroc']:.4f}, AP {folds[-1]['average_precision']:.4f}"
-        )
+        pooled[test] = evaluation.predict(pipeline, contract, rows.iloc[test])
+        metrics = model_metrics.point_metrics(y[test], pooled[test])
+        folds.append(metrics)
+        auroc = metrics["auroc"]
+        average_precision = metrics["average_precision"]
+        show(f"fold {number} of {FOLDS}: AUROC {auroc:.4f}, AP {average_precision:.4f}")
     return pooled, folds
 
 
-def summary(
-    pooled: dict[str, model_metrics.Figure], folds: Sequence[dict[str, float]]
-) -> dict[str, Any]:
-    """Return AUROC and AP as mean of the folds with their deviation, the rest on the pooled predictions."""
-    said: dict[str, Any] = {name: dict(pooled[key]) for name, key in SAID.items()}
-    for name in ("cv_auroc", "cv_ap"):
-        values = [fold[SAID[name]] for fold in folds]
-        said[name] |= {
-            "figure": float(np.mean(values)),
-            "deviation": float(np.std(values, ddof=1)),
-            "folds": values,
-        }
-        said[name]["pooled"] = pooled[SAID[name]]["figure"]
-    return said
+def summary(pooled: dict[str, Estimate], folds: Sequence[dict[str, float]]) -> CrossValidation:
+    """Return AUROC and average precision as means of the folds, the rest on pooled predictions."""
+    return {
+        "cv_auroc": _over_folds("auroc", pooled, folds),
+        "cv_ap": _over_folds("average_precision", pooled, folds),
+        "ece": pooled["ece"],
+        "brier_skill": pooled["brier_skill"],
+        "lift_top5": pooled["lift_top5"],
+    }
 
 
-def measure(
-    candidate: str, settings: TrainingSettings, show: Callable[[str], None]
-) -> dict[str, Any]:
-    """Return what `build/quality.json` holds."""
+def _over_folds(
+    metric: str, pooled: dict[str, Estimate], folds: Sequence[dict[str, float]]
+) -> FoldEstimate:
+    values = [fold[metric] for fold in folds]
+    estimate = pooled[metric]
+    return {
+        "figure": float(np.mean(values)),
+        "low": estimate["low"],
+        "high": estimate["high"],
+        "deviation": float(np.std(values, ddof=1)),
+        "folds": values,
+        "pooled": estimate["figure"],
+    }
+
+
+def measure(candidate: str, settings: TrainingSettings, show: Callable[[str], None]) -> Quality:
+    """Cross-validate a candidate and the baselines, and score the sealed test by the candidate."""
     contract = Contract.from_manifest(snapshots.manifest())
     rows, fingerprint = snapshots.read_mart(contract, settings)
-    y, patients = features.labels(contract, rows), rows["patient_nbr"]
-    bootstrap = model_metrics.Bootstrap(settings.bootstrap_replicates, settings.training_seed)
-    makes: dict[str, Make] = {
-        candidate: lambda: candidates.CANDIDATES[candidate](
-            contract, settings.training_seed, settings.training_threads
-        ),
-        **baselines(contract, settings),
-    }
-    found: dict[str, dict[str, Any]] = {}
-    for name, make in makes.items():
+    bootstrap = Bootstrap(settings.bootstrap_replicates, settings.training_seed)
+
+    def make_candidate() -> Pipeline:
+        make = candidates.CANDIDATES[candidate]
+        return make(contract, settings.training_seed, settings.training_threads)
+
+    def cross_validate(name: str, make: Make) -> CrossValidation:
         show(name)
+        y = features.labels(contract, rows)
         pooled, folds = out_of_fold(make, contract, rows, settings.training_seed, show)
-        found[name] = summary(model_metrics.with_intervals(y, pooled, patients, bootstrap), folds)
+        estimates = model_metrics.with_intervals(y, pooled, rows["patient_nbr"], bootstrap)
+        return summary(estimates, folds)
+
+    cross_validation = cross_validate(candidate, make_candidate)
+    baseline_results = {}
+    for name, make in baselines(contract, settings).items():
+        baseline_results[name] = cross_validate(name, make)
     show("sealed test")
     return {
         "candidate": candidate,
         "n_rows": len(rows),
-        "n_patients": int(patients.nunique()),
+        "n_patients": int(rows["patient_nbr"].nunique()),
         "data_fingerprint": fingerprint,
         "contract_hash": contract.hash,
-        **found.pop(candidate),
-        **_sealed(makes[candidate], contract, rows, bootstrap),
-        "baselines": found,
+        **cross_validation,
+        **sealed_test(make_candidate, contract, rows, bootstrap),
+        "baselines": baseline_results,
     }
 
 
-def _sealed(
-    make: Make, contract: Contract, rows: pd.DataFrame, bootstrap: model_metrics.Bootstrap
-) -> dict[str, Any]:
-    train, test = rows[rows["split"] == "train"], rows[rows["split"] == "test"]
+def sealed_test(
+    make: Make, contract: Contract, rows: pd.DataFrame, bootstrap: Bootstrap
+) -> SealedTest:
+    """Fit a model on the train rows and score the sealed test with it."""
+    train = rows[rows["split"] == "train"]
+    test = rows[rows["split"] == "test"]
     pipeline = make().fit(train[features.columns(contract)], features.labels(contract, train))
     p = evaluation.predict(pipeline, contract, test)
-    scored = model_metrics.with_intervals(
-        features.labels(contract, test), p, test["patient_nbr"], bootstrap
-    )
+    y = features.labels(contract, test)
+    estimates = model_metrics.with_intervals(y, p, test["patient_nbr"], bootstrap)
     return {
-        "test_auroc": scored["auroc"],
-        "test_ap": scored["average_precision"],
-        "test_ece": scored["ece"],
+        "test_auroc": estimates["auroc"],
+        "test_ap": estimates["average_precision"],
+        "test_ece": estimates["ece"],
     }
 
 
-def table(said: dict[str, Any]) -> Table:
-    """Return the figures as a table, baselines below."""
-    shown = Table("model", "AUROC", "AP", "ECE", "Brier skill", "lift top 5 %", box=None)
-    for name, row in ((said["candidate"], said), *said["baselines"].items()):
-        shown.add_row(
+def table(quality: Quality) -> Table:
+    """Return the metrics as a table, baselines below."""
+    columns = Table("model", "AUROC", "AP", "ECE", "Brier skill", "lift top 5 %", box=None)
+    rows: dict[str, CrossValidation] = {quality["candidate"]: quality, **quality["baselines"]}
+    for name, metrics in rows.items():
+        columns.add_row(
             name,
-            *(f"{row[key]['figure']:.4f}" for key in ("cv_auroc", "cv_ap", "ece", "brier_skill")),
-            f"{row['lift_top5']['figure']:.2f}",
+            f"{metrics['cv_auroc']['figure']:.4f}",
+            f"{metrics['cv_ap']['figure']:.4f}",
+            f"{metrics['ece']['figure']:.4f}",
+            f"{metrics['brier_skill']['figure']:.4f}",
+            f"{metrics['lift_top5']['figure']:.2f}",
         )
-    return shown
+    return columns
 
 
 @explained
@@ -154,17 +214,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `make quality`."""
     parser = argparse.ArgumentParser(prog="make quality", description=__doc__)
     parser.add_argument("--candidate", default="catboost", choices=sorted(candidates.CANDIDATES))
-    given = parser.parse_args(arguments)
-    console, began = Console(), time.monotonic()
+    options = parser.parse_args(arguments)
+    console = Console()
+    began = time.monotonic()
 
     def show(text: str) -> None:
         console.print(f"{time.monotonic() - began:6.0f} s  {text}")
 
-    said = measure(given.candidate, TrainingSettings(), show)
+    quality = measure(options.candidate, TrainingSettings(), show)
     target = ROOT / "build" / "quality.json"
     target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(said, indent=1))
-    console.print(table(said))
+    target.write_text(json.dumps(quality, indent=1))
+    console.print(table(quality))
     console.print(f"written: {target.relative_to(ROOT)}")
     return 0
 

@@ -1,4 +1,4 @@
-"""How good the predictions turned out to be: logged requests whose outcome a later batch has brought."""
+"""Realised performance: logged requests whose outcome a later batch has brought."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -10,37 +10,42 @@ from numpy.typing import ArrayLike
 from readmit import db
 from readmit.contract.definition import Contract
 from training import model_metrics
+from training.model_metrics import Estimate, Floats
 from training.snapshots import MART
 from training.training_settings import MIN_CASES, MIN_ROWS, MonitorSettings
 
-# A stay that was asked about several times counts once, with the last answer.
+# A stay with several requests counts once, with the last score.
 LABELLED = """
-select distinct on (asked.encounter_id)
-    asked.probability, mart.{label}::int as outcome, mart.patient_nbr, mart._batch_id
-from ops.predictions as asked
-inner join {mart} as mart on asked.encounter_id = mart.encounter_id
-where asked.model_name = %s and asked.model_version = %s
-order by asked.encounter_id, asked.predicted_at desc
+select distinct on (requests.encounter_id)
+    requests.probability, mart.{label}::int as outcome, mart.patient_nbr, mart._batch_id
+from ops.predictions as requests
+inner join {mart} as mart on requests.encounter_id = mart.encounter_id
+where requests.model_name = %s and requests.model_version = %s
+order by requests.encounter_id, requests.predicted_at desc
 """
 
 
 @dataclass(frozen=True)
 class Realised:
-    """What is known of one version: `metrics` is None while there are too few outcomes.
+    """The realised performance of one version; `metrics` is None while there are too few outcomes.
 
-    `n_known_before` are outcomes that the model may have learned from: they say nothing about it and are left out.
+    `n_known_before` are outcomes that the model may have learned from, so they are left out.
     """
 
     version: str
     n_labels: int
     n_readmitted: int
     n_known_before: int
-    metrics: dict[str, model_metrics.Figure] | None
+    metrics: dict[str, Estimate] | None
     calibration: list[model_metrics.Bin]
 
 
 def read(version: str, contract: Contract, settings: MonitorSettings) -> pd.DataFrame:
-    """Return the requests of a version with known outcome: probability, outcome, patient_nbr, _batch_id."""
+    """Return the requests of a version whose outcome is known.
+
+    Returns:
+        A frame with the columns probability, outcome, patient_nbr and _batch_id.
+    """
     query = LABELLED.format(label=contract.label.name, mart=MART)
     with (
         db.transaction("reader", settings.clean_database, settings) as clean,
@@ -54,46 +59,46 @@ def read(version: str, contract: Contract, settings: MonitorSettings) -> pd.Data
 def judge(
     version: str, labelled: pd.DataFrame, learned_from: list[str], settings: MonitorSettings
 ) -> Realised:
-    """Return how good a version turned out to be.
+    """Return the realised performance of a version.
 
     Args:
         version: of the model.
-        labelled: its requests with known outcome, as `read` gives them.
+        labelled: its requests with known outcome, from `read`.
         learned_from: batches of the version's snapshot; their outcomes are left out.
-        settings: how many outcomes are enough, and how intervals are made.
+        settings: how intervals are computed.
     """
     later = labelled[~labelled["_batch_id"].isin(learned_from)]
-    y, p = (
-        later["outcome"].to_numpy(dtype=np.float64),
-        later["probability"].to_numpy(dtype=np.float64),
-    )
-    positive = int(y.sum())
-    enough = min(positive, len(y) - positive) >= MIN_CASES and len(y) >= MIN_ROWS
+    y = later["outcome"].to_numpy(dtype=np.float64)
+    p = later["probability"].to_numpy(dtype=np.float64)
+    n_readmitted = int(y.sum())
+    rarer_outcome = min(n_readmitted, len(y) - n_readmitted)
+    metrics = None
+    calibration: list[model_metrics.Bin] = []
+    if len(y) >= MIN_ROWS and rarer_outcome >= MIN_CASES:
+        metrics = _metrics(y, p, later["patient_nbr"], settings)
+        calibration = model_metrics.calibration(y, p)
     return Realised(
         version=version,
         n_labels=len(later),
-        n_readmitted=positive,
+        n_readmitted=n_readmitted,
         n_known_before=len(labelled) - len(later),
-        metrics=_metrics(y, p, later["patient_nbr"], settings) if enough else None,
-        calibration=model_metrics.calibration(y, p) if enough else [],
+        metrics=metrics,
+        calibration=calibration,
     )
 
 
 def _metrics(
-    y: model_metrics.Floats, p: model_metrics.Floats, patients: ArrayLike, settings: MonitorSettings
-) -> dict[str, model_metrics.Figure]:
+    y: Floats, p: Floats, patients: ArrayLike, settings: MonitorSettings
+) -> dict[str, Estimate]:
     bootstrap = model_metrics.Bootstrap(settings.bootstrap_replicates, settings.training_seed)
-    found = model_metrics.with_intervals(y, p, patients, bootstrap)
+    metrics = model_metrics.with_intervals(y, p, patients, bootstrap)
     samples = model_metrics.resampled(patients, bootstrap)
-    for name, values in (
-        ("observed_rate", y),
-        ("predicted_rate", p),
-        ("observed_minus_predicted", y - p),
-    ):
-        low, high = model_metrics.interval(partial(_mean, values), samples)
-        found[name] = {"figure": float(np.mean(values)), "low": low, "high": high}
-    return found
+    means = {"observed_rate": y, "predicted_rate": p, "observed_minus_predicted": y - p}
+    for name, values in means.items():
+        low, high = model_metrics.interval(partial(_weighted_mean, values), samples)
+        metrics[name] = {"figure": float(np.mean(values)), "low": low, "high": high}
+    return metrics
 
 
-def _mean(values: model_metrics.Floats, weights: model_metrics.Floats) -> float:
+def _weighted_mean(values: Floats, weights: Floats) -> float:
     return float(np.average(values, weights=weights))

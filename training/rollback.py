@@ -1,4 +1,7 @@
-"""Serve an earlier version again: `python -m training.rollback` (the previous one) or `--to VERSION`."""
+"""Serve an earlier version again.
+
+`python -m training.rollback` (the previous one) or `--to VERSION`.
+"""
 
 import argparse
 import os
@@ -14,18 +17,21 @@ from training.training_settings import TrainingSettings
 
 
 class CannotRollBack(Exception):
-    """There is nothing to roll back to; the message says why."""
+    """Production cannot be rolled back; the message says why."""
 
 
 def rollback(to: str | None, settings: TrainingSettings) -> tuple[str, str]:
-    """Move production to a version, and record it; returns the versions before and after.
+    """Move production to an earlier version, and record it.
 
     Args:
         to: a version number; None means the alias `previous`.
         settings: where the registry and the databases are.
 
-    Raises:
-        CannotRollBack: no such version, or it is in production already, or it was never promoted.
+    Returns:
+        The versions before and after.
+
+    Raises: CannotRollBack: there is no such version, it is in production already, or it was never
+        promoted.
     """
     name = settings.model_name
     with mlflow_tracking.reaching(settings) as client:
@@ -35,7 +41,7 @@ def rollback(to: str | None, settings: TrainingSettings) -> tuple[str, str]:
             raise CannotRollBack(
                 f"version {target} was never promoted: the gate did not let it pass"
             )
-        row = promotions.Promotion(
+        promotion = promotions.Promotion(
             decision="rollback",
             model_name=name,
             challenger_version=target,
@@ -43,37 +49,37 @@ def rollback(to: str | None, settings: TrainingSettings) -> tuple[str, str]:
             metric="none",
             reason=f"rolled back from version {before} to {target}",
             evidence={},
-            **{key: tags.get(key) for key in ("data_fingerprint", "contract_hash", "git_sha")},
+            data_fingerprint=tags.get("data_fingerprint"),
+            contract_hash=tags.get("contract_hash"),
+            git_sha=tags.get("git_sha"),
         )
-        promotions.record(row, settings)
+        promotions.record(promotion, settings)
         mlflow_tracking.put_in_production(client, name, target)
-        training_gauges.decision(row, settings)
+        training_gauges.decision(promotion, settings)
         training_gauges.production(tags.get("snapshot", ""), settings)
     return before, target
 
 
 def _versions(client: MlflowClient, name: str, to: str | None) -> tuple[str, str]:
     """Return the version in production and the one to go back to; see `rollback`."""
-    now = mlflow_tracking.version_at(client, name, mlflow_tracking.PRODUCTION)
-    if now is None:
+    production = mlflow_tracking.version_at(client, name, mlflow_tracking.PRODUCTION)
+    if production is None:
         raise CannotRollBack("there is no model in production")
-    before, previous = (
-        str(now.version),
-        mlflow_tracking.version_at(client, name, mlflow_tracking.PREVIOUS),
-    )
-    target = to or (str(previous.version) if previous else None)
-    if target is None:
-        raise CannotRollBack(
-            f"version {before} is the first in production: nothing was served before it"
-        )
-    known = [str(version.version) for version in mlflow_tracking.versions(client, name)]
-    if target not in known:
-        raise CannotRollBack(
-            f"{name} has no version {target}; it has {', '.join(sorted(known, key=int)) or 'none'}"
-        )
-    if target == before:
-        raise CannotRollBack(f"version {target} is in production already")
-    return before, target
+    before = str(production.version)
+    if to is None:
+        previous = mlflow_tracking.version_at(client, name, mlflow_tracking.PREVIOUS)
+        if previous is None:
+            raise CannotRollBack(
+                f"version {before} is the first in production: nothing was served before it"
+            )
+        to = str(previous.version)
+    numbers = sorted(int(version.version) for version in mlflow_tracking.versions(client, name))
+    existing = [str(number) for number in numbers]
+    if to not in existing:
+        raise CannotRollBack(f"{name} has no version {to}; it has {', '.join(existing)}")
+    if to == before:
+        raise CannotRollBack(f"version {to} is in production already")
+    return before, to
 
 
 @explained
@@ -81,17 +87,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `make rollback`."""
     parser = argparse.ArgumentParser(prog="make rollback", description=__doc__)
     parser.add_argument("--to", help="version to serve (default: the one before)")
-    given = parser.parse_args(arguments)
-    # Somebody waits: seconds, not MLflow's minutes, whether it is away or does not answer.
+    options = parser.parse_args(arguments)
+    # A person waits for the answer: MLflow may take seconds here, not its usual minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     try:
-        before, after = rollback(given.to, TrainingSettings())
+        before, after = rollback(options.to, TrainingSettings())
     except (CannotRollBack, MlflowException) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     print(
-        f"production was version {before} and is version {after}; the API takes it up within its polling interval"
+        f"production was version {before} and is version {after};"
+        " the API takes it up within its polling interval"
     )
     return 0
 

@@ -1,7 +1,7 @@
-"""Frozen training sets: what the mart held at one moment, as Parquet in S3, named by its fingerprint.
+"""Snapshots: frozen rows of the mart, as Parquet in S3, named by their fingerprint.
 
-`snapshots/<id>.parquet` holds train and validation, `snapshots/<id>.sealed.parquet` the test split, which only
-`score_sealed` reads; `snapshots/<id>.json` says what is in them.
+`snapshots/<id>.parquet` holds train and validation rows. `snapshots/<id>.sealed.parquet` holds the
+test rows, which only `score_sealed` reads. `snapshots/<id>.json` holds the facts and the contract.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -29,7 +29,7 @@ class NothingToTrainOn(BadData):
 
 @dataclass(frozen=True)
 class Facts:
-    """What a snapshot is made of."""
+    """Where the rows of a snapshot come from, and how many they are."""
 
     fingerprint: str
     data_source: str
@@ -43,7 +43,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Train and validation rows with the contract that they follow."""
+    """Train and validation rows with their contract."""
 
     facts: Facts
     contract: Contract
@@ -57,16 +57,16 @@ class Snapshot:
 def read_mart(contract: Contract, settings: TrainingSettings) -> tuple[pd.DataFrame, str]:
     """Return every row of the mart by encounter_id, and the sha256 of rows and contract.
 
-    One COPY sees one state of the database, whatever is published meanwhile.
+    One COPY sees one state of the database, also while a batch is published.
     """
-    wanted = ", ".join([*features.KEYS, contract.label.name, *features.columns(contract)])
-    query = f"copy (select {wanted} from {MART} order by encounter_id) to stdout csv header"  # noqa: S608 (our names)
+    columns = ", ".join([*features.KEYS, contract.label.name, *features.columns(contract)])
+    rows = f"select {columns} from {MART} order by encounter_id"  # noqa: S608 (our own names)
     text = io.BytesIO()
     with (
         db.transaction("trainer", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
-        cur.copy_expert(query, text)
+        cur.copy_expert(f"copy ({rows}) to stdout csv header", text)
     digest = hashlib.sha256(text.getbuffer())
     digest.update(contract.hash.encode())
     text.seek(0)
@@ -74,7 +74,7 @@ def read_mart(contract: Contract, settings: TrainingSettings) -> tuple[pd.DataFr
 
 
 def parse(text: io.BytesIO, contract: Contract) -> pd.DataFrame:
-    """Read Postgres' CSV with the contract's types; `None` and `NA` are values here, not nulls."""
+    """Read Postgres' CSV with the types of the contract; `None` and `NA` are values, not nulls."""
     return pd.read_csv(
         text,
         dtype=features.pandas_types(contract),
@@ -85,38 +85,49 @@ def parse(text: io.BytesIO, contract: Contract) -> pd.DataFrame:
 
 
 def freeze(settings: TrainingSettings) -> Facts:
-    """Write a snapshot of the mart; the same rows give the same snapshot and are written once.
+    """Write a snapshot of the mart; the same rows give the same snapshot.
 
     Raises:
         NothingToTrainOn: there are no train or no validation rows.
     """
     contract = Contract.from_manifest(manifest())
     rows, fingerprint = read_mart(contract, settings)
-    counts = rows["split"].value_counts()
-    if not (counts.get("train", 0) and counts.get("validation", 0)):
+    n_rows = rows["split"].value_counts()
+    if "train" not in n_rows or "validation" not in n_rows:
         raise NothingToTrainOn(
-            f"{MART} has rows of {sorted(counts.index)}: train and validation rows are needed"
+            f"{MART} has rows of {sorted(n_rows.index)}: train and validation rows are needed"
         )
+    batches = sorted(rows["_batch_id"].unique())
+    origin = _origin(batches, settings)
     facts = Facts(
         fingerprint=fingerprint,
-        n_train=int(counts["train"]),
-        n_validation=int(counts["validation"]),
-        n_test=int(counts.get("test", 0)),
-        **_origin(rows, settings),
+        data_source=origin.data_source,
+        batches=batches,
+        n_train=int(n_rows["train"]),
+        n_validation=int(n_rows["validation"]),
+        n_test=int(n_rows.get("test", 0)),
+        n_excluded=origin.n_excluded,
+        n_quarantined=origin.n_quarantined,
     )
     store(Snapshot(facts, contract, rows), settings)
     return facts
 
 
 def manifest() -> Path | None:
-    """Return the manifest of dbt that DBT_TARGET_PATH leads to, or None for the project's own."""
+    """Return the manifest in DBT_TARGET_PATH, or None for the manifest of the dbt project."""
     target = os.environ.get("DBT_TARGET_PATH")
     return Path(target) / "manifest.json" if target else None
 
 
-def _origin(rows: pd.DataFrame, settings: TrainingSettings) -> dict[str, Any]:
-    """Where the rows come from, by the ledger of batches."""
-    batches = sorted(rows["_batch_id"].unique())
+class _Origin(NamedTuple):
+    """What the ledger has about some batches."""
+
+    data_source: str
+    n_excluded: int
+    n_quarantined: int
+
+
+def _origin(batches: list[str], settings: TrainingSettings) -> _Origin:
     with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             "select string_agg(distinct data_source, '+' order by data_source),"
@@ -124,45 +135,41 @@ def _origin(rows: pd.DataFrame, settings: TrainingSettings) -> dict[str, Any]:
             " from landing.batches where batch_id = any(%s)",
             (batches,),
         )
-        source, excluded, quarantined = cur.fetchone() or (None, 0, 0)
-    return {
-        "data_source": str(source),
-        "batches": batches,
-        "n_excluded": int(excluded),
-        "n_quarantined": int(quarantined),
-    }
+        data_source, n_excluded, n_quarantined = cur.fetchone() or (None, 0, 0)
+    return _Origin(str(data_source), int(n_excluded), int(n_quarantined))
 
 
 def store(snapshot: Snapshot, settings: TrainingSettings) -> None:
-    """Write a snapshot; its facts come last, so that one without them does not exist."""
-    s3, bucket = storage.client(settings), settings.s3_pipeline_bucket
-    sealed = snapshot.rows["split"] == "test"
-    key = snapshot.facts.fingerprint
-    for name, rows in (
-        (f"snapshots/{key}.parquet", snapshot.rows[~sealed]),
-        (f"snapshots/{key}.sealed.parquet", snapshot.rows[sealed]),
-    ):
-        s3.put_object(Bucket=bucket, Key=name, Body=rows.to_parquet(index=False))
-    said = json.dumps({"facts": asdict(snapshot.facts), "contract": snapshot.contract.to_json()})
-    s3.put_object(Bucket=bucket, Key=f"snapshots/{key}.json", Body=said.encode())
+    """Write a snapshot. The facts come last: a snapshot without them does not exist."""
+    is_sealed = snapshot.rows["split"] == "test"
+    snapshot_id = snapshot.facts.fingerprint
+    document = {"facts": asdict(snapshot.facts), "contract": snapshot.contract.to_json()}
+    bodies = {
+        f"snapshots/{snapshot_id}.parquet": snapshot.rows[~is_sealed].to_parquet(index=False),
+        f"snapshots/{snapshot_id}.sealed.parquet": snapshot.rows[is_sealed].to_parquet(index=False),
+        f"snapshots/{snapshot_id}.json": json.dumps(document).encode(),
+    }
+    s3 = storage.client(settings)
+    for key, body in bodies.items():
+        s3.put_object(Bucket=settings.s3_pipeline_bucket, Key=key, Body=body)
 
 
 def load(snapshot_id: str, settings: TrainingSettings) -> Snapshot:
     """Read train and validation rows of a snapshot."""
-    said = json.loads(_get(f"snapshots/{snapshot_id}.json", settings))
+    facts, contract = described(snapshot_id, settings)
     rows = pd.read_parquet(io.BytesIO(_get(f"snapshots/{snapshot_id}.parquet", settings)))
-    return Snapshot(Facts(**said["facts"]), Contract.from_json(said["contract"]), rows)
+    return Snapshot(facts, contract, rows)
 
 
 def facts(snapshot_id: str, settings: TrainingSettings) -> Facts:
-    """Read what a snapshot is made of, without its rows."""
-    return Facts(**json.loads(_get(f"snapshots/{snapshot_id}.json", settings))["facts"])
+    """Read the facts of a snapshot, without its rows."""
+    return Facts(**_document(snapshot_id, settings)["facts"])
 
 
 def described(snapshot_id: str, settings: TrainingSettings) -> tuple[Facts, Contract]:
-    """Read what a snapshot is made of and the contract of its rows, without the rows."""
-    said = json.loads(_get(f"snapshots/{snapshot_id}.json", settings))
-    return Facts(**said["facts"]), Contract.from_json(said["contract"])
+    """Read the facts and the contract of a snapshot, without its rows."""
+    document = _document(snapshot_id, settings)
+    return Facts(**document["facts"]), Contract.from_json(document["contract"])
 
 
 def sealed(snapshot_id: str, settings: TrainingSettings) -> pd.DataFrame:
@@ -170,9 +177,11 @@ def sealed(snapshot_id: str, settings: TrainingSettings) -> pd.DataFrame:
     return pd.read_parquet(io.BytesIO(_get(f"snapshots/{snapshot_id}.sealed.parquet", settings)))
 
 
+def _document(snapshot_id: str, settings: TrainingSettings) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(_get(f"snapshots/{snapshot_id}.json", settings))
+    return document
+
+
 def _get(key: str, settings: TrainingSettings) -> bytes:
-    return (
-        storage.client(settings)
-        .get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"]
-        .read()
-    )
+    response = storage.client(settings).get_object(Bucket=settings.s3_pipeline_bucket, Key=key)
+    return response["Body"].read()

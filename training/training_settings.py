@@ -10,13 +10,11 @@ REQUEST_DAYS = 30  # long enough to gather requests, short enough that a change 
 MAX_REQUESTS = 10_000  # the newest of them: a share is then known to within 0.01
 MIN_ROWS = 200  # with fewer requests or outcomes a share is known to within 0.07 at best
 MIN_CASES = 20  # readmissions (and other stays) that an interval of the AUROC needs
-DRIFT_REPLICATES = (
-    500  # the smallest p-value is 1/501, below DRIFT_ALPHA divided by its three families
-)
+DRIFT_REPLICATES = 500  # the smallest p-value is 1/501, below a third of DRIFT_ALPHA
 
 
 class TrainingSettings(JobSettings, TrainerLogin, RegistrySettings):
-    """What training may be told; the defaults are what the README's figures were measured with."""
+    """Settings of training; the results in the README were measured with the defaults."""
 
     training_seed: int = Field(
         default=20_260, description="seed of every random choice in training"
@@ -55,7 +53,10 @@ class TrainingSettings(JobSettings, TrainerLogin, RegistrySettings):
 
 
 class MonitorSettings(TrainingSettings):
-    """Settings of the monitor: which requests it looks at, and what counts as drift (docs/monitoring.md)."""
+    """Settings of the monitor: which requests are compared, and what counts as drift.
+
+    See docs/monitoring.md.
+    """
 
     drift_threshold: float = Field(
         default=0.1,

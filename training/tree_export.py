@@ -1,10 +1,17 @@
-"""Take boosted trees apart into the tables of `readmit.inference.tree_tables`."""
+"""Export boosted trees as the tables of `readmit.inference.tree_tables`.
+
+The three libraries have different trees. LightGBM and scikit-learn have binary trees: a leaf gets a
+bit, and a split holds the bits of the leaves that remain when a row takes its side. CatBoost has
+oblivious trees, in which all nodes of a level share one split: a level gets a bit, and together the
+bits are the number of the leaf.
+"""
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from catboost import CatBoostClassifier
@@ -14,37 +21,97 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from readmit.inference.tree_tables import FIRST, NUMBER
 
-MOST_LEAVES = 64  # the bits of a word
-Node = Mapping[str, Any]
-Split = tuple[int, float, int, int]  # column, threshold, tree, bits
-Parts = tuple[
-    list[Split], list[int], list[list[float]], dict[str, Any]
-]  # splits, whole, values, how
+MAX_LEAVES = 64  # the bits of the largest word
+WORDS = (np.uint8, np.uint16, np.uint32, np.uint64)
 
 
-def take_apart(
+class TreeFormat(TypedDict):
+    """`trees` of `encoder.json`: how a leaf is found and how the sum becomes a probability."""
+
+    leaf: str
+    scale: float
+    bias: float
+
+
+class Split(NamedTuple):
+    """A split; `bits` remain of its tree when a row takes the other side than the reference."""
+
+    column: int
+    threshold: float
+    tree: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A leaf of a binary tree."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a binary tree: rows with `column` <= `threshold` go left."""
+
+    column: int
+    threshold: float
+    left: "Node | Leaf"
+    right: "Node | Leaf"
+
+
+@dataclass
+class Tables:
+    """The splits of all trees, and for each tree all of its bits and the values of its leaves."""
+
+    splits: list[Split] = field(default_factory=list)
+    whole: list[int] = field(default_factory=list)
+    values: list[list[float]] = field(default_factory=list)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the tables as the arrays of `trees.npz`."""
+        largest = max(self.whole)
+        word = next(word for word in WORDS if largest <= np.iinfo(word).max)
+        max_leaves = max(map(len, self.values))
+        padded = [values + [0.0] * (max_leaves - len(values)) for values in self.values]
+        column, threshold, tree, bits = zip(*self.splits, strict=True)
+        return {
+            "column": np.array(column, dtype=np.int32),
+            "threshold": np.array(threshold, dtype=np.float64),
+            "tree": np.array(tree, dtype=np.int32),
+            "bits": np.array(bits, dtype=word),
+            "whole": np.array(self.whole, dtype=word),
+            "values": np.array(padded),
+        }
+
+
+def export(
     model: ClassifierMixin, encoded: np.ndarray
-) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Return the content of `trees.npz` and `trees` of `encoder.json`, or None if the model has no such form.
+) -> tuple[dict[str, np.ndarray], TreeFormat] | None:
+    """Return the arrays of `trees.npz`, and `trees` of `encoder.json`.
 
-    Args:
-        model: fitted; LightGBM or histogram boosting with at most 64 leaves, or CatBoost.
-        encoded: float32 rows, shape (n, columns), as the model sees them. Their most frequent values become the
-            reference: values that agree with it cost nothing when a row is scored.
+    Return None if the model has no such form.
+
+    Args: model: fitted; LightGBM or histogram boosting with at most 64 leaves, or CatBoost.
+            encoded: float32 rows, shape (n, columns), as the model sees them. The most frequent
+            value of each column is the reference: a value that agrees with it costs nothing when a
+            row is scored.
     """
     reference = np.array([_most_frequent(column) for column in encoded.T], dtype=np.float64)
-    if isinstance(model, LGBMClassifier) and model.get_params()["num_leaves"] <= MOST_LEAVES:
-        splits, whole, values, how = _lightgbm(model, reference)
+    if isinstance(model, LGBMClassifier) and model.get_params()["num_leaves"] <= MAX_LEAVES:
+        tables = _binary_tables(_lightgbm_trees(model), reference)
+        tree_format = TreeFormat(leaf=FIRST, scale=1.0, bias=0.0)
     elif (
         isinstance(model, HistGradientBoostingClassifier)
-        and (model.max_leaf_nodes or np.inf) <= MOST_LEAVES
+        and (model.max_leaf_nodes or np.inf) <= MAX_LEAVES
     ):
-        splits, whole, values, how = _hist_boosting(model, reference)
+        trees, bias = hist_boosting_trees(model)
+        tables = _binary_tables(trees, reference)
+        tree_format = TreeFormat(leaf=FIRST, scale=1.0, bias=bias)
     elif isinstance(model, CatBoostClassifier):
-        splits, whole, values, how = _catboost(model, reference)
+        tables, tree_format = _catboost_tables(model, reference)
     else:
         return None
-    return {"reference": reference, **_arrays(splits, whole, values)}, how
+    return {"reference": reference, **tables.arrays()}, tree_format
 
 
 def _most_frequent(column: np.ndarray) -> float:
@@ -52,115 +119,116 @@ def _most_frequent(column: np.ndarray) -> float:
     return float(values[counts.argmax()])
 
 
-def _arrays(
-    splits: Sequence[Split], whole: Sequence[int], values: Sequence[Sequence[float]]
-) -> dict[str, np.ndarray]:
-    leaves = max(map(len, values))
-    column, threshold, tree, bits = zip(*splits, strict=True)
-    return {
-        "column": np.array(column, dtype=np.int32),
-        "threshold": np.array(threshold, dtype=np.float64),
-        "tree": np.array(tree, dtype=np.int32),
-        "bits": np.array(bits, dtype=_word(max(whole))),
-        "whole": np.array(whole, dtype=_word(max(whole))),
-        "values": np.array([[*tree, *[0.0] * (leaves - len(tree))] for tree in values]),
-    }
+def _lightgbm_trees(model: LGBMClassifier) -> Iterator[Node | Leaf]:
+    for tree in model.booster_.dump_model()["tree_info"]:
+        yield _lightgbm_node(tree["tree_structure"])
 
 
-def _word(largest: int) -> type[np.unsignedinteger[Any]]:
-    """Return the smallest word that holds all bits."""
-    words: tuple[type[np.unsignedinteger[Any]], ...] = (np.uint8, np.uint16, np.uint32, np.uint64)
-    return next(word for word in words if largest <= np.iinfo(word).max)
+def _lightgbm_node(node: Mapping[str, object]) -> Node | Leaf:
+    match node:
+        case {"leaf_value": float(value) | int(value)}:
+            return Leaf(value)
+        case {
+            "split_feature": int(column),
+            "threshold": float(threshold) | int(threshold),
+            "left_child": dict(left),
+            "right_child": dict(right),
+        }:
+            return Node(column, threshold, _lightgbm_node(left), _lightgbm_node(right))
+    raise ValueError(f"LightGBM has a node of another form: {sorted(node)}")
 
 
-def _lightgbm(model: LGBMClassifier, reference: np.ndarray) -> Parts:
-    roots = [tree["tree_structure"] for tree in model.booster_.dump_model()["tree_info"]]
-    return (*_binary(roots, reference), {"leaf": FIRST, "scale": 1.0, "bias": 0.0})
+def hist_boosting_trees(
+    model: HistGradientBoostingClassifier,
+) -> tuple[list[Node | Leaf], float]:
+    """Return the trees of a fitted model, and its bias.
+
+    This is the only function that reads private attributes of scikit-learn. There is no public
+    access to these trees, and the ONNX operator for classifiers rounds their values to float32,
+    which is less exact than the tables. A test holds the result against `decision_function`, and
+    each registered model is compared with its tables.
+    """
+    trees = [_hist_boosting_node(predictor.nodes, 0) for (predictor,) in model._predictors]
+    return trees, float(model._baseline_prediction.item())
 
 
-def _hist_boosting(model: HistGradientBoostingClassifier, reference: np.ndarray) -> Parts:
-    """scikit-learn shows these trees nowhere in public; the comparison at registration would see a change."""
-    roots = [_root(predictor.nodes) for (predictor,) in model._predictors]
-    return (
-        *_binary(roots, reference),
-        {"leaf": FIRST, "scale": 1.0, "bias": float(model._baseline_prediction.item())},
-    )
-
-
-def _root(nodes: np.ndarray, at: int = 0) -> Node:
-    """Return a tree in the form of LightGBM's."""
-    node = nodes[at]
+def _hist_boosting_node(nodes: np.ndarray, index: int) -> Node | Leaf:
+    node = nodes[index]
     if node["is_leaf"]:
-        return {"leaf_value": float(node["value"])}
-    sides = {f"{side}_child": _root(nodes, int(node[side])) for side in ("left", "right")}
-    return {
-        "split_feature": int(node["feature_idx"]),
-        "threshold": float(node["num_threshold"]),
-        **sides,
-    }
-
-
-def _binary(
-    roots: Sequence[Node], reference: np.ndarray
-) -> tuple[list[Split], list[int], list[list[float]]]:
-    splits: list[Split] = []
-    whole = [(1 << _size(root)) - 1 for root in roots]
-    return (
-        splits,
-        whole,
-        [_leaves(root, reference, k, splits, whole[k]) for k, root in enumerate(roots)],
+        return Leaf(float(node["value"]))
+    return Node(
+        column=int(node["feature_idx"]),
+        threshold=float(node["num_threshold"]),
+        left=_hist_boosting_node(nodes, int(node["left"])),
+        right=_hist_boosting_node(nodes, int(node["right"])),
     )
 
 
-def _size(node: Node) -> int:
-    return 1 if "leaf_value" in node else _size(node["left_child"]) + _size(node["right_child"])
+def _binary_tables(trees: Iterable[Node | Leaf], reference: np.ndarray) -> Tables:
+    tables = Tables()
+    for number, root in enumerate(trees):
+        whole = (1 << _n_leaves(root)) - 1
+        tables.whole.append(whole)
+        values: list[float] = []
+        _add_leaves(root, reference, number, tables, values)
+        tables.values.append(values)
+    return tables
 
 
-def _leaves(
-    root: Node, reference: np.ndarray, tree: int, splits: list[Split], whole: int
-) -> list[float]:
-    """Number the leaves, the side of the reference first; append each split's bits: all but the leaves of that side."""
-    values: list[float] = []
-
-    def visit(node: Node) -> None:
-        if "leaf_value" in node:
-            values.append(node["leaf_value"])
-            return
-        column, threshold = node["split_feature"], node["threshold"]
-        likely, other = "left_child", "right_child"
-        if not reference[column] <= threshold:
-            likely, other = other, likely
-        before = len(values)
-        visit(node[likely])
-        splits.append((column, threshold, tree, whole ^ (1 << len(values)) - (1 << before)))
-        visit(node[other])
-
-    visit(root)
-    return values
+def _n_leaves(node: Node | Leaf) -> int:
+    if isinstance(node, Leaf):
+        return 1
+    return _n_leaves(node.left) + _n_leaves(node.right)
 
 
-def _catboost(model: CatBoostClassifier, reference: np.ndarray) -> Parts:
+def _add_leaves(
+    node: Node | Leaf, reference: np.ndarray, tree: int, tables: Tables, values: list[float]
+) -> None:
+    """Append the values of the leaves below a node, and the splits on the way.
+
+    The leaves on the side of the reference come first. A split holds all bits but those of that
+    side.
+    """
+    if isinstance(node, Leaf):
+        values.append(node.value)
+        return
+    likely, other = node.left, node.right
+    if not reference[node.column] <= node.threshold:
+        likely, other = other, likely
+    begin = len(values)
+    _add_leaves(likely, reference, tree, tables, values)
+    bits_of_likely = (1 << len(values)) - (1 << begin)
+    bits = tables.whole[tree] ^ bits_of_likely
+    tables.splits.append(Split(node.column, node.threshold, tree, bits))
+    _add_leaves(other, reference, tree, tables, values)
+
+
+def _catboost_tables(model: CatBoostClassifier, reference: np.ndarray) -> tuple[Tables, TreeFormat]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.json"
         model.save_model(path, format="json")
-        said = json.loads(path.read_text(encoding="utf-8"))
-    columns = [each["flat_feature_index"] for each in said["features_info"]["float_features"]]
-    splits: list[Split] = []
-    whole, values = [], []
-    for number, tree in enumerate(said["oblivious_trees"]):
+        document = json.loads(path.read_text(encoding="utf-8"))
+    float_features = document["features_info"]["float_features"]
+    columns = [feature["flat_feature_index"] for feature in float_features]
+    tables = Tables()
+    for number, tree in enumerate(document["oblivious_trees"]):
         levels = tree["splits"] or ()
-        whole.append((1 << len(levels)) - 1)
-        reached = 0
+        whole = (1 << len(levels)) - 1
+        reference_leaf = 0
         for level, split in enumerate(levels):
-            # Borders are float32; JSON has them in decimal.
-            column, border = (
-                columns[split["float_feature_index"]],
-                float(np.float32(split["border"])),
-            )
-            reached |= int(reference[column] > border) << level
-            splits.append((column, border, number, whole[-1] ^ 1 << level))
-        # A leaf's new number: which levels agree with the reference.
-        leaves = tree["leaf_values"]
-        values.append([leaves[agrees ^ whole[-1] ^ reached] for agrees in range(len(leaves))])
-    scale, (bias,) = said["scale_and_bias"]
-    return splits, whole, values, {"leaf": NUMBER, "scale": float(scale), "bias": float(bias)}
+            column = columns[split["float_feature_index"]]
+            border = float(np.float32(split["border"]))  # borders are float32, decimal in JSON
+            reference_leaf |= int(reference[column] > border) << level
+            tables.splits.append(Split(column, border, number, whole ^ 1 << level))
+        tables.whole.append(whole)
+        tables.values.append(_by_agreement(tree["leaf_values"], whole, reference_leaf))
+    scale, (bias,) = document["scale_and_bias"]
+    return tables, TreeFormat(leaf=NUMBER, scale=float(scale), bias=float(bias))
+
+
+def _by_agreement(leaves: Sequence[float], whole: int, reference_leaf: int) -> list[float]:
+    """Number the leaves anew.
+
+    A bit is set where the row agrees with the reference at that level.
+    """
+    return [leaves[agreement ^ whole ^ reference_leaf] for agreement in range(len(leaves))]

@@ -28,11 +28,11 @@ def test_a_killed_search_goes_on_and_reads_train_rows_only(contract, settings, t
     with mlflow_tracking.reaching(settings) as client:
         mlflow.set_experiment(hyperparameter_search.EXPERIMENT)
         hyperparameter_search.run(
-            searched, hyperparameter_search.study(tmp_path, "s", 1), 2, 5, said.append
+            searched, hyperparameter_search.open_study(tmp_path, "s", 1), 2, 5, said.append
         )
-        half_done = hyperparameter_search.study(tmp_path, "s", 1)
+        half_done = hyperparameter_search.open_study(tmp_path, "s", 1)
         half_done.ask()  # as a killed process leaves it
-        again = hyperparameter_search.study(tmp_path, "s", 1)
+        again = hyperparameter_search.open_study(tmp_path, "s", 1)
         hyperparameter_search.run(searched, again, 4, 5, said.append)
         hyperparameter_search.run(searched, again, 4, 5, said.append)  # nothing is left to do
         runs = client.search_runs(

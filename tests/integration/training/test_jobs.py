@@ -221,7 +221,7 @@ def test_a_better_model_takes_over_and_rollback_brings_the_old_one_back(
     first, contract, settings, monkeypatch
 ):
     version = train(freeze(contract, settings, "e" * 64, seed=3), settings)
-    better = replace(jobs.gate.Verdict(True, "better"), challenger_score=0.7)
+    better = replace(jobs.promotion_gate.Verdict(True, "better"), challenger_score=0.7)
     monkeypatch.setattr(jobs.promotion_gate, "judge", lambda *_, **__: better)
     assert jobs.decide(version, settings) == version
     assert production(settings) == version

@@ -246,9 +246,12 @@ def test_what_is_pushed_is_listed(contract, settings, production):
     """Every figure has a name and labels of the list; without requests distances are not a number."""
     with mlflow_tracking.reaching(settings) as client:
         version = mlflow_tracking.version_at(client, NAME, mlflow_tracking.PRODUCTION)
-        outcomes = monitor._realised(client, settings)
-        found = monitor.look(version, snapshots.load("a" * 64, settings), outcomes, settings)
-    pushed = {**training_gauges._drift(found, settings), **training_gauges._realised(found)}
+        outcomes = monitor.realised_performance(client, settings)
+        found = monitor.compare(version, snapshots.load("a" * 64, settings), outcomes, settings)
+    pushed = {
+        **training_gauges.drift_gauges(found, settings),
+        **training_gauges.realised_gauges(found),
+    }
     pushgateway.registry(Job.MONITOR, pushed, {})
     assert set(pushed) == {metric.name for metric in METRICS_BY_JOB[Job.MONITOR]}
     assert pushed["readmit_drift_detected"] == 1

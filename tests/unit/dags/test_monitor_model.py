@@ -10,9 +10,9 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from readmit.docs_site import dbt_docs
-from training import monitor
-from training import training_gauges as figures
+from training import monitor, training_gauges
 from training.drift import Shift
+from training.drift_report import DriftReport
 from training.monitor_page import drawn, page
 from training.realised import Realised
 from training.training_settings import MonitorSettings
@@ -98,7 +98,7 @@ def report(shifts, outcomes=()):
     few = shifts is None
     history = None if few else []
     moment = datetime(2026, 11, 23)
-    return monitor.Report(
+    return DriftReport(
         "7",
         moment,
         5000,
@@ -135,7 +135,7 @@ def test_the_page_says_when_there_is_too_little():
 
 
 def test_too_few_requests_take_an_earlier_versions_figures_back():
-    pushed = figures._drift(report(None), MonitorSettings())
+    pushed = training_gauges.drift_gauges(report(None), MonitorSettings())
     assert pushed["readmit_drift_detected"] == 0
     assert pushed["readmit_feature_drifted"] == {"payer_code": 0}
     assert math.isnan(pushed["readmit_feature_drift"]["payer_code"])

@@ -52,7 +52,7 @@ def test_calibration_error_sees_what_is_wrong():
 
 
 def test_skill_is_zero_for_the_prevalence():
-    said = model_metrics.point_figures(Y, np.full(N, Y.mean()))
+    said = model_metrics.point_metrics(Y, np.full(N, Y.mean()))
     assert said["brier_skill"] == pytest.approx(0, abs=1e-12)
     assert said["auroc"] == 0.5
 

@@ -33,7 +33,7 @@ def catboost(depth):
 
 
 def scorer(model, x):
-    arrays, how = tree_export.take_apart(model, x)
+    arrays, how = tree_export.export(model, x)
     return TreeScorer(arrays, how)
 
 
@@ -46,7 +46,7 @@ def bins(scorer, x):
 
 def everywhere(model, x):
     """Return rows on, below and above thresholds of the model, far outside of them, and those of the data."""
-    arrays, _ = tree_export.take_apart(model, x)
+    arrays, _ = tree_export.export(model, x)
     rows = [np.float32(arrays["reference"])]
     known = np.where(
         np.abs(arrays["threshold"]) < 1e-30, 0, arrays["threshold"]
@@ -88,7 +88,7 @@ def test_tables_say_what_the_model_says(model, data):
 def test_the_reference_costs_nothing(data):
     x, y = data
     model = catboost(4).fit(x, y)
-    arrays, _ = tree_export.take_apart(model, x)
+    arrays, _ = tree_export.export(model, x)
     ours = scorer(model, x)
     assert bins(ours, arrays["reference"][None]) == [[0] * COLUMNS]
 
@@ -99,13 +99,13 @@ def test_the_reference_costs_nothing(data):
 )
 def test_other_models_have_no_tables(model, data):
     x, y = data
-    assert tree_export.take_apart(model.fit(x, y), x) is None
+    assert tree_export.export(model.fit(x, y), x) is None
 
 
 def test_damaged_tables_are_seen(data):
     x, y = data
     model = lightgbm().fit(x, y)
-    arrays, how = tree_export.take_apart(model, x)
+    arrays, how = tree_export.export(model, x)
     damaged = TreeScorer(arrays | {"bits": np.roll(arrays["bits"], 1)}, how)
     assert (
         np.abs(np.array(damaged.score(bins(damaged, x))) - model.predict_proba(x)[:, 1]).max()

@@ -43,7 +43,7 @@ def test_the_code_uses_every_text_and_no_other():
 
 
 def test_every_metric_and_column_that_is_shown_has_a_plain_name():
-    computed = model_metrics.point_figures([0, 1, 0, 1], [0.1, 0.8, 0.4, 0.3])
+    computed = model_metrics.point_metrics([0, 1, 0, 1], [0.1, 0.8, 0.4, 0.3])
     columns = {
         *page_tables.PROMOTION_COLUMNS,
         *page_tables.LEDGER_COLUMNS,
