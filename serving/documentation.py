@@ -7,15 +7,21 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
+from pydantic import TypeAdapter
 
+from readmit.client.answer_types import ProblemDocument
 from serving.bundle_loader import ServedModel
-from serving.problems import MEDIA_TYPE
 
 ASSETS = "/docs/assets"
-PROBLEM = {"type": "object", "required": ["type", "title", "status", "detail"], "properties": {
-    "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
-    "detail": {"type": "string"}, "errors": {"type": "array", "items": {"type": "object"}}}}  # fmt: skip
+REFERENCE = "#/components/schemas/{model}"
+STAY = {"$ref": "#/components/schemas/Encounter"}
+ROWS = {
+    "type": "object",
+    "required": ["rows"],
+    "properties": {"rows": {"type": "array", "items": STAY}},
+}
 
 
 def install(app: FastAPI) -> None:
@@ -38,39 +44,50 @@ def install(app: FastAPI) -> None:
         )
 
 
-def document(app: FastAPI, served: ServedModel | None) -> dict[str, Any]:
-    """Return the OpenAPI document of the routes with the request model of the served contract."""
-    said = get_openapi(title=app.title, version=app.version, routes=app.routes)
-    components = said.setdefault("components", {}).setdefault("schemas", {})
-    components["Problem"] = PROBLEM
-    encounter: dict[str, Any] = {"type": "object"}
-    if served is not None:
-        encounter = served.requests.model.model_json_schema(
-            ref_template="#/components/schemas/{model}"
-        )
-    components["Encounter"] = encounter
-    one = {"$ref": "#/components/schemas/Encounter"}
-    many = {
-        "type": "object",
-        "required": ["rows"],
-        "properties": {"rows": {"type": "array", "items": one}},
+def document(app: FastAPI, model: ServedModel | None) -> dict[str, Any]:
+    """Return the OpenAPI document; without a model a request is any object."""
+    openapi = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    schemas = openapi["components"]["schemas"]
+    problem = TypeAdapter(ProblemDocument).json_schema(ref_template=REFERENCE)
+    schemas |= problem.pop("$defs")
+    schemas["ProblemDocument"] = problem
+    schemas["Encounter"] = {"type": "object"}
+    if model is not None:
+        schemas["Encounter"] = model.requests.model.model_json_schema(ref_template=REFERENCE)
+    for path in ("/predict", "/explain", "/compare"):
+        content = {"application/json": {"schema": STAY}}
+        openapi["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
+    openapi["paths"]["/predict/batch"]["post"]["requestBody"] = {
+        "required": True,
+        "content": {
+            "application/json": {"schema": ROWS},
+            "text/csv": {"schema": {"type": "string"}},
+        },
     }
-    for path, schema in (
-        ("/predict", one),
-        ("/explain", one),
-        ("/compare", one),
-        ("/predict/batch", many),
-    ):
-        content: dict[str, Any] = {"application/json": {"schema": schema}}
-        if path.endswith("batch"):
-            content["text/csv"] = {"schema": {"type": "string"}}
-        said["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
-    refusal = {
-        "description": "Problem",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for operations in said["paths"].values():
+    _restore_nulls(app, openapi)
+    _remove_validation_errors(openapi)
+    return openapi
+
+
+def _restore_nulls(app: FastAPI, openapi: dict[str, Any]) -> None:
+    """Write the examples of answers again: FastAPI leaves out their fields that are null."""
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        (method,) = route.methods
+        documented = openapi["paths"][route.path][method.lower()]["responses"]
+        for status, response in route.responses.items():
+            for media_type, content in response["content"].items():
+                if "example" in content:
+                    target = documented[str(status)]["content"][media_type]
+                    target["example"] = content["example"]
+
+
+def _remove_validation_errors(openapi: dict[str, Any]) -> None:
+    """Remove FastAPI's own 422, which it adds to routes with parameters and ours never sends."""
+    for operations in openapi["paths"].values():
         for operation in operations.values():
-            operation["responses"].pop("422", None)
-            operation["responses"]["default"] = refusal
-    return said
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        openapi["components"]["schemas"].pop(name, None)

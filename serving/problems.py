@@ -155,6 +155,7 @@ class Problem(Exception):
         self.code = code
         self.params = params
         self.status = kind.status
+        self.title = TITLES[kind.status]
         self.detail = kind.detail.format(**params)
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
@@ -164,7 +165,7 @@ class Problem(Exception):
         """Return the problem document as JSON."""
         document: ProblemDocument = {
             "type": "about:blank",
-            "title": TITLES[self.status],
+            "title": self.title,
             "status": self.status,
             "code": self.code,
             "params": self.params,

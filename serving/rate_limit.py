@@ -14,6 +14,7 @@ class RateLimit:
 
     def __init__(self, per_second: float) -> None:
         self.per_second = per_second  # 0: no limit
+        self._shown = int(per_second) if per_second.is_integer() else per_second
         self._size = max(per_second, 1.0)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, their time
 
@@ -35,5 +36,5 @@ class RateLimit:
             raise Problem(
                 ProblemCode.RATE_LIMITED,
                 headers={"Retry-After": str(wait)},
-                max_per_second=f"{self.per_second:g}",
+                max_per_second=self._shown,
             )

@@ -2,21 +2,33 @@
 
 import orjson
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 
-from readmit.client.answer_types import Readiness, ReadyModel
+from readmit.client.answer_types import Liveness, Readiness, ReadyModel
+from serving import answer_examples, responses
 from serving.app_state import Parts
 from serving.watcher import Watcher
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez", summary="The process answers")
+@router.get(
+    "/livez",
+    summary="The process answers",
+    responses=responses.answer(Liveness, answer_examples.LIVENESS) | responses.refusals(()),
+)
 async def livez() -> Response:
     """Nothing else is checked: a restart would not help."""
     return Response(b'{"status":"alive"}', media_type="application/json")
 
 
-@router.get("/readyz", summary="A model is loaded and has predicted")
+@router.get(
+    "/readyz",
+    summary="A model is loaded and has predicted",
+    responses=responses.answer(Readiness, answer_examples.READINESS)
+    | responses.answer(Readiness, answer_examples.NOT_READY, status=503)
+    | responses.refusals(()),
+)
 async def readyz(state: Parts) -> Response:
     """503 until then; the details say what is stale or away while answers continue."""
     watcher = state.watcher
@@ -38,7 +50,12 @@ async def readyz(state: Parts) -> Response:
     return Response(orjson.dumps(readiness), status, media_type="application/json")
 
 
-@router.get("/metrics", summary="Metrics for Prometheus")
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=PlainTextResponse,
+    responses=responses.text(answer_examples.METRICS) | responses.refusals(()),
+)
 def metrics(state: Parts) -> Response:
     """Text exposition; all worker processes together when PROMETHEUS_MULTIPROC_DIR is set."""
     return Response(

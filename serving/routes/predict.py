@@ -6,13 +6,20 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from readmit.client.answer_types import (
+    BatchAnswer,
     Comparison,
     Explanation,
     FieldErrorCode,
     Prediction,
     ProblemCode,
 )
-from serving import batch_formats, batch_prediction, model_comparison
+from serving import (
+    answer_examples,
+    batch_formats,
+    batch_prediction,
+    model_comparison,
+    responses,
+)
 from serving.answers import explain, record, scored_stay, with_known_history
 from serving.app_state import AppState, Model, Parts, parts, served
 from serving.batch_prediction import BatchCall
@@ -27,7 +34,12 @@ JSON = "application/json"
 CSV = "text/csv"
 
 
-@router.post("/predict", summary="Probability of readmission within 30 days")
+@router.post(
+    "/predict",
+    summary="Probability of readmission within 30 days",
+    responses=responses.answer(Prediction, answer_examples.PREDICTION)
+    | responses.refusals(responses.STAY),
+)
 async def predict(request: Request) -> Response:
     """Answer for one stay. Plain functions instead of dependencies: this is the hot path."""
     model = served(request)
@@ -42,7 +54,12 @@ async def predict(request: Request) -> Response:
     return Response(orjson.dumps(prediction), media_type=JSON)
 
 
-@router.post("/explain", summary="What moved the score of one stay")
+@router.post(
+    "/explain",
+    summary="What moved the score of one stay",
+    responses=responses.answer(Explanation, answer_examples.EXPLANATION)
+    | responses.refusals(responses.STAY),
+)
 async def explained(request: Request, model: Model, state: Parts) -> Response:
     """Contributions of the fields; they add up to the score in log-odds."""
     stay = await with_known_history(
@@ -60,7 +77,12 @@ async def explained(request: Request, model: Model, state: Parts) -> Response:
     return Response(orjson.dumps(explanation), media_type=JSON)
 
 
-@router.post("/compare", summary="One stay as production and another version score it")
+@router.post(
+    "/compare",
+    summary="One stay as production and another version score it",
+    responses=responses.answer(Comparison, answer_examples.COMPARISON)
+    | responses.refusals(responses.COMPARED_STAY),
+)
 async def compare(
     request: Request, model: Model, state: Parts, alias: str = "previous"
 ) -> Response:
@@ -86,7 +108,14 @@ async def compare(
     return Response(orjson.dumps(comparison), media_type=JSON)
 
 
-@router.post("/predict/batch", summary="Many stays in one call, as JSON or CSV")
+@router.post(
+    "/predict/batch",
+    summary="Many stays in one call, as JSON or CSV",
+    responses=responses.answer(
+        BatchAnswer, answer_examples.BATCH_ANSWER, csv=answer_examples.BATCH_CSV
+    )
+    | responses.refusals(responses.BATCH),
+)
 async def predict_batch(request: Request, model: Model, state: Parts) -> Response:
     """Answer each row or say what is wrong with it; history is taken as sent, never looked up.
 

@@ -1,0 +1,237 @@
+"""Examples of answers for the OpenAPI document; mypy holds them to the types of the answers."""
+
+from readmit.client.answer_types import (
+    BatchAnswer,
+    Batches,
+    CodeTable,
+    Comparison,
+    Explanation,
+    FieldErrorCode,
+    Freshness,
+    Liveness,
+    ModelIdentity,
+    ModelInfo,
+    Monitoring,
+    Prediction,
+    ProblemCode,
+    PromotionHistory,
+    Quarantine,
+    Readiness,
+    ScoredStay,
+)
+from serving.problems import PROBLEMS
+
+MODEL: ModelIdentity = {
+    "name": "readmission",
+    "version": "3",
+    "run_id": "5f0c8e1d2b7a4c3e9f6a1b2c3d4e5f60",
+}
+REQUEST_ID = "0f9a3c1e-7b52-4d0e-9c61-2f8d5a7e4b10"
+SCORED_STAY: ScoredStay = {
+    "probability": 0.173,
+    "risk": "high",
+    "threshold": 0.12,
+    "history": "looked_up",
+    "request_id": REQUEST_ID,
+}
+PREDICTION: Prediction = {**SCORED_STAY, "model": MODEL}
+BATCH_ANSWER: BatchAnswer = {
+    "predictions": [SCORED_STAY, None],
+    "errors": [
+        {
+            "row": 1,
+            "field": "gender",
+            "code": FieldErrorCode.NOT_ALLOWED,
+            "params": {},
+            "detail": "is not one of the allowed values",
+        }
+    ],
+    "allowed": {"gender": ["Female", "Male", "unknown"]},
+    "model": MODEL,
+    "request_id": REQUEST_ID,
+}
+BATCH_CSV = (
+    "row,probability,risk,history,model_version,error\r\n"
+    "0,0.173,high,looked_up,3,\r\n"
+    "1,,,,3,`gender`: is not one of the allowed values\r\n"
+)
+EXPLANATION: Explanation = {
+    "base": -2.31,
+    "score": -1.56,
+    "contributions": [
+        {"feature": "n_prior_inpatient_stays", "value": 2, "contribution": 0.92},
+        {"feature": "n_medications", "value": 8, "contribution": -0.17},
+    ],
+    "unit": "log-odds",
+    "method": "effect of moving each field from its default to the value sent",
+    "probability": 0.173,
+    "history": "looked_up",
+    "model": MODEL,
+    "request_id": REQUEST_ID,
+}
+COMPARISON: Comparison = {
+    "answers": [
+        {
+            "alias": "production",
+            "model": MODEL,
+            "probability": 0.173,
+            "risk": "high",
+            "threshold": 0.12,
+            "history": "looked_up",
+            "request_id": REQUEST_ID,
+        },
+        {
+            "alias": "previous",
+            "model": None,
+            "code": ProblemCode.VERSION_UNAVAILABLE,
+            "params": {},
+            "detail": PROBLEMS[ProblemCode.VERSION_UNAVAILABLE].detail,
+        },
+    ],
+    "request_id": REQUEST_ID,
+}
+MODEL_INFO: ModelInfo = {
+    "name": "readmission",
+    "version": "3",
+    "run_id": "5f0c8e1d2b7a4c3e9f6a1b2c3d4e5f60",
+    "experiment_id": "1",
+    "promoted_at": "2026-01-31T06:20:11+00:00",
+    "threshold": 0.12,
+    "metrics": {"auroc": {"figure": 0.67, "low": 0.66, "high": 0.68}},
+    "contract": {
+        "hash": "9b1c04e6a7d2f35880aa5e1c6d4f7b2390c8e1d4a6b7f2539e0c1d8a4f6b7e23",
+        "version": 1,
+        "features": [
+            {
+                "name": "n_medications",
+                "role": "input",
+                "kind": "number",
+                "data_type": "integer",
+                "description": "Distinct drugs given during the stay.",
+                "values": None,
+                "seed": None,
+                "min": 0.0,
+                "max": 81.0,
+                "unit": "drugs",
+                "default": 15,
+                "form": {
+                    "group": {"en": "Stay", "es": "Ingreso"},
+                    "label": {"en": "Drugs", "es": "Medicamentos"},
+                    "help": {"en": "", "es": ""},
+                },
+                "derive": None,
+            }
+        ],
+        "label": {
+            "name": "is_readmitted_30d",
+            "data_type": "boolean",
+            "description": "Readmitted within 30 days.",
+        },
+    },
+    "model_card": "# Model card: readmission\n",
+    "data_source": "uci",
+}
+CODE_TABLE: CodeTable = {"rows": [{"code": "1", "description": "Emergency"}]}
+PROMOTION_HISTORY: PromotionHistory = {
+    "promotions": [
+        {
+            "promotion_id": 3,
+            "decided_at": "2026-01-31T06:20:11.000000+00:00",
+            "decision": "promote",
+            "model_name": "readmission",
+            "challenger_version": "3",
+            "production_version": "2",
+            "challenger_score": 0.672,
+            "production_score": 0.664,
+            "gain": 0.008,
+            "gain_low": 0.002,
+            "gain_high": 0.014,
+            "metric": "auroc",
+            "data_fingerprint": "ab12",
+            "contract_hash": "9b1c",
+            "git_sha": "4fd2",
+            "actor": "train_model",
+            "reason": "better: the gain in AUROC is 0.008, its lower bound 0.002 is above 0",
+            "evidence": {},
+        }
+    ]
+}
+BATCHES: Batches = {
+    "batches": [
+        {
+            "batch_id": "uci-train-0001",
+            "split": "train",
+            "ordinal": 1,
+            "first_source_row": 1,
+            "last_source_row": 10_000,
+            "n_rows": 10_000,
+            "source_sha256": "c1d2",
+            "content_sha256": "e3f4",
+            "data_source": "uci",
+            "status": "published",
+            "supersedes": None,
+            "n_quarantined": 12,
+            "n_excluded": 240,
+            "reason": None,
+            "loaded_at": "2026-01-30T04:00:12.000000+00:00",
+            "published_at": "2026-01-30T04:01:03.000000+00:00",
+            "dag_run_id": "scheduled__2026-01-30T04:00:00+00:00",
+        }
+    ]
+}
+QUARANTINE: Quarantine = {
+    "rows": [
+        {
+            "_batch_id": "uci-train-0001",
+            "_source_row": 4711,
+            "_build_id": "uci-train-0001",
+            "encounter_id": 2278392,
+            "patient_nbr": 8222157,
+            "reason": "age is not a known value",
+            "raw_values": {"age": "[100-110)"},
+            "released_at": None,
+            "released_by": None,
+            "corrected": None,
+        }
+    ]
+}
+FRESHNESS: Freshness = {
+    "freshness": [
+        {
+            "published_at": "2026-01-30T04:01:03.000000+00:00",
+            "n_published": 12,
+            "age_seconds": 5400.0,
+        }
+    ]
+}
+MONITORING: Monitoring = {
+    "reports": [
+        {
+            "report_id": 41,
+            "made_at": "2026-02-01T05:00:09.000000+00:00",
+            "model_name": "readmission",
+            "model_version": "3",
+            "n_requests": 812,
+            "verdict": "no drift",
+            "evidence": {"n_reference": 5000, "features": [], "realised": []},
+        }
+    ]
+}
+LIVENESS: Liveness = {"status": "alive"}
+READINESS: Readiness = {
+    "status": "ready",
+    "model": {**MODEL, "contract_hash": "9b1c", "from": "registry"},
+    "beside": {},
+    "registry": {"up": True, "checked_at": 1769840411.5, "error": None},
+    "refused": None,
+    "prediction_log": {"waiting": 0, "error": None},
+}
+NOT_READY: Readiness = {
+    "status": "not ready",
+    "model": None,
+    "beside": {},
+    "registry": {"up": False, "checked_at": 1769840411.5, "error": "ConnectError: refused"},
+    "refused": None,
+    "prediction_log": {"waiting": 0, "error": None},
+}
+METRICS = "# TYPE readmit_model gauge\nreadmit_model 1.0\n"
