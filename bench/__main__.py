@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.figure import CannotMeasure, Figure
+from readmit import open_files
 from readmit.settings import ROOT
 
 # Needs 20 GB of disk and a quarter of an hour: `make bench ONLY=batch_cost_100x`.
@@ -125,6 +126,8 @@ def main() -> int:
     )
     parser.add_argument("--only", metavar="NAMES", default="", help="the same, separated by commas")
     given = parser.parse_args()
+    if too_low := open_files.raise_limit():
+        print(too_low, file=sys.stderr)
     try:
         wanted = chosen(measures(), ",".join([*given.names, given.only]))
     except LookupError as error:

@@ -26,7 +26,7 @@ import psycopg2
 from load_step import Generator, LoadFailed, processes_at
 from payloads import headers, rows_of
 
-from readmit import db
+from readmit import db, open_files
 from readmit.client.api_client import LOAD_TEST_STAY
 from readmit.settings import ROOT, ApiClientSettings, PushgatewaySettings, ReaderLogin
 from readmit.telemetry import pushgateway
@@ -333,6 +333,8 @@ def is_for_dashboards(given: argparse.Namespace) -> bool:
 def main() -> int:
     """Command line of `make capacity`."""
     given, settings = arguments(), CapacitySettings()
+    if too_low := open_files.raise_limit():
+        print(too_low, file=sys.stderr)
     try:
         conditions, results = (
             standalone(given, settings) if given.own else deployed(given, settings)

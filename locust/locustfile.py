@@ -5,6 +5,7 @@ status, and so is a connection error. Think times are stated per user class. Eac
 the test starts. LOAD_ROWS names a JSON file with rows to send instead (`capacity.py` samples them from the mart).
 """
 
+import logging
 import random
 from typing import Any
 
@@ -13,7 +14,9 @@ from locust.runners import MasterRunner
 from payloads import document, headers, is_prediction, rows_of
 
 from locust import FastHttpUser, between, events, task
+from readmit import open_files
 
+log = logging.getLogger(__name__)
 ROWS_PER_BATCH = 100
 
 
@@ -27,6 +30,15 @@ def prepare(environment: Environment, **_: Any) -> None:  # noqa: ANN401 (locust
 
 
 events.test_start.add_listener(prepare)
+
+
+def allow_connections(environment: Environment, **_: Any) -> None:  # noqa: ANN401, ARG001 (locust's)
+    """Raise the limit of open files: each user has a connection."""
+    if too_low := open_files.raise_limit():
+        log.warning(too_low)
+
+
+events.init.add_listener(allow_connections)
 
 
 class ApiUser(FastHttpUser):

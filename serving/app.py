@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
+from readmit import open_files
 from readmit.telemetry.json_logs import log_as_json
 from serving import documentation, problems
 from serving.answers import PredictionServices
@@ -24,6 +26,7 @@ from serving.routes import data, health, model, predict
 from serving.shadow import Shadow
 from serving.watcher import Source, Watcher
 
+log = logging.getLogger(__name__)
 # New objects before Python looks for garbage among them. Its default of 700 is what 16 requests
 # hold while they are answered, all of it in use.
 YOUNG_OBJECTS = 10_000
@@ -83,6 +86,8 @@ def _state(settings: ServingSettings, source: Source, read: BundleReader) -> App
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Start the parts; stop them in reverse order."""
     log_as_json("serving", "uvicorn")
+    if too_low := open_files.raise_limit():
+        log.warning(too_low)
     gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
     state: AppState = app.state.parts
     state.draining.listen()

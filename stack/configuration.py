@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from readmit.open_files import NEEDED
 from readmit.settings import ROOT, StackSettings, env_file, not_text
 from stack.programs import Program, python, reveal
 
@@ -138,7 +139,7 @@ def supervisor_configuration(settings: StackSettings, programs: list[Program]) -
         f"childlogdir={_quote(home / 'log')}",
         "logfile_maxbytes=5MB",
         "logfile_backups=1",
-        "minfds=4096",
+        f"minfds={NEEDED}",
         "[unix_http_server]",
         f"file={_quote(socket_path(home))}",
         "chmod=0700",

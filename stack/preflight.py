@@ -5,6 +5,7 @@ import shutil
 import socket
 from pathlib import Path
 
+from readmit import open_files
 from readmit.errors import SourceRefused
 from readmit.intake import source_file
 from readmit.settings import StackSettings
@@ -20,7 +21,11 @@ MEMORY_GB = 6.0
 def problems(settings: StackSettings, programs: list[Program], running: set[str]) -> list[str]:
     """Return what stands in the way of a start; programs in `running` hold their own ports."""
     least = RESUME_GB if server(settings).data.exists() else DISK_GB
-    found = [missing_tools(), not_enough_disk(settings.readmit_home, least)]
+    found = [
+        missing_tools(),
+        open_files.raise_limit(),
+        not_enough_disk(settings.readmit_home, least),
+    ]
     if not running:
         found.append(not_enough_memory())
     found += [taken_port(program) for program in programs if program.name not in running]

@@ -7,6 +7,7 @@ killed predecessor left behind is cleared away first.
 import os
 import sys
 
+from readmit import open_files
 from readmit.settings import ROOT
 from stack import processes, sessions
 from stack.configuration import stack_settings
@@ -22,6 +23,7 @@ def main() -> None:
     sessions.end(settings.readmit_home, name)
     if name == "postgres":
         server(settings).clear_stale_pid()
+    open_files.raise_limit()
     processes.die_with_parent()
     sessions.record(settings.readmit_home, name)
     environment = {**os.environ, **shared_environment(settings), **program.environment, **marks}

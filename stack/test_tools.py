@@ -1,4 +1,4 @@
-"""What the tests need beyond Python packages: a browser, and Prometheus to try metrics and alerts on.
+"""What the tests need beyond Python packages: a browser, Prometheus, and room for open files.
 
 Called by `make test`. What is there already is not looked up anywhere; root on a Debian gets the rest from apt.
 """
@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from readmit import open_files
 
 # Programs of which one must be on the PATH, by the Debian package that brings them.
 NEEDED = {
@@ -73,6 +75,8 @@ def _apt(hint: str, *words: str) -> None:
 def main() -> int:
     """Command line of `make test`'s first step."""
     try:
+        if too_low := open_files.raise_limit():
+            raise ToolsMissing(too_low)
         ensure()
     except ToolsMissing as error:
         print(f"error: {error}", file=sys.stderr)

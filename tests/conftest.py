@@ -12,6 +12,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from readmit import open_files
 from readmit.contract.definition import Contract
 from readmit.ops.bootstrap import bootstrap
 from readmit.settings import StackSettings
@@ -35,11 +36,17 @@ AWAY = {
 
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing that tests do reads this machine's `.env` or Airflow's folder of this user."""
+    open_files.raise_limit()
     home = tempfile.mkdtemp(prefix="readmit-pytest-")
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     os.environ.update(AWAY)
     os.environ["AIRFLOW_HOME"] = home
     os.environ["READMIT_ENV_FILE"] = str(Path(home) / "no.env")
+
+
+def pytest_report_header() -> str | None:
+    """Say so when the limit of open files is too low for some tests."""
+    return open_files.raise_limit() or None
 
 
 class ByFile(LoadScopeScheduling):

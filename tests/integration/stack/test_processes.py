@@ -10,11 +10,13 @@ import psycopg2
 import pytest
 
 from readmit import storage
+from readmit.open_files import NEEDED
 from readmit.ops.bootstrap import bootstrap
 from stack import configuration, processes, programs, readiness, sessions, up
 from stack.progress import Progress
 from stack.supervisor import Supervisor
 from tests.support import stack
+from tests.support.limits import soft_limit
 from tests.support.raw import query
 from tests.support.services import is_free, wait_until
 
@@ -26,7 +28,8 @@ def running(tmp_path_factory):
     home = tmp_path_factory.mktemp("stack")
     home.chmod(0o711)
     with stack.environment(stack.write_env(home)) as settings:
-        start(settings)
+        with soft_limit(1_024):  # as an ordinary user's shell has it
+            start(settings)
         bootstrap(settings)
         storage.ensure_buckets(settings)
         yield settings
@@ -53,6 +56,14 @@ def pids(settings) -> dict[str, int]:
 
 def test_a_first_start_shows_no_error(running):
     assert {name: readiness.last_error(name, running) for name in NAMES} == dict.fromkeys(NAMES, "")
+
+
+def test_every_program_may_open_as_many_files_as_the_system_allows(running):
+    for process in sessions.processes_of(running.readmit_home):
+        assert process.rlimit(psutil.RLIMIT_NOFILE)[0] >= NEEDED, process
+    for name in NAMES:
+        soft, hard = psutil.Process(stack.pid(running, name)).rlimit(psutil.RLIMIT_NOFILE)
+        assert soft >= hard - 1, name  # Go takes one less
 
 
 def test_a_second_start_changes_nothing(running):

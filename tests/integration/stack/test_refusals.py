@@ -7,6 +7,7 @@ import socket
 import psutil
 import pytest
 
+from readmit import open_files
 from readmit.settings import StackSettings
 from stack import configuration, preflight, programs, test_tools
 from tests.support import stack
@@ -116,6 +117,13 @@ def test_a_stack_that_was_started_before_needs_little_more_disk(env, monkeypatch
     data.mkdir(parents=True)
     assert preflight.problems(env, [], {"s3"}) == []
     shutil.rmtree(data)
+
+
+def test_too_few_open_files_are_named(env, monkeypatch):
+    assert preflight.problems(env, [], {"s3"}) == []
+    monkeypatch.setattr(open_files, "NEEDED", 10**12)
+    [line] = preflight.problems(env, [], {"s3"})
+    assert line.startswith("a process may have ")
 
 
 def test_too_little_memory_says_what_there_is(tmp_path):

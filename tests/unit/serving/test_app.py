@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import math
+import resource
 import shutil
 import sys
 import time
@@ -22,10 +23,12 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from readmit import open_files
 from readmit.telemetry.metrics import API
 from serving.app import create_app
 from serving.instruments import Metrics
 from serving.prediction_log import PredictionLog
+from tests.support.limits import soft_limit
 from tests.support.serving import ROW, FolderSource, contract, feature, read, settings
 
 
@@ -61,6 +64,17 @@ def test_answer_names_model_history_and_request(api):
     assert 0 < said["probability"] < 1
     assert said["risk"] == ("high" if said["probability"] >= said["threshold"] else "low")
     assert api.post("/predict", json=ROW | {"n_prior_stays": 2}).json()["history"] == "given"
+
+
+def test_it_may_have_as_many_connections_as_the_system_allows(
+    tmp_path, source, caplog, monkeypatch
+):
+    monkeypatch.setattr(open_files, "NEEDED", 10**12)
+    app = create_app(settings(tmp_path, registry_poll_seconds=3600), source=source, read=read)
+    with soft_limit(1_024), TestClient(app):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert soft == hard
+    assert "files and connections open here" in caplog.text
 
 
 def test_history_falls_back_when_the_database_is_away(api):
