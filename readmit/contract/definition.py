@@ -1,4 +1,4 @@
-"""The contract: what each feature of the model is. dbt defines it once; it is read from dbt's manifest.
+"""The contract: what each feature of the model is. dbt's manifest defines it.
 
 `python -m readmit.contract.definition > contract.json` writes it.
 `Contract.from_json` reads it and checks its hash.
@@ -169,12 +169,12 @@ class Contract(BaseModel):
     seeds: dict[str, Seed]
 
     @model_validator(mode="after")
-    def _references(self) -> Self:
+    def _check_references(self) -> Self:
         for feature in self.features:
-            self._check_references(feature)
+            self._check_feature(feature)
         return self
 
-    def _check_references(self, feature: Feature) -> None:
+    def _check_feature(self, feature: Feature) -> None:
         if feature.seed is not None:
             self._check_seed(feature, feature.seed)
         if feature.derive is not None:
@@ -216,18 +216,6 @@ class Contract(BaseModel):
     def by_name(self) -> dict[str, Feature]:
         """The features by their names."""
         return {feature.name: feature for feature in self.features}
-
-    @cached_property
-    def _tables(self) -> dict[tuple[str, str], dict[str, str]]:
-        tables = {}
-        for name, rows in self.seeds.items():
-            for column in rows[0]:
-                tables[name, column] = {row["code"]: row[column] for row in rows}
-        return tables
-
-    def table(self, seed: str, column: str) -> dict[str, str]:
-        """Return a column of a code table by its code; built once."""
-        return self._tables[seed, column]
 
     @property
     def inputs(self) -> tuple[Feature, ...]:

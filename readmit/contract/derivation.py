@@ -84,9 +84,10 @@ def tuple_getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 def lookup(contract: Contract, rule: Derive) -> tuple[str, Callable[[object], Value | None]]:
     """Return the column that a look-up reads, and the function from its values to the result."""
-    table = contract.table(rule.seed or "", rule.get or "")
+    rows = contract.seeds[rule.seed or ""]
+    results = {row["code"]: row[rule.get or ""] for row in rows}
     (source,) = rule.sources
-    return source, lambda code: table.get(str(code), rule.otherwise)
+    return source, lambda code: results.get(str(code), rule.otherwise)
 
 
 def _rule(feature: Feature) -> Derive:
