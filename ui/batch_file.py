@@ -36,8 +36,8 @@ def read(content: bytes, fields: Sequence[Field]) -> Upload:
     """Return the rows of a CSV file.
 
     Raises:
-        UnreadableFile: it is not UTF-8, has no header, or a row has more or fewer fields than the
-            header.
+        UnreadableFile: it is not UTF-8, its header names no field, or a row has more or fewer
+            fields than the header.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -51,7 +51,10 @@ def read(content: bytes, fields: Sequence[Field]) -> Upload:
         raise UnreadableFile("file_quotes", line=reader.line_num, detail=error) from error
     if not header:
         raise UnreadableFile("file_empty")
-    return Upload(rows, tuple(field.name for field in fields if field.name not in header))
+    missing = [field.name for field in fields if field.name not in header]
+    if len(missing) == len(fields):  # most often columns are separated by semicolons
+        raise UnreadableFile("file_header")
+    return Upload(rows, tuple(missing))
 
 
 def _row(header: Sequence[str], cells: Sequence[str], line: int) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""Charts: data in, a plotly figure out. Colours differ in lightness too: they read without colour vision."""
+"""Charts: data in, a plotly figure out.
+
+Colours differ in lightness too, so that charts can be read without colour vision.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -196,7 +199,7 @@ def intervals(
 
 
 def rows(figure: go.Figure) -> list[dict[str, str]]:
-    """Return the model's curve, which is drawn last, as a table for those who cannot see a chart."""
+    """Return the last curve, the model's, as a table for those who cannot see a chart."""
     x_title = figure.layout.xaxis.title.text
     y_title = figure.layout.yaxis.title.text
     curve = figure.data[-1]

@@ -29,15 +29,14 @@ class IncompleteAnswer(Exception):
 def variations(fields: Sequence[Field], n: int = N_VARIATIONS) -> list[Row]:
     """Return `n` rows of legal values around the defaults; the same rows each time."""
     draw = random.Random(20)  # noqa: S311  no secret: examples must not change between visits
-    return [_variation(fields, draw) for _ in range(n)]
-
-
-def _variation(fields: Sequence[Field], draw: random.Random) -> Row:
-    row = {field.name: field.default for field in fields}
     variable = [field for field in fields if len(field.options) <= MAX_OPTIONS]
-    for field in draw.sample(variable, min(N_CHANGED, len(variable))):
-        row[field.name] = _legal_value(field, draw)
-    return row
+    rows = []
+    for _ in range(n):
+        row = {field.name: field.default for field in fields}
+        for field in draw.sample(variable, min(N_CHANGED, len(variable))):
+            row[field.name] = _legal_value(field, draw)
+        rows.append(row)
+    return rows
 
 
 def _legal_value(field: Field, draw: random.Random) -> Value:
@@ -50,7 +49,9 @@ def _legal_value(field: Field, draw: random.Random) -> Value:
     usual = float(field.default)
     high = min(field.high, max(2.5 * usual, usual + 4))  # the maximum itself is a freak
     value = draw.triangular(field.low, high, usual)
-    return round(value) if field.is_whole else round(value, 1)
+    if field.is_whole:
+        return round(value)
+    return round(value, 1)
 
 
 def by_band(fields: Sequence[Field], score: Scorer) -> dict[str, Row]:

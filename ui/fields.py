@@ -1,4 +1,7 @@
-"""A widget for each field of the form. Keys carry the model's version: another model has other defaults."""
+"""A widget for each field of the form.
+
+Keys carry the model's version: another model has other defaults.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -36,7 +39,7 @@ def render(
 
 
 def _line(members: Sequence[Field], version: str, errors: Mapping[str, str]) -> dict[str, Value]:
-    """Draw fields side by side; on a narrow screen they stand below each other in the same order."""
+    """Draw fields side by side; on a narrow screen, below each other in the same order."""
     entered: dict[str, Value] = {}
     for column, field in zip(st.columns(COLUMNS), members, strict=False):
         with column:
@@ -54,7 +57,9 @@ def mark(name: str, errors: Mapping[str, str]) -> None:
 def widget(field: Field, widget_key: str) -> Value:
     """Draw the widget of one field and return its value."""
     st.session_state.setdefault(widget_key, field.default)
-    label = f"{field.label} ({field.unit})" if field.unit else field.label
+    label = field.label
+    if field.unit:
+        label = f"{label} ({field.unit})"
     help_text = field.help or None
     if field.options:
         return st.selectbox(

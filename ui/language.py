@@ -53,30 +53,34 @@ class Language(BaseModel):
 
     def problem(self, code: str, params: Mapping[str, ParamValue]) -> str | None:
         """Return why the API refused a request; None for a code that is newer than this form."""
-        text = self.problems.get(code)
-        return text.format(**params) if text else None
+        if code not in self.problems:
+            return None
+        return self.problems[code].format(**params)
 
     def field_error(self, code: str, params: Mapping[str, ParamValue]) -> str | None:
         """Return what is wrong with a field; None for a code that is newer than this form."""
-        text = self.field_errors.get(code)
-        return text.format(**params) if text else None
+        if code not in self.field_errors:
+            return None
+        return self.field_errors[code].format(**params)
 
     def metric(self, name: str) -> str:
         """Return the name of a metric; an unknown one in words."""
-        words = self.metrics.get(name)
-        return words.label if words else in_words(name)
+        if name not in self.metrics:
+            return in_words(name)
+        return self.metrics[name].label
 
     def metric_meaning(self, name: str) -> str:
         """Return what a metric says, in one sentence; empty for an unknown one."""
-        words = self.metrics.get(name)
-        return words.meaning if words else ""
+        if name not in self.metrics:
+            return ""
+        return self.metrics[name].meaning
 
     def column(self, name: str) -> str:
         """Return the heading of a column; an unknown one in words."""
         return self.columns.get(name) or self.metric(name)
 
     def unit(self, name: str | None) -> str:
-        """Return the unit to show behind a label; empty for one that only counts, such as visits."""
+        """Return the unit to show behind a label; empty for one that counts, such as visits."""
         return self.units.get(name or "", "")
 
     def value(self, raw: object) -> str:

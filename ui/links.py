@@ -21,11 +21,14 @@ class Links:
 
     def run(self, run_id: str, experiment_id: str) -> str:
         """Return the page of a training run."""
-        return f"{self.mlflow}/#/experiments/{quote(experiment_id, safe='')}/runs/{quote(run_id, safe='')}"
+        experiment = quote(experiment_id, safe="")
+        run = quote(run_id, safe="")
+        return f"{self.mlflow}/#/experiments/{experiment}/runs/{run}"
 
     def version(self, version: str | int) -> str:
         """Return the page of a model version in the registry."""
-        return f"{self.mlflow}/#/models/{quote(self.model_name, safe='')}/versions/{quote(str(version), safe='')}"
+        model = quote(self.model_name, safe="")
+        return f"{self.mlflow}/#/models/{model}/versions/{quote(str(version), safe='')}"
 
     @property
     def lineage(self) -> str:
@@ -39,7 +42,10 @@ class Links:
 
 
 def links(settings: FormSettings, page_url: str | None) -> Links:
-    """Return the addresses: PUBLIC_URL's, else ports of the host name that the reader used for this page."""
+    """Return the addresses.
+
+    They are those of PUBLIC_URL, else ports of the host name that the reader used for this page.
+    """
     host = urlsplit(page_url or "").hostname or "127.0.0.1"
 
     return Links(
@@ -53,6 +59,11 @@ def links(settings: FormSettings, page_url: str | None) -> Links:
 
 
 def _public(configured: str, local: str) -> str:
-    """Return the configured address unless browsers elsewhere cannot reach it: loopback, or a name inside a cluster."""
+    """Return the configured address, or the local one when browsers elsewhere cannot reach it.
+
+    They reach neither a loopback address nor a name inside a cluster.
+    """
     host = urlsplit(configured).hostname or ""
-    return local if host in LOCAL or "." not in host else configured.rstrip("/")
+    if host in LOCAL or "." not in host:
+        return local
+    return configured.rstrip("/")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
+from pathlib import Path
 from typing import TypeVar
 
 import streamlit as st
@@ -13,36 +14,7 @@ from ui import problem_messages, session, wording
 from ui.language import Language
 
 Row = TypeVar("Row")
-STYLE = """
-<style>
-.block-container, [data-testid="stMainBlockContainer"] {max-width: 1120px; padding-top: 3.2rem;}
-h1 {font-size: 1.9rem !important; letter-spacing: -.01em;}
-h2 {font-size: 1.25rem !important;} h3 {font-size: 1.05rem !important;}
-.r-card {background: #fff; border: 1px solid #d5e2e1; border-radius: .8rem;
- padding: 1.3rem 1.5rem; margin: .2rem 0 .8rem;}
-.r-eyebrow {font-size: .82rem; letter-spacing: .05em; text-transform: uppercase; color: #4d6a68;}
-.r-score {font-size: 3.1rem; font-weight: 650; line-height: 1.1; font-variant-numeric: tabular-nums;}
-.r-words {font-size: 1.12rem; margin: .25rem 0 .7rem;}
-.r-band {display: inline-block; padding: .12rem .7rem; border-radius: 1rem; font-weight: 600; font-size: .95rem;}
-.r-low {background: #ddf0ea; color: #0a5347;} .r-medium {background: #fdf0d0; color: #6d4a00;}
-.r-high {background: #fbe0d5; color: #852f0c;}
-.r-scale {position: relative; height: .7rem; border-radius: .4rem; background: #e6eeee; margin: 1.1rem 0 .5rem;}
-.r-fill {position: absolute; inset: 0 auto 0 0; border-radius: .4rem; background: #0b6e6e;}
-.r-fill.r-is-above {background: #b4532a;}
-.r-mark {position: absolute; top: -.28rem; bottom: -.28rem; width: 2px; background: #15302f;}
-.r-small {font-size: .9rem; color: #3f5b59;}
-.r-facts {display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .9rem;}
-.r-facts b {display: block; font-size: 1.25rem; font-weight: 620; overflow-wrap: anywhere;}
-.st-key-result {scrollbar-width: thin;}
-@media (min-width: 900px) {[data-testid="stColumn"]:has(.st-key-result) {position: sticky; top: 3.6rem;
- align-self: flex-start; max-height: calc(100vh - 14rem); overflow-y: auto;}}
-@media (max-width: 640px) {.r-score {font-size: 2.5rem;} .r-card {padding: 1rem;}
- [data-testid="stMainBlockContainer"] {padding-left: 1rem; padding-right: 1rem;}}
-[data-testid="stFileUploaderDropzoneInstructions"],
-[data-testid="stFileUploaderDropzone"] [data-testid="stBaseButton-secondary"] > * {display: none;}
-[data-testid="stFileUploaderDropzone"] [data-testid="stBaseButton-secondary"]::after {content: "%s";}
-</style>
-"""
+STYLE = Path(__file__).with_name("style.css")
 
 
 def shell(language: Language) -> None:
@@ -50,7 +22,8 @@ def shell(language: Language) -> None:
 
     Streamlit sets English itself; its own words on the upload are replaced for the same reason.
     """
-    st.html(STYLE.replace("%s", language.text("upload")))
+    upload = f':root {{--upload: "{language.text("upload")}";}}'
+    st.html(f"<style>{upload}\n{STYLE.read_text('utf-8')}</style>")
     with st.sidebar:
         st.html(
             f"<script>document.documentElement.lang = '{language.code}';</script>",
@@ -137,11 +110,11 @@ def table(rows: Sequence[Mapping[str, object]], empty: str) -> None:
         st.caption(empty)
 
 
-def in_english() -> None:
-    """Say that the texts of operators are not translated, where the page is not in English."""
+def in_english(key: str) -> None:
+    """Say that a text for operators is not translated, where the page is not in English."""
     language = session.language()
     if language.code != "en":
-        st.caption(language.text("in_english"))
+        st.caption(language.text(key))
 
 
 def banners(data_source: str | None) -> None:
@@ -171,7 +144,7 @@ def facts(values: Mapping[str, str]) -> None:
 
 
 def score_card(answer: Prediction) -> None:
-    """Draw the answer: probability, its meaning in words, the band, and where the threshold lies."""
+    """Draw the answer: probability, its meaning in words, the band, and the threshold."""
     st.html(score_html(answer, session.language()))
 
 
@@ -184,7 +157,9 @@ def score_html(answer: Prediction, language: Language) -> str:
     threshold = answer["threshold"]
     risk = answer["risk"]
     top = min(1.0, max(2 * threshold, 1.15 * probability, 0.05))
-    fill = "r-fill r-is-above" if probability >= threshold else "r-fill"
+    fill = "r-fill"
+    if probability >= threshold:
+        fill = "r-fill r-is-above"
     result = escape(language.text("result"))
     percent = wording.percent(probability)
     score = f"{language.text('probability')} {percent}"

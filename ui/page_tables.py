@@ -11,7 +11,6 @@ from readmit.client.answer_types import (
     MonitorReport,
     PromotionDecision,
     QuarantinedRow,
-    RealisedPerformance,
     SliceQuality,
 )
 from ui import wording
@@ -114,59 +113,53 @@ def identity(model: ModelInfo, language: Language) -> dict[str, str]:
 
 def slices(rows: Sequence[SliceQuality], language: Language) -> list[TableRow]:
     """Return how good the model is within groups of patients, a row for each."""
-    return [_slice_row(row, language) for row in rows]
-
-
-def _slice_row(row: SliceQuality, language: Language) -> TableRow:
-    auroc = Metric("auroc", row["auroc"], row["low"], row["high"])
-    cells: TableRow = {
-        "slice": language.value(row["slice"]),
-        "value": language.value(row["value"]),
-        "n": wording.whole(row["n"], language),
-        "observed": wording.percent(row["observed"]),
-        "predicted": wording.percent(row["predicted"]),
-        "auroc": auroc.in_one_cell(language),
-        "falls_behind": row["falls_behind"],
-    }
-    return _with_headings(cells, language)
+    table = []
+    for row in rows:
+        auroc = Metric("auroc", row["auroc"], row["low"], row["high"])
+        cells: TableRow = {
+            "slice": language.value(row["slice"]),
+            "value": language.value(row["value"]),
+            "n": wording.whole(row["n"], language),
+            "observed": wording.percent(row["observed"]),
+            "predicted": wording.percent(row["predicted"]),
+            "auroc": auroc.in_one_cell(language),
+            "falls_behind": row["falls_behind"],
+        }
+        table.append(_with_headings(cells, language))
+    return table
 
 
 def promotions(rows: Sequence[PromotionDecision], language: Language) -> list[TableRow]:
     """Return the decisions, the latest first, with the columns that a reader needs."""
     table = []
     for row in sorted(rows, key=itemgetter("decided_at"), reverse=True):
-        cells = {**row, "gain": _gain(row, language)}
+        cells: TableRow = {**row}
+        if row["gain"] is not None:
+            gain = Metric("gain", row["gain"], row["gain_low"], row["gain_high"])
+            cells["gain"] = gain.in_one_cell(language)
         table.append(_table_row(cells, PROMOTION_COLUMNS, language))
     return table
-
-
-def _gain(row: PromotionDecision, language: Language) -> str | None:
-    if row["gain"] is None:
-        return None
-    return Metric("gain", row["gain"], row["gain_low"], row["gain_high"]).in_one_cell(language)
 
 
 def realised(reports: Sequence[MonitorReport], language: Language) -> list[TableRow]:
     """Return how good each version turned out to be, by the newest report (the first)."""
     if not reports:
         return []
-    versions = reports[0]["evidence"].get("realised", [])
-    return [_realised_row(version, language) for version in versions if version["n_labels"]]
-
-
-def _realised_row(version: RealisedPerformance, language: Language) -> TableRow:
-    cells: TableRow = {
-        "version": version["version"],
-        "n_labels": version["n_labels"],
-        "n_readmitted": version["n_readmitted"],
-    }
-    metrics = {metric.name: metric for metric in metric_rows(version["metrics"] or {})}
-    for name in REALISED:
-        if name in metrics:
-            cells[name] = metrics[name].in_one_cell(language)
-        else:
-            cells[name] = language.text("too_few")
-    return _with_headings(cells, language)
+    table = []
+    for version in reports[0]["evidence"].get("realised", []):
+        if version["n_labels"] == 0:
+            continue
+        cells: TableRow = {
+            "version": version["version"],
+            "n_labels": version["n_labels"],
+            "n_readmitted": version["n_readmitted"],
+        }
+        cells |= dict.fromkeys(REALISED, language.text("too_few"))
+        for metric in metric_rows(version["metrics"] or {}):
+            if metric.name in REALISED:
+                cells[metric.name] = metric.in_one_cell(language)
+        table.append(_with_headings(cells, language))
+    return table
 
 
 def ledger(rows: Sequence[LedgerRow], language: Language) -> list[TableRow]:
@@ -202,16 +195,12 @@ def _cell(column: str, value: object, language: Language) -> object:
         return language.value(value)
     if column.endswith("_at"):
         return _to_the_minute(str(value))
-    if isinstance(value, int) and column.startswith("n_"):
-        return wording.whole(value, language)
-    return _plain(value)
-
-
-def _plain(value: object) -> object:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {content}" for name, content in value.items())
-    if isinstance(value, float):
-        return f"{value:.3f}"
+        value = ", ".join(f"{name}: {content}" for name, content in value.items())
+    elif isinstance(value, float):
+        value = f"{value:.3f}"
+    elif isinstance(value, int) and column.startswith("n_"):
+        value = wording.whole(value, language)
     return value
 
 

@@ -50,6 +50,7 @@ def _allowed(error: FieldError, language: Language) -> str:
     allowed = error.get("allowed", ())
     if not allowed:
         return ""
-    values = [language.value(value) for value in allowed[:MAX_ALLOWED]]
-    more = " …" if len(allowed) > MAX_ALLOWED else ""
-    return f" ({', '.join(values)}{more})"
+    values = ", ".join(language.value(value) for value in allowed[:MAX_ALLOWED])
+    if len(allowed) > MAX_ALLOWED:
+        values += " …"
+    return f" ({values})"

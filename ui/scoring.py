@@ -24,7 +24,7 @@ class Outcome:
         return self.stay is not None and not self.errors
 
     def cells(self) -> dict[str, Value | None]:
-        """Return the columns that the scored file has beside the uploaded ones, in the API's words."""
+        """Return the columns that scoring adds to the uploaded file, in the API's words."""
         if self.stay is None or self.errors:
             details = [f"{error['field']}: {error['detail']}" for error in self.errors]
             error = "; ".join(details) or "no answer"

@@ -41,7 +41,7 @@ def links() -> addresses.Links:
 
 
 def language() -> languages.Language:
-    """Return the chosen language: by the switch, else the address (`?lang=es`), else the browser."""
+    """Return the language: of the switch, else the address (`?lang=es`), else the browser."""
     chosen = st.session_state.get(LANGUAGE) or st.query_params.get("lang", _browser_language())
     for code in languages.CODES:
         if code == chosen:

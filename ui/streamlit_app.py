@@ -1,4 +1,7 @@
-"""Entry point of the web form: `streamlit run ui/streamlit_app.py` with the repository's root on PYTHONPATH."""
+"""Entry point of the web form: `streamlit run ui/streamlit_app.py`, from the repository's root.
+
+The root must be on PYTHONPATH.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,7 +12,7 @@ import streamlit as st
 
 from ui import language as languages
 from ui import page_parts, session
-from ui.language import Code, Language
+from ui.language import Language
 from ui.views import batch_page, data_page, model_page, predict_page
 
 ICON = Path(__file__).with_name("icon.png")  # a named icon would be fetched from the internet
@@ -78,14 +81,10 @@ def _language_switch() -> None:
     st.sidebar.selectbox(
         language.text("language"),
         languages.CODES,
-        format_func=_language_name,
+        format_func=lambda code: languages.load(code).name,
         key=session.LANGUAGE,
     )
     session.keep_language()
-
-
-def _language_name(code: Code) -> str:
-    return languages.load(code).name
 
 
 main()

@@ -25,9 +25,10 @@ def _legal_values(field: Field, current: Value) -> list[Value]:
         return _window(field.options, current)
     if field.low is None or field.high is None:
         return [current]
-    if field.is_whole:
-        return _whole_steps(field.low, field.high)
-    return _steps(field.low, field.high)
+    if not field.is_whole:
+        return [round(step, 2) for step in _steps(field.low, field.high, MAX_VALUES - 1)]
+    n_steps = min(MAX_VALUES - 1, round(field.high - field.low) + 1)
+    return sorted({round(step) for step in _steps(field.low, field.high, n_steps)})
 
 
 def _window(options: Sequence[Value], current: Value) -> list[Value]:
@@ -39,15 +40,7 @@ def _window(options: Sequence[Value], current: Value) -> list[Value]:
     return list(options[start : start + MAX_VALUES])
 
 
-def _whole_steps(low: float, high: float) -> list[Value]:
-    """Return evenly spaced whole numbers from low to high."""
-    n_steps = min(MAX_VALUES - 1, round(high - low) + 1)
-    width = (high - low) / max(1, n_steps - 1)
-    return sorted({round(low + width * step) for step in range(n_steps)})
-
-
-def _steps(low: float, high: float) -> list[Value]:
+def _steps(low: float, high: float, n_steps: int) -> list[float]:
     """Return evenly spaced numbers from low to high."""
-    n_steps = MAX_VALUES - 1
-    width = (high - low) / (n_steps - 1)
-    return [round(low + width * step, 2) for step in range(n_steps)]
+    width = (high - low) / max(1, n_steps - 1)
+    return [low + width * step for step in range(n_steps)]

@@ -1,1 +1,1 @@
-"""One module per page. `render()` draws it; the tested modules beside this folder prepare the data."""
+"""One module per page; `render()` draws it. The modules beside this folder prepare the data."""

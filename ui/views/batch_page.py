@@ -28,15 +28,17 @@ def render() -> None:
         icon=":material/download:",
     )
     label = language.text("batch_upload", mb=st.get_option("server.maxUploadSize"))
-    upload = st.file_uploader(label, type="csv", key="batch:file", on_change=_forget_outcomes)
+    upload = st.file_uploader(
+        label,
+        type="csv",
+        key="batch:file",
+        on_change=st.session_state.pop,
+        args=(SCORED, None),
+    )
     if upload is None:
         st.info(language.text("batch_empty"), icon=":material/upload_file:")
         return
     show_upload(upload.name, upload.getvalue(), fields)
-
-
-def _forget_outcomes() -> None:
-    st.session_state.pop(SCORED, None)
 
 
 def show_upload(file_name: str, content: bytes, fields: Sequence[Field]) -> None:

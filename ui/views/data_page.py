@@ -36,7 +36,7 @@ def show_ledger(batches: Sequence[LedgerRow]) -> None:
     if any(batch["data_source"] == "sample" for batch in batches):
         st.warning(language.text("sample_data"), icon=":material/science:")
     page_parts.section(language.text("ledger"), language.text("ledger_intro"))
-    page_parts.in_english()
+    page_parts.in_english("reasons_in_english")
     page_parts.table(page_tables.ledger(batches, language), language.text("empty"))
 
 

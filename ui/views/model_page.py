@@ -140,17 +140,17 @@ def show_decisions() -> None:
     page_parts.section(language.text("promotions"), language.text("promotions_intro"))
     decisions = page_parts.load_rows(session.client().history)
     if decisions is not None:
-        page_parts.in_english()
+        page_parts.in_english("reasons_in_english")
         page_parts.table(page_tables.promotions(decisions, language), language.text("empty"))
 
 
 def show_card(card: str) -> None:
-    """Draw the model card in English, as training wrote it, its headings below those of the page."""
+    """Draw the model card as training wrote it, its headings below those of the page."""
     language = session.language()
     st.subheader(language.text("model_card"), anchor=False)
     if not card:
         st.caption(language.text("not_available"))
         return
-    page_parts.in_english()
+    page_parts.in_english("card_in_english")
     with st.expander(language.text("model_card")):
         st.markdown(re.sub("^#", "####", card, flags=re.MULTILINE))

@@ -1,7 +1,8 @@
-"""Predict: a form made from the served model's contract, its answer, what drives it, and what if."""
+"""Predict: a form made from the served model's contract, and its answer with its reasons."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import cast
 
 import streamlit as st
@@ -118,9 +119,10 @@ def show_form(model: FormModel, form_fields: Sequence[Field]) -> None:
 def _submit(model: FormModel, entered: Mapping[str, Value], patient: str) -> None:
     """Send what was entered, then draw the page again with the answer."""
     row: dict[str, Value] = {**entered, "contract_hash": model.contract_hash}
-    if patient:
-        is_number = patient.isascii() and patient.isdigit()
-        row["patient_nbr"] = int(patient) if is_number else patient
+    if patient.isascii() and patient.isdigit():
+        row["patient_nbr"] = int(patient)
+    elif patient:
+        row["patient_nbr"] = patient  # the API says what is wrong with it
     with st.spinner(session.language().text("working")):
         _send(row)
     st.rerun()
@@ -262,7 +264,7 @@ def show_what_if(model: FormModel, answer: Prediction, form_fields: Sequence[Fie
     field = st.selectbox(
         language.text("what_if_field"),
         form_fields,
-        format_func=lambda option: option.label,
+        format_func=attrgetter("label"),
         key=f"what_if:{model.version}",
         index=None,
         placeholder=language.text("choose"),

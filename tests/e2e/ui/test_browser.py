@@ -128,7 +128,7 @@ def test_two_versions_stand_side_by_side(browser, ui_url, previous_version):
         ".r-score"
     ).inner_text().removesuffix(" %")
     expect(
-        page.get_by_text(re.compile("put it in (the same|different) risk bands?"))
+        page.get_by_text(re.compile("put the patient in (the same|different) risk bands?"))
     ).to_be_visible()
     cards.scroll_into_view_if_needed()
     take_screenshot(page, "compare")

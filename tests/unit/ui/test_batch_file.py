@@ -27,6 +27,7 @@ def test_keys_for_late_labels_are_sent_and_other_columns_are_not():
     ("content", "reason"),
     [
         (b"", "it is empty"),
+        (b"age_band;n_procedures\n[70-80);1\n", "the first line names no column"),
         (b"a,b\n1,2,3\n", "line 2 has 3 fields, the header has 2"),
         (b"a\n\xff\n", "byte 2 is not UTF-8"),
         (b'a\n"open', "line 2 breaks the rules for quotation marks"),

@@ -11,7 +11,7 @@ from ui import language, page_tables, scoring
 
 UI = Path(language.__file__).parent
 ENGLISH, SPANISH = language.load("en"), language.load("es")
-KEYS_IN_CODE = re.compile(r"""(?:\.text|_link|UnreadableFile)\(\s*["'](\w+)""")
+KEYS_IN_CODE = re.compile(r"""(?:\.text|_link|in_english|UnreadableFile)\(\s*["'](\w+)""")
 
 
 def placeholders(text):

@@ -103,7 +103,7 @@ def test_columns_that_are_empty_in_all_rows_of_the_quarantine_are_left_out():
     assert page_tables.quarantine([row], ENGLISH) == [
         {
             "Batch": "b",
-            "Row of the file": 4,
+            "Row in the file": 4,
             "Reason": "race is not a known value",
             "As received": "gender: x",
         }
