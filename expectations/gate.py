@@ -42,7 +42,8 @@ class GateResult:
 def check_raw(batch_id: str, settings: PipelineSettings) -> GateResult:
     """Check a batch as it arrived, against the ledger and earlier batches.
 
-    A published batch is not checked again: earlier batches may have become later ones.
+    A published batch is not checked again: the batches that it would be compared with may be
+    later ones by now.
 
     Raises:
         BatchRejected: an expectation failed that is more than a warning; names them and the page.

@@ -43,8 +43,8 @@ def raw_rows(batch_id: str, settings: PipelineSettings) -> str:
     """
     columns = [f"nullif({name}, '?') as {name}" for name in LANDING_COLUMNS]
     selected = ", ".join([*columns, *raw_suite.BOOKKEEPING])
-    query = f"select {selected} from landing.encounters where _batch_id = {{}}"  # noqa: S608 (our names)
-    return _with_literals(query, settings, batch_id)
+    query = f"select {selected} from landing.encounters"  # noqa: S608 (our own names)
+    return _with_literals(query + " where _batch_id = {}", settings, batch_id)
 
 
 def feature_rows(batch_id: str, build_id: str, settings: PipelineSettings) -> str:

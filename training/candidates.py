@@ -1,11 +1,9 @@
-"""The candidates.
-
-Each is one sklearn Pipeline from contract columns to the probability of readmission.
+"""The candidates: sklearn Pipelines from contract columns to the probability of readmission.
 
 All begin with the same two steps (`encode`, `single`), which become the encoder table of the
 compiled form (`readmit.inference.compiled_model`). Everything after them becomes trees or an ONNX
-graph. There are no class weights and no
-resampling: both distort the probabilities, and the operating point comes from costs instead.
+graph. There are no class weights and no resampling: both distort the probabilities, and the
+operating point comes from costs instead.
 """
 
 from collections.abc import Callable
@@ -42,9 +40,7 @@ Candidate = Callable[[Contract, int, int], Pipeline]
 
 
 def encoding(contract: Contract, seed: int) -> list[tuple[str, object]]:
-    """Return the first two steps of every Pipeline.
-
-    Contract columns to one float32 column per feature.
+    """Return the first two steps of every Pipeline: one float32 column per feature and pair.
 
     A wide category becomes its target rate, shrunk to the mean and cross-fitted (Micci-Barreca
     2001; as implemented in `sklearn.preprocessing.TargetEncoder`). The columns are float32 because
@@ -129,7 +125,11 @@ def random_forest(contract: Contract, seed: int, threads: int) -> Pipeline:
     return _with_encoding(forest, contract, seed)
 
 
-def hist_boosting(contract: Contract, seed: int, threads: int) -> Pipeline:  # noqa: ARG001 (a Candidate)
+def hist_boosting(
+    contract: Contract,
+    seed: int,
+    threads: int,  # noqa: ARG001 (a Candidate)
+) -> Pipeline:
     """Histogram gradient boosting of scikit-learn, with its default settings."""
     model = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
     return _with_encoding(model, contract, seed)

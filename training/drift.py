@@ -1,6 +1,4 @@
-"""Have the requests drifted from the rows that a model learned from? Pure.
-
-The answer is a distance, a test and an effect size.
+"""Drift of requests from the rows that a model learned from: distance, test, effect size. Pure.
 
 The distance is total variation: the share of requests that would have to change for both
 distributions to be equal. Chance alone gives a distance above 0, and a larger one with few requests
@@ -108,7 +106,7 @@ class Cut:
 class Table:
     """The columns of reference and requests as codes of one long histogram.
 
-    So a draw costs one count for all columns.
+    With one histogram, a draw costs one count for all columns.
     """
 
     def __init__(
@@ -202,10 +200,7 @@ def _test_columns(table: Table, patients: ArrayLike, rule: Rule) -> tuple[Floats
 
 
 def _draws(patients: ArrayLike, n: int, rule: Rule) -> Iterator[Codes]:
-    """Yield `n` rows of random patients, again and again.
-
-    Requests as they would be without drift.
-    """
+    """Yield draws of `n` rows of random patients: requests as they would be without drift."""
     by_patient = np.argsort(np.asarray(patients), kind="stable")
     _, first, size = np.unique(
         np.asarray(patients)[by_patient], return_index=True, return_counts=True

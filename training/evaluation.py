@@ -99,7 +99,7 @@ def learning_curve(
 def prefixes(n_batches: int) -> list[int]:
     """Return up to three numbers of batches below `n_batches`.
 
-    So the cost of a learning curve does not grow with the number of batches.
+    There are never more, so that a learning curve costs the same for any number of batches.
     """
     numbers = {max(1, round(n_batches * share)) for share in CURVE_SHARES}
     return sorted(numbers - {n_batches})

@@ -93,11 +93,11 @@ def variants(contract: Contract, settings: TrainingSettings) -> Iterator[Variant
 
 def _without_history(contract: Contract) -> Contract:
     history = set(features.names(contract.history))
-    kept = list(contract.inputs)
+    remaining = list(contract.inputs)
     for feature in contract.derived:
         if feature.derive is not None and history.isdisjoint(feature.derive.sources):
-            kept.append(feature)
-    return contract.with_features(tuple(kept))
+            remaining.append(feature)
+    return contract.with_features(tuple(remaining))
 
 
 def judge(variant: Variant, contract: Contract, rows: pd.DataFrame, seed: int) -> Result:
@@ -125,8 +125,9 @@ def judge(variant: Variant, contract: Contract, rows: pd.DataFrame, seed: int) -
 def rates(rows: pd.DataFrame, label: str, by: pd.Series) -> pd.DataFrame:
     """Return the rate of readmission for each value of `by`.
 
-    Returns: A frame with `size` (rows), `mean` (rate) and `half` (half of the 95 % interval, by
-        normal approximation).
+    Returns:
+        A frame with `size` (rows), `mean` (rate) and `half` (half of the 95 % interval, by normal
+        approximation).
     """
     table = rows.groupby(by, observed=True)[label].agg(["size", "mean"])
     table["half"] = 1.96 * np.sqrt(table["mean"] * (1 - table["mean"]) / table["size"])

@@ -113,10 +113,7 @@ def pandas_types(contract: Contract) -> dict[str, str]:
 
 
 def signature(contract: Contract) -> ModelSignature:
-    """Return the MLflow signature.
-
-    From the features of the contract to the probabilities of both classes.
-    """
+    """Return the MLflow signature: the features in, the probabilities of both classes out."""
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(MLFLOW_TYPES[feature.data_type], feature.name) for feature in contract.features
     ]

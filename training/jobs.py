@@ -159,7 +159,7 @@ def register_best(run_ids: Sequence[str], settings: TrainingSettings) -> str:
 def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str:
     """Write the bundle of a run's Pipeline, register it and publish its page.
 
-    Return the version.
+    Returns its version.
     """
     run_id = run.info.run_id
     candidate = run.data.tags["candidate"]
@@ -327,8 +327,9 @@ def _record(
 def score_sealed(version: str, settings: TrainingSettings) -> dict[str, model_metrics.Estimate]:
     """Score the sealed test once per version, and count the reading; a second call reads nothing.
 
-    Returns: The metrics, or an empty dict when the version was scored before or the mart has no
-        test rows.
+    Returns:
+        The metrics, or an empty dict when the version was scored before or the mart has no test
+        rows.
     """
     name = settings.model_name
     with mlflow_tracking.reaching(settings) as client:

@@ -94,10 +94,7 @@ def is_broken(error: Exception) -> bool:
 
 
 def git_sha() -> str:
-    """Return the commit that runs.
-
-    `GIT_SHA` in an image, git's answer in a checkout, else `unknown`.
-    """
+    """Return the commit that runs: `GIT_SHA` in an image, else that of git, else `unknown`."""
     image_sha = os.environ.get("GIT_SHA")
     if image_sha:
         return image_sha
@@ -174,7 +171,8 @@ def scores(name: str, version: str, frame: pd.DataFrame) -> FloatArray:
 def check_bundle(name: str, version: str, contract: Contract) -> None:
     """Check a bundle as the API does.
 
-    It has the contract that was trained on, and its compiled form agrees.
+    It must have the contract that was trained on, and its compiled form must agree with the
+    stored examples.
 
     Raises:
         ContractError: the contract cannot be read.
@@ -203,7 +201,7 @@ def check_bundle(name: str, version: str, contract: Contract) -> None:
 def count_reading(client: MlflowClient, name: str) -> int:
     """Count one more reading of the sealed test, as a tag of the registered model.
 
-    Return the count.
+    Returns the count.
     """
     reads = int(client.get_registered_model(name).tags.get("sealed_test_reads", "0")) + 1
     client.set_registered_model_tag(name, "sealed_test_reads", str(reads))

@@ -1,6 +1,4 @@
-"""Metrics of a binary classifier, with intervals from resampled patients.
-
-Pure: arrays in, numbers out.
+"""Metrics of a binary classifier, with intervals from resampled patients. Pure.
 
 Shapes: `y` (n,) of 0 and 1; `p` (n,) probabilities of class 1; `patients` (n,) identifiers.
 """
@@ -102,7 +100,7 @@ def expected_calibration_error(y: ArrayLike, p: ArrayLike, n_bins: int = N_BINS)
 class Ranking:
     """AUROC and average precision of one score under many weightings of its rows.
 
-    The rows are sorted once; each weighting then costs linear time.
+    The rows are sorted once. After that, each weighting costs linear time.
     """
 
     def __init__(self, y: ArrayLike, p: ArrayLike) -> None:
@@ -134,10 +132,7 @@ class Ranking:
 
 
 def resampled(patients: ArrayLike, bootstrap: Bootstrap) -> list[Floats]:
-    """Return row weights of bootstrap samples of patients.
-
-    All rows of a patient share one count.
-    """
+    """Return row weights of bootstrap samples of patients: equal for all rows of a patient."""
     _, member = np.unique(np.asarray(patients), return_inverse=True)
     n_patients = int(member.max()) + 1
     probabilities = np.full(n_patients, 1 / n_patients)

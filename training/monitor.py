@@ -59,10 +59,7 @@ class NothingToMonitor(Exception):
 
 @dataclass(frozen=True)
 class Requests:
-    """Recent requests.
-
-    Inputs and history as the model saw them, scores, and whether history was known.
-    """
+    """Recent requests: inputs and history, scores, and whether the history was known."""
 
     features: pd.DataFrame
     scores: pd.DataFrame
@@ -70,9 +67,9 @@ class Requests:
 
 
 def run(settings: MonitorSettings) -> Verdict:
-    """Compare once: write the page, the gauges and the row of `ops.monitor_reports`.
+    """Run the monitor once: write the page, the gauges and the row of `ops.monitor_reports`.
 
-    Return the verdict.
+    Returns the verdict.
 
     Raises:
         NothingToMonitor: there is no production model.
@@ -135,9 +132,9 @@ def _feature_shifts(
 def _score_shift(
     version: ModelVersion, frozen: Snapshot, recent: Requests, settings: MonitorSettings
 ) -> list[Shift] | None:
-    """Compare scores with those of validation rows.
+    """Compare the scores with those of validation rows.
 
-    Scores of rows that the model learned are too extreme.
+    The train rows do not serve: the scores of rows that a model learned from are too extreme.
     """
     if len(recent.scores) < MIN_ROWS:
         return None

@@ -1,8 +1,7 @@
 """The promotion gate: promote on evidence, keep otherwise. Pure; an error never promotes.
 
 Challenger and production are scored on the same frozen validation rows. The gain in AUROC is
-resampled by patient, in
-pairs: each replicate gives both models the same patients.
+resampled by patient, in pairs: each replicate gives both models the same patients.
 """
 
 from dataclasses import dataclass
@@ -39,10 +38,7 @@ class Evidence(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A decision with its evidence.
-
-    Scores are AUROC on the validation rows, the interval is 95 %.
-    """
+    """A decision with its evidence: AUROC on the validation rows, and 95 % interval of the gain."""
 
     promote: bool
     reason: str

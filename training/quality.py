@@ -71,10 +71,7 @@ class Quality(CrossValidation, SealedTest):
 
 
 def baselines(contract: Contract, settings: TrainingSettings) -> dict[str, Make]:
-    """Return three baselines.
-
-    Prevalence, logistic regression on raw columns, histogram boosting.
-    """
+    """Return the baselines: prevalence, and logistic regression and boosting on raw columns."""
     seed = settings.training_seed
     raw = contract.with_features(contract.inputs)
 

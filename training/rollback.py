@@ -1,6 +1,6 @@
-"""Serve an earlier version again.
+"""Serve an earlier version again: `python -m training.rollback [--to VERSION]`.
 
-`python -m training.rollback` (the previous one) or `--to VERSION`.
+Without `--to`, it is the version that was in production before.
 """
 
 import argparse

@@ -4,8 +4,8 @@ from pydantic import Field
 
 from readmit.settings import JobSettings, RegistrySettings, TrainerLogin
 
-# Constants of the monitor, not settings: the alerts, the drift page and docs/monitoring.md are written for
-# these values, and DRIFT_THRESHOLD and DRIFT_ALPHA are enough to make the monitor more or less strict.
+# Constants of the monitor, not settings: the alerts, the drift page and docs/monitoring.md are
+# written for these values. DRIFT_THRESHOLD and DRIFT_ALPHA make the monitor more or less strict.
 REQUEST_DAYS = 30  # long enough to gather requests, short enough that a change shows within weeks
 MAX_REQUESTS = 10_000  # the newest of them: a share is then known to within 0.01
 MIN_ROWS = 200  # with fewer requests or outcomes a share is known to within 0.07 at best

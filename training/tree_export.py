@@ -1,9 +1,9 @@
 """Export boosted trees as the tables of `readmit.inference.tree_tables`.
 
-The three libraries have different trees. LightGBM and scikit-learn have binary trees: a leaf gets a
-bit, and a split holds the bits of the leaves that remain when a row takes its side. CatBoost has
-oblivious trees, in which all nodes of a level share one split: a level gets a bit, and together the
-bits are the number of the leaf.
+LightGBM and scikit-learn have binary trees: each leaf is a bit, and a split holds the leaves that
+remain when a row takes the other side than the reference. CatBoost has oblivious trees, in which
+all nodes of a level share one split: each level is a bit, and together the bits are the number of
+the leaf.
 """
 
 import json
@@ -192,9 +192,12 @@ def _add_leaves(
     if isinstance(node, Leaf):
         values.append(node.value)
         return
-    likely, other = node.left, node.right
-    if not reference[node.column] <= node.threshold:
-        likely, other = other, likely
+    if reference[node.column] <= node.threshold:
+        likely = node.left
+        other = node.right
+    else:
+        likely = node.right
+        other = node.left
     begin = len(values)
     _add_leaves(likely, reference, tree, tables, values)
     bits_of_likely = (1 << len(values)) - (1 << begin)

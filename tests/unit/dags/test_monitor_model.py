@@ -129,7 +129,7 @@ def test_the_page_says_what_drifted_and_escapes_values():
 
 def test_the_page_says_when_there_is_too_little():
     text = page(report(None, [Realised("7", 12, 1, 3, None, [])]), MonitorSettings())
-    assert "Too few requests to say anything." in text
+    assert "Too few requests for a verdict." in text
     assert "At least 200 are needed." in text
     assert "too few: 200 outcomes with 20 readmissions are needed; 3 more were known" in text
 

@@ -111,3 +111,19 @@ def test_damaged_tables_are_seen(data):
         np.abs(np.array(damaged.score(bins(damaged, x))) - model.predict_proba(x)[:, 1]).max()
         > 1e-3
     )
+
+
+def test_trees_of_histogram_boosting_are_its_decision_function(data):
+    """The trees are private attributes of scikit-learn: an upgrade that changes them is seen here."""
+    x, y = data
+    model = HistGradientBoostingClassifier(max_iter=10).fit(x, y)
+    trees, bias = tree_export.hist_boosting_trees(model)
+
+    def value(node, row):
+        while isinstance(node, tree_export.Node):
+            node = node.left if row[node.column] <= node.threshold else node.right
+        return node.value
+
+    rows = x[:200]
+    sums = [bias + sum(value(tree, row) for tree in trees) for row in rows]
+    assert np.abs(np.array(sums) - model.decision_function(rows)).max() < 1e-12
