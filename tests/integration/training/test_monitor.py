@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from readmit import db, storage
 from readmit.client.api_client import LOAD_TEST_STAY
+from readmit.settings import StackSettings
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import METRICS_BY_JOB, Job
 from serving import prediction_log
@@ -58,6 +59,11 @@ def production(contract, settings):
     return version
 
 
+def connection(role, settings):
+    """Open a transaction as a role whose password the monitor does not have, as dbt or the API do."""
+    return db.transaction(role, settings.clean_database, StackSettings())
+
+
 def in_mart(rows, contract, settings, create=False):
     """Add rows to the mart, which dbt would make."""
     types = {
@@ -70,7 +76,7 @@ def in_mart(rows, contract, settings, create=False):
         feature.name: feature.data_type for feature in contract.features
     }
     with (
-        db.transaction("transformer", settings.clean_database, settings) as clean,
+        connection("transformer", settings) as clean,
         clean.cursor() as cur,
     ):
         if create:
@@ -111,7 +117,7 @@ def log_requests(rows, scores, contract, settings, version, ids=True, at=NOW, st
         for text, score, number in zip(asked, scores, numbers, strict=True)
     ]
     with (
-        db.transaction("serving", settings.clean_database, settings) as clean,
+        connection("serving", settings) as clean,
         clean.cursor() as cur,
     ):
         execute_values(cur, prediction_log.INSERT, values)
@@ -124,13 +130,12 @@ def scored(rows, settings, version):
 
 def latest(settings):
     query = "select model_version, n_requests, verdict, evidence from ops.monitor_reports order by report_id desc"
-    return raw.query(settings, settings.clean_database, query)[0]
+    return raw.query(StackSettings(), settings.clean_database, query)[0]
 
 
-def test_without_a_production_model_there_is_nothing_to_monitor(settings, monkeypatch):
-    monkeypatch.setenv("MODEL_NAME", "never_registered")
+def test_without_a_production_model_there_is_nothing_to_monitor(settings):
     with pytest.raises(monitor.NothingToMonitor):
-        monitor.run(settings)
+        monitor.run(settings.model_copy(update={"model_name": "never_registered"}))
 
 
 def test_too_few_requests_say_so(contract, settings, production):
@@ -236,7 +241,7 @@ def test_a_load_test_does_not_push_requests_out(contract, settings, production, 
 def test_reports_are_append_only(settings, production):
     with (
         pytest.raises(psycopg2.Error, match="append-only"),
-        db.transaction("postgres", settings.clean_database, settings) as clean,
+        connection("postgres", settings) as clean,
         clean.cursor() as cur,
     ):
         cur.execute("delete from ops.monitor_reports")
