@@ -1,4 +1,4 @@
-"""The pages with a served model: the API is a real process on a small model, beside it an earlier version."""
+"""The pages with a served model: the API is a real process, with a small model and an earlier one."""
 
 import hashlib
 
@@ -32,21 +32,16 @@ def api(tmp_path_factory):
         st.cache_data.clear()
 
 
-def placed_beside(url, home, number):
-    """Give the alias `previous` to a version, or to none, and wait until the API knows."""
+def set_previous(url, home, number):
+    """Give the alias `previous` to a version, or to none, and wait until the API follows."""
     file = home / "previous"
     file.write_text(number) if number else file.unlink(missing_ok=True)
 
-    def known():
-        return (
-            httpx.get(f"{url}/readyz", trust_env=False)
-            .json()["beside"]
-            .get("previous", {})
-            .get("version")
-            == number
-        )
+    def is_loaded():
+        ready = httpx.get(f"{url}/readyz", trust_env=False).json()
+        return ready["beside"].get("previous", {}).get("version") == number
 
-    wait_until(known, f"version {number} stands beside production")
+    wait_until(is_loaded, f"the API holds version {number} beside production")
 
 
 def answered(language="en"):
@@ -61,12 +56,16 @@ def answered(language="en"):
 
 
 def shown(app):
-    return [each.value for each in app.caption] + [each.value for each in app.subheader]
+    return values(app.caption) + values(app.subheader)
+
+
+def values(elements):
+    return [element.value for element in elements]
 
 
 @pytest.mark.parametrize("language", [ENGLISH, SPANISH])
 def test_two_versions_stand_side_by_side(api, language):
-    placed_beside(*api, "2")
+    set_previous(*api, "2")
     app = answered(language.code)
     captions = shown(app)
     assert language.text("compare") in captions
@@ -76,7 +75,7 @@ def test_two_versions_stand_side_by_side(api, language):
 
 
 def test_without_an_earlier_version_the_page_says_so(api):
-    placed_beside(*api, None)
+    set_previous(*api, None)
     assert ENGLISH.text("compare_none") in shown(answered())
 
 
@@ -86,13 +85,13 @@ def test_a_part_that_has_no_answer_says_why(api, monkeypatch):
 
     monkeypatch.setattr(Client, "explain", away)
     monkeypatch.setattr(Client, "compare", away)
-    said = shown(answered())
-    assert said.count(ENGLISH.text("failed", detail=ENGLISH.text("api_down"))) == 2
-    assert ENGLISH.text("compare_none") not in said
+    captions = shown(answered())
+    assert captions.count(ENGLISH.text("failed", detail=ENGLISH.text("api_down"))) == 2
+    assert ENGLISH.text("compare_none") not in captions
 
 
 def test_the_run_is_linked_in_its_experiment(api):
-    links = [each.proto.url for each in answered().get("link_button")]
+    links = [button.proto.url for button in answered().get("link_button")]
     assert any(url.endswith("/#/experiments/7/runs/run1") for url in links)
 
 
@@ -100,11 +99,11 @@ def test_what_if_moves_the_score(api):
     app = answered()
     app.selectbox(key="what_if:1").select_index(0).run()
     assert not app.exception
-    assert [each.value for each in app.warning] == [ENGLISH.text("sample_data")]
+    assert values(app.warning) == [ENGLISH.text("sample_data")]
     assert len(app.get("plotly_chart")) == 2 - (ENGLISH.text("drivers_usual") in shown(app))
 
 
-def test_what_is_wrong_is_said_by_the_name_of_the_field(api):
+def test_a_wrong_field_is_named_by_its_label(api):
     app = AppTest.from_string(
         "from ui.views import predict_page\npredict_page.render()", default_timeout=30
     )
@@ -123,7 +122,7 @@ def test_a_form_of_an_older_contract_says_what_was_assumed(api):
     older = httpx.get(f"{url}/model", trust_env=False).json()
     older["contract"]["hash"] = "older"
     older["contract"]["features"] = [
-        each for each in older["contract"]["features"] if each["name"] != "n_medications"
+        feature for feature in older["contract"]["features"] if feature["name"] != "n_medications"
     ]
     app = AppTest.from_string(
         "from ui.views import predict_page\npredict_page.render()", default_timeout=30
@@ -131,7 +130,7 @@ def test_a_form_of_an_older_contract_says_what_was_assumed(api):
     app.session_state["model"] = form.form_model(older)
     app.run()
     app.button[-1].click().run()
-    assert ENGLISH.text("defaulted", names="N medications") in [each.value for each in app.info]
+    assert ENGLISH.text("defaulted", names="N medications") in values(app.info)
 
 
 @pytest.mark.parametrize("page", ["predict", "batch", "model"])
@@ -147,7 +146,7 @@ def test_pages_say_that_the_registry_is_away(api, page):
     ).run()
     (home / "away").unlink()
     assert not app.exception
-    assert ENGLISH.text("stale_model") in [each.value for each in app.warning]
+    assert ENGLISH.text("stale_model") in values(app.warning)
     wait_until(
         lambda: httpx.get(f"{url}/readyz", trust_env=False).json()["registry"]["up"],
         "the registry is back",
@@ -160,10 +159,8 @@ def test_a_database_that_is_away_is_not_taken_for_nothing_to_show(api, page, n_a
         f"from ui.views import {page}_page\n{page}_page.render()", default_timeout=30
     ).run()
     assert not app.exception
-    assert (
-        len([each for each in app.warning if each.value.startswith("This part cannot be shown")])
-        == n_away
-    )
+    missing = [text for text in values(app.warning) if text.startswith("This part cannot be shown")]
+    assert len(missing) == n_away
     assert shown(app).count(ENGLISH.text("empty")) == n_empty  # the small model has no metrics
     assert ENGLISH.text("quarantine_none") not in shown(app)
 
@@ -173,7 +170,7 @@ def test_a_model_without_a_decision_curve_says_so(api):
         "from ui.views import model_page\nmodel_page.render()", default_timeout=30
     ).run()
     assert not app.exception
-    assert ENGLISH.text("decision_curve") in [each.value for each in app.subheader]
+    assert ENGLISH.text("decision_curve") in values(app.subheader)
     assert ENGLISH.text("not_available") in shown(app)
 
 

@@ -10,6 +10,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from readmit.client.api_client import Client, Problem
 from ui import language as languages
 
 ENGLISH, SPANISH = languages.load("en"), languages.load("es")
@@ -82,3 +83,15 @@ def test_an_address_without_a_page_leads_to_the_form(api_away):
     app.run()
     assert not app.exception
     assert app.title[0].value == ENGLISH.text("predict")
+
+
+@pytest.mark.parametrize("name", ["predict", "batch", "model"])
+def test_before_the_first_model_the_page_says_what_it_waits_for(api_away, monkeypatch, name):
+    def no_model(_):
+        raise Problem(503, "Unavailable", code="no_model")
+
+    monkeypatch.setattr(Client, "model", no_model)
+    app = page(name).run()
+    assert not app.exception
+    assert ENGLISH.text("no_model") in app.info[0].value
+    assert app.button(key="retry").label == ENGLISH.text("try_again")
