@@ -10,7 +10,7 @@ from serving.bundle_loader import ServedModel
 from serving.history import HistoryLookup
 from serving.instruments import Metrics
 from serving.microbatch import MicroBatcher, Row
-from serving.prediction_log import Features, LoggedPrediction, PredictionLog
+from serving.prediction_log import LoggedPrediction, PredictionLog
 from serving.schema import PredictionRequest
 from serving.shadow import ScoredRequest, Shadow
 
@@ -89,7 +89,7 @@ def record(model: ServedModel, answered: Sequence[Answered], services: Predictio
                 model.version.version,
                 model.version.run_id,
                 model.contract.hash,
-                Features(names, request.values),
+                (names, request.values),
                 stay["probability"],
                 stay["risk"],
                 stay["threshold"],
@@ -143,7 +143,7 @@ def explain(model: ServedModel, row: Row) -> Contributions:
                 "contribution": (gain_forward + gain_backward) / 2,
             }
         )
-    contributions.sort(key=_absolute_contribution, reverse=True)
+    contributions.sort(key=lambda item: abs(item["contribution"]), reverse=True)
     return {
         "base": forward[0],
         "score": forward[-1],
@@ -151,10 +151,6 @@ def explain(model: ServedModel, row: Row) -> Contributions:
         "unit": "log-odds",
         "method": METHOD,
     }
-
-
-def _absolute_contribution(contribution: FieldContribution) -> float:
-    return abs(contribution["contribution"])
 
 
 def _path(base: Row, row: Row, order: Iterable[int]) -> list[Row]:

@@ -64,23 +64,19 @@ def cell_reader(requests: RequestSchema, name: str) -> CellReader:
     kind = requests.types.get(name, str)
     if kind is str:
         return str
-    if kind is bool:
-        return _boolean
-    return cache(lambda cell: _number(cell, kind))
 
+    @cache
+    def read(cell: str) -> object:
+        if kind is bool:
+            return BOOLEANS.get(cell.strip().lower(), cell)
+        if not cell.isascii() or "_" in cell:  # Python reads 1_0 and digits of any script
+            return cell
+        try:
+            return kind(cell)
+        except ValueError:
+            return cell
 
-def _boolean(cell: str) -> object:
-    return BOOLEANS.get(cell.strip().lower(), cell)
-
-
-def _number(cell: str, kind: type) -> object:
-    """Return a number, or the cell; Python itself would read 1_0 and digits of any script."""
-    if not cell.isascii() or "_" in cell:
-        return cell
-    try:
-        return kind(cell)
-    except ValueError:
-        return cell
+    return read
 
 
 def _check_header(requests: RequestSchema, header: list[str]) -> None:

@@ -1,6 +1,6 @@
 """A batch without HTTP: from rows to scores and errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from readmit.client.answer_types import BatchAnswer, RowError, ScoredStay, Value
@@ -41,7 +41,9 @@ def score(call: BatchCall, rows: Sequence[object]) -> BatchAnswer:
         for row, problem in enumerate(requests, begin):
             if isinstance(problem, Problem):
                 errors += _row_errors(problem, row)[: max(1, MAX_ERRORS - len(errors))]
-                allowed |= _allowed(problem)
+                for error in problem.errors:
+                    if "allowed" in error:
+                        allowed[error["field"]] = error["allowed"]
     return {
         "predictions": predictions,
         "errors": errors,
@@ -60,8 +62,11 @@ def _scores(
     """
     valid: dict[int, PredictionRequest] = {}
     for row, request in enumerate(requests, begin):
-        if isinstance(request, PredictionRequest):
-            valid[row] = _with_history(call, request)
+        if isinstance(request, Problem):
+            continue
+        valid[row] = request
+        if call.history is not None and request.history != "given":
+            valid[row] = call.model.requests.with_history(request, call.history)
     stays: list[ScoredStay | None] = [None] * len(requests)
     if not valid:
         return stays
@@ -77,12 +82,6 @@ def _scores(
     return stays
 
 
-def _with_history(call: BatchCall, request: PredictionRequest) -> PredictionRequest:
-    if call.history is None or request.history == "given":
-        return request
-    return call.model.requests.with_history(request, call.history)
-
-
 def _row_errors(problem: Problem, row: int) -> list[RowError]:
     errors: list[RowError] = []
     for error in problem.errors:
@@ -96,10 +95,6 @@ def _row_errors(problem: Problem, row: int) -> list[RowError]:
             }
         )
     return errors
-
-
-def _allowed(problem: Problem) -> Mapping[str, Sequence[Value]]:
-    return {error["field"]: error["allowed"] for error in problem.errors if "allowed" in error}
 
 
 def shared_patient(rows: Sequence[object]) -> int | None:

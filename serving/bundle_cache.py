@@ -1,16 +1,101 @@
 """Bundles on this disk: the newest stay, so that a roll-back needs no download; the rest goes."""
 
 import logging
+import os
 import shutil
+import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import asdict
 from pathlib import Path
+
+import orjson
+
+from serving.bundle_loader import Version
 
 log = logging.getLogger("serving")
 
 KEPT = 5  # a bundle is some megabytes; more than any worker lags behind
 PARTIAL = ".partial-"
 ABANDONED_SECONDS = 3600.0  # far above what a download takes
+Download = Callable[[Version, Path], None]
+
+
+class BundleCache:
+    """The folders of bundles, and the pointers that say which version each name stands for.
+
+    Several workers share it: what appears in it appears complete or not at all.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def folder(self, version: Version) -> Path:
+        """Return where the bundle of a version is, or would be."""
+        return self._folder / version.key
+
+    def fetch(self, version: Version, download: Download, loaded: Collection[Version]) -> Path:
+        """Return the folder of a version, downloaded if it is missing.
+
+        Args:
+            version: the version.
+            download: writes its bundle into a folder.
+            loaded: versions whose bundles must stay, beside those that pointers name.
+        """
+        final = self.folder(version)
+        if final.exists():
+            final.touch()  # it counts as new again
+            return final
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self._folder))
+        try:
+            download(version, partial)
+            partial.touch()
+            partial.rename(final)
+            prune(self._folder, self._keys_in_use(loaded))
+        except OSError:
+            if not final.exists():  # else another worker was first
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return final
+
+    def remove(self, version: Version) -> None:
+        """Remove the bundle of a version."""
+        shutil.rmtree(self.folder(version), ignore_errors=True)
+
+    def pointer(self, name: str) -> Version | None:
+        """Return the version that a name stands for, or None when that is unknown or unreadable."""
+        path = self._pointer_path(name)
+        if not path.exists():
+            return None
+        try:
+            return Version(**orjson.loads(path.read_bytes()))
+        except (OSError, TypeError, ValueError) as error:
+            log.warning("%s cannot be read: %s", path, error)
+            return None
+
+    def set_pointer(self, name: str, version: Version) -> None:
+        """Let a name stand for a version, in one step: other workers read it."""
+        handle, temporary = tempfile.mkstemp(dir=self._folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(orjson.dumps(asdict(version)))
+        os.replace(temporary, self._pointer_path(name))
+
+    def remove_pointer(self, name: str) -> None:
+        """Let a name stand for nothing."""
+        self._pointer_path(name).unlink(missing_ok=True)
+
+    def _pointer_path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    def _keys_in_use(self, loaded: Collection[Version]) -> set[str]:
+        keys = {version.key for version in loaded}
+        for path in self._folder.glob("*.json"):
+            version = self.pointer(path.stem)
+            if version is not None:
+                keys.add(version.key)
+        return keys
 
 
 def prune(folder: Path, in_use: Collection[str]) -> list[str]:

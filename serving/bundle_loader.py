@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +47,20 @@ class Version:
         """Return how answers name the version."""
         return {"name": self.name, "version": self.version, "run_id": self.run_id}
 
+    @property
+    def key(self) -> str:
+        """Return the name of the version's folder; odd characters of names and ids are left out."""
+        name, number, run_id = map(_plain, (self.name, self.version, self.run_id))
+        return f"{name}-{number}-{run_id[:12]}"
+
+    @property
+    def promoted_timestamp(self) -> float:
+        """Return when it was promoted, in seconds since 1970; 0 when the registry does not say."""
+        try:
+            return datetime.fromisoformat(self.promoted_at or "").timestamp()
+        except ValueError:
+            return 0.0
+
 
 @dataclass(frozen=True)
 class ServedModel:
@@ -62,6 +77,10 @@ class ServedModel:
     def risk_of(self, probability: float) -> Risk:
         """Return whether a probability calls for an alert."""
         return "high" if probability >= self.threshold else "low"
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text if c.isalnum() or c in "-_")
 
 
 def read_bundle(folder: Path) -> tuple[Contract, Compiled]:
@@ -91,7 +110,10 @@ def _load(folder: Path, version: Version, read: BundleReader) -> ServedModel:
     stored = orjson.loads((folder / "contract.json").read_bytes())
     report = orjson.loads((folder / "report.json").read_bytes())
     examples = orjson.loads((folder / "examples.json").read_bytes())
-    _check_hash(stored, contract)
+    if stored.get("hash") != contract.hash:
+        raise ModelRefused(
+            f"contract.json says hash {stored.get('hash')}, its content has {contract.hash}"
+        )
     _check_examples(examples["rows"], examples["probabilities"], contract, compiled)
     card = folder / "model_card.md"
     return ServedModel(
@@ -103,13 +125,6 @@ def _load(folder: Path, version: Version, read: BundleReader) -> ServedModel:
         threshold=float(report["threshold"]),
         description=_describe(version, stored, report, card.read_text() if card.exists() else ""),
     )
-
-
-def _check_hash(stored: Json, contract: Contract) -> None:
-    if stored.get("hash") != contract.hash:
-        raise ModelRefused(
-            f"contract.json says hash {stored.get('hash')}, its content has {contract.hash}"
-        )
 
 
 def _check_examples(

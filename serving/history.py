@@ -86,7 +86,9 @@ class HistoryLookup:
                 cur.execute(query, (patient_nbr,))
                 row = cur.fetchone()
         except psycopg2.Error:
-            self._disconnect()
+            if self._local.database is not None:
+                self._local.database.close()
+                self._local.database = None
             raise
         if row is None:
             return None
@@ -105,8 +107,3 @@ class HistoryLookup:
                 cur.execute("set statement_timeout = %s", (self._settings.history_timeout_ms,))
             self._local.database = fresh
         return self._local.database
-
-    def _disconnect(self) -> None:
-        if self._local.database is not None:
-            self._local.database.close()
-            self._local.database = None

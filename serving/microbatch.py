@@ -49,7 +49,8 @@ class MicroBatcher:
 def _score_batch(model: Compiled, batch: Sequence[WaitingRow]) -> None:
     """Score rows in one call; if it fails, each alone, so that one bad row fails no other."""
     try:
-        scores = [float(score) for score in model.score([waiting.row for waiting in batch])]
+        rows = [waiting.row for waiting in batch]
+        scores = [float(score) for score in model.score(rows)]
         if len(scores) != len(batch):
             raise ValueError(f"the model returned {len(scores)} scores for {len(batch)} rows")
     except Exception as error:

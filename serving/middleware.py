@@ -77,9 +77,5 @@ class RequestMiddleware:
             return
         key_digest = self._keys.check(headers.get(b"x-api-key", b""))
         if self._rate.per_second:
-            self._rate.check(key_digest or _address(scope))
-
-
-def _address(scope: Scope) -> str:
-    client = scope.get("client") or ("?",)
-    return str(client[0])
+            address, *_ = scope.get("client") or ("?",)
+            self._rate.check(key_digest or str(address))

@@ -22,19 +22,9 @@ BATCH_ROWS = 1_000
 EVERY_SECONDS = 1.0
 
 
-class Features(NamedTuple):
-    """The features of a prediction.
-
-    A dictionary would be four times as large, and thousands may wait; the names are shared.
-    """
-
-    names: Sequence[str]
-    values: Sequence[Value]
-
-    def to_json(self) -> str:
-        """Return them as a JSON object."""
-        features = dict(zip(self.names, self.values, strict=True))
-        return orjson.dumps(features, default=float).decode()
+# Names and values of features. A dictionary would be four times as large, and thousands may wait;
+# the names are shared.
+Features = tuple[Sequence[str], Sequence[Value]]
 
 
 class LoggedPrediction(NamedTuple):
@@ -133,8 +123,10 @@ class PredictionLog:
     def _insert(self, predictions: list[LoggedPrediction]) -> None:
         rows = []
         for prediction in predictions:
-            features = prediction.features.to_json()
-            rows.append((*prediction[:6], features, *prediction[7:]))
+            names, values = prediction.features
+            features = dict(zip(names, values, strict=True))
+            document = orjson.dumps(features, default=float).decode()
+            rows.append((*prediction[:6], document, *prediction[7:]))
         try:
             # One connection is kept: a log-in each second and worker costs Postgres milliseconds.
             if self._connection is None:

@@ -227,21 +227,16 @@ def printable(text: str) -> str:
 
 def install(app: FastAPI) -> None:
     """Make every error of the app a problem document."""
-    app.add_exception_handler(Problem, _on_problem)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_fault)
 
+    @app.exception_handler(Problem)
+    async def on_problem(_: Request, problem: Problem) -> Response:
+        return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)
 
-async def _on_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)  # noqa: S101 (registered for this class only)
-    return Response(error.body(), error.status, error.headers, MEDIA_TYPE)
+    @app.exception_handler(HTTPException)
+    async def on_http_exception(request: Request, error: HTTPException) -> Response:
+        code = HTTP_CODES.get(error.status_code, ProblemCode.BAD_REQUEST)
+        return await on_problem(request, Problem(code, headers=error.headers))
 
-
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class only)
-    code = HTTP_CODES.get(error.status_code, ProblemCode.BAD_REQUEST)
-    return await _on_problem(request, Problem(code, headers=error.headers))
-
-
-async def _on_fault(request: Request, _: Exception) -> Response:
-    return await _on_problem(request, Problem(ProblemCode.INTERNAL_ERROR))
+    @app.exception_handler(Exception)
+    async def on_fault(request: Request, _: Exception) -> Response:
+        return await on_problem(request, Problem(ProblemCode.INTERNAL_ERROR))

@@ -29,23 +29,19 @@ def answer(
     Raises:
         Problem: 503 with the reason when the database does not answer.
     """
-    rows = _rows(settings, query, database or settings.clean_database)
-    return Response(orjson.dumps({name: rows}, default=str), media_type="application/json")
-
-
-def _rows(settings: ServingSettings, query: str, database: str) -> list[dict[str, object]]:
     try:
         with (
-            db.transaction("reader", database, settings) as connection,
+            db.transaction("reader", database or settings.clean_database, settings) as connection,
             connection.cursor(cursor_factory=RealDictCursor) as cur,
         ):
             cur.execute("set local statement_timeout = '5s'")
             cur.execute(query)
-            return [dict(row) for row in cur.fetchall()]
+            rows = [dict(row) for row in cur.fetchall()]
     except psycopg2.errors.UndefinedTable:
-        return []  # nothing was built yet
+        rows = []  # nothing was built yet
     except (psycopg2.Error, LookupError) as error:
         code = ProblemCode.DATABASE_REFUSED
         if isinstance(error, psycopg2.OperationalError):
             code = ProblemCode.DATABASE_UNREACHABLE
         raise Problem(code, headers={"Retry-After": "10"}, error=type(error).__name__) from error
+    return Response(orjson.dumps({name: rows}, default=str), media_type="application/json")

@@ -23,7 +23,11 @@ class RequestIds(NamedTuple):
         A caller's id that is long or has other characters is replaced by the request id.
         """
         request_id = str(uuid.uuid4())
-        correlation_id = _sent_id(scope) or request_id
+        correlation_id = request_id
+        for name, value in scope["headers"]:
+            if name == CORRELATION:
+                correlation_id = valid_id(value.decode("latin-1")) or request_id
+                break
         scope.setdefault("state", {})["request_id"] = request_id
         REQUEST_IDS.set({"request_id": request_id, "correlation_id": correlation_id})
         return cls(request_id, correlation_id)
@@ -34,10 +38,3 @@ class RequestIds(NamedTuple):
             (b"x-request-id", self.request_id.encode()),
             (CORRELATION, self.correlation_id.encode()),
         ]
-
-
-def _sent_id(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == CORRELATION:
-            return valid_id(value.decode("latin-1"))
-    return None

@@ -65,7 +65,11 @@ class RequestSchema:
         try:
             return self._request(self.model.__pydantic_validator__.validate_json(body))
         except ValidationError as error:
-            return self._mapped(_json_or_none(body), error)
+            try:
+                row = orjson.loads(body)
+            except orjson.JSONDecodeError:
+                row = None
+            return self._mapped(row, error)
 
     def from_row(self, row: object) -> PredictionRequest:
         """Return the request in a row.
@@ -226,10 +230,3 @@ def _columns(rows: Sequence[object]) -> Columns | None:
     except KeyError:
         return None
     return dict(zip(names, values, strict=True))
-
-
-def _json_or_none(body: bytes) -> object:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None

@@ -7,7 +7,6 @@ from fastapi.responses import PlainTextResponse
 from readmit.client.answer_types import Liveness, Readiness, ReadyModel
 from serving import answer_examples, responses
 from serving.app_state import Parts
-from serving.watcher import Watcher
 
 router = APIRouter(tags=["health"])
 
@@ -32,7 +31,11 @@ async def livez() -> Response:
 async def readyz(state: Parts) -> Response:
     """503 until then; the details say what is stale or away while answers continue."""
     watcher = state.watcher
-    model = _ready_model(watcher)
+    served = watcher.served
+    model: ReadyModel | None = None
+    if served is not None:
+        contract_hash = served.contract.hash
+        model = {**served.identity, "contract_hash": contract_hash, "from": watcher.origin}
     readiness: Readiness = {
         "status": "ready" if model else "not ready",
         "model": model,
@@ -61,10 +64,3 @@ def metrics(state: Parts) -> Response:
     return Response(
         state.services.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8"
     )
-
-
-def _ready_model(watcher: Watcher) -> ReadyModel | None:
-    model = watcher.served
-    if model is None:
-        return None
-    return {**model.identity, "contract_hash": model.contract.hash, "from": watcher.origin}
