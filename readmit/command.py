@@ -1,4 +1,4 @@
-"""Commands fail with one line that says what is wrong; a traceback is for bugs."""
+"""Command lines print an expected error as one line; a traceback is for bugs."""
 
 import sys
 from collections.abc import Callable
@@ -12,13 +12,20 @@ from readmit.errors import BadData, SourceUnreachable
 from readmit.settings import BadSetting
 
 P = ParamSpec("P")
-# Bad input, bad settings (LookupError: a password that is not set), services that are away, a disk that is full.
-AWAY = (SourceUnreachable, OperationalError, BotoCoreError, ClientError, OSError)
-EXPECTED = (BadData, BadSetting, LookupError, *AWAY)
+EXPECTED = (
+    BadData,
+    BadSetting,
+    LookupError,  # a password that is not set
+    SourceUnreachable,
+    OperationalError,  # Postgres does not answer
+    BotoCoreError,  # the object store does not answer
+    ClientError,
+    OSError,  # a disk that is full
+)
 
 
 def explained(main: Callable[P, int]) -> Callable[P, int]:
-    """Print an expected failure of a command line as one line and return 1."""
+    """Return `main` so that an expected error is printed as one line and the exit code is 1."""
 
     @wraps(main)
     def run(*args: P.args, **kwargs: P.kwargs) -> int:

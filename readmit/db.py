@@ -1,4 +1,4 @@
-"""Connections to Postgres by role and database: one place that knows how a role's password is found."""
+"""Connections to Postgres by role and database, with the password of the role."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -48,7 +48,7 @@ def password(role: Role, settings: DatabaseSettings) -> str:
 
 
 def url(role: Role, database: str, settings: DatabaseSettings) -> str:
-    """Return the `postgresql://` address of `database` for `role`, password included: never log it."""
+    """Return the `postgresql://` address with the password in it: never log it."""
     secret = quote(password(role, settings), safe="")
     return (
         f"postgresql://{role}:{secret}@{settings.postgres_host}:{settings.postgres_port}/{database}"
@@ -74,14 +74,13 @@ def connect(role: Role, database: str, settings: DatabaseSettings) -> Connection
 
 @contextmanager
 def transaction(role: Role, database: str, settings: DatabaseSettings) -> Iterator[Connection]:
-    """One connection for one transaction: committed when the block ends, rolled back when it raises."""
+    """Open a connection for one transaction: commit after the block, roll back on an error."""
     with closing(connect(role, database, settings)) as open_connection:
         try:
             yield open_connection
         except BaseException:
-            if (
-                not open_connection.closed
-            ):  # else the server is gone, and that is what the caller must hear
+            # On a closed connection, a roll-back would hide the error that closed it.
+            if not open_connection.closed:
                 open_connection.rollback()
             raise
         open_connection.commit()

@@ -1,10 +1,10 @@
 """Settings, read from the environment and from `.env`; the environment wins.
 
-Each deployable has one frozen settings class, made of the groups in this file. A process has only the
-fields that it uses: the password of the loader is no field of the web form.
+Each deployable has one frozen settings class, made of the groups in this file. A process has only
+the fields that it uses: the password of the loader is no field of the web form.
 
-`.env.example` is generated from these classes: `python -m readmit.settings`. The file that is read is
-`.env` at the root of the repository, or the file that READMIT_ENV_FILE names.
+`.env.example` is generated from these classes: `python -m readmit.settings`. The file that is read
+is `.env` at the root of the repository, or the file that READMIT_ENV_FILE names.
 """
 
 import os
@@ -28,7 +28,7 @@ Port = Annotated[int, Field(ge=1024, le=65535)]
 
 
 class BadSetting(Exception):
-    """A setting cannot be used; the message names each variable and what is wrong with it."""
+    """A setting cannot be used; the message names each bad variable and its problem."""
 
 
 def env_file() -> Path:
@@ -42,7 +42,7 @@ def not_text(error: UnicodeDecodeError) -> BadSetting:
 
 
 def _local_url(port_field: str) -> Callable[[dict[str, Any]], str]:
-    """Return a default factory: the address of a port of this machine, which another field names."""
+    """Return a default factory for an address on this machine; another field has its port."""
 
     def url(fields: dict[str, Any]) -> str:
         # A port that could not be read has no entry; pydantic reports it by itself.
@@ -120,7 +120,7 @@ class SourceSettings(Settings):
     @field_validator("dataset")
     @classmethod
     def _absolute_dataset(cls, value: str | None) -> str | None:
-        """A relative path means the same file for every process, whatever folder it runs in."""
+        """Make a path absolute: it then means the same file in every process."""
         if value is None or "://" in value:
             return value
         return os.path.abspath(ROOT / os.path.expanduser(value))
@@ -269,7 +269,7 @@ class ApiClientSettings(ApiAddress):
 
     api_key: SecretStr | None = Field(
         default=None,
-        description="key that the web form and Locust send to the API, if API_KEY_HASHES asks for one",
+        description="key that the web form and Locust send to the API, if API_KEY_HASHES needs one",
     )
 
 
@@ -285,7 +285,8 @@ class PageSettings(RegistryAddress, ApiAddress, DocsAddress):
     public_url: str | None = Field(
         default=None,
         pattern=r"^https?://.*\{part\}",
-        description="how browsers reach a page, {part} being api, airflow, mlflow, docs or grafana; empty: ports",
+        description="address of a page for browsers; {part} is api, airflow, mlflow, docs or"
+        " grafana; empty: ports",
     )
     airflow_port: Port = Field(default=8080, description="port of Airflow")
     grafana_port: Port = Field(default=3000, description="port of Grafana")
@@ -436,7 +437,8 @@ def example() -> str:
     """Return the text of `.env.example`: every variable, what it means and its default."""
     lines = [
         "# Every setting, with its default. Generated: python -m readmit.settings > .env.example",
-        "# `make up` writes .env with generated passwords. To change a default, add its line, without the #, to .env.",
+        "# `make up` writes .env with generated passwords."
+        " To change a default, add its line, without the #, to .env.",
     ]
     listed: set[str] = set()
     for title, address in SECTIONS:

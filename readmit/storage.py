@@ -1,4 +1,4 @@
-"""S3 as every part sees it: one client, from settings alone."""
+"""The S3 client of every part, made from settings alone."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 
 def client(settings: ObjectStoreSettings) -> "S3Client":
-    """Return a boto3 S3 client for `S3_ENDPOINT_URL`, with path-style addresses, time-outs and five attempts."""
+    """Return a boto3 client for `S3_ENDPOINT_URL` with path-style addresses.
+
+    It connects within 5 s, reads within 60 s, and makes five attempts.
+    """
     import boto3
     from botocore.config import Config
 

@@ -17,8 +17,7 @@ from readmit import db
 from readmit.batches import builds, ledger
 from readmit.command import explained
 from readmit.errors import BadData
-from readmit.intake.csv_file import MAX_FIELD_BYTES
-from readmit.intake.layout import LANDING_COLUMNS
+from readmit.intake.layout import LANDING_COLUMNS, MAX_FIELD_BYTES
 from readmit.intake.split import split_of
 from readmit.settings import PipelineSettings
 

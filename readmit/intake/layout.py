@@ -1,4 +1,4 @@
-"""The layout of the source file: its columns in order, and their names in Postgres."""
+"""The layout of the source file: columns in order, their names in Postgres, and limits of size."""
 
 COLUMNS: tuple[str, ...] = (
     "encounter_id",
@@ -54,3 +54,9 @@ COLUMNS: tuple[str, ...] = (
 )
 LANDING_COLUMNS: tuple[str, ...] = tuple(column.lower().replace("-", "_") for column in COLUMNS)
 DRUGS: tuple[str, ...] = COLUMNS[COLUMNS.index("metformin") : COLUMNS.index("change")]
+
+# The longest value of the real file has 36 bytes; 256 leaves room and stops a quote that never
+# closes, or a pasted document.
+MAX_FIELD_BYTES = 256
+# No row that may be loaded is longer, not even if every value is quoted and made of quotes.
+MAX_LINE_BYTES = (2 * MAX_FIELD_BYTES + 3) * len(COLUMNS) + 2

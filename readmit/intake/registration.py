@@ -155,7 +155,8 @@ def _check_resend(
     split, status = row
     if status != "rejected":
         raise SourceRefused(
-            f"{source.name}: batch {supersedes} is {status}; only a rejected batch can be superseded"
+            f"{source.name}: batch {supersedes} is {status}; "
+            "only a rejected batch can be superseded"
         )
     if [part.split for part in planned] != [split]:
         batch_ids = ", ".join(part.batch_id for part in planned)

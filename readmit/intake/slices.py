@@ -1,18 +1,19 @@
-"""Cut a source file into batches once: one COPY-ready object in S3 per batch, and the plan that names them."""
+"""Cut a source file into slices: the rows of one batch each, ready for COPY."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from readmit.intake.csv_file import Block, values_of
+from readmit.intake.csv_fields import values_of
+from readmit.intake.csv_rows import Block
 from readmit.intake.split import ORDER, Split, split_of
 
 PATIENT_COLUMN = 1
 
 
 class Readable(Protocol):
-    """What a slice's body is read from: an S3 answer or a file."""
+    """The origin of a slice's body: an S3 response or a file."""
 
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes."""
@@ -21,7 +22,10 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Slice:
-    """One planned batch. `body` is its CSV for COPY: batch id, source row, then the row as it stands in the file."""
+    """The rows of one planned batch.
+
+    `body` is their CSV for COPY: batch id, source row, then the row as it stands in the file.
+    """
 
     batch_id: str
     split: Split
@@ -34,8 +38,8 @@ class Slice:
 
 
 @dataclass
-class _Open:
-    """A slice that is still being filled."""
+class OpenSlice:
+    """A slice that is still being filled: the number and the line of each of its rows."""
 
     batch_id: str
     split: Split
@@ -44,48 +48,56 @@ class _Open:
     lines: list[bytes] = field(default_factory=list)
 
     def close(self) -> Slice:
+        """Return the slice with its body for COPY."""
         prefix = self.batch_id.encode()
         body = b"".join(
             b"%b,%d,%b\n" % (prefix, row, line)
             for row, line in zip(self.rows, self.lines, strict=True)
         )
-        content = hashlib.sha256(b"\n".join(self.lines) + b"\n").hexdigest()
-        first, last = self.rows[0], self.rows[-1]
         return Slice(
-            self.batch_id, self.split, self.ordinal, first, last, len(self.rows), content, body
+            batch_id=self.batch_id,
+            split=self.split,
+            ordinal=self.ordinal,
+            first_source_row=self.rows[0],
+            last_source_row=self.rows[-1],
+            n_rows=len(self.rows),
+            content_sha256=hashlib.sha256(b"\n".join(self.lines) + b"\n").hexdigest(),
+            body=body,
         )
 
 
-def batch_id_of(split: str, ordinal: int, source_sha256: str) -> str:
-    """Name a batch: `train-003-0689e7ec`."""
-    return f"{split}-{ordinal:03d}-{source_sha256[:8]}"
-
-
 def cut(blocks: Iterable[Block], source_sha256: str, batch_size: int) -> Iterator[Slice]:
-    """Yield the slices of a file as they fill: train in `batch_size` rows, validation and test whole, at the end.
+    """Yield the slices of a file as they fill.
+
+    Train rows come in slices of `batch_size` rows; validation and test rows in one slice each, at
+    the end of the file.
 
     Args:
         blocks: all rows of the file, checked (`readmit.intake.csv_file.read_blocks`).
         source_sha256: of the CSV; part of each batch id.
         batch_size: rows of a train batch; the last one may be smaller.
     """
-    filling = {split: _Open(batch_id_of(split, 1, source_sha256), split, 1) for split in ORDER}
+    open_slices = {split: open_slice(split, 1, source_sha256) for split in ORDER}
     for block in blocks:
         for row, line in enumerate(block.lines, block.first_row):
-            current = filling[split_of(_patient(line))]
+            current = open_slices[split_of(_patient(line))]
             current.rows.append(row)
             current.lines.append(line)
             if current.split == "train" and len(current.rows) == batch_size:
                 yield current.close()
-                ordinal = current.ordinal + 1
-                filling["train"] = _Open(
-                    batch_id_of("train", ordinal, source_sha256), "train", ordinal
-                )
-    yield from (current.close() for current in filling.values() if current.rows)
+                open_slices["train"] = open_slice("train", current.ordinal + 1, source_sha256)
+    for current in open_slices.values():
+        if current.rows:
+            yield current.close()
+
+
+def open_slice(split: Split, ordinal: int, source_sha256: str) -> OpenSlice:
+    """Return an empty slice; its batch is named like `train-003-0689e7ec`."""
+    return OpenSlice(f"{split}-{ordinal:03d}-{source_sha256[:8]}", split, ordinal)
 
 
 class Checked:
-    """A slice's body as a file for COPY: it is hashed while it is read, so that checking costs no second pass."""
+    """A slice's body as a file for COPY, hashed while it is read: no second pass is needed."""
 
     def __init__(self, body: Readable) -> None:
         self._body = body
@@ -104,7 +116,8 @@ class Checked:
     def content_sha256(self) -> str:
         """Return the `content_sha256` of what was read: over the rows as they stand in the file.
 
-        A last row without its line end counts as it is, so a body that was cut off never has the expected hash.
+        A last row without its line end counts as it is, so a body that was cut off never has the
+        expected hash.
         """
         digest = self._digest.copy()
         digest.update(self._rest)

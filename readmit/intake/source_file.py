@@ -1,4 +1,4 @@
-"""Where the data comes from: `DATASET` (path or URL), else UCI's archive, else the embedded sample."""
+"""Get the source file: `DATASET` (path or URL), else UCI's archive, else the embedded sample."""
 
 import hashlib
 import logging
@@ -199,7 +199,12 @@ def _fetch_default(cache: Path) -> Fetched:
     log.warning("NOT THE REAL DATA: the embedded SAMPLE is used, because: %s", reason)
     log.warning("Set DATASET to the CSV or the zip of UCI dataset 296 to use the real data.")
     log.warning("!" * 100)
-    return _fetch_sample(cache)
+    from readmit.intake import sample  # numpy takes a while to import
+
+    target = cache / "sample.csv"
+    if not target.is_file():
+        sample.write_csv(target)
+    return Fetched(target, "embedded sample", "sample", sha256_of(target))
 
 
 def _is_uci(archive: Path) -> bool:
@@ -214,12 +219,3 @@ def _is_uci(archive: Path) -> bool:
     except SourceRefused:
         return False
     return digest.hexdigest() == UCI_CSV_SHA256
-
-
-def _fetch_sample(cache: Path) -> Fetched:
-    from readmit.intake import sample
-
-    target = cache / "sample.csv"
-    if not target.is_file():
-        sample.write_csv(target)
-    return Fetched(target, "embedded sample", "sample", sha256_of(target))

@@ -18,12 +18,17 @@ def split_of(patient_nbr: bytes | str | int) -> Split:
     """Return the split of a patient, the same in every file and on every machine.
 
     Args:
-        patient_nbr: the number as it stands in the file; spaces around it and leading zeros do not count.
+        patient_nbr: the number as it stands in the file. Spaces around it and leading zeros do
+            not count.
     """
-    text = str(patient_nbr).encode() if isinstance(patient_nbr, int | str) else patient_nbr
+    text = patient_nbr
+    if not isinstance(text, bytes):
+        text = str(text).encode()
     digest = _SALT.copy()
     digest.update(text.strip().lstrip(b"0"))
-    place = int.from_bytes(digest.digest()[:8], "big") / _SCALE
-    if place < TRAIN_SHARE:
+    fraction = int.from_bytes(digest.digest()[:8], "big") / _SCALE
+    if fraction < TRAIN_SHARE:
         return "train"
-    return "validation" if place < TRAIN_SHARE + VALIDATION_SHARE else "test"
+    if fraction < TRAIN_SHARE + VALIDATION_SHARE:
+        return "validation"
+    return "test"

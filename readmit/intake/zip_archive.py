@@ -44,7 +44,14 @@ def extract_csv(path: Path, name: str, target: Path) -> None:
     with opened_zip(path, name) as archive:
         member = csv_member(archive, name)
         ensure_room(target.parent, member.file_size, name)
-        _copy_member(archive, member, target)
+        with NamedTemporaryFile(dir=target.parent, delete=False) as part:
+            try:
+                with archive.open(member) as packed:
+                    shutil.copyfileobj(packed, part, 1 << 20)
+            except BaseException:
+                Path(part.name).unlink()
+                raise
+        os.replace(part.name, target)
 
 
 @contextmanager
@@ -104,14 +111,3 @@ def _damaged(name: str, error: Exception) -> SourceRefused:
     return SourceRefused(
         f"{name}: the zip is damaged or cut off ({printable(str(error))}); fetch it again"
     )
-
-
-def _copy_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    with NamedTemporaryFile(dir=target.parent, delete=False) as part:
-        try:
-            with archive.open(member) as packed:
-                shutil.copyfileobj(packed, part, 1 << 20)
-        except BaseException:
-            Path(part.name).unlink()
-            raise
-    os.replace(part.name, target)

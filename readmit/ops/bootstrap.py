@@ -1,4 +1,7 @@
-"""Create databases, roles, rights and tables. `python -m readmit.ops.bootstrap` may be run again at any time."""
+"""Create databases, roles, rights and tables: `python -m readmit.ops.bootstrap`.
+
+It may be run again at any time.
+"""
 
 from contextlib import closing
 from importlib.resources import files
@@ -21,42 +24,41 @@ LOGIN_ROLES: tuple[db.Role, ...] = (
     "mlflow",
     "airflow",
 )
-# Owns ops.publish_build and nothing else; nobody logs in as this role.
+# Owns ops.publish_build and nothing else. It has no password: nobody logs in as this role.
 OPS_OWNER = "ops_owner"
 FDW_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "reader")
 RAW_ROLES: tuple[db.Role, ...] = ("loader", *FDW_ROLES)
 CLEAN_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "trainer", "serving", "reader")
-# Two set-ups at once would create the same role twice.
+# Advisory lock: two set-ups at the same time would create the same role twice.
 SETUP_LOCK = 7_241_001
 
 
 def bootstrap(settings: OperationsSettings) -> None:
-    """Bring the server to the state that `readmit/ops/sql` describes; what is there already stays."""
+    """Create what `readmit/ops/sql` describes and the server lacks; everything else stays."""
     with closing(db.connect("postgres", "postgres", settings)) as server:
         server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
         with server.cursor() as cur:
             cur.execute("select pg_advisory_lock(%s)", (SETUP_LOCK,))
             _create_roles(cur, settings)
             _create_databases(cur, settings)
-            _set_up_raw(settings)
+            with db.transaction("postgres", settings.raw_database, settings) as raw:
+                raw.cursor().execute(_statements("raw.sql"))
             _set_up_clean(settings)
 
 
 def _create_roles(cur: cursor, settings: OperationsSettings) -> None:
     for role in LOGIN_ROLES:
         is_new = _create_role(cur, role)
-        if is_new or not _password_works(
-            role, settings
-        ):  # a log-in that must fail would stand in Postgres' log
+        # A new role has no password: to try it would leave an error in Postgres' log.
+        if is_new or not _password_works(role, settings):
+            statement = sql.SQL("alter role {} with login password {}")
             secret = sql.Literal(db.password(role, settings))
-            cur.execute(
-                sql.SQL("alter role {} with login password {}").format(sql.Identifier(role), secret)
-            )
+            cur.execute(statement.format(sql.Identifier(role), secret))
     _create_role(cur, OPS_OWNER)
 
 
 def _create_role(cur: cursor, role: str) -> bool:
-    """Create a role unless it exists; tell whether it was created."""
+    """Create a role unless it exists; return whether it was created."""
     cur.execute("select 1 from pg_roles where rolname = %s", (role,))
     if cur.fetchone() is not None:
         return False
@@ -65,7 +67,7 @@ def _create_role(cur: cursor, role: str) -> bool:
 
 
 def _password_works(role: db.Role, settings: OperationsSettings) -> bool:
-    """Tell whether the role logs in already: a second set-up then changes nothing."""
+    """Tell whether the role can log in: a second set-up then changes nothing."""
     try:
         db.connect(role, "postgres", settings).close()
     except psycopg2.OperationalError:
@@ -74,33 +76,23 @@ def _password_works(role: db.Role, settings: OperationsSettings) -> bool:
 
 
 def _create_databases(cur: cursor, settings: OperationsSettings) -> None:
-    users: dict[str, tuple[db.Role, ...]] = {
+    roles_of: dict[str, tuple[db.Role, ...]] = {
         settings.raw_database: RAW_ROLES,
         settings.clean_database: CLEAN_ROLES,
         "mlflow": ("mlflow",),
         "airflow": ("airflow",),
     }
-    for name, roles in users.items():
-        owner = name if name in ("mlflow", "airflow") else "postgres"
-        _create_database(cur, name, owner)
+    create = sql.SQL("create database {} owner {} encoding 'UTF8' template template0")
+    revoke = sql.SQL("revoke all on database {} from public")
+    grant = sql.SQL("grant connect, temporary on database {} to {}")
+    for name, roles in roles_of.items():
         database = sql.Identifier(name)
-        cur.execute(sql.SQL("revoke all on database {} from public").format(database))
-        granted = sql.SQL(", ").join(map(sql.Identifier, roles))
-        cur.execute(
-            sql.SQL("grant connect, temporary on database {} to {}").format(database, granted)
-        )
-
-
-def _create_database(cur: cursor, name: str, owner: str) -> None:
-    cur.execute("select 1 from pg_database where datname = %s", (name,))
-    if cur.fetchone() is None:
-        statement = "create database {} owner {} encoding 'UTF8' template template0"
-        cur.execute(sql.SQL(statement).format(sql.Identifier(name), sql.Identifier(owner)))
-
-
-def _set_up_raw(settings: OperationsSettings) -> None:
-    with db.transaction("postgres", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        cur.execute(_statements("raw.sql"))
+        owner = name if name in ("mlflow", "airflow") else "postgres"
+        cur.execute("select 1 from pg_database where datname = %s", (name,))
+        if cur.fetchone() is None:
+            cur.execute(create.format(database, sql.Identifier(owner)))
+        cur.execute(revoke.format(database))
+        cur.execute(grant.format(database, sql.SQL(", ").join(map(sql.Identifier, roles))))
 
 
 def _set_up_clean(settings: OperationsSettings) -> None:
@@ -130,39 +122,39 @@ def _create_server(cur: cursor, settings: OperationsSettings) -> None:
         "connect_timeout": str(db.CONNECT_TIMEOUT_SECONDS),
     }
     cur.execute("select srvoptions from pg_foreign_server where srvname = 'raw_server'")
-    found = cur.fetchone()
-    if found is None:
+    row = cur.fetchone()
+    if row is None:
         cur.execute("create server raw_server foreign data wrapper postgres_fdw")
-    present = dict(option.split("=", 1) for option in (found[0] or [])) if found else {}
+    present = {}
+    if row and row[0]:
+        present = dict(option.split("=", 1) for option in row[0])
+    change = sql.SQL("alter server raw_server options ({} {} {})")
     for name, value in (address | tuning).items():
         if present.get(name) != value:
             action = sql.SQL("set" if name in present else "add")
-            change = sql.SQL("alter server raw_server options ({} {} {})")
             cur.execute(change.format(action, sql.Identifier(name), sql.Literal(value)))
 
 
 def _map_user(cur: cursor, role: db.Role, settings: OperationsSettings) -> None:
-    """Let `role` reach the foreign tables under its own name: the rights in `raw` are its own."""
-    user, secret = sql.Identifier(role), sql.Literal(db.password(role, settings))
-    create = (
+    """Map `role` to itself on the foreign server, so that its own rights in `raw` hold."""
+    user = sql.Identifier(role)
+    secret = sql.Literal(db.password(role, settings))
+    create = sql.SQL(
         "create user mapping if not exists for {} server raw_server options (user {}, password {})"
     )
-    cur.execute(sql.SQL(create).format(user, sql.Literal(role), secret))
-    change = "alter user mapping for {} server raw_server options (set password {})"
-    cur.execute(sql.SQL(change).format(user, secret))
+    cur.execute(create.format(user, sql.Literal(role), secret))
+    change = sql.SQL("alter user mapping for {} server raw_server options (set password {})")
+    cur.execute(change.format(user, secret))
 
 
 def _statements(name: str) -> str:
     columns = ",\n    ".join(f"{column} text" for column in LANDING_COLUMNS)
-    return (
-        (files("readmit.ops.sql") / name)
-        .read_text(encoding="utf-8")
-        .replace("{landing_columns}", columns)
-    )
+    text = (files("readmit.ops.sql") / name).read_text(encoding="utf-8")
+    return text.replace("{landing_columns}", columns)
 
 
 def main() -> None:
-    """Command line: set everything up with the settings of the environment."""
+    """Command line: set up the server of the settings."""
     bootstrap(OperationsSettings())
     print("databases, roles and tables are in place")
 

@@ -1,6 +1,9 @@
-"""Does this pod's Airflow process beat? `python -m readmit.ops.heartbeat TriggererJob`: exit code 0 when it does.
+"""Tell whether the Airflow process of this pod is alive.
 
-`airflow jobs check` asks the same of the same table but imports all of Airflow: 5 seconds of a core for each probe.
+`python -m readmit.ops.heartbeat TriggererJob`: the exit code is 0 when it is.
+
+`airflow jobs check` looks at the same table but imports all of Airflow: 5 seconds of a core for
+each probe.
 """
 
 import os
@@ -10,7 +13,7 @@ from contextlib import closing
 from readmit import db
 from readmit.settings import AirflowLogin
 
-LONGEST_SILENCE_SECONDS = 60
+MAX_SILENCE_SECONDS = 60
 QUERY = """
     select exists (
         select from job
@@ -20,18 +23,16 @@ QUERY = """
 """
 
 
-def beats(
-    job_type: str, hostname: str, settings: AirflowLogin, seconds: int = LONGEST_SILENCE_SECONDS
-) -> bool:
-    """Tell whether a job of this type on this host wrote its heartbeat in the last `seconds`."""
+def is_alive(job_type: str, hostname: str, settings: AirflowLogin) -> bool:
+    """Tell whether a job of this type on this host wrote a heartbeat in the last minute."""
     with (
         closing(db.connect("airflow", "airflow", settings)) as connection,
         connection.cursor() as cur,
     ):
-        cur.execute(QUERY, (job_type, hostname, seconds))
-        found = cur.fetchone()
-    return bool(found and found[0])
+        cur.execute(QUERY, (job_type, hostname, MAX_SILENCE_SECONDS))
+        [(is_recent,)] = cur.fetchall()
+    return bool(is_recent)
 
 
 if __name__ == "__main__":
-    sys.exit(not beats(sys.argv[1], os.environ["POD_IP"], AirflowLogin()))
+    sys.exit(not is_alive(sys.argv[1], os.environ["POD_IP"], AirflowLogin()))

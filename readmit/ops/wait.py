@@ -1,12 +1,13 @@
-"""Wait until what a part needs is there: `python -m readmit.ops.wait postgres s3`. For init containers; ends by itself.
+"""Wait for services: `python -m readmit.ops.wait postgres s3`, for init containers.
 
-Readiness is asked of the thing itself: a login, a list of buckets. Nothing is assumed from time.
+Each check uses the service itself: a log-in, or a list of buckets.
 """
 
 import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 
 import psycopg2
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,66 +15,74 @@ from botocore.exceptions import BotoCoreError, ClientError
 from readmit import db, storage
 from readmit.settings import OperationsSettings
 
-SECONDS = 600.0
+TIMEOUT_SECONDS = 600.0
 PAUSE_SECONDS = 2.0
 
 
-class NotThere(Exception):
-    """Something did not come; the message says what and what it said last."""
+class NotReady(Exception):
+    """A service was not ready in time; the message names it and its last error."""
 
 
-def _logs_in(role: db.Role, database: str, settings: OperationsSettings) -> None:
-    with closing(db.connect(role, database, settings)):
-        return
+def log_in(role: db.Role, settings: OperationsSettings) -> None:
+    """Log in to the database that has the name of the role."""
+    with closing(db.connect(role, role, settings)):
+        pass
 
 
-def _store_answers(settings: OperationsSettings) -> None:
+def list_buckets(settings: OperationsSettings) -> None:
+    """Ask the object store for its buckets."""
     storage.client(settings).list_buckets()
 
 
-def _buckets_exist(settings: OperationsSettings) -> None:
+def find_buckets(settings: OperationsSettings) -> None:
+    """Ask the object store for the buckets of this project."""
     for bucket in (settings.s3_mlflow_bucket, settings.s3_pipeline_bucket):
         storage.client(settings).head_bucket(Bucket=bucket)
 
 
 CHECKS: dict[str, Callable[[OperationsSettings], None]] = {
-    "postgres": lambda settings: _logs_in("postgres", "postgres", settings),
-    "mlflow": lambda settings: _logs_in("mlflow", "mlflow", settings),
-    "airflow": lambda settings: _logs_in("airflow", "airflow", settings),
-    "s3": _store_answers,
-    "buckets": _buckets_exist,
+    "postgres": partial(log_in, "postgres"),
+    "mlflow": partial(log_in, "mlflow"),
+    "airflow": partial(log_in, "airflow"),
+    "s3": list_buckets,
+    "buckets": find_buckets,
 }
 
 
 def wait_for(
-    name: str, settings: OperationsSettings, seconds: float = SECONDS, pause: float = PAUSE_SECONDS
+    name: str,
+    settings: OperationsSettings,
+    seconds: float = TIMEOUT_SECONDS,
+    pause: float = PAUSE_SECONDS,
 ) -> None:
     """Return when the check of that name passes.
 
     Raises:
-        NotThere: it did not pass within `seconds`.
+        NotReady: it did not pass within `seconds`.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return CHECKS[name](settings)
+            CHECKS[name](settings)
+            return
         except (psycopg2.OperationalError, BotoCoreError, ClientError) as error:
-            said = str(error).strip().splitlines()[0]
+            reason = str(error).strip().splitlines()[0]
         if time.monotonic() > deadline:
-            raise NotThere(f"{name} is not there after {seconds:.0f} s: {said}")
-        print(f"waiting for {name}: {said}", flush=True)
+            raise NotReady(f"{name} is not ready after {seconds:.0f} s: {reason}")
+        print(f"waiting for {name}: {reason}", flush=True)
         time.sleep(pause)
 
 
 def main() -> None:
-    """Command line: wait for each thing that is named, in order."""
+    """Command line: wait for each named service, in order."""
     names = sys.argv[1:]
-    if unknown := set(names) - CHECKS.keys():
-        sys.exit(f"{', '.join(sorted(unknown))}: not known; one of {', '.join(CHECKS)}")
+    unknown = sorted(set(names) - CHECKS.keys())
+    if unknown:
+        sys.exit(f"{', '.join(unknown)}: not known; one of {', '.join(CHECKS)}")
     settings = OperationsSettings()
     for name in names:
         wait_for(name, settings)
-        print(f"{name} is there", flush=True)
+        print(f"{name} is ready", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import pytest
 from readmit.batches import claims, loading
 from readmit.errors import SourceRefused
 from readmit.intake import sample, sources
-from readmit.intake.csv_file import read_blocks, values_of
+from readmit.intake.csv_fields import values_of
+from readmit.intake.csv_file import read_blocks
 from readmit.intake.layout import LANDING_COLUMNS
 from readmit.settings import StackSettings
 from tests.support import raw

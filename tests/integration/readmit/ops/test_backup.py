@@ -169,7 +169,7 @@ def test_a_restore_over_a_living_stack_takes_back_later_rows(
 def test_the_last_ones_are_kept_and_unchanged_objects_are_stored_once(
     settings: StackSettings, tmp_path: Path
 ) -> None:
-    folder, key = tmp_path / "backups", backup._file("1/models/m-1/model.onnx")
+    folder, key = tmp_path / "backups", backup._file_name("1/models/m-1/model.onnx")
     places = []
     for number in range(3):
         place = folder / f"2026010{number}T000000Z"
@@ -185,7 +185,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(
 ) -> None:
     place = backup.save(tmp_path / "backups", settings)
     before = state(settings)
-    path = place / settings.s3_mlflow_bucket / backup._file("1/models/m-1/model.onnx")
+    path = place / settings.s3_mlflow_bucket / backup._file_name("1/models/m-1/model.onnx")
     path.write_bytes(b"\x01" * 5000)
     with pytest.raises(backup.BackupFailed, match=r"model\.onnx is missing or damaged"):
         backup.restore(place, settings)

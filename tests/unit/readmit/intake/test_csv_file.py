@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from readmit.errors import SourceRefused
-from readmit.intake.csv_file import MAX_FIELD_BYTES, read_blocks, values_of
-from readmit.intake.layout import COLUMNS
+from readmit.intake.csv_fields import values_of
+from readmit.intake.csv_file import read_blocks
+from readmit.intake.layout import COLUMNS, MAX_FIELD_BYTES
 
 HEADER = ",".join(COLUMNS).encode()
 ROW = b",".join(b"%d" % n for n in range(len(COLUMNS)))

@@ -121,5 +121,5 @@ def test_label_can_be_learned_from_the_row_and_from_earlier_stays(
 
 def test_one_row_can_be_made_and_none_cannot() -> None:
     assert len(sample.generate(1)["race"]) == 1
-    with pytest.raises(ValueError, match="at least 1 row"):
+    with pytest.raises(ValueError, match="must be at least 1"):
         sample.generate(0)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from readmit.intake import sample
-from readmit.intake.csv_file import read_blocks, values_of
+from readmit.intake.csv_fields import values_of
+from readmit.intake.csv_file import read_blocks
 from readmit.intake.slices import Checked, Slice, cut
 from readmit.intake.split import split_of
 
