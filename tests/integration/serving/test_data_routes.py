@@ -53,12 +53,13 @@ RAW_ROWS = """
 
 
 def test_rows_of_the_database_fit_their_types(tmp_path):
-    settings = ServingSettings(**raw.fresh(tmp_path).model_dump())
-    raw.query(settings, settings.clean_database, CLEAN_ROWS)
-    raw.query(settings, settings.raw_database, RAW_ROWS)
+    stack = raw.fresh(tmp_path)
+    settings = ServingSettings(**stack.model_dump())
+    raw.query(stack, stack.clean_database, CLEAN_ROWS)
+    raw.query(stack, stack.raw_database, RAW_ROWS)
     raw.query(
-        settings,
-        settings.clean_database,
+        stack,
+        stack.clean_database,
         "insert into ops.monitor_reports (model_name, model_version, n_requests, verdict, evidence)"
         " values ('m', '1', 9, 'no drift', %s)",
         json.dumps(EVIDENCE),

@@ -9,11 +9,11 @@ from tests.support.serving import ROW, FolderSource, read
 
 
 def test_predictions_are_written_and_data_is_read(tmp_path):
-    with_services = raw.fresh(tmp_path)
-    known = ServingSettings(**with_services.model_dump())
+    stack = raw.fresh(tmp_path)
+    settings = ServingSettings(**stack.model_dump())
     source = FolderSource()
     source.promote(1)
-    app = create_app(known, source=source, read=read)
+    app = create_app(settings, source=source, read=read)
     app.state.parts.watcher.check()
     with TestClient(app) as client:
         asked = client.post("/predict", json=ROW | {"patient_nbr": 7, "encounter_id": 9}).json()
@@ -27,8 +27,8 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
         assert client.get("/data/monitoring").json() == {"reports": []}
         assert client.get("/model/history").json() == {"promotions": []}
     logged = raw.query(
-        known,
-        known.clean_database,
+        stack,
+        stack.clean_database,
         "select request_id::text, encounter_id, probability, features from ops.predictions order by predicted_at, 1",
     )
     answered = [(asked, 9), *zip(batch["predictions"], (None, 10), strict=True)]
@@ -39,17 +39,18 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
 
 
 def test_a_what_if_knows_the_history_that_the_answer_was_given_with(tmp_path):
-    known = ServingSettings(**raw.fresh(tmp_path).model_dump(), history_timeout_ms=1000)
+    stack = raw.fresh(tmp_path)
+    settings = ServingSettings(**stack.model_dump(), history_timeout_ms=1000)
     raw.query(
-        known,
-        known.clean_database,
+        stack,
+        stack.clean_database,
         "create schema if not exists marts; grant usage on schema marts to serving;"
         " create table marts.dim_patients (patient_nbr bigint primary key, n_prior_stays integer);"
         " insert into marts.dim_patients values (7, 3); grant select on marts.dim_patients to serving",
     )
     source = FolderSource()
     source.promote(1)
-    app = create_app(known, source=source, read=read)
+    app = create_app(settings, source=source, read=read)
     app.state.parts.watcher.check()
     asked = ROW | {"patient_nbr": 7}
     with TestClient(app) as client:
