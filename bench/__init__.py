@@ -1,1 +1,4 @@
-"""The measured figures: each module here measures some of those that DESIGN names; `python -m bench` runs them."""
+"""The measured figures and their goals: each module measures some of them.
+
+`python -m bench` runs them.
+"""

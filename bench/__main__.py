@@ -1,7 +1,8 @@
 """`make bench`: run the measurements, print a table, write build/bench.json.
 
-`make bench ONLY=name,name` chooses. A measurement that cannot be made here says what is missing and does not count as
-failed; the exit code is 1 when a figure misses its goal or a measurement breaks.
+`make bench ONLY=name,name` chooses. A measurement that cannot be made on this machine says what is
+missing and does not count as failed. The exit code is 1 when a figure misses its goal or a
+measurement breaks.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -21,101 +23,112 @@ from readmit import open_files
 from readmit.settings import ROOT
 
 # Needs 20 GB of disk and a quarter of an hour: `make bench ONLY=batch_cost_100x`.
-WHEN_NAMED = {"batch_cost_100x"}
-QUIET = 0.5  # load average
+ONLY_WHEN_NAMED = {"batch_cost_100x"}
+QUIET_LOAD_AVERAGE = 0.5
 OUTPUT = ROOT / "build" / "bench.json"
 
-
 Measure = Callable[[], list[Figure]]
+# Measurements by the names of the figures that each gives.
+Measurements = dict[tuple[str, ...], Measure]
 
 
-def measures() -> dict[tuple[str, ...], Measure]:
-    """Return every measurement by the names that it gives: the MEASURES of the modules here."""
-    found: dict[tuple[str, ...], Measure] = {}
+@dataclass
+class Results:
+    """The figures, by name why some are missing, and the names of measurements that broke."""
+
+    figures: list[Figure] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+
+def all_measurements() -> Measurements:
+    """Return every measurement: the MEASURES of the modules of this folder."""
+    measurements: Measurements = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if not path.stem.startswith("_"):
-            found |= getattr(importlib.import_module(f"bench.{path.stem}"), "MEASURES", {})
-    return found
+            module = importlib.import_module(f"bench.{path.stem}")
+            measurements |= getattr(module, "MEASURES", {})
+    return measurements
 
 
 def run(
-    wanted: dict[tuple[str, ...], Measure], console: Console, keep: Callable[[list[Figure]], None]
-) -> tuple[list[Figure], dict[str, str], list[str]]:
-    """Run measurements, and keep the figures of each at once: a run may be ended at any time.
-
-    Returns:
-        The figures, by name why some are missing, and the names of measurements that broke.
-    """
-    figures: list[Figure] = []
-    missing: dict[str, str] = {}
-    broken: list[str] = []
+    measurements: Measurements, console: Console, save: Callable[[list[Figure]], None]
+) -> Results:
+    """Run measurements, and save the figures of each at once: a run may be ended at any time."""
+    results = Results()
     began = time.monotonic()
-    for number, (names, measure) in enumerate(wanted.items(), 1):
-        elapsed = f"{time.monotonic() - began:.0f} s"
-        console.print(
-            f"[{number} of {len(wanted)}, {elapsed}] measuring {', '.join(names)} ...", markup=False
-        )
+    for number, (names, measure) in enumerate(measurements.items(), start=1):
+        progress = f"{number} of {len(measurements)}, {time.monotonic() - began:.0f} s"
+        console.print(f"[{progress}] measuring {', '.join(names)} ...", markup=False)
         try:
-            found = measure()
+            figures = measure()
         except CannotMeasure as error:
-            missing |= dict.fromkeys(names, str(error))
+            _report_missing(names, str(error), results, console)
         except Exception as error:  # the other figures are worth having all the same
             console.print_exception()
-            missing |= dict.fromkeys(names, f"broke: {error!r}")
-            broken += names
+            results.broken += names
+            _report_missing(names, f"broke: {error!r}", results, console)
         else:
-            keep(found)
-            figures += found
-        console.print(*_lines(names, figures, missing), sep="\n", markup=False)
-    return figures, missing, broken
+            save(figures)
+            results.figures += figures
+            for figure in figures:
+                line = f"  {figure.name} {figure.figure:.3g} {figure.unit}: {figure.detail}"
+                console.print(line, markup=False)
+    return results
 
 
-def _lines(names: tuple[str, ...], figures: list[Figure], missing: dict[str, str]) -> list[str]:
-    measured = [
-        f"  {each.name} {each.figure:.3g} {each.unit}: {each.detail}"
-        for each in figures
-        if each.name in names
-    ]
-    return measured + [
-        f"  {name} not measured: {missing[name]}" for name in names if name in missing
-    ]
+def _report_missing(
+    names: tuple[str, ...], reason: str, results: Results, console: Console
+) -> None:
+    for name in names:
+        results.missing[name] = reason
+        console.print(f"  {name} not measured: {reason}", markup=False)
 
 
-def table(figures: list[Figure], missing: dict[str, str]) -> Table:
-    """Return the table of figures; details, and why some are missing, were printed when they were measured."""
-    shown = Table("name", "figure", "unit", "goal", "holds", box=None, pad_edge=False)
-    for found in figures:
-        mark = "[green]yes[/]" if found.holds else "[red]no[/]"
-        shown.add_row(found.name, f"{found.figure:.3g}", found.unit, found.goal, mark)
-    for name in missing:
-        shown.add_row(name, "-", "", "", "[yellow]not measured[/]")
-    return shown
+def table(results: Results) -> Table:
+    """Return the table of figures; details and reasons were printed when they were measured."""
+    rows = Table("name", "figure", "unit", "goal", "holds", box=None, pad_edge=False)
+    for figure in results.figures:
+        mark = "[green]yes[/]" if figure.holds else "[red]no[/]"
+        rows.add_row(figure.name, f"{figure.figure:.3g}", figure.unit, figure.goal, mark)
+    for name in results.missing:
+        rows.add_row(name, "-", "", "", "[yellow]not measured[/]")
+    return rows
 
 
 def write(figures: list[Figure], path: Path = OUTPUT) -> None:
-    """Write the figures; those of names that were not measured now are kept from before."""
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    now = {found.name: found.record() for found in figures}
-    kept = [entry for entry in before if entry["name"] not in now]
+    """Write the figures; entries of other names stay."""
+    entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    by_name = {entry["name"]: entry for entry in entries}
+    for figure in figures:
+        by_name.pop(figure.name, None)
+        by_name[figure.name] = figure.record()
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps([*kept, *now.values()], indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(list(by_name.values()), indent=1) + "\n", encoding="utf-8")
 
 
-def chosen(known: dict[tuple[str, ...], Measure], only: str) -> dict[tuple[str, ...], Measure]:
-    """Return the measurements of some names, separated by commas, or of all but those that must be named.
+def chosen(measurements: Measurements, only: str) -> Measurements:
+    """Return the measurements of some names, or of all but those that must be named.
+
+    Args:
+        measurements: every measurement.
+        only: names of figures, separated by commas; may be empty.
 
     Raises:
-        LookupError: there is no figure of that name; the message has those that there are.
+        LookupError: there is no figure of that name; the message has those that exist.
     """
-    asked = {name.strip() for name in only.split(",") if name.strip()}
-    if strange := asked - {name for names in known for name in names}:
-        there = ", ".join(name for names in known for name in names)
-        raise LookupError(f"no figure {', '.join(sorted(strange))}; there are: {there}")
-    return {
-        names: measure
-        for names, measure in known.items()
-        if (asked & set(names) if asked else not set(names) & WHEN_NAMED)
-    }
+    names = {name.strip() for name in only.split(",") if name.strip()}
+    existing = [name for group in measurements for name in group]
+    unknown = sorted(names.difference(existing))
+    if unknown:
+        raise LookupError(f"no figure {', '.join(unknown)}; there are: {', '.join(existing)}")
+    selection: Measurements = {}
+    for group, measure in measurements.items():
+        is_named = bool(names.intersection(group))
+        is_default = not names and not ONLY_WHEN_NAMED.intersection(group)
+        if is_named or is_default:
+            selection[group] = measure
+    return selection
 
 
 def main() -> int:
@@ -125,22 +138,25 @@ def main() -> int:
         "names", nargs="*", metavar="NAME", help="figures to measure (default: all that are quick)"
     )
     parser.add_argument("--only", metavar="NAMES", default="", help="the same, separated by commas")
-    given = parser.parse_args()
-    if too_low := open_files.raise_limit():
-        print(too_low, file=sys.stderr)
+    arguments = parser.parse_args()
+    limit_too_low = open_files.raise_limit()
+    if limit_too_low:
+        print(limit_too_low, file=sys.stderr)
     try:
-        wanted = chosen(measures(), ",".join([*given.names, given.only]))
+        measurements = chosen(all_measurements(), ",".join([*arguments.names, arguments.only]))
     except LookupError as error:
         print(f"error: {error.args[0]}", file=sys.stderr)
         return 1
     console = Console(highlight=False, soft_wrap=True)
-    if (load := os.getloadavg()[0]) > QUIET:
+    load_average = os.getloadavg()[0]
+    if load_average > QUIET_LOAD_AVERAGE:
         console.print(
-            f"the machine is busy (load {load:.1f}): figures are worth little until it is quiet"
+            f"the machine is busy (load {load_average:.1f}): figures are worth little until it is quiet"
         )
-    figures, missing, broken = run(wanted, console, write)
-    console.print(table(figures, missing))
-    return 0 if all(found.holds for found in figures) and not broken else 1
+    results = run(measurements, console, write)
+    console.print(table(results))
+    all_hold = all(figure.holds for figure in results.figures)
+    return 0 if all_hold and not results.broken else 1
 
 
 if __name__ == "__main__":

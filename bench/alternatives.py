@@ -1,13 +1,14 @@
-"""`api_vs_naive` and `api_vs_mlflow_serve`: requests/s at the same p95, the API over other ways to serve the Pipeline.
+"""`api_vs_naive` and `api_vs_mlflow_serve`: requests/s at the same p95, the API over other ways to
+serve the Pipeline.
 
-The other server first: of several numbers of connections, the one with most requests/s within the SLO (p95 250 ms)
-gives its rate and its p95. The API then gets the number with most requests/s within *that* p95. Both are measured
-again, alternated, three times each; medians. Same model, same stays, one process each on the same core, which the
-other one leaves idle. The others know no derivation: they get the derived columns in the request, for nothing.
+The other server is measured first. Of several numbers of connections, the one with most requests/s
+within the SLO (p95 250 ms) gives its rate and its p95. The API then gets the number with most
+requests/s within *that* p95. Both are measured again, alternated, three times each; medians. Same
+model, same stays, one process each on the same core; the other server is stopped or idle meanwhile.
+The others know no derivation: they get the derived columns in the request, for nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,85 +23,88 @@ from bench.servers import Server
 SLO_MS = 250.0
 CONNECTIONS = (1, 2, 4, 8, 16, 32)
 TOLERANCE = 1e-6
-Start = Callable[[Path], AbstractContextManager[Server]]
 
 
 def api_vs_naive() -> list[Figure]:
-    """Compare with a FastAPI route that makes a DataFrame and calls the Pipeline. Goal: at least 30."""
-    folder, words = reference_model.with_pipeline()
-    rows = reference_model.full_rows(folder)
-    with servers.naive(folder) as server:
-        said = [_post(server, "/predict", row)["probability"] for row in rows]
-        _check(folder, said)
-        found, detail = _compare(folder, server, requests("/predict", rows))
-    return [Figure("api_vs_naive", found, "ratio", ">= 30", f"{detail}; {words}")]
+    """Compare with a FastAPI route that makes a DataFrame and calls the Pipeline."""
+    model = reference_model.with_pipeline()
+    rows = reference_model.full_rows(model.folder)
+    with servers.naive(model.folder) as server:
+        answers = [_post(server, "/predict", row) for row in rows]
+        _check(model.folder, [answer["probability"] for answer in answers])
+        ratio, detail = _compare(model.folder, server, requests("/predict", rows))
+    return [Figure("api_vs_naive", ratio, "ratio", ">= 30", f"{detail}; {model.description}")]
 
 
 def api_vs_mlflow_serve() -> list[Figure]:
-    """Compare with `mlflow models serve`, one worker. Goal: at least 40."""
-    folder, words = reference_model.with_pipeline()
-    rows = reference_model.full_rows(folder)
-    bodies = [
-        {"dataframe_split": {"columns": list(row), "data": [list(row.values())]}} for row in rows
-    ]
-    with servers.mlflow_serve(folder) as server:
-        said = [_post(server, "/invocations", body)["predictions"][0][1] for body in bodies]
-        _check(folder, said)
-        found, detail = _compare(folder, server, requests("/invocations", bodies))
-    return [Figure("api_vs_mlflow_serve", found, "ratio", ">= 40", f"{detail}; {words}")]
+    """Compare with `mlflow models serve`, one worker."""
+    model = reference_model.with_pipeline()
+    bodies = []
+    for row in reference_model.full_rows(model.folder):
+        frame = {"columns": list(row), "data": [list(row.values())]}
+        bodies.append({"dataframe_split": frame})
+    with servers.mlflow_serve(model.folder) as server:
+        answers = [_post(server, "/invocations", body) for body in bodies]
+        _check(model.folder, [answer["predictions"][0][1] for answer in answers])
+        ratio, detail = _compare(model.folder, server, requests("/invocations", bodies))
+    detail = f"{detail}; {model.description}"
+    return [Figure("api_vs_mlflow_serve", ratio, "ratio", ">= 40", detail)]
 
 
-def _compare(folder: Path, other: Server, asked: Sequence[bytes]) -> tuple[float, str]:
-    ours_asked = requests("/predict", reference_model.rows(folder))
+def _compare(folder: Path, other: Server, other_requests: Sequence[bytes]) -> tuple[float, str]:
+    """Return the API's requests/s over the other server's, and both loads in words."""
+    api_requests = requests("/predict", reference_model.rows(folder))
     with servers.api(folder) as api:
-        connections, first = best({n: load(other, asked, n) for n in CONNECTIONS}, SLO_MS)
-        ours_connections, _ = best({n: load(api, ours_asked, n) for n in CONNECTIONS}, first.p95_ms)
-        theirs, ours = [], []
+        loads = {n: load(other, other_requests, n) for n in CONNECTIONS}
+        other_connections, other_best = best(loads, SLO_MS)
+        loads = {n: load(api, api_requests, n) for n in CONNECTIONS}
+        api_connections, _ = best(loads, other_best.p95_ms)
+        other_loads = []
+        api_loads = []
         for _ in range(REPEATS):
-            theirs.append(load(other, asked, connections))
-            ours.append(load(api, ours_asked, ours_connections))
-    they, we = median(theirs), median(ours)
-    if we.p95_ms > max(each.p95_ms for each in theirs):
+            other_loads.append(load(other, other_requests, other_connections))
+            api_loads.append(load(api, api_requests, api_connections))
+    other_median = median(other_loads)
+    api_median = median(api_loads)
+    if api_median.p95_ms > max(measured.p95_ms for measured in other_loads):
         raise CannotMeasure(
-            f"the API's p95 of {we.p95_ms:.0f} ms was the larger one this time: measure again"
+            f"the API's p95 of {api_median.p95_ms:.0f} ms was the larger one: measure again"
         )
-    return (
-        we.rate / they.rate,
-        f"API {we} ({ours_connections} connections); other {they} ({connections} connections)",
-    )
+    detail = f"API {api_median} ({api_connections} connections); "
+    detail += f"other {other_median} ({other_connections} connections)"
+    return api_median.rate / other_median.rate, detail
 
 
-def best(found: Mapping[int, Load], p95_ms: float) -> tuple[int, Load]:
-    """Return the number of connections with most requests/s whose p95 is within a limit, and what it gave.
+def best(loads: Mapping[int, Load], p95_ms: float) -> tuple[int, Load]:
+    """Return the number of connections with most requests/s within a p95, and its load.
 
     Raises:
-        CannotMeasure: none is.
+        CannotMeasure: no number of connections is within it.
     """
-    within = {n: measured for n, measured in found.items() if measured.p95_ms <= p95_ms}
+    within = {n: measured for n, measured in loads.items() if measured.p95_ms <= p95_ms}
     if not within:
         raise CannotMeasure(f"p95 is above {p95_ms:.1f} ms with any number of connections")
-    return max(within.items(), key=lambda item: item[1].rate)
+    connections = max(within, key=lambda n: within[n].rate)
+    return connections, within[connections]
 
 
-def _post(server: Server, path: str, body: object) -> Any:  # noqa: ANN401 (JSON)
-    return (
-        httpx.post(server.address + path, json=body, timeout=30, trust_env=False)
-        .raise_for_status()
-        .json()
-    )
+def _post(server: Server, path: str, body: object) -> dict[str, Any]:
+    response = httpx.post(server.address + path, json=body, timeout=30, trust_env=False)
+    return dict(response.raise_for_status().json())
 
 
-def _check(folder: Path, said: Sequence[float]) -> None:
-    """Both must say the same, or they are not compared.
+def _check(folder: Path, probabilities: Sequence[float]) -> None:
+    """Check that the other server's answers are the model's.
 
     Raises:
         CannotMeasure: they differ.
     """
-    worst = max(
-        abs(a - b) for a, b in zip(said, reference_model.probabilities(folder), strict=True)
-    )
-    if not worst <= TOLERANCE:
-        raise CannotMeasure(f"the other server's answers differ from the model's by {worst:.1e}")
+    expected = reference_model.probabilities(folder)
+    differences = [abs(a - b) for a, b in zip(probabilities, expected, strict=True)]
+    if not max(differences) <= TOLERANCE:  # NaN is no agreement
+        raise CannotMeasure(
+            f"the other server's answers differ from the model's by {max(differences):.1e}"
+        )
 
 
 MEASURES = {("api_vs_naive",): api_vs_naive, ("api_vs_mlflow_serve",): api_vs_mlflow_serve}

@@ -1,10 +1,12 @@
-"""Figures of the API alone: against a route that computes nothing, batches against single calls, memory of a worker.
+"""Figures of the API alone: `api_vs_noop`, `batch_vs_single`, `worker_memory`.
 
-One worker on the first core, the load generator on the last, the model of `bench.reference_model`, its 60 example stays in turn.
-Three repeats, alternated where two things are compared; the ratio of the medians is the figure.
+One worker on the first core, the load generator on the last, the model of `bench.reference_model`
+and its 60 example stays in turn. Three repeats, alternated where two routes are compared; the ratio
+of the medians is the figure.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import psutil
 
@@ -15,90 +17,104 @@ from bench.servers import Server
 
 REPEATS = 3
 CONNECTIONS = 16
-LEAST_BUSY = 0.85  # of its core, by a server that is the limit
-BATCH, LARGEST = 1_000, 10_000
+# Share of its core that a server uses which is the limit.
+LEAST_BUSY = 0.85
+BATCH_ROWS = 1_000
+LARGEST_BATCH_ROWS = 10_000
 BATCH_CONNECTIONS = 2  # one batch is scored while the next one is read
 MEMORY_SECONDS = 20.0
 MB = 1e6
-Asked = tuple[list[bytes], int]  # requests, connections
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Requests that are sent in turn, over a number of connections."""
+
+    requests: Sequence[bytes]
+    connections: int
 
 
 def api_vs_noop() -> list[Figure]:
-    """Compare requests/s of /predict with those of a route with the same models and middleware. Goal: at least 0.75.
+    """Compare requests/s of /predict with those of a route with the same request model and middleware.
 
     Raises:
         CannotMeasure: the generator was the limit, which makes both look the same.
     """
-    folder, words = reference_model.folder()
-    stays = reference_model.rows(folder)
-    asked = {path: (requests(path, stays), CONNECTIONS) for path in ("/predict", "/noop")}
-    with servers.api(folder) as server:
-        found = alternated(server, asked)
-    predict, noop = median(found["/predict"]), median(found["/noop"])
+    model = reference_model.find()
+    stays = reference_model.rows(model.folder)
+    traffic = {
+        "predict": Traffic(requests("/predict", stays), CONNECTIONS),
+        "noop": Traffic(requests("/noop", stays), CONNECTIONS),
+    }
+    with servers.api(model.folder) as server:
+        loads = alternated(server, traffic)
+    predict = median(loads["predict"])
+    noop = median(loads["noop"])
     if noop.is_generator_bound:
         raise CannotMeasure(
             f"the generator used {noop.generator:.0%} of its core: the no-op route could do more"
         )
-    detail = f"/predict {predict}; /noop {noop}; {words}, {CONNECTIONS} connections"
+    detail = f"/predict {predict}; /noop {noop}; {model.description}, {CONNECTIONS} connections"
     return [Figure("api_vs_noop", predict.rate / noop.rate, "ratio", ">= 0.75", detail)]
 
 
 def batch_vs_single() -> list[Figure]:
-    """Compare rows/s of /predict/batch with 1,000 rows with those of single calls. Goal: at least 20."""
-    folder, words = reference_model.folder()
-    stays = reference_model.rows(folder)
-    asked = {
-        "single": (requests("/predict", stays), CONNECTIONS),
-        "batch": (requests("/predict/batch", [{"rows": _times(stays, BATCH)}]), BATCH_CONNECTIONS),
+    """Compare rows/s of /predict/batch with 1,000 rows with those of single calls."""
+    model = reference_model.find()
+    stays = reference_model.rows(model.folder)
+    traffic = {
+        "single": Traffic(requests("/predict", stays), CONNECTIONS),
+        "batch": Traffic(_batch_requests(stays, BATCH_ROWS), BATCH_CONNECTIONS),
     }
-    with servers.api(folder) as server:
-        found = alternated(server, asked)
-    single, batch = median(found["single"]), median(found["batch"])
-    rows = batch.rate * BATCH
-    detail = f"{rows:.0f} rows/s in batches of {BATCH:,} ({batch}); single calls {single}; {words}"
-    return [Figure("batch_vs_single", rows / single.rate, "ratio", ">= 20", detail)]
+    with servers.api(model.folder) as server:
+        loads = alternated(server, traffic)
+    single = median(loads["single"])
+    batch = median(loads["batch"])
+    rows_per_second = batch.rate * BATCH_ROWS
+    detail = f"{rows_per_second:.0f} rows/s in batches of {BATCH_ROWS:,} ({batch}); "
+    detail += f"single calls {single}; {model.description}"
+    return [Figure("batch_vs_single", rows_per_second / single.rate, "ratio", ">= 20", detail)]
 
 
 def worker_memory() -> list[Figure]:
-    """Measure the resident memory of a worker after load of each kind. Goal: at most 350 MB."""
-    folder, words = reference_model.folder()
-    stays = reference_model.rows(folder)
-    mix = {"/predict": 0.4, "/explain": 0.2, "/predict/batch": 0.2}
-    with servers.api(folder) as server:
-        for path, share in mix.items():
-            bodies = [{"rows": _times(stays, BATCH)}] if path.endswith("batch") else stays
-            load(server, requests(path, bodies), CONNECTIONS, MEMORY_SECONDS * share)
-        load(
-            server,
-            requests("/predict/batch", [{"rows": _times(stays, LARGEST)}]),
-            1,
-            MEMORY_SECONDS * 0.2,
-        )
-        used = psutil.Process(server.pid).memory_full_info()
-        most = _peak(server)
-    detail = f"PSS {used.pss / MB:.0f} MB, peak {most:.0f} MB; after {MEMORY_SECONDS:.0f} s of single calls, explanations,"
-    detail += f" batches of {BATCH:,} and of {LARGEST:,} rows; {words}"
-    return [Figure("worker_memory", used.rss / MB, "MB", "<= 350", detail)]
+    """Measure the resident memory of a worker after load of each kind."""
+    model = reference_model.find()
+    stays = reference_model.rows(model.folder)
+    batches = _batch_requests(stays, BATCH_ROWS)
+    largest_batches = _batch_requests(stays, LARGEST_BATCH_ROWS)
+    with servers.api(model.folder) as server:
+        load(server, requests("/predict", stays), CONNECTIONS, MEMORY_SECONDS * 0.4)
+        load(server, requests("/explain", stays), CONNECTIONS, MEMORY_SECONDS * 0.2)
+        load(server, batches, CONNECTIONS, MEMORY_SECONDS * 0.2)
+        load(server, largest_batches, 1, MEMORY_SECONDS * 0.2)
+        memory = psutil.Process(server.pid).memory_full_info()
+        peak = _peak_memory(server)
+    detail = f"PSS {memory.pss / MB:.0f} MB, peak {peak:.0f} MB; "
+    detail += f"after {MEMORY_SECONDS:.0f} s of single calls, explanations, "
+    detail += f"batches of {BATCH_ROWS:,} and of {LARGEST_BATCH_ROWS:,} rows; {model.description}"
+    return [Figure("worker_memory", memory.rss / MB, "MB", "<= 350", detail)]
 
 
-def alternated(server: Server, asked: Mapping[str, Asked]) -> dict[str, list[Load]]:
-    """Load a server with each in turn, REPEATS times after one to warm up."""
-    found: dict[str, list[Load]] = {name: [] for name in asked}
+def alternated(server: Server, traffic: Mapping[str, Traffic]) -> dict[str, list[Load]]:
+    """Load a server with each kind of traffic in turn, REPEATS times after one to warm up."""
+    loads: dict[str, list[Load]] = {name: [] for name in traffic}
     for repeat in range(REPEATS + 1):
-        for name, (wanted, connections) in asked.items():
-            measured = load(server, wanted, connections)
-            if repeat:
-                found[name].append(measured)
-    return found
+        for name, kind in traffic.items():
+            measured = load(server, kind.requests, kind.connections)
+            if repeat > 0:
+                loads[name].append(measured)
+    return loads
 
 
-def median(found: Sequence[Load]) -> Load:
+def median(loads: Sequence[Load]) -> Load:
     """Return the load with the middle rate, of an odd number.
 
     Raises:
-        CannotMeasure: the server waited for its core, or the generator was the limit of a server that was not busy.
+        CannotMeasure: the server waited for its core, or the generator was the limit of a server
+            that was not busy.
     """
-    middle = sorted(found, key=lambda each: each.rate)[len(found) // 2]
+    by_rate = sorted(loads, key=lambda measured: measured.rate)
+    middle = by_rate[len(loads) // 2]
     if middle.server < LEAST_BUSY:
         raise CannotMeasure(
             f"the server was not the limit, the machine is busy with something else: {middle}"
@@ -106,15 +122,19 @@ def median(found: Sequence[Load]) -> Load:
     return middle
 
 
-def _times(stays: list[reference_model.Row], n: int) -> list[reference_model.Row]:
-    return (stays * (n // len(stays) + 1))[:n]
+def _batch_requests(stays: Sequence[reference_model.Row], n: int) -> list[bytes]:
+    """Return one request of `n` rows: the stays, as often as they are needed."""
+    rows = [stays[number % len(stays)] for number in range(n)]
+    return requests("/predict/batch", [{"rows": rows}])
 
 
-def _peak(server: Server) -> float:
-    """Return the most resident memory that the process ever had, in MB."""
+def _peak_memory(server: Server) -> float:
+    """Return the most megabytes that a server ever had resident."""
     with open(f"/proc/{server.pid}/status") as status:
-        kb = next(line.split()[1] for line in status if line.startswith("VmHWM"))
-    return int(kb) * 1024 / MB
+        for line in status:
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024 / MB
+    raise CannotMeasure("this kernel does not record the peak of a process' memory (VmHWM)")
 
 
 MEASURES = {

@@ -1,4 +1,4 @@
-"""What a measurement returns, and what it raises when it cannot be made here."""
+"""The result of a measurement, and the error of one that cannot be made on this machine."""
 
 import operator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ COMPARISONS = {"<=": operator.le, ">=": operator.ge}
 
 
 class CannotMeasure(Exception):
-    """Something that the measurement needs is not there; the message says what, and how to get it."""
+    """Something that the measurement needs is missing; the message says what, and how to get it."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,11 @@ class Figure:
 
     def record(self) -> dict[str, object]:
         """Return the entry of build/bench.json."""
-        plain = {
+        return {
             "name": self.name,
             "figure": round(self.figure, 4),
             "unit": self.unit,
             "goal": self.goal,
+            "holds": self.holds,
+            "detail": self.detail,
         }
-        return plain | {"holds": self.holds, "detail": self.detail}

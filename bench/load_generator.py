@@ -1,7 +1,8 @@
-"""The load generator: raw sockets and requests made beforehand; each connection asks again as soon as it is answered.
+"""The load generator: raw sockets and requests made beforehand; a connection sends its next request
+as soon as it has an answer.
 
-Python's HTTP clients need more of a core for a request than the API does. This one answers for its own headroom: `Load`
-says which share of its core it used.
+Python's HTTP clients need more of a core for a request than the API does. This one measures its own
+headroom: `Load` says which share of its core it used.
 """
 
 import itertools
@@ -25,7 +26,10 @@ PATIENCE_SECONDS = 30
 
 
 class LoadFailed(Exception):
-    """The server gave another answer than 200, or none; the message is what it said."""
+    """The server answered with another status than 200, or not at all.
+
+    The message has the answer.
+    """
 
 
 @dataclass(frozen=True)
@@ -53,82 +57,102 @@ class Connection:
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._got, self.began = b"", 0.0
+        self.began = 0.0
+        self._answer = b""
 
-    def ask(self, request: bytes) -> None:
-        """Send a request; what came before is forgotten."""
-        self._got, self.began = b"", time.perf_counter()
+    def send(self, request: bytes) -> None:
+        """Send a request; the answer before it is dropped."""
+        self._answer = b""
+        self.began = time.perf_counter()
         self.socket.sendall(request)
 
     def is_answered(self) -> bool:
-        """Read what is there; tell whether the answer is whole.
+        """Read what has arrived; tell whether the answer is whole.
 
         Raises:
             LoadFailed: it is not a 200.
         """
-        more = self.socket.recv(1 << 18)
-        self._got += more
-        head, found, body = self._got.partition(b"\r\n\r\n")
-        if not more or (found and not head.startswith(b"HTTP/1.1 200")):
-            raise LoadFailed(
-                self._got[:1000].decode(errors="replace") or "the server closed the connection"
-            )
-        return bool(found) and len(body) >= content_length(head)
+        received = self.socket.recv(1 << 18)
+        self._answer += received
+        head, separator, body = self._answer.partition(b"\r\n\r\n")
+        is_head_whole = bool(separator)
+        if not received or (is_head_whole and not head.startswith(b"HTTP/1.1 200")):
+            answer = self._answer[:1000].decode(errors="replace")
+            raise LoadFailed(answer or "the server closed the connection")
+        return is_head_whole and len(body) >= content_length(head)
 
 
 def content_length(head: bytes) -> int:
-    """Return the length that the head of an answer announces; without one the end could not be told."""
-    found = LENGTH.search(head)
-    if found is None:
+    """Return the length that the head of an answer announces.
+
+    Raises:
+        LoadFailed: it announces none, so the end of the answer is unknown.
+    """
+    match = LENGTH.search(head)
+    if match is None:
         raise LoadFailed(f"an answer without Content-Length: {head[:500].decode(errors='replace')}")
-    return int(found[1])
+    return int(match[1])
 
 
 def requests(path: str, bodies: Sequence[object]) -> list[bytes]:
     """Return whole requests with bodies as JSON."""
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
-    return [f"{head}{len(body)}\r\n\r\n".encode() + body for body in map(orjson.dumps, bodies)]
+    whole_requests = []
+    for body in bodies:
+        content = orjson.dumps(body)
+        whole_requests.append(f"{head}{len(content)}\r\n\r\n".encode() + content)
+    return whole_requests
 
 
-def answers(port: int, wanted: Sequence[bytes], connections: int, seconds: float) -> list[float]:
+def answer_seconds(
+    port: int, to_send: Sequence[bytes], connections: int, seconds: float
+) -> list[float]:
     """Send the requests in turn for so long; returns the seconds that each answer took."""
-    took: list[float] = []
-    following = itertools.cycle(wanted)
+    times: list[float] = []
+    upcoming = itertools.cycle(to_send)
     with ExitStack() as stack:
-        made = [Connection(port) for _ in range(connections)]
         poll = stack.enter_context(select.epoll())
-        by_file = {each.socket.fileno(): each for each in made}
-        for file, each in by_file.items():
-            stack.enter_context(each.socket)
+        connection_of = {}
+        for _ in range(connections):
+            connection = Connection(port)
+            stack.enter_context(connection.socket)
+            connection_of[connection.socket.fileno()] = connection
+        for file, connection in connection_of.items():
             poll.register(file, select.EPOLLIN)
-            each.ask(next(following))
+            connection.send(next(upcoming))
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             ready = poll.poll(PATIENCE_SECONDS)
             if not ready:
                 raise LoadFailed(f"no answer within {PATIENCE_SECONDS} s")
             for file, _ in ready:
-                each = by_file[file]
-                if each.is_answered():
-                    took.append(time.perf_counter() - each.began)
-                    each.ask(next(following))
-    return took
+                connection = connection_of[file]
+                if connection.is_answered():
+                    times.append(time.perf_counter() - connection.began)
+                    connection.send(next(upcoming))
+    return times
 
 
-def load(server: Server, wanted: Sequence[bytes], connections: int, seconds: float = 3.0) -> Load:
+def load(server: Server, to_send: Sequence[bytes], connections: int, seconds: float = 3.0) -> Load:
     """Load the server from the generator's core, and return what was measured."""
-    ours = os.sched_getaffinity(0)
+    own_cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {generator_core()})
     try:
-        began, used, server_used = time.perf_counter(), time.thread_time(), server.cpu_seconds()
-        took = answers(server.port, wanted, connections, seconds)
+        began = time.perf_counter()
+        generator_began = time.thread_time()
+        server_began = server.cpu_seconds()
+        times = answer_seconds(server.port, to_send, connections, seconds)
         wall = time.perf_counter() - began
-        shares = (time.thread_time() - used) / wall, (server.cpu_seconds() - server_used) / wall
+        generator_share = (time.thread_time() - generator_began) / wall
+        server_share = (server.cpu_seconds() - server_began) / wall
     finally:
-        os.sched_setaffinity(0, ours)
-    return Load(len(took) / wall, p95(took) * 1000, *shares)
+        os.sched_setaffinity(0, own_cores)
+    return Load(len(times) / wall, p95(times) * 1000, generator_share, server_share)
 
 
-def p95(took: Sequence[float]) -> float:
+def p95(times: Sequence[float]) -> float:
     """Return the value that 95 % do not exceed; infinite without values."""
-    return sorted(took)[max(0, -(-len(took) * 95 // 100) - 1)] if took else float("inf")
+    if not times:
+        return float("inf")
+    rank = -(-len(times) * 95 // 100)  # rounded up
+    return sorted(times)[max(0, rank - 1)]

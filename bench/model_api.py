@@ -1,4 +1,4 @@
-"""The API with a model from a folder (READMIT_BENCH_MODEL), or with the tests' stand-in, for measurements."""
+"""The API with the model of a folder (READMIT_BENCH_MODEL) and without a database, for measurements."""
 
 import os
 import shutil
@@ -6,11 +6,15 @@ from pathlib import Path
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from pydantic import SecretStr
 
+from serving.api_settings import ServingSettings
 from serving.app import create_app
 from serving.app_state import served
 from serving.bundle_loader import Version, read_bundle
-from tests.support.serving import FolderSource, read, settings
+
+# No server listens there: the database is away, and answers must not wait for it.
+PORT_WITHOUT_SERVER = 1024
 
 
 class ModelFolder:
@@ -20,7 +24,9 @@ class ModelFolder:
         self._folder = folder
 
     def find_version(self, alias: str, /) -> Version | None:
-        return Version("readmission", "1", self._folder.name) if alias == "production" else None
+        if alias != "production":
+            return None
+        return Version("readmission", "1", self._folder.name)
 
     def download(self, _: Version, folder: Path) -> None:
         shutil.copytree(self._folder, folder, dirs_exist_ok=True)
@@ -29,32 +35,36 @@ class ModelFolder:
         pass
 
 
-def with_noop(app: FastAPI) -> FastAPI:
-    """Return the app with POST /noop: the same body read and validated, an answer of the same shape, nothing else."""
+def add_noop(app: FastAPI) -> None:
+    """Add POST /noop.
+
+    The same body read and validated, an answer of the same shape, nothing else.
+    """
 
     @app.post("/noop")
     async def noop(request: Request) -> Response:
         model = served(request)
         model.requests.from_json(await request.body())
-        said = {
+        answer = {
             "probability": 0.5,
             "risk": "high",
             "threshold": model.threshold,
             "history": "assumed_first_stay",
+            "model": model.identity,
+            "request_id": request.state.request_id,
         }
-        said |= {"model": model.identity, "request_id": request.state.request_id}
-        return Response(orjson.dumps(said), media_type="application/json")
-
-    return app
+        return Response(orjson.dumps(answer), media_type="application/json")
 
 
 def create() -> FastAPI:
-    """Return the app; each worker process has a copy of its own. No database: nothing is logged or looked up."""
-    home = Path(os.environ["READMIT_HOME"]) / str(os.getpid())
-    if folder := os.environ.get("READMIT_BENCH_MODEL"):
-        return with_noop(
-            create_app(settings(home), source=ModelFolder(Path(folder)), read=read_bundle)
-        )
-    source = FolderSource()
-    source.promote(1)
-    return with_noop(create_app(settings(home), source=source, read=read))
+    """Return the app; each worker process has a copy of its own. Nothing is logged or looked up."""
+    settings = ServingSettings(
+        readmit_home=Path(os.environ["READMIT_HOME"]) / str(os.getpid()),
+        postgres_port=PORT_WITHOUT_SERVER,
+        serving_password=SecretStr("unused"),
+        reader_password=SecretStr("unused"),
+    )
+    source = ModelFolder(Path(os.environ["READMIT_BENCH_MODEL"]))
+    app = create_app(settings, source=source, read=read_bundle)
+    add_noop(app)
+    return app

@@ -1,7 +1,9 @@
-"""What is written first: a FastAPI route that makes a DataFrame of the request and calls the Pipeline."""
+"""The first version that anybody writes.
+
+A FastAPI route that makes a DataFrame and calls the Pipeline.
+"""
 
 import os
-from typing import Any
 
 import mlflow
 import pandas as pd
@@ -11,17 +13,19 @@ from fastapi import FastAPI
 def create() -> FastAPI:
     """Return the app for the logged model in the folder MODEL.
 
-    The route is `async` although it computes: without a change of threads it is the faster way, one core given. A body
-    that is not validated is cheaper too.
+    The route is `async` although it computes: on one core it is faster without a change of threads.
+    The body is not validated, which is cheaper too.
     """
-    app, pipeline = FastAPI(), mlflow.sklearn.load_model(os.environ["MODEL"])
+    app = FastAPI()
+    pipeline = mlflow.sklearn.load_model(os.environ["MODEL"])
 
     @app.get("/livez")
     async def livez() -> dict[str, str]:
         return {"status": "up"}
 
     @app.post("/predict")
-    async def predict(row: dict[str, Any]) -> dict[str, float]:
-        return {"probability": float(pipeline.predict_proba(pd.DataFrame([row]))[0, 1])}
+    async def predict(row: dict[str, object]) -> dict[str, float]:
+        probabilities = pipeline.predict_proba(pd.DataFrame([row]))
+        return {"probability": float(probabilities[0, 1])}
 
     return app

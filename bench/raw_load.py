@@ -1,13 +1,14 @@
-"""`raw_load_vs_copy`: wall of loading a batch into RAW against `psql \\copy` of the same bytes into an equal table.
+"""`raw_load_vs_copy`.
 
-Both go to the same server; load fetches the batch from S3, checks its hash and writes the ledger in the same
-transaction. Batches alternate, the figure is the ratio of the medians.
+Seconds to load a batch into RAW over `psql \\copy` of the same bytes into an equal table.
+
+Both go to the same server. Loading fetches the batch from S3, checks its hash and writes the ledger
+in the same transaction. Batches alternate; the figure is the ratio of the medians.
 """
 
 import os
 import statistics
 import subprocess
-from functools import partial
 from pathlib import Path
 
 from bench import private_services
@@ -24,33 +25,38 @@ COLUMNS = ", ".join(("_batch_id", "_source_row", *LANDING_COLUMNS))
 
 def measure() -> list[Figure]:
     """Load batches of 15,000 rows both ways."""
+    load_seconds = []
+    copy_seconds = []
     with private_services.databases(REPEATS + 1) as settings:
-        with (
-            db.transaction("postgres", settings.raw_database, settings) as raw,
-            raw.cursor() as cur,
-        ):
-            cur.execute("create table landing.copied (like landing.encounters including all)")
-        loads, copies = [], []
-        for batch_id, key in private_services.train_batches(settings)[: REPEATS + 1]:
-            body = settings.readmit_home / f"{batch_id}.csv"
-            storage.client(settings).download_file(settings.s3_pipeline_bucket, key, str(body))
-            copies.append(private_services.seconds(partial(_psql_copy, settings, body)))
-            loads.append(private_services.seconds(partial(loading.load, batch_id, settings)))
+        _create_copied_table(settings)
+        client = storage.client(settings)
+        for batch in private_services.train_batches(settings)[: REPEATS + 1]:
+            file = settings.readmit_home / f"{batch.batch_id}.csv"
+            client.download_file(settings.s3_pipeline_bucket, batch.object_key, str(file))
+            copy_seconds.append(private_services.seconds(_psql_copy, settings, file))
+            load_seconds.append(private_services.seconds(loading.load, batch.batch_id, settings))
     # The first of each warms caches and connections up.
-    load, copy = statistics.median(loads[1:]), statistics.median(copies[1:])
+    load = statistics.median(load_seconds[1:])
+    copy = statistics.median(copy_seconds[1:])
     detail = f"load {load:.3f} s, psql \\copy {copy:.3f} s, 15,000 rows, medians of {REPEATS}"
     return [Figure("raw_load_vs_copy", load / copy, "ratio", "<= 1.25", detail)]
 
 
-def _psql_copy(settings: StackSettings, body: Path) -> None:
-    psql = [str(binary("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
-    address = ["-h", settings.postgres_host, "-p", str(settings.postgres_port), "-U", "postgres"]
-    copy = f"\\copy landing.copied ({COLUMNS}) from '{body}' with (format csv, force_not_null *)"
-    subprocess.run(
-        [*psql, *address, "-d", settings.raw_database, "-c", copy],
-        env={**os.environ, "PGPASSWORD": db.password("postgres", settings)},
-        check=True,
-    )
+def _create_copied_table(settings: StackSettings) -> None:
+    with (
+        db.transaction("postgres", settings.raw_database, settings) as raw,
+        raw.cursor() as cur,
+    ):
+        cur.execute("create table landing.copied (like landing.encounters including all)")
+
+
+def _psql_copy(settings: StackSettings, file: Path) -> None:
+    copy = f"\\copy landing.copied ({COLUMNS}) from '{file}' with (format csv, force_not_null *)"
+    psql = [str(binary("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", copy]
+    psql += ["-h", settings.postgres_host, "-p", str(settings.postgres_port)]
+    psql += ["-U", "postgres", "-d", settings.raw_database]
+    environment = os.environ | {"PGPASSWORD": db.password("postgres", settings)}
+    subprocess.run(psql, env=environment, check=True)
 
 
 MEASURES = {("raw_load_vs_copy",): measure}

@@ -1,8 +1,9 @@
 """The model that the figures of serving are about: a folder with a logged Pipeline and its bundle.
 
-MODEL names one; else it is production of the running stack; else CatBoost is fitted here, once, on rows made up
-from the contract (build/bench-model): the size of the trees is the real one, what they say is not. To fit it on rows of
-a mart: `python -m bench.reference_model ROWS.parquet MANIFEST.json FOLDER`, then MODEL=FOLDER.
+MODEL names one. Else it is production of the running stack. Else CatBoost is fitted, once, on rows
+made up from the contract (build/bench-model): the trees have the real size, their predictions mean
+nothing. `python -m bench.reference_model` prints the folder. To fit it on rows of a mart:
+`python -m bench.reference_model ROWS.parquet MANIFEST.json FOLDER`, then MODEL=FOLDER.
 """
 
 import json
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,121 +22,125 @@ import httpx
 import pandas as pd
 
 from bench.figure import CannotMeasure
+from bench.made_up_rows import make_rows
 from readmit.contract.definition import Contract
 from readmit.contract.derivation import derive_row
 from readmit.settings import ROOT, StackSettings
 
-KEPT, DOWNLOADED = ROOT / "build" / "bench-model", ROOT / "build" / "bench-production"
+FITTED = ROOT / "build" / "bench-model"
+DOWNLOADED = ROOT / "build" / "bench-production"
 ROWS = 15_000
 SEED = 20260
-Row = dict[str, Any]
+Row = dict[str, Any]  # a stay by feature, as JSON has it
+
+
+@dataclass(frozen=True)
+class ReferenceModel:
+    """The folder of a model, and which one it is, in words."""
+
+    folder: Path
+    description: str
 
 
 @cache
-def folder() -> tuple[Path, str]:
-    """Return the folder of the model, and in words which one it is."""
-    if given := os.environ.get("MODEL"):
-        return Path(given).resolve(strict=True), "the model of MODEL"
-    if found := _production():
-        return found, "production of the stack"
-    if not (KEPT / "examples.json").exists():
-        _fit_on_made_up_rows()
-    return KEPT, "CatBoost fitted on made-up rows"
+def find() -> ReferenceModel:
+    """Return the model; fit one when there is none."""
+    named = os.environ.get("MODEL")
+    if named:
+        return ReferenceModel(Path(named).resolve(strict=True), "the model of MODEL")
+    production = _download_production()
+    if production:
+        return ReferenceModel(production, "production of the stack")
+    if not (FITTED / "examples.json").exists():
+        print(
+            f"fitting a model on {ROWS:,} made-up rows into {FITTED} (a minute or two, once) ...",
+            file=sys.stderr,
+            flush=True,
+        )
+        contract = _parsed_contract()
+        fit(make_rows(contract, ROWS), contract, FITTED)
+    return ReferenceModel(FITTED, "CatBoost fitted on made-up rows")
 
 
-def with_pipeline() -> tuple[Path, str]:
-    """Return the folder of a model that has its Pipeline.
+def with_pipeline() -> ReferenceModel:
+    """Return the model when it has its Pipeline.
 
     Raises:
         CannotMeasure: MODEL is a bundle only.
     """
-    found, words = folder()
-    if not (found / "MLmodel").exists():
+    model = find()
+    if not (model.folder / "MLmodel").exists():
         raise CannotMeasure(
-            f"{found} has no Pipeline (MLmodel): MODEL must be the folder of a logged model"
+            f"{model.folder} has no Pipeline (MLmodel): MODEL must be the folder of a logged model"
         )
-    return found, words
+    return model
 
 
-def rows(model: Path) -> list[Row]:
-    """Return stays as the API is asked about them, from lowest to highest risk: inputs and history."""
-    found: list[Row] = json.loads((model / "examples.json").read_text(encoding="utf-8"))["rows"]
-    return found
+def rows(folder: Path) -> list[Row]:
+    """Return stays as requests to the API, from lowest to highest risk: inputs and history."""
+    return list(_examples(folder)["rows"])
 
 
-def full_rows(model: Path) -> list[Row]:
-    """Return the same stays with every column of the Pipeline: others than the API do not derive them."""
-    contract = Contract.from_json((model / "contract.json").read_text(encoding="utf-8"))
-    columns = [feature.name for feature in contract.features]
-    derived = [derive_row(contract, row) for row in rows(model)]
-    return [{name: row[name] for name in columns} for row in derived]
+def full_rows(folder: Path) -> list[Row]:
+    """Return the same stays with every column of the Pipeline: other servers do not derive them."""
+    contract = Contract.from_json((folder / "contract.json").read_text(encoding="utf-8"))
+    complete_rows = []
+    for row in rows(folder):
+        derived = derive_row(contract, row)
+        complete_rows.append({feature.name: derived[feature.name] for feature in contract.features})
+    return complete_rows
 
 
-def probabilities(model: Path) -> list[float]:
-    """Return what the Pipeline said about them at training."""
-    found: list[float] = json.loads((model / "examples.json").read_text(encoding="utf-8"))[
-        "probabilities"
-    ]
-    return found
+def probabilities(folder: Path) -> list[float]:
+    """Return the Pipeline's probabilities of the stays, as stored at training."""
+    return list(_examples(folder)["probabilities"])
 
 
-def fit(mart: pd.DataFrame, contract: Contract, into: Path) -> None:
-    """Fit CatBoost, which wins on the real data; write a logged model with its bundle, as training does."""
+def _examples(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "examples.json").read_text(encoding="utf-8")))
+
+
+def fit(mart: pd.DataFrame, contract: Contract, folder: Path) -> None:
+    """Fit CatBoost, which wins on the real data.
+
+    Write a logged model with its bundle, as training does.
+    """
     import mlflow
 
     from training import bundle_writer, candidates, compilation, features, mlflow_tracking
 
-    train, validation = mart[mart["split"] == "train"], mart[mart["split"] == "validation"]
+    train = mart[mart["split"] == "train"]
+    validation = mart[mart["split"] == "validation"]
     pipeline = candidates.catboost(contract, SEED, 1)  # one thread at scoring too
     pipeline.fit(train[features.columns(contract)], features.labels(contract, train))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*integer column.*")
-        mlflow.sklearn.save_model(
-            pipeline, into, **mlflow_tracking.form(contract, validation.head(5))
-        )
-    compilation.write(pipeline, contract, validation, into)
+        form = mlflow_tracking.form(contract, validation.head(5))
+        mlflow.sklearn.save_model(pipeline, folder, **form)
+    compilation.write(pipeline, contract, validation, folder)
     report = {"threshold": 0.2, "metrics": {}, "data_source": "bench"}
-    (into / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
     examples = bundle_writer.examples(pipeline, contract, validation)
-    (into / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
+    (folder / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
 
 
-def _fit_on_made_up_rows() -> None:
-    from tests.support.training import make_rows
-
-    print(
-        f"fitting a model on {ROWS:,} made-up rows into {KEPT} (a minute or two, once) ...",
-        flush=True,
-    )
-    contract = _contract()
-    fit(make_rows(contract, ROWS), contract, KEPT)
-
-
-def _contract() -> Contract:
-    """Return the contract as dbt parses it now."""
-    dbt, project = Path(sys.executable).parent / "dbt", str(ROOT / "dbt_project")
+def _parsed_contract() -> Contract:
+    """Return the contract of the dbt project."""
+    dbt = Path(sys.executable).parent / "dbt"
+    project = str(ROOT / "dbt_project")
     with tempfile.TemporaryDirectory() as target:
-        command = [
-            str(dbt),
-            "parse",
-            "--project-dir",
-            project,
-            "--profiles-dir",
-            project,
-            "--target-path",
-            target,
-        ]
-        subprocess.run([*command, "--log-path", target], check=True, stdout=subprocess.DEVNULL)
+        command = [str(dbt), "parse", "--project-dir", project, "--profiles-dir", project]
+        command += ["--target-path", target, "--log-path", target]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return Contract.from_manifest(Path(target) / "manifest.json")
 
 
-def _production() -> Path | None:
+def _download_production() -> Path | None:
     """Download production of the running stack; None when there is no stack or no production."""
     settings = StackSettings()
+    health = f"{settings.mlflow_tracking_uri}/health"
     try:
-        httpx.get(
-            f"{settings.mlflow_tracking_uri}/health", timeout=3, trust_env=False
-        ).raise_for_status()
+        httpx.get(health, timeout=3, trust_env=False).raise_for_status()
     except httpx.HTTPError:
         return None
     import mlflow
@@ -142,18 +148,24 @@ def _production() -> Path | None:
     from training import mlflow_tracking
     from training.training_settings import TrainingSettings
 
+    alias = mlflow_tracking.PRODUCTION
     with mlflow_tracking.reaching(TrainingSettings()) as client:
-        if (
-            mlflow_tracking.version_at(client, settings.model_name, mlflow_tracking.PRODUCTION)
-            is None
-        ):
+        if mlflow_tracking.version_at(client, settings.model_name, alias) is None:
             return None
         shutil.rmtree(DOWNLOADED, ignore_errors=True)
         DOWNLOADED.mkdir(parents=True)
-        address = f"models:/{settings.model_name}@{mlflow_tracking.PRODUCTION}"
+        address = f"models:/{settings.model_name}@{alias}"
         return Path(mlflow.artifacts.download_artifacts(address, dst_path=str(DOWNLOADED)))
 
 
+def main() -> None:
+    """Print the folder of the model, or fit one on rows of a mart: ROWS.parquet MANIFEST.json FOLDER."""
+    if len(sys.argv) == 1:
+        print(find().folder)
+    else:
+        mart, manifest, folder = (Path(argument) for argument in sys.argv[1:])
+        fit(pd.read_parquet(mart), Contract.from_manifest(manifest), folder)
+
+
 if __name__ == "__main__":
-    mart, manifest, into = map(Path, sys.argv[1:])
-    fit(pd.read_parquet(mart), Contract.from_manifest(manifest), into)
+    main()

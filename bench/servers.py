@@ -1,4 +1,7 @@
-"""The servers that are measured: one process on the first core, the load generator has the last one to itself."""
+"""The servers that are measured: one process on the first core.
+
+The load generator has the last one.
+"""
 
 import os
 import socket
@@ -19,7 +22,7 @@ from bench.figure import CannotMeasure
 from readmit.settings import ROOT
 
 READY_SECONDS = 60
-# One core: more threads than that would wait for each other, and make Pipelines look slower than they are.
+# On one core more threads would wait for each other, and make Pipelines look slower than they are.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -32,17 +35,17 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Return where it listens."""
+        """Return its base URL."""
         return f"http://127.0.0.1:{self.port}"
 
-    def processes(self) -> list[psutil.Process]:
-        """Return its process and the living ones that it started."""
-        own = psutil.Process(self.pid)
-        return [own, *own.children(recursive=True)]
-
     def cpu_seconds(self) -> float:
-        """Return the CPU time that they have used."""
-        return sum(sum(process.cpu_times()[:2]) for process in self.processes())
+        """Return the CPU time of its process and of the living ones that it started."""
+        own = psutil.Process(self.pid)
+        total = 0.0
+        for process in (own, *own.children(recursive=True)):
+            times = process.cpu_times()
+            total += times.user + times.system
+        return total
 
 
 def cores() -> list[int]:
@@ -51,10 +54,10 @@ def cores() -> list[int]:
     Raises:
         CannotMeasure: there is one only; generator and server would share it.
     """
-    found = sorted(os.sched_getaffinity(0))
-    if len(found) < 2:
+    available = sorted(os.sched_getaffinity(0))
+    if len(available) < 2:
         raise CannotMeasure("needs two cores: one for the server, one for the load generator")
-    return found
+    return available
 
 
 def server_core() -> int:
@@ -70,92 +73,80 @@ def generator_core() -> int:
 @contextmanager
 def api(model: Path) -> Iterator[Server]:
     """Run one worker of the API as `make up` does, with the model of a folder and no database."""
+    options = _uvicorn("bench.model_api:create")
+    options += ["--http", "serving.protocol:Protocol", "--ws", "none"]
     with tempfile.TemporaryDirectory() as home:
-        told = {"READMIT_HOME": home, "READMIT_BENCH_MODEL": str(model)}
-        edge = ["--http", "serving.protocol:Protocol", "--ws", "none"]
-        with _running([*_uvicorn("bench.model_api:create"), *edge], "/readyz", told) as server:
+        environment = {"READMIT_HOME": home, "READMIT_BENCH_MODEL": str(model)}
+        with _running(options, "/readyz", environment) as server:
             yield server
 
 
 @contextmanager
 def naive(model: Path) -> Iterator[Server]:
     """Run `bench.naive_api` with the Pipeline of a folder."""
-    with _running(
-        _uvicorn("bench.naive_api:create"), "/livez", ONE_THREAD | {"MODEL": str(model)}
-    ) as server:
+    environment = ONE_THREAD | {"MODEL": str(model)}
+    with _running(_uvicorn("bench.naive_api:create"), "/livez", environment) as server:
         yield server
 
 
 @contextmanager
 def mlflow_serve(model: Path) -> Iterator[Server]:
     """Run `mlflow models serve` of a folder with one worker."""
-    command = [
-        "-m",
-        "mlflow",
-        "models",
-        "serve",
-        "-m",
-        str(model),
-        "--env-manager",
-        "local",
-        "--workers",
-        "1",
-    ]
+    options = ["-m", "mlflow", "models", "serve", "-m", str(model)]
+    options += ["--env-manager", "local", "--workers", "1", "--host", "127.0.0.1"]
     # It starts its server by name, from PATH.
-    told = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    with _running([*command, "--host", "127.0.0.1"], "/ping", ONE_THREAD | told) as server:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = ONE_THREAD | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with _running(options, "/ping", environment) as server:
         yield server
 
 
 def _uvicorn(factory: str) -> list[str]:
-    return [
-        "-m",
-        "uvicorn",
-        factory,
-        "--factory",
-        "--no-access-log",
-        "--log-level",
-        "error",
-        "--host",
-        "127.0.0.1",
-    ]
+    options = ["-m", "uvicorn", factory, "--factory", "--no-access-log"]
+    return [*options, "--log-level", "error", "--host", "127.0.0.1"]
 
 
 @contextmanager
-def _running(options: Sequence[str], ready: str, told: Mapping[str, str]) -> Iterator[Server]:
-    """Run Python with these options and a free port; gives the server once `ready` answers 200."""
+def _running(
+    options: Sequence[str], ready_path: str, environment: Mapping[str, str]
+) -> Iterator[Server]:
+    """Run Python with these options and a free port.
+
+    Gives the server once `ready_path` answers 200.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = ["taskset", "-c", str(server_core()), sys.executable, *options, "--port", str(port)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **told}
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=log, stderr=log, process_group=0
+            command, cwd=ROOT, env=variables, stdout=log, stderr=log, process_group=0
         )
         try:
-            _wait(f"http://127.0.0.1:{port}{ready}", process, log)
+            _await_ready(f"http://127.0.0.1:{port}{ready_path}", process, log)
             yield Server(port, process.pid)
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, 15)  # what it started has the same group
+                os.killpg(process.pid, 15)  # its children have the same group
             process.wait(timeout=30)
 
 
-def _wait(address: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    """Wait until it answers 200; raises CannotMeasure with what it said last instead, or how its log ends."""
-    deadline, said = time.monotonic() + READY_SECONDS, ""
+def _await_ready(address: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+    """Wait until the address answers 200.
+
+    Raises:
+        CannotMeasure: it does not; the message has its last answer, or the end of its log.
+    """
+    deadline = time.monotonic() + READY_SECONDS
+    last_answer = ""
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(httpx.HTTPError):
-            answer = httpx.get(address, timeout=2, trust_env=False)
-            if answer.status_code == 200:
+            response = httpx.get(address, timeout=2, trust_env=False)
+            if response.status_code == 200:
                 return
-            said = answer.text
+            last_answer = response.text
         time.sleep(0.3)
     log.seek(0)
-    raise CannotMeasure(
-        f"the server did not get ready: {said[:500] or log.read().decode(errors='replace')[-500:]}"
-    )
+    log_end = log.read().decode(errors="replace")[-500:]
+    raise CannotMeasure(f"the server did not get ready: {last_answer[:500] or log_end}")

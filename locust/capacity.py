@@ -1,33 +1,33 @@
-"""`make capacity`: the maximum number of users for which the SLO holds. Method and reading: docs/load.md.
+"""`make capacity`: the maximum number of users for which the SLO holds. Method: docs/load.md.
 
-Against the API of the settings (API_URL), or with --own against an API that is started here, without a stack.
-Exit code: 0 when every configuration holds --least users and its searches agree, 1 otherwise, 2 when it cannot measure.
+It measures the API of the settings (API_URL), or with --own an API that is started on this machine,
+without a stack. Exit code: 0 when every configuration holds --least users and its searches agree,
+1 otherwise, 2 when it cannot measure.
 """
 
 import argparse
 import json
 import os
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import capacity_report
-import capacity_search
 import httpx
 import psutil
 import psycopg2
+from capacity_report import Conditions, Result
+from capacity_search import SearchResult, Step, find
 from load_step import Generator, LoadFailed, processes_at
-from payloads import headers, rows_of
+from own_api import CannotMeasure, own_api, reference_model
+from payloads import Row, api_key, inputs_of, rows_of
 
 from readmit import db, open_files
-from readmit.client.api_client import LOAD_TEST_STAY
+from readmit.client.api_client import LOAD_TEST_STAY, ApiDown, Client, Problem
 from readmit.settings import ROOT, ApiClientSettings, PushgatewaySettings, ReaderLogin
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import Job
@@ -35,328 +35,280 @@ from readmit.telemetry.metrics import Job
 THINK = "SingleUser 0.5-1.5 s, BatchUser 5-10 s, FormUser 3-8 s (uniform, after each answer)"
 MIX = "SingleUser 8 : BatchUser 1 (100 rows) : FormUser 1"
 STATIC_SECONDS = 3
+STATIC_USERS_PER_PROCESS = 32
+# Later searches start just below the first result: independent steps, less time.
+LATER_START = 0.85
+LATER_GROWTH = 1.25
+FEWEST_USERS_FOR_LATER_START = 10
 
 
 class CapacitySettings(ApiClientSettings, ReaderLogin, PushgatewaySettings):
-    """The load test: the API, the mart that its rows come from, and where its result is pushed."""
+    """The API, the mart that rows are sampled from, and the Pushgateway for the result."""
 
 
-class CannotMeasure(Exception):
-    """Something that the measurement needs is missing; the message says what."""
+@dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    own: bool
+    host: str | None
+    model: Path | None
+    workers: Sequence[int]
+    processes: int
+    classes: Sequence[str]
+    rows: Path | None
+    static_path: str | None
+    searches: int
+    start: int
+    most: int
+    seconds: float
+    ramp: float
+    least: int
+    output: Path
 
 
-def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+def comma_separated(text: str) -> list[int]:
+    """Return the numbers of a list like `1,2`."""
+    return [int(number) for number in text.split(",")]
+
+
+def arguments(words: Sequence[str] | None = None) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python locust/capacity.py", description=__doc__)
-    parser.add_argument(
-        "--own",
-        action="store_true",
-        help="start an API here instead of using the one of the settings",
+    add = parser.add_argument
+    add("--own", action="store_true", help="start an API instead of using the one of the settings")
+    add("--host", help="address of the server (default: API_URL)")
+    add("--model", type=Path, help="with --own: folder of a logged model (default: that of bench)")
+    add(
+        "--workers",
+        type=comma_separated,
+        default=[1],
+        help="with --own: API workers of each configuration, as 1,2",
     )
-    parser.add_argument("--host", help="address of the server (default: API_URL)")
-    parser.add_argument(
-        "--model", type=Path, help="with --own: folder of a logged model (default: a stand-in)"
-    )
-    parser.add_argument(
-        "--workers", default="1", help="with --own: API workers of each configuration, as 1,2"
-    )
-    parser.add_argument(
-        "--processes", type=int, default=1, help="generator processes; above 1: master and workers"
-    )
-    parser.add_argument(
-        "--classes", nargs="*", default=[], help="user classes (default: all, by weight)"
-    )
-    parser.add_argument(
-        "--rows", type=Path, help="JSON file with rows to send (default: mart, else the contract)"
-    )
-    parser.add_argument(
-        "--static-path", help="a route that computes nothing (default: /noop with --own, /livez)"
-    )
-    parser.add_argument("--searches", type=int, default=3)
-    parser.add_argument("--start", type=int, default=250, help="users of the first step")
-    parser.add_argument("--most", type=int, default=20_000, help="users that are never exceeded")
-    parser.add_argument("--seconds", type=float, default=10, help="measured seconds of a step")
-    parser.add_argument("--ramp", type=float, default=4, help="seconds in which users start")
-    parser.add_argument("--least", type=int, default=1, help="users that must hold for exit code 0")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=ROOT / "build",
-        help="folder for capacity.json, .png and .html",
-    )
-    return parser.parse_args(given)
+    add("--processes", type=int, default=1, help="generator processes; above 1: master and workers")
+    add("--classes", nargs="*", default=[], help="user classes (default: all, by weight)")
+    add("--rows", type=Path, help="JSON file with rows to send (default: mart, else the contract)")
+    add("--static-path", help="a route that computes nothing (default: /noop with --own, /livez)")
+    add("--searches", type=int, default=3)
+    add("--start", type=int, default=250, help="users of the first step")
+    add("--most", type=int, default=20_000, help="users that are never exceeded")
+    add("--seconds", type=float, default=10, help="measured seconds of a step")
+    add("--ramp", type=float, default=4, help="seconds in which users start")
+    add("--least", type=int, default=1, help="users that must hold for exit code 0")
+    add("--output", type=Path, default=ROOT / "build", help="folder for capacity.json, .png, .html")
+    return Options(**vars(parser.parse_args(words)))
 
 
-def mart_rows(
-    settings: CapacitySettings, inputs: Sequence[str], n: int = 500
-) -> list[dict[str, Any]]:
-    """Return the inputs of `n` stays of the mart, read as `reader`; empty when there is no mart to read."""
-    chosen = ", ".join(f'"{name}"' for name in inputs)
-    query = f"select {chosen} from marts.fct_encounter_features order by md5(encounter_id::text) limit {int(n)}"  # noqa: S608
+def mart_rows(settings: CapacitySettings, inputs: Sequence[str], n: int = 500) -> list[Row]:
+    """Return the inputs of `n` stays of the mart, read as `reader`.
+
+    Empty when there is no mart to read.
+    """
+    columns = ", ".join(f'"{name}"' for name in inputs)
+    query = (
+        f"select {columns} from marts.fct_encounter_features "  # noqa: S608 (the contract's names)
+        f"order by md5(encounter_id::text) limit {int(n)}"
+    )
+    rows: list[Row] = []
     with (
         suppress(LookupError, psycopg2.Error),
-        db.transaction("reader", settings.clean_database, settings) as found,
+        db.transaction("reader", settings.clean_database, settings) as connection,
+        connection.cursor() as cursor,
     ):
-        cursor = found.cursor()
         cursor.execute(query)
-        rows = [dict(zip(inputs, row, strict=True)) for row in cursor.fetchall()]
-        known = ({name: value for name, value in row.items() if value is not None} for row in rows)
-        return [row | {"encounter_id": LOAD_TEST_STAY} for row in known]
-    return []
+        for values in cursor.fetchall():
+            row: Row = {"encounter_id": LOAD_TEST_STAY}
+            for name, value in zip(inputs, values, strict=True):
+                if value is not None:
+                    row[name] = value
+            rows.append(row)
+    return rows
 
 
 @contextmanager
-def payloads(
-    given: argparse.Namespace, host: str, settings: CapacitySettings
+def payload_file(
+    options: Options, host: str, settings: CapacitySettings
 ) -> Iterator[tuple[Path, str]]:
-    """Give the file with the rows to send, and where they come from."""
-    if given.rows:
-        yield given.rows.resolve(), f"the file {given.rows.name}"
+    """Give the file with the rows to send, and their source in words."""
+    if options.rows:
+        yield options.rows.resolve(), f"the file {options.rows.name}"
         return
-    model = (
-        httpx.get(f"{host}/model", headers=headers(), timeout=10, trust_env=False)
-        .raise_for_status()
-        .json()
-    )
-    inputs = [
-        feature["name"] for feature in model["contract"]["features"] if feature["role"] == "input"
-    ]
-    rows = [] if given.own else mart_rows(settings, inputs)
-    if not rows:
-        rows, source = rows_of(host), "made from the served contract (no mart to sample from)"
-    else:
+    with Client(host, api_key=api_key()) as api:
+        inputs = [feature["name"] for feature in inputs_of(api.model()["contract"])]
+    rows: list[Row] = []
+    if not options.own:
+        rows = mart_rows(settings, inputs)
         source = f"{len(rows)} stays sampled from the mart"
+    if not rows:
+        rows = rows_of(host)
+        source = "made from the served contract (no mart to sample from)"
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(rows, file, default=str)
         file.flush()
         yield Path(file.name), source
 
 
-@contextmanager
-def own_api(workers: int, model: Path | None, cores: Sequence[int]) -> Iterator[tuple[str, int]]:
-    """Run the API on a free port, on its own cores; gives its address and process.
-
-    Raises:
-        CannotMeasure: it is not ready within a minute.
-    """
-    with tempfile.TemporaryDirectory() as home, (Path(home) / "log").open("wb") as log:
-        port = free_port()
-        command = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "bench.model_api:create",
-            "--factory",
-            "--no-access-log",
-        ]
-        command += [
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--workers",
-            str(workers),
-            "--log-level",
-            "error",
-        ]
-        command += [
-            "--timeout-keep-alive",
-            "75",
-            "--http",
-            "serving.protocol:Protocol",
-            "--ws",
-            "none",
-        ]
-        extra = {"READMIT_HOME": home, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "ERROR"}
-        extra |= {"READMIT_BENCH_MODEL": str(model.resolve())} if model else {}
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=dict(os.environ) | extra, stdout=log, stderr=log
+def measure(generator: Generator, options: Options, workers: int | None) -> Result:
+    """Warm up, measure the route that computes nothing, and search `--searches` times."""
+    generator.step(max(1, options.start // 4))
+    static = static_step(options, generator)
+    searches: list[SearchResult] = []
+    for number in range(1, options.searches + 1):
+        start = options.start
+        growth = 2.0
+        if searches and searches[0].users > FEWEST_USERS_FOR_LATER_START:
+            start = int(searches[0].users * LATER_START)
+            growth = LATER_GROWTH
+        search = find(
+            partial(_printed_step, generator),
+            start=start,
+            growth=growth,
+            most_users=options.most,
         )
-        try:
-            psutil.Process(process.pid).cpu_affinity(list(cores))
-            wait_ready(f"http://127.0.0.1:{port}", process, Path(home) / "log")
-            yield f"http://127.0.0.1:{port}", process.pid
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+        searches.append(search)
+        print(f"search {number}: {search.users} users, limit: {search.limit}", flush=True)
+    return Result(workers, tuple(searches), static.rate, static.generator_cpu)
 
 
-def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def wait_ready(
-    host: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 60
-) -> None:
-    """Wait until the API has a model."""
-    deadline = time.monotonic() + seconds
-    while process.poll() is None and time.monotonic() < deadline:
-        with suppress(httpx.HTTPError):
-            if httpx.get(f"{host}/readyz", timeout=2, trust_env=False).status_code == 200:
-                return
-        time.sleep(0.3)
-    raise CannotMeasure(f"the API did not get ready: {log.read_text(errors='replace')[-1500:]}")
-
-
-def measure(
-    generator: Generator, given: argparse.Namespace, workers: int | None
-) -> capacity_report.Result:
-    """Warm up, find the generator's own limit, and search `--searches` times."""
-    generator.step(max(1, given.start // 4))
-    static = static_step(generator)
-    found: list[capacity_search.Found] = []
-    for number in range(given.searches):
-        # Later searches start beside the first result: independent steps, less time.
-        start, growth = (
-            (int(found[0].users * 0.85), 1.25)
-            if found and found[0].users > 10
-            else (given.start, 2.0)
-        )
-        found.append(
-            capacity_search.find(
-                lambda users: say(generator.step(users)),
-                start=start,
-                growth=growth,
-                most=given.most,
-            )
-        )
-        print(f"search {number + 1}: {found[-1].users} users, limit: {found[-1].limit}", flush=True)
-    return capacity_report.Result(workers, tuple(found), static.rate, static.generator_cpu)
-
-
-def say(step: capacity_search.Step) -> capacity_search.Step:
-    """Print a step, and return it."""
+def _printed_step(generator: Generator, users: int) -> Step:
+    step = generator.step(users)
     verdict = "holds" if step.holds else "fails"
     print(
-        f"  {step.users} users: {step.rate:.0f}/s, p95 {step.p95_ms:.0f} ms, errors {step.error_share:.2%}, "
-        f"generator {step.generator_cpu:.0%}: {verdict}",
+        f"  {step.users} users: {step.rate:.0f}/s, p95 {step.p95_ms:.0f} ms, "
+        f"errors {step.error_share:.2%}, generator {step.generator_cpu:.0%}: {verdict}",
         flush=True,
     )
     return step
 
 
-def static_path(given: argparse.Namespace) -> str:
+def static_path(options: Options) -> str:
     """Return the route that the API is compared with.
 
-    An API that is started here has one that reads and validates the same body and computes nothing; one that is
-    deployed has only its probe.
+    An API that is started for the search has one that reads and validates the same body and
+    computes nothing; a deployed one has only its probe.
     """
-    return str(given.static_path or ("/noop" if given.own else "/livez"))
+    if options.static_path:
+        return options.static_path
+    return "/noop" if options.own else "/livez"
 
 
-def static_step(generator: Generator) -> capacity_search.Step:
+def static_step(options: Options, generator: Generator) -> Step:
     """Measure the route that computes nothing, from users without think time."""
-    plain = replace(generator, classes=("StaticUser",), ramp_seconds=1, seconds=STATIC_SECONDS)
-    return plain.step(32 * generator.processes)
+    static = replace(generator, classes=("StaticUser",), ramp_seconds=1, seconds=STATIC_SECONDS)
+    return static.step(STATIC_USERS_PER_PROCESS * options.processes)
 
 
-def placed(workers: int) -> tuple[list[int], list[int], str]:
-    """Return the cores of the API and of the generator: apart when there are enough."""
+def split_cores(workers: int) -> tuple[list[int], list[int], str]:
+    """Return the cores of the API, those of the generator, and whether they are apart, in words."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) > workers:
         return cores[:workers], cores[workers:], "API and generator on cores of their own"
     return cores, cores, f"API and generator share {len(cores)} cores"
 
 
-def standalone(
-    given: argparse.Namespace, settings: CapacitySettings
-) -> tuple[dict[str, Any], list[capacity_report.Result]]:
-    """Measure an API that is started here, for each number of workers."""
-    results: list[capacity_report.Result] = []
-    found: dict[str, Any] = {}
-    for workers in (int(part) for part in given.workers.split(",")):
-        api, cores, place = placed(workers)
+def measure_own(options: Options, settings: CapacitySettings) -> tuple[Conditions, list[Result]]:
+    """Measure an API that is started on this machine, for each number of workers."""
+    results = []
+    conditions: Conditions = {"model": "the folder of --model"}
+    model = options.model
+    if model is None:
+        model = reference_model()
+        conditions["model"] = "the model of make bench"
+    conditions["model"] += f" ({model.name})"
+    for workers in options.workers:
+        api_cores, generator_cores, placement = split_cores(workers)
         with (
-            own_api(workers, given.model, api) as (host, pid),
-            payloads(given, host, settings) as (rows, source),
+            own_api(workers, model, api_cores) as (host, pid),
+            payload_file(options, host, settings) as (rows, source),
         ):
-            found |= {f"placement, {workers} API workers": place, "payloads": source}
-            print(f"API workers: {workers}; {place}", flush=True)
-            results.append(measure(made(given, host, rows, cores, [pid]), given, workers))
-    model = (
-        str(given.model.name) if given.model else "stand-in (a logistic score), not a trained model"
-    )
-    return {"model": model} | found, results
+            conditions[f"placement, {workers} API workers"] = placement
+            conditions["payloads"] = source
+            print(f"API workers: {workers}; {placement}", flush=True)
+            generator = make_generator(options, host, rows, generator_cores, [pid])
+            results.append(measure(generator, options, workers))
+    return conditions, results
 
 
-def deployed(
-    given: argparse.Namespace, settings: CapacitySettings
-) -> tuple[dict[str, Any], list[capacity_report.Result]]:
+def measure_deployed(
+    options: Options, settings: CapacitySettings
+) -> tuple[Conditions, list[Result]]:
     """Measure the server of the settings."""
-    host = (given.host or settings.api_url).rstrip("/")
+    host = (options.host or settings.api_url).rstrip("/")
     pids, workers = processes_at(host)
-    with payloads(given, host, settings) as (rows, source):
-        result = measure(made(given, host, rows, free_cores(pids), pids), given, workers or None)
-    where = (
-        "one machine for the server and the generator"
-        if pids
-        else "the server is on another machine"
-    )
-    return {"host": host, "placement": where, "payloads": source}, [result]
+    with payload_file(options, host, settings) as (rows, source):
+        generator = make_generator(options, host, rows, free_cores(pids), pids)
+        result = measure(generator, options, workers or None)
+    placement = "the server is on another machine"
+    if pids:
+        placement = "one machine for the server and the generator"
+    return {"host": host, "placement": placement, "payloads": source}, [result]
 
 
 def free_cores(pids: Sequence[int]) -> list[int]:
     """Return the cores that the server is not bound to; none when it may use all."""
-    taken = {core for pid in pids for core in psutil.Process(pid).cpu_affinity()}
-    return sorted(os.sched_getaffinity(0) - taken) if taken else []
+    server_cores: set[int] = set()
+    for pid in pids:
+        server_cores.update(psutil.Process(pid).cpu_affinity())
+    if not server_cores:
+        return []
+    return sorted(os.sched_getaffinity(0) - server_cores)
 
 
-def made(
-    given: argparse.Namespace,
-    host: str,
-    rows: Path | None,
-    cores: Sequence[int],
-    pids: Sequence[int],
+def make_generator(
+    options: Options, host: str, rows: Path, cores: Sequence[int], api: Sequence[int]
 ) -> Generator:
-    """Return the generator as the command line wants it."""
+    """Return the generator of a command line."""
     return Generator(
         host,
-        given.classes,
-        given.processes,
-        given.ramp,
-        given.seconds,
-        rows,
-        cores,
-        pids,
-        static_path(given),
+        classes=options.classes,
+        processes=options.processes,
+        ramp_seconds=options.ramp,
+        seconds=options.seconds,
+        rows=rows,
+        cores=cores,
+        api=api,
+        static_path=static_path(options),
     )
 
 
-def is_for_dashboards(given: argparse.Namespace) -> bool:
-    """Tell whether a result may stand as the API's maximum: the default mix of users, on a trained model."""
-    return not given.classes and (given.model is not None or not given.own)
+def is_for_dashboards(options: Options) -> bool:
+    """Tell whether a result may stand as the API's maximum: the default mix, on a trained model."""
+    has_trained_model = options.model is not None or not options.own
+    return has_trained_model and not options.classes
 
 
 def main() -> int:
     """Command line of `make capacity`."""
-    given, settings = arguments(), CapacitySettings()
-    if too_low := open_files.raise_limit():
-        print(too_low, file=sys.stderr)
+    options = arguments()
+    settings = CapacitySettings()
+    limit_too_low = open_files.raise_limit()
+    if limit_too_low:
+        print(limit_too_low, file=sys.stderr)
     try:
-        conditions, results = (
-            standalone(given, settings) if given.own else deployed(given, settings)
-        )
-    except (CannotMeasure, LoadFailed, httpx.HTTPError) as error:
+        if options.own:
+            conditions, results = measure_own(options, settings)
+        else:
+            conditions, results = measure_deployed(options, settings)
+    except (CannotMeasure, LoadFailed, ApiDown, Problem, httpx.HTTPError) as error:
         print(f"error: cannot measure: {error}", file=sys.stderr)
         return 2
-    classes = ", ".join(given.classes) or MIX
     conditions |= {
-        "mix": classes,
+        "mix": ", ".join(options.classes) or MIX,
         "think_time": THINK,
         "cores": os.cpu_count(),
-        "generators": given.processes,
+        "generators": options.processes,
+        "static_route": static_path(options),
     }
-    conditions |= {"static_route": static_path(given)}
-    capacity_report.write(given.output, conditions, results)
-    if is_for_dashboards(given):
-        pushgateway.report(Job.LOAD_TEST, lambda: capacity_report.figures(results), settings)
+    capacity_report.write(options.output, conditions, results)
+    if is_for_dashboards(options):
+        pushgateway.report(Job.LOAD_TEST, partial(capacity_report.gauges, results), settings)
     for line in (capacity_report.HEADINGS, *capacity_report.lines(results)):
         print(" | ".join(line))
-    print(f"report: {given.output / 'capacity.html'}")
-    return 0 if all(each.users >= given.least and each.agree for each in results) else 1
+    print(f"report: {options.output / 'capacity.html'}")
+    for result in results:
+        if result.users < options.least or not result.agree:
+            return 1
+    return 0
 
 
 if __name__ == "__main__":

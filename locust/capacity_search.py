@@ -13,7 +13,8 @@ MACHINE_CPU = 0.95
 class Step:
     """What was measured with a number of users.
 
-    CPU in cores, the generator's per generator process; `machine_cpu` is the share of its machine's cores in use.
+    CPU in cores, the generator's per generator process; `machine_cpu` is the share of its machine's
+    cores in use.
     """
 
     users: int
@@ -41,10 +42,10 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The best step that holds (None: not even one user), and what stopped the search.
 
-    `limit` is slo, generator, machine or most_users (docs/load.md says what each means).
+    `limit` is slo, generator, machine or most_users (explained in docs/load.md).
     """
 
     best: Step | None
@@ -66,8 +67,8 @@ def find(
     start: int,
     growth: float = 2.0,
     precision: float = 0.05,
-    most: int = 50_000,
-) -> Found:
+    most_users: int = 50_000,
+) -> SearchResult:
     """Return the knee: the most users for which the SLO holds, to `precision`.
 
     Args:
@@ -75,7 +76,7 @@ def find(
         start: users of the first step.
         growth: factor between steps until one fails (or, when the first fails, until one holds).
         precision: the bisection ends when the bracket is this narrow.
-        most: users that are never exceeded.
+        most_users: a number of users that is never exceeded.
     """
     steps: list[Step] = []
 
@@ -83,18 +84,21 @@ def find(
         steps.append(measure(users))
         return steps[-1]
 
-    low, high = _bracket(attempt, start, growth, most)
+    low, high = _bracket(attempt, start, growth, most_users)
     while low and high and high.users - low.users > max(1, precision * low.users):
         middle = attempt((low.users + high.users) // 2)
-        low, high = (middle, high) if middle.holds else (low, middle)
-    return Found(low, _limit(high), tuple(steps))
+        if middle.holds:
+            low = middle
+        else:
+            high = middle
+    return SearchResult(low, _limit(high), tuple(steps))
 
 
 def _bracket(
-    attempt: Measure, start: int, growth: float, most: int
+    attempt: Measure, start: int, growth: float, most_users: int
 ) -> tuple[Step | None, Step | None]:
     """Return a step that holds and one above that does not; None for one that does not exist."""
-    step = attempt(min(start, most))
+    step = attempt(min(start, most_users))
     high: Step | None = None
     while not step.holds:
         high = step
@@ -103,8 +107,8 @@ def _bracket(
         step = attempt(max(1, int(step.users / growth)))
     if high is not None:
         return step, high
-    while step.users < most:
-        above = attempt(min(most, max(step.users + 1, int(step.users * growth))))
+    while step.users < most_users:
+        above = attempt(min(most_users, max(step.users + 1, int(step.users * growth))))
         if not above.holds:
             return step, above
         step = above
@@ -117,11 +121,15 @@ def _limit(failed: Step | None) -> str:
     # Too slow while the generator or the machine had no CPU left says nothing about the API.
     if failed.is_generator_busy:
         return "generator"
-    return "machine" if failed.is_machine_full else "slo"
+    if failed.is_machine_full:
+        return "machine"
+    return "slo"
 
 
 def spread(users: list[int]) -> float:
     """Return how far the searches lie apart: (largest - smallest) / median."""
     ordered = sorted(users)
     middle = ordered[len(ordered) // 2]
-    return (ordered[-1] - ordered[0]) / middle if middle else float("inf")
+    if not middle:
+        return float("inf")
+    return (ordered[-1] - ordered[0]) / middle

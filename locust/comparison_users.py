@@ -1,4 +1,7 @@
-"""Users that the capacity search compares with: a static route, and `mlflow models serve` of the same model."""
+"""Users that the capacity search compares with.
+
+A static route, and `mlflow models serve` of the same model.
+"""
 
 import os
 import random
@@ -10,13 +13,19 @@ from locust import constant, task
 
 
 class StaticUser(ApiUser):
-    """A route that computes nothing (LOAD_STATIC_PATH), without think time: what generator and HTTP path can do."""
+    """A route that computes nothing (LOAD_STATIC_PATH), without think time.
+
+    What generator and HTTP path can do.
+    """
 
     wait_time = constant(0)
 
     @task
     def static(self) -> None:
-        """Send a stay where the route takes one, as /noop does; other answers than 2xx and 3xx are failures."""
+        """Send a stay where the route takes one, as /noop does.
+
+        Other answers than 2xx and 3xx are failures.
+        """
         path = os.environ.get("LOAD_STATIC_PATH", "/livez")
         if path == "/noop":
             self.client.post(path, json=random.choice(PAYLOADS))  # noqa: S311

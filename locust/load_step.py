@@ -1,4 +1,7 @@
-"""One step of the search: Locust with a number of users, and the CPU that it and the API took meanwhile."""
+"""One step of the search.
+
+Locust with a number of users, and the CPU that it and the API used meanwhile.
+"""
 
 import json
 import os
@@ -12,28 +15,70 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import psutil
 from capacity_search import Step
 
-HERE = Path(__file__).resolve().parent
-# Locust's time begins before its users do; a busy machine starts them late, then a step is measured again, for longer.
+FOLDER = Path(__file__).resolve().parent
+# Locust's time begins before its users do. A busy machine starts them late; then the step is
+# measured again, for longer.
 MARGINS_SECONDS = (0, 8)
-OTHERS = {"StaticUser", "MlflowUser"}
-Entry = dict[str, Any]  # Locust's figures of one route
-Sample = tuple[
-    float, float, float, float
-]  # epoch seconds; CPU seconds of the generator; of the API; of all processes
+# A step is measured again when it counted less than this share of its time.
+LEAST_COUNTED = 0.7
+SECONDS_BEFORE_KILL = 120
+SECONDS_BETWEEN_SAMPLES = 0.25
+COMPARISON_CLASSES = {"StaticUser", "MlflowUser"}
 
 
 class LoadFailed(Exception):
     """Locust did not measure anything; the message is the end of its log."""
 
 
+class RouteStats(TypedDict):
+    """Locust's counts of one route.
+
+    Times in epoch seconds, response times in ms with their number.
+    """
+
+    start_time: float
+    last_request_timestamp: float | None
+    response_times: dict[str, int]
+    num_requests: int
+    num_failures: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """CPU seconds used until a time.
+
+    By the generator, by the API, by all processes of the machine.
+    """
+
+    time: float  # epoch seconds
+    generator: float
+    api: float
+    machine: float
+
+
+@dataclass(frozen=True)
+class CoresUsed:
+    """Cores that generator and API used (None.
+
+    Not on this machine), and the share of all cores in use.
+    """
+
+    generator: float
+    api: float | None
+    machine: float
+
+
 @dataclass(frozen=True)
 class Generator:
-    """How Locust is started: `cores` are the processors that it may use, `api` the API's processes on this machine."""
+    """How Locust is started.
+
+    `cores` are the processors that it may use; `api` are the API's processes on this machine.
+    """
 
     host: str
     classes: Sequence[str] = ()
@@ -46,83 +91,72 @@ class Generator:
     static_path: str = "/livez"
 
     def step(self, users: int) -> Step:
-        """Hold so many users for `seconds` after the ramp, and return what was measured in that time.
+        """Hold so many users for `seconds` after the ramp, and return what was measured then.
 
         Raises:
-            LoadFailed: there are no figures.
+            LoadFailed: Locust counted nothing.
         """
         for margin in MARGINS_SECONDS:
             with tempfile.TemporaryDirectory() as folder:
                 stats, samples = self._run(users, Path(folder), margin)
-            if counted_seconds(stats) >= 0.7 * self.seconds:
+            if counted_seconds(stats) >= LEAST_COUNTED * self.seconds:
                 break
         return summary(users, stats, samples, self.processes, self.seconds)
 
     def command(self, users: int, output: Path, margin: float = 0) -> list[str]:
-        """Return Locust's command line; with several processes it is a master and that many workers."""
-        rate, seconds = (
-            max(1.0, users / self.ramp_seconds),
-            self.ramp_seconds + self.seconds + margin,
-        )
-        file = "comparison_users.py" if set(self.classes) & OTHERS else "locustfile.py"
-        command = [
-            sys.executable,
-            "-m",
-            "locust",
-            "-f",
-            str(HERE / file),
-            "--headless",
-            "--only-summary",
-        ]
-        command += [
-            "--host",
-            self.host,
-            "-u",
-            str(users),
-            "-r",
-            str(rate),
-            "-t",
-            f"{round(seconds)}s",
-            "--reset-stats",
-        ]
-        command += ["--json-file", str(output), "--exit-code-on-error", "0", "--loglevel", "ERROR"]
-        command += ["--processes", str(self.processes)] if self.processes > 1 else []
+        """Return Locust's command line.
+
+        With several processes it is a master and that many workers.
+        """
+        file = FOLDER / "locustfile.py"
+        if COMPARISON_CLASSES.intersection(self.classes):
+            file = FOLDER / "comparison_users.py"
+        users_per_second = max(1.0, users / self.ramp_seconds)
+        seconds = round(self.ramp_seconds + self.seconds + margin)
+        command = [sys.executable, "-m", "locust", "-f", str(file), "--host", self.host]
+        command += ["-u", str(users), "-r", str(users_per_second), "-t", f"{seconds}s"]
+        command += ["--headless", "--only-summary", "--reset-stats", "--json-file", str(output)]
+        command += ["--exit-code-on-error", "0", "--loglevel", "ERROR"]
+        if self.processes > 1:
+            command += ["--processes", str(self.processes)]
         return [*command, *self.classes]
 
-    def _run(self, users: int, folder: Path, margin: float) -> tuple[list[Entry], list[Sample]]:
+    def _run(
+        self, users: int, folder: Path, margin: float
+    ) -> tuple[list[RouteStats], list[Sample]]:
         environment = os.environ | {"LOAD_STATIC_PATH": self.static_path}
-        environment |= {"LOAD_ROWS": str(self.rows)} if self.rows else {}
+        if self.rows:
+            environment["LOAD_ROWS"] = str(self.rows)
+        command = self.command(users, folder / "stats", margin)
+        limit = self.ramp_seconds + self.seconds + margin + SECONDS_BEFORE_KILL
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                self.command(users, folder / "stats", margin),
-                cwd=folder,
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
+            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
             if self.cores:
                 psutil.Process(process.pid).cpu_affinity(list(self.cores))
-            samples = _watch(
-                process, self.api, limit=self.ramp_seconds + self.seconds + margin + 120
-            )
+            samples = _sample_until_end(process, self.api, limit)
         try:
-            stats: list[Entry] = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
+            stats: list[RouteStats] = json.loads(
+                (folder / "stats.json").read_text(encoding="utf-8")
+            )
         except (OSError, json.JSONDecodeError):
             raise LoadFailed((folder / "log").read_text(errors="replace")[-2000:]) from None
         return stats, samples
 
 
-def _watch(process: "subprocess.Popen[bytes]", api: Sequence[int], limit: float) -> list[Sample]:
+def _sample_until_end(
+    process: "subprocess.Popen[bytes]", api: Sequence[int], limit: float
+) -> list[Sample]:
     """Sample CPU times until the process ends; it is killed, with its children, at the limit."""
     samples: list[Sample] = []
     killer = threading.Timer(limit, _kill, [process.pid])
     killer.start()
     try:
         while process.poll() is None:
+            generator_seconds = cpu_seconds([process.pid])
             samples.append(
-                (time.time(), cpu_seconds([process.pid]), cpu_seconds(api), machine_seconds())
+                Sample(time.time(), generator_seconds, cpu_seconds(api), machine_seconds())
             )
-            time.sleep(0.25)
+            time.sleep(SECONDS_BETWEEN_SAMPLES)
     finally:
         killer.cancel()
     return samples
@@ -139,13 +173,11 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     """Return the CPU time of processes and their living children."""
     total = 0.0
     for pid in pids:
-        try:
+        with suppress(psutil.NoSuchProcess):
             parent = psutil.Process(pid)
             for process in (parent, *parent.children(recursive=True)):
-                used = process.cpu_times()
-                total += used.user + used.system
-        except psutil.NoSuchProcess:
-            continue
+                times = process.cpu_times()
+                total += times.user + times.system
     return total
 
 
@@ -155,84 +187,119 @@ def machine_seconds() -> float:
     return float(spent.user + spent.nice + spent.system + spent.irq + spent.softirq + spent.steal)
 
 
-def counted_seconds(stats: Sequence[Entry]) -> float:
+def counted_seconds(stats: Sequence[RouteStats]) -> float:
     """Return the time from the start of counting to the last answer."""
-    starts = [entry["start_time"] for entry in stats]
-    return max((entry["last_request_timestamp"] or 0 for entry in stats), default=0) - min(
-        starts, default=0
-    )
+    if not stats:
+        return 0.0
+    return _last_answer(stats) - _first_start(stats)
+
+
+def _first_start(stats: Sequence[RouteStats]) -> float:
+    return min(route["start_time"] for route in stats)
+
+
+def _last_answer(stats: Sequence[RouteStats]) -> float:
+    """Return when the last answer came; of a route without answers its start counts."""
+    return max(route["last_request_timestamp"] or route["start_time"] for route in stats)
 
 
 def summary(
-    users: int, stats: Sequence[Entry], samples: Sequence[Sample], processes: int, window: float
+    users: int,
+    stats: Sequence[RouteStats],
+    samples: Sequence[Sample],
+    processes: int,
+    window: float,
 ) -> Step:
-    """Return the step that Locust's figures and the samples give; the window is the one of the figures."""
+    """Return the step that Locust's counts and the samples of the same time give.
+
+    Args:
+        users: how many there were.
+        stats: Locust's counts by route.
+        samples: CPU times, in order.
+        processes: generator processes.
+        window: seconds that the step was to be measured.
+    """
     if not stats:
         # Nobody answered, or the generator never got all users started: its CPU tells which.
-        busy, api, machine = _cores(samples)
-        return Step(users, 0, float("inf"), 1, busy / processes, api, machine)
-    start = min(entry["start_time"] for entry in stats)
-    # Not only until the last answer: a server that stops answering must not look fast.
-    last = max(entry["last_request_timestamp"] or entry["start_time"] for entry in stats)
-    end = max(last, min(start + window, samples[-1][0]) if samples else last)
+        cores = cores_used(samples)
+        busy = cores.generator / processes
+        return Step(users, 0, float("inf"), 1, busy, cores.api, cores.machine)
+    start = _first_start(stats)
+    end = _last_answer(stats)
+    if samples:
+        # Not only the last answer counts: a server that stops answering must not look fast.
+        end = max(end, min(start + window, samples[-1].time))
     seconds = max(end - start, 1e-9)
     times: Counter[float] = Counter()
-    for entry in stats:
-        times.update({float(ms): count for ms, count in entry["response_times"].items()})
-    requests, failures = (
-        sum(entry[key] for entry in stats) for key in ("num_requests", "num_failures")
-    )
-    inside = [sample for sample in samples if start <= sample[0] <= end]
-    generator, api, machine = _cores(inside)
-    share = failures / requests if requests else 1.0
+    requests = 0
+    failures = 0
+    for route in stats:
+        requests += route["num_requests"]
+        failures += route["num_failures"]
+        for milliseconds, count in route["response_times"].items():
+            times[float(milliseconds)] += count
+    cores = cores_used([sample for sample in samples if start <= sample.time <= end])
     return Step(
         users,
-        requests / seconds,
-        percentile(times, 0.95),
-        share,
-        generator / processes,
-        api,
-        machine,
+        rate=requests / seconds,
+        p95_ms=percentile(times, 0.95),
+        error_share=failures / requests if requests else 1.0,
+        generator_cpu=cores.generator / processes,
+        api_cpu=cores.api,
+        machine_cpu=cores.machine,
     )
 
 
 def percentile(times: Counter[float], share: float) -> float:
-    """Return the value that `share` of the counted values do not exceed; infinite without values."""
-    wanted, seen = share * times.total(), 0
+    """Return the value that `share` of the counted values do not exceed.
+
+    Infinite without values.
+    """
+    target = share * times.total()
+    counted = 0
     for value in sorted(times):
-        seen += times[value]
-        if seen >= wanted:
+        counted += times[value]
+        if counted >= target:
             return value
     return float("inf")
 
 
-def _cores(samples: Sequence[Sample]) -> tuple[float, float | None, float]:
-    """Return the cores that generator and API used (None: not on this machine), and the share of all cores in use."""
+def cores_used(samples: Sequence[Sample]) -> CoresUsed:
+    """Return the cores in use between the first and the last sample."""
     if len(samples) < 2:
-        return 0.0, None, 0.0
-    first, last = samples[0], samples[-1]
-    seconds, generator, api, machine = (end - begin for begin, end in zip(first, last, strict=True))
-    cores = os.cpu_count() or 1
-    return generator / seconds, api / seconds if last[2] > 0 else None, machine / seconds / cores
+        return CoresUsed(0.0, None, 0.0)
+    first = samples[0]
+    last = samples[-1]
+    seconds = last.time - first.time
+    is_api_here = last.api > 0
+    return CoresUsed(
+        generator=(last.generator - first.generator) / seconds,
+        api=(last.api - first.api) / seconds if is_api_here else None,
+        machine=(last.machine - first.machine) / seconds / (os.cpu_count() or 1),
+    )
 
 
 def processes_at(host: str) -> tuple[list[int], int]:
-    """Return the processes of this machine that listen at an address, and how many workers answer there.
+    """Return the processes of this machine that listen at an address, and its number of workers.
 
-    Processes that one of them started are left out: `cpu_seconds` counts them. Of another machine's there are none.
+    Children of one of these processes are left out: `cpu_seconds` counts them. An address of
+    another machine has no process here.
     """
     port = int(host.rsplit(":", 1)[1].strip("/")) if host.count(":") > 1 else 80
-    parents = {
-        process.pid: process.ppid() for process in psutil.process_iter() if _listens(process, port)
-    }
-    started = [pid for pid, parent in parents.items() if parent in parents]
-    roots = sorted(set(parents) - set(started))
-    return roots, len(started) or len(roots)
+    parents = {}
+    for process in psutil.process_iter():
+        if _listens(process, port):
+            parents[process.pid] = process.ppid()
+    workers = [pid for pid, parent in parents.items() if parent in parents]
+    roots = sorted(set(parents).difference(workers))
+    return roots, len(workers) or len(roots)
 
 
 def _listens(process: psutil.Process, port: int) -> bool:
     try:
-        found = process.net_connections("tcp")
+        connections = process.net_connections("tcp")
     except psutil.Error:  # it has ended, or is another user's
         return False
-    return any(item.status == psutil.CONN_LISTEN and item.laddr.port == port for item in found)
+    listening = psutil.CONN_LISTEN
+    ports = [connection.laddr.port for connection in connections if connection.status == listening]
+    return port in ports

@@ -1,29 +1,29 @@
-"""Users of the API: single predictions, batches, and people with the web form. Payloads come from the served contract.
+"""Users of the API: single predictions, batches, and people with the web form.
 
-`locust -f locust/locustfile.py --host http://127.0.0.1:8000`; an answer that is not one is a failure, whatever its
-status, and so is a connection error. Think times are stated per user class. Each process reads the contract once, when
-the test starts. LOAD_ROWS names a JSON file with rows to send instead (`capacity.py` samples them from the mart).
+Payloads come from the served contract.
+
+`locust -f locust/locustfile.py --host http://127.0.0.1:8000`; an answer that is not one is a
+failure, whatever its status, and so is a connection error. Think times are stated per user class.
+Each process reads the contract once, when the test starts. LOAD_ROWS names a JSON file with rows to
+send instead (`capacity.py` samples them from the mart).
 """
 
 import logging
 import random
-from typing import Any
 
 from locust.env import Environment
 from locust.runners import MasterRunner
-from payloads import document, headers, is_prediction, rows_of
+from payloads import Row, document, headers, is_prediction, rows_of
 
 from locust import FastHttpUser, between, events, task
 from readmit import open_files
 
 log = logging.getLogger(__name__)
 ROWS_PER_BATCH = 100
+PAYLOADS: list[Row] = []  # of this process
 
 
-PAYLOADS: list[dict[str, Any]] = []  # of this process
-
-
-def prepare(environment: Environment, **_: Any) -> None:  # noqa: ANN401 (locust's)
+def prepare(environment: Environment, **_: object) -> None:
     """Make the payloads once per process, before the first user; a master has no users."""
     if not isinstance(environment.runner, MasterRunner):
         PAYLOADS[:] = rows_of(environment.host or "")
@@ -32,24 +32,25 @@ def prepare(environment: Environment, **_: Any) -> None:  # noqa: ANN401 (locust
 events.test_start.add_listener(prepare)
 
 
-def allow_connections(environment: Environment, **_: Any) -> None:  # noqa: ANN401, ARG001 (locust's)
+def allow_connections(environment: Environment, **_: object) -> None:  # noqa: ARG001 (locust's)
     """Raise the limit of open files: each user has a connection."""
-    if too_low := open_files.raise_limit():
-        log.warning(too_low)
+    limit_too_low = open_files.raise_limit()
+    if limit_too_low:
+        log.warning(limit_too_low)
 
 
 events.init.add_listener(allow_connections)
 
 
 class ApiUser(FastHttpUser):
-    """What all users share: the payloads of their process, and what a valid answer is."""
+    """The base of all users: the payloads of their process, and the check of an answer."""
 
     abstract = True
     wait_time = between(0.5, 1.5)
     default_headers = headers()
 
-    def ask(self, path: str, body: dict[str, Any], n: int = 1) -> None:
-        """Post, and count whatever is not a prediction for `n` stays as a failure."""
+    def send(self, path: str, body: Row, n: int = 1) -> None:
+        """Post a request; an answer that is not a prediction for `n` stays is a failure."""
         with self.client.post(path, json=body, catch_response=True) as response:
             if response.status_code != 200:
                 response.failure(f"status {response.status_code}")
@@ -64,8 +65,8 @@ class SingleUser(ApiUser):
 
     @task
     def predict(self) -> None:
-        """Ask for one stay."""
-        self.ask("/predict", random.choice(PAYLOADS))  # noqa: S311
+        """Send one stay."""
+        self.send("/predict", random.choice(PAYLOADS))  # noqa: S311
 
 
 class BatchUser(ApiUser):
@@ -76,9 +77,9 @@ class BatchUser(ApiUser):
 
     @task
     def predict(self) -> None:
-        """Ask for a hundred stays."""
+        """Send a hundred stays."""
         rows = random.choices(PAYLOADS, k=ROWS_PER_BATCH)  # noqa: S311 (no secret)
-        self.ask("/predict/batch", {"rows": rows}, ROWS_PER_BATCH)
+        self.send("/predict/batch", {"rows": rows}, ROWS_PER_BATCH)
 
 
 class FormUser(ApiUser):
@@ -89,9 +90,9 @@ class FormUser(ApiUser):
 
     @task
     def predict_and_read(self) -> None:
-        """Ask, explain, look at the model."""
+        """Predict, explain, read about the model."""
         row = random.choice(PAYLOADS)  # noqa: S311
-        self.ask("/predict", row)
+        self.send("/predict", row)
         with self.client.post("/explain", json=row, catch_response=True) as response:
             if response.status_code != 200 or "contributions" not in document(response.text):
                 response.failure("no explanation")

@@ -1,87 +1,119 @@
-"""What the users send and what they take for an answer. Free of Locust.
+"""The requests of the users, and the check of their answers. Free of Locust.
 
-They send the rows of LOAD_ROWS, or stays made of legal values of the served contract.
+Users send the rows of LOAD_ROWS, or stays made of legal values of the served contract.
 """
 
 import json
 import os
 import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import httpx
-
-from readmit.client.api_client import LOAD_TEST_STAY
+from readmit.client.answer_types import ContractDocument, FeatureDocument
+from readmit.client.api_client import LOAD_TEST_STAY, Client
 from readmit.settings import ApiClientSettings
 
 N_PAYLOADS = 500
+# A number is drawn from so many values above its minimum, as most are in real stays.
+NUMBERS_ABOVE_MINIMUM = 20
+
+Row = dict[str, object]  # a stay, or another server's whole request
 
 
 def value(
-    feature: dict[str, Any], codes: dict[str, list[str]], draw: random.Random
+    feature: FeatureDocument, codes: Mapping[str, Sequence[str]], draw: random.Random
 ) -> str | int | bool:
     """Return a legal value of a feature, as its contract has it."""
     if feature["kind"] == "flag":
         return draw.random() < 0.5
     if feature["kind"] == "number":
-        top = min(feature["max"], feature["min"] + 20)
-        return draw.randint(int(feature["min"]), int(top))
-    found = feature["values"] or codes[feature["seed"]]
-    chosen = draw.choice(found)
-    return int(chosen) if feature["data_type"] in ("integer", "bigint") else chosen
+        bottom = int(feature["min"] or 0)
+        top = min(int(feature["max"] or 0), bottom + NUMBERS_ABOVE_MINIMUM)
+        return draw.randint(bottom, top)
+    code = str(draw.choice(feature["values"] or codes[str(feature["seed"])]))
+    if feature["data_type"] in ("integer", "bigint"):
+        return int(code)
+    return code
+
+
+def inputs_of(contract: ContractDocument) -> list[FeatureDocument]:
+    """Return the features that a request must have."""
+    return [feature for feature in contract["features"] if feature["role"] == "input"]
 
 
 def payloads(
-    contract: dict[str, Any], codes: dict[str, list[str]], seed: int, n: int = N_PAYLOADS
-) -> list[dict[str, Any]]:
+    contract: ContractDocument,
+    codes: Mapping[str, Sequence[str]],
+    seed: int,
+    n: int = N_PAYLOADS,
+) -> list[Row]:
     """Return `n` stays made of legal values; the same seed gives the same stays."""
     draw = random.Random(seed)  # noqa: S311 (load, not secrets)
-    inputs = [feature for feature in contract["features"] if feature["role"] == "input"]
-    made = [{feature["name"]: value(feature, codes, draw) for feature in inputs} for _ in range(n)]
-    return [row | {"encounter_id": LOAD_TEST_STAY} for row in made]
+    inputs = inputs_of(contract)
+    rows = []
+    for _ in range(n):
+        row: Row = {feature["name"]: value(feature, codes, draw) for feature in inputs}
+        row["encounter_id"] = LOAD_TEST_STAY
+        rows.append(row)
+    return rows
+
+
+def api_key() -> str | None:
+    """Return the API's key, when one is set."""
+    key = ApiClientSettings().api_key
+    return key.get_secret_value() if key else None
 
 
 def headers() -> dict[str, str]:
-    """Return what each request carries: the API's key, when one is set."""
-    key = ApiClientSettings().api_key
-    return {"X-API-Key": key.get_secret_value()} if key else {}
+    """Return the headers of each request: the API's key, when one is set."""
+    key = api_key()
+    if key is None:
+        return {}
+    return {"X-API-Key": key}
 
 
-def rows_of(host: str) -> list[dict[str, Any]]:
-    """Return what the users of this process send: the rows of LOAD_ROWS, else made from the contract at `host`."""
-    if file := os.environ.get("LOAD_ROWS"):
-        rows: list[dict[str, Any]] = json.loads(Path(file).read_text(encoding="utf-8"))
+def rows_of(host: str) -> list[Row]:
+    """Return the rows of LOAD_ROWS, else stays made from the contract that `host` serves."""
+    file = os.environ.get("LOAD_ROWS")
+    if file:
+        rows: list[Row] = json.loads(Path(file).read_text(encoding="utf-8"))
         return rows
-    with httpx.Client(base_url=host, headers=headers(), timeout=30, trust_env=False) as api:
-        contract = api.get("/model").raise_for_status().json()["contract"]
-        seeds = {
-            feature["seed"]
-            for feature in contract["features"]
-            if feature["role"] == "input" and feature["seed"]
-        }
-        tables = {
-            name: api.get(f"/model/seeds/{name}").raise_for_status().json()["rows"]
-            for name in sorted(seeds)
-        }
-    codes = {name: [str(row["code"]) for row in rows] for name, rows in tables.items()}
+    with Client(host, timeout=30, api_key=api_key()) as api:
+        contract = api.model()["contract"]
+        codes = {}
+        for feature in inputs_of(contract):
+            seed = feature["seed"]
+            if seed and seed not in codes:
+                codes[seed] = [row["code"] for row in api.seed(seed)]
     return payloads(contract, codes, random.randrange(2**32))  # noqa: S311
 
 
-def document(body: str | bytes | None) -> dict[str, Any]:
+def document(body: str | bytes | None) -> dict[str, object]:
     """Return the JSON object in a body; empty when there is none."""
     try:
-        said = json.loads(body or "")
+        content = json.loads(body or "")
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def is_prediction(body: str | bytes | None, n: int) -> bool:
-    """Tell whether a body answers for `n` stays: a probability for each, and the version that gave them."""
-    said = document(body)
-    try:
-        answers = said.get("predictions", [said])
-        are_risks = len(answers) == n and all(0 <= answer["probability"] <= 1 for answer in answers)
-        return are_risks and bool(said["model"]["version"])
-    except (KeyError, TypeError):
+    """Tell whether a body answers for `n` stays.
+
+    A probability for each, and the model's version.
+    """
+    answer = document(body)
+    model = answer.get("model")
+    predictions = answer.get("predictions", [answer])
+    if not isinstance(model, dict) or not model.get("version"):
         return False
+    if not isinstance(predictions, list) or len(predictions) != n:
+        return False
+    return all(_is_scored(prediction) for prediction in predictions)
+
+
+def _is_scored(prediction: object) -> bool:
+    if not isinstance(prediction, dict):
+        return False
+    probability = prediction.get("probability")
+    return isinstance(probability, int | float) and 0 <= probability <= 1

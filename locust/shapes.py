@@ -1,12 +1,13 @@
-"""Named shapes of load: `locust -f locust/locustfile.py,locust/shapes.py --shape spike` (or LOAD_SHAPE=spike).
+"""Named shapes of load.
 
-A shape is a list of points (share of the time, share of the users), straight lines between them. `--peak-users` says
-how many users 1.0 is, `--shape-seconds` how long the shape lasts; both have a default per shape. Exit code: 0 when the
-SLO held over the whole of it.
+`locust -f locust/locustfile.py,locust/shapes.py --shape spike` (or LOAD_SHAPE=spike).
+
+A shape is a list of points (share of the time, share of the users), straight lines between them.
+`--peak-users` says how many users 1.0 is, `--shape-seconds` how long the shape lasts; both have a
+default per shape. Exit code: 0 when the SLO held over the whole of it.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from capacity_search import ERROR_SHARE, P95_MS
 from locust.argument_parser import LocustArgumentParser
@@ -64,8 +65,8 @@ def options(parser: LocustArgumentParser) -> None:
 
 
 @events.quitting.add_listener
-def judge(environment: Environment, **_: Any) -> None:  # noqa: ANN401 (locust's)
-    """Let the exit code tell whether the SLO held, instead of whether every single answer was good."""
+def judge(environment: Environment, **_: object) -> None:
+    """End with exit code 0 when the SLO held; Locust's own code asks for no single bad answer."""
     total = environment.stats.total
     is_fast = total.num_requests > 0 and total.get_response_time_percentile(0.95) <= P95_MS
     environment.process_exit_code = 0 if is_fast and total.fail_ratio <= ERROR_SHARE else 1
@@ -76,12 +77,13 @@ class Named(LoadTestShape):
 
     def tick(self) -> tuple[int, float] | None:
         """Return the users to hold now and how many to start per second; None ends the test."""
-        given = self.runner.environment.parsed_options if self.runner else None
-        if given is None:
+        options = self.runner.environment.parsed_options if self.runner else None
+        if options is None:
             return None
-        profile = PROFILES[given.shape]
-        share = self.get_run_time() / (given.shape_seconds or profile.seconds)
+        profile = PROFILES[options.shape]
+        share = self.get_run_time() / (options.shape_seconds or profile.seconds)
         if share > 1:
             return None
-        peak = given.peak_users or profile.users
-        return max(1, round(peak * profile.at(share))), max(1.0, peak / 10)
+        peak = options.peak_users or profile.users
+        users = max(1, round(peak * profile.at(share)))
+        return users, max(1.0, peak / 10)

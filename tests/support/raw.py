@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bench import dbt_stand_in
 from readmit import db
 from readmit.settings import StackSettings
 from tests.support.services import ROLES, environment, fresh
@@ -31,64 +32,17 @@ def query(
 
 
 def ledger_rows(settings: StackSettings) -> dict[str, str]:
-    return dict(
-        query(settings, settings.raw_database, "select batch_id, status from landing.batches")
-    )
-
-
-# The columns of dbt's relations that publishing looks at.
-DBT_TABLES = """
-    create table staging.stg_uci__encounters (
-        _build_id text, _batch_id text, _source_row bigint, verdict text, reason text
-    );
-    create table intermediate.int_encounters__features (
-        encounter_id bigint, patient_nbr bigint, _batch_id text, _build_id text
-    );
-    create view quarantine.encounters as
-    select held._batch_id, held._source_row, held.reason, released.released_at
-    from staging.stg_uci__encounters as held
-    left join (
-        select passed._batch_id, passed._source_row, published.published_at as released_at
-        from staging.stg_uci__encounters as passed
-        inner join ops.published_batches as published on passed._build_id = published.build_id
-        where passed.verdict <> 'quarantined'
-    ) as released on held._batch_id = released._batch_id and held._source_row = released._source_row
-    where held.verdict = 'quarantined';
-"""
+    rows = query(settings, settings.raw_database, "select batch_id, status from landing.batches")
+    return dict(rows)
 
 
 def stand_in_tables(settings: StackSettings) -> None:
-    query(settings, settings.clean_database, DBT_TABLES, role="transformer")
-
-
-BUILD = """
-    delete from intermediate.int_encounters__features where _build_id = %(batch)s;
-    delete from staging.stg_uci__encounters where _build_id = %(batch)s;
-    insert into staging.stg_uci__encounters
-    select
-        _batch_id, _batch_id, _source_row, case when place > %(n_held)s then 'valid' else 'quarantined' end,
-        'age is not a band'
-    from (
-        select _batch_id, _source_row, row_number() over (order by _source_row) as place
-        from raw.encounters where _batch_id = %(batch)s
-    ) as arrived;
-    insert into intermediate.int_encounters__features
-    select encounter_id::bigint, patient_nbr::bigint, _batch_id, _batch_id
-    from (
-        select encounter_id, patient_nbr, _batch_id, row_number() over (order by _source_row) as place
-        from raw.encounters where _batch_id = %(batch)s
-    ) as arrived
-    where place > %(n_held)s;
-"""
+    dbt_stand_in.create_tables(settings)
 
 
 def stand_in_build(settings: StackSettings, batch_id: str, n_held: int = 0) -> None:
-    """Do what dbt does to a batch, as far as publishing is concerned; the first `n_held` rows are held back."""
-    with (
-        db.transaction("transformer", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
-    ):
-        cur.execute(BUILD, {"batch": batch_id, "n_held": n_held})
+    """Do what dbt does to a batch, as far as publishing is concerned."""
+    dbt_stand_in.build(settings, batch_id, n_held)
 
 
 RELEASE = """
@@ -108,8 +62,4 @@ RELEASE = """
 
 def stand_in_release(settings: StackSettings, build_id: str, verdict: str = "valid") -> None:
     """Do what dbt does to a release whose rows all get this verdict."""
-    with (
-        db.transaction("transformer", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
-    ):
-        cur.execute(RELEASE, {"build": build_id, "verdict": verdict})
+    dbt_stand_in.run(settings, RELEASE, {"build": build_id, "verdict": verdict})

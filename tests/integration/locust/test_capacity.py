@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from bench import reference_model
+from bench.made_up_rows import make_rows
 from readmit.client.api_client import LOAD_TEST_STAY
 from readmit.settings import ROOT, StackSettings
 from tests.support import api, raw
@@ -16,6 +18,7 @@ sys.path.append(str(ROOT / "locust"))
 
 import capacity
 import load_step
+import own_api
 import payloads
 
 LOCUST = ROOT / "locust"
@@ -34,56 +37,53 @@ def run(*command, **more):
     )
 
 
-def measured(folder, *options):
+@pytest.fixture(scope="session")
+def model(tmp_path_factory, contract):
+    """A logged model with its bundle, fitted on a few made-up rows."""
+    folder = tmp_path_factory.mktemp("model") / "model"
+    reference_model.fit(make_rows(contract, 400), contract, folder)
+    return folder
+
+
+def measured(folder, model, *options):
     """Run a search that ends at four users; returns its exit code and its report."""
-    short = [
-        "--own",
-        "--searches",
-        "1",
-        "--start",
-        "4",
-        "--most",
-        "4",
-        "--seconds",
-        "4",
-        "--ramp",
-        "1",
-    ]
-    done = run(str(LOCUST / "capacity.py"), *short, *options, "--output", str(folder))
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    return done.returncode, json.loads((folder / "capacity.json").read_text())
+    short = ["--own", "--model", str(model), "--searches", "1", "--start", "4", "--most", "4"]
+    short += ["--seconds", "4", "--ramp", "1"]
+    process = run(str(LOCUST / "capacity.py"), *short, *options, "--output", str(folder))
+    assert process.returncode in (0, 1), process.stdout + process.stderr
+    return process.returncode, json.loads((folder / "capacity.json").read_text())
 
 
-def test_capacity_of_an_api_of_its_own(tmp_path):
-    code, said = measured(tmp_path)
-    (result,) = said["results"]
+def test_capacity_of_an_api_of_its_own(tmp_path, model):
+    code, report = measured(tmp_path, model)
+    (result,) = report["results"]
     assert code == (0 if result["users"] else 1)  # 1: the machine was too busy for the SLO
     steps = [step for search in result["steps"] for step in search]
     assert any(
         step["rate"] > 0 and step["error_share"] == 0 and step["api_cpu"] > 0 for step in steps
     ), steps
     assert all(0 < step["machine_cpu"] <= 1.05 for step in steps), steps
-    assert said["static_route"] == "/noop"
+    assert report["static_route"] == "/noop"
     assert result["static_requests_per_second"] > 0
     assert (tmp_path / "capacity.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_table_for_one_and_two_workers_by_a_distributed_generator(tmp_path):
-    code, said = measured(tmp_path, "--workers", "1,2", "--processes", "2", "--least", "5")
+def test_a_table_for_one_and_two_workers_by_a_distributed_generator(tmp_path, model):
+    code, report = measured(tmp_path, model, "--workers", "1,2", "--processes", "2", "--least", "5")
     assert code == 1  # four users at most, five were asked for
-    assert [result["workers"] for result in said["results"]] == [1, 2]
-    for result in said["results"]:
+    assert [result["workers"] for result in report["results"]] == [1, 2]
+    for result in report["results"]:
         assert result["steps"][0][0]["rate"] > 0
         assert result["cpu_ms_per_request"] is None or result["cpu_ms_per_request"] > 0
     page = (tmp_path / "capacity.html").read_text()
     assert "How many users" in page
     assert page.count("<tr>") == 3  # headings, and a line for each number of workers
-    assert said["generators"] == 2
+    assert report["generators"] == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_of_a_server_are_counted(workers):
-    with capacity.own_api(workers, None, sorted(os.sched_getaffinity(0))) as (host, pid):
+def test_workers_of_a_server_are_counted(workers, model):
+    with own_api.own_api(workers, model, sorted(os.sched_getaffinity(0))) as (host, pid):
         assert load_step.processes_at(host) == ([pid], workers)
     assert load_step.processes_at(host) == ([], 0)
 
@@ -96,7 +96,7 @@ def test_payloads_are_asked_for_with_the_key_that_the_api_wants(tmp_path, monkey
     ):
         monkeypatch.setenv("API_KEY", key)
         monkeypatch.setenv("POSTGRES_PORT", "1025")  # no mart
-        with capacity.payloads(capacity.arguments(["--host", host]), host, StackSettings()) as (
+        with capacity.payload_file(capacity.arguments(["--host", host]), host, StackSettings()) as (
             file,
             source,
         ):
@@ -112,16 +112,16 @@ def test_stays_of_the_mart_are_sent_without_their_number(tmp_path):
         f"create table {table} (encounter_id bigint, n int, note text); grant select on {table} to reader;"
         f" insert into {table} values (7, 1, null), (8, 2, 'x')",
     )  # fmt: skip
-    found = sorted(capacity.mart_rows(settings, ["n", "note"]), key=lambda row: row["n"])
-    assert found == [
+    rows = sorted(capacity.mart_rows(settings, ["n", "note"]), key=lambda row: row["n"])
+    assert rows == [
         {"n": 1, "encounter_id": LOAD_TEST_STAY},
         {"n": 2, "note": "x", "encounter_id": LOAD_TEST_STAY},
     ]
 
 
-def test_no_server_is_told(tmp_path):
-    done = run(
+def test_without_a_server_nothing_is_measured(tmp_path):
+    process = run(
         str(LOCUST / "capacity.py"), "--host", "http://127.0.0.1:1025", "--output", str(tmp_path)
     )
-    assert done.returncode == 2
-    assert "cannot measure" in done.stderr
+    assert process.returncode == 2
+    assert "cannot measure" in process.stderr

@@ -107,10 +107,10 @@ def test_a_shape_ends_with_the_verdict_of_the_slo(tmp_path, sent, body, seconds,
         "--shape-seconds",
         "3",
     ]
-    told = os.environ | {"PYTHONPATH": str(ROOT), "LOAD_ROWS": str(sent)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "LOAD_ROWS": str(sent)}
     with answering(json.dumps(body), seconds=seconds) as host:
         done = subprocess.run(
             [*command, "--host", host, "--peak-users", "2", "--only-summary", "SingleUser"],
-            env=told, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+            env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""`make bench`: goals are compared the right way round, what was measured before is kept, a wrong name is told."""
+"""`make bench`: goals are compared the right way round, earlier figures stay, an unknown name is an error."""
 
 import json
 import sys
@@ -26,8 +26,8 @@ def test_figures_of_other_names_are_kept(tmp_path):
     path = tmp_path / "build" / "bench.json"
     bench.write([Figure("a", 1, "s", "<= 2", "first"), Figure("b", 1, "s", "<= 2", "")], path)
     bench.write([Figure("a", 3, "s", "<= 2", "second")], path)
-    found = {entry["name"]: entry for entry in json.loads(path.read_text())}
-    assert found["a"] == {
+    entries = {entry["name"]: entry for entry in json.loads(path.read_text())}
+    assert entries["a"] == {
         "name": "a",
         "figure": 3,
         "unit": "s",
@@ -35,7 +35,7 @@ def test_figures_of_other_names_are_kept(tmp_path):
         "holds": False,
         "detail": "second",
     }
-    assert found["b"]["holds"] is True
+    assert entries["b"]["holds"] is True
 
 
 def test_what_is_missing_is_said_and_the_rest_is_measured():
@@ -44,26 +44,27 @@ def test_what_is_missing_is_said_and_the_rest_is_measured():
     def away():
         raise CannotMeasure("the stack is not up")
 
-    wanted = {("x", "y"): away, ("z",): lambda: [Figure("z", 1, "s", "<= 2", "")]}
-    kept = []
-    figures, missing, broken = bench.run(wanted, Console(quiet=True), kept.extend)
-    assert [figure.name for figure in figures] == [figure.name for figure in kept] == ["z"]
-    assert missing == {"x": "the stack is not up", "y": "the stack is not up"}
-    assert broken == []
+    measurements = {("x", "y"): away, ("z",): lambda: [Figure("z", 1, "s", "<= 2", "")]}
+    saved = []
+    results = bench.run(measurements, Console(quiet=True), saved.extend)
+    assert results.figures == saved
+    assert [figure.name for figure in saved] == ["z"]
+    assert results.missing == {"x": "the stack is not up", "y": "the stack is not up"}
+    assert results.broken == []
 
 
 def test_a_measurement_that_breaks_is_named_and_the_rest_is_measured():
     from rich.console import Console
 
-    wanted = {("x",): lambda: [1 / 0], ("z",): lambda: [Figure("z", 1, "s", "<= 2", "")]}
-    figures, missing, broken = bench.run(wanted, Console(quiet=True), lambda _: None)
-    assert [figure.name for figure in figures] == ["z"]
-    assert broken == ["x"]
-    assert "division by zero" in missing["x"]
+    measurements = {("x",): lambda: [1 / 0], ("z",): lambda: [Figure("z", 1, "s", "<= 2", "")]}
+    results = bench.run(measurements, Console(quiet=True), lambda _: None)
+    assert [figure.name for figure in results.figures] == ["z"]
+    assert results.broken == ["x"]
+    assert "division by zero" in results.missing["x"]
 
 
-def test_names_are_measured_once_and_a_wrong_name_is_told(monkeypatch, capsys):
-    names = [name for group in bench.measures() for name in group]
+def test_names_are_measured_once_and_an_unknown_name_is_an_error(monkeypatch, capsys):
+    names = [name for group in bench.all_measurements() for name in group]
     assert len(names) == len(set(names))
     assert {
         "raw_load_vs_copy",

@@ -37,17 +37,17 @@ def curve(knee, *, generator_full_at=10**9):
 @pytest.mark.parametrize("knee", [1, 7, 249, 250, 251, 1000, 3777])
 @pytest.mark.parametrize("start", [1, 250, 5000])
 def test_knee_is_found_from_below_and_from_above(knee, start):
-    found = capacity_search.find(curve(knee), start=start)
-    assert knee * 0.95 - 1 <= found.users <= knee
-    assert found.limit == "slo"
-    assert len(found.steps) < 25
+    search = capacity_search.find(curve(knee), start=start)
+    assert knee * 0.95 - 1 <= search.users <= knee
+    assert search.limit == "slo"
+    assert len(search.steps) < 25
 
 
 def test_generator_that_is_full_gives_at_least():
-    found = capacity_search.find(curve(10_000, generator_full_at=2000), start=250)
-    assert 1900 <= found.users <= 2000
-    assert found.limit == "generator"
-    assert capacity_report.Result(1, (found,), static_rate=1e9).text.startswith("at least ")
+    search = capacity_search.find(curve(10_000, generator_full_at=2000), start=250)
+    assert 1900 <= search.users <= 2000
+    assert search.limit == "generator"
+    assert capacity_report.Result(1, (search,), static_rate=1e9).text.startswith("at least ")
 
 
 def test_machine_that_is_full_gives_at_least():
@@ -56,16 +56,16 @@ def test_machine_that_is_full_gives_at_least():
             users, users * 0.9, 900 if users > 1000 else 20, 0, 0.3, 1.7, min(1, users / 1000)
         )
 
-    found = capacity_search.find(measure, start=250)
-    assert 950 <= found.users <= 1000
-    assert found.limit == "machine"
-    assert capacity_report.Result(2, (found,), static_rate=1e9).text.startswith("at least ")
+    search = capacity_search.find(measure, start=250)
+    assert 950 <= search.users <= 1000
+    assert search.limit == "machine"
+    assert capacity_report.Result(2, (search,), static_rate=1e9).text.startswith("at least ")
 
 
 def test_nothing_holds_and_everything_holds():
     assert capacity_search.find(curve(0), start=100).users == 0
-    found = capacity_search.find(curve(10**9), start=100, most=1000)
-    assert (found.users, found.limit) == (1000, "most_users")
+    search = capacity_search.find(curve(10**9), start=100, most_users=1000)
+    assert (search.users, search.limit) == (1000, "most_users")
 
 
 def test_errors_break_the_slo_and_no_requests_hold_nothing():
@@ -76,17 +76,17 @@ def test_errors_break_the_slo_and_no_requests_hold_nothing():
 
 
 def test_no_headroom_over_the_static_route_is_the_generators_limit():
-    found = capacity_search.find(curve(1000), start=250)
-    assert capacity_report.Result(1, (found,), static_rate=5000).limit == "slo"
-    assert capacity_report.Result(1, (found,), static_rate=1000).limit == "generator"
+    search = capacity_search.find(curve(1000), start=250)
+    assert capacity_report.Result(1, (search,), static_rate=5000).limit == "slo"
+    assert capacity_report.Result(1, (search,), static_rate=1000).limit == "generator"
     # The generator had time left on that route, so the server was the limit there too.
-    assert capacity_report.Result(1, (found,), static_rate=1000, static_cpu=0.6).limit == "slo"
+    assert capacity_report.Result(1, (search,), static_rate=1000, static_cpu=0.6).limit == "slo"
 
 
 def test_what_is_pushed_is_what_is_listed():
-    found = (capacity_search.find(curve(1000), start=250),)
-    pushed = capacity_report.figures(
-        [capacity_report.Result(1, found, 1e9), capacity_report.Result(2, found, 1e9)]
+    search = (capacity_search.find(curve(1000), start=250),)
+    pushed = capacity_report.gauges(
+        [capacity_report.Result(1, search, 1e9), capacity_report.Result(2, search, 1e9)]
     )
     assert set(pushed) == {metric.name for metric in METRICS_BY_JOB[Job.LOAD_TEST]}
     assert (
@@ -103,7 +103,7 @@ def test_what_is_pushed_is_what_is_listed():
         ([], True),
         (["--host", "http://10.0.0.1:8000"], True),
         (["--own", "--model", "folder"], True),
-        (["--own"], False),  # a stand-in
+        (["--own"], False),  # perhaps a model of made-up rows
         (["--own", "--model", "folder", "--classes", "SingleUser"], False),
         (["--host", "http://10.0.0.1:5001", "--classes", "MlflowUser"], False),
     ],
@@ -113,10 +113,12 @@ def test_dashboards_show_the_default_mix_on_a_trained_model_only(options, is_sho
 
 
 def test_a_line_has_a_cell_for_each_heading():
-    found = (capacity_search.find(curve(1000), start=250),)
-    nothing = (capacity_search.Found(None, "slo", (capacity_search.Step(1, 0, math.inf, 1, 0),)),)
+    search = (capacity_search.find(curve(1000), start=250),)
+    nothing = (
+        capacity_search.SearchResult(None, "slo", (capacity_search.Step(1, 0, math.inf, 1, 0),)),
+    )
     (line, empty) = capacity_report.lines(
-        [capacity_report.Result(1, found, 1e9), capacity_report.Result(None, nothing, 1e9)]
+        [capacity_report.Result(1, search, 1e9), capacity_report.Result(None, nothing, 1e9)]
     )
     assert len(line) == len(empty) == len(capacity_report.HEADINGS)
     assert dict(zip(capacity_report.HEADINGS, line, strict=True))["p95, ms"] == "20"
@@ -130,10 +132,10 @@ def refused(constant):
 def test_a_step_without_answers_is_null_in_the_report(tmp_path):
     mute = load_step.summary(500, [], [], processes=1, window=10)
     assert math.isinf(mute.p95_ms)
-    result = capacity_report.Result(1, (capacity_search.Found(None, "slo", (mute,)),), 1e9)
+    result = capacity_report.Result(1, (capacity_search.SearchResult(None, "slo", (mute,)),), 1e9)
     capacity_report.write(tmp_path, {}, [result])
-    said = json.loads((tmp_path / "capacity.json").read_text(), parse_constant=refused)
-    assert said["results"][0]["steps"][0][0]["p95_ms"] is None
+    report = json.loads((tmp_path / "capacity.json").read_text(), parse_constant=refused)
+    assert report["results"][0]["steps"][0][0]["p95_ms"] is None
 
 
 def test_searches_must_agree():
@@ -151,7 +153,10 @@ def entry(start, last, times, failures=0):
 
 
 def test_summary_counts_over_all_routes_and_the_time_without_answers():
-    samples = [(100 + i, 0.5 * i, 10 + 0.25 * i, 0.9 * os.cpu_count() * i) for i in range(11)]
+    samples = [
+        load_step.Sample(100 + i, 0.5 * i, 10 + 0.25 * i, 0.9 * os.cpu_count() * i)
+        for i in range(11)
+    ]
     step = load_step.summary(
         9,
         [entry(100, 105, {"10": 90}), entry(100, 104, {"500": 10}, 1)],
@@ -164,7 +169,7 @@ def test_summary_counts_over_all_routes_and_the_time_without_answers():
     assert step.machine_cpu == pytest.approx(0.9)
     assert (
         capacity_report.Result(
-            1, (capacity_search.Found(step, "slo", (step,)),), 1e9
+            1, (capacity_search.SearchResult(step, "slo", (step,)),), 1e9
         ).cpu_per_request_ms
         == 25
     )
@@ -188,7 +193,7 @@ def test_a_step_that_is_measured_again_lasts_longer(tmp_path):
     assert [line[line.index("-t") + 1] for line in lines] == ["14s", "22s"]
 
 
-def test_what_is_sent_is_known_as_a_load_test():
+def test_rows_carry_the_stay_of_a_load_test():
     feature = {
         "name": "n",
         "role": "input",
