@@ -1,4 +1,7 @@
-"""For each alert: figures at which it must fire, and close ones at which it must not, in promtool's notation."""
+"""For each alert.
+
+Values at which it must fire, and close ones at which it must not (promtool's notation).
+"""
 
 from dataclasses import dataclass
 
@@ -17,13 +20,16 @@ PUSHED = '{job="ingest_batch"}'
 
 @dataclass(frozen=True)
 class Case:
-    """Series by name, as values over minutes; `at` is when the alert must have been decided."""
+    """Series by name, as values over minutes.
+
+    `after` is the time at which the alert must have been decided.
+    """
 
     alert: str
-    at: str
+    after: str
     fires: dict[str, str]
     silent: dict[str, str]
-    absent: bool = False  # whether it fires when there are no figures at all
+    absent: bool = False  # whether it fires when there are no values at all
 
 
 def steady(value: float, minutes: int = 600) -> str:

@@ -1,7 +1,7 @@
-"""Kinds of bad input: each makes a corrupted file from a good one and says what must become of it.
+"""Kinds of bad input: each makes a corrupted file from a good one, and has the verdict on it.
 
-`refused`: nothing is loaded, one clear error. `judged`: the file can be loaded unchanged; its rows and its batch are
-then judged in SQL (row rules) and by the gates.
+`refused`: nothing is loaded, one clear error. `judged`: the file can be loaded unchanged; its rows
+and its batch are then judged in SQL (row rules) and by the gates.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,15 @@ ROW = 20  # the row that is corrupted, from 1
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of corruption: its name, what makes it, the verdict, and where the message points."""
+    """One kind of corruption.
+
+    Its name, the function that makes it, the verdict, the location in the message.
+    """
 
     name: str
     corrupt: Callable[[bytes], bytes]
     verdict: str
-    place: str = ""
+    location: str = ""
 
 
 def line(change: Callable[[bytes], bytes], row: int = ROW) -> Callable[[bytes], bytes]:
@@ -70,8 +73,8 @@ def swapped(first: str, second: str) -> Callable[[list[bytes]], list[bytes]]:
 
 
 def without(column: str) -> Callable[[list[bytes]], list[bytes]]:
-    at = COLUMNS.index(column)
-    return lambda values: values[:at] + values[at + 1 :]
+    index = COLUMNS.index(column)
+    return lambda values: values[:index] + values[index + 1 :]
 
 
 def again_in_the_middle(data: bytes) -> bytes:

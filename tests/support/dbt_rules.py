@@ -1,4 +1,7 @@
-"""Rules of the dbt project as functions over its manifest: each returns what breaks it, one line per breach."""
+"""Rules of the dbt project as functions over its manifest.
+
+Each returns what breaks it, one line per breach.
+"""
 
 import json
 import re
@@ -61,8 +64,11 @@ def model_names(manifest: Manifest) -> list[str]:
 
 
 def column_names(manifest: Manifest) -> list[str]:
-    """snake_case; `is_`/`has_`/`was_` is a flag and a flag is so named; `n_` and `_days` are whole numbers."""
-    found = []
+    """snake_case; `is_`/`has_`/`was_` is a flag and a flag is so named.
+
+    `n_` and `_days` are whole numbers.
+    """
+    breaches = []
     for model in models(manifest):
         for name, column in model["columns"].items():
             kind = column["data_type"]
@@ -74,23 +80,23 @@ def column_names(manifest: Manifest) -> list[str]:
                 wrong |= name.endswith("_at") and not kind.startswith("timestamp")
                 wrong |= name.endswith("_id") and kind not in ("integer", "bigint", "text")
             if wrong:
-                found.append(f"{model['name']}.{name} {kind or ''}".rstrip())
-    return found
+                breaches.append(f"{model['name']}.{name} {kind or ''}".rstrip())
+    return breaches
 
 
 def descriptions(manifest: Manifest) -> list[str]:
     """Everything is described; models, seeds and sources begin with their grain."""
-    found = []
+    breaches = []
     tabular = [n for n in manifest["nodes"].values() if n["resource_type"] in ("model", "seed")]
     for node in [*tabular, *manifest["sources"].values()]:
         if not node["description"].startswith("One row "):
-            found.append(f"{node['name']}: its grain")
-        found += [
+            breaches.append(f"{node['name']}: its grain")
+        breaches += [
             f"{node['name']}.{name}"
             for name, column in node["columns"].items()
             if not column["description"]
         ]
-    return found + [
+    return breaches + [
         exposure["name"]
         for exposure in manifest["exposures"].values()
         if not exposure["description"]
@@ -99,17 +105,21 @@ def descriptions(manifest: Manifest) -> list[str]:
 
 def undescribed(manifest: Manifest, catalog: Manifest) -> list[str]:
     """Name columns that exist in the database and are shown without a description, and those that do not exist."""
-    found = []
+    breaches = []
     for unique_id, node in {**manifest["nodes"], **manifest["sources"]}.items():
         if node["resource_type"] not in ("model", "seed", "source"):
             continue
         exist = {**catalog["nodes"], **catalog["sources"]}.get(unique_id, {"columns": {}})[
             "columns"
         ]
-        said = {name: column["description"].strip() for name, column in node["columns"].items()}
-        found += [f"{node['name']}.{name}" for name in exist if not said.get(name)]
-        found += [f"{node['name']}.{name} does not exist" for name in said if name not in exist]
-    return found
+        described = {
+            name: column["description"].strip() for name, column in node["columns"].items()
+        }
+        breaches += [f"{node['name']}.{name}" for name in exist if not described.get(name)]
+        breaches += [
+            f"{node['name']}.{name} does not exist" for name in described if name not in exist
+        ]
+    return breaches
 
 
 def keys(manifest: Manifest) -> list[str]:
@@ -121,31 +131,33 @@ def keys(manifest: Manifest) -> list[str]:
             and node.get("test_metadata", {}).get("name") == "is_key"
         ):
             tested[node["attached_node"]] = node
-    found = []
+    breaches = []
     for unique_id, node in manifest["nodes"].items():
         if node["resource_type"] not in ("model", "seed"):
             continue
         if unique_id not in tested:
-            found.append(f"{node['name']}: its key is not tested")
+            breaches.append(f"{node['name']}: its key is not tested")
         elif node["resource_type"] == "model" and "current_build" not in (
             tested[unique_id]["config"]["where"] or ""
         ):
-            found.append(f"{node['name']}: the test of its key reads more than the current build")
-    return found
+            breaches.append(
+                f"{node['name']}: the test of its key reads more than the current build"
+            )
+    return breaches
 
 
 def singular_tests(manifest: Manifest) -> list[str]:
     """`assert_*`, a first line that says what a failure means, and no more than the current build."""
-    found = []
+    breaches = []
     for node in manifest["nodes"].values():
         if node["resource_type"] != "test" or node.get("test_metadata"):
             continue
         text = node["raw_code"].lstrip()
         if not node["name"].startswith("assert_") or not text.startswith("-- A row here means: "):
-            found.append(f"{node['name']}: what a failure means")
+            breaches.append(f"{node['name']}: what a failure means")
         if "'current_build'" not in text:
-            found.append(f"{node['name']}: reads more than the current build")
-    return found
+            breaches.append(f"{node['name']}: reads more than the current build")
+    return breaches
 
 
 MANIFEST_RULES = (layers, model_names, column_names, descriptions, keys, singular_tests)
@@ -159,7 +171,10 @@ def _validator(kind: str, version: str) -> Draft7Validator:
 
 
 def misspelt(path: Path) -> list[str]:
-    """Return what dbt's own JSON schema says about a YAML file; dbt itself does not look on Postgres."""
+    """Return what dbt's own JSON schema says about a YAML file.
+
+    Dbt itself does not look on Postgres.
+    """
     is_project = path.name == "dbt_project.yml"
     validator = (
         _validator("project", "0.0.110.json")

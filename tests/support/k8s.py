@@ -1,4 +1,7 @@
-"""Rendered manifests and the rules over them. A rule returns one line per problem, so a test can show it failing."""
+"""Rendered manifests and the rules over them.
+
+A rule returns one line per problem, so a test can show it failing.
+"""
 
 import json
 import re
@@ -15,15 +18,13 @@ from typing import Any
 import pytest
 import yaml
 
+from k8s.overlays import image_names
+
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
 NAME = "app.kubernetes.io/name"
-OVERLAYS = sorted(
-    path.name for path in (K8S / "overlays").iterdir() if (path / "kustomization.yaml").exists()
-)
-COMPONENTS = sorted(
-    path.name for path in (K8S / "components").iterdir() if (path / "kustomization.yaml").exists()
-)
+OVERLAYS = sorted(path.parent.name for path in K8S.glob("overlays/*/kustomization.yaml"))
+COMPONENTS = sorted(path.parent.name for path in K8S.glob("components/*/kustomization.yaml"))
 Resource = dict[str, Any]
 
 
@@ -33,49 +34,49 @@ def _build(folder: str) -> str:
         pytest.skip(
             "kubectl 1.27 or newer is not on the PATH: https://kubernetes.io/docs/tasks/tools/"
         )
-    done = subprocess.run(
-        ["kubectl", "kustomize", folder], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{folder}: {done.stderr}"
-    return done.stdout
+    command = ["kubectl", "kustomize", folder]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, f"{folder}: {process.stderr}"
+    return process.stdout
 
 
 def load(text: str) -> list[Resource]:
-    return [found for found in yaml.load_all(text, Loader=yaml.CSafeLoader) if found]
+    documents = yaml.load_all(text, Loader=yaml.CSafeLoader)
+    return [document for document in documents if document]
 
 
 def overlay(name: str) -> list[Resource]:
-    """A fresh copy: tests change it."""
+    """Return a fresh copy: tests change it."""
     return load(_build(str(K8S / "overlays" / name)))
 
 
 def combined(components: tuple[str, ...], on: str = "base") -> list[Resource]:
-    """Build the base (or an overlay) with components, as a user's own overlay would; a fresh copy."""
+    """Return the base (or an overlay) with components, as in a user's own overlay; a fresh copy."""
     return load(_build_combined(components, on))
 
 
 @cache
 def _build_combined(components: tuple[str, ...], on: str) -> str:
-    base = "../base" if on == "base" else f"../overlays/{on}"
+    document = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": ["../base" if on == "base" else f"../overlays/{on}"],
+        "components": [f"../components/{name}" for name in components],
+    }
     with tempfile.TemporaryDirectory(dir=K8S) as folder:
-        said = {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "resources": [base],
-            "components": [f"../components/{name}" for name in components],
-        }
-        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(said))
+        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(document))
         return _build(folder)
 
 
 def combinations_of_components() -> list[tuple[str, ...]]:
-    """Each alone, each pair, and all of them."""
-    few = [pick for size in (1, 2) for pick in combinations(COMPONENTS, size)]
-    return [*few, tuple(COMPONENTS)]
+    """Return each component alone, each pair, and all of them."""
+    singles = list(combinations(COMPONENTS, 1))
+    pairs = list(combinations(COMPONENTS, 2))
+    return [*singles, *pairs, tuple(COMPONENTS)]
 
 
 def everything() -> list[Resource]:
-    """The local overlay with the optional parts: every pod of ours that can exist in one cluster."""
+    """Return the local overlay with the optional parts: every pod that one cluster can have."""
     return combined(("load-test", "notebooks"), on="local")
 
 
@@ -83,28 +84,33 @@ def everything() -> list[Resource]:
 
 
 def of_kind(resources: list[Resource], *kinds: str) -> list[Resource]:
-    return [found for found in resources if found["kind"] in kinds]
+    return [resource for resource in resources if resource["kind"] in kinds]
+
+
+def name_of(resource: Resource) -> str:
+    return str(resource["metadata"]["name"])
 
 
 def named(resources: list[Resource], kind: str, name: str) -> Resource:
-    return next(found for found in of_kind(resources, kind) if found["metadata"]["name"] == name)
+    by_name = {name_of(resource): resource for resource in of_kind(resources, kind)}
+    return by_name[name]
 
 
 def pod_template(resources: list[Resource]) -> Resource:
-    """The pod of an Airflow task, out of its ConfigMap."""
+    """Return the pod of an Airflow task, out of its ConfigMap."""
     return dict(yaml.safe_load(named(resources, "ConfigMap", "pod-template")["data"]["pod.yaml"]))
 
 
 def pods(resources: list[Resource]) -> dict[str, Resource]:
-    """Every pod that may run, as {name: {"metadata", "spec"}}; the pod of a task among them."""
-    found = {}
+    """Return every pod that may run, by name, with metadata and spec; the pod of a task too."""
+    templates = {"airflow-task": pod_template(resources)}
     for resource in resources:
         spec = resource.get("spec", {})
         if resource["kind"] == "CronJob":
             spec = spec["jobTemplate"]["spec"]
         if "template" in spec and "spec" in spec["template"]:
-            found[resource["metadata"]["name"]] = spec["template"]
-    return found | {"airflow-task": pod_template(resources)}
+            templates[name_of(resource)] = spec["template"]
+    return templates
 
 
 def containers(pod: Resource) -> list[Resource]:
@@ -112,7 +118,7 @@ def containers(pod: Resource) -> list[Resource]:
 
 
 def every_container(resources: list[Resource]) -> Iterator[tuple[str, Resource, Resource]]:
-    """(where, container, pod)"""
+    """Yield (pod/container, container, pod)."""
     for name, pod in pods(resources).items():
         for container in containers(pod):
             yield f"{name}/{container['name']}", container, pod
@@ -125,15 +131,15 @@ USES_KUBERNETES = {"airflow-scheduler", "airflow-api-server"}
 
 def hardening(resources: list[Resource]) -> list[str]:
     """Pod Security `restricted` and what goes beyond it."""
-    accounts = {found["metadata"]["name"] for found in of_kind(resources, "ServiceAccount")}
-    return [
-        f"{name}: {problem}"
-        for name, pod in pods(resources).items()
-        for problem in _pod(name, pod["spec"], accounts)
-    ]
+    accounts = {name_of(account) for account in of_kind(resources, "ServiceAccount")}
+    problems = []
+    for name, pod in pods(resources).items():
+        for problem in _pod_problems(name, pod["spec"], accounts):
+            problems.append(f"{name}: {problem}")
+    return problems
 
 
-def _pod(name: str, spec: Resource, accounts: set[str]) -> Iterator[str]:
+def _pod_problems(name: str, spec: Resource, accounts: set[str]) -> Iterator[str]:
     context = spec.get("securityContext", {})
     if spec.get("serviceAccountName") not in accounts:
         yield "has no ServiceAccount of its own"
@@ -145,29 +151,26 @@ def _pod(name: str, spec: Resource, accounts: set[str]) -> Iterator[str]:
         yield "may run as root"
     if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
         yield "has no seccomp profile"
-    if (
-        spec.get("hostNetwork")
-        or spec.get("hostPID")
-        or any("hostPath" in each for each in spec.get("volumes", []))
-    ):
+    mounts_host = any("hostPath" in volume for volume in spec.get("volumes", []))
+    if spec.get("hostNetwork") or spec.get("hostPID") or mounts_host:
         yield "reaches into the host"
     if context.get("fsGroup") != context.get("runAsGroup"):
         yield "may not write to its volumes"
     for container in containers({"spec": spec}):
-        for problem in _container(container):
+        for problem in _container_problems(container):
             yield f"{container['name']}: {problem}"
 
 
-def _container(container: Resource) -> Iterator[str]:
-    context, resources = container.get("securityContext", {}), container.get("resources", {})
+def _container_problems(container: Resource) -> Iterator[str]:
+    context = container.get("securityContext", {})
+    resources = container.get("resources", {})
+    mounted = {mount["mountPath"] for mount in container.get("volumeMounts", [])}
     if context.get("allowPrivilegeEscalation", True):
         yield "may gain privileges"
     if not context.get("readOnlyRootFilesystem"):
         yield "its root file system is writable"
-    elif not {"/tmp", "/opt/airflow"} & {
-        mount["mountPath"] for mount in container.get("volumeMounts", [])
-    }:
-        yield "has no place to write"
+    elif not {"/tmp", "/opt/airflow"} & mounted:
+        yield "has no folder to write to"
     if context.get("capabilities", {}).get("drop") != ["ALL"]:
         yield "keeps capabilities"
     for part in ("requests", "limits"):
@@ -180,19 +183,17 @@ def _container(container: Resource) -> Iterator[str]:
 
 def references(resources: list[Resource], secrets: dict[str, set[str]]) -> list[str]:
     """ConfigMaps, Secrets and keys that are read but do not exist."""
-    maps = {
-        found["metadata"]["name"]: set(found.get("data", {}))
-        for found in of_kind(resources, "ConfigMap")
-    }
-    known = {"configMap": maps, "secret": secrets}
+    config_maps = {}
+    for config_map in of_kind(resources, "ConfigMap"):
+        config_maps[name_of(config_map)] = set(config_map.get("data", {}))
+    existing = {"configMap": config_maps, "secret": secrets}
     problems = []
     for where, container, pod in every_container(resources):
         for kind, name, key in [*_read(container), *_mounted(pod)]:
-            keys = known[kind].get(name)
-            if keys is None or (key and key not in keys):
-                problems.append(
-                    f"{where}: {kind} {name}{f' has no {key}' if keys is not None else ' does not exist'}"
-                )
+            if name not in existing[kind]:
+                problems.append(f"{where}: {kind} {name} does not exist")
+            elif key and key not in existing[kind][name]:
+                problems.append(f"{where}: {kind} {name} has no {key}")
     return problems
 
 
@@ -203,8 +204,9 @@ def _read(container: Resource) -> Iterator[tuple[str, str, str]]:
                 yield kind, source[f"{kind}Ref"]["name"], ""
     for variable in container.get("env", []):
         for kind in ("configMap", "secret"):
-            if found := variable.get("valueFrom", {}).get(f"{kind}KeyRef"):
-                yield kind, found["name"], found["key"]
+            reference = variable.get("valueFrom", {}).get(f"{kind}KeyRef")
+            if reference:
+                yield kind, reference["name"], reference["key"]
 
 
 def _mounted(pod: Resource) -> Iterator[tuple[str, str, str]]:
@@ -219,40 +221,33 @@ def passwords(resources: list[Resource]) -> list[str]:
     """Secrets that are put into an address: one out of a vault may hold an @ or a /."""
     problems = []
     for where, container, _ in every_container(resources):
-        secret = {
-            each["name"]
-            for each in container.get("env", [])
-            if "secretKeyRef" in each.get("valueFrom", {})
-        }
-        for variable in container.get("env", []):
-            used = set(re.findall(r"\$\((\w+)\)", variable.get("value", ""))) & secret
-            problems += [
-                f"{where}: {variable['name']} holds {name}"
-                for name in used
-                if "://" in variable["value"]
-            ]
+        variables = container.get("env", [])
+        secret_names = set()
+        for variable in variables:
+            if "secretKeyRef" in variable.get("valueFrom", {}):
+                secret_names.add(variable["name"])
+        for variable in variables:
+            value = variable.get("value", "")
+            for name in re.findall(r"\$\((\w+)\)", value):
+                if "://" in value and name in secret_names:
+                    problems.append(f"{where}: {variable['name']} holds {name}")
     return problems
 
 
 def mounts(resources: list[Resource]) -> list[str]:
     """Mounts without a volume, and volumes that nobody mounts."""
-    claims = {
-        found["metadata"]["name"]: {
-            each["metadata"]["name"] for each in found["spec"].get("volumeClaimTemplates", [])
-        }
-        for found in of_kind(resources, "StatefulSet")
-    }
+    claims = {}
+    for workload in of_kind(resources, "StatefulSet"):
+        templates = workload["spec"].get("volumeClaimTemplates", [])
+        claims[name_of(workload)] = {name_of(template) for template in templates}
     problems = []
     for name, pod in pods(resources).items():
-        volumes = {each["name"] for each in pod["spec"].get("volumes", [])} | claims.get(
-            name, set()
-        )
-        used = {
-            mount["name"]
-            for container in containers(pod)
-            for mount in container.get("volumeMounts", [])
-        }
-        problems += [f"{name}: {each}" for each in volumes ^ used]
+        volumes = {volume["name"] for volume in pod["spec"].get("volumes", [])}
+        volumes |= claims.get(name, set())
+        used = set()
+        for container in containers(pod):
+            used |= {mount["name"] for mount in container.get("volumeMounts", [])}
+        problems += [f"{name}: {volume}" for volume in volumes ^ used]
     return problems
 
 
@@ -260,111 +255,98 @@ def services(resources: list[Resource]) -> list[str]:
     """Services that select no pod, or a port that no container has."""
     problems = []
     for service in of_kind(resources, "Service"):
-        wanted = service["spec"]["selector"]
-        chosen = [
-            pod
-            for pod in pods(resources).values()
-            if wanted.items() <= pod["metadata"]["labels"].items()
-        ]
-        ports = {
-            port["name"]
-            for pod in chosen
-            for each in containers(pod)
-            for port in each.get("ports", [])
-        }
-        problems += [
-            f"{service['metadata']['name']}: no container has the port {port['targetPort']}"
-            for port in service["spec"]["ports"]
-            if port["targetPort"] not in ports
-        ]
+        selector = service["spec"]["selector"].items()
+        ports = set()
+        for pod in pods(resources).values():
+            if selector <= pod["metadata"]["labels"].items():
+                ports |= port_names(containers(pod))
+        for port in service["spec"]["ports"]:
+            if port["targetPort"] not in ports:
+                problem = f"{name_of(service)}: no container has the port {port['targetPort']}"
+                problems.append(problem)
     return problems
 
 
-# An address with a scheme, a user, or as the value of `url`; variables are looked at where they are set.
+def port_names(containers_of_pod: list[Resource]) -> set[str]:
+    names = set()
+    for container in containers_of_pod:
+        names |= {port["name"] for port in container.get("ports", [])}
+    return names
+
+
+# An address with a scheme, a user, or as the value of `url`; variables are looked at where they are
+# set.
 ADDRESS = re.compile(r"(?:https?://|@|url: )([a-z0-9-]+):(\d+)")
 OUTSIDE = ".example.org"
 
 
 def addresses(resources: list[Resource]) -> list[str]:
     """Addresses in settings, commands and configuration files that no Service answers."""
-    known = {
-        (found["metadata"]["name"], str(port["port"]))
-        for found in of_kind(resources, "Service")
-        for port in found["spec"]["ports"]
-    }
-    said = [
-        ("ConfigMap " + found["metadata"]["name"], yaml.safe_dump(found["data"]))
-        for found in of_kind(resources, "ConfigMap")
-    ]
-    # An image is no address, though its digest looks like a port.
-    said += [
-        (where, yaml.safe_dump(each | {"image": ""}))
-        for where, each, _ in every_container(resources)
-    ]
-    found = {(where, name, port) for where, text in said for name, port in ADDRESS.findall(text)}
+    answered = set()
+    for service in of_kind(resources, "Service"):
+        for port in service["spec"]["ports"]:
+            answered.add((name_of(service), str(port["port"])))
+    texts = []
+    for config_map in of_kind(resources, "ConfigMap"):
+        texts.append((f"ConfigMap {name_of(config_map)}", yaml.safe_dump(config_map["data"])))
+    for where, container, _ in every_container(resources):
+        # An image is no address, though its digest looks like a port.
+        texts.append((where, yaml.safe_dump(container | {"image": ""})))
+    used = set()
+    for where, text in texts:
+        for name, port in ADDRESS.findall(text):
+            used.add((where, name, port))
     settings = named(resources, "ConfigMap", "settings")["data"]
-    found.add(("ConfigMap settings", settings["POSTGRES_HOST"], settings["POSTGRES_PORT"]))
-    return [
-        f"{where}: {name}:{port}"
-        for where, name, port in sorted(found)
-        if not name[0].isdigit() and not name.endswith(OUTSIDE) and (name, port) not in known
-    ]
+    used.add(("ConfigMap settings", settings["POSTGRES_HOST"], settings["POSTGRES_PORT"]))
+    problems = []
+    for where, name, port in sorted(used):
+        is_outside = name[0].isdigit() or name.endswith(OUTSIDE)
+        if not is_outside and (name, port) not in answered:
+            problems.append(f"{where}: {name}:{port}")
+    return problems
+
+
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
 def probes(resources: list[Resource], routes: dict[str, set[str]]) -> list[str]:
-    """Long-running containers without probes, probes of ports that do not exist or of routes that are not known."""
+    """Long-running containers without probes; probes of ports or routes that do not exist."""
     problems = []
     for where, container, pod in every_container(resources):
-        if pod["spec"].get("restartPolicy") in ("Never", "OnFailure") or container in pod[
-            "spec"
-        ].get("initContainers", []):
+        is_job = pod["spec"].get("restartPolicy") in ("Never", "OnFailure")
+        if is_job or container in pod["spec"].get("initContainers", []):
             continue
-        ports = {port["name"] for port in container.get("ports", [])}
-        found = [
-            container[kind]
-            for kind in ("startupProbe", "readinessProbe", "livenessProbe")
-            if kind in container
-        ]
-        if not found and ports:
+        ports = port_names([container])
+        own_probes = [container[kind] for kind in PROBES if kind in container]
+        if not own_probes and ports:
             problems.append(f"{where}: has no probe")
-        for probe in found:
-            if http := probe.get("httpGet"):
-                if http["port"] not in ports:
-                    problems.append(f"{where}: probes the port {http['port']}")
-                if http["path"] not in routes.get(container["name"], set()):
-                    problems.append(f"{where}: probes {http['path']}")
+        for probe in own_probes:
+            http = probe.get("httpGet")
+            if http and http["port"] not in ports:
+                problems.append(f"{where}: probes the port {http['port']}")
+            if http and http["path"] not in routes.get(container["name"], set()):
+                problems.append(f"{where}: probes {http['path']}")
     return problems
 
 
 def drains(resources: list[Resource]) -> list[str]:
-    """Budgets that would keep a node from being emptied, and parts of which an emptied node may take everything."""
-    specs = {
-        found["metadata"]["name"]: found["spec"]
-        for found in of_kind(resources, "PodDisruptionBudget")
-    }
-    pairs = {
-        found["metadata"]["name"]
-        for found in of_kind(resources, "Deployment")
-        if found["spec"].get("replicas", 1) > 1
-    }
-    kept = {spec["selector"]["matchLabels"][NAME] for spec in specs.values()}
-    lost = [
-        f"{name}: a drain may take all of it at once"
-        for name in sorted(pairs - kept - {"locust-worker"})
-    ]
-    return (
-        lost
-        + [
-            f"{name}: allows no pod to go"
-            for name, spec in specs.items()
-            if not spec.get("maxUnavailable")
-        ]
-        + [
-            f"{name}: waits for pods that are not ready"
-            for name, spec in specs.items()
-            if spec.get("unhealthyPodEvictionPolicy") != "AlwaysAllow"
-        ]
-    )
+    """Budgets that would keep a node from being emptied, and parts that a drain may remove."""
+    budgets = {}
+    for budget in of_kind(resources, "PodDisruptionBudget"):
+        budgets[name_of(budget)] = budget["spec"]
+    protected = {spec["selector"]["matchLabels"][NAME] for spec in budgets.values()}
+    problems = []
+    for deployment in of_kind(resources, "Deployment"):
+        name = name_of(deployment)
+        has_several_pods = deployment["spec"].get("replicas", 1) > 1
+        if has_several_pods and name not in protected and name != "locust-worker":
+            problems.append(f"{name}: a drain may take all of it at once")
+    for name, spec in budgets.items():
+        if not spec.get("maxUnavailable"):
+            problems.append(f"{name}: allows no pod to go")
+        if spec.get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
+            problems.append(f"{name}: waits for pods that are not ready")
+    return problems
 
 
 # `kubectl apply` keeps the whole object in an annotation of at most 256 KiB.
@@ -373,10 +355,12 @@ LARGEST = 250_000
 
 def sizes(resources: list[Resource]) -> list[str]:
     """Objects that `kubectl apply` could not write."""
-    found = {
-        f"{each['kind']} {each['metadata']['name']}": len(json.dumps(each)) for each in resources
-    }
-    return [f"{name}: {size} bytes" for name, size in found.items() if size > LARGEST]
+    problems = []
+    for resource in resources:
+        size = len(json.dumps(resource))
+        if size > LARGEST:
+            problems.append(f"{resource['kind']} {name_of(resource)}: {size} bytes")
+    return problems
 
 
 def images(resources: list[Resource]) -> set[str]:
@@ -384,13 +368,9 @@ def images(resources: list[Resource]) -> set[str]:
 
 
 def built_images() -> set[str]:
-    """What k8s/build-images.sh builds, with the version of pyproject.toml."""
-    script = (K8S / "build-images.sh").read_text()
+    """Return what k8s/build-images.sh builds, with the version of pyproject.toml."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    return {
-        f"localhost/readmit/{name}:{version}"
-        for name in re.findall(r"\[([a-z0-9-]+)\]=\S*Dockerfile", script)
-    }
+    return {f"localhost/readmit/{name}:{version}" for name in image_names()}
 
 
 UNITS = {"m": 0.001, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "": 1.0}
@@ -402,33 +382,29 @@ def quantity(text: str | int) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
-def requested(resources: list[Resource], what: str) -> float:
-    """What the scheduler must find for the long-running pods and one task pod."""
-    replicas = {
-        found["metadata"]["name"]: found["spec"].get("replicas", 1)
-        for found in of_kind(resources, "Deployment")
-    }
-    jobs = {found["metadata"]["name"] for found in of_kind(resources, "Job", "CronJob")}
-    return sum(
-        _pod_request(pod, what) * replicas.get(name, 1)
-        for name, pod in pods(resources).items()
-        if name not in jobs
-    )
+def requested(resources: list[Resource], resource_name: str) -> float:
+    """Return the request of the long-running pods and one task pod, for `cpu` or `memory`."""
+    replicas = {}
+    for deployment in of_kind(resources, "Deployment"):
+        replicas[name_of(deployment)] = deployment["spec"].get("replicas", 1)
+    jobs = [name_of(job) for job in of_kind(resources, "Job", "CronJob")]
+    total = 0.0
+    for name, pod in pods(resources).items():
+        if name not in jobs:
+            total += _pod_request(pod, resource_name) * replicas.get(name, 1)
+    return total
 
 
-def _pod_request(pod: Resource, what: str) -> float:
-    first = [
-        quantity(each["resources"]["requests"][what])
-        for each in pod["spec"].get("initContainers", [])
-    ]
-    return max(
-        [
-            *first,
-            sum(
-                quantity(each["resources"]["requests"][what]) for each in pod["spec"]["containers"]
-            ),
-        ]
-    )
+def _pod_request(pod: Resource, resource_name: str) -> float:
+    """Return the larger of the containers' sum and of any init container."""
+
+    def request(container: Resource) -> float:
+        return quantity(container["resources"]["requests"][resource_name])
+
+    together = sum(request(container) for container in pod["spec"]["containers"])
+    for container in pod["spec"].get("initContainers", []):
+        together = max(together, request(container))
+    return together
 
 
 # ---------------------------------------------------------------- network
@@ -438,84 +414,91 @@ Arrow = tuple[str, str, int]
 
 def allowed(resources: list[Resource]) -> set[Arrow]:
     """Return (from, to, port) for all pairs of pods that both ends' policies let talk."""
-    parts = {pod["metadata"]["labels"][NAME] for pod in pods(resources).values()}
-    policies = of_kind(resources, "NetworkPolicy")
-    out = {
-        (part, peer, port)
-        for part in parts
-        for peer, port in _peers(policies, part, "egress", "to")
-    }
-    into = {
-        (peer, part, port)
-        for part in parts
-        for peer, port in _peers(policies, part, "ingress", "from")
-    }
-    return out & into
+    return _outgoing(resources) & _incoming(resources)
 
 
 def one_sided(resources: list[Resource]) -> set[Arrow]:
     """Return arrows that only one end allows: they do nothing, so somebody meant something else."""
-    parts = {pod["metadata"]["labels"][NAME] for pod in pods(resources).values()}
-    policies = of_kind(resources, "NetworkPolicy")
-    out = {
-        (part, peer, port)
-        for part in parts
-        for peer, port in _peers(policies, part, "egress", "to")
-    }
-    into = {
-        (peer, part, port)
-        for part in parts
-        for peer, port in _peers(policies, part, "ingress", "from")
-    }
-    return out ^ into
+    return _outgoing(resources) ^ _incoming(resources)
+
+
+def _outgoing(resources: list[Resource]) -> set[Arrow]:
+    arrows = set()
+    for part in _parts(resources):
+        for peer, port in _peers(resources, part, "egress", "to"):
+            arrows.add((part, peer, port))
+    return arrows
+
+
+def _incoming(resources: list[Resource]) -> set[Arrow]:
+    arrows = set()
+    for part in _parts(resources):
+        for peer, port in _peers(resources, part, "ingress", "from"):
+            arrows.add((peer, part, port))
+    return arrows
+
+
+def _parts(resources: list[Resource]) -> set[str]:
+    return {pod["metadata"]["labels"][NAME] for pod in pods(resources).values()}
+
+
+def _selected_part(policy: Resource) -> str | None:
+    name = policy["spec"]["podSelector"].get("matchLabels", {}).get(NAME)
+    return None if name is None else str(name)
+
+
+def _peers(
+    resources: list[Resource], part: str, direction: str, key: str
+) -> Iterator[tuple[str, int]]:
+    for policy in of_kind(resources, "NetworkPolicy"):
+        if _selected_part(policy) != part:
+            continue
+        for rule in policy["spec"].get(direction, []):
+            for peer in rule.get(key, []):
+                if "podSelector" in peer and "namespaceSelector" not in peer:
+                    for port in rule["ports"]:
+                        yield peer["podSelector"]["matchLabels"][NAME], port["port"]
 
 
 def denied_by_default(resources: list[Resource]) -> bool:
-    wanted = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    return any(found["spec"] == wanted for found in of_kind(resources, "NetworkPolicy"))
+    deny_all = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    return deny_all in [policy["spec"] for policy in of_kind(resources, "NetworkPolicy")]
 
 
-def _peers(policies: list[Resource], part: str, way: str, key: str) -> Iterator[tuple[str, int]]:
-    for policy in policies:
-        if policy["spec"]["podSelector"].get("matchLabels", {}).get(NAME) != part:
-            continue
-        for rule in policy["spec"].get(way, []):
-            for peer in rule.get(key, []):
-                if "podSelector" in peer and "namespaceSelector" not in peer:
-                    yield from (
-                        (peer["podSelector"]["matchLabels"][NAME], port["port"])
-                        for port in rule["ports"]
-                    )
+def _is_outside(peer: Resource) -> bool:
+    return "ipBlock" in peer or "namespaceSelector" in peer
 
 
 def from_outside(resources: list[Resource]) -> set[tuple[str, int]]:
     """Return (part, port) that addresses or namespaces outside of ours may reach."""
-    found = set()
+    reachable = set()
     for policy in of_kind(resources, "NetworkPolicy"):
+        labels = policy["spec"]["podSelector"].get("matchLabels", {})
+        part = labels.get(NAME, next(iter(labels), "*"))
         for rule in policy["spec"].get("ingress", []):
-            if any(
-                "ipBlock" in peer or "namespaceSelector" in peer
-                for peer in rule.get("from", [{"ipBlock": "any"}])
-            ):
-                chosen = policy["spec"]["podSelector"].get("matchLabels", {})
-                part = chosen.get(NAME, next(iter(chosen), "*"))
-                found |= {(part, port["port"]) for port in rule.get("ports", [])}
-    return found
+            peers = rule.get("from", [{"ipBlock": "any"}])
+            if any(_is_outside(peer) for peer in peers):
+                reachable |= {(part, port["port"]) for port in rule.get("ports", [])}
+    return reachable
 
 
 def to_outside(resources: list[Resource]) -> set[str]:
     """Return the parts that may reach addresses outside of the namespace, DNS apart."""
-    return {
-        policy["spec"]["podSelector"].get("matchLabels", {}).get(NAME, "*")
-        for policy in of_kind(resources, "NetworkPolicy")
-        for rule in policy["spec"].get("egress", [])
-        if policy["metadata"]["name"] != "dns"
-        and any("ipBlock" in peer for peer in rule.get("to", [{"ipBlock": "any"}]))
-    }
+    parts = set()
+    for policy in of_kind(resources, "NetworkPolicy"):
+        if name_of(policy) == "dns":
+            continue
+        for rule in policy["spec"].get("egress", []):
+            peers = rule.get("to", [{"ipBlock": "any"}])
+            if any("ipBlock" in peer for peer in peers):
+                parts.add(_selected_part(policy) or "*")
+    return parts
 
 
 def pictured() -> set[Arrow]:
-    """The arrows of docs/architecture.md."""
+    """Return the arrows of docs/architecture.md."""
     text = (ROOT / "docs" / "architecture.md").read_text()
-    found = re.findall(r"(?m)^\s*([\w-]+) -->\|(\d+)\| ([\w-]+)$", text)
-    return {(source, target, int(port)) for source, port, target in found}
+    arrows = set()
+    for source, port, target in re.findall(r"(?m)^\s*([\w-]+) -->\|(\d+)\| ([\w-]+)$", text):
+        arrows.add((source, target, int(port)))
+    return arrows

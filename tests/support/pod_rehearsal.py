@@ -1,9 +1,10 @@
-"""Run the rendered pods under podman, as a kubelet would: `python -m tests.support.pod_rehearsal up|tasks|status|down`.
+"""Run the rendered pods under podman: `python -m tests.support.pod_rehearsal up|tasks|status|down`.
 
-For machines without a cluster. What the manifests say is what runs: images, commands, ConfigMaps and Secrets, init
-containers in order, user, read-only root, dropped capabilities, mounts; the probes decide what is ready. `tasks` runs
-the scheduler against a stand-in for the Kubernetes API (rehearsal_api.py): each task is then a container made from the
-pod template. Network policies and volumes that move are not rehearsed.
+For machines without a cluster (docs/adr/0096). podman takes the part of the kubelet, and the
+manifests decide: images, commands, ConfigMaps and Secrets, init containers in order, user,
+read-only root, dropped capabilities, mounts; the probes tell when a pod is ready. `tasks` runs the
+scheduler against a stand-in for the Kubernetes API (pod_rehearsal_api.py): each task is then a
+container made from the pod template. Network policies and volumes that move are not rehearsed.
 """
 
 import json
@@ -14,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,11 @@ API_PORT = 16443
 ADDRESS = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
 # Their images are upstream's, or they need the Kubernetes API to do anything.
 LEFT_OUT = {"grafana", "backup", SCHEDULER}
-ORDER = ("postgres", "s3", "set-up")
+FIRST = ("postgres", "s3", "set-up")
 
 
 class RehearsalFailed(Exception):
-    """A pod did what it would do on a cluster: fail. The message holds its last words."""
+    """A pod did what it would do on a cluster: fail. The message has the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -50,67 +50,59 @@ class Rehearsal:
     secrets: dict[str, dict[str, str]]
 
     def data(self, kind: str, name: str) -> dict[str, str]:
-        """Return the content of a ConfigMap or Secret."""
+        """Return the content of a ConfigMap or Secret.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
         if kind == "secret":
             return self.secrets[name]
-        found = (
-            each
-            for each in self.resources
-            if each["kind"] == "ConfigMap" and each["metadata"]["name"] == name
-        )
-        return dict(next(found)["data"])
+        return dict(self._named("ConfigMap")[name]["data"])
+
+    def _named(self, *kinds: str) -> dict[str, Resource]:
+        """Return the resources of some kinds by name."""
+        by_name = {}
+        for resource in self.resources:
+            if resource["kind"] in kinds:
+                by_name[resource["metadata"]["name"]] = resource
+        return by_name
 
     def pods(self) -> dict[str, Resource]:
         """Return the pods by name, storage and set-up first."""
-        found = {
-            each["metadata"]["name"]: each["spec"]["template"]
-            for each in self.resources
-            if each["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "Job")
-        }
-        first = {name: found[name] for name in ORDER}
-        return first | {name: pod for name, pod in found.items() if name not in LEFT_OUT}
+        workloads = self._named("Deployment", "StatefulSet", "DaemonSet", "Job")
+        names = [*FIRST, *(name for name in workloads if name not in LEFT_OUT)]
+        return {name: workloads[name]["spec"]["template"] for name in names}
 
     def scheduler(self, api: str) -> Resource:
-        """Return the scheduler's pod, told to ask for its pods at `api`."""
-        pods = (
-            each
-            for each in self.resources
-            if each["metadata"]["name"] == SCHEDULER and each["kind"] == "Deployment"
-        )
-        pod = dict(next(pods)["spec"]["template"])
-        where: Resource = {
+        """Return the scheduler's pod with the stand-in at `api` as its cluster."""
+        pod = dict(self._named("Deployment")[SCHEDULER]["spec"]["template"])
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
             "clusters": [{"name": "c", "cluster": {"server": api}}],
             "users": [{"name": "u", "user": {}}],
-        }
-        where |= {
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
             "current-context": "c",
         }
-        place = self.folder / SCHEDULER / "airflow"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "kubeconfig").write_text(
-            json.dumps({"apiVersion": "v1", "kind": "Config"} | where), encoding="utf-8"
-        )
-        os.chown(place, USER, USER)
-        main = pod["spec"]["containers"][0]
-        main["env"] += [{"name": "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER", "value": "false"}]
-        main["env"] += [
-            {
-                "name": "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE",
-                "value": "/opt/airflow/kubeconfig",
-            }
+        folder = self.folder / SCHEDULER / "airflow"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "kubeconfig").write_text(json.dumps(config), encoding="utf-8")
+        os.chown(folder, USER, USER)
+        prefix = "AIRFLOW__KUBERNETES_EXECUTOR__"
+        pod["spec"]["containers"][0]["env"] += [
+            {"name": f"{prefix}IN_CLUSTER", "value": "false"},
+            {"name": f"{prefix}CONFIG_FILE", "value": "/opt/airflow/kubeconfig"},
         ]
         return pod
 
     def aliases(self, pod: Resource) -> list[str]:
-        """Return the names of the Services that choose this pod."""
+        """Return the names of the Services that select this pod."""
         labels = pod["metadata"]["labels"].items()
-        services = [each for each in self.resources if each["kind"] == "Service"]
-        return [
-            each["metadata"]["name"]
-            for each in services
-            if each["spec"]["selector"].items() <= labels
-        ]
+        names = []
+        for name, service in self._named("Service").items():
+            if service["spec"]["selector"].items() <= labels:
+                names.append(name)
+        return names
 
     def environment(self, container: Resource) -> dict[str, str]:
         """Resolve envFrom, then env with its $(NAME) references, as the kubelet does."""
@@ -119,89 +111,88 @@ class Rehearsal:
             for kind in ("configMap", "secret"):
                 if f"{kind}Ref" in source:
                     values |= self.data(kind, source[f"{kind}Ref"]["name"])
-        own: dict[str, str] = {}
+        own_values: dict[str, str] = {}
         for variable in container.get("env", []):
-            own[variable["name"]] = self._value(variable, own)
-        return values | own
+            own_values[variable["name"]] = self._value(variable, own_values)
+        return values | own_values
 
-    def _value(self, variable: Resource, known: dict[str, str]) -> str:
+    def _value(self, variable: Resource, earlier: dict[str, str]) -> str:
         source = variable.get("valueFrom")
         if source is None:
-            return expand(variable["value"], known)
+            return expand(variable["value"], earlier)
         for kind in ("configMap", "secret"):
-            if found := source.get(f"{kind}KeyRef"):
-                return self.data(kind, found["name"])[found["key"]]
-        return ""  # the pod's address: known once it runs
+            reference = source.get(f"{kind}KeyRef")
+            if reference:
+                return self.data(kind, reference["name"])[reference["key"]]
+        return ""  # the pod's address: it has one only when it runs
 
-    def mounts(self, name: str, pod: Resource, container: Resource) -> Iterator[str]:
-        """Return podman's options for the volumes of a container; what they hold is written on the way."""
-        volumes = {each["name"]: each for each in pod["spec"].get("volumes", [])}
+    def mounts(self, name: str, pod: Resource, container: Resource) -> list[str]:
+        """Write the volumes of a container into folders; returns podman's options for them."""
+        volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", [])}
+        options = []
         for mount in container.get("volumeMounts", []):
-            place = self.folder / name / mount["name"]
-            if not place.exists():
-                place.mkdir(parents=True)
-                self._fill(place, volumes.get(mount["name"], {}))
-            yield f"--volume={place}:{mount['mountPath']}:{'ro' if mount.get('readOnly') else 'rw'}"
+            folder = self.folder / name / mount["name"]
+            if not folder.exists():
+                folder.mkdir(parents=True)
+                self._fill(folder, volumes.get(mount["name"], {}))
+            access = "ro" if mount.get("readOnly") else "rw"
+            options.append(f"--volume={folder}:{mount['mountPath']}:{access}")
+        return options
 
-    def _fill(self, place: Path, volume: Resource) -> None:
+    def _fill(self, folder: Path, volume: Resource) -> None:
         for kind, key in (("configMap", "name"), ("secret", "secretName")):
-            if kind in volume:
-                for file, text in self._content(kind, volume[kind], key).items():
-                    (place / file).write_text(text, encoding="utf-8")
-                    os.chown(place / file, USER, USER)
-        os.chown(place, USER, USER)
-
-    def _content(self, kind: str, source: Resource, key: str) -> dict[str, str]:
-        try:
-            return self.data(kind, source[key])
-        except (KeyError, StopIteration):
-            if source.get("optional"):
-                return {}
-            raise
+            if kind not in volume:
+                continue
+            try:
+                files = self.data(kind, volume[kind][key])
+            except KeyError:
+                if not volume[kind].get("optional"):
+                    raise
+                files = {}
+            for file, text in files.items():
+                (folder / file).write_text(text, encoding="utf-8")
+                os.chown(folder / file, USER, USER)
+        os.chown(folder, USER, USER)
 
     def arguments(self, name: str, pod: Resource, container: Resource) -> list[str]:
         """Return the words after `podman run` for a container."""
         environment = self.environment(container)
-        context, limits = container["securityContext"], container["resources"]["limits"]
+        context = container["securityContext"]
         user = pod["spec"]["securityContext"]["runAsUser"]
+        memory = container["resources"]["limits"]["memory"].removesuffix("i").lower()
         words = ["--no-healthcheck", f"--network={NETWORK}", f"--user={user}:{USER}"]
-        words += (
-            ["--read-only", "--read-only-tmpfs=false"] if context["readOnlyRootFilesystem"] else []
-        )
-        words += [f"--cap-drop={each}" for each in context["capabilities"]["drop"]]
-        words += [
-            "--security-opt=no-new-privileges",
-            f"--memory={limits['memory'].removesuffix('i').lower()}",
-        ]
-        words += [f"--env={key}={value}" for key, value in environment.items()]
-        words += list(self.mounts(name, pod, container))
+        words += ["--security-opt=no-new-privileges", f"--memory={memory}"]
+        if context["readOnlyRootFilesystem"]:
+            words += ["--read-only", "--read-only-tmpfs=false"]
+        for capability in context["capabilities"]["drop"]:
+            words.append(f"--cap-drop={capability}")
+        for key, value in environment.items():
+            words.append(f"--env={key}={value}")
+        words += self.mounts(name, pod, container)
         if "command" in container:
-            words.append(
-                "--entrypoint="
-                + json.dumps([expand(word, environment) for word in container["command"]])
-            )
-        return [
-            *words,
-            container["image"],
-            *(expand(word, environment) for word in container.get("args", [])),
-        ]
+            command = [expand(word, environment) for word in container["command"]]
+            words.append(f"--entrypoint={json.dumps(command)}")
+        arguments = [expand(word, environment) for word in container.get("args", [])]
+        return [*words, container["image"], *arguments]
 
 
-def expand(text: str, known: dict[str, str]) -> str:
+def expand(text: str, values: dict[str, str]) -> str:
     """Replace $(NAME) by its value; an unknown name stays as it is written."""
-    return re.sub(r"\$\((\w+)\)", lambda match: known.get(match[1], match[0]), text)
+    return re.sub(r"\$\((\w+)\)", lambda match: values.get(match[1], match[0]), text)
 
 
 def podman(*words: str, check: bool = True) -> str:
     """Run podman and return what it printed.
 
     Raises:
-        RehearsalFailed: it failed; the message holds the end of what it said.
+        RehearsalFailed: it failed; the message holds the end of its output.
     """
-    done = subprocess.run(["podman", *words], capture_output=True, text=True, check=False)
-    if check and done.returncode != 0:
-        raise RehearsalFailed(f"podman {words[0]}: {(done.stdout + done.stderr).strip()[-1500:]}")
-    return done.stdout.strip()
+    command = ["podman", *words]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if check and process.returncode != 0:
+        output = (process.stdout + process.stderr).strip()
+        raise RehearsalFailed(f"podman {words[0]}: {output[-1500:]}")
+    return process.stdout.strip()
 
 
 def container_name(name: str) -> str:
@@ -213,47 +204,39 @@ def start(rehearsal: Rehearsal, name: str, pod: Resource) -> None:
     """Run a pod's init containers one after the other, then its container; a Job is awaited."""
     for container in pod["spec"].get("initContainers", []):
         podman("run", "--rm", *rehearsal.arguments(name, pod, container))
-    main = pod["spec"]["containers"][0]
+    arguments = rehearsal.arguments(name, pod, pod["spec"]["containers"][0])
     options = [f"--network-alias={alias}" for alias in rehearsal.aliases(pod)]
-    if "restartPolicy" in pod["spec"]:
-        podman("run", "--rm", *options, *rehearsal.arguments(name, pod, main))
+    if is_job(pod):
+        podman("run", "--rm", *options, *arguments)
     else:
         podman("rm", "--force", "--ignore", container_name(name))
-        options += [
-            f"--name={container_name(name)}",
-            "--restart=always",
-        ]  # a Deployment's pods know no other policy
-        podman("run", "--detach", *options, *rehearsal.arguments(name, pod, main))
+        # A Deployment's pods know no other restart policy.
+        options += [f"--name={container_name(name)}", "--restart=always"]
+        podman("run", "--detach", *options, *arguments)
+
+
+def is_job(pod: Resource) -> bool:
+    """Tell whether a pod ends by itself."""
+    return "restartPolicy" in pod["spec"]
 
 
 def is_ready(name: str, container: Resource, kind: str = "readinessProbe") -> bool:
-    """Ask the pod's own probe."""
+    """Run the pod's own probe."""
     probe = container.get(kind) or container.get("livenessProbe")
     if probe is None:
         return True
     address = podman("inspect", f"--format={ADDRESS}", container_name(name))
     if "exec" in probe:
-        command = [
-            "exec",
-            f"--env=POD_IP={address}",
-            container_name(name),
-            *probe["exec"]["command"],
-        ]
-        return (
-            subprocess.run(["podman", *command], capture_output=True, check=False).returncode == 0
-        )
-    port = next(
-        each["containerPort"]
-        for each in container["ports"]
-        if each["name"] == probe["httpGet"]["port"]
-    )
+        command = ["podman", "exec", f"--env=POD_IP={address}", container_name(name)]
+        command += probe["exec"]["command"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    http = probe["httpGet"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    url = f"http://{address}:{ports[http['port']]}{http['path']}"
     try:
-        answer = httpx.get(
-            f"http://{address}:{port}{probe['httpGet']['path']}", timeout=5, trust_env=False
-        )
+        return httpx.get(url, timeout=5, trust_env=False).is_success
     except httpx.HTTPError:
         return False
-    return answer.is_success
 
 
 def await_ready(
@@ -275,19 +258,18 @@ def await_ready(
 
 
 def load(folder: Path) -> Rehearsal:
-    """Render the local overlay; Secrets are made once and kept in `folder`."""
+    """Render the local overlay; Secrets are made once and stay in `folder`."""
     command = ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / "local")]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    kept = folder / "secrets.yaml"
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    secrets_file = folder / "secrets.yaml"
     folder.mkdir(parents=True, exist_ok=True)
-    if not kept.exists():
-        kept.touch(mode=0o600)
-        kept.write_text(yaml.safe_dump_all(missing(())), encoding="utf-8")
-    secrets = {
-        each["metadata"]["name"]: each["stringData"]
-        for each in yaml.safe_load_all(kept.read_text())
-    }
-    return Rehearsal(folder, list(yaml.safe_load_all(text)), secrets)
+    if not secrets_file.exists():
+        secrets_file.touch(mode=0o600)
+        secrets_file.write_text(yaml.safe_dump_all(missing(())), encoding="utf-8")
+    secrets = {}
+    for secret in yaml.safe_load_all(secrets_file.read_text(encoding="utf-8")):
+        secrets[secret["metadata"]["name"]] = secret["stringData"]
+    return Rehearsal(folder, list(yaml.safe_load_all(process.stdout)), secrets)
 
 
 def up(folder: Path, names: list[str]) -> None:
@@ -299,34 +281,30 @@ def up(folder: Path, names: list[str]) -> None:
         if names and name not in names:
             continue
         start(rehearsal, name, pod)
-        if "restartPolicy" in pod["spec"]:
-            print(f"{name}: done", flush=True)
+        if is_job(pod):
+            print(f"{name}: complete", flush=True)
             continue
         # The API is ready with a model only; until then it is alive.
         kind = "livenessProbe" if name == "api" else "readinessProbe"
-        print(
-            f"{name}: ready after {await_ready(name, pod['spec']['containers'][0], kind=kind):.0f} s",
-            flush=True,
-        )
+        seconds = await_ready(name, pod["spec"]["containers"][0], kind=kind)
+        print(f"{name}: ready after {seconds:.0f} s", flush=True)
 
 
 def tasks(folder: Path) -> None:
     """Run the scheduler, and its tasks as containers, until this process is interrupted."""
     rehearsal = load(folder)
-    found = json.loads(podman("network", "inspect", NETWORK))[0]
-    gateway = found["subnets"][0]["gateway"]
-    server = serve(
-        gateway,
-        API_PORT,
-        lambda name, pod: rehearsal.arguments(name, pod, pod["spec"]["containers"][0]),
-    )
+    network = json.loads(podman("network", "inspect", NETWORK))[0]
+    gateway = network["subnets"][0]["gateway"]
+
+    def task_arguments(name: str, pod: Resource) -> list[str]:
+        return rehearsal.arguments(name, pod, pod["spec"]["containers"][0])
+
+    server = serve(gateway, API_PORT, task_arguments)
     pod = rehearsal.scheduler(f"http://{gateway}:{API_PORT}")
     try:
         start(rehearsal, SCHEDULER, pod)
-        print(
-            f"scheduler: ready after {await_ready(SCHEDULER, pod['spec']['containers'][0]):.0f} s",
-            flush=True,
-        )
+        seconds = await_ready(SCHEDULER, pod["spec"]["containers"][0])
+        print(f"{SCHEDULER}: ready after {seconds:.0f} s", flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
     finally:
         podman("rm", "--force", "--ignore", "--time=20", container_name(SCHEDULER))
@@ -344,7 +322,8 @@ def down(folder: Path) -> None:
 def main() -> None:
     """Command line."""
     folder = ROOT / "build" / "rehearsal"
-    command, names = sys.argv[1], sys.argv[2:]
+    command = sys.argv[1]
+    names = sys.argv[2:]
     if command == "up":
         up(folder, names)
     elif command == "tasks":

@@ -1,6 +1,7 @@
-"""As much of the Kubernetes API as Airflow's KubernetesExecutor asks of it; a pod that it creates runs under podman.
+"""The part of the Kubernetes API that Airflow's KubernetesExecutor uses; its pods run under podman.
 
-Part of the rehearsal: the scheduler, the pod template and the tasks are the real ones, the cluster is not.
+Part of the rehearsal (pod_rehearsal.py): the scheduler, the pod template and the tasks are the real
+ones, the cluster is not.
 """
 
 import json
@@ -8,12 +9,14 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 Pod = dict[str, Any]
+TERM = re.compile(r"([\w./-]+)\s*(!=|==?|$)\s*(.*)")
 PODS = re.compile(r"^/api/v1/namespaces/[\w-]+/pods(?:/([\w.-]+))?(/log)?$")
 VERBS = ["create", "delete", "get", "list", "patch", "watch"]
 DISCOVERY: dict[str, dict[str, Any]] = {
@@ -38,79 +41,90 @@ DISCOVERY: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Pods:
-    """The pods, and every event since the start; `arguments` turns a pod into the words after `podman run`."""
+    """The pods, and every event since the start.
+
+    `arguments` returns a pod's words for `podman run`.
+    """
 
     arguments: Callable[[str, Pod], list[str]]
-    known: dict[str, Pod] = field(default_factory=dict)
+    by_name: dict[str, Pod] = field(default_factory=dict)
     events: list[tuple[str, Pod]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def note(self, kind: str, pod: Pod) -> None:
-        """Write down an event and wake whoever watches."""
+    def record(self, kind: str, pod: Pod) -> None:
+        """Record an event and wake the watchers."""
         with self.changed:
             pod["metadata"]["resourceVersion"] = str(len(self.events) + 1)
-            self.events.append((kind, json.loads(json.dumps(pod))))
+            self.events.append((kind, deepcopy(pod)))
             self.changed.notify_all()
 
     def create(self, pod: Pod) -> Pod:
-        """Take a pod in and start it."""
+        """Add a pod and start it."""
         name = pod["metadata"]["name"]
         pod |= {"kind": "Pod", "apiVersion": "v1", "status": {"phase": "Pending"}}
         pod["metadata"] |= {"uid": name, "creationTimestamp": "2026-01-01T00:00:00Z"}
-        self.known[name] = pod
-        self.note("ADDED", pod)
+        self.by_name[name] = pod
+        self.record("ADDED", pod)
         threading.Thread(target=self._run, args=(name, pod), daemon=True).start()
         return pod
 
     def _run(self, name: str, pod: Pod) -> None:
         pod["status"] = {"phase": "Running"}
-        self.note("MODIFIED", pod)
-        words = ["podman", "run", f"--name={name}", *self.arguments(name, pod)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        pod["status"] = {"phase": "Succeeded" if done.returncode == 0 else "Failed"}
-        print(
-            f"{name}: {pod['status']['phase']} {'' if done.returncode == 0 else done.stderr[-800:]}",
-            flush=True,
-        )
-        if name in self.known:
-            self.note("MODIFIED", pod)
+        self.record("MODIFIED", pod)
+        command = ["podman", "run", f"--name={name}", *self.arguments(name, pod)]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        if process.returncode == 0:
+            pod["status"] = {"phase": "Succeeded"}
+            print(f"{name}: Succeeded", flush=True)
+        else:
+            pod["status"] = {"phase": "Failed"}
+            print(f"{name}: Failed {process.stderr[-800:]}", flush=True)
+        if name in self.by_name:
+            self.record("MODIFIED", pod)
 
     def patch(self, name: str, change: Pod) -> Pod:
         """Merge labels and annotations."""
-        pod = self.known[name]
+        pod = self.by_name[name]
         for key, values in change.get("metadata", {}).items():
             if isinstance(values, dict):
                 pod["metadata"].setdefault(key, {}).update(values)
-        self.note("MODIFIED", pod)
+        self.record("MODIFIED", pod)
         return pod
 
     def delete(self, name: str) -> Pod:
         """End a pod and forget it."""
-        pod = self.known.pop(name)
+        pod = self.by_name.pop(name)
         pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-        subprocess.run(
-            ["podman", "rm", "--force", "--time=5", name], capture_output=True, check=False
-        )
-        self.note("DELETED", pod)
+        command = ["podman", "rm", "--force", "--time=5", name]
+        subprocess.run(command, capture_output=True, check=False)
+        self.record("DELETED", pod)
         return pod
 
     def watch(self, after: int, selector: str, seconds: float = 25) -> Iterator[tuple[str, Pod]]:
-        """Give events after a version as they come; ends when nothing came for `seconds`, as the client expects."""
+        """Yield events after a version as they come.
+
+        Ends when nothing came for `seconds`, as the client expects.
+        """
         while True:
             with self.changed:
                 if len(self.events) <= after and not self.changed.wait(seconds):
                     return
-                fresh, after = self.events[after:], len(self.events)
-            yield from ((kind, pod) for kind, pod in fresh if matches(pod, selector))
+                new_events = self.events[after:]
+                after = len(self.events)
+            for kind, pod in new_events:
+                if matches(pod, selector):
+                    yield kind, pod
 
 
 def matches(pod: Pod, selector: str) -> bool:
     """Tell whether a pod has the labels: `a=b,c!=d`, in the forms that the executor sends."""
     labels = pod["metadata"].get("labels", {})
-    for term in filter(None, re.split(r",(?![^()]*\))", selector)):
-        name, operator, value = re.fullmatch(
-            r"([\w./-]+)\s*(!=|==?|$)\s*(.*)", term.strip()
-        ).groups()  # type: ignore[union-attr]
+    for term in re.split(r",(?![^()]*\))", selector):
+        if not term.strip():
+            continue
+        match = TERM.fullmatch(term.strip())
+        assert match, f"not a form that the executor sends: {term}"
+        name, operator, value = match.groups()
         if operator == "!=" and labels.get(name) == value:
             return False
         if operator.startswith("=") and labels.get(name) != value:
@@ -125,14 +139,17 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _answer(self, body: object, status: int = 200) -> None:
-        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        if isinstance(body, str):
+            content_type = "text/plain"
+            content = body.encode()
+        else:
+            content_type = "application/json"
+            content = json.dumps(body).encode()
         self.send_response(status)
-        self.send_header(
-            "Content-Type", "text/plain" if isinstance(body, str) else "application/json"
-        )
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(data)
+        self.wfile.write(content)
 
     def _body(self) -> Pod:
         text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -140,39 +157,44 @@ class Handler(BaseHTTPRequestHandler):
 
     def _named(self, act: Callable[[str], object]) -> None:
         match = PODS.match(urlsplit(self.path).path)
-        if match is None or match[1] not in self.pods.known:
+        if match is None or match[1] not in self.pods.by_name:
             self._answer({"kind": "Status", "code": 404, "reason": "NotFound"}, 404)
         else:
             self._answer(act(match[1]))
 
     def do_GET(self) -> None:
-        """Discovery, one pod, its log, the list, or a watch."""
-        asked = urlsplit(self.path)
-        query = {name: values[0] for name, values in parse_qs(asked.query).items()}
-        match, selector = PODS.match(asked.path), query.get("labelSelector", "")
-        if asked.path in DISCOVERY:
-            self._answer(DISCOVERY[asked.path])
+        """Answer discovery, one pod, its log, the list, or a watch."""
+        url = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        selector = query.get("labelSelector", "")
+        match = PODS.match(url.path)
+        if url.path in DISCOVERY:
+            self._answer(DISCOVERY[url.path])
         elif match and match[2]:
             self._named(_log)
         elif match and match[1]:
-            self._named(lambda name: self.pods.known[name])
+            self._named(self.pods.by_name.__getitem__)
         elif query.get("watch") in ("True", "true", "1"):
             self._watch(int(query.get("resourceVersion") or 0), selector)
         elif match:
-            version = {"resourceVersion": str(len(self.pods.events))}
-            items = [pod for pod in list(self.pods.known.values()) if matches(pod, selector)]
-            self._answer(
-                {"kind": "PodList", "apiVersion": "v1", "metadata": version, "items": items}
-            )
+            self._answer(self._pod_list(selector))
         else:
             self._answer({"kind": "List", "metadata": {}, "items": []})
+
+    def _pod_list(self, selector: str) -> dict[str, object]:
+        pods = list(self.pods.by_name.values())
+        return {
+            "kind": "PodList",
+            "apiVersion": "v1",
+            "metadata": {"resourceVersion": str(len(self.pods.events))},
+            "items": [pod for pod in pods if matches(pod, selector)],
+        }
 
     def _watch(self, after: int, selector: str) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
-        self.send_header(
-            "Transfer-Encoding", "chunked"
-        )  # the client waits for a full buffer otherwise
+        # The client waits for a full buffer otherwise.
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         try:
             for kind, pod in self.pods.watch(after, selector):
@@ -201,9 +223,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def _log(name: str) -> str:
-    return subprocess.run(
-        ["podman", "logs", name], capture_output=True, text=True, check=False
-    ).stdout
+    command = ["podman", "logs", name]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def serve(

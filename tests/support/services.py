@@ -55,7 +55,10 @@ def wait_until(
 
 @cache
 def mlflow() -> StackSettings:
-    """Start MLflow as the stack does, on this Postgres and S3; returns the settings that reach all three."""
+    """Start MLflow as the stack does, on this Postgres and S3.
+
+    Returns the settings that reach all three.
+    """
     settings = StackSettings(**services(), mlflow_port=free_port())
     bootstrap(settings)
     program_of = {program.name: program for program in programs.all_programs(settings)}

@@ -145,7 +145,7 @@ def as_test(case, situation):
     fires = situation == "fires" or (situation == "absent" and case.absent)
     asked = {
         "expr": f'max(ALERTS{{alertname="{case.alert}", alertstate="firing"}})',
-        "eval_time": case.at,
+        "eval_time": case.after,
         "exp_samples": [{"labels": "{}", "value": 1}] if fires else [],
     }
     return {

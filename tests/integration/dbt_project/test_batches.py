@@ -154,7 +154,7 @@ def test_nothing_to_build_changes_nothing(world):
 
 def test_dbt_unit_tests_pass(world):
     settings, home, _, _ = world
-    dbt.run(home / "target", "test", "--select", "test_type:unit", told=raw.environment(settings))
+    dbt.run(home / "target", "test", "--select", "test_type:unit", env=raw.environment(settings))
 
 
 @pytest.fixture

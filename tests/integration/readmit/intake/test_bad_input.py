@@ -69,7 +69,7 @@ def test_refused_kind_names_the_place_and_loads_nothing(
 ) -> None:
     with pytest.raises(SourceRefused, match=r"^given\.csv: ") as refusal:
         sources.submit(str(made(kind, good, tmp_path)), settings)
-    assert kind.place in str(refusal.value)
+    assert kind.location in str(refusal.value)
     assert (
         raw.query(
             settings,
