@@ -1,6 +1,6 @@
 #!/bin/sh
-# Create the cluster when there is none, then serve. It is made beside its place and moved there: an interrupted start
-# leaves nothing that looks like a cluster, and one that stands there, whoever made it, is never removed.
+# Create the cluster when there is none, then serve. It is created in another folder and moved: an interrupted start
+# leaves nothing that looks like a cluster, and an existing cluster is never removed.
 set -eu
 [ "${1:-postgres}" = postgres ] || exec "$@"
 if [ ! -e "$PGDATA/PG_VERSION" ]; then
