@@ -8,6 +8,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from pydantic import SecretStr
 
+from readmit.inference.signatures import Statement
 from serving.api_settings import ServingSettings
 from serving.app import create_app
 from serving.app_state import served
@@ -30,6 +31,13 @@ class ModelFolder:
 
     def download(self, _: Version, folder: Path) -> None:
         shutil.copytree(self._folder, folder, dirs_exist_ok=True)
+
+    def check_decision(self, version: Version, /) -> Statement:
+        """Return an empty statement: the folder is the bench's own."""
+        return Statement(version.name, version.version, "bench", {})
+
+    def check_files(self, version: Version, folder: Path, statement: Statement | None, /) -> None:
+        """Accept every file: the folder is the bench's own."""
 
     def close(self) -> None:
         pass

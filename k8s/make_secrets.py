@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Collection
 
 from k8s.cluster import NAMESPACE, Resource, as_list
+from readmit.inference import signatures
 from readmit.ops.bootstrap import LOGIN_ROLES
 from stack.certificates import self_signed
 from stack.object_store import mutual_tls
@@ -48,11 +49,17 @@ def new_values() -> dict[str, Values]:
             "MLFLOW_FLASK_SERVER_SECRET_KEY": _password(),
         },
         "grafana-admin": {"GRAFANA_ADMIN_PASSWORD": _password()},
+        "model-signing": _model_signing(),
         "notebook": {"JUPYTER_TOKEN": _password()},
     }
     for role in LOGIN_ROLES:
         values_of[f"role-{role}"] = {f"{role.upper()}_PASSWORD": _password()}
     return values_of
+
+
+def _model_signing() -> Values:
+    private_key, public_key = signatures.generate_keys()
+    return {"MODEL_SIGNING_KEY": private_key, "MODEL_PUBLIC_KEY": public_key}
 
 
 def _object_store_tls() -> Values:

@@ -255,6 +255,22 @@ class RegistrySettings(RegistryAddress):
         return self.mlflow_tracking_username, self.mlflow_tracking_password.get_secret_value()
 
 
+class ModelVerification(Settings):
+    """The key that tells whether a model is the one that was promoted."""
+
+    model_public_key: str | None = Field(
+        default=None, description="ed25519 key that verifies promoted models"
+    )
+
+
+class ModelSigning(ModelVerification):
+    """The key that signs what is promoted; only training, roll-back and adoption have it."""
+
+    model_signing_key: SecretStr | None = Field(
+        default=None, description="ed25519 key that signs promoted models"
+    )
+
+
 class ApiAddress(Settings):
     """The prediction API, without a key."""
 
@@ -356,7 +372,9 @@ class DocsSiteSettings(DocsAddress, ObjectStoreSettings):
     """The server of the docs site, which reads its pages from the object store."""
 
 
-class StackSettings(PipelineSettings, OperationsSettings, RegistrySettings, ApiClientSettings):
+class StackSettings(
+    PipelineSettings, OperationsSettings, RegistrySettings, ApiClientSettings, ModelSigning
+):
     """The one-machine stack, which starts every part and writes their settings."""
 
     s3_metrics_port: Port = Field(
@@ -418,6 +436,7 @@ SECTIONS = (
     ("Pushgateway", "readmit.settings:PushgatewaySettings"),
     ("Passwords of the database roles", "readmit.settings:OperationsSettings"),
     ("MLflow", "readmit.settings:RegistrySettings"),
+    ("Signatures of models", "readmit.settings:ModelSigning"),
     ("Clients of the prediction API", "readmit.settings:ApiClientSettings"),
     ("Web pages", "readmit.settings:PageSettings"),
     ("Pipeline", "readmit.settings:PipelineSettings"),

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from readmit.settings import (
     HomeSettings,
+    ModelVerification,
     ObjectStoreSettings,
     ReaderLogin,
     RegistrySettings,
@@ -12,7 +13,12 @@ from readmit.settings import (
 
 
 class ServingSettings(
-    ServingLogin, ReaderLogin, ObjectStoreSettings, RegistrySettings, HomeSettings
+    ServingLogin,
+    ReaderLogin,
+    ObjectStoreSettings,
+    RegistrySettings,
+    ModelVerification,
+    HomeSettings,
 ):
     """The prediction API."""
 

@@ -9,13 +9,22 @@ from urllib.parse import urlsplit
 import httpx
 
 from readmit import storage
+from readmit.inference import signatures
+from readmit.inference.signatures import Statement
 from serving.api_settings import ServingSettings
 from serving.bundle_loader import ModelRefused, Version
+from serving.promotion_record import PromotionRecord
 
 API = "/api/2.0/mlflow"
 TIMEOUT_SECONDS = 5.0
 MISSING = (400, 404)  # MLflow's statuses for a missing alias, model or run
-BUNDLE_FILES = ("contract.json", "examples.json", "report.json", "model_card.md")
+BUNDLE_FILES = (
+    "contract.json",
+    "examples.json",
+    "report.json",
+    "model_card.md",
+    signatures.FILE_NAME,
+)
 
 
 class Registry:
@@ -31,6 +40,7 @@ class Registry:
         )
         # Experiment of each run: a run never moves, and few are ever served.
         self._experiments: dict[str, str] = {}
+        self._record = PromotionRecord(settings)
 
     def close(self) -> None:
         """Close the connections."""
@@ -52,6 +62,14 @@ class Registry:
             promoted_at=tags.get("promoted_at") or _iso_time(version.get("last_updated_timestamp")),
             experiment_id=self._experiment(run_id),
         )
+
+    def check_decision(self, version: Version) -> Statement:
+        """Return what was signed when a version was put in production; see `PromotionRecord`."""
+        return self._record.check_decision(version)
+
+    def check_files(self, version: Version, folder: Path, statement: Statement | None) -> None:
+        """Compare a downloaded bundle with what was signed; see `PromotionRecord`."""
+        self._record.check_files(version, folder, statement)
 
     def download(self, version: Version, folder: Path) -> None:
         """Write the bundle of a version into `folder`.

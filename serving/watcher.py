@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 import httpx
+import psycopg2
 from botocore.exceptions import BotoCoreError, ClientError
 
 from readmit.client.answer_types import RefusedVersion, RegistryState
+from readmit.inference.signatures import Statement
 from serving.bundle_cache import BundleCache
 from serving.bundle_loader import (
     BundleReader,
@@ -20,13 +22,14 @@ from serving.bundle_loader import (
     read_bundle,
 )
 from serving.instruments import Metrics
+from serving.promotion_record import NotBacked
 from serving.standby import StandbyModel, release_memory
 
 log = logging.getLogger("serving")
 # `previous` is for comparisons, `challenger` for shadow scoring; at most one version each.
 STANDBY_ALIASES = ("previous", "challenger")
 CURRENT = "current"  # the pointer to production's version
-UNREACHABLE = (httpx.HTTPError, BotoCoreError, ClientError, OSError)
+UNREACHABLE = (httpx.HTTPError, BotoCoreError, ClientError, OSError, psycopg2.Error)
 
 
 class Source(Protocol):
@@ -36,8 +39,16 @@ class Source(Protocol):
         """Return the version that an alias names."""
         ...
 
+    def check_decision(self, version: Version, /) -> Statement:
+        """Return what was signed when the version was put in production."""
+        ...
+
     def download(self, version: Version, folder: Path, /) -> None:
         """Write its bundle."""
+        ...
+
+    def check_files(self, version: Version, folder: Path, statement: Statement | None, /) -> None:
+        """Raise ModelRefused unless the files are those that were signed."""
         ...
 
     def close(self) -> None:
@@ -108,11 +119,17 @@ class Watcher:
             return
         if self._is_served(version):
             self._clear_refusal()
+            self._metrics.gauge("readmit_model_unbacked").set(0)
             return
         if self.refused is not None and self.refused["version"] == version.key:
             return
         try:
-            self._serve(version, self._fetch(version), "registry")
+            statement = self._source.check_decision(version)
+            self._serve(version, self._fetch(version, statement), "registry")
+        except NotBacked as refusal:
+            # The last good model stays. The decision may still come: the version is not refused for good.
+            self._metrics.gauge("readmit_model_unbacked").set(1)
+            log.error("the alias is not followed: %s", refusal)
         except ModelRefused as refusal:
             self.refused = {"version": version.key, "reason": str(refusal)[:500]}
             self._cache.remove(version)
@@ -140,7 +157,7 @@ class Watcher:
 
     def _add_standby(self, alias: str, version: Version) -> None:
         try:
-            self._hold(alias, version, self._fetch(version))
+            self._hold(alias, version, self._fetch(version, None))
         except ModelRefused as refusal:
             self._refused_standbys[alias] = version.key
             self.standbys.pop(alias, None)
@@ -171,6 +188,7 @@ class Watcher:
         self._metrics.gauge("readmit_model", version.version, version.run_id).set(1)
         promoted_at = self._metrics.gauge("readmit_model_promoted_timestamp_seconds")
         promoted_at.set(version.promoted_timestamp)
+        self._metrics.gauge("readmit_model_unbacked").set(0)
         self._clear_refusal()
         log.info("serving version %s from %s", version.version, origin)
         release_memory()
@@ -181,11 +199,32 @@ class Watcher:
         self.refused = None
         self._metrics.gauge("readmit_model_refused").set(0)
 
-    def _fetch(self, version: Version) -> Path:
+    def _fetch(self, version: Version, statement: Statement | None) -> Path:
+        """Return the folder of a version once its files are those that were signed.
+
+        Args:
+            version: the version.
+            statement: what was signed; None takes the statement beside the files.
+
+        Raises:
+            ModelRefused: a file is missing, was not signed, or is another.
+        """
+
+        def download(version: Version, folder: Path) -> None:
+            self._source.download(version, folder)
+            self._source.check_files(version, folder, statement)
+
+        folder = self._cache.folder(version)
+        if folder.exists():
+            try:
+                self._source.check_files(version, folder, statement)
+            except ModelRefused as refusal:
+                log.warning("the local copy is fetched again: %s", refusal)
+                self._cache.remove(version)
         loaded = [standby.version for standby in self.standbys.values()]
         if self.served is not None:
             loaded.append(self.served.version)
-        return self._cache.fetch(version, self._source.download, loaded)
+        return self._cache.fetch(version, download, loaded)
 
     def _start_from_copy(self) -> None:
         """Load the versions that the pointers on this disk name."""
@@ -195,6 +234,7 @@ class Watcher:
                 continue
             folder = self._cache.folder(version)
             try:
+                self._source.check_files(version, folder, None)
                 if name == CURRENT:
                     self._serve(version, folder, "local copy")
                 else:

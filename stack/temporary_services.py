@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from readmit import db, storage
+from readmit.inference import signatures
 from readmit.ops.bootstrap import bootstrap
 from readmit.settings import StackSettings
 from stack.object_store import Store
@@ -92,6 +93,7 @@ def services() -> dict[str, Any]:
     values["postgres_port"] = free_port()
     values["s3_port"] = free_port(S3_OFFSETS)
     values["readmit_home"] = home
+    values["model_signing_key"], values["model_public_key"] = signatures.generate_keys()
     settings = StackSettings(**values)
     _start_store(settings)
     _start_postgres(settings)

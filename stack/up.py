@@ -14,7 +14,7 @@ import httpx
 from psycopg2 import OperationalError
 from rich.table import Table
 
-from readmit import storage
+from readmit import db, storage
 from readmit.command import EXPECTED
 from readmit.intake import sources
 from readmit.ops import bootstrap
@@ -58,6 +58,7 @@ def up(settings: StackSettings, progress: Progress) -> int:
         for program in listed:
             supervisor.ensure(program.name)
         _start([by_name[name] for name in CORE], settings, supervisor, progress, "core")
+    _adopt_production(settings)
     published = _run_pipeline(settings, progress)
     with progress.phase("waiting for the API, the web form and the docs site"):
         readiness.wait(listed, settings, supervisor, SECONDS["rest"], progress.show)
@@ -130,6 +131,22 @@ def _set_up(settings: StackSettings, progress: Progress) -> None:
             "--profiles-dir",
             folder,
         )
+
+
+def _adopt_production(settings: StackSettings) -> None:
+    """Sign the version in production after an upgrade from a release without signatures."""
+    query = (
+        "select exists (select from ops.promotions where decision <> 'keep')"
+        " and not exists (select from ops.promotions where signed_statement is not null)"
+    )
+    with (
+        db.transaction("reader", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(query)
+        [(is_unsigned,)] = cur.fetchall()
+    if is_unsigned:
+        _run(settings, "adopt", "training.adopt")
 
 
 def _manifest_is_old() -> bool:

@@ -4,7 +4,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from training import (
     plots,
     promotion_gate,
     promotions,
+    signed_models,
     snapshots,
     training_gauges,
 )
@@ -193,6 +194,9 @@ def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str
         "slices_behind": slices_behind or "none",
     }
     version = mlflow_tracking.register(client, settings.model_name, model_id, run_id, tags)
+    signed_models.sign_version(
+        client, settings.model_name, version, signed_models.REGISTRATION, settings
+    )
     model_page.publish_card(version, card, figures, settings)
     return version
 
@@ -228,10 +232,15 @@ def decide(version: str, settings: TrainingSettings) -> str | None:
         if decision is None:
             verdict = _judge(client, version, settings)
             decision = _decision(verdict)
+        latest = promotions.latest(name, settings)
         # A roll-back after the promotion is not undone.
-        if decision == "keep" or promotions.latest(name, settings) != ("promote", version):
+        if decision == "keep" or latest is None or latest.decision != "promote":
+            return None
+        if latest.version != version:
             return None
         mlflow_tracking.put_in_production(client, name, version)
+        if latest.decision_id is not None:
+            promotions.record_outcome(latest.decision_id, settings)
         tags = client.get_model_version(name, version).tags
         training_gauges.production(tags.get("snapshot", ""), settings)
         return version
@@ -267,12 +276,12 @@ def _compare(
     name = settings.model_name
     frozen = snapshots.load(challenger.tags["snapshot"], settings)
     rows = frozen.split("validation")
-    mlflow_tracking.check_bundle(name, str(challenger.version), frozen.contract)
-    challenger_scores = mlflow_tracking.scores(name, str(challenger.version), rows)
+    mlflow_tracking.check_bundle(name, str(challenger.version), frozen.contract, settings)
+    challenger_scores = mlflow_tracking.scores(name, str(challenger.version), rows, settings)
     production_scores = None
     has_newer = True
     if production is not None:
-        production_scores = mlflow_tracking.scores(name, str(production.version), rows)
+        production_scores = mlflow_tracking.scores(name, str(production.version), rows, settings)
         fingerprint = challenger.tags["data_fingerprint"]
         has_newer = fingerprint != production.tags.get("data_fingerprint")
     return promotion_gate.judge(
@@ -310,6 +319,15 @@ def _record(
         contract_hash=challenger.tags.get("contract_hash"),
         git_sha=challenger.tags.get("git_sha"),
     )
+    if verdict.promote:
+        document = signed_models.sign_version(
+            client,
+            settings.model_name,
+            str(challenger.version),
+            promotion.decision_id,
+            settings,
+        )
+        promotion = replace(promotion, signed_statement=document)
     promotions.record(promotion, settings)
     training_gauges.decision(promotion, settings)
     tags = {
@@ -344,7 +362,7 @@ def score_sealed(version: str, settings: TrainingSettings) -> dict[str, model_me
         y = features.labels(contract, rows)
         if len(set(y.tolist())) < 2:
             return {}
-        p = mlflow_tracking.scores(name, version, rows)
+        p = mlflow_tracking.scores(name, version, rows, settings)
         bootstrap = _bootstrap(settings)
         estimates = model_metrics.with_intervals(y, p, rows["patient_nbr"], bootstrap)
         mlflow_tracking.log_sealed(client, model_version, estimates, reads)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import subprocess
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,8 +23,9 @@ from sklearn.pipeline import Pipeline
 
 from readmit.contract.definition import Contract, ContractError
 from readmit.inference.compiled_model import CompiledModel
-from readmit.settings import ROOT
-from training import features
+from readmit.inference.signatures import NotSigned
+from readmit.settings import ROOT, ModelVerification
+from training import features, signed_models
 from training.compilation import TOLERANCE
 from training.model_metrics import Estimate
 from training.snapshots import Facts
@@ -38,24 +38,16 @@ PREVIOUS = "previous"
 STAGE = "Production"
 # Errors about the model itself: judging it again gives the same error. Faults of the network are
 # not among them.
-BROKEN = (ContractError, KeyError, ValueError, TypeError, AttributeError, FileNotFoundError)
+BROKEN = (
+    NotSigned,
+    ContractError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    FileNotFoundError,
+)
 BROKEN_CODES = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
-# Types that skops may load besides those of numpy and scikit-learn. Each is reviewed: a booster is
-# data that its library reads.
-TRUSTED_TYPES = [
-    "collections.OrderedDict",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "catboost.core.CatBoostClassifier",
-    "numpy.asarray",
-    "numpy.dot",
-    "numpy.interp",
-    "numpy.rint",
-    "sklearn.model_selection._split.StratifiedKFold",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.tree._tree.Tree",
-    "sklearn.utils._bunch.Bunch",
-]
 
 
 class ModelForm(TypedDict):
@@ -140,24 +132,26 @@ def form(contract: Contract, example: pd.DataFrame) -> ModelForm:
         "signature": features.signature(contract),
         "input_example": example[features.columns(contract)],
         "pyfunc_predict_fn": "predict_proba",
-        "skops_trusted_types": TRUSTED_TYPES,
+        "skops_trusted_types": signed_models.TRUSTED_TYPES,
         "pip_requirements": [],  # the lock file of the repository has them; its hash is a tag
     }
 
 
 def load_pipeline(model_id: str) -> Pipeline:
     """Load a logged Pipeline as scikit-learn object."""
-    return mlflow.sklearn.load_model(f"models:/{model_id}")
+    with signed_models.logged(model_id) as folder:
+        return mlflow.sklearn.load_model(str(folder))
 
 
-def scores(name: str, version: str, frame: pd.DataFrame) -> FloatArray:
+def scores(name: str, version: str, frame: pd.DataFrame, settings: ModelVerification) -> FloatArray:
     """Score a frame by the registered artefact itself (pyfunc, signature enforced), shape (n,).
 
     Raises: MlflowException: the artefact is missing, or the frame does not have its columns.
         KeyError: the frame lacks a column of the signature. ValueError: the artefact does not
         return the probabilities of the classes 0 and 1, in this order.
     """
-    model = mlflow.pyfunc.load_model(f"models:/{name}/{version}")
+    with signed_models.verified(name, version, settings) as folder:
+        model = mlflow.pyfunc.load_model(str(folder))
     columns = model.metadata.get_input_schema().input_names()
     by_class = np.asarray(model.predict(frame[columns]), dtype=np.float64)
     if by_class.shape != (len(frame), 2):
@@ -168,7 +162,7 @@ def scores(name: str, version: str, frame: pd.DataFrame) -> FloatArray:
     return by_class[:, 1]
 
 
-def check_bundle(name: str, version: str, contract: Contract) -> None:
+def check_bundle(name: str, version: str, contract: Contract, settings: ModelVerification) -> None:
     """Check a bundle as the API does.
 
     It must have the contract that was trained on, and its compiled form must agree with the
@@ -179,10 +173,7 @@ def check_bundle(name: str, version: str, contract: Contract) -> None:
         ValueError: the contract is another, or the compiled form differs on the stored examples.
         OSError, MlflowException: a file is missing.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(
-            mlflow.artifacts.download_artifacts(f"models:/{name}/{version}", dst_path=temporary)
-        )
+    with signed_models.verified(name, version, settings) as folder:
         compiled = CompiledModel.load(folder)
         if Contract.from_json((folder / "contract.json").read_text()).hash != contract.hash:
             raise ValueError(

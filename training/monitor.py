@@ -139,7 +139,8 @@ def _score_shift(
     if len(recent.scores) < MIN_ROWS:
         return None
     rows = frozen.split("validation")
-    scores = pd.DataFrame({SCORE: mlflow_tracking.scores(version.name, str(version.version), rows)})
+    on_validation = mlflow_tracking.scores(version.name, str(version.version), rows, settings)
+    scores = pd.DataFrame({SCORE: on_validation})
     return drift.compare(
         scores, recent.scores, rows["patient_nbr"], frozenset({SCORE}), rule(settings)
     )

@@ -3,7 +3,8 @@
 import getpass
 import json
 import os
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 
 from psycopg2 import sql
 
@@ -16,7 +17,7 @@ from training.training_settings import TrainingSettings
 class Promotion:
     """One decision about the model that is served."""
 
-    decision: str  # promote, keep or rollback
+    decision: str  # promote, keep, rollback or adopt
     model_name: str
     challenger_version: str
     production_version: str | None
@@ -26,6 +27,8 @@ class Promotion:
     data_fingerprint: str | None = None
     contract_hash: str | None = None
     git_sha: str | None = None
+    decision_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    signed_statement: str | None = None  # readmit.inference.signatures; None for `keep`
 
 
 def actor() -> str:
@@ -56,6 +59,8 @@ def record(promotion: Promotion, settings: TrainingSettings) -> None:
         "actor": actor(),
         "reason": promotion.reason,
         "evidence": json.dumps(evidence),
+        "decision_id": promotion.decision_id,
+        "signed_statement": promotion.signed_statement,
     }
     insert = sql.SQL("insert into ops.promotions ({}) values ({})").format(
         sql.SQL(", ").join(map(sql.Identifier, values)),
@@ -66,6 +71,18 @@ def record(promotion: Promotion, settings: TrainingSettings) -> None:
         clean.cursor() as cur,
     ):
         cur.execute(insert, values)
+
+
+def record_outcome(decision_id: str, settings: TrainingSettings) -> None:
+    """Append that a decision took effect: the registry names the version. A second call changes nothing."""
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(
+            "insert into ops.promotion_outcomes (decision_id) values (%s) on conflict do nothing",
+            (decision_id,),
+        )
 
 
 def decision_on(model_name: str, version: str, settings: TrainingSettings) -> str | None:
@@ -83,19 +100,47 @@ def decision_on(model_name: str, version: str, settings: TrainingSettings) -> st
     return None if row is None else str(row[0])
 
 
-def latest(model_name: str, settings: TrainingSettings) -> tuple[str, str] | None:
-    """Return decision and challenger of the last promotion or roll-back, or None."""
+@dataclass(frozen=True)
+class Decision:
+    """A decision that changes what is served."""
+
+    decision: str
+    version: str
+    decision_id: str | None  # None: taken before decisions had ids
+
+
+def latest(model_name: str, settings: TrainingSettings) -> Decision | None:
+    """Return the last promotion, adoption or roll-back, or None.
+
+    A roll-back that never took effect (MLflow failed, and nobody repeated it) is none.
+    """
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
         cur.execute(
-            "select decision, challenger_version from ops.promotions where model_name = %s"
-            " and decision <> 'keep' order by promotion_id desc limit 1",
+            "select decision, challenger_version, promotions.decision_id::text"
+            " from ops.promotions left join ops.promotion_outcomes using (decision_id)"
+            " where model_name = %s and decision <> 'keep'"
+            " and (decision <> 'rollback' or decision_id is null or finished_at is not null)"
+            " order by promotion_id desc limit 1",
             (model_name,),
         )
         row = cur.fetchone()
     if row is None:
         return None
-    decision, version = row
-    return str(decision), str(version)
+    return Decision(*row)
+
+
+def is_signed(model_name: str, version: str, settings: TrainingSettings) -> bool:
+    """Return whether a signed decision put this version in production."""
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(
+            "select 1 from ops.promotions where model_name = %s and challenger_version = %s"
+            " and decision <> 'keep' and signed_statement is not null limit 1",
+            (model_name, version),
+        )
+        return cur.fetchone() is not None

@@ -7,12 +7,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from readmit.command import explained
-from training import mlflow_tracking, promotions, training_gauges
+from readmit.inference.signatures import NotSigned
+from training import mlflow_tracking, promotions, signed_models, training_gauges
 from training.training_settings import TrainingSettings
 
 
@@ -53,8 +55,11 @@ def rollback(to: str | None, settings: TrainingSettings) -> tuple[str, str]:
             contract_hash=tags.get("contract_hash"),
             git_sha=tags.get("git_sha"),
         )
-        promotions.record(promotion, settings)
+        document = signed_models.sign_version(client, name, target, promotion.decision_id, settings)
+        # The intent is recorded before anything changes, the outcome once the registry follows.
+        promotions.record(replace(promotion, signed_statement=document), settings)
         mlflow_tracking.put_in_production(client, name, target)
+        promotions.record_outcome(promotion.decision_id, settings)
         training_gauges.decision(promotion, settings)
         training_gauges.production(tags.get("snapshot", ""), settings)
     return before, target
@@ -93,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     try:
         before, after = rollback(options.to, TrainingSettings())
-    except (CannotRollBack, MlflowException) as error:
+    except (CannotRollBack, NotSigned, MlflowException) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     print(

@@ -74,6 +74,7 @@ CASES = (
     ),
     Case("NoProductionModel", "20m", {UP: steady(1)}, {UP: steady(0)}),
     Case("ModelRefused", "3m", *one('readmit_model_refused{job="api"}', 1, 0)),
+    Case("ModelNotBacked", "8m", *one('readmit_model_unbacked{job="api"}', 1, 0)),
     Case("RegistryUnreachable", "15m", *one('readmit_registry_up{job="api"}', 0, 1)),
     Case(
         "PredictionsNotLogged", "20m",

@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 
 from readmit.contract.definition import Contract
+from readmit.inference.signatures import Statement
 from serving.api_settings import ServingSettings
 from serving.bundle_loader import Version
 
@@ -123,6 +124,12 @@ class FolderSource:
 
     def download(self, version, folder):
         self.makers[version.version](folder)
+
+    def check_decision(self, version):
+        return Statement(version.name, version.version, "decision", {})
+
+    def check_files(self, version, folder, statement):
+        pass
 
     def close(self):
         pass

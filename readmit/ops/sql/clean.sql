@@ -82,6 +82,36 @@ create table if not exists ops.promotions (
     evidence jsonb not null default '{}'
 );
 
+-- What a decision was about, signed (readmit/inference/signatures.py), and that it took effect: a decision is recorded before
+-- the registry follows it.
+alter table ops.promotions add column if not exists decision_id uuid unique;
+alter table ops.promotions add column if not exists signed_statement text;
+alter table ops.promotions drop constraint if exists promotions_decision_check;
+alter table ops.promotions add constraint promotions_decision_check
+check (decision in ('promote', 'keep', 'rollback', 'adopt'));
+
+create table if not exists ops.promotion_outcomes (
+    decision_id uuid primary key references ops.promotions (decision_id),
+    finished_at timestamptz not null default clock_timestamp()
+);
+
+-- The decisions that the alias `production` may follow: the last one that took effect, and newer ones under way.
+create or replace view ops.decisions_in_force as
+select p.promotion_id, p.decision_id, p.model_name, p.challenger_version as version, p.signed_statement
+from ops.promotions as p
+where
+    p.decision <> 'keep'
+    and p.signed_statement is not null
+    and p.promotion_id >= coalesce(
+        (
+            select max(done.promotion_id)
+            from ops.promotions as done
+            inner join ops.promotion_outcomes as o on done.decision_id = o.decision_id
+            where done.model_name = p.model_name
+        ),
+        0
+    );
+
 -- What the monitor found each time: drift of requests, and realised performance when outcomes are known.
 create table if not exists ops.monitor_reports (
     report_id bigint generated always as identity primary key,
@@ -109,6 +139,9 @@ before update or delete or truncate on ops.predictions
 for each statement execute function ops.forbid_change();
 create or replace trigger append_only
 before update or delete or truncate on ops.monitor_reports
+for each statement execute function ops.forbid_change();
+create or replace trigger append_only
+before update or delete or truncate on ops.promotion_outcomes
 for each statement execute function ops.forbid_change();
 
 -- `transformer` owns the tables that the next functions delete from. Whatever it could hang on them (a trigger, a rule, a
@@ -226,7 +259,8 @@ grant usage on schema intermediate, staging to publisher;
 
 grant select on ops.current_build, ops.published_batches, ops.corrections to transformer;
 grant select, insert, update, delete on ops.current_build to publisher;
-grant select, insert on ops.corrections, ops.promotions, ops.monitor_reports to publisher;
+grant select, insert on ops.corrections, ops.promotions, ops.promotion_outcomes, ops.monitor_reports to publisher;
+grant select on ops.decisions_in_force to serving;
 grant select on ops.published_batches, ops.predictions to publisher;
 grant insert on ops.predictions to serving;
 grant select on all tables in schema ops to reader;

@@ -192,8 +192,8 @@ def test_classes_in_another_order_are_refused(first, settings, monkeypatch):
     version = train("f" * 64, settings)
     scores = mlflow_tracking.scores
 
-    def swapped(name, which, frame):
-        found = scores(name, which, frame)
+    def swapped(name, which, frame, settings):
+        found = scores(name, which, frame, settings)
         if which == version:
             raise ValueError(f"version {which} orders its classes [1, 0], not [0, 1]")
         return found
@@ -230,7 +230,8 @@ def test_a_better_model_takes_over_and_rollback_brings_the_old_one_back(
         assert str(client.get_model_version_by_alias(NAME, "previous").version) == first
     assert rollback.rollback(None, settings) == (version, first)
     assert production(settings) == first
-    assert promotions.latest(NAME, settings) == ("rollback", first)
+    latest = promotions.latest(NAME, settings)
+    assert (latest.decision, latest.version) == ("rollback", first)
     assert (
         jobs.decide(version, settings) is None
     )  # repeating the old decision does not undo the roll-back

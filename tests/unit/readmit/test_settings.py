@@ -52,6 +52,7 @@ SECRETS = {
         "reader_password",
         "aws_secret_access_key",
         "mlflow_tracking_password",
+        "model_signing_key",
     },
     OperationsSettings: {
         *(f"{role}_password" for role in get_args(db.Role)),
