@@ -22,7 +22,8 @@ from bench import private_services
 from bench.figure import CannotMeasure, Figure
 from expectations import gate
 from readmit import db
-from readmit.batches import builds, loading
+from readmit.batches import loading
+from readmit.batches.builds import Build
 from readmit.settings import StackSettings
 
 BATCH_ROWS = 15_000
@@ -225,10 +226,10 @@ def _publish(settings: StackSettings, batch_id: str, n_before: int) -> Cost:
     seconds = {}
     seconds["load"] = timed(loading.load, batch_id, settings)
     seconds["raw gate"] = timed(gate.check_raw, batch_id, settings)
-    builds.begin_build(batch_id, settings)
+    Build.of_batch(batch_id).begin(settings)
     seconds["dbt"] = timed(private_services.dbt_build, settings)
     seconds["publish gate"] = timed(gate.check_publish, batch_id, settings=settings)
-    seconds["publish"] = timed(builds.publish, batch_id, settings)
+    seconds["publish"] = timed(Build.of_batch(batch_id).publish, settings)
     own_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     dbt_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return Cost(

@@ -10,7 +10,8 @@ from typing import Any
 
 from bench import private_services
 from bench.figure import CannotMeasure, Figure
-from readmit.batches import builds, loading
+from readmit.batches import loading
+from readmit.batches.builds import Build
 from readmit.settings import StackSettings
 from stack import pipeline, status
 from stack.airflow_api import Airflow, AirflowFailed
@@ -67,10 +68,11 @@ def dbt_ratio() -> list[Figure]:
     """Compare the dbt part of the latest batches of full size with plain `dbt build` of such a batch."""
     settings = stack_settings()
     airflow = _airflow(settings)
-    in_airflow = []
-    for run in _successful_runs(airflow, pipeline.INGEST)[:REPEATS]:
+    in_airflow: list[float] = []
+    for run in _successful_runs(airflow, pipeline.INGEST):
         tasks = airflow.tasks(pipeline.INGEST, run["dag_run_id"])
-        in_airflow.append(_dbt_seconds(tasks))
+        if len(in_airflow) < REPEATS and _has_loaded(tasks):
+            in_airflow.append(_dbt_seconds(tasks))
     plain = []
     with private_services.databases(REPEATS + 1, settings.batch_size) as own_settings:
         for batch in private_services.train_batches(own_settings)[: REPEATS + 1]:
@@ -83,6 +85,11 @@ def dbt_ratio() -> list[Figure]:
     return [Figure("dbt_airflow_vs_cli", ours / theirs, "ratio", "<= 2.5", detail)]
 
 
+def _has_loaded(tasks: list[Entry]) -> bool:
+    """Tell whether a run built a batch; a correction skips the load, and is small."""
+    return any(task["task_id"] == "load" and task["state"] == "success" for task in tasks)
+
+
 def _dbt_seconds(tasks: list[Entry]) -> float:
     """Return the seconds from the end of the raw gate to the end of dbt, waiting for the scheduler included."""
     ends = {task["task_id"]: _timestamp(task["end_date"]) for task in tasks if task["end_date"]}
@@ -92,9 +99,9 @@ def _dbt_seconds(tasks: list[Entry]) -> float:
 
 def _plain_build_seconds(settings: StackSettings, batch_id: str) -> float:
     loading.load(batch_id, settings)
-    builds.begin_build(batch_id, settings)
+    Build.of_batch(batch_id).begin(settings)
     seconds = private_services.seconds(private_services.dbt_build, settings)
-    builds.publish(batch_id, settings)
+    Build.of_batch(batch_id).publish(settings)
     return seconds
 
 

@@ -11,7 +11,8 @@ import statistics
 
 from bench import dbt_stand_in, private_services
 from bench.figure import Figure
-from readmit.batches import builds, loading
+from readmit.batches import loading
+from readmit.batches.builds import Build
 from readmit.settings import StackSettings
 
 BATCHES = 30
@@ -57,9 +58,9 @@ def _publish(batch_id: str, settings: StackSettings) -> None:
 
     loading.load(batch_id, settings)
     gate.check_raw(batch_id, settings)
-    builds.begin_build(batch_id, settings)
+    Build.of_batch(batch_id).begin(settings)
     dbt_stand_in.build(settings, batch_id)
-    builds.publish(batch_id, settings)
+    Build.of_batch(batch_id).publish(settings)
 
 
 MEASURES = {("gate_seconds", "gate_growth_30"): measure}

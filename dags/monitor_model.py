@@ -4,14 +4,13 @@ Looks daily (MONITOR_SCHEDULE); beside it, dbt is asked how old the sources are.
 starts `train_model`: see docs/monitoring.md.
 """
 
-from datetime import datetime
 from typing import Any
 
 from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from readmit.settings import PipelineSettings
-from shared import DEFAULT_ARGS, TRAINING_READY
+from shared import DAG_ARGS, TRAINING_READY
 
 
 @task
@@ -20,7 +19,7 @@ def source_freshness() -> dict[str, str]:
     from readmit.batches import builds
     from readmit.docs_site import dbt_docs
 
-    if not builds.published(
+    if not builds.count_published(
         PipelineSettings()
     ):  # dbt takes an empty table for one that is infinitely old
         raise AirflowSkipException("nothing is published yet")
@@ -55,17 +54,14 @@ def ask_for_training(verdict: str, outlet_events: Any = None) -> None:  # noqa: 
             "drift, and DRIFT_TRIGGERS_TRAINING is off: see the report on the docs site"
         )
     # The number that `ingest_batch` compares with: without it, it would announce the same batches again.
-    outlet_events[TRAINING_READY].extra = {"published": builds.published(settings)}
+    outlet_events[TRAINING_READY].extra = {"published": builds.count_published(settings)}
 
 
 @dag(
     schedule=PipelineSettings().monitor_schedule,
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULT_ARGS,
     tags=["model"],
     doc_md=__doc__,
+    **DAG_ARGS,
 )
 def monitor_model() -> None:
     source_freshness()

@@ -1,10 +1,8 @@
 """Publish dbt docs (lineage) and the index of the docs site when a batch is published or a model was decided on."""
 
-from datetime import datetime
-
 from airflow.sdk import dag, task
 
-from shared import DEFAULT_ARGS, ENCOUNTER_FEATURES, MODEL_DECISION
+from shared import DAG_ARGS, ENCOUNTER_FEATURES, MODEL_DECISION
 
 
 @task
@@ -18,12 +16,9 @@ def publish_site() -> None:
 
 @dag(
     schedule=ENCOUNTER_FEATURES | MODEL_DECISION,
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULT_ARGS,
     tags=["docs"],
     doc_md=__doc__,
+    **DAG_ARGS,
 )
 def publish_docs() -> None:
     publish_site()

@@ -1,10 +1,11 @@
 """What the DAGs share: default arguments, Assets, and the rule that bad data is never retried."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Asset, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
@@ -44,6 +45,17 @@ DEFAULT_ARGS: dict[str, Any] = {
     "on_failure_callback": report_failure,
     "on_retry_callback": report_failure,
 }
+DAG_ARGS: dict[str, Any] = {
+    "start_date": datetime(2026, 1, 1),
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": DEFAULT_ARGS,
+}
+
+
+def nothing(task_id: str) -> EmptyOperator:
+    """Return a task that only stands for a point of the run; without a callback it costs no process."""
+    return EmptyOperator(task_id=task_id, on_success_callback=None)
 
 
 def bad_data_is_final(function: Callable[P, R]) -> Callable[P, R]:
@@ -61,24 +73,28 @@ def bad_data_is_final(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def news_for_training(announced: Any, settings: PipelineSettings) -> int:  # noqa: ANN401 (Airflow's accessor of an Asset's events)
+def news_for_training(announcements: Any, settings: PipelineSettings) -> int:  # noqa: ANN401 (Airflow's accessor)
     """Return how many batches are published; each announcement carries that number, so the last one is the memory.
 
     Raises:
-        AirflowSkipException: batches wait, or nothing was published since training was told last.
+        AirflowSkipException: builds wait, or nothing was published since the last announcement.
     """
     from readmit.batches import builds, claims
 
-    told = [event.extra.get("published", 0) for event in announced.ascending(False).limit(1)]
-    if waiting := claims.waiting(settings):
-        raise AirflowSkipException(f"{waiting} batches are still waiting")
-    if (published := builds.published(settings)) <= max(told, default=0):
-        raise AirflowSkipException("training knows of all that is published")
-    return published
+    n_waiting = claims.count_waiting(settings)
+    if n_waiting:
+        raise AirflowSkipException(f"{n_waiting} builds are still waiting")
+    n_published = builds.count_published(settings)
+    n_announced = 0
+    for event in announcements.ascending(False).limit(1):
+        n_announced = event.extra.get("published", 0)
+    if n_published <= n_announced:
+        raise AirflowSkipException("everything that is published was announced before")
+    return n_published
 
 
 @task(inlets=[TRAINING_READY], outlets=[TRAINING_READY], trigger_rule=TriggerRule.ALL_DONE)
 def announce_training(inlet_events: Any = None, outlet_events: Any = None) -> None:  # noqa: ANN401 (Airflow's)
-    """Tell training, after whatever run, when nothing waits and there is more than it was told of last."""
+    """Announce to training, after every run, that nothing waits and that more is published than last time."""
     n_published = news_for_training(inlet_events[TRAINING_READY], PipelineSettings())
     outlet_events[TRAINING_READY].extra = {"published": n_published}

@@ -19,7 +19,7 @@ from stack.configuration import stack_settings
 from stack.progress import Progress
 
 INGEST, TRAIN = "ingest_batch", "train_model"
-DAGS = (INGEST, TRAIN, "release_quarantine", "publish_docs", "monitor_model")
+DAGS = (INGEST, TRAIN, "publish_docs", "monitor_model")
 # A run that leaves as many batches waiting as before was a fault of the machinery, not of the data.
 FRUITLESS_RUNS = 2
 SECONDS_FOR_ASSET = 90
@@ -52,7 +52,7 @@ def unpause(airflow: Airflow, show: Show) -> None:
 
 
 def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> int:
-    """Publish batch after batch until none is waiting; returns how many there were.
+    """Publish build after build, batches and corrections, until none is waiting; returns how many there were.
 
     Raises:
         AirflowFailed: runs fail without a verdict on their batch; the message names the task.
@@ -75,11 +75,11 @@ def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> in
 
 
 def _waiting(settings: StackSettings) -> int:
-    """Return how many batches wait; a Postgres that was killed is back within seconds, so ask again."""
+    """Return how many builds wait; a Postgres that was killed is back within seconds, so ask again."""
     deadline = time.monotonic() + SECONDS_FOR_POSTGRES
     while True:
         try:
-            return claims.waiting(settings)
+            return claims.count_waiting(settings)
         except OperationalError:
             if time.monotonic() > deadline:
                 raise

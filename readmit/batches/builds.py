@@ -1,20 +1,35 @@
-"""One build at a time: begin it, hold its lock, account for its rows, publish it."""
+"""One build at a time: take the build lock, account for the rows, publish or reject.
+
+A build is one run of dbt: over a batch, or over corrected rows of a batch that is published. Every step may be killed
+at any point and repeated.
+"""
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
 
 from psycopg2.extensions import cursor
 
 from readmit import db
-from readmit.batches import claims, ledger
+from readmit.batches import ledger
 from readmit.settings import PipelineSettings
+
+Kind = Literal["batch", "correction"]
+
+# A run that has not taken its next step for this long is taken for dead; dbt's part of a batch takes about a minute.
+# A step that lies further ahead than that was taken before somebody put the clock back, and says nothing either.
+LEASE = timedelta(minutes=10)
+
+# An advisory lock of database `clean`: a correction is added to a build, or the build begins, never both at once.
+CORRECTIONS_LOCK = 7_241_005
 
 
 class BuildBusy(Exception):
-    """Another build is under way: dbt builds one batch at a time; try again when it has ended."""
+    """Another build is under way: dbt builds one at a time; try again when it has ended."""
 
 
 class BuildLost(Exception):
-    """What was built is no longer what dbt built last; the next run builds it again."""
+    """The build lock has gone to another build; the next run builds this one again."""
 
 
 class AccountingBroken(Exception):
@@ -31,167 +46,235 @@ class Counts:
     n_excluded: int
 
 
-def begin_build(batch_id: str, settings: PipelineSettings) -> None:
-    """Make this batch the one that dbt builds. For a published batch dbt is left with nothing to build.
+@dataclass(frozen=True)
+class Build:
+    """What dbt builds in one run.
 
-    Raises:
-        BuildBusy: another build was begun less than `LEASE` ago and has not ended.
-        BatchRejected: the batch is rejected.
+    Attributes:
+        build_id: the batch's own id, or `<batch_id>+r<k>` for its k-th correction.
+        batch_id: the batch that the rows belong to.
+        kind: whether dbt takes all rows of the batch, or those that were corrected.
     """
-    status = _touch(batch_id, settings)
-    with (
-        db.transaction("publisher", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
-    ):
-        cur.execute("select 1 from ops.published_batches where build_id = %s", (batch_id,))
-        if cur.fetchone() is not None or status == "published":
-            cur.execute("delete from ops.current_build where build_id = %s", (batch_id,))
-            return
-        set_current_build(cur, batch_id, batch_id, "batch")
 
+    build_id: str
+    batch_id: str
+    kind: Kind
 
-def set_current_build(cur: cursor, build_id: str, batch_id: str, kind: str) -> None:
-    """Take the one place of `ops.current_build`, unless another build holds it."""
-    cur.execute(
+    @classmethod
+    def of_batch(cls, batch_id: str) -> "Build":
+        """Return the build of a whole batch; it has the batch's id."""
+        return cls(batch_id, batch_id, "batch")
+
+    def begin(self, settings: PipelineSettings) -> None:
+        """Take the build lock: dbt builds this next. Of a published build dbt is left with nothing to build.
+
+        Raises:
+            BuildBusy: another build began less than `LEASE` ago and has not ended.
+            BatchRejected: the build is rejected.
+            LookupError: nobody asked for this correction.
         """
-        insert into ops.current_build as held (build_id, batch_id, kind) values (%(build)s, %(batch)s, %(kind)s)
-        on conflict (singleton) do update
-        set build_id = excluded.build_id, batch_id = excluded.batch_id, kind = excluded.kind,
-            set_at = clock_timestamp()
-        where held.build_id = excluded.build_id
-           or held.set_at not between clock_timestamp() - %(lease)s and clock_timestamp() + %(lease)s
-           or exists (select 1 from ops.published_batches p where p.build_id = held.build_id)
-        """,
-        {"build": build_id, "batch": batch_id, "kind": kind, "lease": claims.LEASE},
-    )
-    if cur.rowcount == 0:
-        cur.execute("select build_id, set_at from ops.current_build")
-        held = cur.fetchone()
-        raise BuildBusy(
-            f"{build_id}: {held[0] if held else 'another build'} is being built; try again in a minute"
-        )
+        status, reason = self._state(settings)
+        ledger.stop_if_rejected(self.build_id, status, reason)
+        with (
+            db.transaction("publisher", settings.clean_database, settings) as clean,
+            clean.cursor() as cur,
+        ):
+            cur.execute("select pg_advisory_xact_lock(%s)", (CORRECTIONS_LOCK,))
+            if self.kind == "correction":
+                self._ensure_requested(cur)
+            if status == "published" or is_published(cur, self.build_id):
+                cur.execute("delete from ops.current_build where build_id = %s", (self.build_id,))
+            else:
+                self._take_lock(cur)
 
+    def _state(self, settings: PipelineSettings) -> tuple[str | None, str]:
+        """Return the build's status and the reason for it; status None before the first step and the verdict."""
+        if self.kind == "batch":
+            with (
+                db.transaction("loader", settings.raw_database, settings) as raw,
+                raw.cursor() as cur,
+            ):
+                return ledger.state(cur, self.batch_id)
+        with (
+            db.transaction("publisher", settings.clean_database, settings) as clean,
+            clean.cursor() as cur,
+        ):
+            cur.execute(
+                "select reason from ops.rejected_builds where build_id = %s", (self.build_id,)
+            )
+            rejection = cur.fetchone()
+        return ("rejected", str(rejection[0])) if rejection else (None, "")
 
-def lock_build(cur: cursor, build_id: str) -> None:
-    """Keep dbt's place for this build until the transaction ends; a published build needs none.
-
-    Raises:
-        BuildLost: a lease has run out, and another build has taken the place or had it: what stands in the tables was
-            made without that one.
-    """
-    cur.execute("select 1 from ops.current_build where build_id = %s for update", (build_id,))
-    if cur.fetchone() is None:
-        cur.execute("select 1 from ops.published_batches where build_id = %s", (build_id,))
+    def _ensure_requested(self, cur: cursor) -> None:
+        cur.execute("select 1 from ops.corrections where build_id = %s limit 1", (self.build_id,))
         if cur.fetchone() is None:
+            raise LookupError(
+                f"{self.build_id}: no such correction waits; see `python -m readmit.batches.corrections list`"
+            )
+
+    def _take_lock(self, cur: cursor) -> None:
+        cur.execute(
+            """
+            insert into ops.current_build as held (build_id, batch_id, kind)
+            values (%(build)s, %(batch)s, %(kind)s)
+            on conflict (singleton) do update
+            set build_id = excluded.build_id, batch_id = excluded.batch_id, kind = excluded.kind,
+                set_at = clock_timestamp()
+            where held.build_id = excluded.build_id
+               or held.set_at not between clock_timestamp() - %(lease)s and clock_timestamp() + %(lease)s
+               or exists (select 1 from ops.published_batches p where p.build_id = held.build_id)
+            """,
+            {
+                "build": self.build_id,
+                "batch": self.batch_id,
+                "kind": self.kind,
+                "lease": LEASE,
+            },
+        )
+        if cur.rowcount == 0:
+            cur.execute("select build_id from ops.current_build")
+            holder = cur.fetchone()
+            name = holder[0] if holder else "another build"
+            raise BuildBusy(f"{self.build_id}: {name} is being built; try again in a minute")
+
+    def ensure_lock(self, settings: PipelineSettings) -> None:
+        """Raise `BuildLost` unless the build lock is this build's, or the build is published."""
+        with (
+            db.transaction("publisher", settings.clean_database, settings) as clean,
+            clean.cursor() as cur,
+        ):
+            self._hold_lock(cur)
+
+    def _hold_lock(self, cur: cursor) -> None:
+        """Keep the build lock until the transaction ends; a published build needs none."""
+        cur.execute(
+            "select 1 from ops.current_build where build_id = %s for update", (self.build_id,)
+        )
+        if cur.fetchone() is None and not is_published(cur, self.build_id):
             raise BuildLost(
-                f"{build_id}: has lost dbt's place to another build; the next run builds it again"
+                f"{self.build_id}: has lost the build lock to another build; the next run builds it again"
             )
 
+    def publish(self, settings: PipelineSettings) -> Counts:
+        """Make the build visible: one row in `clean`, then the ledger follows.
 
-def ensure_build_lock(build_id: str, settings: PipelineSettings) -> None:
-    """Raise `BuildLost` unless dbt's place is this build's; see `lock_build`."""
-    with (
-        db.transaction("publisher", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
-    ):
-        lock_build(cur, build_id)
-
-
-def _touch(batch_id: str, settings: PipelineSettings) -> str:
-    """Renew the lease and return the status of a batch that must be in the ledger and not rejected."""
-    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        status, reason = ledger.state(cur, batch_id)
-        if status is None:
-            raise LookupError(f"{batch_id}: is not loaded")
-        ledger.stop_if_rejected(batch_id, status, reason)
-        claims.renew(cur, batch_id)
-        return status
-
-
-def publish(batch_id: str, settings: PipelineSettings) -> Counts:
-    """Make a batch visible: one row in `clean`, then the ledger follows.
-
-    Raises:
-        BatchRejected: the batch is rejected.
-        BuildLost: another batch or release was built since.
-        LookupError: it is not loaded.
-    """
-    _touch(batch_id, settings)
-    with (
-        db.transaction("publisher", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
-    ):
-        lock_build(cur, batch_id)
-        counts = count_build(cur, batch_id, batch_id)
-        publish_build(cur, batch_id, batch_id, "batch", counts)
-    ledger.follow([batch_id], settings)
-    return counts
-
-
-def publish_build(cur: cursor, build_id: str, batch_id: str, kind: str, counts: Counts) -> None:
-    """Throw the switch for one build (see ops.publish_build)."""
-    figures = (counts.n_rows, counts.n_features, counts.n_quarantined, counts.n_excluded)
-    cur.execute(
-        "select ops.publish_build(%s, %s, %s, %s, %s, %s, %s)", (build_id, batch_id, kind, *figures)
-    )
-
-
-def count_build(cur: cursor, build_id: str, batch_id: str) -> Counts:
-    """Count what became of the rows of a batch once this build is published.
-
-    Raises:
-        AccountingBroken: rows in RAW are not features + quarantined + excluded.
-    """
-    cur.execute("select n_rows from raw.batches where batch_id = %s", (batch_id,))
-    n_rows = ledger.count(cur)
-    # A released row stands twice, as it came and as it was corrected: what passed is what counts.
-    cur.execute(
+        Raises:
+            AccountingBroken: rows are missing.
+            BatchRejected: the batch is rejected.
+            BuildLost: another build was begun since.
+            LookupError: the batch is not loaded.
         """
-        select
-            count(*) filter (where verdict = 'valid'),
-            count(*) filter (where verdict = 'quarantined'),
-            count(*) filter (where verdict = 'excluded')
-        from (
-            select distinct on (_source_row) verdict from staging.stg_uci__encounters as staged
-            where _batch_id = %s and (
-                _build_id = %s
-                or exists (select from ops.published_batches as p where p.build_id = staged._build_id)
+        status, reason = self._state(settings)
+        ledger.stop_if_rejected(self.build_id, status, reason)
+        if self.kind == "batch" and status is None:
+            raise LookupError(f"{self.batch_id}: is not loaded")
+        with (
+            db.transaction("publisher", settings.clean_database, settings) as clean,
+            clean.cursor() as cur,
+        ):
+            self._hold_lock(cur)
+            counts = self.count(cur)
+            cur.execute(
+                "select ops.publish_build(%s, %s, %s, %s, %s, %s, %s)",
+                (
+                    self.build_id,
+                    self.batch_id,
+                    self.kind,
+                    counts.n_rows,
+                    counts.n_features,
+                    counts.n_quarantined,
+                    counts.n_excluded,
+                ),
             )
-            order by _source_row, verdict = 'quarantined'
-        ) as row_verdicts
-        """,
-        (batch_id, build_id),
-    )
-    n_valid, n_quarantined, n_excluded = cur.fetchone() or (0, 0, 0)
-    counts = Counts(n_rows, int(n_valid), int(n_quarantined), int(n_excluded))
-    _check_accounting(cur, build_id, batch_id, counts)
-    return counts
+        ledger.follow([self.batch_id], settings)
+        return counts
 
+    def count(self, cur: cursor) -> Counts:
+        """Count what becomes of the rows of the batch once this build is published.
 
-def _check_accounting(cur: cursor, build_id: str, batch_id: str, counts: Counts) -> None:
-    total = counts.n_features + counts.n_quarantined + counts.n_excluded
-    if total != counts.n_rows:
-        raise AccountingBroken(
-            f"{build_id}: {counts.n_rows} rows arrived, but {total} are accounted for ({counts})"
+        Raises:
+            AccountingBroken: rows in RAW are not features + quarantined + excluded.
+        """
+        cur.execute("select n_rows from raw.batches where batch_id = %s", (self.batch_id,))
+        n_rows = ledger.fetch_count(cur)
+        # A corrected row stands twice, as it came and as it was corrected: what passed is what counts.
+        cur.execute(
+            """
+            select
+                count(*) filter (where verdict = 'valid'),
+                count(*) filter (where verdict = 'quarantined'),
+                count(*) filter (where verdict = 'excluded')
+            from (
+                select distinct on (_source_row) verdict from staging.stg_uci__encounters as staged
+                where _batch_id = %s and (
+                    _build_id = %s
+                    or exists (
+                        select from ops.published_batches as p where p.build_id = staged._build_id
+                    )
+                )
+                order by _source_row, verdict = 'quarantined'
+            ) as row_verdicts
+            """,
+            (self.batch_id, self.build_id),
         )
+        n_valid, n_quarantined, n_excluded = cur.fetchone() or (0, 0, 0)
+        counts = Counts(n_rows, int(n_valid), int(n_quarantined), int(n_excluded))
+        self._check_accounting(cur, counts)
+        return counts
+
+    def _check_accounting(self, cur: cursor, counts: Counts) -> None:
+        total = counts.n_features + counts.n_quarantined + counts.n_excluded
+        if total != counts.n_rows:
+            raise AccountingBroken(
+                f"{self.build_id}: {counts.n_rows} rows arrived, but {total} are accounted for ({counts})"
+            )
+        # A correction rewrites some rows only, and rows of a published batch may stand in later builds.
+        if self.kind == "correction" or is_published(cur, self.build_id):
+            return
+        cur.execute(
+            "select count(*) from intermediate.int_encounters__features where _build_id = %s and _batch_id = %s",
+            (self.build_id, self.batch_id),
+        )
+        n_features = ledger.fetch_count(cur)
+        if n_features != counts.n_features:
+            raise AccountingBroken(
+                f"{self.build_id}: {counts.n_features} rows are valid, but {n_features} are features"
+            )
+
+    def reject(self, reason: str, settings: PipelineSettings) -> None:
+        """Record the verdict and remove what dbt made of the build; its rows stay in RAW as evidence.
+
+        Raises:
+            BuildLost: another build was begun since: the rows that were judged are not those of this build.
+        """
+        status, _ = self._state(settings)
+        if status in ledger.REJECTED:
+            return
+        with (
+            db.transaction("publisher", settings.clean_database, settings) as clean,
+            clean.cursor() as cur,
+        ):
+            self._hold_lock(cur)
+            cur.execute("select ops.discard_build(%s)", (self.build_id,))
+            if self.kind == "correction":
+                cur.execute(
+                    "insert into ops.rejected_builds (build_id, reason) values (%s, %s)",
+                    (self.build_id, reason),
+                )
+        ledger.mark_rejected(self.build_id, reason, settings)
+
+
+def is_published(cur: cursor, build_id: str) -> bool:
+    """Tell whether readers see this build."""
     cur.execute("select 1 from ops.published_batches where build_id = %s", (build_id,))
-    if build_id != batch_id or cur.fetchone() is not None:
-        return  # a release rewrites some rows only; rows of a published batch may stand in later builds
-    cur.execute(
-        "select count(*) from intermediate.int_encounters__features where _build_id = %s and _batch_id = %s",
-        (build_id, batch_id),
-    )
-    if (n_features := ledger.count(cur)) != counts.n_features:
-        raise AccountingBroken(
-            f"{build_id}: {counts.n_features} rows are valid, but {n_features} are features"
-        )
+    return cur.fetchone() is not None
 
 
-def published(settings: PipelineSettings) -> int:
+def count_published(settings: PipelineSettings) -> int:
     """Count the batches that readers see."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
         cur.execute("select count(*) from ops.published_batches where kind = 'batch'")
-        return ledger.count(cur)
+        return ledger.fetch_count(cur)

@@ -1,80 +1,119 @@
-"""Which run works on which batch: claims with a lease, one batch at a time."""
+"""Which run works on which build: one queue of corrections and batches, and claims with a lease."""
 
-from datetime import timedelta
+from collections.abc import Sequence
 
 from psycopg2.extensions import cursor
 
 from readmit import db
-from readmit.batches import ledger
+from readmit.batches import builds, corrections, ledger
+from readmit.batches.builds import LEASE, Build
 from readmit.settings import PipelineSettings
 
-# A run that has not taken its next step for this long is taken for dead; dbt's part of a batch takes about a minute.
-# A step that lies further ahead than that was taken before somebody put the clock back, and says nothing either.
-LEASE = timedelta(minutes=10)
-
-
-# Advisory locks: any number that nobody else uses.
+# An advisory lock of database `raw`: one run at a time looks for work. Any number that nobody else uses.
 CLAIM_LOCK = 7_241_002
 
 
-def claim(dag_run_id: str, settings: PipelineSettings) -> str | None:
-    """Take the next batch that waits, or the one that this run already holds; None when nothing waits.
+def claim(dag_run_id: str, settings: PipelineSettings) -> Build | None:
+    """Take the next build that waits, or the one that this run already holds; None when nothing waits.
 
-    Two runs never get the same batch: one of them at a time looks, and what it finds is leased to it for `LEASE`.
+    Corrections come first, in the order in which they were released; then slices, in the order of docs/batches.md. Two
+    runs never get the same build: one of them at a time looks, and what it takes is leased to it for `LEASE`.
     """
     ledger.repair(settings)
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select pg_advisory_xact_lock(%s)", (CLAIM_LOCK,))
-        batch_id = _next_open(cur, dag_run_id)
-        if batch_id is not None:
+        queue = [*corrections.waiting(settings), *_open_batches(cur)]
+        build = _next_free(queue, _holders(cur, dag_run_id), dag_run_id)
+        if build is not None:
             cur.execute(
-                "insert into landing.claims (batch_id, dag_run_id) values (%s, %s) on conflict (batch_id)"
+                "insert into landing.claims (build_id, dag_run_id) values (%s, %s) on conflict (build_id)"
                 " do update set dag_run_id = excluded.dag_run_id, claimed_at = clock_timestamp()",
-                (batch_id, dag_run_id),
+                (build.build_id, dag_run_id),
             )
-        return batch_id
+        return build
 
 
-def _next_open(cur: cursor, dag_run_id: str) -> str | None:
-    """Find what this run holds, else the first open slice that nobody holds and whose content nobody else brings."""
+def claim_and_begin(dag_run_id: str, settings: PipelineSettings) -> Build | None:
+    """Claim the next build and take the build lock for it; None when nothing waits.
+
+    Raises:
+        BuildBusy: another build is under way; this run then holds no claim.
+    """
+    build = claim(dag_run_id, settings)
+    if build is None:
+        return None
+    try:
+        build.begin(settings)
+    except builds.BuildBusy:
+        release_claim(dag_run_id, settings)
+        raise
+    return build
+
+
+def _open_batches(cur: cursor) -> list[Build]:
+    """Return the slices about which nothing is decided and whose content nobody else brings, in the order of work."""
+    cur.execute("select batch_id from landing.open_slices where copy = 1 order by queue_position")
+    return [Build.of_batch(str(row[0])) for row in cur.fetchall()]
+
+
+def _holders(cur: cursor, dag_run_id: str) -> dict[str, str]:
+    """Return which run holds which build; other runs' claims count until their lease runs out."""
     cur.execute(
-        """
-        select batch_id from landing.open_slices
-        where copy = 1 and (
-            holder is null or holder = %(run)s
-            or claimed_at not between clock_timestamp() - %(lease)s and clock_timestamp() + %(lease)s
-        )
-        order by (holder is not distinct from %(run)s) desc, place limit 1
-        """,
+        "select build_id, dag_run_id from landing.claims where dag_run_id = %(run)s"
+        " or claimed_at between clock_timestamp() - %(lease)s and clock_timestamp() + %(lease)s",
         {"run": dag_run_id, "lease": LEASE},
     )
-    found = cur.fetchone()
-    return str(found[0]) if found else None
+    return {str(build_id): str(dag_run_id) for build_id, dag_run_id in cur.fetchall()}
 
 
-def release_claim(dag_run_id: str, settings: PipelineSettings) -> None:
-    """Give back what a run holds, so that the next run need not wait for the end of the lease."""
+def _next_free(queue: Sequence[Build], holders: dict[str, str], dag_run_id: str) -> Build | None:
+    """Return what this run holds, else the first build that nobody holds."""
+    for build in queue:
+        if holders.get(build.build_id) == dag_run_id:
+            return build
+    for build in queue:
+        if build.build_id not in holders:
+            return build
+    return None
+
+
+def renew(build_id: str, settings: PipelineSettings) -> None:
+    """Start the leases of a build anew: its run has taken the next step."""
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        cur.execute(
-            "delete from landing.claims where dag_run_id = %s returning batch_id", (dag_run_id,)
-        )
-        held = [row[0] for row in cur.fetchall()]
+        renew_claim(cur, build_id)
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
-        cur.execute("delete from ops.current_build where batch_id = any(%s)", (held,))
+        cur.execute(
+            "update ops.current_build set set_at = clock_timestamp() where build_id = %s",
+            (build_id,),
+        )
 
 
-def waiting(settings: PipelineSettings) -> int:
-    """Count the batches about which nothing has been decided yet, those in work included."""
-    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        cur.execute("select count(*) from landing.open_slices where copy = 1")
-        return ledger.count(cur)
-
-
-def renew(cur: cursor, batch_id: str) -> None:
-    """Start the lease of a batch anew: its run has taken the next step."""
+def renew_claim(cur: cursor, build_id: str) -> None:
+    """Start the lease of a claim anew; nobody else can renew or take it until the transaction ends."""
     cur.execute(
-        "update landing.claims set claimed_at = clock_timestamp() where batch_id = %s", (batch_id,)
+        "update landing.claims set claimed_at = clock_timestamp() where build_id = %s", (build_id,)
     )
+
+
+def release_claim(dag_run_id: str, settings: PipelineSettings) -> None:
+    """Release what a run holds, so that the next run need not wait for the end of the lease."""
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute(
+            "delete from landing.claims where dag_run_id = %s returning build_id", (dag_run_id,)
+        )
+        build_ids = [str(row[0]) for row in cur.fetchall()]
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute("delete from ops.current_build where build_id = any(%s)", (build_ids,))
+
+
+def count_waiting(settings: PipelineSettings) -> int:
+    """Count the builds about which nothing is decided yet, those under way included."""
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        n_batches = len(_open_batches(cur))
+    return n_batches + len(corrections.waiting(settings))

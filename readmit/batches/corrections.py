@@ -1,7 +1,8 @@
 """Rows that the row rules held back: list them, and release corrected ones, each once.
 
-A release writes what is corrected into `ops.corrections` under a new build (`<batch_id>+r<k>`). The build then goes
-through dbt as a batch does: the same rules look at the corrected row, and only what passes enters the features.
+A release writes the corrected values into `ops.corrections` under a new build (`<batch_id>+r<k>`). The build then waits
+in the queue and goes through dbt as a batch does: the same rules judge the corrected row, and only what passes enters
+the features.
 """
 
 import argparse
@@ -14,23 +15,28 @@ from dataclasses import dataclass
 from psycopg2.extensions import cursor
 
 from readmit import db
-from readmit.batches import builds, ledger
+from readmit.batches.builds import CORRECTIONS_LOCK, Build, is_published
+from readmit.batches.ledger import fetch_count
 from readmit.command import explained
 from readmit.errors import BadData
 from readmit.intake.layout import LANDING_COLUMNS, MAX_FIELD_BYTES
 from readmit.intake.split import split_of
 from readmit.settings import PipelineSettings
 
-# Advisory lock: any number that nobody else uses.
-RELEASE_LOCK = 7_241_005
+# Corrections about which nothing is decided yet.
+WAITING = """
+    select build_id, batch_id from ops.corrections as waiting
+    where not exists (select from ops.published_batches as p where p.build_id = waiting.build_id)
+        and not exists (select from ops.rejected_builds as r where r.build_id = waiting.build_id)
+"""
 
 
 class ReleaseRefused(BadData):
-    """A row cannot be released as asked; the message says why and what to do."""
+    """A row cannot be released with these values; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldRows:
     """How many rows of a batch are held back for one reason."""
 
     batch_id: str
@@ -38,7 +44,7 @@ class Held:
     n_rows: int
 
 
-def held(settings: PipelineSettings) -> list[Held]:
+def held_rows(settings: PipelineSettings) -> list[HeldRows]:
     """Count the rows in quarantine by batch and reason, released ones left out."""
     with (
         db.transaction("reader", settings.clean_database, settings) as clean,
@@ -49,7 +55,7 @@ def held(settings: PipelineSettings) -> list[Held]:
             " group by _batch_id, reason order by count(*) desc, _batch_id, reason"
         )
         return [
-            Held(str(batch_id), str(reason), int(n_rows))
+            HeldRows(str(batch_id), str(reason), int(n_rows))
             for batch_id, reason, n_rows in cur.fetchall()
         ]
 
@@ -61,7 +67,7 @@ def release(
     released_by: str,
     settings: PipelineSettings,
 ) -> str:
-    """Ask for one row of quarantine to be built again, with these values in place of its own.
+    """Have one row of quarantine built again, with these values instead of its own.
 
     Args:
         batch_id: a published batch.
@@ -74,7 +80,7 @@ def release(
         The build that the row now waits in; several rows that wait for the same batch share one build.
 
     Raises:
-        ReleaseRefused: the row is not held back, or these values cannot be.
+        ReleaseRefused: the row is not held back, or the values are not allowed.
     """
     _check_values(batch_id, corrected)
     if not released_by.strip():
@@ -83,7 +89,7 @@ def release(
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
-        cur.execute("select pg_advisory_xact_lock(%s)", (RELEASE_LOCK,))
+        cur.execute("select pg_advisory_xact_lock(%s)", (CORRECTIONS_LOCK,))
         _check_is_held(cur, batch_id, source_row)
         build_id = _open_build(cur, batch_id)
         cur.execute(
@@ -113,8 +119,7 @@ def _check_values(batch_id: str, corrected: Mapping[str, str]) -> None:
 
 
 def _check_is_held(cur: cursor, batch_id: str, source_row: int) -> None:
-    cur.execute("select 1 from ops.published_batches where build_id = %s", (batch_id,))
-    if cur.fetchone() is None:
+    if not is_published(cur, batch_id):
         raise ReleaseRefused(
             f"{batch_id}: is not published; rows of a rejected batch are sent again as a new file"
         )
@@ -122,107 +127,56 @@ def _check_is_held(cur: cursor, batch_id: str, source_row: int) -> None:
         "select released_at from quarantine.encounters where _batch_id = %s and _source_row = %s",
         (batch_id, source_row),
     )
-    found = cur.fetchone()
-    if found is None:
+    row = cur.fetchone()
+    if row is None:
         raise ReleaseRefused(f"{batch_id}, row {source_row}: is not in quarantine")
-    if found[0] is not None:
+    if row[0] is not None:
         raise ReleaseRefused(
-            f"{batch_id}, row {source_row}: was released at {found[0]:%Y-%m-%d %H:%M}; it enters once"
+            f"{batch_id}, row {source_row}: was released at {row[0]:%Y-%m-%d %H:%M}; it enters once"
         )
-    cur.execute(
-        "select build_id from ops.corrections left join ops.published_batches using (build_id)"
-        " where corrections.batch_id = %s and source_row = %s and published_at is null",
-        (batch_id, source_row),
-    )
-    if (waiting := cur.fetchone()) is not None:
-        raise ReleaseRefused(f"{batch_id}, row {source_row}: waits in {waiting[0]} already")
+    cur.execute(f"{WAITING} and batch_id = %s and source_row = %s", (batch_id, source_row))
+    waiting_in = cur.fetchone()
+    if waiting_in is not None:
+        raise ReleaseRefused(f"{batch_id}, row {source_row}: waits in {waiting_in[0]} already")
 
 
 def _open_build(cur: cursor, batch_id: str) -> str:
-    """Return the release of this batch that is neither published nor being built, or the name of the next one."""
+    """Return the correction of this batch that waits and is not being built, or the name of the next one."""
     cur.execute(
-        """
-        select c.build_id from ops.corrections c
-        left join ops.published_batches p using (build_id)
-        left join ops.current_build b using (build_id)
-        where c.batch_id = %s and p.build_id is null and b.build_id is null limit 1
-        """,
+        f"{WAITING} and batch_id = %s"
+        " and not exists (select from ops.current_build as b where b.build_id = waiting.build_id) limit 1",
         (batch_id,),
     )
-    if (found := cur.fetchone()) is not None:
-        return str(found[0])
+    row = cur.fetchone()
+    if row is not None:
+        return str(row[0])
     cur.execute(
         "select count(distinct build_id) from ops.corrections where batch_id = %s", (batch_id,)
     )
-    counted = cur.fetchone()
-    return f"{batch_id}+r{int(counted[0]) + 1 if counted else 1}"
+    return f"{batch_id}+r{fetch_count(cur) + 1}"
 
 
-def waiting(settings: PipelineSettings) -> list[str]:
-    """Name the releases that are asked for and not published, oldest first."""
+def waiting(settings: PipelineSettings) -> list[Build]:
+    """Return the corrections that are released, neither published nor rejected, oldest first."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
-        cur.execute(
-            "select c.build_id from ops.corrections c left join ops.published_batches p using (build_id)"
-            " where p.build_id is null group by c.build_id order by min(c.correction_id)"
-        )
-        return [str(row[0]) for row in cur.fetchall()]
+        cur.execute(f"{WAITING} group by build_id, batch_id order by min(correction_id)")
+        return [
+            Build(str(build_id), str(batch_id), "correction")
+            for build_id, batch_id in cur.fetchall()
+        ]
 
 
-def begin_build(build_id: str, settings: PipelineSettings) -> None:
-    """Make this release what dbt builds next; dbt is left with nothing to build when it is published already.
-
-    Raises:
-        BuildBusy: another build is under way.
-    """
+def rejections(settings: PipelineSettings) -> dict[str, str]:
+    """Return the reason for each correction that was rejected; its rows are held back and can be released again."""
     with (
-        db.transaction("publisher", settings.clean_database, settings) as clean,
+        db.transaction("reader", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
-        # Whoever adds a row to this release does so before it is being built, or finds another one.
-        cur.execute("select pg_advisory_xact_lock(%s)", (RELEASE_LOCK,))
-        cur.execute("select 1 from ops.published_batches where build_id = %s", (build_id,))
-        if cur.fetchone() is None:
-            builds.set_current_build(cur, build_id, _batch_of(cur, build_id), "release")
-
-
-def publish(build_id: str, settings: PipelineSettings) -> builds.Counts:
-    """Make a release visible: the rows of its patients in their new versions; the ledger's counts follow.
-
-    Raises:
-        BuildLost: another batch or release was built since.
-    """
-    with (
-        db.transaction("publisher", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
-    ):
-        batch_id = _batch_of(cur, build_id)
-        builds.lock_build(cur, build_id)
-        counts = builds.count_build(cur, build_id, batch_id)
-        builds.publish_build(cur, build_id, batch_id, "release", counts)
-    ledger.follow([batch_id], settings)
-    return counts
-
-
-def end_build(build_id: str, settings: PipelineSettings) -> None:
-    """Give dbt's place back after a release that failed; nothing to do after one that was published."""
-    with (
-        db.transaction("publisher", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
-    ):
-        cur.execute("delete from ops.current_build where build_id = %s", (build_id,))
-
-
-def _batch_of(cur: cursor, build_id: str) -> str:
-    cur.execute("select batch_id from ops.corrections where build_id = %s limit 1", (build_id,))
-    found = cur.fetchone()
-    if found is None:
-        raise LookupError(
-            f"{build_id}: no such release is asked for; see `python -m readmit.batches.corrections list`"
-        )
-    return str(found[0])
+        cur.execute("select build_id, reason from ops.rejected_builds order by rejected_at")
+        return {str(build_id): str(reason) for build_id, reason in cur.fetchall()}
 
 
 @explained
@@ -232,7 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m readmit.batches.corrections", description="Rows that are held back."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="rows held back by batch and reason, and releases that wait")
+    commands.add_parser(
+        "list", help="rows held back by batch and reason, and corrections that wait"
+    )
     releasing = commands.add_parser("release", help="build one row again with corrected values")
     releasing.add_argument("batch_id")
     releasing.add_argument("source_row", type=int)
@@ -240,21 +196,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     releasing.add_argument(
         "--by", default=getpass.getuser(), help="who answers for it (default: the user)"
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     settings = PipelineSettings()
-    if given.command == "list":
+    if options.command == "list":
         print(_listing(settings))
     else:
-        values = dict(_pair(pair) for pair in given.corrected)
-        build_id = release(given.batch_id, given.source_row, values, given.by, settings)
+        corrected = dict(_pair(pair) for pair in options.corrected)
+        build_id = release(options.batch_id, options.source_row, corrected, options.by, settings)
         print(f"waits in {build_id}")
     return 0
 
 
 def _listing(settings: PipelineSettings) -> str:
-    rows = [f"{row.n_rows:>7}  {row.batch_id}  {row.reason}" for row in held(settings)]
-    releases = [f"release {build_id} waits" for build_id in waiting(settings)]
-    return "\n".join(rows + releases) or "nothing is held back"
+    lines = [f"{row.n_rows:>7}  {row.batch_id}  {row.reason}" for row in held_rows(settings)]
+    for build in waiting(settings):
+        lines.append(f"correction {build.build_id} waits")
+    for build_id, reason in rejections(settings).items():
+        lines.append(f"correction {build_id} was rejected: {reason}")
+    return "\n".join(lines) or "nothing is held back"
 
 
 def _pair(text: str) -> tuple[str, str]:

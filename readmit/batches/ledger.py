@@ -16,37 +16,37 @@ from readmit.command import explained
 from readmit.errors import BatchRejected
 from readmit.settings import PipelineSettings
 
+# The states of a batch that a gate or a test of dbt has rejected.
+REJECTED = ("rejected", "superseded")
+
 
 def state(cur: cursor, batch_id: str) -> tuple[str | None, str]:
     """Return the status of a batch and its reason; status None when it is not in the ledger."""
     cur.execute(
         "select status, coalesce(reason, '') from landing.batches where batch_id = %s", (batch_id,)
     )
-    found = cur.fetchone()
-    return (str(found[0]), str(found[1])) if found else (None, "")
+    row = cur.fetchone()
+    if row is None:
+        return None, ""
+    return str(row[0]), str(row[1])
 
 
-def stop_if_rejected(batch_id: str, status: str | None, reason: str) -> None:
-    """Raise `BatchRejected` when the status says that the batch was rejected before."""
-    if status in ("rejected", "superseded"):
+def stop_if_rejected(build_id: str, status: str | None, reason: str) -> None:
+    """Raise `BatchRejected` when the status says that the build was rejected before."""
+    if status in REJECTED:
         raise BatchRejected(
-            f"{batch_id}: is {status} ({reason}); send the corrected rows as a new file"
+            f"{build_id}: is {status} ({reason}); send the corrected rows as a new file"
         )
 
 
-def reject(batch_id: str, reason: str, settings: PipelineSettings) -> None:
-    """Write a gate's no into the ledger. Rows stay in RAW as evidence; what dbt made of them is removed."""
-    with (
-        db.transaction("publisher", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
-    ):
-        cur.execute("select ops.discard_build(%s)", (batch_id,))
+def mark_rejected(build_id: str, reason: str, settings: PipelineSettings) -> None:
+    """Write the verdict on a batch into the ledger and end the claim on the build."""
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             "update landing.batches set status = 'rejected', reason = %s where batch_id = %s and status = 'loaded'",
-            (reason, batch_id),
+            (reason, build_id),
         )
-        cur.execute("delete from landing.claims where batch_id = %s", (batch_id,))
+        cur.execute("delete from landing.claims where build_id = %s", (build_id,))
 
 
 def repair(settings: PipelineSettings) -> list[str]:
@@ -58,45 +58,56 @@ def repair(settings: PipelineSettings) -> list[str]:
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
-        cur.execute("select distinct batch_id from ops.published_batches where kind = 'release'")
-        released = [str(row[0]) for row in cur.fetchall()]
-    return follow(loaded + released, settings) if loaded + released else []
+        cur.execute("select distinct batch_id from ops.published_batches where kind = 'correction'")
+        corrected = [str(row[0]) for row in cur.fetchall()]
+    if not loaded and not corrected:
+        return []
+    return follow(loaded + corrected, settings)
 
 
 def follow(batch_ids: list[str], settings: PipelineSettings) -> list[str]:
-    """Copy what `clean` says of these batches, releases included, into the ledger; return those that it did not know.
+    """Copy what `clean` holds of these batches, corrections included, into the ledger.
 
-    A release takes rows out of quarantine and may find them excluded: the fewest and the most are the latest.
+    A correction takes rows out of quarantine and may find them excluded: the smallest number of quarantined rows and
+    the largest number of excluded rows are the latest.
+
+    Returns:
+        The batches whose ledger row changed.
     """
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
         cur.execute(
-            "select batch_id, min(published_at), min(n_quarantined), max(n_excluded) from ops.published_batches"
-            " where batch_id = any(%s) group by batch_id",
+            "select batch_id, min(published_at), min(n_quarantined), max(n_excluded), array_agg(build_id)"
+            " from ops.published_batches where batch_id = any(%s) group by batch_id",
             (batch_ids,),
         )
         published = cur.fetchall()
+    changed = []
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        return [str(row[0]) for row in published if _mark_published(cur, *row)]
+        for batch_id, published_at, n_quarantined, n_excluded, build_ids in published:
+            if _mark_published(cur, batch_id, published_at, n_quarantined, n_excluded):
+                changed.append(str(batch_id))
+            cur.execute("delete from landing.claims where build_id = any(%s)", (build_ids,))
+    return changed
 
 
 def _mark_published(
     cur: cursor, batch_id: str, published_at: datetime, n_quarantined: int, n_excluded: int
 ) -> bool:
-    """Return whether the ledger did not say so already."""
+    """Return whether the ledger row changed."""
     facts = {
         "batch": batch_id,
-        "at": published_at,
+        "published_at": published_at,
         "quarantined": n_quarantined,
         "excluded": n_excluded,
     }
     cur.execute(
         """
         update landing.batches
-        set status = 'published', published_at = %(at)s, n_quarantined = %(quarantined)s, n_excluded = %(excluded)s,
-            reason = null
+        set status = 'published', published_at = %(published_at)s, n_quarantined = %(quarantined)s,
+            n_excluded = %(excluded)s, reason = null
         where batch_id = %(batch)s and (
             status = 'loaded'
             or status = 'published' and (n_quarantined, n_excluded) is distinct from (%(quarantined)s, %(excluded)s)
@@ -104,37 +115,45 @@ def _mark_published(
         """,
         facts,
     )
-    is_news = bool(cur.rowcount)
+    has_changed = cur.rowcount > 0
     cur.execute(
         "update landing.batches set status = 'superseded' where status = 'rejected'"
         " and batch_id = (select supersedes from landing.batches where batch_id = %(batch)s)",
         facts,
     )
-    cur.execute("delete from landing.claims where batch_id = %(batch)s", facts)
-    return is_news
+    return has_changed
 
 
-def count(cur: cursor) -> int:
+def fetch_count(cur: cursor) -> int:
     """Return the one number that a query has selected."""
-    found = cur.fetchone()
-    return int(found[0]) if found else 0
+    row = cur.fetchone()
+    return int(row[0]) if row else 0
+
+
+HEADER = ("batch", "rows", "status", "quarantined", "excluded", "data", "supersedes", "reason")
+MAX_CELL_CHARACTERS = 160
 
 
 def status_table(settings: PipelineSettings) -> str:
     """Return what was planned, loaded and refused, one line per batch, as text."""
+    rows: list[tuple[str, ...]] = [HEADER]
     with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        cur.execute("select * from landing.overview order by place nulls last, batch_id")
-        rows = [
-            tuple("" if value is None else str(value)[:160] for value in row[:-1])
-            for row in cur.fetchall()
-        ]
-    header = ("batch", "rows", "status", "quarantined", "excluded", "data", "supersedes", "reason")
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [
-        "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True))
-        for row in [header, *rows]
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+        cur.execute(
+            "select batch_id, n_rows, status, n_quarantined, n_excluded, data_source, supersedes, reason"
+            " from landing.overview order by queue_position nulls last, batch_id"
+        )
+        for row in cur.fetchall():
+            rows.append(tuple(_cell(value) for value in row))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [value.ljust(width) for value, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)[:MAX_CELL_CHARACTERS]
 
 
 @explained

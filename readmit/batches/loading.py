@@ -8,8 +8,6 @@ from readmit.intake import slices
 from readmit.intake.layout import LANDING_COLUMNS
 from readmit.settings import PipelineSettings
 
-LOAD_LOCK = 7_241_004
-
 
 class ObjectChanged(Exception):
     """The bytes in S3 are not those that the plan was made of."""
@@ -22,36 +20,35 @@ def load(batch_id: str, settings: PipelineSettings) -> int:
         The number of rows of the batch.
 
     Raises:
-        BatchRejected: a gate has said no to this batch before.
+        BatchRejected: the batch was rejected before.
         ObjectChanged: S3 holds other bytes than those that were registered, or none.
     """
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        cur.execute("select pg_advisory_xact_lock(%s, hashtext(%s))", (LOAD_LOCK, batch_id))
+        claims.renew_claim(cur, batch_id)  # a second load of the batch waits here
         status, reason = ledger.state(cur, batch_id)
         ledger.stop_if_rejected(batch_id, status, reason)
-        n_rows, content, key = _planned(cur, batch_id)
+        n_rows, content_sha256, key = _planned(cur, batch_id)
         if status is None:
-            checked = slices.Checked(_stored(batch_id, key, settings))
-            _copy(cur, checked)
-            if checked.content_sha256() != content or cur.rowcount != n_rows:
-                raise ObjectChanged(_changed(batch_id, key, settings, "is not what was registered"))
+            rows = slices.Checked(_open_object(batch_id, key, settings))
+            _copy(cur, rows)
+            if rows.content_sha256() != content_sha256 or cur.rowcount != n_rows:
+                raise ObjectChanged(_message(batch_id, key, settings, "is not what was registered"))
             _write_loaded(cur, batch_id)
-        claims.renew(cur, batch_id)
         return n_rows
 
 
-def _stored(batch_id: str, key: str, settings: PipelineSettings) -> slices.Readable:
+def _open_object(batch_id: str, key: str, settings: PipelineSettings) -> slices.Readable:
     s3 = storage.client(settings)
     try:
         return s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"]
-    except s3.exceptions.NoSuchKey as gone:
-        raise ObjectChanged(_changed(batch_id, key, settings, "is gone")) from gone
+    except s3.exceptions.NoSuchKey as error:
+        raise ObjectChanged(_message(batch_id, key, settings, "is gone")) from error
 
 
-def _changed(batch_id: str, key: str, settings: PipelineSettings, what: str) -> str:
+def _message(batch_id: str, key: str, settings: PipelineSettings, problem: str) -> str:
     return (
-        f"{batch_id}: s3://{settings.s3_pipeline_bucket}/{key} {what}: "
-        "hand the same file in again, which stores its batches anew (make submit FILE=...)"
+        f"{batch_id}: s3://{settings.s3_pipeline_bucket}/{key} {problem}: "
+        "submit the same file again, which stores its batches anew (make submit FILE=...)"
     )
 
 
@@ -61,7 +58,7 @@ def _copy(cur: cursor, body: slices.Checked) -> None:
     statement = (
         f"copy landing.encounters ({columns}) from stdin with (format csv, force_not_null *)"
     )
-    # psycopg2 reads blocks; it never asks for lines, as its types would have it.
+    # psycopg2 reads blocks only; its types also ask for lines.
     cur.copy_expert(statement, body, size=1 << 17)  # type: ignore[arg-type]
 
 
@@ -70,12 +67,12 @@ def _planned(cur: cursor, batch_id: str) -> tuple[int, str, str]:
         "select n_rows, content_sha256, object_key from landing.slices where batch_id = %s",
         (batch_id,),
     )
-    found = cur.fetchone()
-    if found is None:
+    row = cur.fetchone()
+    if row is None:
         raise LookupError(
             f"{batch_id}: no such batch is planned; see `python -m readmit.batches.ledger status`"
         )
-    return int(found[0]), str(found[1]), str(found[2])
+    return int(row[0]), str(row[1]), str(row[2])
 
 
 def _write_loaded(cur: cursor, batch_id: str) -> None:
@@ -90,7 +87,7 @@ def _write_loaded(cur: cursor, batch_id: str) -> None:
             s.content_sha256, src.data_source, 'loaded', s.supersedes, clock_timestamp(), c.dag_run_id
         from landing.slices s
         join landing.sources src using (source_sha256)
-        left join landing.claims c using (batch_id)
+        left join landing.claims c on c.build_id = s.batch_id
         where s.batch_id = %s
         """,
         (batch_id,),

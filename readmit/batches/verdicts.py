@@ -1,77 +1,100 @@
-"""A no to a batch, written into the ledger before it is raised: from a gate, or from dbt's own tests."""
+"""Record the verdict on a build before it is raised: from a gate, or from dbt's own tests."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-from readmit.batches import builds, ledger
+from readmit.batches.builds import Build
 from readmit.errors import BatchRejected
 from readmit.settings import PipelineSettings
 
 
-@contextmanager
-def recorded(
-    batch_id: str, settings: PipelineSettings, *, of_build: bool = False
-) -> Iterator[None]:
-    """Reject the batch when the block says no to it; the next batch is not held up.
+class TestsDidNotRun(Exception):
+    """dbt's tests could not be run to their end: a fault, no verdict on the rows."""
 
-    Args:
-        batch_id: the batch.
-        settings: where the databases are.
-        of_build: the block looks at what dbt made of the batch; a no counts while dbt's place is still the batch's.
+    __test__ = False  # pytest must not collect it
+
+
+class NodeResult(TypedDict):
+    """What dbt says of a node in `run_results.json`, as far as it is read here."""
+
+    unique_id: str
+    status: str
+    message: str | None
+
+
+@dataclass(frozen=True)
+class TestResults:
+    """The tests of one run of dbt.
+
+    Attributes:
+        failed: the name and the message of each test that found rows it must not find.
+        have_passed: whether tests ran, and none of them failed, broke or was left out.
+    """
+
+    __test__ = False  # pytest must not collect it
+
+    failed: list[str] = field(default_factory=list)
+    have_passed: bool = False
+
+    @property
+    def are_decisive(self) -> bool:
+        """Whether they say yes or no to the rows; a run that a fault ended early says neither."""
+        return self.have_passed or bool(self.failed)
+
+
+@contextmanager
+def record_rejection(build: Build, settings: PipelineSettings) -> Iterator[None]:
+    """Record the rejection that the block raises; the next build is not held up.
 
     Raises:
-        BatchRejected: what the block raised, once the ledger holds the reason.
-        BuildLost: another build took dbt's place: the rows that were looked at are not the batch's, or not all of it.
+        BatchRejected: what the block raised, once it is recorded.
+        BuildLost: another build has taken the build lock: the rows that were judged are not those of this build.
     """
     try:
         yield
-    except BatchRejected as verdict:
-        if of_build:
-            builds.ensure_build_lock(batch_id, settings)
-        ledger.reject(batch_id, str(verdict), settings)
+    except BatchRejected as rejection:
+        build.reject(str(rejection), settings)
         raise
 
 
-def check_dbt_tests(batch_id: str, run_results: Path) -> None:
-    """Turn failed dbt tests into a verdict on the batch.
+def read_test_results(run_results: Path) -> TestResults:
+    """Read dbt's tests from `run_results.json`; a run that was killed leaves no file, and so no results.
 
-    A test that fails looked at the rows; another try gives the same answer. A model that cannot be built (`error`)
-    says nothing of the rows: the database went away, or the code is wrong. That is left to retries.
+    A test that fails looked at the rows; another try gives the same answer. A node that cannot be built (`error`) says
+    nothing of the rows: the database went away, or the code is wrong. That is left to retries.
+    """
+    tests = []
+    failed = []
+    for result in _results(run_results):
+        if not result["unique_id"].startswith("test."):
+            continue
+        tests.append(result)
+        if result["status"] == "fail":
+            name = result["unique_id"].split(".")[2]  # test.<project>.<name>[.<hash>]
+            failed.append(f"{name} ({result['message']})")
+    statuses = {result["status"] for result in tests}
+    return TestResults(failed, bool(tests) and statuses <= {"pass", "warn"})
 
-    Args:
-        batch_id: the batch that dbt built.
-        run_results: `run_results.json` of the run; a run that was killed leaves none.
+
+def check_tests(build_id: str, results: TestResults) -> None:
+    """Turn the results of dbt's tests into a verdict on the build.
 
     Raises:
         BatchRejected: tests failed; the message names them.
+        TestsDidNotRun: a fault kept them from running; try again.
     """
-    if failed := failed_tests(run_results):
-        raise BatchRejected(f"{batch_id}: dbt tests failed: {'; '.join(failed)}")
+    if results.failed:
+        raise BatchRejected(f"{build_id}: dbt tests failed: {'; '.join(results.failed)}")
+    if not results.have_passed:
+        raise TestsDidNotRun(f"{build_id}: dbt's tests did not all run; its output is above")
 
 
-def failed_tests(run_results: Path) -> list[str]:
-    """Return the name and the message of each dbt test that found rows it must not find."""
-    # test.<project>.<name>[.<hash>]
-    return [
-        f"{found['unique_id'].split('.')[2]} ({found['message']})"
-        for found in _results(run_results)
-        if found["status"] == "fail"
-    ]
-
-
-def all_tests_passed(run_results: Path) -> bool:
-    """Tell whether this run of dbt ran tests and all of them passed; a run that was killed leaves no results."""
-    tests = [
-        found["status"] for found in _results(run_results) if found["unique_id"].startswith("test.")
-    ]
-    return bool(tests) and set(tests) <= {"pass", "warn"}
-
-
-def _results(run_results: Path) -> list[dict[str, Any]]:
+def _results(run_results: Path) -> list[NodeResult]:
     if not run_results.is_file():
         return []
-    found: list[dict[str, Any]] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
-    return found
+    results: list[NodeResult] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
+    return results

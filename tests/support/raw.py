@@ -4,11 +4,15 @@ from typing import Any
 
 from bench import dbt_stand_in
 from readmit import db
+from readmit.batches import claims
+from readmit.batches.builds import Build
 from readmit.settings import StackSettings
 from tests.support.services import ROLES, environment, fresh
 
 __all__ = [
     "ROLES",
+    "claim_batch",
+    "correction",
     "environment",
     "fresh",
     "ledger_rows",
@@ -34,6 +38,20 @@ def query(
 def ledger_rows(settings: StackSettings) -> dict[str, str]:
     rows = query(settings, settings.raw_database, "select batch_id, status from landing.batches")
     return dict(rows)
+
+
+def claim_batch(dag_run_id: str, settings: StackSettings) -> str | None:
+    """Claim the next build, which is a batch here; returns its id."""
+    build = claims.claim(dag_run_id, settings)
+    if build is None:
+        return None
+    assert build.kind == "batch"
+    return build.batch_id
+
+
+def correction(build_id: str) -> Build:
+    """Return the build of corrected rows that has this name."""
+    return Build(build_id, build_id.split("+")[0], "correction")
 
 
 def stand_in_tables(settings: StackSettings) -> None:

@@ -8,12 +8,12 @@ create schema if not exists intermediate authorization transformer;
 create schema if not exists marts authorization transformer;
 create schema if not exists quarantine authorization transformer;
 
--- What dbt builds now: one row, or none when nothing is being built.
+-- The build lock: what dbt builds now. One row, or none when nothing is being built.
 create table if not exists ops.current_build (
     singleton boolean primary key default true check (singleton),
     build_id text not null,
     batch_id text not null,
-    kind text not null check (kind in ('batch', 'release')),
+    kind text not null check (kind in ('batch', 'correction', 'rebuild')),
     set_at timestamptz not null default clock_timestamp()
 );
 
@@ -21,7 +21,7 @@ create table if not exists ops.current_build (
 create table if not exists ops.published_batches (
     build_id text primary key,
     batch_id text not null,
-    kind text not null check (kind in ('batch', 'release')),
+    kind text not null check (kind in ('batch', 'correction', 'rebuild')),
     published_at timestamptz not null default clock_timestamp(),
     n_rows bigint,
     n_features bigint,
@@ -30,6 +30,34 @@ create table if not exists ops.published_batches (
     constraint published_batches_build_of_a_batch check ((kind = 'batch') = (build_id = batch_id))
 );
 create index if not exists published_batches_batch_id on ops.published_batches (batch_id);
+
+-- An installation of 0.1.0 called a correction `release` and knew no rebuild.
+do $$
+declare
+    outdated record;
+begin
+    for outdated in
+        select conrelid::regclass as builds, conname
+        from pg_constraint
+        where conrelid in ('ops.current_build'::regclass, 'ops.published_batches'::regclass)
+            and contype = 'c' and pg_get_constraintdef(oid) like '%release%'
+    loop
+        execute format('alter table %s drop constraint %I', outdated.builds, outdated.conname);
+        execute format('update %s set kind = ''correction'' where kind = ''release''', outdated.builds);
+        execute format(
+            'alter table %s add constraint %I check (kind in (''batch'', ''correction'', ''rebuild''))',
+            outdated.builds, outdated.conname
+        );
+    end loop;
+end
+$$;
+
+-- Corrections that a gate or a test of dbt has rejected. Batches have their verdict in the ledger.
+create table if not exists ops.rejected_builds (
+    build_id text primary key,
+    reason text not null,
+    rejected_at timestamptz not null default clock_timestamp()
+);
 
 create table if not exists ops.corrections (
     correction_id bigint generated always as identity primary key,
@@ -259,7 +287,9 @@ grant usage on schema intermediate, staging to publisher;
 
 grant select on ops.current_build, ops.published_batches, ops.corrections to transformer;
 grant select, insert, update, delete on ops.current_build to publisher;
-grant select, insert on ops.corrections, ops.promotions, ops.promotion_outcomes, ops.monitor_reports to publisher;
+grant select, insert on
+ops.corrections, ops.rejected_builds, ops.promotions, ops.promotion_outcomes, ops.monitor_reports
+to publisher;
 grant select on ops.decisions_in_force to serving;
 grant select on ops.published_batches, ops.predictions to publisher;
 grant insert on ops.predictions to serving;

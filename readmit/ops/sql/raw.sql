@@ -70,12 +70,23 @@ create unique index if not exists batches_published_content on landing.batches (
 where status = 'published';
 comment on table landing.batches is 'The ledger: one row per batch that was loaded, or file that was refused.';
 
+-- The views below name the columns of claims and are made anew.
+drop view if exists landing.overview, landing.open_slices;
+
 create table if not exists landing.claims (
-    batch_id text primary key,
+    build_id text primary key,
     dag_run_id text not null,
     claimed_at timestamptz not null default clock_timestamp()
 );
-comment on table landing.claims is 'Leases: which run works on which batch, and since when.';
+-- An installation of 0.1.0 holds claims on batches only.
+do $$
+begin
+    if exists (select from pg_attribute where attrelid = 'landing.claims'::regclass and attname = 'batch_id') then
+        alter table landing.claims rename column batch_id to build_id;
+    end if;
+end
+$$;
+comment on table landing.claims is 'Leases: which run works on which build, a batch or a correction, and since when.';
 
 -- A slice is open while nothing has been decided about it and its rows are not published under another name.
 create or replace view landing.open_slices as
@@ -84,7 +95,7 @@ select
     slices.content_sha256,
     claims.dag_run_id as holder,
     claims.claimed_at,
-    row_number() over work_order as place,
+    row_number() over work_order as queue_position,
     row_number() over (
         partition by slices.content_sha256
         order by
@@ -93,7 +104,7 @@ select
 from landing.slices
 inner join landing.sources on slices.source_sha256 = sources.source_sha256
 left join landing.batches on slices.batch_id = batches.batch_id
-left join landing.claims on slices.batch_id = claims.batch_id
+left join landing.claims on slices.batch_id = claims.build_id
 where
     (batches.batch_id is null or batches.status = 'loaded')
     and not exists (
@@ -123,13 +134,13 @@ select
     batches.reason,
     row_number() over (
         order by sources.sequence, array_position(array['validation', 'test', 'train'], slices.split), slices.ordinal
-    ) as place
+    ) as queue_position
 from landing.slices
 inner join landing.sources on slices.source_sha256 = sources.source_sha256
 left join landing.batches on slices.batch_id = batches.batch_id
 left join landing.open_slices on slices.batch_id = open_slices.batch_id
 union all
-select batch_id, n_rows, status, n_quarantined, n_excluded, data_source, supersedes, reason, null as place
+select batch_id, n_rows, status, n_quarantined, n_excluded, data_source, supersedes, reason, null as queue_position
 from landing.batches
 where status = 'refused';
 comment on view landing.overview is 'One row per batch that was planned and per file that was refused.';

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from expectations import publish_suite
-from readmit.batches import builds, claims, loading
+from readmit.batches import loading
+from readmit.batches.builds import Build
 from readmit.contract.definition import PROJECT, Contract
 from readmit.contract.derivation import defaults, derive_row
 from readmit.docs_site.data_dictionary import page
@@ -120,11 +121,11 @@ def test_the_mart_computes_it(project, tmp_path):
     sample.write_csv(tmp_path / "source.csv", 400)
     settings = raw.fresh(tmp_path, dataset=str(tmp_path / "source.csv"))
     sources.ensure_source(settings)
-    batch_id = claims.claim("test", settings)
+    batch_id = raw.claim_batch("test", settings)
     loading.load(batch_id, settings)
-    builds.begin_build(batch_id, settings)
+    Build.of_batch(batch_id).begin(settings)
     dbt.build(settings, project / "target", project=project)
-    builds.publish(batch_id, settings)
+    Build.of_batch(batch_id).publish(settings)
     statement = f"select count(*) filter (where {NEW}), count(*) filter (where not {NEW}),"
     statement += (
         f" bool_and({DERIVED} = ({NEW} or is_medication_changed)) from marts.fct_encounter_features"

@@ -82,7 +82,7 @@ def test_a_batch_survives_kill_9_during_dbt(up, tmp_path, name, seed):
     os.kill(target, signal.SIGKILL)
     said: list[str] = []
     pipeline.publish_waiting(up.airflow, up.settings, said.append)
-    assert claims.waiting(up.settings) == 0, said
+    assert claims.count_waiting(up.settings) == 0, said
     check_that_rows_were_added(up, before, n_rows)
 
 
@@ -101,5 +101,5 @@ def test_down_ends_all_and_up_goes_on_after_kill_9_of_scheduler_and_supervisor(u
     assert [process for process in everything if processes.is_running(process)] == []
     done = stack.run("stack.up", seconds=1200)  # publishes what waits, and trains
     assert done.returncode == 0, done.stdout[-4000:]
-    assert claims.waiting(up.settings) == 0
+    assert claims.count_waiting(up.settings) == 0
     check_that_rows_were_added(up, before, n_rows)

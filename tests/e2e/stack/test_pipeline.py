@@ -37,7 +37,7 @@ def test_every_row_is_accounted_for(up):
         with up.source.open() as file:
             assert published == sum(1 for _ in file) - 1
     assert n_rows == n_features + n_quarantined + n_excluded
-    assert claims.waiting(up.settings) == 0
+    assert claims.count_waiting(up.settings) == 0
 
 
 @pytest.mark.full
@@ -117,7 +117,7 @@ def test_a_bad_batch_is_stopped_and_changes_nothing(up, docs_url):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "raw_gate" in done.stdout
     assert poison.published(up.settings) == before
-    assert claims.waiting(up.settings) == 0  # all of the bad file was judged
+    assert claims.count_waiting(up.settings) == 0  # all of the bad file was judged
     states = accounting.check(up.settings)
     [batch_id] = [batch_id for batch_id, status in states.items() if status == "rejected"]
     page = httpx.get(f"{docs_url}/gx/{batch_id}/raw.html", timeout=30)

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from readmit import db
-from readmit.batches import builds, claims, loading
+from readmit.batches import claims, corrections, loading
+from readmit.batches.builds import Build
 from readmit.contract.definition import Contract
 from readmit.contract.derivation import derive_frame
 from readmit.docs_site import dbt_docs
@@ -47,13 +48,13 @@ def world(tmp_path_factory):
     settings = raw.fresh(home, dataset=str(home / "source.csv"), batch_size=800)
     sources.ensure_source(settings)
     counts = {}
-    while batch_id := claims.claim("test", settings):
+    while batch_id := raw.claim_batch("test", settings):
         loading.load(batch_id, settings)
-        builds.begin_build(batch_id, settings)
+        Build.of_batch(batch_id).begin(settings)
         dbt.build(settings, home / "target")
         if not counts:
             dbt.build(settings, home / "target")  # a rerun changes nothing: the counts below hold
-        counts[batch_id] = builds.publish(batch_id, settings)
+        counts[batch_id] = Build.of_batch(batch_id).publish(settings)
     return settings, home, rows, counts
 
 
@@ -98,23 +99,12 @@ def test_batches_add_up_and_release_keeps_history_exact(world):
 
 
 def release(settings: StackSettings, home: Path, batch_id: str, source_row: int) -> None:
-    build_id = f"{batch_id}+r1"
-    with (
-        db.transaction("publisher", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
-    ):
-        cur.execute(
-            "insert into ops.corrections (batch_id, source_row, corrected, released_by, build_id)"
-            " values (%s, %s, %s, 'tester', %s)",
-            (batch_id, source_row, '{"age": "[70-80)"}', build_id),
-        )
-        builds.set_current_build(cur, build_id, batch_id, "release")
+    corrections.release(batch_id, source_row, {"age": "[70-80)"}, "tester", settings)
+    build = claims.claim("a release", settings)
+    assert build.kind == "correction"
+    build.begin(settings)
     dbt.build(settings, home / "target")
-    with (
-        db.transaction("publisher", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
-    ):
-        cur.execute("select ops.publish_build(%s, %s, 'release', 1, 1, 0, 0)", (build_id, batch_id))
+    build.publish(settings)
 
 
 def test_macro_and_python_derive_the_same(world):

@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from readmit.batches import builds, claims, ledger, loading
-from readmit.batches.builds import AccountingBroken, BuildBusy, BuildLost
+from readmit.batches import ledger, loading
+from readmit.batches.builds import AccountingBroken, Build, BuildBusy, BuildLost
 from readmit.contract.definition import PROJECT
 from readmit.intake import sample, sources
 from readmit.settings import StackSettings
@@ -67,11 +67,11 @@ def start_dbt(settings: StackSettings, home: Path) -> "subprocess.Popen[bytes]":
 
 def finish(settings: StackSettings, home: Path, run_id: str = "run") -> None:
     """Publish whatever is waiting, as runs without faults do."""
-    while batch_id := claims.claim(run_id, settings):
+    while batch_id := raw.claim_batch(run_id, settings):
         loading.load(batch_id, settings)
-        builds.begin_build(batch_id, settings)
+        Build.of_batch(batch_id).begin(settings)
         dbt.build(settings, home / "target")
-        builds.publish(batch_id, settings)
+        Build.of_batch(batch_id).publish(settings)
 
 
 def end_sessions(settings: StackSettings) -> None:
@@ -85,8 +85,8 @@ def fault(settings: StackSettings, home: Path, batch_id: str, draw: random.Rando
     """Repeat steps of the run in any order; dbt loses its process or its sessions at any moment."""
     steps: list[Callable[[], object]] = [
         lambda: loading.load(batch_id, settings),
-        lambda: builds.begin_build(batch_id, settings),
-        lambda: builds.publish(batch_id, settings),
+        lambda: Build.of_batch(batch_id).begin(settings),
+        lambda: Build.of_batch(batch_id).publish(settings),
         lambda: ledger.repair(settings),
     ]
     for step in draw.sample(steps, len(steps)):
@@ -132,7 +132,7 @@ def test_faults_leave_nothing_behind(source, tmp_path):
     finish(calm, tmp_path)
     draw = random.Random(SEED)
     for _ in range(N_FAULTS):
-        batch_id = claims.claim("run", tried)
+        batch_id = raw.claim_batch("run", tried)
         if batch_id is None:
             break
         fault(tried, tmp_path, batch_id, draw)

@@ -10,7 +10,8 @@ import pytest
 
 from expectations import gate
 from readmit import db
-from readmit.batches import builds, claims, corrections, loading
+from readmit.batches import claims, corrections, loading
+from readmit.batches.builds import Build
 from readmit.intake import sample, sources
 from readmit.intake.split import split_of
 from readmit.settings import ROOT, StackSettings
@@ -36,11 +37,11 @@ def published(home: Path, source: Path, batch_size: int = 200_000) -> StackSetti
     """Publish every batch of a file in databases of its own."""
     settings = raw.fresh(home, dataset=str(source), batch_size=batch_size)
     sources.ensure_source(settings)
-    while batch_id := claims.claim("test", settings):
+    while batch_id := raw.claim_batch("test", settings):
         loading.load(batch_id, settings)
-        builds.begin_build(batch_id, settings)
+        Build.of_batch(batch_id).begin(settings)
         dbt.build(settings, home / "target")
-        builds.publish(batch_id, settings)
+        Build.of_batch(batch_id).publish(settings)
     return settings
 
 
@@ -210,10 +211,12 @@ def test_late_releases_in_random_order_equal_a_full_rebuild(rows, plain, tmp_pat
         build_id = corrections.release(
             batch_id, source_row, {"age": ages[source_row]}, "a test", settings
         )
-        corrections.begin_build(build_id, settings)
+        build = claims.claim("a release", settings)
+        assert build == raw.correction(build_id)
+        build.begin(settings)
         dbt.build(settings, tmp_path / "target")
         assert gate.check_publish(batch_id, settings, build_id).n_expectations
-        corrections.publish(build_id, settings)
+        build.publish(settings)
     pd.testing.assert_frame_equal(mart(settings), mart(plain))
     assert patients(settings) == patients(plain)
 

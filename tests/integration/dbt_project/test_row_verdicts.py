@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from readmit.batches import builds, claims, corrections, loading
+from readmit.batches import corrections, loading
+from readmit.batches.builds import Build
 from readmit.intake import sample, sources
 from readmit.intake.layout import COLUMNS
 from readmit.settings import StackSettings
@@ -77,11 +78,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
     source.write_text("\n".join([*lines, ""]))
     made = raw.fresh(folder, dataset=str(source), batch_size=5_000)
     sources.ensure_source(made)
-    while (batch_id := claims.claim("run", made)) is not None:
+    while (batch_id := raw.claim_batch("run", made)) is not None:
         loading.load(batch_id, made)
-        builds.begin_build(batch_id, made)
+        Build.of_batch(batch_id).begin(made)
         dbt.build(made, folder / "dbt")
-        builds.publish(batch_id, made)
+        Build.of_batch(batch_id).publish(made)
     return made
 
 
@@ -110,9 +111,9 @@ def test_corrected_row_reaches_the_mart_once(settings: StackSettings, tmp_path: 
     mart = "select count(*) from marts.fct_encounter_features"
     [(before,)] = raw.query(settings, settings.clean_database, mart, role="trainer")
     build_id = corrections.release(batch_id, 4, {"race": "Asian"}, "a test", settings)
-    corrections.begin_build(build_id, settings)
+    raw.correction(build_id).begin(settings)
     dbt.build(settings, tmp_path)
-    counts = corrections.publish(build_id, settings)
+    counts = raw.correction(build_id).publish(settings)
     assert counts.n_rows == counts.n_features + counts.n_quarantined + counts.n_excluded
     assert raw.query(settings, settings.clean_database, mart, role="trainer") == [(before + 1,)]
     assert corrections.waiting(settings) == []

@@ -9,7 +9,8 @@ import pytest
 
 from expectations import gate, pages, profiles
 from readmit import storage
-from readmit.batches import builds, claims, loading, verdicts
+from readmit.batches import claims, loading, verdicts
+from readmit.batches.builds import Build
 from readmit.docs_site import publishing
 from readmit.errors import BatchRejected
 from readmit.intake import sample, sources
@@ -41,7 +42,8 @@ def fresh(home, change=None):
 
 
 def claim(settings):
-    batch_id = claims.claim("test", settings)
+    batch_id = raw_support.claim_batch("test", settings)
+    Build.of_batch(batch_id).begin(settings)
     loading.load(batch_id, settings)
     return batch_id
 
@@ -53,10 +55,10 @@ def world(tmp_path_factory, dbt_manifest):
     settings = fresh(home)
     batch_id = claim(settings)
     raw = gate.check_raw(batch_id, settings)
-    builds.begin_build(batch_id, settings)
+    Build.of_batch(batch_id).begin(settings)
     dbt.build(settings, home / "target")
     publish = gate.check_publish(batch_id, settings)
-    builds.publish(batch_id, settings)
+    Build.of_batch(batch_id).publish(settings)
     return settings, batch_id, raw, publish
 
 
@@ -98,7 +100,6 @@ def test_a_published_batch_is_not_judged_again(world):
 def test_rows_that_went_missing_stop_the_publish_gate(tmp_path, dbt_manifest):
     settings = fresh(tmp_path)
     batch_id = claim(settings)
-    builds.begin_build(batch_id, settings)
     dbt.build(settings, tmp_path / "target")
     raw_support.query(
         settings,
@@ -124,7 +125,10 @@ def test_rows_that_went_missing_stop_the_publish_gate(tmp_path, dbt_manifest):
 def test_a_bad_batch_is_rejected_with_reason_and_page(tmp_path, change, said):
     settings = fresh(tmp_path, change)
     batch_id = claim(settings)
-    with pytest.raises(BatchRejected, match=said), verdicts.recorded(batch_id, settings):
+    with (
+        pytest.raises(BatchRejected, match=said),
+        verdicts.record_rejection(Build.of_batch(batch_id), settings),
+    ):
         gate.check_raw(batch_id, settings)
     assert raw_support.query(
         settings,
@@ -133,7 +137,10 @@ def test_a_bad_batch_is_rejected_with_reason_and_page(tmp_path, change, said):
         batch_id,
     ) == [("rejected",)]
     assert "Failed" in page(settings, batch_id, "raw")
-    assert claims.claim("next", settings) not in (None, batch_id)  # the next batch is not held up
+    assert raw_support.claim_batch("next", settings) not in (
+        None,
+        batch_id,
+    )  # the next batch is not held up
 
 
 # ---- drift: the second batch (the test split) is compared with the first (validation), which is published
@@ -151,11 +158,11 @@ def compared(home, share, column="race", value="Asian"):
     raw_support.stand_in_tables(settings)
     before = claim(settings)
     gate.check_raw(before, settings)
-    builds.begin_build(before, settings)
+    Build.of_batch(before).begin(settings)
     raw_support.stand_in_build(settings, before)
-    builds.publish(before, settings)
+    Build.of_batch(before).publish(settings)
     batch_id = claim(settings)
-    with verdicts.recorded(batch_id, settings):
+    with verdicts.record_rejection(Build.of_batch(batch_id), settings):
         return settings, batch_id, gate.check_raw(batch_id, settings)
 
 
@@ -222,7 +229,6 @@ def built(tmp_path_factory, dbt_manifest):
     home = tmp_path_factory.mktemp("built")
     settings = fresh(home)
     batch_id = claim(settings)
-    builds.begin_build(batch_id, settings)
     dbt.build(settings, home / "target")
     for table, copy in COPIES.items():
         raw_support.query(

@@ -2,15 +2,15 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-import transformations
-from readmit.batches import builds, claims
-from readmit.errors import BatchRejected
+import dbt_verdict
+from readmit.batches import builds, claims, verdicts
+from readmit.batches.builds import Build
 from readmit.settings import PipelineSettings
 from shared import DEFAULT_ARGS, news_for_training
 from stack import pipeline
@@ -50,10 +50,11 @@ def test_one_active_run_and_shared_defaults(bag):
 @pytest.mark.parametrize(
     ("earlier", "later"),
     [
-        ("register_source", "claim"),
-        ("claim", "load"),
+        ("register_source", "claim_build"),
+        ("claim_build", "load"),
         ("load", "raw_gate"),
-        ("raw_gate", "publish_gate"),
+        ("raw_gate", "dbt_tests"),
+        ("dbt_tests", "publish_gate"),
         ("publish_gate", "publish"),
         ("publish", "announce_training"),
     ],
@@ -73,23 +74,23 @@ def test_every_dbt_model_is_a_visible_task_between_the_gates(bag, dbt_manifest):
             assert all("raw_gate" in upstream(dag, name) for name in tasks)
 
 
-def test_a_run_that_fails_gives_its_batch_back_and_stays_red(bag):
+def test_a_run_that_fails_releases_its_claim_and_stays_red(bag):
     dag = bag.dags["ingest_batch"]
-    last = dag.get_task("give_back")
+    last = dag.get_task("release_claim")
     assert last.is_teardown
     assert not last.on_failure_fail_dagrun
-    assert dag.get_task("claim").is_setup
-    # It waits for all of dbt: a claim that is given back while dbt still writes would let another build in.
-    assert {"publish", "dbt.dbt_producer_watcher"} <= upstream(dag, "give_back")
+    assert dag.get_task("claim_build").is_setup
+    # It waits for all of dbt: a claim that is released while dbt still writes would let another build in.
+    assert {"publish", "dbt.dbt_producer_watcher"} <= upstream(dag, "release_claim")
 
 
 def test_training_is_announced_after_every_run_and_never_hides_a_rejected_batch(bag):
     dag = bag.dags["ingest_batch"]
     announce = dag.get_task("announce_training")
-    assert announce.upstream_task_ids == {"give_back"}
+    assert announce.upstream_task_ids == {"release_claim"}
     assert announce.trigger_rule == "all_done"
     # Airflow takes a run's colour from its leaves, looking through teardowns: `publish` must be one of them.
-    assert dag.get_task("publish").downstream_task_ids == {"give_back"}
+    assert dag.get_task("publish").downstream_task_ids == {"release_claim"}
 
 
 class Announced(list):
@@ -114,8 +115,8 @@ class Announced(list):
     ],
 )
 def test_training_is_told_once_of_what_is_new(monkeypatch, told, published, waiting, news):
-    monkeypatch.setattr(claims, "waiting", lambda _: waiting)
-    monkeypatch.setattr(builds, "published", lambda _: published)
+    monkeypatch.setattr(claims, "count_waiting", lambda _: waiting)
+    monkeypatch.setattr(builds, "count_published", lambda _: published)
     events = Announced(SimpleNamespace(extra={"published": n} if n else {}) for n in told)
     if news:
         assert news_for_training(events, PipelineSettings()) == published
@@ -124,32 +125,83 @@ def test_training_is_told_once_of_what_is_new(monkeypatch, told, published, wait
             news_for_training(events, PipelineSettings())
 
 
-def test_a_build_without_tests_is_tested_before_the_gate(monkeypatch, dbt_manifest):
+def dbt_results(status):
+    return {"results": [{"unique_id": "test.readmit.t", "status": status, "message": "m"}]}
+
+
+BUILD = {"build_id": "b+r1", "batch_id": "b", "kind": "correction"}
+
+
+class TaskOfRun(SimpleNamespace):
+    """The task instance that Airflow gives to `dbt_tests`, as far as it looks at it."""
+
+    dag_id, run_id = "ingest_batch", "run"
+
+    def get_task_states(self, **_):
+        return {self.run_id: {dbt_verdict.PRODUCER: self.producer}}
+
+    def xcom_pull(self, task_ids, key="return_value"):
+        return {"claim_build": self.build, dbt_verdict.PRODUCER: self.results}[task_ids]
+
+
+def task_of_run(build=MappingProxyType(BUILD), producer="success", results=None):
+    return TaskOfRun(build=build, producer=producer, results=results)
+
+
+@pytest.fixture
+def rejected(monkeypatch):
+    """The rejections that are recorded."""
+    reasons = []
+    monkeypatch.setattr(Build, "reject", lambda build, reason, _: reasons.append(reason))
+    return reasons
+
+
+verdict_of = dbt_verdict.dbt_tests.function
+
+
+@pytest.mark.parametrize("status", ["pass", "fail", "error"])
+def test_a_build_whose_tests_a_fault_cut_short_is_tested_once_more(monkeypatch, rejected, status):
     called = []
 
     def dbt(command, env, **_):
         called.append(command[1])
-        results = [{"unique_id": "test.readmit.t", "status": found, "message": "m"}]
-        (Path(env["DBT_TARGET_PATH"]) / "run_results.json").write_text(
-            json.dumps({"results": results})
-        )
-        return SimpleNamespace(returncode=int(found != "pass"))
+        results = Path(env["DBT_TARGET_PATH"]) / "run_results.json"
+        results.write_text(json.dumps(dbt_results(status)))
 
-    monkeypatch.setattr(transformations.subprocess, "run", dbt)
-    tested, killed = (
-        SimpleNamespace(xcom_pull=lambda known=known, **_: known) for known in (True, None)
-    )
-    transformations.ensure_tested("b", tested)
-    assert called == []
-    found = "pass"
-    transformations.ensure_tested("b", killed)
+    monkeypatch.setattr(dbt_verdict.subprocess, "run", dbt)
+    if status == "pass":
+        verdict_of(task_of_run())
+    else:
+        failure = {"fail": AirflowFailException, "error": verdicts.TestsDidNotRun}[status]
+        with pytest.raises(failure):
+            verdict_of(task_of_run())
     assert called == ["test"]
-    found = "fail"
-    with pytest.raises(BatchRejected, match="t "):
-        transformations.ensure_tested("b", killed)
-    found = "error"
-    with pytest.raises(RuntimeError, match="ended with 1"):
-        transformations.ensure_tested("b", killed)
+    assert len(rejected) == (status == "fail")
+
+
+@pytest.mark.parametrize("status", ["pass", "fail"])
+def test_the_verdict_is_that_of_the_one_build(monkeypatch, rejected, tmp_path, status):
+    monkeypatch.setattr(dbt_verdict.subprocess, "run", lambda *_, **__: pytest.fail("dbt again"))
+    monkeypatch.setenv("DBT_TARGET_PATH", str(tmp_path))
+    (tmp_path / "run_results.json").write_text(json.dumps(dbt_results(status)))
+    pushed = {}
+    context = {"ti": SimpleNamespace(xcom_push=pushed.__setitem__)}
+    if status == "pass":
+        dbt_verdict.share_test_results("", context)
+        verdict_of(task_of_run(results=pushed[dbt_verdict.TEST_RESULTS]))
+        assert rejected == []
+        return
+    with pytest.raises(AirflowFailException, match="tests failed, see dbt_tests: t "):
+        dbt_verdict.share_test_results("", context)
+    with pytest.raises(AirflowFailException, match="dbt tests failed: t "):
+        verdict_of(task_of_run(results=pushed[dbt_verdict.TEST_RESULTS]))
+    assert rejected == ["b+r1: dbt tests failed: t (m)"]
+
+
+def test_no_verdict_where_dbt_did_not_run():
+    for task in (task_of_run(build=None), task_of_run(producer="upstream_failed")):
+        with pytest.raises(AirflowSkipException):
+            verdict_of(task)
 
 
 def test_training_waits_for_data_when_it_is_switched_on(bag):
@@ -157,15 +209,39 @@ def test_training_waits_for_data_when_it_is_switched_on(bag):
     assert bag.dags["train_model"].start_date is None
 
 
-def test_a_release_passes_the_same_models_and_the_gate(bag):
-    dag = bag.dags["release_quarantine"]
-    assert {"begin", "publish_gate", "dbt.int_encounters__features_run"} <= upstream(dag, "publish")
-    assert dag.get_task("end").is_teardown
+def test_a_correction_skips_the_load_and_the_raw_gate_only(bag):
+    dag = bag.dags["ingest_batch"]
+    first = [name for name in dag.task_ids if "raw_gate" in dag.get_task(name).upstream_task_ids]
+    assert "dbt.dbt_producer_watcher" in first
+    for name in first:
+        assert dag.get_task(name).trigger_rule == "none_failed_min_one_success", name
+        # Where nothing is claimed nothing runs.
+        assert "claimed" in dag.get_task(name).upstream_task_ids, name
+    for name in ("load", "raw_gate"):
+        assert dag.get_task(name).trigger_rule == "all_success"
+    with pytest.raises(AirflowSkipException):
+        dag.get_task("load").python_callable(BUILD)
+
+
+def test_a_rejected_build_is_red_whatever_rejects_it(bag):
+    """A skipped task skips what follows: each gate fails `publish`, which decides the run's colour."""
+    dag = bag.dags["ingest_batch"]
+    assert dag.get_task("publish").trigger_rule == "all_success"
+    assert "publish_gate" in dag.get_task("publish").upstream_task_ids
+    gate = dag.get_task("publish_gate")
+    assert gate.trigger_rule == "all_success"
+    assert {"dbt_tests", "dbt.dbt_producer_watcher_done"} <= gate.upstream_task_ids
+
+
+def test_tasks_that_do_nothing_cost_no_process(bag):
+    for task in bag.dags["ingest_batch"].tasks:
+        if task.inherits_from_empty_operator:
+            assert not task.on_success_callback, task.task_id
 
 
 def test_a_refused_source_holds_no_batch_up(bag):
     dag = bag.dags["ingest_batch"]
-    assert dag.get_task("claim").trigger_rule == "all_done"
+    assert dag.get_task("claim_build").trigger_rule == "all_done"
     assert dag.get_task("source_is_known").upstream_task_ids == {"register_source"}
 
 
@@ -175,7 +251,7 @@ def test_dbt_runs_its_tests_in_the_one_build(bag):
     assert {"model", "seed", "test"} == {
         flags[i + 1] for i, flag in enumerate(flags) if flag == "--resource-type"
     } - {"snapshot"}
-    assert producer.callback.__name__ == "reject_failed_tests"
+    assert producer.callback.__name__ == "share_test_results"
 
 
 def test_files_are_thin():

@@ -53,7 +53,7 @@ def test_training_is_asked_for_by_drift_and_only_when_switched_on(
     if setting:
         monkeypatch.setenv("DRIFT_TRIGGERS_TRAINING", setting)
     ask = dag.get_task("ask_for_training").python_callable
-    monkeypatch.setattr("readmit.batches.builds.published", lambda _: 7)
+    monkeypatch.setattr("readmit.batches.builds.count_published", lambda _: 7)
     events = {
         asset: SimpleNamespace(extra={}) for asset in dag.get_task("ask_for_training").outlets
     }
@@ -85,11 +85,11 @@ def test_before_anything_is_published_sources_are_not_too_old(dag, monkeypatch):
 
     monkeypatch.setattr(dbt_docs, "freshness", too_old)
     look = dag.get_task("source_freshness").python_callable
-    monkeypatch.setattr("readmit.batches.builds.published", lambda _: 0)
+    monkeypatch.setattr("readmit.batches.builds.count_published", lambda _: 0)
     with pytest.raises(AirflowSkipException, match="nothing is published"):
         look()
     assert not asked
-    monkeypatch.setattr("readmit.batches.builds.published", lambda _: 1)
+    monkeypatch.setattr("readmit.batches.builds.count_published", lambda _: 1)
     with pytest.raises(AirflowFailException, match=r"ops\.published_batches"):
         look()
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from readmit.batches import builds, claims, corrections, ledger, loading
+from readmit.batches.builds import Build
 from readmit.batches.corrections import ReleaseRefused
+from readmit.errors import BatchRejected
 from readmit.intake import sample, sources
 from readmit.intake.split import split_of
 from readmit.settings import StackSettings
@@ -20,12 +22,12 @@ def settings(tmp_path: Path) -> StackSettings:
     made = raw.fresh(tmp_path, dataset=str(source))
     raw.stand_in_tables(made)
     sources.ensure_source(made)
-    batch_id = claims.claim("run", made)
+    batch_id = raw.claim_batch("run", made)
     assert batch_id is not None
     loading.load(batch_id, made)
-    builds.begin_build(batch_id, made)
+    Build.of_batch(batch_id).begin(made)
     raw.stand_in_build(made, batch_id, n_held=2)
-    builds.publish(batch_id, made)
+    Build.of_batch(batch_id).publish(made)
     return made
 
 
@@ -41,7 +43,9 @@ def counts(settings: StackSettings) -> tuple[int, int]:
 
 def test_held_rows_are_listed_by_batch_and_reason(settings: StackSettings) -> None:
     [(batch_id, _), _] = held_rows(settings)
-    assert corrections.held(settings) == [corrections.Held(batch_id, "age is not a band", 2)]
+    assert corrections.held_rows(settings) == [
+        corrections.HeldRows(batch_id, "age is not a band", 2)
+    ]
     assert counts(settings) == (2, 0)
 
 
@@ -49,21 +53,21 @@ def test_released_row_enters_once_in_a_build_of_its_own(settings: StackSettings)
     (batch_id, row), _ = held_rows(settings)
     build_id = corrections.release(batch_id, row, {"age": "[70-80)"}, "an engineer", settings)
     assert build_id == f"{batch_id}+r1"
-    assert corrections.waiting(settings) == [build_id]
+    assert corrections.waiting(settings) == [raw.correction(build_id)]
     with pytest.raises(ReleaseRefused, match=r"waits in .*r1 already"):
         corrections.release(batch_id, row, {}, "an engineer", settings)
     for _ in range(2):
-        corrections.begin_build(build_id, settings)
+        raw.correction(build_id).begin(settings)
     raw.stand_in_release(settings, build_id)
     for _ in range(2):
-        published = corrections.publish(build_id, settings)
+        published = raw.correction(build_id).publish(settings)
     assert (published.n_quarantined, published.n_excluded) == (1, 0)
     assert counts(settings) == (1, 0)
     assert corrections.waiting(settings) == []
     with pytest.raises(ReleaseRefused, match=r"was released at .* it enters once"):
         corrections.release(batch_id, row, {}, "an engineer", settings)
     facts = "select kind, count(*) from ops.published_batches group by kind order by kind"
-    assert raw.query(settings, settings.clean_database, facts) == [("batch", 1), ("release", 1)]
+    assert raw.query(settings, settings.clean_database, facts) == [("batch", 1), ("correction", 1)]
 
 
 def test_released_row_that_turns_out_to_be_excluded_is_counted_as_such(
@@ -73,9 +77,9 @@ def test_released_row_that_turns_out_to_be_excluded_is_counted_as_such(
     build_id = corrections.release(
         batch_id, row, {"discharge_disposition_id": "11"}, "an engineer", settings
     )
-    corrections.begin_build(build_id, settings)
+    raw.correction(build_id).begin(settings)
     raw.stand_in_release(settings, build_id, "excluded")
-    published = corrections.publish(build_id, settings)
+    published = raw.correction(build_id).publish(settings)
     assert counts(settings) == (published.n_quarantined, published.n_excluded) == (1, 1)
 
 
@@ -84,7 +88,7 @@ def test_ledger_is_repaired_after_a_crash_of_a_release_between_the_two_databases
 ) -> None:
     (batch_id, row), _ = held_rows(settings)
     build_id = corrections.release(batch_id, row, {"age": "[70-80)"}, "an engineer", settings)
-    corrections.begin_build(build_id, settings)
+    raw.correction(build_id).begin(settings)
     raw.stand_in_release(settings, build_id)
 
     def crash(*_: object) -> None:
@@ -93,7 +97,7 @@ def test_ledger_is_repaired_after_a_crash_of_a_release_between_the_two_databases
     with monkeypatch.context() as broken:
         broken.setattr(ledger, "follow", crash)
         with pytest.raises(KeyboardInterrupt):
-            corrections.publish(build_id, settings)
+            raw.correction(build_id).publish(settings)
     assert corrections.waiting(settings) == []  # no run will publish it again
     assert counts(settings) == (2, 0)
     assert ledger.repair(settings) == [batch_id]
@@ -110,21 +114,21 @@ def test_rows_that_wait_share_a_build_until_it_is_being_built(settings: StackSet
 def test_row_that_comes_during_a_build_waits_for_the_next(settings: StackSettings) -> None:
     (batch_id, first), (_, second) = held_rows(settings)
     one = corrections.release(batch_id, first, {"age": "[70-80)"}, "me", settings)
-    corrections.begin_build(one, settings)
+    raw.correction(one).begin(settings)
     assert (
         corrections.release(batch_id, second, {"age": "[0-10)"}, "me", settings) == f"{batch_id}+r2"
     )
 
 
-def test_release_whose_place_was_taken_is_not_published_but_built_again(
+def test_correction_that_lost_the_build_lock_is_not_published_but_built_again(
     settings: StackSettings,
 ) -> None:
     """A run that sleeps longer than its lease: what it built lacks what was published meanwhile."""
     (batch_id, row), _ = held_rows(settings)
     build_id = corrections.release(batch_id, row, {"age": "[70-80)"}, "me", settings)
-    corrections.begin_build(build_id, settings)
+    assert claims.claim_and_begin("one", settings) == raw.correction(build_id)
     raw.stand_in_release(settings, build_id)
-    other = claims.claim("other", settings)
+    other = raw.claim_batch("other", settings)
     assert other is not None
     loading.load(other, settings)
     raw.query(
@@ -132,27 +136,27 @@ def test_release_whose_place_was_taken_is_not_published_but_built_again(
         settings.clean_database,
         "update ops.current_build set set_at = set_at - interval '1 hour'",
     )
-    builds.begin_build(other, settings)
-    with pytest.raises(builds.BuildLost, match="lost dbt's place to another build"):
-        corrections.publish(build_id, settings)
+    Build.of_batch(other).begin(settings)
+    with pytest.raises(builds.BuildLost, match="lost the build lock to another build"):
+        raw.correction(build_id).publish(settings)
     raw.stand_in_build(settings, other)
-    builds.publish(other, settings)
+    Build.of_batch(other).publish(settings)
     with pytest.raises(builds.BuildLost):
-        corrections.publish(build_id, settings)
-    assert corrections.waiting(settings) == [build_id]
-    corrections.begin_build(build_id, settings)
-    assert corrections.publish(build_id, settings).n_quarantined == 1
+        raw.correction(build_id).publish(settings)
+    assert corrections.waiting(settings) == [raw.correction(build_id)]
+    raw.correction(build_id).begin(settings)
+    assert raw.correction(build_id).publish(settings).n_quarantined == 1
 
 
 def test_release_waits_while_a_batch_is_built(settings: StackSettings) -> None:
     (batch_id, first), _ = held_rows(settings)
-    build_id = corrections.release(batch_id, first, {}, "me", settings)
-    other = claims.claim("other", settings)
+    other = raw.claim_batch("other", settings)
     assert other is not None
+    build_id = corrections.release(batch_id, first, {}, "me", settings)
     loading.load(other, settings)
-    builds.begin_build(other, settings)
+    Build.of_batch(other).begin(settings)
     with pytest.raises(builds.BuildBusy, match=other):
-        corrections.begin_build(build_id, settings)
+        raw.correction(build_id).begin(settings)
 
 
 @pytest.mark.parametrize(
@@ -192,5 +196,51 @@ def test_only_rows_that_are_held_back_can_be_released(settings: StackSettings) -
 
 
 def test_unknown_release_cannot_be_built(settings: StackSettings) -> None:
-    with pytest.raises(LookupError, match="no such release"):
-        corrections.begin_build("train-001-00000000+r1", settings)
+    with pytest.raises(LookupError, match="no such correction"):
+        raw.correction("train-001-00000000+r1").begin(settings)
+
+
+def test_corrections_are_built_before_the_batches_that_wait(settings: StackSettings) -> None:
+    (batch_id, row), _ = held_rows(settings)
+    n_batches = claims.count_waiting(settings)
+    build_id = corrections.release(batch_id, row, {"age": "[70-80)"}, "me", settings)
+    assert claims.count_waiting(settings) == n_batches + 1
+    first, second = claims.claim("one", settings), claims.claim("two", settings)
+    assert first == raw.correction(build_id)
+    assert second is not None
+    assert second.kind == "batch"
+    assert claims.claim("one", settings) == first  # a run that asks again keeps its build
+
+
+def test_rejected_correction_leaves_the_queue_and_its_row_can_be_released_again(
+    settings: StackSettings,
+) -> None:
+    (batch_id, row), _ = held_rows(settings)
+    build_id = corrections.release(batch_id, row, {"age": "[70-80)"}, "me", settings)
+    build = claims.claim_and_begin("run", settings)
+    assert build == raw.correction(build_id)
+    raw.stand_in_release(settings, build_id)
+    for _ in range(2):
+        build.reject("n_medications: 3 rows do not fit", settings)
+    assert corrections.waiting(settings) == []
+    assert corrections.rejections(settings) == {build_id: "n_medications: 3 rows do not fit"}
+    made = "select count(*) from staging.stg_uci__encounters where _build_id = %s"
+    assert raw.query(settings, settings.clean_database, made, build_id) == [(0,)]
+    assert counts(settings) == (2, 0)
+    for step in (build.begin, build.publish):
+        with pytest.raises(BatchRejected, match="n_medications"):
+            step(settings)
+    again = corrections.release(batch_id, row, {"age": "[60-70)"}, "me", settings)
+    assert again == f"{batch_id}+r2"
+    assert claims.claim("next", settings) == raw.correction(again)
+
+
+def test_claim_that_meets_a_build_under_way_is_released(settings: StackSettings) -> None:
+    busy = claims.claim_and_begin("busy", settings)
+    assert busy is not None
+    with pytest.raises(builds.BuildBusy, match=busy.build_id):
+        claims.claim_and_begin("late", settings)
+    held = "select dag_run_id from landing.claims"
+    assert raw.query(settings, settings.raw_database, held) == [("busy",)]
+    claims.release_claim("busy", settings)
+    assert claims.claim_and_begin("late", settings) == busy

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection, cursor
 
-from readmit.batches import builds, claims, corrections, ledger, loading
+from readmit.batches import claims, corrections, loading
 from readmit.intake import sample, sources
 from readmit.settings import StackSettings
 from tests.support import raw
@@ -26,7 +26,8 @@ STATES = {
         "select _build_id, _source_row, verdict from staging.stg_uci__encounters order by 1, 2",
         "select encounter_id, _build_id from intermediate.int_encounters__features order by 1",
         "select _source_row, released_at is not null from quarantine.encounters order by 1",
-        "select count(*) from ops.corrections",
+        "select build_id, source_row from ops.corrections order by 1",
+        "select build_id, reason from ops.rejected_builds order by 1",
         "select * from ops.current_build",
     ),
 }
@@ -89,25 +90,33 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def life(settings: StackSettings) -> None:
-    """Do what runs do until nothing waits: one batch is rejected, of another one a held row is released."""
+    """Do what runs do until nothing waits; in between, two held rows of a batch are released."""
     sources.ensure_source(settings)
-    while (batch_id := claims.claim("run", settings)) is not None:
-        loading.load(batch_id, settings)
-        builds.begin_build(batch_id, settings)
-        raw.stand_in_build(settings, batch_id, n_held=2)
-        if batch_id.startswith("test-"):
-            ledger.reject(batch_id, "nonsense", settings)
-        else:
-            builds.publish(batch_id, settings)
-    if not raw.query(settings, settings.clean_database, "select 1 from ops.corrections"):
-        [held, *_] = raw.query(
+    work_through(settings)
+    for n_released in range(2):
+        asked = "select 1 from ops.corrections"
+        if len(raw.query(settings, settings.clean_database, asked)) > n_released:
+            continue
+        held = raw.query(
             settings, settings.clean_database, "select * from quarantine.encounters order by 1, 2"
-        )
+        )[n_released]
         corrections.release(held[0], held[1], {"age": "[70-80)"}, "a test", settings)
-    for build_id in corrections.waiting(settings):
-        corrections.begin_build(build_id, settings)
-        raw.stand_in_release(settings, build_id)
-        corrections.publish(build_id, settings)
+        work_through(settings)
+    work_through(settings)
+
+
+def work_through(settings: StackSettings) -> None:
+    """Take every build that waits to its end: one batch is rejected, and so is the second correction."""
+    while (build := claims.claim_and_begin("run", settings)) is not None:
+        if build.kind == "batch":
+            loading.load(build.batch_id, settings)
+            raw.stand_in_build(settings, build.batch_id, n_held=2)
+        else:
+            raw.stand_in_release(settings, build.build_id)
+        if build.batch_id.startswith("test-") or build.build_id.endswith("+r2"):
+            build.reject("nonsense", settings)
+        else:
+            build.publish(settings)
 
 
 def state(settings: StackSettings) -> list[list[Any]]:
@@ -122,7 +131,7 @@ def state(settings: StackSettings) -> list[list[Any]]:
 def start_again(settings: StackSettings) -> None:
     emptied = {
         settings.raw_database: "landing.encounters, landing.sources, landing.slices, landing.batches, landing.claims",
-        settings.clean_database: "ops.published_batches, ops.corrections, ops.current_build,"
+        settings.clean_database: "ops.published_batches, ops.corrections, ops.rejected_builds, ops.current_build,"
         " staging.stg_uci__encounters, intermediate.int_encounters__features",
     }
     for database, tables in emptied.items():

@@ -14,8 +14,9 @@ import pytest
 
 from readmit import db, storage
 from readmit.batches import builds, claims, ledger, loading
+from readmit.batches.builds import Build
 from readmit.errors import BatchRejected, SourceRefused
-from readmit.intake import sample, sources
+from readmit.intake import registration, sample, sources
 from readmit.intake.layout import LANDING_COLUMNS
 from readmit.intake.source_file import sha256_of
 from readmit.settings import StackSettings
@@ -51,13 +52,26 @@ def count(settings: StackSettings, table: str = "landing.encounters") -> int:
 def through(settings: StackSettings, batch_id: str) -> None:
     """Take one batch from load to published, with a stand-in for dbt."""
     loading.load(batch_id, settings)
-    builds.begin_build(batch_id, settings)
+    Build.of_batch(batch_id).begin(settings)
     raw.stand_in_build(settings, batch_id)
-    builds.publish(batch_id, settings)
+    Build.of_batch(batch_id).publish(settings)
+
+
+def begin(batch_id: str, settings: StackSettings) -> None:
+    Build.of_batch(batch_id).begin(settings)
+
+
+def publish(batch_id: str, settings: StackSettings) -> None:
+    Build.of_batch(batch_id).publish(settings)
+
+
+def reject(batch_id: str, reason: str, settings: StackSettings) -> None:
+    Build.of_batch(batch_id).begin(settings)
+    Build.of_batch(batch_id).reject(reason, settings)
 
 
 def claimed(settings: StackSettings, run: str = "run") -> str:
-    batch_id = claims.claim(run, settings)
+    batch_id = raw.claim_batch(run, settings)
     assert batch_id is not None
     return batch_id
 
@@ -67,7 +81,7 @@ def claimed(settings: StackSettings, run: str = "run") -> str:
 
 def test_work_is_validation_then_test_then_train(registered: StackSettings) -> None:
     order = []
-    while (batch_id := claims.claim("run", registered)) is not None:
+    while (batch_id := raw.claim_batch("run", registered)) is not None:
         order.append(batch_id)
         through(registered, batch_id)
     assert [name.rsplit("-", 1)[0] for name in order[:3]] == [
@@ -78,11 +92,11 @@ def test_work_is_validation_then_test_then_train(registered: StackSettings) -> N
     assert order[2:] == sorted(order[2:])
     assert count(registered) == ROWS
     assert set(raw.ledger_rows(registered).values()) == {"published"}
-    assert claims.waiting(registered) == 0
+    assert claims.count_waiting(registered) == 0
 
 
 def test_raw_holds_the_file_byte_for_byte(registered: StackSettings, source: Path) -> None:
-    while (batch_id := claims.claim("run", registered)) is not None:
+    while (batch_id := raw.claim_batch("run", registered)) is not None:
         through(registered, batch_id)
     columns = ", ".join(LANDING_COLUMNS)
     rows = raw.query(
@@ -100,10 +114,10 @@ def test_a_file_is_registered_once_however_it_is_packed(
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(source, "dataset_diabetes/diabetic_data.csv")
         archive.writestr("dataset_diabetes/IDs_mapping.csv", "admission_type_id,description\r\n")
-    before = claims.waiting(registered)
+    before = claims.count_waiting(registered)
     sources.submit(str(packed), registered)
     assert count(registered, "landing.sources") == 1
-    assert claims.waiting(registered) == before
+    assert claims.count_waiting(registered) == before
 
 
 def test_an_unchanged_file_is_not_read_again_and_a_changed_one_is(
@@ -125,14 +139,14 @@ def test_an_unchanged_file_is_not_read_again_and_a_changed_one_is(
 def test_batch_whose_content_is_published_is_not_loaded_again(
     registered: StackSettings, source: Path, tmp_path: Path
 ) -> None:
-    while (batch_id := claims.claim("run", registered)) is not None:
+    while (batch_id := raw.claim_batch("run", registered)) is not None:
         through(registered, batch_id)
     other = tmp_path / "same-rows-other-file.csv"
     other.write_bytes(source.read_bytes().replace(b"\r\n", b"\n"))
     sources.submit(str(other), registered)
     assert count(registered, "landing.sources") == 2
-    assert claims.waiting(registered) == 0
-    assert claims.claim("run", registered) is None
+    assert claims.count_waiting(registered) == 0
+    assert raw.claim_batch("run", registered) is None
     assert "published elsewhere" in ledger.status_table(registered)
 
 
@@ -141,10 +155,10 @@ def test_equal_content_waits_for_the_batch_before_it(
 ) -> None:
     other = tmp_path / "same.csv"
     other.write_bytes(source.read_bytes().replace(b"\r\n", b"\n"))
-    n = claims.waiting(registered)
+    n = claims.count_waiting(registered)
     sources.submit(str(other), registered)
-    assert claims.waiting(registered) == n
-    taken = {claims.claim(f"run {i}", registered) for i in range(2 * n)} - {None}
+    assert claims.count_waiting(registered) == n
+    taken = {raw.claim_batch(f"run {i}", registered) for i in range(2 * n)} - {None}
     assert len(taken) == n
 
 
@@ -179,7 +193,7 @@ def test_refused_file_leaves_one_row_with_the_reason_and_nothing_else(
     ][0]
     assert s3.list_objects_v2(Bucket=bucket, Prefix=f"source/{sha}/")["KeyCount"] == 0
     sources.ensure_source(settings)
-    assert claims.waiting(settings) > 0
+    assert claims.count_waiting(settings) > 0
 
 
 def test_refused_zip_leaves_nothing_unpacked(settings: StackSettings, tmp_path: Path) -> None:
@@ -207,14 +221,14 @@ def test_file_that_changes_while_it_is_read_is_refused(
         "shrinks": lines[:800],
         "is another": [lines[0], *lines[1_001:2_000]],
     }[change]
-    read = sources.read_blocks
+    read = registration.read_blocks
 
     def read_later(*arguments: str) -> object:
         path.write_bytes(b"".join(rows))
         return read(*arguments)
 
     with monkeypatch.context() as slow:
-        slow.setattr(sources, "read_blocks", read_later)
+        slow.setattr(registration, "read_blocks", read_later)
         with pytest.raises(
             SourceRefused, match=r"changing.csv: the file changed while it was read"
         ):
@@ -257,12 +271,12 @@ def test_real_rows_are_not_mixed_with_the_sample(registered: StackSettings) -> N
 
 
 def test_two_runs_at_once_never_take_the_same_batch(registered: StackSettings) -> None:
-    n = claims.waiting(registered)
+    n = claims.count_waiting(registered)
     together = threading.Barrier(n + 2)
 
     def take(i: int) -> str | None:
         together.wait()
-        return claims.claim(f"run {i}", registered)
+        return raw.claim_batch(f"run {i}", registered)
 
     with ThreadPoolExecutor(n + 2) as pool:
         taken = [batch_id for batch_id in pool.map(take, range(n + 2)) if batch_id is not None]
@@ -292,14 +306,14 @@ def test_a_lease_from_before_the_clock_was_put_back_holds_nothing_up(
 ) -> None:
     first = claimed(registered, "dead")
     loading.load(first, registered)
-    builds.begin_build(first, registered)
+    Build.of_batch(first).begin(registered)
     ahead = "update {} set {} = clock_timestamp() + interval '1 year'"
     raw.query(registered, registered.raw_database, ahead.format("landing.claims", "claimed_at"))
     raw.query(registered, registered.clean_database, ahead.format("ops.current_build", "set_at"))
     assert claimed(registered, "heir") == first
     second = claimed(registered, "other")
     loading.load(second, registered)
-    builds.begin_build(second, registered)
+    Build.of_batch(second).begin(registered)
     assert raw.query(
         registered, registered.clean_database, "select build_id from ops.current_build"
     ) == [(second,)]
@@ -358,7 +372,7 @@ def test_a_file_that_is_handed_in_again_brings_back_what_s3_has_lost(
     claims.release_claim("run", registered)
     for batch_id in (batch_id for batch_id, _ in keys if batch_id != first):
         with pytest.raises(
-            loading.ObjectChanged, match=f"{batch_id}.*is gone: hand the same file in again"
+            loading.ObjectChanged, match=f"{batch_id}.*is gone: submit the same file again"
         ):
             loading.load(batch_id, registered)
     sources.submit(str(source), registered.model_copy(update={"batch_size": 70}))
@@ -449,7 +463,7 @@ def test_publish_twice_publishes_once(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     through(registered, batch_id)
     before = raw.query(registered, registered.clean_database, "select * from ops.published_batches")
-    builds.publish(batch_id, registered)
+    Build.of_batch(batch_id).publish(registered)
     assert (
         raw.query(registered, registered.clean_database, "select * from ops.published_batches")
         == before
@@ -459,7 +473,7 @@ def test_publish_twice_publishes_once(registered: StackSettings) -> None:
 def test_batch_whose_rows_do_not_add_up_is_not_published(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     loading.load(batch_id, registered)
-    builds.begin_build(batch_id, registered)
+    Build.of_batch(batch_id).begin(registered)
     raw.stand_in_build(registered, batch_id)
     lose = "delete from {} where ctid = (select min(ctid) from {})"
     for table in ("intermediate.int_encounters__features", "staging.stg_uci__encounters"):
@@ -467,7 +481,7 @@ def test_batch_whose_rows_do_not_add_up_is_not_published(registered: StackSettin
             registered, registered.clean_database, lose.format(table, table), role="transformer"
         )
         with pytest.raises(builds.AccountingBroken, match=batch_id):
-            builds.publish(batch_id, registered)
+            Build.of_batch(batch_id).publish(registered)
     assert (
         raw.query(registered, registered.clean_database, "select * from ops.published_batches")
         == []
@@ -496,11 +510,11 @@ def test_rejected_batch_stays_in_raw_with_its_reason_and_nothing_else(
 ) -> None:
     batch_id = claimed(registered)
     loading.load(batch_id, registered)
-    builds.begin_build(batch_id, registered)
+    Build.of_batch(batch_id).begin(registered)
     raw.stand_in_build(registered, batch_id)
     n = count(registered)
     for _ in range(2):
-        ledger.reject(batch_id, "null rate of race is 0.4, at most 0.2", registered)
+        Build.of_batch(batch_id).reject("null rate of race is 0.4, at most 0.2", registered)
     assert count(registered) == n
     assert raw.ledger_rows(registered) == {batch_id: "rejected"}
     assert (
@@ -514,13 +528,13 @@ def test_rejected_batch_stays_in_raw_with_its_reason_and_nothing_else(
     assert "null rate of race" in ledger.status_table(registered)
 
 
-@pytest.mark.parametrize("step", [loading.load, builds.begin_build, builds.publish])
+@pytest.mark.parametrize("step", [loading.load, begin, publish])
 def test_no_later_step_takes_a_rejected_batch(
     registered: StackSettings, step: Callable[..., object]
 ) -> None:
     batch_id = claimed(registered)
     loading.load(batch_id, registered)
-    ledger.reject(batch_id, "nonsense", registered)
+    reject(batch_id, "nonsense", registered)
     with pytest.raises(BatchRejected, match=r"is rejected \(nonsense\)"):
         step(batch_id, registered)
 
@@ -528,8 +542,8 @@ def test_no_later_step_takes_a_rejected_batch(
 def test_next_batch_is_not_held_up_by_a_rejected_one(registered: StackSettings) -> None:
     first = claimed(registered, "one")
     loading.load(first, registered)
-    builds.begin_build(first, registered)
-    ledger.reject(first, "nonsense", registered)
+    Build.of_batch(first).begin(registered)
+    Build.of_batch(first).reject("nonsense", registered)
     second = claimed(registered, "two")
     assert second != first
     through(registered, second)
@@ -539,14 +553,14 @@ def test_published_batch_cannot_be_rejected(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     through(registered, batch_id)
     with pytest.raises(psycopg2.errors.RaiseException, match="is published and stays"):
-        ledger.reject(batch_id, "too late", registered)
+        Build.of_batch(batch_id).reject("too late", registered)
     assert raw.ledger_rows(registered) == {batch_id: "published"}
 
 
 def test_dbt_is_left_nothing_to_build_of_a_published_batch(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     through(registered, batch_id)
-    builds.begin_build(batch_id, registered)
+    Build.of_batch(batch_id).begin(registered)
     assert raw.query(registered, registered.clean_database, "select * from ops.current_build") == []
 
 
@@ -554,12 +568,12 @@ def test_one_build_at_a_time(registered: StackSettings) -> None:
     first, second = claimed(registered, "one"), claimed(registered, "two")
     for batch_id in (first, second):
         loading.load(batch_id, registered)
-    builds.begin_build(first, registered)
-    builds.begin_build(first, registered)
+    Build.of_batch(first).begin(registered)
+    Build.of_batch(first).begin(registered)
     with pytest.raises(builds.BuildBusy, match=first):
-        builds.begin_build(second, registered)
+        Build.of_batch(second).begin(registered)
     claims.release_claim("one", registered)
-    builds.begin_build(second, registered)
+    Build.of_batch(second).begin(registered)
 
 
 def test_a_published_build_replaces_the_rows_of_its_patients(registered: StackSettings) -> None:
@@ -574,11 +588,11 @@ def test_a_published_build_replaces_the_rows_of_its_patients(registered: StackSe
     ][0]
     second = claimed(registered)
     loading.load(second, registered)
-    builds.begin_build(second, registered)
+    Build.of_batch(second).begin(registered)
     raw.stand_in_build(registered, second)
     rewrite = f"insert into {features} select encounter_id, patient_nbr, _batch_id, %s from {features} where patient_nbr = %s"
     raw.query(registered, registered.clean_database, rewrite, second, patient, role="transformer")
-    builds.publish(second, registered)
+    Build.of_batch(second).publish(registered)
     versions = f"select distinct _build_id from {features} where patient_nbr = %s"
     assert raw.query(registered, registered.clean_database, versions, patient) == [(second,)]
     kept = f"select count(*) from {features} where _batch_id = %s"
@@ -607,12 +621,12 @@ def test_corrected_resend_supersedes_the_rejected_batch(
 ) -> None:
     rejected = claimed(registered)
     loading.load(rejected, registered)
-    ledger.reject(rejected, "nonsense", registered)
+    reject(rejected, "nonsense", registered)
     resend = rows_of(
         registered, rejected, tmp_path / "resend.csv", lambda row: row.replace("Male", "male")
     )
     sources.submit(str(resend), registered, rejected if is_named else None)
-    while (batch_id := claims.claim("run", registered)) is not None:
+    while (batch_id := raw.claim_batch("run", registered)) is not None:
         through(registered, batch_id)
     states = raw.ledger_rows(registered)
     assert states.pop(rejected) == "superseded"
@@ -632,7 +646,7 @@ def test_resend_must_name_a_rejected_batch_and_hold_its_rows_only(
     with pytest.raises(SourceRefused, match="is not in the ledger; only a rejected batch"):
         sources.submit(str(changed), registered, rejected)
     loading.load(rejected, registered)
-    ledger.reject(rejected, "nonsense", registered)
+    reject(rejected, "nonsense", registered)
     with pytest.raises(SourceRefused, match="must make one validation batch"):
         sources.submit(str(changed), registered, rejected)
     key = f"source/{sha256_of(changed)}/"
@@ -648,17 +662,17 @@ def test_rejected_batch_is_judged_again_when_its_file_is_handed_in_again(
     """The way to go when the rule was wrong, not the rows: docs/runbook-data.md."""
     rejected = claimed(registered)
     loading.load(rejected, registered)
-    ledger.reject(rejected, "a code that the table did not have", registered)
-    n = claims.waiting(registered)
+    reject(rejected, "a code that the table did not have", registered)
+    n = claims.count_waiting(registered)
     for _ in range(2):
         sources.submit(str(source), registered, rejected)
-    assert claims.waiting(registered) == n + 1
-    while (batch_id := claims.claim("run", registered)) is not None:
+    assert claims.count_waiting(registered) == n + 1
+    while (batch_id := raw.claim_batch("run", registered)) is not None:
         through(registered, batch_id)
     assert set(raw.ledger_rows(registered).values()) == {"published"}
     assert count(registered) == ROWS
     sources.submit(str(source), registered)
-    assert claims.waiting(registered) == 0
+    assert claims.count_waiting(registered) == 0
 
 
 def test_known_file_cannot_become_the_correction_of_another_batch(
@@ -711,11 +725,11 @@ def test_command_line_tells_a_fault_in_one_line(
 
 def test_steps_repeated_in_any_order_end_as_a_run_without_faults(registered: StackSettings) -> None:
     batch_id = claimed(registered)
-    for step in (loading.load, loading.load, builds.begin_build, loading.load, builds.begin_build):
+    for step in (loading.load, loading.load, begin, loading.load, begin):
         step(batch_id, registered)
     for _ in range(2):
         raw.stand_in_build(registered, batch_id)
-    for step in (builds.publish, loading.load, builds.begin_build, builds.publish):
+    for step in (publish, loading.load, begin, publish):
         step(batch_id, registered)
     assert raw.ledger_rows(registered) == {batch_id: "published"}
     facts = "select n_rows = n_features, n_features from ops.published_batches"
@@ -747,7 +761,7 @@ def test_command_line_submits_and_prints_the_ledger(
 def test_claim_waits_for_the_other_claim_and_not_longer(registered: StackSettings) -> None:
     started = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda i: claims.claim(f"run {i}", registered), range(2)))
+        list(pool.map(lambda i: raw.claim_batch(f"run {i}", registered), range(2)))
     assert time.monotonic() - started < 10
 
 

@@ -1,10 +1,11 @@
-"""A no to a batch is written into the ledger: by a gate, and by dbt's own tests; a fault is not."""
+"""A rejection is recorded in the ledger: by a gate, and by dbt's own tests; a fault is not."""
 
 import json
 
 import pytest
 
 from readmit.batches import builds, claims, loading, verdicts
+from readmit.batches.builds import Build
 from readmit.errors import BatchRejected
 from readmit.intake import sample, sources
 from tests.support import raw
@@ -16,9 +17,9 @@ def loaded(tmp_path):
     sample.write_csv(source, 400)
     settings = raw.fresh(tmp_path, dataset=str(source))
     sources.ensure_source(settings)
-    batch_id = claims.claim("run-1", settings)
+    batch_id = raw.claim_batch("run-1", settings)
     loading.load(batch_id, settings)
-    builds.begin_build(batch_id, settings)
+    Build.of_batch(batch_id).begin(settings)
     return settings, batch_id
 
 
@@ -49,19 +50,19 @@ def test_a_failed_dbt_test_rejects_the_batch_and_the_next_one_is_taken(loaded, t
     )
     with (
         pytest.raises(BatchRejected, match="assert_patient_is_in_one_split"),
-        verdicts.recorded(batch_id, settings),
+        verdicts.record_rejection(Build.of_batch(batch_id), settings),
     ):
-        verdicts.check_dbt_tests(batch_id, found)
+        verdicts.check_tests(batch_id, verdicts.read_test_results(found))
     assert raw.ledger_rows(settings) == {batch_id: "rejected"}
     reason = raw.query(settings, settings.raw_database, "select reason from landing.batches")[0][0]
     assert "Got 3 results" in reason
-    following = claims.claim("run-2", settings)
+    following = raw.claim_batch("run-2", settings)
     assert following not in (None, batch_id)
     loading.load(following, settings)
-    builds.begin_build(following, settings)
+    Build.of_batch(following).begin(settings)
 
 
-def test_a_no_to_rows_of_another_build_is_no_verdict(loaded, tmp_path):
+def test_a_rejection_of_rows_of_another_build_is_no_verdict(loaded, tmp_path):
     settings, batch_id = loaded
     found = results(
         tmp_path,
@@ -70,13 +71,13 @@ def test_a_no_to_rows_of_another_build_is_no_verdict(loaded, tmp_path):
     raw.query(
         settings,
         settings.clean_database,
-        "update ops.current_build set build_id = 'b+r1', kind = 'release'",
+        "update ops.current_build set build_id = 'b+r1', kind = 'correction'",
     )
     with (
         pytest.raises(builds.BuildLost, match=batch_id),
-        verdicts.recorded(batch_id, settings, of_build=True),
+        verdicts.record_rejection(Build.of_batch(batch_id), settings),
     ):
-        verdicts.check_dbt_tests(batch_id, found)
+        verdicts.check_tests(batch_id, verdicts.read_test_results(found))
     assert raw.ledger_rows(settings) == {batch_id: "loaded"}
     raw.query(
         settings,
@@ -84,8 +85,11 @@ def test_a_no_to_rows_of_another_build_is_no_verdict(loaded, tmp_path):
         "update ops.current_build set build_id = %s, kind = 'batch'",
         batch_id,
     )
-    with pytest.raises(BatchRejected), verdicts.recorded(batch_id, settings, of_build=True):
-        verdicts.check_dbt_tests(batch_id, found)
+    with (
+        pytest.raises(BatchRejected),
+        verdicts.record_rejection(Build.of_batch(batch_id), settings),
+    ):
+        verdicts.check_tests(batch_id, verdicts.read_test_results(found))
     assert raw.ledger_rows(settings) == {batch_id: "rejected"}
 
 
@@ -95,11 +99,14 @@ def test_a_no_to_rows_of_another_build_is_no_verdict(loaded, tmp_path):
 def test_a_fault_is_no_verdict(loaded, tmp_path, found):
     settings, batch_id = loaded
     path = results(tmp_path, *found) if found else tmp_path / "missing.json"
-    with verdicts.recorded(batch_id, settings):
-        verdicts.check_dbt_tests(batch_id, path)
+    with (
+        pytest.raises(verdicts.TestsDidNotRun),
+        verdicts.record_rejection(Build.of_batch(batch_id), settings),
+    ):
+        verdicts.check_tests(batch_id, verdicts.read_test_results(path))
     assert raw.ledger_rows(settings) == {batch_id: "loaded"}
     claims.release_claim("run-1", settings)
-    assert claims.claim("run-2", settings) == batch_id
+    assert raw.claim_batch("run-2", settings) == batch_id
 
 
 @pytest.mark.parametrize(
@@ -114,5 +121,5 @@ def test_a_fault_is_no_verdict(loaded, tmp_path, found):
 def test_only_a_run_with_tests_that_all_passed_counts_as_tested(tmp_path, statuses, passed):
     found = [("model.readmit.stg_uci__encounters", "success", "")]
     found += [(f"test.readmit.t{i}", status, "") for i, status in enumerate(statuses)]
-    assert verdicts.all_tests_passed(results(tmp_path, *found)) is passed
-    assert not verdicts.all_tests_passed(tmp_path / "missing.json")
+    assert verdicts.read_test_results(results(tmp_path, *found)).have_passed is passed
+    assert not verdicts.read_test_results(tmp_path / "missing.json").have_passed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from readmit.batches import claims, loading
+from readmit.batches import loading
 from readmit.errors import SourceRefused
 from readmit.intake import sample, sources
 from readmit.intake.csv_fields import values_of
@@ -89,7 +89,7 @@ def test_judged_kind_arrives_in_raw_unchanged(kind: Kind, good: bytes, tmp_path:
     path = made(kind, good, tmp_path)
     sources.submit(str(path), settings)
     for n in range(3):
-        if (batch_id := claims.claim(f"run {n}", settings)) is not None:
+        if (batch_id := raw.claim_batch(f"run {n}", settings)) is not None:
             loading.load(batch_id, settings)
     columns = ", ".join(LANDING_COLUMNS)
     statement = f"select {columns} from landing.encounters order by _source_row"

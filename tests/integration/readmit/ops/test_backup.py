@@ -9,7 +9,7 @@ import pytest
 
 from k8s.make_secrets import missing
 from readmit import db, storage
-from readmit.batches import claims, loading
+from readmit.batches import loading
 from readmit.intake import sources
 from readmit.ops import backup
 from readmit.settings import StackSettings
@@ -36,7 +36,7 @@ def settings(tmp_path: Path) -> StackSettings:
     known = raw.fresh(tmp_path / "home", dataset=str(sample(tmp_path)), **names)
     storage.ensure_buckets(known)
     sources.ensure_source(known)
-    batch = claims.claim("run", known)
+    batch = raw.claim_batch("run", known)
     assert batch
     loading.load(batch, known)
     storage.client(known).put_object(

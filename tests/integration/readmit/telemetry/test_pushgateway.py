@@ -19,7 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from expectations import gate
 from readmit import storage
-from readmit.batches import batch_gauges, builds, claims, loading
+from readmit.batches import batch_gauges, loading
+from readmit.batches.builds import Build
 from readmit.intake import sample, sources
 from readmit.ops import backup
 from readmit.settings import StackSettings
@@ -99,19 +100,19 @@ def test_the_ledger_and_a_batch_are_counted(gateway, settings, tmp_path):
     known = raw.fresh(tmp_path, dataset=str(source), pushgateway_url=gateway)
     raw.stand_in_tables(known)
     sources.ensure_source(known)
-    batch_id = claims.claim("run", known)
+    batch_id = raw.claim_batch("run", known)
     loading.load(batch_id, known)
-    batch_gauges.ledger(known)
+    batch_gauges.report_batches(known)
     waiting = value(gateway, "readmit_batches", "ingest_batch", status="waiting")
     assert waiting > 0
     assert value(gateway, "readmit_batches", "ingest_batch", status="loaded") == 1
     assert (
         value(gateway, "readmit_data_published_timestamp_seconds", "ingest_batch") is None
     )  # nothing is published
-    builds.begin_build(batch_id, known)
+    Build.of_batch(batch_id).begin(known)
     raw.stand_in_build(known, batch_id, n_held=3)
-    counts = builds.publish(batch_id, known)
-    batch_gauges.ledger(known)
+    counts = Build.of_batch(batch_id).publish(known)
+    batch_gauges.report_batches(known)
     assert value(gateway, "readmit_batches", "ingest_batch", status="published") == 1
     assert value(gateway, "readmit_batches", "ingest_batch", status="waiting") == waiting
     assert value(gateway, "readmit_quarantined_rows", "ingest_batch") == 3
