@@ -83,11 +83,11 @@ def test_the_next_batch_is_compared_with_the_ones_before(world):
     settings, _, raw, _ = world
     assert profiles.before("another", settings) != profiles.published_file()
     following = claim(settings)
-    found = gate.check_raw(following, settings)
+    result = gate.check_raw(following, settings)
     assert (
-        found.n_expectations == raw.n_expectations
+        result.n_expectations == raw.n_expectations
     )  # the first was compared too, with the published file
-    assert gate.check_raw(following, settings) == found  # a rerun says the same
+    assert gate.check_raw(following, settings) == result  # a rerun says the same
     claims.release_claim("test", settings)
 
 
@@ -112,7 +112,7 @@ def test_rows_that_went_missing_stop_the_publish_gate(tmp_path, dbt_manifest):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "reason"),
     [
         (lambda row: row.update(gender=row["age"], age=row["gender"]), "gender"),
         (lambda row: row.update(readmitted="NO"), "readmitted"),
@@ -122,11 +122,11 @@ def test_rows_that_went_missing_stop_the_publish_gate(tmp_path, dbt_manifest):
     ],
     ids=["swapped columns", "one label only", "words for numbers", "nothing known", "another code"],
 )
-def test_a_bad_batch_is_rejected_with_reason_and_page(tmp_path, change, said):
+def test_a_bad_batch_is_rejected_with_reason_and_page(tmp_path, change, reason):
     settings = fresh(tmp_path, change)
     batch_id = claim(settings)
     with (
-        pytest.raises(BatchRejected, match=said),
+        pytest.raises(BatchRejected, match=reason),
         verdicts.record_rejection(Build.of_batch(batch_id), settings),
     ):
         gate.check_raw(batch_id, settings)
@@ -176,8 +176,8 @@ def verdict_file(settings, batch_id, gate_name):
 
 
 def test_drift_warns_on_the_page_and_stops_nothing(tmp_path):
-    settings, batch_id, found = compared(tmp_path, 0.4)
-    assert [line.partition(":")[0] for line in found.warnings] == ["race"]
+    settings, batch_id, result = compared(tmp_path, 0.4)
+    assert [line.partition(":")[0] for line in result.warnings] == ["race"]
     verdict = verdict_file(settings, batch_id, "raw")
     assert verdict["success"]
     assert (verdict["n_failed"], verdict["n_warned"]) == (0, 1)
@@ -249,7 +249,7 @@ def intact(built):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "reason"),
     [
         (f"delete from {STAGING} where verdict = 'excluded'", "n_raw.*n_staging"),
         (
@@ -276,10 +276,10 @@ def intact(built):
         "no split",
     ],
 )
-def test_rows_that_do_not_add_up_or_fit_stop_the_publish_gate(intact, damage, said):
+def test_rows_that_do_not_add_up_or_fit_stop_the_publish_gate(intact, damage, reason):
     settings, batch_id = intact
     raw_support.query(settings, settings.clean_database, damage)
-    with pytest.raises(BatchRejected, match=rf"publish gate.*{said}"):
+    with pytest.raises(BatchRejected, match=rf"publish gate.*{reason}"):
         gate.check_publish(batch_id, settings)
     assert not verdict_file(settings, batch_id, "publish")["success"]
 

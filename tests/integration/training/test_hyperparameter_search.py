@@ -24,17 +24,17 @@ def test_a_killed_search_goes_on_and_reads_train_rows_only(contract, settings, t
     rows = make_rows(contract)
     train = rows[rows["split"] == "train"]
     searched = hyperparameter_search.Search(contract, train, ["logistic"], settings)
-    said = []
+    lines = []
     with mlflow_tracking.reaching(settings) as client:
         mlflow.set_experiment(hyperparameter_search.EXPERIMENT)
         hyperparameter_search.run(
-            searched, hyperparameter_search.open_study(tmp_path, "s", 1), 2, 5, said.append
+            searched, hyperparameter_search.open_study(tmp_path, "s", 1), 2, 5, lines.append
         )
         half_done = hyperparameter_search.open_study(tmp_path, "s", 1)
         half_done.ask()  # as a killed process leaves it
         again = hyperparameter_search.open_study(tmp_path, "s", 1)
-        hyperparameter_search.run(searched, again, 4, 5, said.append)
-        hyperparameter_search.run(searched, again, 4, 5, said.append)  # nothing is left to do
+        hyperparameter_search.run(searched, again, 4, 5, lines.append)
+        hyperparameter_search.run(searched, again, 4, 5, lines.append)  # nothing is left to do
         runs = client.search_runs(
             [mlflow.get_experiment_by_name(hyperparameter_search.EXPERIMENT).experiment_id],
             f"tags.mlflow.parentRunId = '{again.user_attrs['run_id']}'",
@@ -42,14 +42,14 @@ def test_a_killed_search_goes_on_and_reads_train_rows_only(contract, settings, t
     states = [trial.state for trial in again.trials]
     assert states.count(TrialState.COMPLETE) == len(runs) == 4
     assert states.count(TrialState.FAIL) == 1
-    assert [text.split(":")[0] for text in said] == [
+    assert [text.split(":")[0] for text in lines] == [
         f"trial {n} of {of}" for n, of in ((1, 2), (2, 2), (3, 4), (4, 4))
     ]
-    found = hyperparameter_search.results(again)
-    assert [each["auroc"] for each in found] == sorted(
-        (each["auroc"] for each in found), reverse=True
+    results = hyperparameter_search.results(again)
+    assert [result["auroc"] for result in results] == sorted(
+        (result["auroc"] for result in results), reverse=True
     )
-    assert found[0]["auroc"] > 0.6
+    assert results[0]["auroc"] > 0.6
     metrics = runs[0].data.metrics
     assert {"mean_auroc", "mean_average_precision", "seconds"} <= metrics.keys()
     patients = [set(train.iloc[held]["patient_nbr"]) for _, held in searched._folds]
@@ -60,6 +60,6 @@ def test_a_killed_search_goes_on_and_reads_train_rows_only(contract, settings, t
 def test_every_space_fits_its_family(family, contract, settings):
     trial = optuna.create_study().ask()
     chosen = hyperparameter_search.SPACES[family](trial)
-    made = hyperparameter_search.candidates.CANDIDATES[family](contract, 1, 1)
-    made[-1].set_params(**chosen)
-    assert chosen.items() <= made[-1].get_params().items()
+    pipeline = hyperparameter_search.candidates.CANDIDATES[family](contract, 1, 1)
+    pipeline[-1].set_params(**chosen)
+    assert chosen.items() <= pipeline[-1].get_params().items()

@@ -22,9 +22,9 @@ NAME = "readmission"
 @pytest.fixture(scope="module")
 def settings(mlflow_server):
     """Settings of the running services, also in the environment, where MLflow reads them."""
-    told = {k: v for k, v in services.environment(mlflow_server).items() if k.isupper()}
+    environment = {k: v for k, v in services.environment(mlflow_server).items() if k.isupper()}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in told.items():
+        for name, value in environment.items():
             patch.setenv(name, value)
         patch.setenv("TRAINING_CANDIDATES", "logistic")
         patch.setenv("TRAINING_THREADS", "1")
@@ -76,21 +76,21 @@ def first(contract, settings):
 
 def production(settings):
     with mlflow_tracking.reaching(settings) as client:
-        found = mlflow_tracking.version_at(client, NAME, mlflow_tracking.PRODUCTION)
-        return str(found.version) if found else None
+        version = mlflow_tracking.version_at(client, NAME, mlflow_tracking.PRODUCTION)
+        return str(version.version) if version else None
 
 
 def test_first_model_is_promoted_with_alias_stage_row_and_tags(first, settings):
     with mlflow_tracking.reaching(settings) as client:
-        found = client.get_model_version_by_alias(NAME, "production")
-        assert (str(found.version), found.current_stage) == (first, "Production")
-        assert found.tags["decision"] == "promote"
-        assert found.tags["git_sha"]
-        run = client.get_run(found.run_id)
+        version = client.get_model_version_by_alias(NAME, "production")
+        assert (str(version.version), version.current_stage) == (first, "Production")
+        assert version.tags["decision"] == "promote"
+        assert version.tags["git_sha"]
+        run = client.get_run(version.run_id)
         assert run.data.metrics["validation_auroc"] > 0.55
         assert run.data.metrics["compiled_worst_difference"] <= 1e-6
-        kept = {item.path for item in client.list_artifacts(found.run_id)} | {
-            item.path for item in client.list_artifacts(found.run_id, "plots")
+        artifacts = {item.path for item in client.list_artifacts(version.run_id)} | {
+            item.path for item in client.list_artifacts(version.run_id, "plots")
         }
         assert {
             "contract.json",
@@ -98,7 +98,7 @@ def test_first_model_is_promoted_with_alias_stage_row_and_tags(first, settings):
             "plots/roc.png",
             "plots/precision_recall.png",
             "plots/calibration.png",
-        } <= kept
+        } <= artifacts
     assert [row[0] for row in rows_of(settings, first)] == ["promote"]
 
 
@@ -146,8 +146,8 @@ def stored(settings, version, name):
     """Return where a file of a registered model lies in the object store."""
     with mlflow_tracking.reaching(settings) as client:
         model_id = client.get_model_version(NAME, version).source.removeprefix("models:/")
-        at = client.get_logged_model(model_id).artifact_location
-    bucket, _, prefix = at.removeprefix("s3://").partition("/")
+        location = client.get_logged_model(model_id).artifact_location
+    bucket, _, prefix = location.removeprefix("s3://").partition("/")
     return {"Bucket": bucket, "Key": f"{prefix}/{name}"}
 
 
@@ -163,11 +163,11 @@ def test_a_model_that_lost_a_file_is_refused(first, settings, lost):
 
 def test_a_broken_signature_is_refused(first, contract, settings):
     version = train("f" * 64, settings)
-    store, place = storage.client(settings), stored(settings, version, "MLmodel")
-    said = store.get_object(**place)["Body"].read().decode()
+    store, key = storage.client(settings), stored(settings, version, "MLmodel")
+    content = store.get_object(**key)["Body"].read().decode()
     name = contract.features[0].name
-    assert name in said
-    store.put_object(**place, Body=said.replace(f'"{name}"', '"column_of_nobody"').encode())
+    assert name in content
+    store.put_object(**key, Body=content.replace(f'"{name}"', '"column_of_nobody"').encode())
     with pytest.raises(jobs.ModelRefused, match="column_of_nobody"):
         jobs.decide(version, settings)
     assert production(settings) == first
@@ -176,16 +176,16 @@ def test_a_broken_signature_is_refused(first, contract, settings):
 
 def test_nothing_is_promoted_when_the_artefact_of_production_is_gone(first, settings):
     version = train("f" * 64, settings)
-    store, place = storage.client(settings), stored(settings, first, "MLmodel")
-    said = store.get_object(**place)["Body"].read()
-    store.delete_object(**place)
+    store, key = storage.client(settings), stored(settings, first, "MLmodel")
+    content = store.get_object(**key)["Body"].read()
+    store.delete_object(**key)
     try:
         with pytest.raises(jobs.ModelRefused, match="judging failed"):
             jobs.decide(version, settings)
         assert production(settings) == first
         assert [row[0] for row in rows_of(settings, version)] == ["keep"]
     finally:
-        store.put_object(**place, Body=said)
+        store.put_object(**key, Body=content)
 
 
 def test_classes_in_another_order_are_refused(first, settings, monkeypatch):
@@ -193,10 +193,10 @@ def test_classes_in_another_order_are_refused(first, settings, monkeypatch):
     scores = mlflow_tracking.scores
 
     def swapped(name, which, frame, settings):
-        found = scores(name, which, frame, settings)
+        probabilities = scores(name, which, frame, settings)
         if which == version:
             raise ValueError(f"version {which} orders its classes [1, 0], not [0, 1]")
-        return found
+        return probabilities
 
     monkeypatch.setattr(mlflow_tracking, "scores", swapped)
     with pytest.raises(jobs.ModelRefused, match="orders its classes"):

@@ -38,9 +38,11 @@ def settings(mlflow_server, tmp_path_factory):
         "TRAINING_THREADS": "1",
         "PROMOTION_FLOOR": "0.5",
     }
-    told = {name: value for name, value in services.environment(own).items() if name.isupper()}
+    environment = {
+        name: value for name, value in services.environment(own).items() if name.isupper()
+    }
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (told | chosen | {"BOOTSTRAP_REPLICATES": "100"}).items():
+        for name, value in (environment | chosen | {"BOOTSTRAP_REPLICATES": "100"}).items():
             patch.setenv(name, value)
         yield MonitorSettings()
 
@@ -93,15 +95,15 @@ def stays(contract, seed, n=600, first_id=100_000):
     return rows.assign(encounter_id=rows["encounter_id"] + first_id, _batch_id=LATER)
 
 
-def log_requests(rows, scores, contract, settings, version, ids=True, at=NOW, stay=None):
+def log_requests(rows, scores, contract, settings, version, ids=True, moment=NOW, stay=None):
     """Write requests as the API does, with its rights; `ids`: of the stays, else `stay` for all of them."""
     sent = rows[features.names([*contract.inputs, *contract.history])]
-    asked = [json.dumps(row) for row in json.loads(sent.to_json(orient="records"))]
+    texts = [json.dumps(row) for row in json.loads(sent.to_json(orient="records"))]
     numbers = rows["encounter_id"].tolist() if ids else [stay] * len(rows)
     values = [
         (
             str(uuid.uuid4()),
-            at,
+            moment,
             NAME,
             version,
             "run",
@@ -114,7 +116,7 @@ def log_requests(rows, scores, contract, settings, version, ids=True, at=NOW, st
             number,
             "given",
         )
-        for text, score, number in zip(asked, scores, numbers, strict=True)
+        for text, score, number in zip(texts, scores, numbers, strict=True)
     ]
     with (
         connection("serving", settings) as clean,
@@ -155,10 +157,10 @@ def test_outcomes_of_a_later_batch_are_joined(contract, settings, production):
     log_requests(rows, p, contract, settings, production)
     # Asked before with another answer: the last one counts. Known at training: says nothing. Never in the mart: waits.
     log_requests(
-        rows.head(40), 1 - p[:40], contract, settings, production, at=NOW - timedelta(hours=1)
+        rows.head(40), 1 - p[:40], contract, settings, production, moment=NOW - timedelta(hours=1)
     )
-    known = make_rows(contract, n=3000).head(30)
-    log_requests(known, np.full(30, 0.5), contract, settings, production)
+    learned = make_rows(contract, n=3000).head(30)
+    log_requests(learned, np.full(30, 0.5), contract, settings, production)
     waiting = stays(contract, seed=3, n=20, first_id=900_000)
     log_requests(waiting, np.full(20, 0.5), contract, settings, production)
     learned_from = snapshots.described("a" * 64, settings)[0].batches
@@ -171,16 +173,20 @@ def test_outcomes_of_a_later_batch_are_joined(contract, settings, production):
     before = judged()
     assert (before.n_labels, before.n_known_before, before.metrics) == (0, 30, None)
     in_mart(rows, contract, settings)
-    found = judged()
+    performance = judged()
     y = features.labels(contract, rows)
-    assert (found.n_labels, found.n_readmitted, found.n_known_before) == (600, int(y.sum()), 30)
-    auroc = found.metrics["auroc"]
+    assert (performance.n_labels, performance.n_readmitted, performance.n_known_before) == (
+        600,
+        int(y.sum()),
+        30,
+    )
+    auroc = performance.metrics["auroc"]
     assert auroc["figure"] == pytest.approx(roc_auc_score(y, p), abs=1e-9)
     assert auroc["low"] < auroc["figure"] < auroc["high"]
-    assert found.metrics["observed_minus_predicted"]["figure"] == pytest.approx(
+    assert performance.metrics["observed_minus_predicted"]["figure"] == pytest.approx(
         (y - p).mean(), abs=1e-9
     )
-    assert sum(each["n"] for each in found.calibration) == 600
+    assert sum(row["n"] for row in performance.calibration) == 600
 
 
 def test_no_drift_is_silent_and_published(contract, settings, production):
@@ -192,7 +198,7 @@ def test_no_drift_is_silent_and_published(contract, settings, production):
     version, n_requests, verdict, evidence = latest(settings)
     assert (version, verdict) == (production, "no drift")
     assert n_requests >= 600
-    assert {each["name"] for each in evidence["features"]} == set(
+    assert {shift["name"] for shift in evidence["features"]} == set(
         features.names(contract.inputs + contract.history)
     )
     assert evidence["realised"][0]["metrics"]["auroc"]["figure"] > 0.5
@@ -214,7 +220,7 @@ def test_drift_is_found_and_named(contract, settings, production):
         rows, scored(rows, settings, production), contract, settings, production, ids=False
     )
     assert monitor.run(settings) == "drift"
-    drifted = {each["name"] for each in latest(settings)[3]["features"] if each["drifted"]}
+    drifted = {shift["name"] for shift in latest(settings)[3]["features"] if shift["drifted"]}
     assert drifted == {"age_band", "n_medications"}
 
 
@@ -230,7 +236,7 @@ def test_a_load_test_does_not_push_requests_out(contract, settings, production, 
         settings,
         production,
         ids=False,
-        at=datetime.now(UTC),
+        moment=datetime.now(UTC),
         stay=LOAD_TEST_STAY,
     )
     after = monitor.requests(production, contract, settings)
@@ -252,10 +258,10 @@ def test_what_is_pushed_is_listed(contract, settings, production):
     with mlflow_tracking.reaching(settings) as client:
         version = mlflow_tracking.version_at(client, NAME, mlflow_tracking.PRODUCTION)
         outcomes = monitor.realised_performance(client, settings)
-        found = monitor.compare(version, snapshots.load("a" * 64, settings), outcomes, settings)
+        report = monitor.compare(version, snapshots.load("a" * 64, settings), outcomes, settings)
     pushed = {
-        **training_gauges.drift_gauges(found, settings),
-        **training_gauges.realised_gauges(found),
+        **training_gauges.drift_gauges(report, settings),
+        **training_gauges.realised_gauges(report),
     }
     pushgateway.registry(Job.MONITOR, pushed, {})
     assert set(pushed) == {metric.name for metric in METRICS_BY_JOB[Job.MONITOR]}

@@ -22,9 +22,9 @@ N = 400
 
 @pytest.fixture(scope="module")
 def context():
-    found = gx.get_context(mode="ephemeral")
-    found.variables.progress_bars = ProgressBarsConfig(globally=False)
-    return found
+    ephemeral = gx.get_context(mode="ephemeral")
+    ephemeral.variables.progress_bars = ProgressBarsConfig(globally=False)
+    return ephemeral
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def set_column(value, rows=None):
 
     def run(bad, expectation):
         bad[expectation.column] = bad[expectation.column].astype(object)
-        found = value(bad, expectation) if callable(value) else value
-        bad.loc[rows(bad) if rows else bad.index, expectation.column] = found
+        spoiled = value(bad, expectation) if callable(value) else value
+        bad.loc[rows(bad) if rows else bad.index, expectation.column] = spoiled
         return bad
 
     return run
@@ -103,11 +103,11 @@ def spoil(frame, expectation):
 def each_can_fail(validate, frame, suite):
     assert suite.expectations
     good = validate(frame, suite.expectations)
-    assert good.success, [gate.describe(found) for found in good.results if not found.success]
+    assert good.success, [gate.describe(outcome) for outcome in good.results if not outcome.success]
     for expectation in suite.expectations:
-        found = validate(spoil(frame, expectation), [expectation])
-        assert not found.success, expectation
-        assert gate.describe(found.results[0])
+        result = validate(spoil(frame, expectation), [expectation])
+        assert not result.success, expectation
+        assert gate.describe(result.results[0])
 
 
 def test_raw_suite(validate, tmp_path):
@@ -178,8 +178,8 @@ def test_distance_of_distributions():
 
 
 def test_a_page_loads_nothing_from_elsewhere(validate, tmp_path):
-    found = validate(raw_rows(tmp_path), raw_suite.build(N).expectations)
-    page = pages.render("train-001-aaaaaaaa", "raw", found.results)
+    result = validate(raw_rows(tmp_path), raw_suite.build(N).expectations)
+    page = pages.render("train-001-aaaaaaaa", "raw", result.results)
     for tag in (
         '<script src="http',
         '<link rel="stylesheet" href="http',
@@ -228,10 +228,10 @@ def test_a_value_of_the_file_is_text_on_the_page(validate, tmp_path, value):
         )
     )
     bad = validate(rows.assign(gender=value), raw_suite.build(N).expectations).results
-    found = Shown(pages.render("b", "raw", bad))
-    assert value in "".join(found.text)
-    assert [tag for tag, _ in found.tags] == [tag for tag, _ in plain.tags]
-    assert not any("onerror" in told for _, told in found.tags)
+    shown = Shown(pages.render("b", "raw", bad))
+    assert value in "".join(shown.text)
+    assert [tag for tag, _ in shown.tags] == [tag for tag, _ in plain.tags]
+    assert not any("onerror" in attributes for _, attributes in shown.tags)
 
 
 def test_a_gate_names_its_page_as_browsers_reach_it(monkeypatch, tmp_path):

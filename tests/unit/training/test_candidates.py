@@ -76,9 +76,12 @@ def test_a_planted_leak_is_seen_and_shuffled_labels_teach_nothing(contract, rows
     leaking = rows.assign(n_lab_procedures=np.where(y == 1, 90, 10).astype("int64"))
     pipeline = candidates.lightgbm(contract, 1, 1)
     pipeline[-1].set_params(n_estimators=60)
-    names, place = features.columns(contract), rows["split"].to_numpy() == "train"
-    pipeline.fit(leaking[place][names], y[place])
-    assert roc_auc_score(y[~place], evaluation.predict(pipeline, contract, leaking[~place])) > 0.95
+    names, is_train = features.columns(contract), rows["split"].to_numpy() == "train"
+    pipeline.fit(leaking[is_train][names], y[is_train])
+    assert (
+        roc_auc_score(y[~is_train], evaluation.predict(pipeline, contract, leaking[~is_train]))
+        > 0.95
+    )
     shuffled = np.random.default_rng(5).permutation(features.labels(contract, train))
     pipeline.fit(train[names], shuffled)
     scored = roc_auc_score(
@@ -96,7 +99,7 @@ def test_no_patient_is_in_two_splits(rows):
 def test_signature_and_examples_follow_the_contract(contract, rows, tmp_path):
     assert features.signature(contract).inputs.input_names() == features.columns(contract)
     pipeline = fitted("logistic", contract, rows)
-    found = bundle_writer.examples(pipeline, contract, rows)
-    assert len(found["rows"]) == len(found["probabilities"]) == bundle_writer.EXAMPLES
-    assert found["probabilities"] == sorted(found["probabilities"])
-    assert set(found["rows"][0]) == {f.name for f in (*contract.inputs, *contract.history)}
+    examples = bundle_writer.examples(pipeline, contract, rows)
+    assert len(examples["rows"]) == len(examples["probabilities"]) == bundle_writer.EXAMPLES
+    assert examples["probabilities"] == sorted(examples["probabilities"])
+    assert set(examples["rows"][0]) == {f.name for f in (*contract.inputs, *contract.history)}

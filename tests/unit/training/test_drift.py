@@ -89,9 +89,9 @@ DRIFTS = {
 def test_seeded_drift_is_found_and_named(stays, seed, change):
     reference, requests = parted(stays, seed)
     change(requests, np.random.default_rng(seed).random(len(requests)) < 0.4)
-    found = compared(reference, requests)
-    assert [shift.name for shift in found if shift.drifted] == [DRIFTS[change]]
-    assert found[0].name == DRIFTS[change]
+    shifts = compared(reference, requests)
+    assert [shift.name for shift in shifts if shift.drifted] == [DRIFTS[change]]
+    assert shifts[0].name == DRIFTS[change]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -113,7 +113,7 @@ def test_a_certain_but_small_change_is_silent(stays):
     """Thousands of rows make any difference significant; a difference that does not matter is no drift."""
     reference, requests = parted(stays, 1, n=3000)
     more_of_one_value(requests, np.random.default_rng(1).random(len(requests)) < 0.06)
-    shift = next(each for each in compared(reference, requests) if each.name == "insulin")
+    shift = next(shift for shift in compared(reference, requests) if shift.name == "insulin")
     assert shift.p <= RULE.alpha
     assert 0 < shift.distance < RULE.threshold
     assert not shift.drifted
@@ -124,11 +124,11 @@ def test_chance_alone_is_subtracted(stays):
     reference, few = parted(stays, 3, n=200)
     _, many = parted(stays, 3, n=2000)
     by_chance = [
-        {each.name: each.by_chance for each in compared(reference, part)}["diag_1"]
+        {shift.name: shift.by_chance for shift in compared(reference, part)}["diag_1"]
         for part in (few, many)
     ]
     assert by_chance[0] > 2 * by_chance[1]
-    assert max(each.distance for each in compared(reference, few)) < RULE.threshold
+    assert max(shift.distance for shift in compared(reference, few)) < RULE.threshold
 
 
 def test_too_few_requests_say_nothing(stays):
@@ -143,6 +143,6 @@ def test_types_of_requests_are_those_of_the_snapshot():
         {"flag": [True, False] * 300, "code": [1, 2, 3] * 200, "number": range(600)}
     )
     requests = pd.DataFrame({name: reference[name].tolist() for name in reference}, dtype=object)
-    found = drift.compare(reference, requests, range(600), frozenset({"number"}), RULE)
-    assert [shift.distance for shift in found] == [0, 0, 0]
-    assert all(drift.NEW not in shift.current or shift.current[drift.NEW] == 0 for shift in found)
+    shifts = drift.compare(reference, requests, range(600), frozenset({"number"}), RULE)
+    assert [shift.distance for shift in shifts] == [0, 0, 0]
+    assert all(drift.NEW not in shift.current or shift.current[drift.NEW] == 0 for shift in shifts)

@@ -36,7 +36,7 @@ def test_a_variant_takes_one_decision_the_other_way(contract, variants):
 
 def test_a_signal_is_found_and_a_shuffled_one_is_not(contract, variants):
     rows = make_rows(contract, 1500)
-    found = {}
+    auroc = {}
     for name in ("as it stands", "with shuffled labels"):
         variant = variants[name]
         small = experiments.Variant(
@@ -45,15 +45,15 @@ def test_a_signal_is_found_and_a_shuffled_one_is_not(contract, variants):
             variant.folds,
             variant.are_labels_shuffled,
         )
-        found[name] = experiments.judge(small, contract, rows, seed=1)["auroc"]
-    assert found["as it stands"] > 0.58
-    assert abs(found["with shuffled labels"] - 0.5) < 0.08
+        auroc[name] = experiments.judge(small, contract, rows, seed=1)["auroc"]
+    assert auroc["as it stands"] > 0.58
+    assert abs(auroc["with shuffled labels"] - 0.5) < 0.08
 
 
 def test_rates_have_intervals_that_shrink_with_the_number_of_stays():
     rows = pd.DataFrame(
         {"y": [True, False] * 8 + [True, False] * 800, "by": ["few"] * 16 + ["many"] * 1600}
     )
-    found = experiments.rates(rows, "y", rows["by"])
-    assert found["mean"].tolist() == [0.5, 0.5]
-    assert found.loc["few", "half"] == pytest.approx(10 * found.loc["many", "half"])
+    rates = experiments.rates(rows, "y", rows["by"])
+    assert rates["mean"].tolist() == [0.5, 0.5]
+    assert rates.loc["few", "half"] == pytest.approx(10 * rates.loc["many", "half"])

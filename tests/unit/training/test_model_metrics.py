@@ -37,9 +37,9 @@ def test_all_rows_of_a_patient_are_resampled_together():
 def test_intervals_hold_their_figure_and_narrow_with_rows():
     whole = model_metrics.with_intervals(Y, RISK, PATIENTS, Bootstrap(200, 1))
     part = model_metrics.with_intervals(Y[:600], RISK[:600], PATIENTS[:600], Bootstrap(200, 1))
-    for name, found in whole.items():
+    for name, estimate in whole.items():
         if name != "ece":  # biased upwards in resamples, as every mean of distances is
-            assert found["low"] <= found["figure"] <= found["high"], name
+            assert estimate["low"] <= estimate["figure"] <= estimate["high"], name
     assert (
         whole["auroc"]["high"] - whole["auroc"]["low"]
         < part["auroc"]["high"] - part["auroc"]["low"]
@@ -52,9 +52,9 @@ def test_calibration_error_sees_what_is_wrong():
 
 
 def test_skill_is_zero_for_the_prevalence():
-    said = model_metrics.point_metrics(Y, np.full(N, Y.mean()))
-    assert said["brier_skill"] == pytest.approx(0, abs=1e-12)
-    assert said["auroc"] == 0.5
+    metrics = model_metrics.point_metrics(Y, np.full(N, Y.mean()))
+    assert metrics["brier_skill"] == pytest.approx(0, abs=1e-12)
+    assert metrics["auroc"] == 0.5
 
 
 def test_threshold_of_calibrated_risks_is_near_break_even():
@@ -94,11 +94,11 @@ def test_a_slice_that_falls_behind_is_named():
     frame["n_prior_stays"], frame["patient_nbr"] = 0, np.arange(N)
     p = np.where(frame["race"] == "one", RISK, RNG.permutation(RISK))
     y = (RNG.random(N) < RISK).astype(int)
-    found = {
+    slices = {
         (row["slice"], row["value"]): row for row in decision.slices(frame, y, p, Bootstrap(200, 1))
     }
-    assert found["race", "other"]["falls_behind"]
-    assert not found["race", "one"]["falls_behind"]
+    assert slices["race", "other"]["falls_behind"]
+    assert not slices["race", "one"]["falls_behind"]
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def catboost(depth):
 
 
 def scorer(model, x):
-    arrays, how = tree_export.export(model, x)
-    return TreeScorer(arrays, how)
+    arrays, tree_format = tree_export.export(model, x)
+    return TreeScorer(arrays, tree_format)
 
 
 def bins(scorer, x):
@@ -48,10 +48,10 @@ def everywhere(model, x):
     """Return rows on, below and above thresholds of the model, far outside of them, and those of the data."""
     arrays, _ = tree_export.export(model, x)
     rows = [np.float32(arrays["reference"])]
-    known = np.where(
+    thresholds = np.where(
         np.abs(arrays["threshold"]) < 1e-30, 0, arrays["threshold"]
     )  # LightGBM's zero is a little wide
-    for column, threshold in zip(arrays["column"], known, strict=True):
+    for column, threshold in zip(arrays["column"], thresholds, strict=True):
         for value in (threshold, threshold + 1e-3, threshold - 1):
             rows.append(rows[0].copy())
             rows[-1][column] = value
@@ -78,9 +78,9 @@ def test_tables_say_what_the_model_says(model, data):
     rows = everywhere(model, x)
     ours = scorer(model, x)
     read = bins(ours, rows)
-    said = ours.score(read)
-    assert np.abs(np.array(said) - model.predict_proba(rows)[:, 1]).max() < 1e-12
-    assert said == [
+    probabilities = ours.score(read)
+    assert np.abs(np.array(probabilities) - model.predict_proba(rows)[:, 1]).max() < 1e-12
+    assert probabilities == [
         p for row in read for p in ours.score([row])
     ]  # to the last bit: alone as among others
 
@@ -105,8 +105,8 @@ def test_other_models_have_no_tables(model, data):
 def test_damaged_tables_are_seen(data):
     x, y = data
     model = lightgbm().fit(x, y)
-    arrays, how = tree_export.export(model, x)
-    damaged = TreeScorer(arrays | {"bits": np.roll(arrays["bits"], 1)}, how)
+    arrays, tree_format = tree_export.export(model, x)
+    damaged = TreeScorer(arrays | {"bits": np.roll(arrays["bits"], 1)}, tree_format)
     assert (
         np.abs(np.array(damaged.score(bins(damaged, x))) - model.predict_proba(x)[:, 1]).max()
         > 1e-3
