@@ -1,4 +1,6 @@
-"""What production may be: the version that the last signed decision in `ops.promotions` names, file by file."""
+"""What production may be: the version that the last signed decision in `ops.promotions` names, file
+by file.
+"""
 
 from pathlib import Path
 
@@ -8,7 +10,8 @@ from readmit.inference.signatures import NotSigned, Statement
 from serving.api_settings import ServingSettings
 from serving.bundle_loader import ModelRefused, Version
 
-# Files without which a bundle cannot be checked; the compiled form's own are listed by its statement.
+# Files without which a bundle cannot be checked; the compiled form's own are listed by its
+# statement.
 REQUIRED = ("contract.json", "examples.json", "report.json")
 QUERY = """
     select signed_statement from ops.decisions_in_force
@@ -18,7 +21,9 @@ QUERY = """
 
 
 class NotBacked(ModelRefused):
-    """The alias names a version that no signed decision put in production; the next look may find one."""
+    """The alias names a version that no signed decision put in production; the next look may find
+    one.
+    """
 
 
 class PromotionRecord:

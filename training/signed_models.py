@@ -1,7 +1,10 @@
-"""Registered models as they were signed: downloaded, compared with the signed statement, and only then loaded.
+"""Registered models as they were signed: downloaded, compared with the signed statement, and only
+then loaded.
 
-An artefact says in its own MLmodel file how it wants to be loaded, and pickles run code. So nothing of an artefact is
-trusted: its files must be the signed ones, and MLmodel must name the one form that we log (skops with our types).
+An artefact says in its own MLmodel file how it wants to be loaded, and pickles run code. So nothing
+of an artefact is
+trusted: its files must be the signed ones, and MLmodel must name the one form that we log (skops
+    with our types).
 """
 
 import shutil
@@ -51,7 +54,8 @@ def sign_version(
     Args:
         client: MLflow.
         name: the registered model.
-        version: its version; for any decision but its registration its files must be the signed ones.
+        version: its version; for any decision but its registration its files must be the signed
+            ones.
         decision_id: `REGISTRATION`, or the id of the row in `ops.promotions`.
         settings: holds the private key.
 
@@ -96,7 +100,9 @@ def verified(name: str, version: str, settings: ModelVerification) -> Iterator[P
 
 @contextmanager
 def logged(model_id: str) -> Iterator[Path]:
-    """Download a logged model that is not registered yet and give its folder, once its form is ours."""
+    """Download a logged model that is not registered yet and give its folder, once its form is
+    ours.
+    """
     with _downloaded(f"models:/{model_id}") as folder:
         check_form(folder)
         yield folder
@@ -122,7 +128,8 @@ def check(folder: Path, version: str, settings: ModelVerification) -> Statement:
 
 
 def check_form(folder: Path) -> None:
-    """Check that an artefact is a scikit-learn model in skops' form with our types, and brings no code.
+    """Check that an artefact is a scikit-learn model in skops' form with our types, and brings no
+    code.
 
     Raises:
         NotSigned: it asks to be loaded in another way.

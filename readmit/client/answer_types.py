@@ -1,4 +1,5 @@
-"""Types of the JSON that the prediction API answers: one place for the API, its client and the form.
+"""Types of the JSON that the prediction API answers: one place for the API, its client and the
+form.
 
 They cost nothing at run time: an answer is a plain dictionary. OpenAPI's response schemas are
 generated from them, and a contract test checks real answers against them.
@@ -73,7 +74,9 @@ class FieldErrorCode(StrEnum):
 
 
 class FieldError(TypedDict):
-    """What is wrong with one field; `allowed` lists its legal values, or the first of `n_allowed`."""
+    """What is wrong with one field; `allowed` lists its legal values, or the first of
+    `n_allowed`.
+    """
 
     field: str
     code: FieldErrorCode
@@ -84,7 +87,9 @@ class FieldError(TypedDict):
 
 
 class ProblemDocument(TypedDict):
-    """An RFC 9457 problem document: `code` and `params` for programs, `title` and `detail` for people."""
+    """An RFC 9457 problem document: `code` and `params` for programs, `title` and `detail` for
+    people.
+    """
 
     type: Literal["about:blank"]
     title: str

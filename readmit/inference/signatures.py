@@ -1,8 +1,10 @@
-"""Signed statements about models: which files a decision was about, so that nothing else is served in their place.
+"""Signed statements about models: which files a decision was about, so that nothing else is served
+in their place.
 
-A statement names the model, its version, the decision and the sha256 of every file. Whoever decides signs it with an
-ed25519 key; whoever loads the model holds the public key only and compares the files before reading any of them.
-Keys are 32 bytes in URL-safe base64 (RFC 8032), as `generate_keys` returns them.
+A statement names the model, its version, the decision and the sha256 of every file. Whoever decides
+signs it with an ed25519 key; whoever loads the model holds the public key only and compares the
+files before reading any of them. Keys are 32 bytes in URL-safe base64 (RFC 8032), as
+`generate_keys` returns them.
 """
 
 import base64
@@ -26,7 +28,9 @@ class NotSigned(Exception):
 
 @dataclass(frozen=True)
 class Statement:
-    """What a decision was about: `files` maps each path below the model's folder to its sha256 in hex."""
+    """What a decision was about: `files` maps each path below the model's folder to its sha256 in
+    hex.
+    """
 
     model: str
     version: str
@@ -46,7 +50,9 @@ def public_key_of(private_key: str) -> str:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the sha256 of each file below `folder` by its path, the signature's own file left out."""
+    """Return the sha256 of each file below `folder` by its path, the signature's own file left
+    out.
+    """
     files = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -82,7 +88,8 @@ def verify(document: str, public_key: str) -> Statement:
 
 
 def check_files(statement: Statement, folder: Path, required: Iterable[str] = ()) -> None:
-    """Compare the files of a folder with a statement. Files that were signed and are not there are no fault.
+    """Compare the files of a folder with a statement. Files that were signed and are not there are
+    no fault.
 
     Args:
         statement: from `verify`.
