@@ -1,1 +1,1 @@
-"""The one-machine stack: every component under a process supervisor, no container, no other service."""
+"""The stack on one machine: every component runs under a process supervisor, without containers."""

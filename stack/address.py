@@ -1,4 +1,4 @@
-"""`python -m stack.address pushgateway`: where a component of the one-machine stack is; empty when there is none."""
+"""`python -m stack.address pushgateway`: print the address of one component of the stack."""
 
 import sys
 
@@ -9,14 +9,13 @@ from stack.configuration import stack_settings
 
 @explained
 def main() -> int:
-    """Print the address."""
+    """Print the address of a component, or an empty line when this machine does not run it."""
     [name] = sys.argv[1:]
-    print(
-        next(
-            (each.address for each in programs.all_programs(stack_settings()) if each.name == name),
-            "",
-        )
-    )
+    address = ""
+    for program in programs.all_programs(stack_settings()):
+        if program.name == name:
+            address = program.address
+    print(address)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Certificates for connections inside the stack: self-signed, so whoever presents one also holds its key."""
+"""Self-signed certificates for connections inside the stack."""
 
 import datetime
 import ipaddress
@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-# It never leaves the machine or its namespace and is replaced with the state, so it need not expire in between.
+# A certificate never leaves the machine or its namespace. `make clean` removes it with the state,
+# so it need not expire before that.
 VALID_DAYS = 20 * 365
 
 
@@ -16,7 +17,7 @@ def self_signed(common_name: str) -> tuple[bytes, bytes]:
     """Make a certificate for loopback and its private key.
 
     Args:
-        common_name: who it names; nobody resolves it.
+        common_name: the subject; no client resolves it.
 
     Returns:
         The certificate and the unencrypted key, both as PEM.
@@ -31,7 +32,7 @@ def self_signed(common_name: str) -> tuple[bytes, bytes]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        # A clock that is put back by a day does not lock the store out.
+        # The certificate stays valid when the clock is set back by up to a day.
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=VALID_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)

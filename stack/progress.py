@@ -1,4 +1,4 @@
-"""What `make up` shows while it works: the phase, the latest news, the time; and at the end where the time went."""
+"""The progress that commands print: the phase, the latest news and the elapsed time."""
 
 import sys
 import time
@@ -10,13 +10,20 @@ from rich.status import Status
 from rich.table import Table
 
 
+def wide_console(*, soft_wrap: bool = False) -> Console:
+    """Return a console that does not cut lines when the output is a file or a pipe."""
+    width = None if sys.stdout.isatty() else 200
+    return Console(highlight=False, soft_wrap=soft_wrap, width=width)
+
+
 class Progress:
-    """Phases with their seconds. On a terminal one line is rewritten; elsewhere only news is printed."""
+    """Show phases and measure their seconds.
+
+    On a terminal one line is rewritten. Elsewhere a line is printed whenever the news changes.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
-        # Into a file or a pipe nothing needs to be cut.
-        width = None if sys.stdout.isatty() else 200
-        self.console = console or Console(highlight=False, soft_wrap=True, width=width)
+        self.console = console or wide_console(soft_wrap=True)
         self.seconds: dict[str, float] = {}
         self._started = time.monotonic()
         self._phase = ""
@@ -25,8 +32,10 @@ class Progress:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Show a phase while the block runs, and keep its time."""
-        began, self._phase, self._news = time.monotonic(), name, ""
+        """Show a phase while the block runs, and record its time."""
+        began = time.monotonic()
+        self._phase = name
+        self._news = ""
         with self.console.status("") as self._status:
             self.show("")
             yield
@@ -36,7 +45,9 @@ class Progress:
     def show(self, news: str) -> None:
         """Show the latest news of the phase."""
         minutes, seconds = divmod(int(self.elapsed()), 60)
-        line = f"{minutes:02}:{seconds:02}  {self._phase}" + (f": {news}" if news else "")
+        line = f"{minutes:02}:{seconds:02}  {self._phase}"
+        if news:
+            line += f": {news}"
         if self._status is not None and self.console.is_terminal:
             self._status.update(line)
         elif news != self._news or not news:
@@ -44,16 +55,16 @@ class Progress:
             sys.stdout.flush()
         self._news = news
 
-    def error(self, said: str) -> None:
-        """Show what went wrong, as it was said: brackets in it are no markup."""
-        self.console.print(f"error: {said}", style="red", markup=False)
+    def error(self, message: str) -> None:
+        """Show an error message as it is: its brackets are not markup."""
+        self.console.print(f"error: {message}", style="red", markup=False)
 
     def elapsed(self) -> float:
         """Return the seconds since the start."""
         return time.monotonic() - self._started
 
     def summary(self) -> Table:
-        """Return where the time went."""
+        """Return a table with the seconds of each phase."""
         table = Table("phase", "seconds", box=None, pad_edge=False)
         for name, seconds in self.seconds.items():
             table.add_row(name, f"{seconds:.1f}")

@@ -1,7 +1,7 @@
-"""Start one program of the stack: `python -m stack.run_program NAME` becomes that program, with its environment.
+"""`python -m stack.run_program NAME`: become one program of the stack, with its environment.
 
-The supervisor runs this instead of the program itself, so that its configuration holds no secret, and so that what a
-killed predecessor left behind is cleared away first.
+The supervisor runs this instead of the program itself. So its configuration has no secrets, and the
+processes that a killed predecessor left behind are ended first.
 """
 
 import os
@@ -18,7 +18,8 @@ def main() -> None:
     """Replace this process by the program that the command line names."""
     name = sys.argv[1]
     settings = stack_settings()
-    program = next(program for program in all_programs(settings) if program.name == name)
+    programs = {program.name: program for program in all_programs(settings)}
+    program = programs[name]
     marks = {HOME_MARK: str(settings.readmit_home), PROGRAM_MARK: name}
     sessions.end(settings.readmit_home, name)
     if name == "postgres":

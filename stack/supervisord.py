@@ -1,4 +1,4 @@
-"""supervisord, as the stack runs it: it adopts orphans, and each program leads a session of its own."""
+"""supervisord with two changes: it adopts orphans, and each program leads its own session."""
 
 import os
 import sys
@@ -10,15 +10,15 @@ from stack import processes
 
 
 class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
-    """supervisord's options, which also hold what it asks of the kernel."""
+    """supervisord's options; its calls to the kernel are methods of this class."""
 
     def daemonize(self) -> None:
-        """Leave the terminal; then, since a fork does not inherit it, adopt orphans."""
+        """Leave the terminal, then adopt orphans: a fork does not inherit that setting."""
         super().daemonize()
         processes.adopt_orphans()
 
     def setpgrp(self) -> None:
-        """Give a program a session where supervisord gives it a process group: it is both."""
+        """Start a session, which is a process group too, for a program."""
         os.setsid()
 
 
