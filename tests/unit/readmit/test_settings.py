@@ -89,8 +89,8 @@ def test_the_example_has_every_setting_once():
 def read():
     """Every attribute and every text of our Python, with the passwords that roles log in with."""
     files = (path for part in PARTS for path in (ROOT / part).rglob("*.py"))
-    found = {word for path in files for word in re.findall(r"[.\"'](\w+)\b", path.read_text())}
-    return found | {f"{role}_password" for role in get_args(db.Role)}
+    words = {word for path in files for word in re.findall(r"[.\"'](\w+)\b", path.read_text())}
+    return words | {f"{role}_password" for role in get_args(db.Role)}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -124,8 +124,8 @@ def test_a_process_cannot_log_in_as_the_role_of_another(role):
 def test_a_command_says_in_one_line_which_setting_is_wrong(command, monkeypatch, capsys):
     monkeypatch.setenv("POSTGRES_PORT", "five")
     assert import_module(f"training.{command}").main([]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
+    printed = capsys.readouterr()
+    assert printed.out == ""
     assert re.fullmatch(
-        r"error: POSTGRES_PORT: [^\n]+ \(got 'five'\); correct it [^\n]+\n", said.err
+        r"error: POSTGRES_PORT: [^\n]+ \(got 'five'\); correct it [^\n]+\n", printed.err
     )

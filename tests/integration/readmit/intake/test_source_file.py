@@ -75,8 +75,8 @@ class Server(BaseHTTPRequestHandler):
         self.end_headers()
         step = 1 if kind == "slow/drip" else len(body) + 1
         with suppress(OSError):  # who waits no longer hangs up
-            for place in range(0, len(body), step):
-                self.wfile.write(body[place : place + step])
+            for start in range(0, len(body), step):
+                self.wfile.write(body[start : start + step])
                 time.sleep(0.05 if step == 1 else 0)
 
     def log_message(self, *_: object) -> None:
@@ -108,9 +108,9 @@ def test_zip_in_every_layout_gives_the_csv(
 ) -> None:
     archive = zipped(tmp_path / "a.zip", {names[0]: csv_file.read_bytes(), names[1]: MAPPING})
     for _ in range(2):
-        found = resolve(settings_of(tmp_path, archive))
-        assert found.path.read_bytes() == csv_file.read_bytes()
-        assert (found.sha256, found.data_source) == (source_file.sha256_of(csv_file), "file")
+        source = resolve(settings_of(tmp_path, archive))
+        assert source.path.read_bytes() == csv_file.read_bytes()
+        assert (source.sha256, source.data_source) == (source_file.sha256_of(csv_file), "file")
 
 
 def test_csv_is_taken_where_it_lies(csv_file: Path, tmp_path: Path) -> None:
@@ -210,10 +210,10 @@ def test_missing_path_and_folder_say_what_to_do(tmp_path: Path) -> None:
 def test_what_is_no_source_file_is_refused_at_once(dataset: str, what: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    given = dataset if "/" in dataset else tmp_path / dataset
+    address = dataset if "/" in dataset else tmp_path / dataset
     with pytest.raises(SourceRefused, match=what):
-        resolve(settings_of(tmp_path, given))
-    assert source_file.unchanged_mark(str(given), None, tmp_path) is None
+        resolve(settings_of(tmp_path, address))
+    assert source_file.unchanged_mark(str(address), None, tmp_path) is None
 
 
 def test_file_that_this_user_may_not_read_is_refused(csv_file: Path, tmp_path: Path) -> None:
@@ -263,8 +263,8 @@ def test_sha256_of_the_zip_or_of_its_csv_is_accepted(
 
 def test_address_is_downloaded(server: str, zip_file: Path, csv_file: Path, tmp_path: Path) -> None:
     Server.answers["/uci.zip"] = [(200, "application/zip", zip_file.read_bytes())]
-    found = resolve(settings_of(tmp_path, f"{server}/uci.zip"))
-    assert (found.data_source, found.sha256) == ("url", source_file.sha256_of(csv_file))
+    source = resolve(settings_of(tmp_path, f"{server}/uci.zip"))
+    assert (source.data_source, source.sha256) == ("url", source_file.sha256_of(csv_file))
 
 
 def test_faults_on_the_way_are_tried_again(server: str, csv_file: Path, tmp_path: Path) -> None:
@@ -333,8 +333,8 @@ def test_confirm_page_of_google_drive_is_answered(
 ) -> None:
     Server.answers["/uc"] = [(200, "text/html; charset=utf-8", DRIVE_PAGE)]
     Server.answers["/download"] = [(200, "application/octet-stream", zip_file.read_bytes())]
-    found = resolve(settings_of(tmp_path, f"{server}/uc?export=download&id=1k5-1"))
-    assert found.sha256 == source_file.sha256_of(csv_file)
+    source = resolve(settings_of(tmp_path, f"{server}/uc?export=download&id=1k5-1"))
+    assert source.sha256 == source_file.sha256_of(csv_file)
     assert Server.asked[-1] == "/download?id=1k5-1&export=download&confirm=t&uuid=0a-b"
 
 
@@ -376,6 +376,6 @@ def test_sample_is_used_loudly_when_uci_does_not_deliver(
         source_file, "download", lambda url, target: download.download(url, target, pause=0)
     )
     monkeypatch.setattr(sample, "REAL_ROWS", 200)
-    found = resolve(settings_of(tmp_path))
-    assert (found.data_source, found.name) == ("sample", "embedded sample")
+    source = resolve(settings_of(tmp_path))
+    assert (source.data_source, source.name) == ("sample", "embedded sample")
     assert "NOT THE REAL DATA" in caplog.text

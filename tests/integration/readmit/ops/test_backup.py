@@ -33,19 +33,19 @@ def settings(tmp_path: Path) -> StackSettings:
         "s3_mlflow_bucket": f"m{os.urandom(4).hex()}",
         "s3_pipeline_bucket": f"p{os.urandom(4).hex()}",
     }
-    known = raw.fresh(tmp_path / "home", dataset=str(sample(tmp_path)), **names)
-    storage.ensure_buckets(known)
-    sources.ensure_source(known)
-    batch = raw.claim_batch("run", known)
+    settings = raw.fresh(tmp_path / "home", dataset=str(sample(tmp_path)), **names)
+    storage.ensure_buckets(settings)
+    sources.ensure_source(settings)
+    batch = raw.claim_batch("run", settings)
     assert batch
-    loading.load(batch, known)
-    storage.client(known).put_object(
-        Bucket=known.s3_mlflow_bucket, Key="1/models/m-1/model.onnx", Body=b"\x00" * 5000
+    loading.load(batch, settings)
+    storage.client(settings).put_object(
+        Bucket=settings.s3_mlflow_bucket, Key="1/models/m-1/model.onnx", Body=b"\x00" * 5000
     )
     for name in ("mlflow", "airflow"):
-        raw.query(known, name, "create table if not exists kept (n int)", role=name)
-        raw.query(known, name, "truncate kept; insert into kept values (1)", role=name)
-    return known
+        raw.query(settings, name, "create table if not exists kept (n int)", role=name)
+        raw.query(settings, name, "truncate kept; insert into kept values (1)", role=name)
+    return settings
 
 
 def sample(folder: Path) -> Path:
@@ -66,16 +66,16 @@ def state(settings: StackSettings) -> dict[str, object]:
         "airflow": "select n from kept",
     }
     roles: dict[str, db.Role] = {settings.clean_database: "transformer"}
-    found: dict[str, object] = {
+    content: dict[str, object] = {
         name: raw.query(settings, name, text, role=roles.get(name, "postgres"))
         for name, text in queries.items()
     }
     for bucket in backup.buckets(settings):
         pages = storage.client(settings).get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        found[bucket] = sorted(
-            (each["Key"], each["Size"]) for page in pages for each in page.get("Contents", [])
+        content[bucket] = sorted(
+            (entry["Key"], entry["Size"]) for page in pages for entry in page.get("Contents", [])
         )
-    return found
+    return content
 
 
 def lose_everything(settings: StackSettings) -> None:
@@ -84,15 +84,15 @@ def lose_everything(settings: StackSettings) -> None:
     for bucket in backup.buckets(settings):
         s3 = storage.client(settings)
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-            for found in page.get("Contents", []):
-                s3.delete_object(Bucket=bucket, Key=found["Key"])
+            for entry in page.get("Contents", []):
+                s3.delete_object(Bucket=bucket, Key=entry["Key"])
 
 
 def test_everything_comes_back(settings: StackSettings, tmp_path: Path) -> None:
     before = state(settings)
-    place = backup.save(tmp_path / "backups", settings)
+    saved = backup.save(tmp_path / "backups", settings)
     lose_everything(settings)
-    backup.restore(place, settings)
+    backup.restore(saved, settings)
     assert state(settings) == before
 
 
@@ -102,8 +102,8 @@ def in_the_pod(
     """Run the rendered command with the settings and Secrets that its pod is given, and no others."""
     pod = k8s.pods(k8s.overlay("local"))[name]
     main = pod["spec"]["containers"][0]
-    keys = {found["metadata"]["name"]: set(found["stringData"]) for found in missing(())}
-    given = {
+    keys = {secret["metadata"]["name"]: set(secret["stringData"]) for secret in missing(())}
+    granted = {
         key
         for source in main["envFrom"]
         for key in keys.get(source.get("secretRef", {}).get("name"), ())
@@ -113,15 +113,15 @@ def in_the_pod(
         for key, value in environment(settings).items()
         if key.endswith("PASSWORD") or "SECRET" in key
     }
-    told = {
+    variables = {
         key: value
         for key, value in environment(settings).items()
-        if key in given or key not in secret
+        if key in granted or key not in secret
     }
     words = [str(folder) if word == "/backups" else word for word in main["command"]]
     return subprocess.run(
         [sys.executable, *words[1:]],
-        env=told,
+        env=variables,
         cwd=k8s.ROOT,
         capture_output=True,
         text=True,
@@ -136,15 +136,15 @@ def test_the_pods_save_and_restore_with_what_they_are_given(
     folder.mkdir()
     assert in_the_pod("backup", settings, folder).returncode == 0
     lose_everything(settings)
-    done = in_the_pod("restore", settings, folder)
-    assert done.returncode == 0, done.stderr
+    process = in_the_pod("restore", settings, folder)
+    assert process.returncode == 0, process.stderr
     assert state(settings) == before
 
 
 def test_roles_keep_their_rights(settings: StackSettings, tmp_path: Path) -> None:
-    place = backup.save(tmp_path / "backups", settings)
+    saved = backup.save(tmp_path / "backups", settings)
     lose_everything(settings)
-    backup.restore(place, settings)
+    backup.restore(saved, settings)
     counted = raw.query(
         settings, settings.clean_database, "select count(*) from raw.encounters", role="transformer"
     )
@@ -159,10 +159,10 @@ def test_a_restore_over_a_living_stack_takes_back_later_rows(
     settings: StackSettings, tmp_path: Path
 ) -> None:
     before = state(settings)
-    place = backup.save(tmp_path / "backups", settings)
+    saved = backup.save(tmp_path / "backups", settings)
     raw.query(settings, "mlflow", "insert into kept values (2)", role="mlflow")
     with db.transaction("mlflow", "mlflow", settings):  # somebody is connected
-        backup.restore(place, settings)
+        backup.restore(saved, settings)
     assert state(settings) == before
 
 
@@ -170,12 +170,12 @@ def test_the_last_ones_are_kept_and_unchanged_objects_are_stored_once(
     settings: StackSettings, tmp_path: Path
 ) -> None:
     folder, key = tmp_path / "backups", backup._file_name("1/models/m-1/model.onnx")
-    places = []
+    copies = []
     for number in range(3):
-        place = folder / f"2026010{number}T000000Z"
-        backup.save(folder, settings).rename(place)
-        places.append(place / settings.s3_mlflow_bucket / key)
-    assert len({path.stat().st_ino for path in places}) == 1
+        saved = folder / f"2026010{number}T000000Z"
+        backup.save(folder, settings).rename(saved)
+        copies.append(saved / settings.s3_mlflow_bucket / key)
+    assert len({path.stat().st_ino for path in copies}) == 1
     newest = backup.save(folder, settings, keep=2)
     assert backup.saved(folder) == [folder / "20260102T000000Z", newest]
 
@@ -183,15 +183,15 @@ def test_the_last_ones_are_kept_and_unchanged_objects_are_stored_once(
 def test_a_damaged_backup_is_refused_before_anything_is_touched(
     settings: StackSettings, tmp_path: Path
 ) -> None:
-    place = backup.save(tmp_path / "backups", settings)
+    saved = backup.save(tmp_path / "backups", settings)
     before = state(settings)
-    path = place / settings.s3_mlflow_bucket / backup._file_name("1/models/m-1/model.onnx")
+    path = saved / settings.s3_mlflow_bucket / backup._file_name("1/models/m-1/model.onnx")
     path.write_bytes(b"\x01" * 5000)
     with pytest.raises(backup.BackupFailed, match=r"model\.onnx is missing or damaged"):
-        backup.restore(place, settings)
-    (place / "mlflow.dump").write_bytes(b"PGDMP")
+        backup.restore(saved, settings)
+    (saved / "mlflow.dump").write_bytes(b"PGDMP")
     with pytest.raises(backup.BackupFailed, match="mlflow"):
-        backup.restore(place, settings)
+        backup.restore(saved, settings)
     assert state(settings) == before
 
 
@@ -201,8 +201,8 @@ def test_an_interrupted_backup_is_none(
     folder = tmp_path / "backups"
     (folder / "20260101T000000Z.part").mkdir(parents=True)
     assert backup.saved(folder) == []
-    place = backup.save(folder, settings)
-    assert [path.name for path in folder.iterdir()] == [place.name]
+    saved = backup.save(folder, settings)
+    assert [path.name for path in folder.iterdir()] == [saved.name]
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(backup.BackupFailed, match="pg_dump is not on the PATH"):
         backup.save(folder, settings)

@@ -114,16 +114,16 @@ MAY_NOT: list[tuple[db.Role, str, str]] = [
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
-    made = raw.fresh(tmp_path_factory.mktemp("home"))
+    settings = raw.fresh(tmp_path_factory.mktemp("home"))
     tables = "create table marts.made (i int); create table quarantine.kept (i int);"
-    raw.query(made, made.clean_database, tables, role="transformer")
+    raw.query(settings, settings.clean_database, tables, role="transformer")
     raw.query(
-        made,
-        made.clean_database,
+        settings,
+        settings.clean_database,
         "create table intermediate.inner_working (i int)",
         role="transformer",
     )
-    return made
+    return settings
 
 
 def run(settings: StackSettings, role: db.Role, database: str, statement: str) -> None:

@@ -95,8 +95,8 @@ def test_the_dead_do_not_come_back(columns: dict[str, sample.Texts]) -> None:
     assert is_dead.any()
     assert (columns["readmitted"][is_dead] == "NO").all()
     patients = columns["patient_nbr"]
-    last = {patient: place for place, patient in enumerate(patients.tolist())}
-    assert all(last[patients[place]] == place for place in np.flatnonzero(is_dead))
+    last_row = {patient: row for row, patient in enumerate(patients.tolist())}
+    assert all(last_row[patients[row]] == row for row in np.flatnonzero(is_dead))
 
 
 def test_label_shares_are_near_the_facts(columns: dict[str, sample.Texts]) -> None:
