@@ -27,6 +27,7 @@ class Exchange:
         "_bodies",
         "_draining",
         "_headers",
+        "_max_bytes",
         "_receive",
         "_send",
         "began",
@@ -54,6 +55,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._bodies = bodies
+        self._max_bytes = bodies.max_bytes(scope["path"])
         self._draining = draining
         self._headers = [*SECURITY_HEADERS, *ids.headers()]
 
@@ -66,7 +68,7 @@ class Exchange:
         message = await self._receive()
         n_bytes = len(message.get("body", b""))
         self.body_bytes += n_bytes
-        self._bodies.add(n_bytes, of_request=self.body_bytes)
+        self._bodies.add(n_bytes, of_request=self.body_bytes, max_bytes=self._max_bytes)
         return message
 
     async def send(self, message: Message) -> None:

@@ -72,7 +72,7 @@ class RequestMiddleware:
         headers = dict(scope["headers"])
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Problem(ProblemCode.COMPRESSED_BODY, headers={"Accept-Encoding": "identity"})
-        self._bodies.check_length(headers.get(b"content-length", b"0"))
+        self._bodies.check_length(headers.get(b"content-length", b"0"), scope["path"])
         if scope["path"] in OPEN_PATHS:
             return
         key_digest = self._keys.check(headers.get(b"x-api-key", b""))

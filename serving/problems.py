@@ -75,6 +75,9 @@ PROBLEMS: Mapping[ProblemCode, ProblemKind] = {
     ProblemCode.TOO_MANY_ROWS: ProblemKind(
         422, "more than {max_rows} rows: the limit protects time and memory; send several calls"
     ),
+    ProblemCode.TOO_MANY_FIELDS: ProblemKind(
+        422, "more than {max_fields} fields in a row: the model has fewer; nothing was read"
+    ),
     ProblemCode.INVALID_CSV: ProblemKind(422, "the body is not CSV in UTF-8: {reason}"),
     ProblemCode.UNKNOWN_HEADER: ProblemKind(
         422, "the first line must name fields of the model, separated by commas"

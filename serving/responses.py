@@ -26,6 +26,7 @@ BATCH = (
     ProblemCode.INVALID_JSON,
     ProblemCode.MISSING_ROWS,
     ProblemCode.TOO_MANY_ROWS,
+    ProblemCode.TOO_MANY_FIELDS,
     ProblemCode.INVALID_CSV,
     ProblemCode.UNKNOWN_HEADER,
     ProblemCode.DUPLICATE_COLUMNS,
@@ -36,6 +37,7 @@ DATABASE = (*WITH_KEY, ProblemCode.DATABASE_UNREACHABLE, ProblemCode.DATABASE_RE
 EXAMPLE_PARAMS: dict[ProblemCode, dict[str, ParamValue]] = {
     ProblemCode.BODY_TOO_LARGE: {"max_bytes": 16_000_000},
     ProblemCode.TOO_MANY_ROWS: {"max_rows": 10_000},
+    ProblemCode.TOO_MANY_FIELDS: {"max_fields": 80},
     ProblemCode.INVALID_CSV: {"reason": "unexpected end of data"},
     ProblemCode.RATE_LIMITED: {"max_per_second": 5},
     ProblemCode.MEMORY_LIMIT: {"held_bytes": 64_200_000},

@@ -17,6 +17,8 @@ from serving.request_fields import PYTHON_TYPES, column_model, request_model
 
 # Sent beside the features; never features themselves.
 ID_FIELDS = ("patient_nbr", "encounter_id", "contract_hash")
+# Unknown fields are listed one by one, up to these; a row with more is refused as a whole.
+SPARE_FIELDS = 32
 MAX_IGNORED = 100  # names of dropped fields in an answer
 Columns = dict[str, tuple[object, ...]]
 
@@ -56,6 +58,11 @@ class RequestSchema:
         """Return the names that a request may have."""
         return self.model.model_fields.keys()
 
+    @property
+    def max_fields(self) -> int:
+        """Return how many fields a request may have before its errors are not even counted."""
+        return len(self.model.model_fields) + SPARE_FIELDS
+
     def from_json(self, body: bytes) -> PredictionRequest:
         """Return the request in a JSON body.
 
@@ -77,6 +84,8 @@ class RequestSchema:
         Raises:
             Problem: as `from_json`.
         """
+        if isinstance(row, dict) and len(row) > self.max_fields:
+            raise Problem(ProblemCode.TOO_MANY_FIELDS, max_fields=self.max_fields)
         try:
             return self._request(self.model.__pydantic_validator__.validate_python(row))
         except ValidationError as error:

@@ -38,6 +38,7 @@ class ProblemCode(StrEnum):
     INVALID_JSON = "invalid_json"
     MISSING_ROWS = "missing_rows"
     TOO_MANY_ROWS = "too_many_rows"
+    TOO_MANY_FIELDS = "too_many_fields"
     INVALID_CSV = "invalid_csv"
     UNKNOWN_HEADER = "unknown_header"
     DUPLICATE_COLUMNS = "duplicate_columns"

@@ -130,7 +130,7 @@ async def predict_batch(request: Request, model: Model, state: Parts) -> Respons
         if is_csv:
             rows = await asyncio.to_thread(batch_formats.csv_rows, model.requests, body, max_rows)
         else:
-            rows = await asyncio.to_thread(batch_formats.json_rows, body, max_rows)
+            rows = await asyncio.to_thread(batch_formats.json_rows, model.requests, body, max_rows)
         call = BatchCall(
             model,
             request.state.request_id,

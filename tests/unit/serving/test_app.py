@@ -208,7 +208,7 @@ def test_large_bodies_at_the_same_time_are_bounded_and_small_ones_always_pass(tm
     app = ready(
         create_app(settings(tmp_path, api_max_body_bytes=100_000), source=source, read=read)
     )
-    stay = json.dumps(ROW).encode()
+    stay = json.dumps([ROW]).encode()
 
     async def run():
         release = asyncio.Event()
@@ -218,7 +218,7 @@ def test_large_bodies_at_the_same_time_are_bounded_and_small_ones_always_pass(tm
             await release.wait()
 
         def ask(n):
-            return asyncio.create_task(client.post("/predict", content=slowly(n)))
+            return asyncio.create_task(client.post("/predict/batch", content=slowly(n)))
 
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://api"
