@@ -65,7 +65,9 @@ def train_minutes() -> list[Figure]:
 
 
 def dbt_ratio() -> list[Figure]:
-    """Compare the dbt part of the latest batches of full size with plain `dbt build` of such a batch."""
+    """Compare the dbt part of the latest batches of full size with plain `dbt build` of such a
+    batch.
+    """
     settings = stack_settings()
     airflow = _airflow(settings)
     in_airflow: list[float] = []
@@ -91,7 +93,9 @@ def _has_loaded(tasks: list[Entry]) -> bool:
 
 
 def _dbt_seconds(tasks: list[Entry]) -> float:
-    """Return the seconds from the end of the raw gate to the end of dbt, waiting for the scheduler included."""
+    """Return the seconds from the end of the raw gate to the end of dbt, waiting for the scheduler
+    included.
+    """
     ends = {task["task_id"]: _timestamp(task["end_date"]) for task in tasks if task["end_date"]}
     dbt_ends = [end for task_id, end in ends.items() if task_id.startswith("dbt.")]
     return max(dbt_ends) - ends["raw_gate"]

@@ -1,4 +1,6 @@
-"""The API with the model of a folder (READMIT_BENCH_MODEL) and without a database, for measurements."""
+"""The API with the model of a folder (READMIT_BENCH_MODEL) and without a database, for
+measurements.
+"""
 
 import os
 import shutil

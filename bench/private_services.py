@@ -36,7 +36,9 @@ class Batch:
 
 @contextmanager
 def databases(n_batches: int, batch_size: int = 15_000) -> Iterator[StackSettings]:
-    """Give settings with two new databases, and a registered source of at least `n_batches` train batches."""
+    """Give settings with two new databases, and a registered source of at least `n_batches` train
+    batches.
+    """
     with TemporaryDirectory() as folder:
         source = Path(folder) / "sample.csv"
         sample.write_csv(source, round(n_batches * batch_size / SHARE_OF_TRAIN * RESERVE))

@@ -1,4 +1,6 @@
-"""The verdict of dbt's tests: they run inside the one `dbt build`, and one task shows what they found."""
+"""The verdict of dbt's tests: they run inside the one `dbt build`, and one task shows what they
+found.
+"""
 
 import os
 import subprocess
@@ -23,7 +25,8 @@ TEST_RESULTS = "test_results"  # its XCom
 
 
 def share_test_results(project: str, context: Context, **_: object) -> None:
-    """Called by Cosmos after dbt, in the task that ran it; hands the results of the tests on to `dbt_tests`.
+    """Called by Cosmos after dbt, in the task that ran it; hands the results of the tests on to
+    `dbt_tests`.
 
     Raises:
         AirflowFailException: a test failed: another try would find the same.
@@ -63,7 +66,9 @@ def _has_dbt_run(ti: Any) -> bool:  # noqa: ANN401
 
 
 def run_tests() -> "TestResults":
-    """Run dbt's tests on the current build, in a process of their own; its output is in the task's log."""
+    """Run dbt's tests on the current build, in a process of their own; its output is in the task's
+    log.
+    """
     from readmit.batches import verdicts
 
     dbt = str(Path(sys.executable).parent / "dbt")

@@ -1,7 +1,9 @@
-"""One build: the next correction or batch of the queue goes through load, raw gate, dbt, publish gate and publish.
+"""One build: the next correction or batch of the queue goes through load, raw gate, dbt, publish
+gate and publish.
 
-Each task is safe to repeat at any point (docs/batches.md). A correction skips `load` and `raw_gate`. A verdict on the data
-is recorded and fails its task without retries; another failure releases the claim. XCom carries names, no rows.
+Each task is safe to repeat at any point (docs/batches.md). A correction skips `load` and
+`raw_gate`. A verdict on the data is recorded and fails its task without retries; another failure
+releases the claim. XCom carries names, no rows.
 """
 
 from dataclasses import asdict
@@ -27,7 +29,9 @@ def register_source() -> None:
 @task(trigger_rule=TriggerRule.ALL_DONE)
 @bad_data_is_final
 def claim_build(run_id: str | None = None) -> dict[str, str]:
-    """Take the next build that waits, also when a new source was refused; two runs never take the same one."""
+    """Take the next build that waits, also when a new source was refused; two runs never take the
+    same one.
+    """
     from readmit.batches import batch_gauges, claims
 
     settings = PipelineSettings()
@@ -113,7 +117,8 @@ def ingest_batch() -> None:
     checked = publish_gate(build)
     published = publish(build)
     [dbt, tested] >> checked >> published
-    # `publish` stays the task that decides the run's colour: what follows a teardown does not hide a rejected build.
+    # `publish` stays the task that decides the run's colour: what follows a teardown does not hide
+    # a rejected build.
     [dbt, published] >> release_claim().as_teardown(setups=build) >> announce_training()
 
 

@@ -1,7 +1,8 @@
-"""Have the requests drifted from the training data of the production model, and how good were its predictions?
+"""Have the requests drifted from the training data of the production model, and how good were its
+predictions?
 
-Looks daily (MONITOR_SCHEDULE); beside it, dbt is asked how old the sources are. With DRIFT_TRIGGERS_TRAINING=true drift
-starts `train_model`: see docs/monitoring.md.
+Looks daily (MONITOR_SCHEDULE); beside it, dbt is asked how old the sources are. With
+DRIFT_TRIGGERS_TRAINING=true drift starts `train_model`: see docs/monitoring.md.
 """
 
 from typing import Any
@@ -43,7 +44,9 @@ def look() -> str:
 
 @task(outlets=[TRAINING_READY])
 def ask_for_training(verdict: str, outlet_events: Any = None) -> None:  # noqa: ANN401 (Airflow's)
-    """Start training when there is drift and the setting allows it; a skipped task announces nothing."""
+    """Start training when there is drift and the setting allows it; a skipped task announces
+    nothing.
+    """
     from readmit.batches import builds
 
     if verdict != "drift":
@@ -53,7 +56,8 @@ def ask_for_training(verdict: str, outlet_events: Any = None) -> None:  # noqa: 
         raise AirflowSkipException(
             "drift, and DRIFT_TRIGGERS_TRAINING is off: see the report on the docs site"
         )
-    # The number that `ingest_batch` compares with: without it, it would announce the same batches again.
+    # The number that `ingest_batch` compares with: without it, it would announce the same batches
+    # again.
     outlet_events[TRAINING_READY].extra = {"published": builds.count_published(settings)}
 
 

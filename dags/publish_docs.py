@@ -1,4 +1,6 @@
-"""Publish dbt docs (lineage) and the index of the docs site when a batch is published or a model was decided on."""
+"""Publish dbt docs (lineage) and the index of the docs site when a batch is published or a model
+was decided on.
+"""
 
 from airflow.sdk import dag, task
 

@@ -54,12 +54,16 @@ DAG_ARGS: dict[str, Any] = {
 
 
 def nothing(task_id: str) -> EmptyOperator:
-    """Return a task that only stands for a point of the run; without a callback it costs no process."""
+    """Return a task that only stands for a point of the run; without a callback it costs no
+    process.
+    """
     return EmptyOperator(task_id=task_id, on_success_callback=None)
 
 
 def bad_data_is_final(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn a verdict on the data into a failure without retries: the same bytes get the same verdict."""
+    """Turn a verdict on the data into a failure without retries: the same bytes get the same
+    verdict.
+    """
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -74,7 +78,8 @@ def bad_data_is_final(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def news_for_training(announcements: Any, settings: PipelineSettings) -> int:  # noqa: ANN401 (Airflow's accessor)
-    """Return how many batches are published; each announcement carries that number, so the last one is the memory.
+    """Return how many batches are published; each announcement carries that number, so the last one
+    is the memory.
 
     Raises:
         AirflowSkipException: builds wait, or nothing was published since the last announcement.
@@ -95,6 +100,8 @@ def news_for_training(announcements: Any, settings: PipelineSettings) -> int:  #
 
 @task(inlets=[TRAINING_READY], outlets=[TRAINING_READY], trigger_rule=TriggerRule.ALL_DONE)
 def announce_training(inlet_events: Any = None, outlet_events: Any = None) -> None:  # noqa: ANN401 (Airflow's)
-    """Announce to training, after every run, that nothing waits and that more is published than last time."""
+    """Announce to training, after every run, that nothing waits and that more is published than
+    last time.
+    """
     n_published = news_for_training(inlet_events[TRAINING_READY], PipelineSettings())
     outlet_events[TRAINING_READY].extra = {"published": n_published}

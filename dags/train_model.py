@@ -1,7 +1,7 @@
 """Train every candidate on one frozen snapshot, register the best, and promote it only on evidence.
 
-Runs once when everything that was waiting is published (Asset `training_ready`), and weekly. One active run, so that
-catching up trains once.
+Runs once when everything that was waiting is published (Asset `training_ready`), and weekly. One
+active run, so that catching up trains once.
 """
 
 from datetime import timedelta

@@ -1,4 +1,6 @@
-"""The dbt project as an Airflow task group: one visible task per model, one `dbt build` beneath them."""
+"""The dbt project as an Airflow task group: one visible task per model, one `dbt build` beneath
+them.
+"""
 
 import os
 from pathlib import Path
@@ -19,10 +21,12 @@ PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
 
 
 def dbt_task_group() -> TaskGroup:
-    """Return the group `dbt`, parsed from the manifest so that no dbt runs while Airflow parses DAG files.
+    """Return the group `dbt`, parsed from the manifest so that no dbt runs while Airflow parses DAG
+    files.
 
-    WATCHER runs one `dbt build`; a task per model follows it (measured: docs/adr/0003-cosmos-execution.md). Seeds and
-    tests are part of that build and have no tasks: Cosmos leaves tests out of it unless the flag asks for them.
+    WATCHER runs one `dbt build`; a task per model follows it (measured:
+    docs/adr/0003-cosmos-execution.md). Seeds and tests are part of that build and have no tasks:
+    Cosmos leaves tests out of it unless the flag asks for them.
     """
     group = DbtTaskGroup(
         group_id="dbt",
@@ -53,7 +57,8 @@ def dbt_task_group() -> TaskGroup:
         ),
         operator_args={
             "poke_interval": 1,
-            # `load` and `raw_gate` are skipped for a correction; a run that claimed nothing skips dbt as well.
+            # `load` and `raw_gate` are skipped for a correction; a run that claimed nothing skips
+            # dbt as well.
             "trigger_rule": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         },
     )

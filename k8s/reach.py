@@ -60,7 +60,9 @@ def _restore(environment: dict[str, str]) -> None:
 
 
 def variables_of(cluster: Cluster) -> dict[str, str]:
-    """Return settings and passwords of the parts as variables, but for a DATASET that is set here."""
+    """Return settings and passwords of the parts as variables, but for a DATASET that is set
+    here.
+    """
     values = cluster.settings()
     for secret in cluster.secrets().values():
         values |= secret

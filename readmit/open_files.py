@@ -1,7 +1,7 @@
 """Files and connections that a process may have open at once: as many as the system allows.
 
-Debian starts the processes of an ordinary user with a soft limit of 1,024. Each process may raise its
-own to the hard limit (524,288 on Debian); what it starts inherits that.
+Debian starts the processes of an ordinary user with a soft limit of 1,024. Each process may raise
+its own to the hard limit (524,288 on Debian); what it starts inherits that.
 """
 
 import resource

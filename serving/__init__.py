@@ -1,1 +1,3 @@
-"""The prediction API: serves the production model of the registry and follows it without a restart."""
+"""The prediction API: serves the production model of the registry and follows it without a
+restart.
+"""

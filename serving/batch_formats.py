@@ -40,7 +40,8 @@ def json_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[objec
 
 
 def _check_shape(requests: RequestSchema, body: bytes, max_rows: int) -> None:
-    """Refuse a body that has too many rows or fields to be read, before a parser makes objects of it.
+    """Refuse a body that has too many rows or fields to be read, before a parser makes objects of
+    it.
 
     A parsed object takes up to twenty times the memory of its text: sixteen megabytes of `{},` are
     five million objects. So rows are counted by their brackets, fields by their colons, and both by

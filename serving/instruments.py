@@ -81,7 +81,9 @@ class Metrics:
 
 
 def _forget_dead_workers(folder: Path) -> None:
-    """Remove the gauges of killed workers, such as requests in flight; counters stay in the sums."""
+    """Remove the gauges of killed workers, such as requests in flight; counters stay in the
+    sums.
+    """
     for file in folder.glob("gauge_live*_*.db"):
         process = file.stem.rpartition("_")[2]
         if not Path(f"/proc/{process}").exists():

@@ -102,7 +102,9 @@ class Registry:
                 s3.download_file(address.netloc, key, str(target))
 
     def _experiment(self, run_id: str) -> str | None:
-        """Return the experiment of a run, for links to MLflow's pages; None when the run is gone."""
+        """Return the experiment of a run, for links to MLflow's pages; None when the run is
+        gone.
+        """
         if run_id and run_id not in self._experiments:
             answer = self._get("/runs/get", {"run_id": run_id})
             if answer is None:

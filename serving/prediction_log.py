@@ -1,4 +1,6 @@
-"""The prediction log: written to Postgres in the background; bounded, and what is lost is counted."""
+"""The prediction log: written to Postgres in the background; bounded, and what is lost is
+counted.
+"""
 
 import logging
 import threading

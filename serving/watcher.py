@@ -1,4 +1,6 @@
-"""Follows the registry: loads newly promoted versions, refuses bad ones, starts from the local copy."""
+"""Follows the registry: loads newly promoted versions, refuses bad ones, starts from the local
+copy.
+"""
 
 import logging
 import threading
@@ -127,7 +129,8 @@ class Watcher:
             statement = self._source.check_decision(version)
             self._serve(version, self._fetch(version, statement), "registry")
         except NotBacked as refusal:
-            # The last good model stays. The decision may still come: the version is not refused for good.
+            # The last good model stays. The decision may still come: the version is not refused for
+            # good.
             self._metrics.gauge("readmit_model_unbacked").set(1)
             log.error("the alias is not followed: %s", refusal)
         except ModelRefused as refusal:

@@ -1,4 +1,6 @@
-"""Fixtures of all tiers: real services, started when the first test asks for them, ended with the test run."""
+"""Fixtures of all tiers: real services, started when the first test asks for them, ended with the
+test run.
+"""
 
 import gc
 import json
@@ -19,7 +21,8 @@ from readmit.settings import StackSettings
 from tests.support import dbt, services
 
 E2E = "tests/e2e/"
-# Read by Airflow and by our settings when they are imported or made, so set before any test file is.
+# Read by Airflow and by our settings when they are imported or made, so set before any test file
+# is.
 AWAY = {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
     "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
@@ -113,5 +116,7 @@ def s3(postgres) -> StackSettings:
 
 @pytest.fixture(scope="session")
 def mlflow_server() -> StackSettings:
-    """StackSettings of a running MLflow (`mlflow_tracking_uri`) on that Postgres and object store."""
+    """StackSettings of a running MLflow (`mlflow_tracking_uri`) on that Postgres and object
+    store.
+    """
     return services.mlflow()

@@ -1,7 +1,7 @@
 """One build at a time: take the build lock, account for the rows, publish or reject.
 
-A build is one run of dbt: over a batch, or over corrected rows of a batch that is published. Every step may be killed
-at any point and repeated.
+A build is one run of dbt: over a batch, or over corrected rows of a batch that is published. Every
+step may be killed at any point and repeated.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,13 @@ from readmit.settings import PipelineSettings
 
 Kind = Literal["batch", "correction"]
 
-# A run that has not taken its next step for this long is taken for dead; dbt's part of a batch takes about a minute.
-# A step that lies further ahead than that was taken before somebody put the clock back, and says nothing either.
+# A run that has not taken its next step for this long is taken for dead; dbt's part of a batch
+# takes about a minute. A step that lies further ahead than that was taken before somebody put the
+# clock back, and says nothing either.
 LEASE = timedelta(minutes=10)
 
-# An advisory lock of database `clean`: a correction is added to a build, or the build begins, never both at once.
+# An advisory lock of database `clean`: a correction is added to a build, or the build begins, never
+# both at once.
 CORRECTIONS_LOCK = 7_241_005
 
 
@@ -66,7 +68,8 @@ class Build:
         return cls(batch_id, batch_id, "batch")
 
     def begin(self, settings: PipelineSettings) -> None:
-        """Take the build lock: dbt builds this next. Of a published build dbt is left with nothing to build.
+        """Take the build lock: dbt builds this next. Of a published build dbt is left with nothing
+        to build.
 
         Raises:
             BuildBusy: another build began less than `LEASE` ago and has not ended.
@@ -88,7 +91,9 @@ class Build:
                 self._take_lock(cur)
 
     def _state(self, settings: PipelineSettings) -> tuple[str | None, str]:
-        """Return the build's status and the reason for it; status None before the first step and the verdict."""
+        """Return the build's status and the reason for it; status None before the first step and
+        the verdict.
+        """
         if self.kind == "batch":
             with (
                 db.transaction("loader", settings.raw_database, settings) as raw,
@@ -197,7 +202,8 @@ class Build:
         """
         cur.execute("select n_rows from raw.batches where batch_id = %s", (self.batch_id,))
         n_rows = ledger.fetch_count(cur)
-        # A corrected row stands twice, as it came and as it was corrected: what passed is what counts.
+        # A corrected row stands twice, as it came and as it was corrected: what passed is what
+        # counts.
         cur.execute(
             """
             select
@@ -228,7 +234,8 @@ class Build:
             raise AccountingBroken(
                 f"{self.build_id}: {counts.n_rows} rows arrived, but {total} are accounted for ({counts})"
             )
-        # A correction rewrites some rows only, and rows of a published batch may stand in later builds.
+        # A correction rewrites some rows only, and rows of a published batch may stand in later
+        # builds.
         if self.kind == "correction" or is_published(cur, self.build_id):
             return
         cur.execute(
@@ -242,10 +249,12 @@ class Build:
             )
 
     def reject(self, reason: str, settings: PipelineSettings) -> None:
-        """Record the verdict and remove what dbt made of the build; its rows stay in RAW as evidence.
+        """Record the verdict and remove what dbt made of the build; its rows stay in RAW as
+        evidence.
 
         Raises:
-            BuildLost: another build was begun since: the rows that were judged are not those of this build.
+            BuildLost: another build was begun since: the rows that were judged are not those of
+            this build.
         """
         status, _ = self._state(settings)
         if status in ledger.REJECTED:

@@ -9,15 +9,18 @@ from readmit.batches import builds, corrections, ledger
 from readmit.batches.builds import LEASE, Build
 from readmit.settings import PipelineSettings
 
-# An advisory lock of database `raw`: one run at a time looks for work. Any number that nobody else uses.
+# An advisory lock of database `raw`: one run at a time looks for work. Any number that nobody else
+# uses.
 CLAIM_LOCK = 7_241_002
 
 
 def claim(dag_run_id: str, settings: PipelineSettings) -> Build | None:
-    """Take the next build that waits, or the one that this run already holds; None when nothing waits.
+    """Take the next build that waits, or the one that this run already holds; None when nothing
+    waits.
 
-    Corrections come first, in the order in which they were released; then slices, in the order of docs/batches.md. Two
-    runs never get the same build: one of them at a time looks, and what it takes is leased to it for `LEASE`.
+    Corrections come first, in the order in which they were released; then slices, in the order of
+    docs/batches.md. Two runs never get the same build: one of them at a time looks, and what it
+    takes is leased to it for `LEASE`.
     """
     ledger.repair(settings)
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
@@ -51,7 +54,9 @@ def claim_and_begin(dag_run_id: str, settings: PipelineSettings) -> Build | None
 
 
 def _open_batches(cur: cursor) -> list[Build]:
-    """Return the slices about which nothing is decided and whose content nobody else brings, in the order of work."""
+    """Return the slices about which nothing is decided and whose content nobody else brings, in the
+    order of work.
+    """
     cur.execute("select batch_id from landing.open_slices where copy = 1 order by queue_position")
     return [Build.of_batch(str(row[0])) for row in cur.fetchall()]
 
@@ -92,7 +97,9 @@ def renew(build_id: str, settings: PipelineSettings) -> None:
 
 
 def renew_claim(cur: cursor, build_id: str) -> None:
-    """Start the lease of a claim anew; nobody else can renew or take it until the transaction ends."""
+    """Start the lease of a claim anew; nobody else can renew or take it until the transaction
+    ends.
+    """
     cur.execute(
         "update landing.claims set claimed_at = clock_timestamp() where build_id = %s", (build_id,)
     )

@@ -1,8 +1,8 @@
 """Rows that the row rules held back: list them, and release corrected ones, each once.
 
-A release writes the corrected values into `ops.corrections` under a new build (`<batch_id>+r<k>`). The build then waits
-in the queue and goes through dbt as a batch does: the same rules judge the corrected row, and only what passes enters
-the features.
+A release writes the corrected values into `ops.corrections` under a new build (`<batch_id>+r<k>`).
+The build then waits in the queue and goes through dbt as a batch does: the same rules judge the
+corrected row, and only what passes enters the features.
 """
 
 import argparse
@@ -77,7 +77,8 @@ def release(
         settings: where the databases are.
 
     Returns:
-        The build that the row now waits in; several rows that wait for the same batch share one build.
+        The build that the row now waits in; several rows that wait for the same batch share one
+        build.
 
     Raises:
         ReleaseRefused: the row is not held back, or the values are not allowed.
@@ -141,7 +142,9 @@ def _check_is_held(cur: cursor, batch_id: str, source_row: int) -> None:
 
 
 def _open_build(cur: cursor, batch_id: str) -> str:
-    """Return the correction of this batch that waits and is not being built, or the name of the next one."""
+    """Return the correction of this batch that waits and is not being built, or the name of the
+    next one.
+    """
     cur.execute(
         f"{WAITING} and batch_id = %s"
         " and not exists (select from ops.current_build as b where b.build_id = waiting.build_id) limit 1",
@@ -170,7 +173,9 @@ def waiting(settings: PipelineSettings) -> list[Build]:
 
 
 def rejections(settings: PipelineSettings) -> dict[str, str]:
-    """Return the reason for each correction that was rejected; its rows are held back and can be released again."""
+    """Return the reason for each correction that was rejected; its rows are held back and can be
+    released again.
+    """
     with (
         db.transaction("reader", settings.clean_database, settings) as clean,
         clean.cursor() as cur,

@@ -1,7 +1,8 @@
 """The ledger of batches: what arrived, and what became of it.
 
-Holds the rule of docs/batches.md. Every function may be killed at any point and repeated: facts are written in one
-transaction each, and where two databases are involved `clean` decides and the ledger in `raw` follows.
+Holds the rule of docs/batches.md. Every function may be killed at any point and repeated: facts are
+written in one transaction each, and where two databases are involved `clean` decides and the ledger
+in `raw` follows.
 """
 
 import argparse
@@ -50,7 +51,9 @@ def mark_rejected(build_id: str, reason: str, settings: PipelineSettings) -> Non
 
 
 def repair(settings: PipelineSettings) -> list[str]:
-    """Bring the ledger up to what `clean` has published, after a crash between the two; return what was repaired."""
+    """Bring the ledger up to what `clean` has published, after a crash between the two; return what
+    was repaired.
+    """
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select batch_id from landing.batches where status = 'loaded'")
         loaded = [str(row[0]) for row in cur.fetchall()]
@@ -68,8 +71,8 @@ def repair(settings: PipelineSettings) -> list[str]:
 def follow(batch_ids: list[str], settings: PipelineSettings) -> list[str]:
     """Copy what `clean` holds of these batches, corrections included, into the ledger.
 
-    A correction takes rows out of quarantine and may find them excluded: the smallest number of quarantined rows and
-    the largest number of excluded rows are the latest.
+    A correction takes rows out of quarantine and may find them excluded: the smallest number of
+    quarantined rows and the largest number of excluded rows are the latest.
 
     Returns:
         The batches whose ledger row changed.

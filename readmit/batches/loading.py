@@ -14,7 +14,8 @@ class ObjectChanged(Exception):
 
 
 def load(batch_id: str, settings: PipelineSettings) -> int:
-    """COPY the batch into RAW and write its ledger row, in one transaction; nothing when that is done already.
+    """COPY the batch into RAW and write its ledger row, in one transaction; nothing when that is
+    done already.
 
     Returns:
         The number of rows of the batch.
@@ -95,7 +96,8 @@ def _write_loaded(cur: cursor, batch_id: str) -> None:
     cur.execute(SUPERSEDED_BY, {"batch_id": batch_id})
 
 
-# A batch that holds at least half of the encounters of a rejected batch of its split is that batch, sent again.
+# A batch that holds at least half of the encounters of a rejected batch of its split is that batch,
+# sent again.
 SUPERSEDED_BY = """
     update landing.batches as resend
     set supersedes = rejected.batch_id

@@ -52,7 +52,8 @@ def record_rejection(build: Build, settings: PipelineSettings) -> Iterator[None]
 
     Raises:
         BatchRejected: what the block raised, once it is recorded.
-        BuildLost: another build has taken the build lock: the rows that were judged are not those of this build.
+        BuildLost: another build has taken the build lock: the rows that were judged are not those
+        of this build.
     """
     try:
         yield
@@ -62,10 +63,12 @@ def record_rejection(build: Build, settings: PipelineSettings) -> Iterator[None]
 
 
 def read_test_results(run_results: Path) -> TestResults:
-    """Read dbt's tests from `run_results.json`; a run that was killed leaves no file, and so no results.
+    """Read dbt's tests from `run_results.json`; a run that was killed leaves no file, and so no
+    results.
 
-    A test that fails looked at the rows; another try gives the same answer. A node that cannot be built (`error`) says
-    nothing of the rows: the database went away, or the code is wrong. That is left to retries.
+    A test that fails looked at the rows; another try gives the same answer. A node that cannot be
+    built (`error`) says nothing of the rows: the database went away, or the code is wrong. That is
+    left to retries.
     """
     tests = []
     failed = []

@@ -104,7 +104,9 @@ def descriptions(manifest: Manifest) -> list[str]:
 
 
 def undescribed(manifest: Manifest, catalog: Manifest) -> list[str]:
-    """Name columns that exist in the database and are shown without a description, and those that do not exist."""
+    """Name columns that exist in the database and are shown without a description, and those that
+    do not exist.
+    """
     breaches = []
     for unique_id, node in {**manifest["nodes"], **manifest["sources"]}.items():
         if node["resource_type"] not in ("model", "seed", "source"):
@@ -147,7 +149,9 @@ def keys(manifest: Manifest) -> list[str]:
 
 
 def singular_tests(manifest: Manifest) -> list[str]:
-    """`assert_*`, a first line that says what a failure means, and no more than the current build."""
+    """`assert_*`, a first line that says what a failure means, and no more than the current
+    build.
+    """
     breaches = []
     for node in manifest["nodes"].values():
         if node["resource_type"] != "test" or node.get("test_metadata"):

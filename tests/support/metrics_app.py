@@ -1,4 +1,6 @@
-"""The API on a small model, for worker processes of uvicorn: `uvicorn tests.support.metrics_app:create --factory`."""
+"""The API on a small model, for worker processes of uvicorn: `uvicorn
+tests.support.metrics_app:create --factory`.
+"""
 
 import os
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""A small bundle for tests of the API: a real contract, and a stand-in for the compiled model (a logistic score)."""
+"""A small bundle for tests of the API: a real contract, and a stand-in for the compiled model (a
+logistic score).
+"""
 
 import json
 import math

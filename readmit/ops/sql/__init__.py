@@ -1,1 +1,3 @@
-"""DDL of the databases `raw` and `clean`, kept as plain SQL and applied by `readmit.ops.bootstrap`."""
+"""DDL of the databases `raw` and `clean`, kept as plain SQL and applied by
+`readmit.ops.bootstrap`.
+"""

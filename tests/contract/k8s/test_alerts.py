@@ -1,4 +1,6 @@
-"""Prometheus' configuration and rules: valid, on listed metrics, each alert tried and with its runbook section."""
+"""Prometheus' configuration and rules: valid, on listed metrics, each alert tried and with its
+runbook section.
+"""
 
 import re
 import shutil
@@ -28,7 +30,8 @@ METRICS_BY_JOB = {name for metric in METRICS.values() for name in series(metric)
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool (package prometheus) is missing"
 )
-# What is left of an expression without strings, label names, windows and words of PromQL is names of metrics.
+# What is left of an expression without strings, label names, windows and words of PromQL is names
+# of metrics.
 WORDS = {
     *(
         "sum",

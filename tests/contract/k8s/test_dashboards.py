@@ -1,4 +1,6 @@
-"""Grafana's dashboards: in step with their description, complete, and only about metrics that exist."""
+"""Grafana's dashboards: in step with their description, complete, and only about metrics that
+exist.
+"""
 
 import json
 import re

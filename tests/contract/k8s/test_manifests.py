@@ -1,4 +1,6 @@
-"""The rendered manifests against the rules; each rule is also shown to fail on a manifest that breaks it."""
+"""The rendered manifests against the rules; each rule is also shown to fail on a manifest that
+breaks it.
+"""
 
 import re
 from collections.abc import Callable
@@ -14,9 +16,11 @@ from serving.routes import health
 from stack import programs
 from tests.support import k8s
 
-# The oldest whose API server takes every field; the last three, and those before that clusters still run.
+# The oldest whose API server takes every field; the last three, and those before that clusters
+# still run.
 MINORS = ("1.26", "1.33", "1.34", "1.35", "1.36", "1.37")
-# What a node of kind requests for itself: control plane 0.65, CoreDNS 0.2, Calico 0.25, metrics-server 0.1.
+# What a node of kind requests for itself: control plane 0.65, CoreDNS 0.2, Calico 0.25,
+# metrics-server 0.1.
 CLUSTERS_OWN_CPU = 1.2
 UPSTREAM = {"docker.io/grafana/grafana", "quay.io/jupyter/scipy-notebook"}
 # The local overlay with the optional parts, and the other overlays.
@@ -32,7 +36,9 @@ def secret_keys() -> dict[str, set[str]]:
 
 
 def routes() -> dict[str, set[str]]:
-    """What each program answers: the API's own routes, and the health checks of the one-machine stack."""
+    """What each program answers: the API's own routes, and the health checks of the one-machine
+    stack.
+    """
     settings = StackSettings(postgres_password="x", aws_secret_access_key="x")
     listed = [*programs.all_programs(settings), *programs._observability(settings)]
     known = {program.name: {urlsplit(program.health).path} for program in listed if program.health}
@@ -318,7 +324,9 @@ def test_settings_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", k8s.OVERLAYS)
 def test_nobody_waits_long_for_a_server_that_has_another_address_by_now(name: str) -> None:
-    """Airflow, MLflow and dbt set no limit themselves: without this one the kernel's is two minutes."""
+    """Airflow, MLflow and dbt set no limit themselves: without this one the kernel's is two
+    minutes.
+    """
     data = k8s.named(k8s.overlay(name), "ConfigMap", "settings")["data"]
     assert int(data["PGCONNECT_TIMEOUT"]) == db.CONNECT_TIMEOUT_SECONDS
     readers = {

@@ -1,4 +1,6 @@
-"""Prometheus on Kubernetes reads what it reads on one machine, and asks the health of every part."""
+"""Prometheus on Kubernetes reads what it reads on one machine, and asks the health of every
+part.
+"""
 
 from typing import Any
 
@@ -43,7 +45,9 @@ def running(resources: list[k8s.Resource]) -> set[str]:
 
 
 def test_the_jobs_are_those_of_one_machine() -> None:
-    """Rules and dashboards name jobs; a job that exists in one place only is an alert that never fires in the other."""
+    """Rules and dashboards name jobs; a job that exists in one place only is an alert that never
+    fires in the other.
+    """
     machine = yaml.safe_load((k8s.ROOT / "stack" / "prometheus.yml").read_text())["scrape_configs"]
     assert jobs().keys() == {job["job_name"] for job in machine}
 

@@ -12,7 +12,8 @@ PAGES = {
     ("docs", 8088),
     ("grafana", 3000),
 }
-# The pod of cert-manager that proves whose the names are: without it an ACME issuer gives no certificate.
+# The pod of cert-manager that proves whose the names are: without it an ACME issuer gives no
+# certificate.
 CERTIFICATES = ("acme.cert-manager.io/http01-solver", 8089)
 
 
@@ -93,7 +94,9 @@ def test_an_open_default_is_seen() -> None:
 
 
 def mlflow_answers(page: str, resources: list[k8s.Resource]) -> bool:
-    """Tell whether MLflow's page works at an address: it asks by POST, and browsers then name the page as Origin."""
+    """Tell whether MLflow's page works at an address: it asks by POST, and browsers then name the
+    page as Origin.
+    """
     from mlflow.server.security_utils import is_allowed_host_header, should_block_cors_request
 
     data = k8s.named(resources, "ConfigMap", "settings")["data"]

@@ -1,4 +1,6 @@
-"""Task pods: Airflow's own code makes one from our template, and may do so with the scheduler's rights."""
+"""Task pods: Airflow's own code makes one from our template, and may do so with the scheduler's
+rights.
+"""
 
 import importlib.util
 import json
@@ -14,13 +16,16 @@ import pytest
 
 from tests.support import k8s
 
-# Airflow asks the Kubernetes API for these with KubernetesExecutor; a missing verb shows as a task that never starts.
+# Airflow asks the Kubernetes API for these with KubernetesExecutor; a missing verb shows as a task
+# that never starts.
 NEEDED = {("pods", verb) for verb in ("create", "get", "list", "watch", "patch", "delete")} | {
     ("pods/log", "get")
 }
-# A new pod of the api-server on two cores that fit models: two init containers, then 15 s of a core.
+# A new pod of the api-server on two cores that fit models: two init containers, then 15 s of a
+# core.
 RESTART_SECONDS = 180
-# What Airflow makes of a pod that is removed while it waits, and how long the scheduler lets a task wait.
+# What Airflow makes of a pod that is removed while it waits, and how long the scheduler lets a task
+# wait.
 REMOVED = """
 import datetime, json, queue
 from airflow.configuration import conf
@@ -40,8 +45,9 @@ longest = runner._task_queued_timeout + conf.getfloat("scheduler", "task_queued_
 patience = longest * runner._num_stuck_queued_retries
 print(json.dumps({"noticed": news.qsize(), "seconds": longest, "patience": patience}))
 """
-# How long a task asks an api-server that is away, how long the scheduler believes in it meanwhile, and how often the
-# scheduler asks a Kubernetes API that is busy: Airflow reads these settings when it is imported.
+# How long a task asks an api-server that is away, how long the scheduler believes in it meanwhile,
+# and how often the scheduler asks a Kubernetes API that is busy: Airflow reads these settings when
+# it is imported.
 ASKED = """
 import json, types
 from airflow.providers.cncf.kubernetes.executors.kubernetes_executor import KubernetesExecutor
@@ -125,7 +131,9 @@ def test_tasks_have_no_way_into_airflows_database_or_the_cluster() -> None:
 
 
 def test_the_callback_of_a_killed_task_reaches_the_pushgateway() -> None:
-    """The DAG processor runs it; without this way the alert TaskFailed never fires for a task whose pod was killed."""
+    """The DAG processor runs it; without this way the alert TaskFailed never fires for a task whose
+    pod was killed.
+    """
     resources = k8s.overlay("local")
     ways = {(source, target) for source, target, _ in k8s.allowed(resources)}
     assert {("airflow-task", "pushgateway"), ("airflow-dag-processor", "pushgateway")} <= ways

@@ -1,4 +1,6 @@
-"""Real answers against the types that API, client and form share: no field is missing, none is extra."""
+"""Real answers against the types that API, client and form share: no field is missing, none is
+extra.
+"""
 
 import orjson
 import pytest

@@ -1,4 +1,6 @@
-"""The OpenAPI document against the running app: every answer has a documented status, type and shape."""
+"""The OpenAPI document against the running app: every answer has a documented status, type and
+shape.
+"""
 
 import hypothesis
 import pytest

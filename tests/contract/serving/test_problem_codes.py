@@ -1,4 +1,6 @@
-"""Codes of refusals: every one has a text, docs/serving.md lists them, and pydantic's errors have them."""
+"""Codes of refusals: every one has a text, docs/serving.md lists them, and pydantic's errors have
+them.
+"""
 
 import json
 from string import Formatter

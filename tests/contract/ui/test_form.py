@@ -1,4 +1,6 @@
-"""The form against the contract that dbt has now, and against the request schema that the API makes of it."""
+"""The form against the contract that dbt has now, and against the request schema that the API makes
+of it.
+"""
 
 import re
 

@@ -35,7 +35,9 @@ def write_train_rows(path: Path, seed: int) -> int:
 
 
 def worker(up, run_id: str) -> int:
-    """Return the process that runs dbt: `airflow worker -- <id of the task>`; its parent is named LocalExecutor."""
+    """Return the process that runs dbt: `airflow worker -- <id of the task>`; its parent is named
+    LocalExecutor.
+    """
     [task] = [task for task in up.airflow.tasks(pipeline.INGEST, run_id) if task["task_id"] == DBT]
     for process in processes.family(stack.pid(up.settings, "airflow-scheduler")):
         title = " ".join(process.cmdline())

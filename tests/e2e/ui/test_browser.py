@@ -1,7 +1,8 @@
-"""The main path in a real Chromium: open the form, choose a patient, press Predict, see the probability and the model.
+"""The main path in a real Chromium: open the form, choose a patient, press Predict, see the
+probability and the model.
 
-The stack's addresses are given by the e2e conftest; with `READMIT_SCREENSHOTS` set to a folder, the pictures of the
-README are made.
+The stack's addresses are given by the e2e conftest; with `READMIT_SCREENSHOTS` set to a folder, the
+pictures of the README are made.
 """
 
 import csv

@@ -1,4 +1,6 @@
-"""The gates and the docs site on real Postgres and S3: a good batch passes both, bad ones are rejected with a page."""
+"""The gates and the docs site on real Postgres and S3: a good batch passes both, bad ones are
+rejected with a page.
+"""
 
 import csv
 import itertools
@@ -143,7 +145,8 @@ def test_a_bad_batch_is_rejected_with_reason_and_page(tmp_path, change, reason):
     )  # the next batch is not held up
 
 
-# ---- drift: the second batch (the test split) is compared with the first (validation), which is published
+# ---- drift: the second batch (the test split) is compared with the first (validation), which is
+# published
 
 
 def compared(home, share, column="race", value="Asian"):
@@ -198,7 +201,8 @@ def test_drift_warns_on_the_page_and_stops_nothing(tmp_path):
     ],
 )
 def test_nonsense_in_a_stable_column_rejects_the_batch(tmp_path, column, value):
-    # payer_code began to be recorded in the middle of the real file: it may change altogether, and only warns.
+    # payer_code began to be recorded in the middle of the real file: it may change altogether, and
+    # only warns.
     if column == "payer_code":
         assert compared(tmp_path, 1, column, value)[2].warnings
         return

@@ -1,4 +1,6 @@
-"""What each image installs, resolved by the real uv from the lock, as the bill of materials lists it."""
+"""What each image installs, resolved by the real uv from the lock, as the bill of materials lists
+it.
+"""
 
 import json
 import re

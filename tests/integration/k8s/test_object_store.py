@@ -1,4 +1,6 @@
-"""The object store as its pod runs it: what was written survives a kill, it is soon back, and it stops in its grace."""
+"""The object store as its pod runs it: what was written survives a kill, it is soon back, and it
+stops in its grace.
+"""
 
 import random
 import subprocess
@@ -18,7 +20,8 @@ from tests.support import k8s
 from tests.support.services import S3_OFFSETS, end, free_port, is_free, wait_until
 
 KEY, SECRET = "key", "secret"
-# Below the ports of outgoing connections, one of which could take a place before the store's second start.
+# Below the ports of outgoing connections, one of which could take a place before the store's second
+# start.
 PORTS = range(20_000, 22_000)
 # What the kubelet and a busy node may add to the time that the program takes.
 MARGIN_SECONDS = 10
@@ -37,7 +40,8 @@ class Pod:
         )
         self.store = Store(folder, port, KEY, SECRET)
         self.store.prepare()
-        # Mounted at /etc/seaweedfs in the pod; SeaweedFS looks in the folder that it starts in, too.
+        # Mounted at /etc/seaweedfs in the pod; SeaweedFS looks in the folder that it starts in,
+        # too.
         for name, text in new_values()["object-store-tls"].items():
             (folder / name).write_text(text.replace("/etc/seaweedfs", str(folder)))
         self.spec = k8s.pods(k8s.overlay("local"))["s3"]["spec"]

@@ -53,7 +53,9 @@ def _set_password(password: str, settings: StackSettings) -> None:
 
 
 def environment(part: str, values: dict[str, str]) -> dict[str, str]:
-    """The variables that a part's own container sets, out of ConfigMap and Secret, with $(NAME) replaced."""
+    """The variables that a part's own container sets, out of ConfigMap and Secret, with $(NAME)
+    replaced.
+    """
     known: dict[str, str] = {}
     for variable in k8s.pods(k8s.overlay("local"))[part]["spec"]["containers"][0]["env"]:
         source = variable.get("valueFrom", {})

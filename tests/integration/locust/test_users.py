@@ -1,4 +1,6 @@
-"""Locust's users against servers that answer wrongly, slowly or not as one may: what is counted as what."""
+"""Locust's users against servers that answer wrongly, slowly or not as one may: what is counted as
+what.
+"""
 
 import itertools
 import json

@@ -1,4 +1,6 @@
-"""Hostile requests against a real process: each gets an answer or a problem document, and memory stays where it was."""
+"""Hostile requests against a real process: each gets an answer or a problem document, and memory
+stays where it was.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial

@@ -1,4 +1,6 @@
-"""What no HTTP client sends, to a real process: refused as a problem, at once, without a line of traceback."""
+"""What no HTTP client sends, to a real process: refused as a problem, at once, without a line of
+traceback.
+"""
 
 import json
 import signal
@@ -42,7 +44,9 @@ def api(tmp_path_factory):
 
 
 def talk(url: httpx.URL, *pieces: bytes) -> bytes:
-    """Send the pieces, as long as somebody listens; returns all that comes back before the connection ends."""
+    """Send the pieces, as long as somebody listens; returns all that comes back before the
+    connection ends.
+    """
     got = b""
     with socket.create_connection((url.host, url.port), timeout=20) as connection:
         try:

@@ -1,4 +1,6 @@
-"""Hot swaps in real worker processes while a thousand requests are in flight: none of them fails."""
+"""Hot swaps in real worker processes while a thousand requests are in flight: none of them
+fails.
+"""
 
 import asyncio
 import json
@@ -49,7 +51,9 @@ async def traffic(url, found, stop):
 
 
 async def swapped_twice(url, home):
-    """Hold the requests open over two swaps of every worker, with other requests coming and going."""
+    """Hold the requests open over two swaps of every worker, with other requests coming and
+    going.
+    """
     port, others, stop = int(url.rpartition(":")[2]), [], asyncio.Event()
     going = [asyncio.create_task(traffic(url, others, stop)) for _ in range(8)]
     waiting = [await held(port) for _ in range(IN_FLIGHT)]

@@ -1,4 +1,6 @@
-"""Training on real MLflow, S3 and Postgres: from a snapshot to production, roll-back, and models that must not pass."""
+"""Training on real MLflow, S3 and Postgres: from a snapshot to production, roll-back, and models
+that must not pass.
+"""
 
 import json
 from dataclasses import replace

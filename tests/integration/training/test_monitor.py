@@ -1,4 +1,6 @@
-"""The monitor on real Postgres, S3 and MLflow: requests are logged as by the API, a later batch brings outcomes."""
+"""The monitor on real Postgres, S3 and MLflow: requests are logged as by the API, a later batch
+brings outcomes.
+"""
 
 import json
 import uuid
@@ -30,7 +32,9 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture(scope="module")
 def settings(mlflow_server, tmp_path_factory):
-    """Settings of running services with databases of their own, also in the environment, where the jobs read them."""
+    """Settings of running services with databases of their own, also in the environment, where the
+    jobs read them.
+    """
     own = services.fresh(tmp_path_factory.mktemp("monitor"), mlflow_port=mlflow_server.mlflow_port)
     chosen = {
         "MODEL_NAME": NAME,
@@ -62,7 +66,9 @@ def production(contract, settings):
 
 
 def connection(role, settings):
-    """Open a transaction as a role whose password the monitor does not have, as dbt or the API do."""
+    """Open a transaction as a role whose password the monitor does not have, as dbt or the API
+    do.
+    """
     return db.transaction(role, settings.clean_database, StackSettings())
 
 
@@ -96,7 +102,9 @@ def stays(contract, seed, n=600, first_id=100_000):
 
 
 def log_requests(rows, scores, contract, settings, version, ids=True, moment=NOW, stay=None):
-    """Write requests as the API does, with its rights; `ids`: of the stays, else `stay` for all of them."""
+    """Write requests as the API does, with its rights; `ids`: of the stays, else `stay` for all of
+    them.
+    """
     sent = rows[features.names([*contract.inputs, *contract.history])]
     texts = [json.dumps(row) for row in json.loads(sent.to_json(orient="records"))]
     numbers = rows["encounter_id"].tolist() if ids else [stay] * len(rows)
@@ -155,7 +163,8 @@ def test_outcomes_of_a_later_batch_are_joined(contract, settings, production):
     rows = stays(contract, seed=2)
     p = scored(rows, settings, production)
     log_requests(rows, p, contract, settings, production)
-    # Asked before with another answer: the last one counts. Known at training: says nothing. Never in the mart: waits.
+    # Asked before with another answer: the last one counts. Known at training: says nothing. Never
+    # in the mart: waits.
     log_requests(
         rows.head(40), 1 - p[:40], contract, settings, production, moment=NOW - timedelta(hours=1)
     )
@@ -254,7 +263,9 @@ def test_reports_are_append_only(settings, production):
 
 
 def test_what_is_pushed_is_listed(contract, settings, production):
-    """Every figure has a name and labels of the list; without requests distances are not a number."""
+    """Every figure has a name and labels of the list; without requests distances are not a
+    number.
+    """
     with mlflow_tracking.reaching(settings) as client:
         version = mlflow_tracking.version_at(client, NAME, mlflow_tracking.PRODUCTION)
         outcomes = monitor.realised_performance(client, settings)

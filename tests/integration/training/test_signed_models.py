@@ -1,4 +1,6 @@
-"""Only what was promoted is served: each attack on registry or object store once reached the API or ran code."""
+"""Only what was promoted is served: each attack on registry or object store once reached the API or
+ran code.
+"""
 
 import pickle
 

@@ -1,4 +1,6 @@
-"""The pages with a served model: the API is a real process, with a small model and an earlier one."""
+"""The pages with a served model: the API is a real process, with a small model and an earlier
+one.
+"""
 
 import hashlib
 

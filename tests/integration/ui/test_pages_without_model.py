@@ -1,6 +1,8 @@
-"""Every page in the states that need no served model: the API is away, and the language is switched.
+"""Every page in the states that need no served model: the API is away, and the language is
+switched.
 
-The address is a port that nothing listens on, as when the API's process is gone: no double stands in for it.
+The address is a port that nothing listens on, as when the API's process is gone: no double stands
+in for it.
 """
 
 import socket

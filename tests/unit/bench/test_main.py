@@ -1,4 +1,6 @@
-"""`make bench`: goals are compared the right way round, earlier figures stay, an unknown name is an error."""
+"""`make bench`: goals are compared the right way round, earlier figures stay, an unknown name is an
+error.
+"""
 
 import json
 import sys

@@ -80,7 +80,8 @@ def test_a_run_that_fails_releases_its_claim_and_stays_red(bag):
     assert last.is_teardown
     assert not last.on_failure_fail_dagrun
     assert dag.get_task("claim_build").is_setup
-    # It waits for all of dbt: a claim that is released while dbt still writes would let another build in.
+    # It waits for all of dbt: a claim that is released while dbt still writes would let another
+    # build in.
     assert {"publish", "dbt.dbt_producer_watcher"} <= upstream(dag, "release_claim")
 
 
@@ -89,7 +90,8 @@ def test_training_is_announced_after_every_run_and_never_hides_a_rejected_batch(
     announce = dag.get_task("announce_training")
     assert announce.upstream_task_ids == {"release_claim"}
     assert announce.trigger_rule == "all_done"
-    # Airflow takes a run's colour from its leaves, looking through teardowns: `publish` must be one of them.
+    # Airflow takes a run's colour from its leaves, looking through teardowns: `publish` must be one
+    # of them.
     assert dag.get_task("publish").downstream_task_ids == {"release_claim"}
 
 
@@ -224,7 +226,9 @@ def test_a_correction_skips_the_load_and_the_raw_gate_only(bag):
 
 
 def test_a_rejected_build_is_red_whatever_rejects_it(bag):
-    """A skipped task skips what follows: each gate fails `publish`, which decides the run's colour."""
+    """A skipped task skips what follows: each gate fails `publish`, which decides the run's
+    colour.
+    """
     dag = bag.dags["ingest_batch"]
     assert dag.get_task("publish").trigger_rule == "all_success"
     assert "publish_gate" in dag.get_task("publish").upstream_task_ids

@@ -1,4 +1,6 @@
-"""The DAG of the monitor: it parses, looks before it asks, and asks for training only when it may."""
+"""The DAG of the monitor: it parses, looks before it asks, and asks for training only when it
+may.
+"""
 
 import math
 from datetime import datetime

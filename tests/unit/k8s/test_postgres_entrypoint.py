@@ -1,4 +1,6 @@
-"""The first and later starts of the Postgres image; the programs are stand-ins, the rehearsal runs the real ones."""
+"""The first and later starts of the Postgres image; the programs are stand-ins, the rehearsal runs
+the real ones.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,6 @@
-"""Commands on a cluster: kubectl is a script, what it forwards to is a small server that may go away."""
+"""Commands on a cluster: kubectl is a script, what it forwards to is a small server that may go
+away.
+"""
 
 import json
 import os
@@ -16,7 +18,8 @@ from k8s.cluster import Cluster, ClusterFailed
 from tests.support import k8s
 from tests.support.services import is_free, wait_until
 
-# It listens, answers twice with its own number and ends, as kubectl does when the pod behind it is gone.
+# It listens, answers twice with its own number and ends, as kubectl does when the pod behind it is
+# gone.
 KUBECTL = """#!{python}
 import os, socket, sys
 if "port-forward" not in sys.argv:

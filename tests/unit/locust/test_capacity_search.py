@@ -1,4 +1,6 @@
-"""The capacity search finds the knee of a known curve, and says when the generator was the limit."""
+"""The capacity search finds the knee of a known curve, and says when the generator was the
+limit.
+"""
 
 import json
 import math
@@ -23,7 +25,9 @@ import payloads
 
 
 def curve(knee, *, generator_full_at=10**9):
-    """A server that is fast up to `knee` users and slow above; a generator that fills its core at a number of users."""
+    """A server that is fast up to `knee` users and slow above; a generator that fills its core at a
+    number of users.
+    """
 
     def measure(users):
         slow = users > min(knee, generator_full_at)

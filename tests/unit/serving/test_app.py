@@ -1,4 +1,6 @@
-"""The API from the outside, on a small model: answers, refusals, swaps, and what happens when things are away."""
+"""The API from the outside, on a small model: answers, refusals, swaps, and what happens when
+things are away.
+"""
 
 import asyncio
 import csv

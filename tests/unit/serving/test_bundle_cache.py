@@ -22,7 +22,9 @@ def folders(home):
 
 
 def aged(home, seconds):
-    """Make everything look older, so that the order of what comes next does not hang on the clock's steps."""
+    """Make everything look older, so that the order of what comes next does not hang on the clock's
+    steps.
+    """
     for path in home.iterdir():
         os.utime(path, (path.stat().st_atime, path.stat().st_mtime - seconds))
 

@@ -1,4 +1,6 @@
-"""Drift: 20 seeded samples with drift are all found, 20 without are all silent, and too few requests say nothing."""
+"""Drift: 20 seeded samples with drift are all found, 20 without are all silent, and too few
+requests say nothing.
+"""
 
 import itertools
 
@@ -101,7 +103,9 @@ def test_without_drift_it_is_silent(stays, seed):
 
 
 def test_the_test_alone_makes_few_false_alarms(stays):
-    """Without the effect size: at 10 % for all columns together, 20 samples make 2 alarms on average."""
+    """Without the effect size: at 10 % for all columns together, 20 samples make 2 alarms on
+    average.
+    """
     alarms = 0
     for seed in SEEDS:
         reference, requests = parted(stays, 200 + seed)
@@ -110,7 +114,9 @@ def test_the_test_alone_makes_few_false_alarms(stays):
 
 
 def test_a_certain_but_small_change_is_silent(stays):
-    """Thousands of rows make any difference significant; a difference that does not matter is no drift."""
+    """Thousands of rows make any difference significant; a difference that does not matter is no
+    drift.
+    """
     reference, requests = parted(stays, 1, n=3000)
     more_of_one_value(requests, np.random.default_rng(1).random(len(requests)) < 0.06)
     shift = next(shift for shift in compared(reference, requests) if shift.name == "insulin")

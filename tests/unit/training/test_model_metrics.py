@@ -1,4 +1,6 @@
-"""Figures: equal to sklearn's, intervals that cover, slices and thresholds that mean what they say."""
+"""Figures: equal to sklearn's, intervals that cover, slices and thresholds that mean what they
+say.
+"""
 
 import numpy as np
 import pandas as pd

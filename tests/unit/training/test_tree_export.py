@@ -45,7 +45,9 @@ def bins(scorer, x):
 
 
 def everywhere(model, x):
-    """Return rows on, below and above thresholds of the model, far outside of them, and those of the data."""
+    """Return rows on, below and above thresholds of the model, far outside of them, and those of
+    the data.
+    """
     arrays, _ = tree_export.export(model, x)
     rows = [np.float32(arrays["reference"])]
     thresholds = np.where(
@@ -114,7 +116,9 @@ def test_damaged_tables_are_seen(data):
 
 
 def test_trees_of_histogram_boosting_are_its_decision_function(data):
-    """The trees are private attributes of scikit-learn: an upgrade that changes them is seen here."""
+    """The trees are private attributes of scikit-learn: an upgrade that changes them is seen
+    here.
+    """
     x, y = data
     model = HistGradientBoostingClassifier(max_iter=10).fit(x, y)
     trees, bias = tree_export.hist_boosting_trees(model)

@@ -1,4 +1,6 @@
-"""The web form's links on a cluster: by host name behind an ingress, by the node's ports without one."""
+"""The web form's links on a cluster: by host name behind an ingress, by the node's ports without
+one.
+"""
 
 import pytest
 

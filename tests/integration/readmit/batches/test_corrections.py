@@ -1,4 +1,6 @@
-"""Release from quarantine: corrected rows go through a build of their own, once, under somebody's name."""
+"""Release from quarantine: corrected rows go through a build of their own, once, under somebody's
+name.
+"""
 
 from pathlib import Path
 

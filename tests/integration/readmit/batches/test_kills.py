@@ -1,6 +1,8 @@
-"""A process that ends at any step, as `kill -9` ends it, leaves what the next runs bring to the same end.
+"""A process that ends at any step, as `kill -9` ends it, leaves what the next runs bring to the
+same end.
 
-A step is a statement, or the moment before or after a commit, of everything from the file to the release of a row.
+A step is a statement, or the moment before or after a commit, of everything from the file to the
+release of a row.
 """
 
 from collections.abc import Iterator
@@ -106,7 +108,9 @@ def life(settings: StackSettings) -> None:
 
 
 def work_through(settings: StackSettings) -> None:
-    """Take every build that waits to its end: one batch is rejected, and so is the second correction."""
+    """Take every build that waits to its end: one batch is rejected, and so is the second
+    correction.
+    """
     while (build := claims.claim_and_begin("run", settings)) is not None:
         if build.kind == "batch":
             loading.load(build.batch_id, settings)

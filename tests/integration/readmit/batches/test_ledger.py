@@ -1,4 +1,6 @@
-"""The rule for batches (docs/batches.md) on a real Postgres and S3: each test holds the sentence it is named after."""
+"""The rule for batches (docs/batches.md) on a real Postgres and S3: each test holds the sentence it
+is named after.
+"""
 
 import subprocess
 import sys

@@ -1,6 +1,8 @@
-"""Every kind of bad input gets its verdict from the real ledger; `docs/bad-input.md` is the table of this test.
+"""Every kind of bad input gets its verdict from the real ledger; `docs/bad-input.md` is the table
+of this test.
 
-Regenerate it: READMIT_WRITE_DOCS=1 python -m pytest tests/integration/readmit/intake/test_bad_input.py
+Regenerate it: READMIT_WRITE_DOCS=1 python -m pytest
+tests/integration/readmit/intake/test_bad_input.py
 """
 
 import os

@@ -1,4 +1,6 @@
-"""Fetching: paths, zips in both layouts, addresses, Google Drive's confirm page, and the fall-back to the sample."""
+"""Fetching: paths, zips in both layouts, addresses, Google Drive's confirm page, and the fall-back
+to the sample.
+"""
 
 import os
 import threading
@@ -126,7 +128,8 @@ def bad_zip(kind: str, good: Path, target: Path) -> Path:
         "gzip": b"\x1f\x8b" + data,
         "bzip2 damaged": damaged(good, target, zipfile.ZIP_BZIP2),
         "LZMA damaged": damaged(good, target, zipfile.ZIP_LZMA),
-        # Central directory: byte 9 of an entry says that its name is UTF-8; the file's end says where it begins.
+        # Central directory: byte 9 of an entry says that its name is UTF-8; the file's end says
+        # where it begins.
         "a name that is no text": data[: entry + 9]
         + b"\x08"
         + data[entry + 10 :].replace(b"diabetic", b"\xff" * 8),

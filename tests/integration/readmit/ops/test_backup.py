@@ -99,7 +99,9 @@ def test_everything_comes_back(settings: StackSettings, tmp_path: Path) -> None:
 def in_the_pod(
     name: str, settings: StackSettings, folder: Path
 ) -> subprocess.CompletedProcess[str]:
-    """Run the rendered command with the settings and Secrets that its pod is given, and no others."""
+    """Run the rendered command with the settings and Secrets that its pod is given, and no
+    others.
+    """
     pod = k8s.pods(k8s.overlay("local"))[name]
     main = pod["spec"]["containers"][0]
     keys = {secret["metadata"]["name"]: set(secret["stringData"]) for secret in missing(())}

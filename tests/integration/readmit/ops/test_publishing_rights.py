@@ -1,4 +1,6 @@
-"""`transformer` owns the tables that a publication touches, and still cannot publish by anything it hangs on them."""
+"""`transformer` owns the tables that a publication touches, and still cannot publish by anything it
+hangs on them.
+"""
 
 import psycopg2
 import pytest

@@ -1,4 +1,6 @@
-"""Each role can do what it may, and cannot do what it may not (the table of roles in the README)."""
+"""Each role can do what it may, and cannot do what it may not (the table of roles in the
+README).
+"""
 
 import psycopg2
 import pytest

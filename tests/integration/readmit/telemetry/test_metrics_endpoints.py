@@ -1,4 +1,6 @@
-"""The list of metrics against real endpoints: the API with two worker processes, the exporters that are installed."""
+"""The list of metrics against real endpoints: the API with two worker processes, the exporters that
+are installed.
+"""
 
 import os
 import secrets
@@ -38,7 +40,9 @@ def started(command, log, **more):
 
 @pytest.fixture
 def api(tmp_path):
-    """The API with two workers, each with a model loaded; gives its address and the folder of the workers' files."""
+    """The API with two workers, each with a model loaded; gives its address and the folder of the
+    workers' files.
+    """
     with running(tmp_path, WORKERS) as (url, _):
         yield url, tmp_path / "together"
 

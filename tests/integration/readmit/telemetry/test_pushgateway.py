@@ -1,4 +1,6 @@
-"""Figures of jobs reach a real Pushgateway under listed names; a gateway that is away never fails a task."""
+"""Figures of jobs reach a real Pushgateway under listed names; a gateway that is away never fails a
+task.
+"""
 
 import json
 import logging
@@ -221,7 +223,9 @@ def test_tasks(gateway, settings):
 
 @pytest.mark.filterwarnings("default")
 def test_a_task_that_was_killed(gateway, settings):
-    """Its pod can say nothing any more: Airflow's DAG processor calls back, knowing its names only."""
+    """Its pod can say nothing any more: Airflow's DAG processor calls back, knowing its names
+    only.
+    """
     from airflow.api_fastapi.execution_api.datamodels.taskinstance import TaskInstance
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 

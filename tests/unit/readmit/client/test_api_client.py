@@ -1,4 +1,6 @@
-"""The client of the API over a real socket: what it sends, and what becomes of answers that are not answers."""
+"""The client of the API over a real socket: what it sends, and what becomes of answers that are not
+answers.
+"""
 
 import json
 import threading

@@ -1,4 +1,6 @@
-"""The contract: read from the manifest, errors name the column, derived features follow their declaration."""
+"""The contract: read from the manifest, errors name the column, derived features follow their
+declaration.
+"""
 
 import copy
 import json

@@ -70,7 +70,9 @@ def test_an_old_source_warns_and_one_beyond_its_limit_fails():
 
 
 def test_the_site_ends_when_it_is_asked_to():
-    """A container's first process gets no signal that it does not catch: its pod would take half a minute to stop."""
+    """A container's first process gets no signal that it does not catch: its pod would take half a
+    minute to stop.
+    """
     port = free_port()
     command = [sys.executable, "-m", "readmit.docs_site.server"]
     with subprocess.Popen(command, env=os.environ | {"DOCS_PORT": str(port)}) as site:

@@ -1,4 +1,6 @@
-"""A signed statement holds for the files that were signed, under the key that signed them, and for nothing else."""
+"""A signed statement holds for the files that were signed, under the key that signed them, and for
+nothing else.
+"""
 
 import json
 

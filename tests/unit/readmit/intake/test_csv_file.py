@@ -1,4 +1,6 @@
-"""A file that cannot be loaded unchanged is refused, and the message names file, row, column and what to do."""
+"""A file that cannot be loaded unchanged is refused, and the message names file, row, column and
+what to do.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""The split is a stable function of the patient; slices hold every row once, whole patients, in file order."""
+"""The split is a stable function of the patient; slices hold every row once, whole patients, in
+file order.
+"""
 
 import hashlib
 import io
