@@ -140,10 +140,16 @@ def _target(panel: Panel, legend: str, query: str) -> Json:
 
 
 def _field_defaults(panel: Panel) -> Json:
-    thresholds = {"mode": "absolute", "steps": _threshold_steps(panel)}
-    defaults: Json = {"unit": panel.unit, "thresholds": thresholds}
+    steps: list[Json] = [{"color": "green", "value": None}]
+    style = "off"
+    if panel.red is not None:
+        style = "line"
+        steps.append({"color": "red", "value": panel.red})
+        if panel.red_below:
+            steps[0]["color"] = "red"
+            steps[1]["color"] = "green"
+    defaults: Json = {"unit": panel.unit, "thresholds": {"mode": "absolute", "steps": steps}}
     if panel.kind == "timeseries":
-        style = "off" if panel.red is None else "line"
         defaults["min"] = 0
         defaults["custom"] = {
             "thresholdsStyle": {"mode": style},
@@ -153,13 +159,6 @@ def _field_defaults(panel: Panel) -> Json:
     if panel.kind == "bargauge":
         defaults["min"] = 0
     return defaults
-
-
-def _threshold_steps(panel: Panel) -> list[Json]:
-    if panel.red is None:
-        return [{"color": "green", "value": None}]
-    colors = ("red", "green") if panel.red_below else ("green", "red")
-    return [{"color": colors[0], "value": None}, {"color": colors[1], "value": panel.red}]
 
 
 def _options(panel: Panel) -> Json:

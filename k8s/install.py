@@ -94,8 +94,11 @@ def chosen_settings(settings: StackSettings, present: dict[str, str]) -> dict[st
 
     A source that an earlier installation named stays until another is named.
     """
-    dataset = uploaded(settings.dataset) if settings.dataset else present.get("DATASET")
-    return {"DATASET": dataset} if dataset else {}
+    if settings.dataset:
+        return {"DATASET": uploaded(settings.dataset)}
+    if present.get("DATASET"):
+        return {"DATASET": present["DATASET"]}
+    return {}
 
 
 def uploaded(dataset: str) -> str:
@@ -218,16 +221,15 @@ def addresses(cluster: Cluster, manifests: list[Resource]) -> Table:
     table = Table("page", "address", "password of admin", box=None, pad_edge=False)
     address_of = pages(cluster, manifests)
     for title, (service, path, secret) in PAGES.items():
-        if service in address_of:
-            table.add_row(title, f"{address_of[service]}{path}", _password_command(secret))
+        if service not in address_of:
+            continue
+        command = ""
+        if secret:
+            name, key = secret.split()
+            command = f"kubectl -n {NAMESPACE} get secret {name} "
+            command += f"-o jsonpath='{{.data.{key}}}' | base64 -d"
+        table.add_row(title, f"{address_of[service]}{path}", command)
     return table
-
-
-def _password_command(secret: str) -> str:
-    if not secret:
-        return ""
-    name, key = secret.split()
-    return f"kubectl -n {NAMESPACE} get secret {name} -o jsonpath='{{.data.{key}}}' | base64 -d"
 
 
 def pages(cluster: Cluster, manifests: list[Resource]) -> dict[str, str]:

@@ -32,9 +32,13 @@ def stamp(manifests: list[Resource], built: dict[str, str], running: list[Resour
             annotations = _annotations(workload)
             read = {name: config_maps.get(name) for name in config_map_names(workload)}
             annotations[CONFIGURATION] = _digest(read)
-            image_layers = _built_layers(template["spec"], built)
+            spec = template["spec"]
+            image_layers = []
+            for container in [*spec.get("initContainers", []), *spec["containers"]]:
+                if container["image"] in built:
+                    image_layers.append(built[container["image"]])
             if image_layers:
-                annotations[IMAGES] = _digest(image_layers)
+                annotations[IMAGES] = _digest(sorted(image_layers))
             elif IMAGES in earlier.get(_key(workload), {}):
                 annotations[IMAGES] = earlier[_key(workload)][IMAGES]
             template["metadata"]["annotations"] = annotations
@@ -46,12 +50,6 @@ def _key(workload: Resource) -> tuple[str, str]:
 
 def _annotations(workload: Resource) -> dict[str, str]:
     return dict(workload["spec"]["template"]["metadata"].get("annotations", {}))
-
-
-def _built_layers(spec: Resource, built: dict[str, str]) -> list[str]:
-    containers = [*spec.get("initContainers", []), *spec["containers"]]
-    images = [container["image"] for container in containers]
-    return sorted(built[image] for image in images if image in built)
 
 
 def _digest(value: object) -> str:

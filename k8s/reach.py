@@ -43,7 +43,8 @@ def reached(cluster: Cluster) -> Iterator[StackSettings]:
         ClusterFailed: a part cannot be reached.
     """
     with ExitStack() as stack:
-        stack.callback(_restore, dict(os.environ))
+        stack.callback(os.environ.update, dict(os.environ))  # after the next line's
+        stack.callback(os.environ.clear)
         os.environ.update(variables_of(cluster))
         services = [service["metadata"]["name"] for service in cluster.get("services")]
         for service, (port, addresses) in FORWARDED.items():
@@ -52,11 +53,6 @@ def reached(cluster: Cluster) -> Iterator[StackSettings]:
                 for name, address in addresses.items():
                     os.environ[name] = address.format(port=local_port)
         yield StackSettings()
-
-
-def _restore(environment: dict[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
 
 
 def variables_of(cluster: Cluster) -> dict[str, str]:
