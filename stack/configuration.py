@@ -112,7 +112,7 @@ def write_env() -> list[str]:
 
 
 def write_files(settings: StackSettings, programs: list[Program]) -> Path:
-    """Write the programs' files and the supervisor's configuration, and return the latter's path."""
+    """Write the files of the programs and of supervisord; return the path of the latter's."""
     home = settings.readmit_home
     for folder in (home, home / "log", home / "airflow", home / "grafana"):
         folder.mkdir(parents=True, exist_ok=True)

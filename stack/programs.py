@@ -1,4 +1,4 @@
-"""Every program of the one-machine stack: command line, environment, address and health check, from settings alone."""
+"""The programs of the stack: command line, environment, address and health check of each."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from readmit.settings import ROOT, StackSettings
 from stack.object_store import Store
 from stack.postgres import Server
 
-# Every process of the stack carries these in its environment (stack/sessions.py: how each is found).
+# Every process of the stack has these variables; `stack.sessions` finds it by them.
 HOME_MARK = "READMIT_STACK"
 PROGRAM_MARK = "READMIT_PROGRAM"
 AIRFLOW_PROGRAMS = (
@@ -24,7 +24,7 @@ AIRFLOW_PROGRAMS = (
     "airflow-dag-processor",
     "airflow-triggerer",
 )
-# Others write to these while they end: tasks their state, the API its last predictions.
+# Other programs write to these while they stop: tasks their state, the API its last predictions.
 NEEDED_TO_END = ("postgres", "s3", "mlflow", "airflow-api-server", "pushgateway")
 EXPORTERS = (
     "prometheus-node-exporter",
@@ -39,7 +39,11 @@ GRAFANA_HINT = (
 
 @dataclass(frozen=True)
 class Program:
-    """One supervised program. `health` is an address that answers 200 when it is ready, or empty."""
+    """One supervised program.
+
+    `health` is a URL that answers 200 when the program is ready, or empty. `ports` has the ports by
+    the variable that sets them.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -53,18 +57,20 @@ class Program:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the program would start differently; without secrets in clear."""
-        known = json.dumps([self.command, dict(self.environment)], sort_keys=True)
-        return sha256(known.encode()).hexdigest()[:16]
+        """A hash of command line and environment, which shows no secret."""
+        document = json.dumps([self.command, dict(self.environment)], sort_keys=True)
+        return sha256(document.encode()).hexdigest()[:16]
 
 
 def reveal(secret: SecretStr | None) -> str:
-    """Return a secret's text, empty when it is not set."""
-    return secret.get_secret_value() if secret else ""
+    """Return the text of a secret, or an empty text when it is not set."""
+    if secret is None:
+        return ""
+    return secret.get_secret_value()
 
 
 def python(*arguments: str) -> tuple[str, ...]:
-    """Return a command of this environment's Python; `-m` keeps the repository root first on sys.path."""
+    """Return a command line of this Python; with `-m`, sys.path starts with the repository root."""
     return (sys.executable, *arguments)
 
 
@@ -75,8 +81,13 @@ def server(settings: StackSettings) -> Server:
 
 def store(settings: StackSettings) -> Store:
     """Return the object store of this stack."""
-    key, secret = settings.aws_access_key_id, reveal(settings.aws_secret_access_key)
-    return Store(settings.readmit_home, settings.s3_port, key, secret, settings.s3_metrics_port)
+    return Store(
+        settings.readmit_home,
+        settings.s3_port,
+        settings.aws_access_key_id,
+        reveal(settings.aws_secret_access_key),
+        settings.s3_metrics_port,
+    )
 
 
 def all_programs(settings: StackSettings) -> list[Program]:
@@ -91,47 +102,49 @@ def all_programs(settings: StackSettings) -> list[Program]:
 
 
 def missing_programs() -> dict[str, str]:
-    """Return the optional components that are not installed, and how to get each."""
+    """Return the optional components that are not installed, with a hint how to install each."""
     hints = {
         "prometheus": PROMETHEUS_HINT,
         "prometheus-pushgateway": PROMETHEUS_HINT,
         **dict.fromkeys(EXPORTERS, PROMETHEUS_HINT),
         "grafana": GRAFANA_HINT,
     }
-    return {
-        name: hint
-        for name, hint in hints.items()
-        if shutil.which(name) is None and not _grafana_server(name)
-    }
+    if shutil.which("grafana-server"):  # the program of older packages
+        del hints["grafana"]
+    return {name: hint for name, hint in hints.items() if shutil.which(name) is None}
 
 
-def what_is_missing() -> list[str]:
-    """Return a line for each way to get what is not installed."""
-    missing = missing_programs()
-    names = {
-        hint: ", ".join(name for name in missing if missing[name] == hint)
-        for hint in missing.values()
-    }
-    return [f"not installed: {found}. To get it: {hint}" for hint, found in names.items()]
-
-
-def _grafana_server(name: str) -> bool:
-    return name == "grafana" and shutil.which("grafana-server") is not None
+def installation_hints() -> list[str]:
+    """Return one line per hint, with the components that it installs."""
+    names: dict[str, list[str]] = {}
+    for name, hint in missing_programs().items():
+        names.setdefault(hint, []).append(name)
+    lines = []
+    for hint, components in names.items():
+        lines.append(f"not installed: {', '.join(components)}. To install: {hint}")
+    return lines
 
 
 # ---------------------------------------------------------------- environment of all programs
 
 
+def settings_environment(settings: StackSettings) -> dict[str, str]:
+    """Return the settings that are set as environment variables, secrets in clear."""
+    variables = {}
+    for name, value in settings.model_dump(exclude_none=True).items():
+        if isinstance(value, SecretStr):
+            variables[name.upper()] = value.get_secret_value()
+        else:
+            variables[name.upper()] = str(value)
+    return variables
+
+
 def shared_environment(settings: StackSettings) -> dict[str, str]:
-    """Return what every program is told: all settings that are set, and that nothing calls home."""
-    values = settings.model_dump(exclude_none=True)
-    told = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in values.items()
-    }
+    """Return the environment of every program: the settings, and switches that stop telemetry."""
+    variables = settings_environment(settings)
     if shutil.which("prometheus-pushgateway"):
-        told.setdefault("PUSHGATEWAY_URL", f"http://127.0.0.1:{settings.pushgateway_port}")
-    return told | {
+        variables.setdefault("PUSHGATEWAY_URL", f"http://127.0.0.1:{settings.pushgateway_port}")
+    return variables | {
         HOME_MARK: str(settings.readmit_home),
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
@@ -144,14 +157,16 @@ def shared_environment(settings: StackSettings) -> dict[str, str]:
         "GX_ANALYTICS_ENABLED": "false",
         "SCARF_ANALYTICS": "false",
         "MALLOC_ARENA_MAX": "2",
-        # Airflow renames its processes; without this the title overwrites the environment that we find them by.
+        # Airflow renames its processes. Without this, a new name overwrites the environment by
+        # which the processes are found.
         "SPT_NOENV": "1",
     }
 
 
 def airflow_environment(settings: StackSettings) -> dict[str, str]:
-    """Return Airflow's configuration as environment variables: no file of it is edited by hand."""
-    home, url = settings.readmit_home / "airflow", f"http://127.0.0.1:{settings.airflow_port}"
+    """Return Airflow's configuration as environment variables, which replace its file."""
+    home = settings.readmit_home / "airflow"
+    url = f"http://127.0.0.1:{settings.airflow_port}"
     secret = quote(reveal(settings.airflow_password), safe="")
     address = f"airflow:{secret}@{settings.postgres_host}:{settings.postgres_port}/airflow"
     return {
@@ -197,7 +212,7 @@ def airflow_environment(settings: StackSettings) -> dict[str, str]:
 
 
 def _airflow_logging(settings: StackSettings, home: Path) -> dict[str, str]:
-    """Task logs go to the object store when a task ends."""
+    """Return the variables that send the log of each finished task to the object store."""
     connection = {
         "conn_type": "aws",
         "login": settings.aws_access_key_id,
@@ -219,7 +234,8 @@ def _airflow_logging(settings: StackSettings, home: Path) -> dict[str, str]:
 
 
 def _storage(settings: StackSettings) -> list[Program]:
-    postgres, objects = server(settings), store(settings)
+    postgres = server(settings)
+    object_store = store(settings)
     return [
         Program(
             "postgres",
@@ -232,12 +248,15 @@ def _storage(settings: StackSettings) -> list[Program]:
         ),
         Program(
             "s3",
-            tuple(objects.command()),
+            tuple(object_store.command()),
             "S3 (SeaweedFS)",
-            environment={"GOMEMLIMIT": "300MiB", "GOGC": "50"} | objects.environment,
+            environment={"GOMEMLIMIT": "300MiB", "GOGC": "50"} | object_store.environment,
             health=f"http://127.0.0.1:{settings.s3_port}/healthz",
             address=f"http://127.0.0.1:{settings.s3_port}",
-            ports={"S3_PORT": objects.ports, "S3_METRICS_PORT": (objects.metrics_port,)},
+            ports={
+                "S3_PORT": object_store.ports,
+                "S3_METRICS_PORT": (object_store.metrics_port,),
+            },
         ),
     ]
 
@@ -271,33 +290,45 @@ def _mlflow(settings: StackSettings) -> Program:
 
 
 def _airflow(settings: StackSettings) -> list[Program]:
-    environment, port = airflow_environment(settings), settings.airflow_port
-    url = f"http://127.0.0.1:{port}"
-    # The log servers would listen on all interfaces; the api-server reads the files of this machine itself.
-    options = {
-        "airflow-scheduler": ("--skip-serve-logs",),
-        "airflow-triggerer": ("--skip-serve-logs",),
-    }
-    return [
-        Program(
+    """Return Airflow's programs; only the api-server has a port and reports the others' health."""
+    environment = airflow_environment(settings)
+    url = f"http://127.0.0.1:{settings.airflow_port}"
+    health = f"{url}/api/v2/monitor/health"
+    api_server = Program(
+        "airflow-api-server",
+        python("-m", "airflow", "api-server"),
+        "Airflow api-server",
+        environment=environment,
+        health=health,
+        address=url,
+        ports={"AIRFLOW_PORT": (settings.airflow_port,)},
+    )
+    programs = [api_server]
+    for name in AIRFLOW_PROGRAMS[1:]:
+        command = name.removeprefix("airflow-")
+        options = []
+        if command in ("scheduler", "triggerer"):
+            # Their log servers would listen on all interfaces. The api-server reads the files.
+            options.append("--skip-serve-logs")
+        program = Program(
             name,
-            python("-m", "airflow", name.removeprefix("airflow-"), *options.get(name, ())),
-            f"Airflow {name.removeprefix('airflow-')}",
+            python("-m", "airflow", command, *options),
+            f"Airflow {command}",
             environment=environment,
-            health=f"{url}/api/v2/monitor/health"
-            + ("" if name == "airflow-api-server" else f"#{name}"),
-            address=url if name == "airflow-api-server" else "",
-            ports={"AIRFLOW_PORT": (port,)} if name == "airflow-api-server" else {},
+            health=f"{health}#{name}",
         )
-        for name in AIRFLOW_PROGRAMS
-    ]
+        programs.append(program)
+    return programs
 
 
 def _web(settings: StackSettings) -> list[Program]:
-    api, ui, docs = settings.api_port, settings.ui_port, settings.docs_port
+    api = settings.api_port
+    ui = settings.ui_port
+    docs = settings.docs_port
     uvicorn = ("-m", "uvicorn", "serving.app:create_app", "--factory", "--no-access-log")
-    # Longer than callers and proxies keep an idle connection: one that closes as a request comes is an error.
-    edge = ("--http", "serving.protocol:Protocol", "--ws", "none", "--timeout-keep-alive", "75")
+    # The keep-alive is longer than that of clients and proxies, so that the API never closes a
+    # connection on which a request arrives.
+    http = ("--http", "serving.protocol:Protocol", "--ws", "none", "--timeout-keep-alive", "75")
     streamlit = (
         "-m",
         "streamlit",
@@ -314,7 +345,7 @@ def _web(settings: StackSettings) -> list[Program]:
     return [
         Program(
             "api",
-            python(*uvicorn, *edge, "--host", "127.0.0.1", "--port", str(api)),
+            python(*uvicorn, *http, "--host", "127.0.0.1", "--port", str(api)),
             "API",
             health=f"http://127.0.0.1:{api}/livez",
             address=f"http://127.0.0.1:{api}/docs",
@@ -340,30 +371,33 @@ def _web(settings: StackSettings) -> list[Program]:
 
 
 def _observability(settings: StackSettings) -> list[Program]:
-    makers: dict[str, Callable[[StackSettings, str], Program]] = {
+    builders: dict[str, Callable[[StackSettings, str], Program]] = {
         "prometheus-pushgateway": _pushgateway,
         "prometheus-node-exporter": _node_exporter,
         "prometheus-postgres-exporter": _postgres_exporter,
         "prometheus-blackbox-exporter": _blackbox_exporter,
         "prometheus": _prometheus,
     }
-    programs = [
-        make(settings, path) for name, make in makers.items() if (path := shutil.which(name))
-    ]
-    if path := shutil.which("grafana") or shutil.which("grafana-server"):
-        programs.append(_grafana(settings, path))
+    programs = []
+    for name, build in builders.items():
+        path = shutil.which(name)
+        if path:
+            programs.append(build(settings, path))
+    grafana = shutil.which("grafana") or shutil.which("grafana-server")
+    if grafana:
+        programs.append(_grafana(settings, grafana))
     return programs
 
 
 def _pushgateway(settings: StackSettings, path: str) -> Program:
     url = f"http://127.0.0.1:{settings.pushgateway_port}"
-    kept = settings.readmit_home / "pushgateway.db"
+    database = settings.readmit_home / "pushgateway.db"
     return Program(
         "pushgateway",
         (
             path,
             f"--web.listen-address=127.0.0.1:{settings.pushgateway_port}",
-            f"--persistence.file={kept}",
+            f"--persistence.file={database}",
         ),
         "Pushgateway",
         health=f"{url}/-/ready",
@@ -386,13 +420,13 @@ def _node_exporter(settings: StackSettings, path: str) -> Program:
 
 def _postgres_exporter(settings: StackSettings, path: str) -> Program:
     url = f"http://127.0.0.1:{settings.postgres_exporter_port}"
-    where = f"{settings.postgres_host}:{settings.postgres_port}/{settings.clean_database}?sslmode=disable"
+    database = f"{settings.postgres_host}:{settings.postgres_port}/{settings.clean_database}"
     return Program(
         "postgres-exporter",
         (path, f"--web.listen-address=127.0.0.1:{settings.postgres_exporter_port}"),
         "Postgres exporter",
         environment={
-            "DATA_SOURCE_URI": where,
+            "DATA_SOURCE_URI": f"{database}?sslmode=disable",
             "DATA_SOURCE_USER": "reader",
             "DATA_SOURCE_PASS": reveal(settings.reader_password),
         },
@@ -417,7 +451,8 @@ def _blackbox_exporter(settings: StackSettings, path: str) -> Program:
 
 
 def _prometheus(settings: StackSettings, path: str) -> Program:
-    url, home = f"http://127.0.0.1:{settings.prometheus_port}", settings.readmit_home
+    url = f"http://127.0.0.1:{settings.prometheus_port}"
+    home = settings.readmit_home
     options = (
         f"--config.file={home / 'prometheus.yml'}",
         f"--storage.tsdb.path={home / 'prometheus'}",
@@ -437,14 +472,19 @@ def _prometheus(settings: StackSettings, path: str) -> Program:
 
 
 def _grafana_home(path: str) -> Path:
-    """Return the folder of Grafana's own files: beside the program in an archive, elsewhere in a package."""
-    beside = Path(path).resolve().parents[1]
-    return beside if (beside / "conf" / "defaults.ini").is_file() else Path("/usr/share/grafana")
+    """Return the folder of Grafana's own files: that of the archive, or that of the package."""
+    archive = Path(path).resolve().parents[1]
+    if (archive / "conf" / "defaults.ini").is_file():
+        return archive
+    return Path("/usr/share/grafana")
 
 
 def _grafana(settings: StackSettings, path: str) -> Program:
-    url, home = f"http://127.0.0.1:{settings.grafana_port}", settings.readmit_home / "grafana"
-    command = (path, "server") if path.endswith("grafana") else (path,)
+    url = f"http://127.0.0.1:{settings.grafana_port}"
+    home = settings.readmit_home / "grafana"
+    command = [path]
+    if path.endswith("grafana"):
+        command.append("server")
     folder = ROOT / "k8s" / "components" / "grafana"
     return Program(
         "grafana",

@@ -1,4 +1,4 @@
-"""Is a program ready? Asked of the program itself, never guessed from time."""
+"""Health checks: whether a program is ready, and the last error in its log."""
 
 import re
 import time
@@ -10,20 +10,27 @@ from readmit.settings import StackSettings
 from stack.programs import Program, server
 from stack.supervisor import Supervisor
 
-# Level names as the programs write them: Postgres, Go's logs, Python's logs and the last line of a traceback.
+# Level names of Postgres, of Go's and Python's loggers, and the last line of a traceback.
 ERROR = re.compile(
-    r"\b(ERROR|FATAL|PANIC|CRITICAL)\b(?!=)|\[error\s*\]|level=error|^[EF]\d{4} |^[\w.]*(Error|Exception)\b"
+    r"\b(ERROR|FATAL|PANIC|CRITICAL)\b(?!=)|\[error\s*\]|level=error"
+    r"|^[EF]\d{4} |^[\w.]*(Error|Exception)\b"
 )
-# Lines at such a level that tell of no failure, from a stack that works.
+# Lines of such a level that a working stack writes.
 HARMLESS = re.compile(
     "|".join(
         (
-            r'duplicate key value violates unique constraint "metric_pk"',  # MLflow: a value is already there
-            r'relation "log" does not exist',  # Airflow: it looks before its tables are made
-            r"no signing key found for STS service",  # SeaweedFS: temporary credentials are not in use
-            r"\] +XCom not found ",  # Airflow: a task that waits asks before there is an answer
-            r"\[task\.stderr\]$",  # Airflow: whatever a task writes there; one that fails says so in a line of its own
-            r"FATAL: +the database system is (starting up|shutting down|not yet accepting connections)",
+            # MLflow: the value is stored already.
+            r'duplicate key value violates unique constraint "metric_pk"',
+            # Airflow: it reads the table before it creates it.
+            r'relation "log" does not exist',
+            # SeaweedFS: temporary credentials are not used.
+            r"no signing key found for STS service",
+            # Airflow: a waiting task reads the value before another task has written it.
+            r"\] +XCom not found ",
+            # Airflow: the stderr of a task. A task that fails has a log line of its own.
+            r"\[task\.stderr\]$",
+            r"FATAL: +the database system is (starting up|shutting down)",
+            r"FATAL: +the database system is not yet accepting connections",
             r"terminating connection due to administrator command",
         )
     )
@@ -31,27 +38,25 @@ HARMLESS = re.compile(
 
 
 class NotReady(Exception):
-    """A program did not get ready in time; the message names it and the end of its log."""
+    """A program did not get ready in time; the message names it and its last error."""
 
 
 def is_ready(program: Program, settings: StackSettings) -> bool:
-    """Tell whether a program does its work."""
+    """Return whether the health check of a program succeeds."""
     if program.name == "postgres":
         return server(settings).is_ready()
     url, _, part = program.health.partition("#")
     try:
-        answer = httpx.get(url, timeout=5)
+        response = httpx.get(url, timeout=5)
     except httpx.HTTPError:
         return False
-    if answer.status_code != httpx.codes.OK:
+    if response.status_code != httpx.codes.OK:
         return False
-    return not part or _airflow_part(answer, part.removeprefix("airflow-").replace("-", "_"))
-
-
-def _airflow_part(answer: httpx.Response, part: str) -> bool:
-    """Airflow's api-server reports the heartbeats of the other three."""
-    known = answer.json().get(part)
-    return bool(known and known.get("status") == "healthy")
+    if not part:
+        return True
+    # Airflow's api-server reports the heartbeats of its other programs.
+    heartbeat = response.json().get(part.removeprefix("airflow-").replace("-", "_"))
+    return bool(heartbeat and heartbeat.get("status") == "healthy")
 
 
 def wait(
@@ -61,38 +66,39 @@ def wait(
     seconds: float,
     show: Callable[[str], None],
 ) -> None:
-    """Wait until all programs are ready, and say which ones are waited for.
+    """Wait until all programs are ready, and show the ones that are not.
 
     Raises:
-        NotReady: one was not ready after `seconds`, or the supervisor gave it up.
+        NotReady: a program was not ready after `seconds`, or the supervisor gave up on it.
     """
     deadline = time.monotonic() + seconds
     waiting = list(programs)
     while waiting := [program for program in waiting if not is_ready(program, settings)]:
-        show("waiting for " + ", ".join(program.title for program in waiting))
+        titles = [program.title for program in waiting]
+        show(f"waiting for {', '.join(titles)}")
         states = supervisor.states()
-        dead = [
-            program
-            for program in waiting
-            if states.get(program.name, {}).get("statename") == "FATAL"
-        ]
-        if dead or time.monotonic() > deadline:
-            raise NotReady(_explain((dead or waiting)[0], settings, seconds))
+        for program in waiting:
+            if states.get(program.name, {}).get("statename") == "FATAL":
+                raise NotReady(_explain(program, settings, seconds))
+        if time.monotonic() > deadline:
+            raise NotReady(_explain(waiting[0], settings, seconds))
         time.sleep(0.3)
 
 
 def last_error(name: str, settings: StackSettings) -> str:
-    """Return the last line of a program's log that tells of a failure, or an empty text."""
+    """Return the last line of a program's log that reports an error, or an empty text."""
     path = settings.readmit_home / "log" / f"{name}.log"
     try:
         lines = path.read_bytes()[-200_000:].decode(errors="replace").splitlines()
     except FileNotFoundError:
         return ""
-    found = [line for line in lines if ERROR.search(line) and not HARMLESS.search(line)]
-    return found[-1].strip() if found else ""
+    for line in reversed(lines):
+        if ERROR.search(line) and not HARMLESS.search(line):
+            return line.strip()
+    return ""
 
 
 def _explain(program: Program, settings: StackSettings, seconds: float) -> str:
     log = settings.readmit_home / "log" / f"{program.name}.log"
-    said = last_error(program.name, settings) or "no error in its log"
-    return f"{program.title} is not ready after {seconds:.0f} s: {said}\n  its log: {log}"
+    error = last_error(program.name, settings) or "no error in its log"
+    return f"{program.title} is not ready after {seconds:.0f} s: {error}\n  its log: {log}"

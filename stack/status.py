@@ -1,11 +1,10 @@
-"""`make status`: each component, whether it is up, its address, its memory, the last error in its log."""
+"""`make status`: the state, address, memory and last logged error of each component."""
 
 import argparse
 import json
 import sys
-from typing import Any
+from typing import Any, TypedDict
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -13,68 +12,80 @@ from readmit.command import explained
 from readmit.settings import StackSettings
 from stack import processes, programs, readiness
 from stack.configuration import stack_settings
+from stack.progress import wide_console
 from stack.supervisor import Supervisor
 
 LONGEST_ERROR = 60
 
 
-def components(settings: StackSettings) -> list[dict[str, Any]]:
-    """Return one record per component: name, title, up, the supervisor's state, address, memory in MB, last error."""
+class Component(TypedDict):
+    """A component of the stack; `state` is the supervisor's word for it."""
+
+    name: str
+    title: str
+    up: bool
+    state: str
+    address: str
+    memory_mb: int
+    last_error: str
+
+
+def components(settings: StackSettings) -> list[Component]:
+    """Return the state of each program, and of the supervisor when it runs."""
     supervisor = Supervisor(settings)
     states = supervisor.states()
-    found = [
-        _component(program, settings, states.get(program.name, {}))
-        for program in programs.all_programs(settings)
-    ]
-    if process := supervisor.process():
-        megabytes = processes.memory_mb([process])
-        own = {
+    rows = []
+    for program in programs.all_programs(settings):
+        rows.append(_component(program, settings, states.get(program.name, {})))
+    process = supervisor.process()
+    if process is not None:
+        row: Component = {
             "name": "supervisor",
             "title": "Supervisor",
             "up": True,
             "state": "RUNNING",
             "address": "",
+            "memory_mb": round(processes.memory_mb([process])),
+            "last_error": "",
         }
-        found.append(own | {"memory_mb": round(megabytes), "last_error": ""})
-    return found
+        rows.append(row)
+    return rows
 
 
 def _component(
-    program: programs.Program, settings: StackSettings, state: dict[str, Any]
-) -> dict[str, Any]:
-    name = str(state.get("statename", "STOPPED"))
-    is_up = name == "RUNNING" and readiness.is_ready(program, settings)
-    memory = processes.memory_mb(processes.family(int(state["pid"]))) if state.get("pid") else 0.0
+    program: programs.Program, settings: StackSettings, info: dict[str, Any]
+) -> Component:
+    state = str(info.get("statename", "STOPPED"))
+    memory_mb = 0.0
+    if info.get("pid"):
+        memory_mb = processes.memory_mb(processes.family(int(info["pid"])))
     return {
         "name": program.name,
         "title": program.title,
-        "up": is_up,
-        "state": name,
+        "up": state == "RUNNING" and readiness.is_ready(program, settings),
+        "state": state,
         "address": program.address,
-        "memory_mb": round(memory),
+        "memory_mb": round(memory_mb),
         "last_error": readiness.last_error(program.name, settings),
     }
 
 
-def table(found: list[dict[str, Any]]) -> Table:
+def table(rows: list[Component]) -> Table:
     """Return the components as a table."""
-    shown = Table(box=None, pad_edge=False)
+    view = Table(box=None, pad_edge=False)
     for name in ("component", "up", "address", "MB"):
-        shown.add_column(name, no_wrap=True)
-    shown.add_column("last error", overflow="ellipsis")
-    for item in found:
-        mark = "[green]yes[/]" if item["up"] else f"[red]{str(item['state']).lower()}[/]"
-        shown.add_row(
-            item["title"],
-            mark,
-            item["address"],
-            str(item["memory_mb"]),
-            Text(item["last_error"][:LONGEST_ERROR]),
-        )
-    shown.add_row(
-        "[bold]all[/]", "", "", f"[bold]{sum(item['memory_mb'] for item in found)}[/]", ""
-    )
-    return shown
+        view.add_column(name, no_wrap=True)
+    view.add_column("last error", overflow="ellipsis")
+    total_mb = 0
+    for row in rows:
+        total_mb += row["memory_mb"]
+        mark = "[green]yes[/]"
+        if not row["up"]:
+            mark = f"[red]{row['state'].lower()}[/]"
+        error = Text(row["last_error"][:LONGEST_ERROR])
+        view.add_row(row["title"], mark, row["address"], str(row["memory_mb"]), error)
+    view.add_row("[bold]all[/]", "", "", f"[bold]{total_mb}[/]", "")
+    return view
 
 
 @explained
@@ -82,17 +93,17 @@ def main() -> int:
     """Command line of `make status`; the exit code is 1 when something is down."""
     parser = argparse.ArgumentParser(prog="python -m stack.status", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the records as JSON")
-    given = parser.parse_args()
-    found = components(stack_settings())
-    if given.json:
-        print(json.dumps(found, indent=1))
+    options = parser.parse_args()
+    rows = components(stack_settings())
+    if options.json:
+        print(json.dumps(rows, indent=1))
     else:
-        # Into a file or a pipe nothing needs to be cut.
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-        console.print(table(found))
-        for line in programs.what_is_missing():
+        console = wide_console()
+        console.print(table(rows))
+        for line in programs.installation_hints():
             console.print(line, style="dim")
-    return 0 if all(item["up"] for item in found) else 1
+    is_all_up = all(row["up"] for row in rows)
+    return int(not is_all_up)
 
 
 if __name__ == "__main__":

@@ -82,9 +82,17 @@ class Supervisor:
                 rpc.addProcessGroup(name)
         return [*changed, *removed]
 
+    def running(self) -> set[str]:
+        """Return the names of the programs that run or start."""
+        names = set()
+        for name, info in self.states().items():
+            if info["statename"] in ("RUNNING", "STARTING"):
+                names.add(name)
+        return names
+
     def ensure(self, name: str) -> None:
         """Start a program unless it runs."""
-        if self.states().get(name, {}).get("statename") in ("RUNNING", "STARTING"):
+        if name in self.running():
             return
         try:
             with self._rpc() as rpc:

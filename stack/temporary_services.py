@@ -1,8 +1,7 @@
 """Postgres and the object store for tests and measurements.
 
-The stack's own programs, on free ports.
-
-They run in a temporary folder and end with the process that asked for them.
+They are the stack's own programs, on free ports and in a temporary folder. They end with the
+process that started them.
 """
 
 import atexit
@@ -10,14 +9,11 @@ import os
 import random
 import secrets
 import shutil
-import socket
 import tempfile
 from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from pydantic import SecretStr
 
 from readmit import db, storage
 from readmit.inference import signatures
@@ -25,6 +21,8 @@ from readmit.ops.bootstrap import bootstrap
 from readmit.settings import StackSettings
 from stack.object_store import Store
 from stack.postgres import Server
+from stack.processes import is_port_free
+from stack.programs import settings_environment
 
 ROLES = (
     "postgres",
@@ -38,54 +36,37 @@ ROLES = (
     "airflow",
 )
 SECONDS_TO_START = 120
-# Seaweed takes four ports in a row, and each of them plus 10,000.
+# SeaweedFS listens on four ports in a row, and on each of them plus 10,000.
 S3_OFFSETS = (0, 1, 2, 3, 10_000, 10_001, 10_002, 10_003)
-# Each process of a parallel test run takes its ports from a range of its own.
+# Each process of a parallel test run has its own range of ports.
 N_TEST_PROCESSES = 4
 _test_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _first_port = 12_000 + 2_500 * (_test_process % N_TEST_PROCESSES)
 PORTS = range(_first_port, _first_port + 2_500)
-_handed_out: set[int] = set()
+_used_ports: set[int] = set()
 
 
 def free_port(offsets: tuple[int, ...] = (0,)) -> int:
-    """Return a port on which nobody listens, nor on those at `offsets` from it.
+    """Return a port that is free, with free ports at `offsets` from it; never the same port twice.
 
-    Never the same twice.
-
-    It is below the ports that Linux takes for outgoing connections (from 32768): nobody takes it
-    before the server that it is for has started.
+    Linux takes ports for outgoing connections from 32768. The port is below that, so no connection
+    takes it before its server has started.
     """
     while True:
         port = random.choice(PORTS)  # noqa: S311 (no secret)
         candidates = {port + offset for offset in offsets}
-        if not candidates & _handed_out and all(is_free(candidate) for candidate in candidates):
-            _handed_out.update(candidates)
+        if candidates & _used_ports:
+            continue
+        if all(map(is_port_free, candidates)):
+            _used_ports.update(candidates)
             return port
-
-
-def is_free(port: int) -> bool:
-    """Tell whether nobody listens on a port of this machine.
-
-    Connections that are closed do not count.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
-            return False
-    return True
 
 
 @cache
 def services() -> dict[str, Any]:
-    """Start Postgres and S3 once per process.
-
-    Returns the values of the settings that reach them.
-    """
+    """Start Postgres and S3, once per process, and return the settings of their clients."""
     home = Path(tempfile.mkdtemp(prefix="readmit-temporary-"))
-    home.chmod(0o711)  # as root, Postgres runs under another user
+    home.chmod(0o711)  # root runs Postgres as another user
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     values: dict[str, Any] = {f"{role}_password": secrets.token_urlsafe(12) for role in ROLES}
     values["aws_access_key_id"] = "readmit"
@@ -107,7 +88,7 @@ def _start_store(settings: StackSettings) -> None:
     process = store.start(SECONDS_TO_START)
     atexit.register(store.tidy)
     atexit.register(process.wait)
-    atexit.register(process.kill)  # nobody needs this data: a plain stop takes 15 s
+    atexit.register(process.kill)  # the data is temporary, and a regular stop takes 15 s
 
 
 def _start_postgres(settings: StackSettings) -> None:
@@ -121,12 +102,12 @@ def _start_postgres(settings: StackSettings) -> None:
         connection.cursor() as cur,
     ):
         connection.autocommit = True
-        cur.execute("alter system set fsync = off")  # nobody needs this data after a power cut
+        cur.execute("alter system set fsync = off")  # the data is temporary
         cur.execute("select pg_reload_conf()")
 
 
 def fresh(home: Path, **values: Any) -> StackSettings:  # noqa: ANN401 (values of any setting)
-    """Return settings with a raw and a clean database that nobody has used yet."""
+    """Return settings with a new raw and a new clean database."""
     name = secrets.token_hex(4)
     values = {
         **services(),
@@ -143,10 +124,4 @@ def fresh(home: Path, **values: Any) -> StackSettings:  # noqa: ANN401 (values o
 
 def environment(settings: StackSettings) -> dict[str, str]:
     """Return this process' environment with the settings as variables, for another process."""
-    variables = dict(os.environ)
-    for name, value in settings.model_dump().items():
-        if isinstance(value, SecretStr):
-            variables[name.upper()] = value.get_secret_value()
-        elif value is not None:
-            variables[name.upper()] = str(value)
-    return variables
+    return os.environ | settings_environment(settings)

@@ -1,6 +1,7 @@
-"""`make up`: check, start in order of readiness, set up, run the pipeline until a model is served, print the addresses.
+"""`make up`: start the stack, run the pipeline until a model is served, and print the addresses.
 
-Every step looks at what is there and does what is missing, so a second run resumes and changes nothing.
+Every step does only what is still missing. So a second run resumes where the first stopped, and
+changes nothing when that was complete.
 """
 
 import json
@@ -28,59 +29,59 @@ from stack.supervisor import Supervisor, SupervisorFailed
 
 STORAGE = ("postgres", "s3")
 CORE = ("mlflow", *AIRFLOW_PROGRAMS)
-# Where the times of a `make up` that had batches to publish are kept, below READMIT_HOME.
+# The file below READMIT_HOME with the times of the last `make up` that published batches.
 TIMES = "up.json"
-# Far above what 2 quiet cores need (30 s for the slowest): a busy machine is slow, not broken.
+# On 2 idle cores the slowest start takes 30 s. The limits leave room for a busy machine.
 SECONDS = {"storage": 180.0, "core": 420.0, "rest": 300.0, "model": 300.0}
 
 
 class CannotStart(Exception):
-    """The machine is not ready; the message has one line per problem."""
+    """The machine does not meet the requirements; the message has one line per problem."""
 
 
 class SetUpFailed(Exception):
-    """A program that sets something up failed; the message holds what it said."""
+    """A setup command failed; the message has its last line."""
 
 
 def up(settings: StackSettings, progress: Progress) -> int:
-    """Bring everything up and wait until a model is served; returns how many batches were waiting."""
+    """Start everything, wait until a model is served, and return how many batches were waiting."""
     listed = programs.all_programs(settings)
-    by_name = {program.name: program for program in listed}
+    storage_programs = [program for program in listed if program.name in STORAGE]
+    core_programs = [program for program in listed if program.name in CORE]
     supervisor = Supervisor(settings)
     with progress.phase("checking the machine"):
-        _check(settings, listed, supervisor)
+        if problems := preflight.problems(settings, listed, supervisor.running()):
+            raise CannotStart("\n".join(problems))
     with progress.phase("starting Postgres and S3"):
         _start_supervisor(settings, listed, supervisor)
-        _start([by_name[name] for name in STORAGE], settings, supervisor, progress, "storage")
+        _start(storage_programs, settings, supervisor, progress, "storage")
     with progress.phase("setting up databases, buckets and Airflow"):
         _set_up(settings, progress)
     with progress.phase("starting MLflow and Airflow"):
         for program in listed:
             supervisor.ensure(program.name)
-        _start([by_name[name] for name in CORE], settings, supervisor, progress, "core")
+        _start(core_programs, settings, supervisor, progress, "core")
     _adopt_production(settings)
-    published = _run_pipeline(settings, progress)
+    with progress.phase("reading the source file"):
+        sources.ensure_source(settings)
+    airflow = Airflow(settings)
+    with progress.phase("reading the DAG files"):
+        pipeline.unpause(airflow, progress.show)
+    with progress.phase("publishing batches"):
+        published = pipeline.publish_waiting(airflow, settings, progress.show)
+    with progress.phase("training"):
+        pipeline.train(airflow, settings, progress.show, published)
     with progress.phase("waiting for the API, the web form and the docs site"):
         readiness.wait(listed, settings, supervisor, SECONDS["rest"], progress.show)
         wait_for_model(settings, progress, SECONDS["model"])
-    progress.console.print(f"{published} batches were waiting and are done")
+    progress.console.print(f"{published} batches were waiting and are processed")
     return published
 
 
-def keep_times(settings: StackSettings, progress: Progress, batches: int) -> None:
-    """Keep how long this `make up` took, for `make bench`."""
-    known = {"batches": batches, "seconds": progress.elapsed(), "phases": progress.seconds}
-    (settings.readmit_home / TIMES).write_text(json.dumps(known, indent=1), encoding="utf-8")
-
-
-def _check(settings: StackSettings, listed: list[Program], supervisor: Supervisor) -> None:
-    running = {
-        name
-        for name, state in supervisor.states().items()
-        if state["statename"] in ("RUNNING", "STARTING")
-    }
-    if problems := preflight.problems(settings, listed, running):
-        raise CannotStart("\n".join(problems))
+def write_times(settings: StackSettings, progress: Progress, batches: int) -> None:
+    """Write how long this `make up` took, for `make bench`."""
+    times = {"batches": batches, "seconds": progress.elapsed(), "phases": progress.seconds}
+    (settings.readmit_home / TIMES).write_text(json.dumps(times, indent=1), encoding="utf-8")
 
 
 def _start_supervisor(
@@ -94,15 +95,15 @@ def _start_supervisor(
 
 
 def _start(
-    wanted: list[Program],
+    starting: list[Program],
     settings: StackSettings,
     supervisor: Supervisor,
     progress: Progress,
     group: str,
 ) -> None:
-    for program in wanted:
+    for program in starting:
         supervisor.ensure(program.name)
-    readiness.wait(wanted, settings, supervisor, SECONDS[group], progress.show)
+    readiness.wait(starting, settings, supervisor, SECONDS[group], progress.show)
 
 
 def _set_up(settings: StackSettings, progress: Progress) -> None:
@@ -112,25 +113,17 @@ def _set_up(settings: StackSettings, progress: Progress) -> None:
     except OperationalError as error:
         home = programs.server(settings).home
         raise SetUpFailed(
-            f"{error}If .env is new: the state in {home} has the old passwords (make clean)"
+            f"{error}If .env is new: the data in {home} has the old passwords (make clean)"
         ) from error
     progress.show("buckets")
     storage.ensure_buckets(settings)
     progress.show("Airflow's tables")
     _run(settings, "airflow-migrate", "airflow", "db", "migrate")
-    if _manifest_is_old():
+    if _is_manifest_old():
         progress.show("dbt's manifest")
         folder = str(ROOT / "dbt_project")
-        _run(
-            settings,
-            "dbt-parse",
-            "dbt.cli.main",
-            "parse",
-            "--project-dir",
-            folder,
-            "--profiles-dir",
-            folder,
-        )
+        folders = ("--project-dir", folder, "--profiles-dir", folder)
+        _run(settings, "dbt-parse", "dbt.cli.main", "parse", *folders)
 
 
 def _adopt_production(settings: StackSettings) -> None:
@@ -149,25 +142,26 @@ def _adopt_production(settings: StackSettings) -> None:
         _run(settings, "adopt", "training.adopt")
 
 
-def _manifest_is_old() -> bool:
+def _is_manifest_old() -> bool:
     project = ROOT / "dbt_project"
     manifest = Path(os.environ.get("DBT_TARGET_PATH", project / "target")) / "manifest.json"
     if not manifest.exists():
         return True
-    made = manifest.stat().st_mtime
-    generated = {"target", "logs", "dbt_packages"}
-    files = (
-        path for path in project.rglob("*") if path.relative_to(project).parts[0] not in generated
-    )
-    return any(path.is_file() and path.stat().st_mtime > made for path in files)
+    for path in project.rglob("*"):
+        is_generated = path.relative_to(project).parts[0] in ("target", "logs", "dbt_packages")
+        if is_generated or not path.is_file():
+            continue
+        if path.stat().st_mtime > manifest.stat().st_mtime:
+            return True
+    return False
 
 
 def _run(settings: StackSettings, name: str, *module: str) -> None:
-    """Run a Python module with the environment that the programs get."""
+    """Run a Python module in the environment of the programs, with the log `name`."""
     environment = (
         os.environ | programs.shared_environment(settings) | programs.airflow_environment(settings)
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", *module],
         env=environment,
         cwd=ROOT,
@@ -176,48 +170,34 @@ def _run(settings: StackSettings, name: str, *module: str) -> None:
         check=False,
     )
     log = settings.readmit_home / "log" / f"{name}.log"
-    log.write_text(done.stdout + done.stderr, encoding="utf-8")
-    if done.returncode != 0:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise SetUpFailed(
-            f"{name}: {said[-1] if said else 'failed without a word'} (its log: {log})"
-        )
-
-
-def _run_pipeline(settings: StackSettings, progress: Progress) -> int:
-    airflow = Airflow(settings)
-    with progress.phase("reading the source file"):
-        sources.ensure_source(settings)
-    with progress.phase("reading the DAG files"):
-        pipeline.unpause(airflow, progress.show)
-    with progress.phase("publishing batches"):
-        published = pipeline.publish_waiting(airflow, settings, progress.show)
-    with progress.phase("training"):
-        pipeline.train(airflow, settings, progress.show, published)
-    return published
+    output = process.stdout + process.stderr
+    log.write_text(output, encoding="utf-8")
+    if process.returncode != 0:
+        last_line = output.rstrip().rpartition("\n")[2] or "failed without a message"
+        raise SetUpFailed(f"{name}: {last_line} (its log: {log})")
 
 
 def wait_for_model(settings: StackSettings, progress: Progress, seconds: float) -> None:
     """Wait until the API serves the model in production."""
     deadline = time.monotonic() + seconds
-    said = ""
+    reason = ""
     while time.monotonic() < deadline:
         try:
-            answer = httpx.get(f"{settings.api_url}/readyz", timeout=5)
-            if answer.is_success:
+            response = httpx.get(f"{settings.api_url}/readyz", timeout=5)
+            if response.is_success:
                 return
-            said = answer.text[:300]
+            reason = response.text[:300]
         except httpx.HTTPError as error:
-            said = str(error)
-        progress.show("waiting for the API to take up the model")
+            reason = str(error)
+        progress.show("waiting until the API has loaded the model")
         time.sleep(0.5)
-    raise readiness.NotReady(f"the API does not serve a model after {seconds:.0f} s: {said}")
+    raise readiness.NotReady(f"the API does not serve a model after {seconds:.0f} s: {reason}")
 
 
 def addresses(settings: StackSettings) -> Table:
-    """Return the table of addresses."""
-    table = Table("what", "address", "log in with", box=None, pad_edge=False)
-    who = {
+    """Return a table with the address and the login of each component."""
+    table = Table("component", "address", "log in with", box=None, pad_edge=False)
+    logins = {
         "airflow-api-server": "admin, AIRFLOW_ADMIN_PASSWORD",
         "grafana": "admin, GRAFANA_ADMIN_PASSWORD",
         "postgres": "each role, <ROLE>_PASSWORD",
@@ -225,8 +205,8 @@ def addresses(settings: StackSettings) -> Table:
     }
     for program in programs.all_programs(settings):
         if program.address:
-            title = "Airflow" if program.name == "airflow-api-server" else program.title
-            table.add_row(title, program.address, who.get(program.name, ""))
+            title = program.title.removesuffix(" api-server")
+            table.add_row(title, program.address, logins.get(program.name, ""))
     return table
 
 
@@ -239,7 +219,7 @@ def main() -> int:
         configuration.keep_dataset(settings)
         published = up(settings, progress)
         if published:
-            keep_times(settings, progress, published)
+            write_times(settings, progress, published)
     except (
         BadSetting,
         CannotStart,
@@ -259,7 +239,7 @@ def main() -> int:
     progress.console.print(
         f"\nPasswords: {env_file()} · state and logs: {settings.readmit_home} · stop: make down"
     )
-    for line in programs.what_is_missing():
+    for line in programs.installation_hints():
         progress.console.print(f"[dim]{line}[/]")
     return 0
 
@@ -268,7 +248,8 @@ def _fail(progress: Progress, lines: list[str]) -> int:
     for line in lines:
         progress.error(line)
     progress.console.print(
-        "What runs already keeps running: `make up` goes on from here, `make status`, `make down`."
+        "Programs that run keep running. `make up` resumes, `make status` shows them,"
+        " `make down` stops them."
     )
     return 1
 

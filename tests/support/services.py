@@ -20,7 +20,6 @@ from stack.temporary_services import (
     environment,
     free_port,
     fresh,
-    is_free,
     services,
 )
 
@@ -37,6 +36,7 @@ __all__ = [
     "wait_until",
 ]
 
+is_free = processes.is_port_free
 SECONDS = 120
 
 

@@ -60,7 +60,7 @@ def test_a_wrong_env_file_ends_every_command_in_one_line(env, tmp_path, command)
         [line] = [
             line
             for line in (done.stdout + done.stderr).splitlines()
-            if not line.startswith("What runs already")
+            if not line.startswith("Programs that run keep running.")
         ]
         assert line.startswith("error: ")
         assert said in line
@@ -104,8 +104,8 @@ def test_the_same_port_twice_names_both(env):
 
 def test_too_little_disk_names_the_folder(tmp_path):
     free = shutil.disk_usage(tmp_path).free / 1e9
-    assert preflight.not_enough_disk(tmp_path / "new", least=0.001) == ""
-    said = preflight.not_enough_disk(tmp_path / "new", least=free + 1)
+    assert preflight.not_enough_disk(tmp_path / "new", required_gb=0.001) == ""
+    said = preflight.not_enough_disk(tmp_path / "new", required_gb=free + 1)
     assert f"are free at {tmp_path}" in said
     assert "set READMIT_HOME" in said
 
