@@ -91,7 +91,10 @@ def processes_of(home: Path, program: str = "") -> list[psutil.Process]:
 def end(home: Path, program: str = "", seconds: float = 5) -> None:
     """End the processes of a stack, or of one program of it, and those that they start meanwhile."""
     for _ in range(ATTEMPTS):
-        processes.end(processes_of(home, program), seconds)
+        remaining = processes_of(home, program)
+        if not remaining:
+            return
+        processes.end(remaining, seconds)
 
 
 def forget(home: Path) -> None:

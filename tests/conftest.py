@@ -68,6 +68,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     return ByFile(config, log)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """An ordinary user's run leaves out what only root does."""
+    if os.geteuid() == 0:
+        return
+    only_root = [item for item in items if item.get_closest_marker("root")]
+    config.hook.pytest_deselected(items=only_root)
+    items[:] = [item for item in items if item not in only_root]
+
+
 def pytest_collection_finish() -> None:
     """What the imports of all test files made stays: nobody need look for garbage among it."""
     gc.collect()
