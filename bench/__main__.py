@@ -151,7 +151,8 @@ def main() -> int:
     load_average = os.getloadavg()[0]
     if load_average > QUIET_LOAD_AVERAGE:
         console.print(
-            f"the machine is busy (load {load_average:.1f}): figures are worth little until it is quiet"
+            f"the machine is busy (load {load_average:.1f}): figures are worth little until it is"
+            " quiet"
         )
     results = run(measurements, console, write)
     console.print(table(results))

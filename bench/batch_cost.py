@@ -89,7 +89,8 @@ GROWING_TABLES = (
     ),
 )
 INDEXES = """
-    select i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), c.conname, pg_get_constraintdef(c.oid)
+    select i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), c.conname,
+    pg_get_constraintdef(c.oid)
     from pg_index as i
     left join pg_constraint as c on c.conindid = i.indexrelid
     where i.indrelid = %s::regclass

@@ -1,5 +1,4 @@
-"""One build: the next correction or batch of the queue goes through load, raw gate, dbt, publish
-gate and publish.
+"""One build: the next of the queue goes through load, raw gate, dbt, publish gate and publish.
 
 Each task is safe to repeat at any point (docs/batches.md). A correction skips `load` and
 `raw_gate`. A verdict on the data is recorded and fails its task without retries; another failure
@@ -29,9 +28,7 @@ def register_source() -> None:
 @task(trigger_rule=TriggerRule.ALL_DONE)
 @bad_data_is_final
 def claim_build(run_id: str | None = None) -> dict[str, str]:
-    """Take the next build that waits, also when a new source was refused; two runs never take the
-    same one.
-    """
+    """Take the next build that waits; two runs never take the same one."""
     from readmit.batches import batch_gauges, claims
 
     settings = PipelineSettings()
@@ -98,12 +95,7 @@ def release_claim(run_id: str | None = None) -> None:
     batch_gauges.report_batches(settings)
 
 
-@dag(
-    schedule=PipelineSettings().ingest_schedule,
-    tags=["data"],
-    doc_md=__doc__,
-    **DAG_ARGS,
-)
+@dag(schedule=PipelineSettings().ingest_schedule, tags=["data"], doc_md=__doc__, **DAG_ARGS)
 def ingest_batch() -> None:
     build = claim_build()
     # A refused source does not hold up the builds that wait, yet its run is red.

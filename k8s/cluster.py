@@ -222,7 +222,8 @@ def find(context: str, tool: str) -> Cluster:
         tool = installed[0]
     if tool not in TOOLS:
         raise ClusterFailed(
-            "no cluster: install kind, minikube or k3d, or name one of kubectl's contexts by CONTEXT="
+            "no cluster: install kind, minikube or k3d, or name one of kubectl's contexts by"
+            " CONTEXT="
         )
     if not _exists(tool):
         _create(tool)

@@ -126,7 +126,8 @@ def build_images(
     images = sorted(set(re.findall(pattern, manifests)))
     if images and not registry and not cluster.tool:
         raise ClusterFailed(
-            f"the nodes of {cluster.context} cannot pull {LOCAL_REGISTRY}: REGISTRY=host/path builds and pushes the "
+            f"the nodes of {cluster.context} cannot pull {LOCAL_REGISTRY}: REGISTRY=host/path"
+            " builds and pushes the "
             "images, IMAGES=skip when the nodes have them"
         )
     loaded = {}

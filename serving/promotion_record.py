@@ -48,7 +48,8 @@ class PromotionRecord:
             row = cur.fetchone()
         if row is None:
             raise NotBacked(
-                f"version {version.version} has the alias, but no signed decision put it in production"
+                f"version {version.version} has the alias, but no signed decision put it in"
+                " production"
             )
         return self._verify(str(row[0]), version)
 
@@ -85,6 +86,7 @@ class PromotionRecord:
             raise ModelRefused(f"version {version.version}: {error}") from error
         if (statement.model, statement.version) != (version.name, version.version):
             raise ModelRefused(
-                f"version {version.version}: its signature is about {statement.model} {statement.version}"
+                f"version {version.version}: its signature is about {statement.model}"
+                f" {statement.version}"
             )
         return statement

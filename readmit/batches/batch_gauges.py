@@ -23,7 +23,8 @@ def _gauges(settings: PipelineSettings) -> pushgateway.GaugeValues:
         (n_quarantined,) = cur.fetchone() or (0,)
         cur.execute(
             "select extract(epoch from published_at), extract(epoch from published_at - loaded_at),"
-            " n_rows, n_rows - n_quarantined - n_excluded, n_quarantined, n_excluded from landing.batches"
+            " n_rows, n_rows - n_quarantined - n_excluded, n_quarantined, n_excluded from"
+            " landing.batches"
             " where status = 'published' order by published_at desc limit 1"
         )
         published_at, seconds, *rows = cur.fetchone() or (None,) * 6

@@ -114,7 +114,8 @@ class Build:
         cur.execute("select 1 from ops.corrections where build_id = %s limit 1", (self.build_id,))
         if cur.fetchone() is None:
             raise LookupError(
-                f"{self.build_id}: no such correction waits; see `python -m readmit.batches.corrections list`"
+                f"{self.build_id}: no such correction waits;"
+                " see `python -m readmit.batches.corrections list`"
             )
 
     def _take_lock(self, cur: cursor) -> None:
@@ -126,7 +127,8 @@ class Build:
             set build_id = excluded.build_id, batch_id = excluded.batch_id, kind = excluded.kind,
                 set_at = clock_timestamp()
             where held.build_id = excluded.build_id
-               or held.set_at not between clock_timestamp() - %(lease)s and clock_timestamp() + %(lease)s
+               or held.set_at not between
+                   clock_timestamp() - %(lease)s and clock_timestamp() + %(lease)s
                or exists (select 1 from ops.published_batches p where p.build_id = held.build_id)
             """,
             {
@@ -157,7 +159,8 @@ class Build:
         )
         if cur.fetchone() is None and not is_published(cur, self.build_id):
             raise BuildLost(
-                f"{self.build_id}: has lost the build lock to another build; the next run builds it again"
+                f"{self.build_id}: has lost the build lock to another build; the next run builds"
+                " it again"
             )
 
     def publish(self, settings: PipelineSettings) -> Counts:
@@ -232,20 +235,23 @@ class Build:
         total = counts.n_features + counts.n_quarantined + counts.n_excluded
         if total != counts.n_rows:
             raise AccountingBroken(
-                f"{self.build_id}: {counts.n_rows} rows arrived, but {total} are accounted for ({counts})"
+                f"{self.build_id}: {counts.n_rows} rows arrived, but {total} are accounted for"
+                f" ({counts})"
             )
         # A correction rewrites some rows only, and rows of a published batch may stand in later
         # builds.
         if self.kind == "correction" or is_published(cur, self.build_id):
             return
         cur.execute(
-            "select count(*) from intermediate.int_encounters__features where _build_id = %s and _batch_id = %s",
+            "select count(*) from intermediate.int_encounters__features where _build_id = %s and"
+            " _batch_id = %s",
             (self.build_id, self.batch_id),
         )
         n_features = ledger.fetch_count(cur)
         if n_features != counts.n_features:
             raise AccountingBroken(
-                f"{self.build_id}: {counts.n_features} rows are valid, but {n_features} are features"
+                f"{self.build_id}: {counts.n_features} rows are valid, but {n_features} are"
+                " features"
             )
 
     def reject(self, reason: str, settings: PipelineSettings) -> None:

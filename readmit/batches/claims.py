@@ -29,7 +29,8 @@ def claim(dag_run_id: str, settings: PipelineSettings) -> Build | None:
         build = _next_free(queue, _holders(cur, dag_run_id), dag_run_id)
         if build is not None:
             cur.execute(
-                "insert into landing.claims (build_id, dag_run_id) values (%s, %s) on conflict (build_id)"
+                "insert into landing.claims (build_id, dag_run_id) values (%s, %s) on conflict"
+                " (build_id)"
                 " do update set dag_run_id = excluded.dag_run_id, claimed_at = clock_timestamp()",
                 (build.build_id, dag_run_id),
             )

@@ -51,7 +51,8 @@ def held_rows(settings: PipelineSettings) -> list[HeldRows]:
         clean.cursor() as cur,
     ):
         cur.execute(
-            "select _batch_id, reason, count(*) from quarantine.encounters where released_at is null"
+            "select _batch_id, reason, count(*) from quarantine.encounters where released_at is"
+            " null"
             " group by _batch_id, reason order by count(*) desc, _batch_id, reason"
         )
         return [
@@ -109,12 +110,14 @@ def _check_values(batch_id: str, corrected: Mapping[str, str]) -> None:
             )
         if not value.isascii() or not value.isprintable() or len(value) > MAX_FIELD_BYTES:
             raise ReleaseRefused(
-                f"{column}: {value[:40]!r} is not printable ASCII of at most {MAX_FIELD_BYTES} bytes"
+                f"{column}: {value[:40]!r} is not printable ASCII of at most {MAX_FIELD_BYTES}"
+                " bytes"
             )
     patient = corrected.get("patient_nbr")
     if patient is not None and not batch_id.startswith(f"{split_of(patient)}-"):
         raise ReleaseRefused(
-            f"patient_nbr: patient {patient} belongs to the split {split_of(patient)}, not to that of {batch_id}; "
+            f"patient_nbr: patient {patient} belongs to the split {split_of(patient)}, not to that"
+            f" of {batch_id}; "
             "send the row as a new file instead"
         )
 
@@ -147,7 +150,8 @@ def _open_build(cur: cursor, batch_id: str) -> str:
     """
     cur.execute(
         f"{WAITING} and batch_id = %s"
-        " and not exists (select from ops.current_build as b where b.build_id = waiting.build_id) limit 1",
+        " and not exists (select from ops.current_build as b where b.build_id = waiting.build_id)"
+        " limit 1",
         (batch_id,),
     )
     row = cur.fetchone()

@@ -44,7 +44,8 @@ def mark_rejected(build_id: str, reason: str, settings: PipelineSettings) -> Non
     """Write the verdict on a batch into the ledger and end the claim on the build."""
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
-            "update landing.batches set status = 'rejected', reason = %s where batch_id = %s and status = 'loaded'",
+            "update landing.batches set status = 'rejected', reason = %s where batch_id = %s and"
+            " status = 'loaded'",
             (reason, build_id),
         )
         cur.execute("delete from landing.claims where build_id = %s", (build_id,))
@@ -82,7 +83,8 @@ def follow(batch_ids: list[str], settings: PipelineSettings) -> list[str]:
         clean.cursor() as cur,
     ):
         cur.execute(
-            "select batch_id, min(published_at), min(n_quarantined), max(n_excluded), array_agg(build_id)"
+            "select batch_id, min(published_at), min(n_quarantined), max(n_excluded),"
+            " array_agg(build_id)"
             " from ops.published_batches where batch_id = any(%s) group by batch_id",
             (batch_ids,),
         )
@@ -113,7 +115,8 @@ def _mark_published(
             n_excluded = %(excluded)s, reason = null
         where batch_id = %(batch)s and (
             status = 'loaded'
-            or status = 'published' and (n_quarantined, n_excluded) is distinct from (%(quarantined)s, %(excluded)s)
+            or status = 'published' and (n_quarantined, n_excluded) is distinct from
+            (%(quarantined)s, %(excluded)s)
         )
         """,
         facts,
@@ -142,7 +145,8 @@ def status_table(settings: PipelineSettings) -> str:
     rows: list[tuple[str, ...]] = [HEADER]
     with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
-            "select batch_id, n_rows, status, n_quarantined, n_excluded, data_source, supersedes, reason"
+            "select batch_id, n_rows, status, n_quarantined, n_excluded, data_source, supersedes,"
+            " reason"
             " from landing.overview order by queue_position nulls last, batch_id"
         )
         for row in cur.fetchall():

@@ -80,12 +80,15 @@ def _write_loaded(cur: cursor, batch_id: str) -> None:
     cur.execute(
         """
         insert into landing.batches (
-            batch_id, split, ordinal, first_source_row, last_source_row, n_rows, source_sha256, content_sha256,
+            batch_id, split, ordinal, first_source_row, last_source_row, n_rows, source_sha256,
+            content_sha256,
             data_source, status, supersedes, loaded_at, dag_run_id
         )
         select
-            s.batch_id, s.split, s.ordinal, s.first_source_row, s.last_source_row, s.n_rows, s.source_sha256,
-            s.content_sha256, src.data_source, 'loaded', s.supersedes, clock_timestamp(), c.dag_run_id
+            s.batch_id, s.split, s.ordinal, s.first_source_row, s.last_source_row, s.n_rows,
+            s.source_sha256,
+            s.content_sha256, src.data_source, 'loaded', s.supersedes, clock_timestamp(),
+            c.dag_run_id
         from landing.slices s
         join landing.sources src using (source_sha256)
         left join landing.claims c on c.build_id = s.batch_id

@@ -93,7 +93,7 @@ API = (
     _counter("readmit_model_refusals_total", "", "refusals",
              "times that a version was refused, per worker; the last good version stays in use"),
     _gauge("readmit_model_unbacked", "", "0 or 1",
-           "1 while the alias names a version that no signed decision put in production", "livemax"),
+           "1 while the alias names a version that no signed decision backs", "livemax"),
     _gauge("readmit_model_refused", "", "0 or 1",
            "1 while the registry's version is refused", "livemax"),
     _gauge("readmit_registry_up", "", "0 or 1",
