@@ -190,13 +190,16 @@ def socket_path(home: Path) -> Path:
 def _section(settings: StackSettings, program: Program, start_order: int) -> list[str]:
     """Return a program's section; supervisord stops programs in the reverse of the start order."""
     log = settings.readmit_home / "log" / f"{program.name}.log"
-    words = python("-m", "stack.run_program", program.name)
+    words = []
+    for word in python("-m", "stack.run_program", program.name):
+        text = _quote(word).replace('"', '\\"')
+        words.append(f'"{text}"')
     stop_as_group = "true"
     if program.name == "postgres":
         stop_as_group = "false"
     return [
         f"[program:{program.name}]",
-        "command=" + " ".join(map(_shell_quote, words)),
+        "command=" + " ".join(words),
         f"directory={_quote(ROOT)}",
         f'environment=READMIT_FINGERPRINT="{program.fingerprint}",PYTHONPATH="{_quote(ROOT)}"',
         f"priority={100 + start_order}",
@@ -215,13 +218,9 @@ def _section(settings: StackSettings, program: Program, start_order: int) -> lis
     ]
 
 
-def _quote(path: Path) -> str:
+def _quote(path: Path | str) -> str:
     """Double the percent signs, because supervisord expands `%(name)s`."""
     return str(path).replace("%", "%%")
-
-
-def _shell_quote(word: str) -> str:
-    return '"' + word.replace("%", "%%").replace('"', '\\"') + '"'
 
 
 def _dataset_file(settings: StackSettings) -> Path:

@@ -1,4 +1,4 @@
-"""Processes of this machine: find them by their environment or their port, measure them, end them."""
+"""Find processes by their environment or port, measure their memory, and end them."""
 
 import ctypes
 import shutil
@@ -16,19 +16,19 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def marked(marks: Mapping[str, str]) -> list[psutil.Process]:
-    """Return the processes that carry all `marks` in an environment that this user may read."""
-    carriers = []
+    """Return the processes whose environment has all `marks`, as far as this user may read it."""
+    matches = []
     for process in psutil.process_iter():
         variables = environment(process)
         if variables is not None and marks.items() <= variables.items():
-            carriers.append(process)
-    return carriers
+            matches.append(process)
+    return matches
 
 
 def environment(process: psutil.Process) -> dict[str, str] | None:
-    """Return the environment that a process started with, or None where it may not be read.
+    """Return the environment that a process started with, or None when this user may not read it.
 
-    The kernel closes it to everybody but root when the process is another user's, or has made
+    Only root may read the environment of another user's process, and of a process that has made
     itself non-dumpable (`PR_SET_DUMPABLE` 0), as Airflow's task supervisors do.
     """
     try:
@@ -40,7 +40,7 @@ def environment(process: psutil.Process) -> dict[str, str] | None:
 
 
 def end(processes: Iterable[psutil.Process], seconds: float = 5) -> None:
-    """End processes: politely, then by force when they still run after `seconds`.
+    """End processes with SIGTERM, and with SIGKILL the ones that still run after `seconds`.
 
     Raises:
         PermissionError: a process is another user's.
@@ -50,14 +50,14 @@ def end(processes: Iterable[psutil.Process], seconds: float = 5) -> None:
         for process in remaining:
             _signal(process, number)
         deadline = time.monotonic() + seconds
-        remaining = [process for process in remaining if is_running(process)]
-        while remaining and time.monotonic() < deadline:
+        while remaining := list(filter(is_running, remaining)):
+            if time.monotonic() >= deadline:
+                break
             time.sleep(0.1)
-            remaining = [process for process in remaining if is_running(process)]
 
 
 def is_running(process: psutil.Process) -> bool:
-    """Tell whether a process exists and is not a zombie."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -65,7 +65,7 @@ def is_running(process: psutil.Process) -> bool:
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """Return a process and all its descendants; nothing when it has ended."""
+    """Return a process and all its descendants, or an empty list when it has ended."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -74,9 +74,9 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def memory_mb(processes: Iterable[psutil.Process]) -> float:
-    """Return the proportional memory of processes: a page that several share counts once.
+    """Return the proportional memory of processes in MB, in which a shared page counts once.
 
-    A process whose memory map may not be read (see `environment`) counts as nothing.
+    A process whose memory map this user may not read (see `environment`) counts as 0 MB.
     """
     n_bytes = 0
     for process in processes:
@@ -88,7 +88,7 @@ def memory_mb(processes: Iterable[psutil.Process]) -> float:
 
 
 def holder(port: int) -> str:
-    """Return who listens on a port, as `name (process N)`; empty when that cannot be seen."""
+    """Return the process that listens on a port, as `name (process N)`, or an empty text."""
     for connection in psutil.net_connections("tcp"):
         is_listener = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
         if is_listener and connection.pid is not None:
@@ -109,17 +109,17 @@ def is_port_free(port: int) -> bool:
 
 
 def executable(name: str) -> str:
-    """Return the full path of a program."""
+    """Return the path of a program on the PATH, or `name` itself when it is not there."""
     return shutil.which(name) or name
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to end this process (and the program that it becomes) when its parent dies."""
+    """Make the kernel end this process, also after an exec, when its parent dies."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent dies; children don't inherit this."""
+    """Become the parent of each descendant whose parent dies; children do not inherit this."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -133,5 +133,7 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
     except psutil.NoSuchProcess:
         return
     except psutil.AccessDenied as error:
-        message = f"process {process.pid} ({process.name()}) is another user's: end it as that user"
+        message = (
+            f"process {process.pid} ({process.name()}) belongs to another user: end it as that user"
+        )
         raise PermissionError(message) from error

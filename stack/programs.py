@@ -471,7 +471,7 @@ def _prometheus(settings: StackSettings, path: str) -> Program:
     )
 
 
-def _grafana_home(path: str) -> Path:
+def grafana_home(path: str) -> Path:
     """Return the folder of Grafana's own files: that of the archive, or that of the package."""
     archive = Path(path).resolve().parents[1]
     if (archive / "conf" / "defaults.ini").is_file():
@@ -488,7 +488,7 @@ def _grafana(settings: StackSettings, path: str) -> Program:
     folder = ROOT / "k8s" / "components" / "grafana"
     return Program(
         "grafana",
-        (*command, "--homepath", str(_grafana_home(path))),
+        (*command, "--homepath", str(grafana_home(path))),
         "Grafana",
         environment={
             "GF_SERVER_HTTP_ADDR": "127.0.0.1",

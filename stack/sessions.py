@@ -1,8 +1,9 @@
-"""Which processes belong to a stack: found by their session, also after the supervisor was killed.
+"""Find the processes of a stack by their session, also after the supervisor was killed.
 
-Each program leads a session of its own (`stack.supervisord`), and its number is kept on disk. Every
-child inherits the session, whatever becomes of its parent, and any user may ask for it. The mark in
-a process' environment says the same, but Airflow's task supervisors close theirs to other processes.
+Each program leads its own session (`stack.supervisord`), whose number is stored on disk. A child
+inherits the session and keeps it when its parent ends, and every user may read the number.
+The variables `HOME_MARK` and `PROGRAM_MARK` mark the processes too, but other processes cannot read
+the environment of Airflow's task supervisors.
 """
 
 import json
@@ -17,16 +18,16 @@ from stack import processes
 from stack.programs import HOME_MARK, PROGRAM_MARK
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-# A process may start another while it is being ended.
+# A process may start another one before it ends.
 ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class Session:
-    """A session: the number of its leader, and what tells this leader from a later process of its number.
+    """A session, with enough data to tell its leader from a later process with the same number.
 
-    `started` is the leader's start in clock ticks since the machine booted: unlike the time of day
-    that psutil makes of it, it stays the same when the clock is set.
+    `leader` is the leader's process id. `started` is its start in clock ticks since the boot:
+    unlike psutil's time of day, it stays the same when the clock is set.
     """
 
     leader: int
@@ -36,9 +37,9 @@ class Session:
     def members(self, marks: dict[str, str]) -> list[psutil.Process]:
         """Return the processes of this session.
 
-        The kernel gives a number to no other process while one of its session lives. When the leader
-        is gone, the number may have been given away after the last member ended: then a process
-        counts when it carries `marks`, or when its environment is closed and it is this user's.
+        The kernel does not reuse the number while a process of the session lives, but it may do so
+        after the last one ended. So when the leader is gone, a process belongs to this session only
+        if its environment has `marks`, or if it is unreadable and the process is this user's.
         """
         leader_start = start_ticks(self.leader)
         if self.boot_id != BOOT_ID.read_text().strip() or leader_start not in (None, self.started):
@@ -53,7 +54,7 @@ class Session:
 
 
 def record(home: Path, program: str) -> None:
-    """Keep the session of this process, which is about to become `program`."""
+    """Store the session of this process, which is about to become `program`."""
     leader = os.getsid(0)
     session = Session(leader, start_ticks(leader) or 0, BOOT_ID.read_text().strip())
     path = _folder(home) / program
@@ -64,28 +65,34 @@ def record(home: Path, program: str) -> None:
 
 
 def recorded(home: Path, program: str = "*") -> list[Session]:
-    """Return the sessions of a program, or of all."""
+    """Return the stored sessions of a program, or of all programs."""
     sessions = []
     for path in _folder(home).glob(program):
         try:
             sessions.append(Session(**json.loads(path.read_text(encoding="utf-8"))))
-        except (ValueError, TypeError):  # a disk that was full
+        except (ValueError, TypeError):  # the disk was full when it was written
             continue
     return sessions
 
 
 def processes_of(home: Path, program: str = "") -> list[psutil.Process]:
-    """Return the processes of a stack, or of one program of it; this one and its parents excepted."""
+    """Return the processes of a stack, or of one of its programs.
+
+    This process and its parents are not among them.
+    """
     marks = {HOME_MARK: str(home)}
     if program:
         marks[PROGRAM_MARK] = program
     roots = processes.marked(marks)
     for session in recorded(home, program or "*"):
         roots += session.members(marks)
-    members = {member for root in roots for member in processes.family(root.pid)}
+    members: set[psutil.Process] = set()
+    for root in roots:
+        members.update(processes.family(root.pid))
     myself = psutil.Process()
     members -= {myself, *myself.parents()}
-    return sorted(filter(processes.is_running, members), key=lambda process: process.pid)
+    running = filter(processes.is_running, members)
+    return sorted(running, key=lambda process: process.pid)
 
 
 def end(home: Path, program: str = "", seconds: float = 5) -> None:
@@ -98,12 +105,12 @@ def end(home: Path, program: str = "", seconds: float = 5) -> None:
 
 
 def forget(home: Path) -> None:
-    """Remove the records of a stack of which nothing runs any more."""
+    """Remove the stored sessions of a stack that has stopped."""
     shutil.rmtree(_folder(home), ignore_errors=True)
 
 
 def session_of(process: psutil.Process) -> int | None:
-    """Return the number of a process' session, or None when it has ended."""
+    """Return the session number of a process, or None when the process has ended."""
     try:
         return os.getsid(process.pid)
     except ProcessLookupError:
@@ -111,7 +118,7 @@ def session_of(process: psutil.Process) -> int | None:
 
 
 def start_ticks(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since the boot, or None when it has ended."""
+    """Return a process' start in clock ticks since the boot, or None when it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The process supervisor: start it, ask it, stop it. It restarts what dies."""
+"""A client of the process supervisor, which restarts programs that die."""
 
 import os
 import subprocess
@@ -16,16 +16,16 @@ from stack import processes, sessions
 from stack.configuration import socket_path
 from stack.programs import HOME_MARK, NEEDED_TO_END
 
-# Set for one run by `make`; a program must not inherit what the first `make up` was called with.
+# `make` sets these for one run. Programs must not inherit the values of the first `make up`.
 NOT_INHERITED = ("DATASET", "DATASET_SHA256", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
 
 
 class SupervisorFailed(Exception):
-    """The supervisor did not start; the message holds what it said."""
+    """The supervisor or a program did not start; the message has the reason."""
 
 
 class Supervisor:
-    """One supervisor of the stack below `settings.readmit_home`."""
+    """The supervisor of the stack below `settings.readmit_home`."""
 
     def __init__(self, settings: StackSettings) -> None:
         self._home = settings.readmit_home
@@ -33,7 +33,9 @@ class Supervisor:
     def pid(self) -> int | None:
         """Return the process id of the running supervisor, or None."""
         process = self.process()
-        return process.pid if process else None
+        if process is None:
+            return None
+        return int(process.pid)
 
     def process(self) -> psutil.Process | None:
         """Return the process of the running supervisor, or None."""
@@ -42,20 +44,26 @@ class Supervisor:
             command = " ".join(process.cmdline())
         except (OSError, ValueError, psutil.Error):
             return None
-        return process if str(self._home) in command and processes.is_running(process) else None
+        # Another process may have the pid of a supervisor that was killed.
+        if str(self._home) not in command or not processes.is_running(process):
+            return None
+        return process
 
     def start(self) -> bool:
-        """Start the supervisor unless it runs; tell whether it was started."""
+        """Start the supervisor unless it runs, and return whether it was started.
+
+        Raises:
+            SupervisorFailed: it did not start or does not answer.
+        """
         if self.pid() is not None:
             return False
         sessions.end(self._home)
         socket_path(self._home).unlink(missing_ok=True)
-        environment = {
-            name: value for name, value in os.environ.items() if name not in NOT_INHERITED
-        }
-        environment[HOME_MARK] = str(self._home)
+        environment = os.environ | {HOME_MARK: str(self._home)}
+        for name in NOT_INHERITED:
+            environment.pop(name, None)
         command = [sys.executable, "-W", "ignore", "-m", "stack.supervisord"]
-        done = subprocess.run(
+        process = subprocess.run(
             [*command, "-c", str(self._home / "supervisord.conf")],
             cwd=ROOT,
             env=environment,
@@ -64,15 +72,18 @@ class Supervisor:
             text=True,
             stdin=subprocess.DEVNULL,
         )
-        if done.returncode != 0:
-            raise SupervisorFailed(
-                f"the supervisor did not start: {done.stderr.strip() or done.stdout.strip()}"
-            )
+        if process.returncode != 0:
+            message = process.stderr.strip() or process.stdout.strip()
+            raise SupervisorFailed(f"the supervisor did not start: {message}")
         self._wait()
         return True
 
     def apply(self) -> list[str]:
-        """Take up a changed configuration; programs that would start differently are stopped. Returns their names."""
+        """Load a changed configuration, and stop the programs that it changes or removes.
+
+        Returns:
+            The names of these programs.
+        """
         with self._rpc() as rpc:
             added, changed, removed = rpc.reloadConfig()[0]
             for name in (*changed, *removed):
@@ -91,7 +102,11 @@ class Supervisor:
         return names
 
     def ensure(self, name: str) -> None:
-        """Start a program unless it runs."""
+        """Start a program unless it runs.
+
+        Raises:
+            SupervisorFailed: it did not start.
+        """
         if name in self.running():
             return
         try:
@@ -102,7 +117,10 @@ class Supervisor:
                 raise SupervisorFailed(f"{name} did not start: {fault.faultString}") from fault
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """Return what the supervisor knows of each program: `statename`, `pid`, `spawnerr`, `description`."""
+        """Return the supervisor's record of each program, by name.
+
+        A record has `statename`, `pid`, `spawnerr` and `description`, among other fields.
+        """
         if self.pid() is None:
             return {}
         try:
@@ -112,9 +130,10 @@ class Supervisor:
             return {}
 
     def stop(self, seconds: float = 90) -> None:
-        """Stop every program, then the supervisor, then whatever else of this stack still runs.
+        """Stop all programs, the supervisor, and then every other process of the stack.
 
-        What others need to end well goes last, one after the other; the rest at once.
+        The programs that others need while they stop are stopped last, one after the other. The
+        rest are stopped at once.
         """
         process = self.process()
         if process is not None:
@@ -142,7 +161,7 @@ class Supervisor:
 
     @contextmanager
     def _rpc(self) -> Iterator[Any]:
-        """Give the supervisor's functions (a proxy has whatever the server has)."""
+        """Yield a proxy for the functions of the supervisor's XML-RPC interface."""
         from supervisor.xmlrpc import SupervisorTransport
 
         transport = SupervisorTransport(None, None, f"unix://{socket_path(self._home)}")

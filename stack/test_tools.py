@@ -1,6 +1,7 @@
-"""What the tests need beyond Python packages: a browser, Prometheus, and room for open files.
+"""Install what the tests need beyond Python packages: a browser and Prometheus.
 
-Called by `make test`. What is there already is not looked up anywhere; root on a Debian gets the rest from apt.
+`make test` calls it first. On Debian, root installs the missing programs with apt. It also raises
+the limit of open files.
 """
 
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from readmit import open_files
 
-# Programs of which one must be on the PATH, by the Debian package that brings them.
+# Debian packages, each with the programs of which one must be on the PATH.
 NEEDED = {
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "prometheus": ("prometheus",),
@@ -22,58 +23,63 @@ SECONDS = 900
 
 
 class ToolsMissing(Exception):
-    """Programs are missing and cannot be installed here; the message says how to get them."""
+    """Programs are missing and cannot be installed; the message says how to install them."""
 
 
 def missing() -> list[str]:
-    """Return the packages of which no program is on the PATH; CHROMIUM may name a browser anywhere."""
-    found = {
-        name
-        for name, programs in NEEDED.items()
-        if any(shutil.which(program) for program in programs)
-    }
-    if Path(os.environ.get("CHROMIUM", "/nowhere")).is_file():
-        found.add("chromium")
-    return [name for name in NEEDED if name not in found]
+    """Return the packages without a program on the PATH; CHROMIUM may be the path of a browser."""
+    has_browser = Path(os.environ.get("CHROMIUM", "/nowhere")).is_file()
+    packages = []
+    for package, programs in NEEDED.items():
+        if package == "chromium" and has_browser:
+            continue
+        if not any(map(shutil.which, programs)):
+            packages.append(package)
+    return packages
 
 
 def ensure() -> list[str]:
-    """Install what is missing; returns the packages that were installed.
+    """Install the missing packages and return their names.
 
     Raises:
-        ToolsMissing: it cannot be done here.
+        ToolsMissing: they cannot be installed.
     """
-    wanted = missing()
-    if not wanted:
+    packages = missing()
+    if not packages:
         return []
-    hint = f"the tests need {', '.join(wanted)}: as root, apt-get install {' '.join(wanted)}"
+    names = ", ".join(packages)
+    hint = f"the tests need {names}: as root, apt-get install {' '.join(packages)}"
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise ToolsMissing(hint)
-    print(f"installing {', '.join(wanted)} for the tests", flush=True)
+    print(f"installing {names} for the tests", flush=True)
     _apt(hint, "update")
-    _apt(hint, "install", "--no-install-recommends", *wanted)
-    if still := missing():
-        raise ToolsMissing(f"{', '.join(still)} is not on the PATH after the installation; {hint}")
-    return wanted
+    _apt(hint, "install", "--no-install-recommends", *packages)
+    still_missing = ", ".join(missing())
+    if still_missing:
+        raise ToolsMissing(f"{still_missing} is not on the PATH after the installation; {hint}")
+    return packages
 
 
 def _apt(hint: str, *words: str) -> None:
-    told = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     try:
-        done = subprocess.run(
-            [*APT, *words], env=told, capture_output=True, text=True, check=False, timeout=SECONDS
+        process = subprocess.run(
+            [*APT, *words],
+            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
         )
     except subprocess.TimeoutExpired as error:
         raise ToolsMissing(f"apt-get {words[0]} did not end in {SECONDS} s; {hint}") from error
-    if done.returncode != 0:
-        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        raise ToolsMissing(
-            f"apt-get {words[0]}: {said[-1] if said else 'failed without a word'}; {hint}"
-        )
+    if process.returncode != 0:
+        output = process.stderr or process.stdout
+        last_line = output.rstrip().rpartition("\n")[2] or "failed without a message"
+        raise ToolsMissing(f"apt-get {words[0]}: {last_line}; {hint}")
 
 
 def main() -> int:
-    """Command line of `make test`'s first step."""
+    """Command line of the first step of `make test`."""
     try:
         if too_low := open_files.raise_limit():
             raise ToolsMissing(too_low)

@@ -1,4 +1,4 @@
-"""A stack of the tests' own: other ports, another folder, started and stopped by the stack's own commands."""
+"""A stack for tests, on free ports and in a temporary folder, run by the stack's own commands."""
 
 import os
 import shutil
@@ -16,42 +16,39 @@ from stack.supervisor import Supervisor
 from tests.support.services import S3_OFFSETS, free_port
 
 PORTS = (
-    *(
-        "POSTGRES_PORT",
-        "MLFLOW_PORT",
-        "API_PORT",
-        "UI_PORT",
-        "DOCS_PORT",
-        "AIRFLOW_PORT",
-        "PROMETHEUS_PORT",
-    ),
-    *(
-        "PUSHGATEWAY_PORT",
-        "NODE_EXPORTER_PORT",
-        "POSTGRES_EXPORTER_PORT",
-        "BLACKBOX_EXPORTER_PORT",
-        "S3_METRICS_PORT",
-        "GRAFANA_PORT",
-    ),
+    "POSTGRES_PORT",
+    "MLFLOW_PORT",
+    "API_PORT",
+    "UI_PORT",
+    "DOCS_PORT",
+    "AIRFLOW_PORT",
+    "PROMETHEUS_PORT",
+    "PUSHGATEWAY_PORT",
+    "NODE_EXPORTER_PORT",
+    "POSTGRES_EXPORTER_PORT",
+    "BLACKBOX_EXPORTER_PORT",
+    "S3_METRICS_PORT",
+    "GRAFANA_PORT",
 )
 
 
 def write_env(home: Path, **values: object) -> Path:
     """Write an env file with free ports; `make up` adds the passwords."""
-    known = {name: free_port() for name in PORTS} | {"S3_PORT": free_port(S3_OFFSETS)}
-    known |= {"READMIT_HOME": home / "stack", **values}
+    variables: dict[str, object] = {name: free_port() for name in PORTS}
+    variables |= {"S3_PORT": free_port(S3_OFFSETS), "READMIT_HOME": home / "stack", **values}
+    lines = [f"{name}={value}\n" for name, value in variables.items()]
     path = home / "stack.env"
-    path.write_text("".join(f"{name}={value}\n" for name, value in known.items()))
+    path.write_text("".join(lines))
     return path
 
 
 def run(
-    module: str, *arguments: str, seconds: float = 120, **more: str
+    module: str, *arguments: str, seconds: float = 120, **variables: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run one of the stack's commands as `make` does, in this process' environment."""
+    """Run a command of the stack as `make` does, with more environment variables."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **more},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -61,13 +58,13 @@ def run(
 
 
 def leftovers(settings: StackSettings) -> list[int]:
-    """Return the processes of this stack."""
+    """Return the ids of the processes of this stack."""
     return [process.pid for process in sessions.processes_of(settings.readmit_home)]
 
 
 @contextmanager
 def environment(env_file: Path):
-    """Lead settings to this env file; what runs at the end is stopped whatever happened."""
+    """Yield the settings of this env file; at the end, the stack is stopped in any case."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("READMIT_ENV_FILE", str(env_file))
         for name in ("DATASET", "DATASET_SHA256", "DBT_TARGET_PATH"):
@@ -78,10 +75,11 @@ def environment(env_file: Path):
             yield settings
         finally:
             down.stop(settings)
-            if (refuge := reachable(settings.readmit_home)) != settings.readmit_home:
-                shutil.rmtree(refuge)
+            home = reachable(settings.readmit_home)
+            if home != settings.readmit_home:
+                shutil.rmtree(home)
 
 
 def pid(settings: StackSettings, name: str) -> int:
-    """Return the process of a program, as the supervisor knows it; 0 while there is none."""
+    """Return the supervisor's process id of a program, or 0 when it does not run."""
     return int(Supervisor(settings).states().get(name, {}).get("pid") or 0)

@@ -125,8 +125,8 @@ def test_grafana_finds_its_own_files_beside_an_unpacked_archive(tmp_path):
     for file in ("bin/grafana", "conf/defaults.ini"):
         (tmp_path / file).parent.mkdir()
         (tmp_path / file).touch()
-    assert programs._grafana_home(str(tmp_path / "bin" / "grafana")) == tmp_path
-    assert str(programs._grafana_home("/nowhere/bin/grafana")) == "/usr/share/grafana"
+    assert programs.grafana_home(str(tmp_path / "bin" / "grafana")) == tmp_path
+    assert str(programs.grafana_home("/nowhere/bin/grafana")) == "/usr/share/grafana"
 
 
 def test_the_page_is_that_of_the_description():
