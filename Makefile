@@ -50,7 +50,7 @@ logs: ## follow the log of one component (NAME=api) or of all; every line with a
 pipeline: ## publish the batches that are waiting, then train
 	@$(RUN) $(THERE) -m stack.pipeline
 
-submit: ## hand in a further source file: FILE=path (and SUPERSEDES=batch for a corrected one)
+submit: ## submit a further source file: FILE=path (and SUPERSEDES=batch for a corrected one)
 	@$(RUN) $(THERE) -m readmit.intake.sources submit "$(FILE)" $(if $(SUPERSEDES),--supersedes "$(SUPERSEDES)")
 
 quarantine: ## rows that are held back, by batch and reason, and releases that wait

@@ -6,11 +6,15 @@ from fastapi import Response
 from psycopg2.extras import RealDictCursor
 
 from readmit import db
-from readmit.client.answer_types import ProblemCode
+from readmit.client.answer_types import ProblemCode, PromotionDecision
 from serving.api_settings import ServingSettings
 from serving.problems import Problem
 
-PROMOTIONS = "select * from ops.promotions order by promotion_id desc limit 500"
+# The signed statements stay inside: nobody needs them to read the history.
+PROMOTIONS = (
+    f"select {', '.join(PromotionDecision.__annotations__)}"  # noqa: S608 (constants)
+    " from ops.promotions order by promotion_id desc limit 500"
+)
 BATCHES = "select * from landing.batches order by loaded_at desc nulls last, batch_id limit 2000"
 QUARANTINE = "select * from quarantine.encounters limit 500"
 MONITORING = "select * from ops.monitor_reports order by report_id desc limit 100"

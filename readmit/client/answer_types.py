@@ -345,7 +345,7 @@ class PromotionDecision(TypedDict):
 
     promotion_id: int
     decided_at: str
-    decision: Literal["promote", "keep", "rollback"]
+    decision: Literal["promote", "keep", "rollback", "adopt"]
     model_name: str
     challenger_version: str | None
     production_version: str | None
