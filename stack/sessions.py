@@ -96,7 +96,7 @@ def processes_of(home: Path, program: str = "") -> list[psutil.Process]:
 
 
 def end(home: Path, program: str = "", seconds: float = 5) -> None:
-    """End the processes of a stack, or of one program of it, and those that they start meanwhile."""
+    """End the processes of a stack, or of one of its programs, and those that they start."""
     for _ in range(ATTEMPTS):
         remaining = processes_of(home, program)
         if not remaining:

@@ -1,4 +1,4 @@
-"""What the stack and its tests do only as root: Postgres under another user, and installing programs."""
+"""What only root does: run Postgres as another user, and install programs for the tests."""
 
 import pwd
 
@@ -58,10 +58,11 @@ def test_clean_ends_and_removes_all_of_it_after_kill_9_of_the_supervisor(setting
 
 
 def test_a_missing_setpriv_says_how_to_get_it(settings, tmp_path):
-    done = stack.run("stack.up", PATH=str(tmp_path))
-    assert done.returncode == 1
+    process = stack.run("stack.up", PATH=str(tmp_path))
+    assert process.returncode == 1
     assert (
-        "error: setpriv is missing (Postgres must not run as root): apt-get install" in done.stdout
+        "error: setpriv is missing (Postgres must not run as root): apt-get install"
+        in process.stdout
     )
     assert stack.leftovers(settings) == []
 

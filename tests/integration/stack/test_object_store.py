@@ -1,8 +1,7 @@
-"""The object store has one door, which asks for keys: whoever is not the store itself gets nowhere on its other ports."""
+"""Clients reach the object store by its S3 gateway with access keys, and by no other port."""
 
 import itertools
 import os
-import random
 import subprocess
 from collections.abc import Iterator
 
@@ -12,10 +11,10 @@ import pytest
 from botocore.config import Config
 
 from stack.object_store import Store, weed
-from tests.support.services import S3_OFFSETS, end, is_free
+from tests.support.services import S3_OFFSETS, end, free_port
 
 BUCKET, KEY, CONTENT = "pipeline", "source/patients.csv", b"encounter_id,patient_nbr\n1,2\n"
-# What each attack could do before the internal ports asked for a certificate: the first answered 200, 201 or 204.
+# Requests that succeeded before the internal ports required a client certificate.
 PATHS = (
     ("GET", f"/buckets/{BUCKET}/{KEY}"),
     ("GET", f"/buckets/{BUCKET}/source/"),
@@ -33,8 +32,7 @@ SHELL = "s3.configure -user=eve -access_key=eve -secret_key=evesecret -actions=A
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Iterator[Store]:
-    ports = random.sample(range(20_000, 22_000), 2_000)
-    port = next(p for p in ports if all(is_free(p + offset) for offset in S3_OFFSETS))
+    port = free_port(S3_OFFSETS)
     running = Store(tmp_path_factory.mktemp("store"), port, "key", "secret")
     process = running.start()
     s3 = client(running)

@@ -1,4 +1,4 @@
-"""The supervisor and its programs: what dies comes back, a second start changes nothing, down leaves nothing."""
+"""The supervisor restarts what dies, a second start changes nothing, and `make down` ends all."""
 
 import os
 import signal
@@ -36,16 +36,16 @@ def running(tmp_path_factory):
 
 
 def start(settings) -> list[programs.Program]:
-    """Do what `make up` does, as far as storage and MLflow."""
+    """Start storage and MLflow as `make up` does."""
     listed = programs.all_programs(settings)
     supervisor = Supervisor(settings)
     up._start_supervisor(settings, listed, supervisor)
-    wanted = [program for program in listed if program.name in NAMES]
-    for group in (NAMES[:2], NAMES[2:]):
-        up._start([p for p in wanted if p.name in group], settings, supervisor, Progress(), "core")
-        if group == NAMES[:2]:
-            bootstrap(settings)
-    return wanted
+    storage_programs = [program for program in listed if program.name in NAMES[:2]]
+    other_programs = [program for program in listed if program.name in NAMES[2:]]
+    up._start(storage_programs, settings, supervisor, Progress(), "core")
+    bootstrap(settings)
+    up._start(other_programs, settings, supervisor, Progress(), "core")
+    return storage_programs + other_programs
 
 
 def pids(settings) -> dict[str, int]:
@@ -139,8 +139,8 @@ def attempt(settings, sql: str) -> None:
 
 def test_down_leaves_no_process_and_no_port(running):
     assert stack.leftovers(running)
-    done = stack.run("stack.down")
-    assert (done.returncode, done.stdout) == (0, "everything is stopped\n")
+    process = stack.run("stack.down")
+    assert (process.returncode, process.stdout) == (0, "everything is stopped\n")
     assert stack.leftovers(running) == []
     for program in programs.all_programs(running):
         for ports in program.ports.values():

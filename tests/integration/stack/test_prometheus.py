@@ -1,4 +1,4 @@
-"""A real Prometheus with the stack's own configuration: it reaches the API and the Pushgateway, and a rule fires."""
+"""A real Prometheus with the stack's configuration scrapes its targets and fires an alert."""
 
 import itertools
 import os
@@ -30,15 +30,15 @@ needed = pytest.mark.skipif(
 
 @pytest.fixture
 def stack(tmp_path):
-    """Prometheus, Pushgateway and API as the supervisor starts them, on ports of their own."""
+    """Prometheus, Pushgateway and API as the supervisor starts them, on free ports."""
     ports = {f"{name}_port": free_port() for name in ("prometheus", "pushgateway", "api")}
     settings = StackSettings(**ports, readmit_home=tmp_path)
-    wanted = [
-        each
-        for each in programs.all_programs(settings)
-        if each.name in ("prometheus", "pushgateway")
+    listed = [
+        program
+        for program in programs.all_programs(settings)
+        if program.name in ("prometheus", "pushgateway")
     ]
-    text = configuration.prometheus_configuration(settings, wanted)
+    text = configuration.prometheus_configuration(settings, listed)
     (tmp_path / "prometheus.yml").write_text(text.replace("15s", "1s").replace("10s", "1s"))
     listen = ("--port", str(settings.api_port), "--log-level", "warning")
     app = (
@@ -49,16 +49,17 @@ def stack(tmp_path):
         "--factory",
         *listen,
     )
-    told = {**os.environ, "METRICS_APP_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "METRICS_APP_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     with ExitStack() as running:
-        for name, command in [("api", app), *((each.name, each.command) for each in wanted)]:
+        commands = {"api": app} | {program.name: program.command for program in listed}
+        for name, command in commands.items():
             log = running.enter_context((tmp_path / f"{name}.log").open("wb"))
-            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=told)
+            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment)
             running.callback(end, process)
         yield settings
 
 
-def ask(settings, path, **parameters):
+def get(settings, path, **parameters):
     try:
         url = f"http://127.0.0.1:{settings.prometheus_port}/api/v1/{path}"
         return httpx.get(url, params=parameters, trust_env=False).json().get("data")
@@ -68,12 +69,10 @@ def ask(settings, path, **parameters):
 
 def values(settings, query):
     """Return {label values: value} of an instant query."""
-    found = ask(settings, "query", query=query)
-    return (
-        {tuple(each["metric"].values()): float(each["value"][1]) for each in found["result"]}
-        if found
-        else {}
-    )
+    data = get(settings, "query", query=query)
+    if not data:
+        return {}
+    return {tuple(row["metric"].values()): float(row["value"][1]) for row in data["result"]}
 
 
 FIRING = 'ALERTS{alertname="BatchRejected", alertstate="firing"}'
@@ -86,22 +85,18 @@ def has(settings, query, is_wanted):
 @needed
 def test_targets_are_reached_rules_are_loaded_and_a_rejected_batch_raises_an_alert(stack):
     wait_until(lambda: len(values(stack, "up == 1")) >= 3, "three targets are up", 60)
-    jobs = {target["labels"]["job"] for target in ask(stack, "targets")["activeTargets"]}
-    assert jobs == {
-        "api",
-        "prometheus",
-        "pushgateway",
-        "s3",
-    }  # exporters that do not run are not asked for
-    rules = [rule for group in ask(stack, "rules")["groups"] for rule in group["rules"]]
+    jobs = {target["labels"]["job"] for target in get(stack, "targets")["activeTargets"]}
+    # Exporters that do not run have no job.
+    assert jobs == {"api", "prometheus", "pushgateway", "s3"}
+    rules = [rule for group in get(stack, "rules")["groups"] for rule in group["rules"]]
     assert len(rules) > 30
     wait_until(
         lambda: values(stack, 'readmit_model{job="api"} == 1'), "the API shows its model", 30
     )
     url = f"http://127.0.0.1:{stack.pushgateway_port}"
-    told = stack.model_copy(update={"pushgateway_url": url})
+    settings = stack.model_copy(update={"pushgateway_url": url})
     for n in (0, 1, 0):
-        pushgateway.report(Job.INGEST, partial(dict, readmit_batches={"rejected": n}), told)
+        pushgateway.report(Job.INGEST, partial(dict, readmit_batches={"rejected": n}), settings)
         wait_until(
             partial(has, stack, f'readmit_batches{{status="rejected"}} == {n}', True),
             f"{n} is scraped",
@@ -113,7 +108,7 @@ def test_targets_are_reached_rules_are_loaded_and_a_rejected_batch_raises_an_ale
     assert not [rule["name"] for rule in rules if rule["health"] == "err"]
 
 
-# Values of labels that panels ask for; others may have any.
+# The label values that panels query; the other labels have the value `any`.
 LABELS = {
     "metric": ("auroc", "average_precision"),
     "dag": ("ingest_batch", "train_model"),
@@ -123,12 +118,12 @@ PROMQL = [
     (board.uid, panel) for board in dashboards.read() for panel in board.panels if not panel.is_sql
 ]
 SQL = [panel for board in dashboards.read() for panel in board.panels if panel.is_sql]
-# What needs exporters that a test machine may not have.
-NOT_HERE = ("node_", "pg_", "probe_", "SeaweedFS_")
+# Metrics of exporters that a test machine may not have.
+OPTIONAL = ("node_", "pg_", "probe_", "SeaweedFS_")
 
 
 def every_figure(job):
-    """Return a figure for every metric that a job may push, with every value of a label that panels ask for."""
+    """Return a value for every metric of a job and every label value that a panel queries."""
     figures = {}
     for metric in METRICS_BY_JOB[job]:
         values = itertools.product(*(LABELS.get(label, ("any",)) for label in metric.labels))
@@ -138,33 +133,34 @@ def every_figure(job):
 
 def answered(settings, query):
     url = f"http://127.0.0.1:{settings.prometheus_port}/api/v1/query"
-    said = httpx.get(url, params={"query": query}, trust_env=False).json()
-    assert said["status"] == "success", (query, said)
-    return said["data"]["result"]
+    response = httpx.get(url, params={"query": query}, trust_env=False).json()
+    assert response["status"] == "success", (query, response)
+    return response["data"]["result"]
 
 
 def unanswered(settings):
-    """Return the queries of panels that show nothing."""
+    """Return the panels' queries without a result."""
     queries = [query for _, panel in PROMQL for query in panel.queries.values()]
     return [
         query
         for query in queries
-        if not any(name in query for name in NOT_HERE) and not answered(settings, query)
+        if not any(name in query for name in OPTIONAL) and not answered(settings, query)
     ]
 
 
 @needed
 def test_every_panel_has_something_to_show(stack):
     wait_until(lambda: len(values(stack, "up == 1")) >= 3, "three targets are up", 60)
-    told = stack.model_copy(
+    settings = stack.model_copy(
         update={"pushgateway_url": f"http://127.0.0.1:{stack.pushgateway_port}"}
     )
     for job in (Job.TASKS, Job.INGEST, Job.TRAINING, Job.MONITOR, Job.LOAD_TEST):
-        pushgateway.report(job, partial(every_figure, job), told)
+        pushgateway.report(job, partial(every_figure, job), settings)
     for _ in range(20):
-        asked = httpx.post(f"http://127.0.0.1:{stack.api_port}/predict", json=ROW, trust_env=False)
-        assert asked.is_success, asked.text
-    with suppress(AssertionError):  # said in full below
+        url = f"http://127.0.0.1:{stack.api_port}/predict"
+        response = httpx.post(url, json=ROW, trust_env=False)
+        assert response.is_success, response.text
+    with suppress(AssertionError):  # the assertion below shows the queries
         wait_until(lambda: not unanswered(stack), "every panel has data", 60, pause=1)
     assert unanswered(stack) == []
     for query in (query for _, panel in PROMQL for query in panel.queries.values()):

@@ -1,4 +1,4 @@
-"""What stands in the way of `make up` is one clear line each, and nothing is started."""
+"""Each problem that prevents `make up` is one clear line, and nothing is started."""
 
 import os
 import shutil
@@ -19,15 +19,15 @@ def env(tmp_path):
         yield settings
 
 
-def refused(settings: StackSettings, **more: str) -> list[str]:
-    """Run `make up`; return its error lines."""
-    done = stack.run("stack.up", **more)
-    assert done.returncode == 1, done.stdout
+def refused(settings: StackSettings, **variables: str) -> list[str]:
+    """Run `make up` and return its error lines."""
+    process = stack.run("stack.up", **variables)
+    assert process.returncode == 1, process.stdout
     assert not stack.leftovers(settings)
-    assert "Traceback" not in done.stdout + done.stderr
+    assert "Traceback" not in process.stdout + process.stderr
     return [
         line.removeprefix("error: ")
-        for line in done.stdout.splitlines()
+        for line in process.stdout.splitlines()
         if line.startswith("error: ")
     ]
 
@@ -48,26 +48,27 @@ COMMANDS = ("up", "down", "status", "logs", "pipeline", "poison", "clean", "addr
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_wrong_env_file_ends_every_command_in_one_line(env, tmp_path, command):
-    for text, said in (
+    for text, message in (
         (b"API_PORT=none\n", "API_PORT: Input should be"),
         (b"MODEL_NAME=caf\xe9\n", "is not UTF-8"),
     ):
         (tmp_path / "wrong.env").write_bytes(
             b"READMIT_HOME=" + os.fsencode(tmp_path / "none") + b"\n" + text
         )
-        done = stack.run(*f"stack.{command}".split(), READMIT_ENV_FILE=str(tmp_path / "wrong.env"))
-        assert done.returncode == 1
+        env_file = str(tmp_path / "wrong.env")
+        process = stack.run(*f"stack.{command}".split(), READMIT_ENV_FILE=env_file)
+        assert process.returncode == 1
         [line] = [
             line
-            for line in (done.stdout + done.stderr).splitlines()
+            for line in (process.stdout + process.stderr).splitlines()
             if not line.startswith("Programs that run keep running.")
         ]
         assert line.startswith("error: ")
-        assert said in line
+        assert message in line
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("API_PORT", "none", "API_PORT: Input should be a valid integer"),
         ("BATCH_SIZE", "0", "BATCH_SIZE: Input should be greater than or equal to 1 (got '0')"),
@@ -82,18 +83,18 @@ def test_a_wrong_env_file_ends_every_command_in_one_line(env, tmp_path, command)
         ),
     ],
 )
-def test_a_wrong_value_names_its_variable(env, name, value, said):
+def test_a_wrong_value_names_its_variable(env, name, value, message):
     lines = refused(env, **{name: value})
     assert len(lines) == 1
-    assert lines[0].startswith(said)
+    assert lines[0].startswith(message)
 
 
 def test_the_dataset_is_kept_for_this_user_alone_whatever_its_name(env, monkeypatch):
-    given = os.fsdecode(b"http://me:secret@host/donn\xe9es.csv")
-    monkeypatch.setenv("DATASET", given)
+    dataset = os.fsdecode(b"http://me:secret@host/donn\xe9es.csv")
+    monkeypatch.setenv("DATASET", dataset)
     configuration.keep_dataset(configuration.stack_settings())
     monkeypatch.delenv("DATASET")
-    assert configuration.stack_settings().dataset == given
+    assert configuration.stack_settings().dataset == dataset
     assert (env.readmit_home / "dataset").stat().st_mode & 0o077 == 0
 
 
@@ -105,9 +106,9 @@ def test_the_same_port_twice_names_both(env):
 def test_too_little_disk_names_the_folder(tmp_path):
     free = shutil.disk_usage(tmp_path).free / 1e9
     assert preflight.not_enough_disk(tmp_path / "new", required_gb=0.001) == ""
-    said = preflight.not_enough_disk(tmp_path / "new", required_gb=free + 1)
-    assert f"are free at {tmp_path}" in said
-    assert "set READMIT_HOME" in said
+    message = preflight.not_enough_disk(tmp_path / "new", required_gb=free + 1)
+    assert f"are free at {tmp_path}" in message
+    assert "set READMIT_HOME" in message
 
 
 def test_a_stack_that_was_started_before_needs_little_more_disk(env, monkeypatch):

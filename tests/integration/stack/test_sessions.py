@@ -1,4 +1,4 @@
-"""What a stack started is found whatever was killed before, and nothing else is taken for it."""
+"""The processes of a stack are found whatever was killed before, and no others."""
 
 import os
 import subprocess
@@ -34,13 +34,13 @@ time.sleep(600)
 
 @pytest.fixture
 def home(tmp_path):
-    """A stack's home."""
+    """The home of a stack."""
     return tmp_path
 
 
 @pytest.fixture
 def start(home):
-    """Start a program with two descendants; gives the three processes. They end with the test."""
+    """Start a program with two descendants and return the three processes, which end at teardown."""
     families, popens = [], []
 
     def run(program=PROGRAM, is_marked=True):
@@ -105,7 +105,7 @@ def test_a_program_is_told_from_the_others(home, start):
 
 @contextmanager
 def changed(home, **values):
-    """Change what is recorded of the program's session."""
+    """Change the stored session of the program."""
     [session] = sessions.recorded(home)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sessions, "recorded", lambda *_: [replace(session, **values)])

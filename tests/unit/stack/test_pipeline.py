@@ -1,4 +1,4 @@
-"""Which DAGs `make up` switches on."""
+"""`make up` unpauses every DAG, after Airflow has read all of their files."""
 
 import pytest
 
@@ -7,14 +7,17 @@ from stack.airflow_api import AirflowFailed
 
 
 class Reading:
-    """Airflow as it reads DAG files, one more at each question: its own start takes half a minute."""
+    """A stub of Airflow that has read one more DAG file at each request."""
 
     def __init__(self, dag_ids, errors=()):
-        self._left, self._read, self._errors = list(dag_ids), set(), list(errors)
-        self.on = []
+        self._unread = list(dag_ids)
+        self._read = set()
+        self._errors = list(errors)
+        self.unpaused = []
 
     def dag_ids(self):
-        self._read |= {self._left.pop(0)} if self._left else set()
+        if self._unread:
+            self._read.add(self._unread.pop(0))
         return set(self._read)
 
     def import_errors(self):
@@ -22,7 +25,7 @@ class Reading:
 
     def pause(self, dag_id, *, is_paused):
         assert not is_paused
-        self.on.append(dag_id)
+        self.unpaused.append(dag_id)
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +37,7 @@ def _no_pause(monkeypatch):
 def test_every_dag_is_switched_on_whichever_file_is_read_last(order):
     airflow = Reading(order)
     pipeline.unpause(airflow, lambda _: None)
-    assert sorted(airflow.on) == sorted(pipeline.DAGS)
+    assert sorted(airflow.unpaused) == sorted(pipeline.DAGS)
 
 
 def test_a_file_that_cannot_be_read_is_named(monkeypatch):
@@ -42,4 +45,4 @@ def test_a_file_that_cannot_be_read_is_named(monkeypatch):
     airflow = Reading(pipeline.DAGS[:-1], ["monitor_model.py: SyntaxError"])
     with pytest.raises(AirflowFailed, match=r"monitor_model\.py: SyntaxError"):
         pipeline.unpause(airflow, lambda _: None)
-    assert airflow.on == []
+    assert airflow.unpaused == []

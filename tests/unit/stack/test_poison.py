@@ -1,4 +1,4 @@
-"""`make poison` compares what is published after others' batches are out of the way."""
+"""`make poison` publishes the waiting batches before it compares what is published."""
 
 import pytest
 
@@ -10,21 +10,24 @@ OURS = poison.Poisoned("train-001-abcdef01", "rejected", "age", 1_057, "run", "r
 
 @pytest.mark.parametrize("waited", [0, 2])
 def test_what_waits_is_published_and_trained_on_before_it_compares(monkeypatch, waited):
-    seen = [10, 1]  # batches that are published, version in production
+    state = {"batches": 10, "version": 1}
 
     def publish(*_):
-        seen[0] += waited
+        state["batches"] += waited
         return waited
 
-    def train(_airflow, _settings, _show, n):
-        seen[1] += n > 0
+    def train(_airflow, _settings, _show, n_published):
+        if n_published > 0:
+            state["version"] += 1
+
+    def published(_):
+        batches = state["batches"]
+        return poison.Published(100 * batches, batches, 0, str(state["version"]))
 
     monkeypatch.setattr(pipeline, "publish_waiting", publish)
     monkeypatch.setattr(pipeline, "train", train)
     monkeypatch.setattr(poison, "stack_settings", StackSettings)
-    monkeypatch.setattr(
-        poison, "published", lambda _: poison.Published(100 * seen[0], seen[0], 0, str(seen[1]))
-    )
+    monkeypatch.setattr(poison, "published", published)
     monkeypatch.setattr(poison, "poison", lambda *_: OURS)
     assert poison.main() == 0
 

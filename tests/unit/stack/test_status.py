@@ -1,4 +1,4 @@
-"""`make status` shows real errors only: lines as the programs wrote them."""
+"""`make status` shows real errors only. The log lines are real ones of the programs."""
 
 from io import StringIO
 from types import SimpleNamespace
@@ -33,18 +33,18 @@ REAL = [
 
 
 def test_an_error_with_brackets_is_shown_as_it_was_logged():
-    said = "[error    ] no such file: [/tmp/x]"
+    error = "[error    ] no such file: [/tmp/x]"
     item = {
         "title": "API",
         "up": False,
         "state": "FATAL",
         "address": "",
         "memory_mb": 0,
-        "last_error": said,
+        "last_error": error,
     }
     console = Console(file=StringIO(), width=200)
     console.print(status.table([item]))
-    assert said in console.file.getvalue()
+    assert error in console.file.getvalue()
 
 
 def test_the_time_that_make_up_shows_goes_on_after_an_hour(monkeypatch):
