@@ -74,6 +74,7 @@ lint: env ## ruff, mypy --strict, import-linter, sqlfluff, YAML, shell and workf
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@PYTHONPATH="$$PWD" $(BIN)/lint-imports
 	@$(BIN)/yamllint --strict .
 	@$(BIN)/shellcheck .ci/run $(SHELL_SCRIPTS)
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml

@@ -279,11 +279,11 @@ def is_for_dashboards(options: Options) -> bool:
 
 def main() -> int:
     """Command line of `make capacity`."""
-    options = arguments()
-    settings = CapacitySettings()
     limit_too_low = open_files.raise_limit()
     if limit_too_low:
         print(limit_too_low, file=sys.stderr)
+    options = arguments()
+    settings = CapacitySettings()
     try:
         if options.own:
             conditions, results = measure_own(options, settings)

@@ -17,11 +17,11 @@ from sklearn.pipeline import Pipeline
 from readmit.errors import BadData
 from training import (
     bundle_writer,
+    card_page,
     evaluation,
     features,
     mlflow_tracking,
     model_metrics,
-    model_page,
     plots,
     promotion_gate,
     promotions,
@@ -197,7 +197,7 @@ def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str
     signed_models.sign_version(
         client, settings.model_name, version, signed_models.REGISTRATION, settings
     )
-    model_page.publish_card(version, card, figures, settings)
+    card_page.publish_card(version, card, figures, settings)
     return version
 
 

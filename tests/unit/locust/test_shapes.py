@@ -31,3 +31,7 @@ def test_shapes():
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_folder_does_not_hide_the_library_of_its_name():
+    assert not (ROOT / "locust" / "__init__.py").exists()

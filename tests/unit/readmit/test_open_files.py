@@ -59,7 +59,7 @@ def test_this_test_run_has_raised_its_own():
         pytest.param("-m bench --only nothing", id="bench"),
         pytest.param("locust/capacity.py --own --workers no", id="capacity"),
         pytest.param(LOCUST, id="locust"),
-        pytest.param("-m pytest --collect-only tests/unit/test_imports.py", id="pytest"),
+        pytest.param("-m pytest --collect-only tests/unit/test_readability.py", id="pytest"),
         pytest.param("-m stack.test_tools", id="make test"),
     ],
 )

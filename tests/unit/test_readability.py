@@ -1,0 +1,130 @@
+"""What ruff cannot hold: names that say what they hold, and code without folds. A failure prints the places."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from readmit.settings import ROOT
+
+FOLDERS = (
+    "bench",
+    "dags",
+    "expectations",
+    "k8s",
+    "locust",
+    "readmit",
+    "serving",
+    "stack",
+    "training",
+    "ui",
+)
+# Words that fit anything name nothing (docs/development.md, "Names").
+VAGUE = {
+    *("found", "said", "known", "given", "told", "asked", "wanted", "place", "places", "each"),
+    *("both", "kept", "taken", "seen", "made", "done", "there", "here", "how", "what", "who"),
+    *("more", "most", "least", "thing", "things", "stuff", "beside", "giver", "at"),
+}
+MOST_VAGUE_NAMES = 5
+MOST_PARALLEL_ASSIGNMENTS = 3
+MOST_FOLDS_PER_1000_LINES = 35
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+FOLDS = (*COMPREHENSIONS, ast.Lambda, ast.IfExp)
+MAY_SHARE_A_NAME = {"__init__.py", "__main__.py"}
+
+
+def files(folder: str) -> list[Path]:
+    return sorted(path for path in (ROOT / folder).rglob("*.py") if "target" not in path.parts)
+
+
+def nodes(folder: str) -> Iterator[tuple[str, ast.AST]]:
+    """Yield each node of each file of a folder with its place, as `file:line`."""
+    for path in files(folder):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            line = getattr(node, "lineno", 0)
+            yield f"{path.relative_to(ROOT)}:{line}", node
+
+
+def code_lines(folder: str) -> int:
+    """Count the lines that hold code: no blank lines, comments or docstrings."""
+    total = 0
+    for path in files(folder):
+        text = path.read_text(encoding="utf-8")
+        total += sum(
+            bool(line.strip()) and not line.strip().startswith("#") for line in text.splitlines()
+        )
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(
+                node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+            ):
+                continue
+            if ast.get_docstring(node, clean=False) is not None:
+                total -= node.body[0].end_lineno - node.body[0].lineno + 1
+    return total
+
+
+def assigned_name(node: ast.AST) -> str:
+    """Return the name that a node gives to a variable or parameter, or an empty text."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        return node.id
+    if isinstance(node, ast.arg):
+        return node.arg
+    return ""
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_names_say_what_they_hold(folder):
+    vague = [place for place, node in nodes(folder) if assigned_name(node) in VAGUE]
+    assert len(vague) <= MOST_VAGUE_NAMES, vague
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_comprehension_stands_inside_another(folder):
+    nested = []
+    for place, node in nodes(folder):
+        if not isinstance(node, COMPREHENSIONS):
+            continue
+        inner = [child for child in ast.walk(node) if isinstance(child, COMPREHENSIONS)]
+        if len(inner) > 1:
+            nested.append(place)
+    assert nested == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_one_assignment_names_one_thing(folder):
+    parallel = []
+    for place, node in nodes(folder):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+            continue
+        if isinstance(node.targets[0], ast.Tuple):
+            parallel.append(place)
+    assert len(parallel) <= MOST_PARALLEL_ASSIGNMENTS, parallel
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_code_is_not_folded(folder):
+    places = Counter(
+        place.partition(":")[0] for place, node in nodes(folder) if isinstance(node, FOLDS)
+    )
+    per_1000_lines = 1000 * places.total() / code_lines(folder)
+    assert per_1000_lines <= MOST_FOLDS_PER_1000_LINES, places.most_common(10)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_functions_are_under_50_lines(folder):
+    long = []
+    for place, node in nodes(folder):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if node.end_lineno - node.lineno + 1 > 50:
+            long.append(f"{place} {node.name}")
+    assert long == []
+
+
+def test_no_two_modules_share_a_name():
+    names = Counter()
+    for folder in FOLDERS:
+        names.update(path.name for path in files(folder))
+    assert [name for name, n in names.items() if n > 1 and name not in MAY_SHARE_A_NAME] == []
