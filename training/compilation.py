@@ -151,6 +151,7 @@ def _onnx_graph(pipeline: Pipeline, contract: Contract) -> bytes:
     try:
         model = convert_sklearn(
             steps,
+            name="readmission",  # a random name by default: the same Pipeline must give the same file
             initial_types=[("columns", FloatTensorType([None, features.width(contract)]))],
             options={id(steps): {"zipmap": False}},
             target_opset=OPSETS,

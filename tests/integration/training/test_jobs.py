@@ -14,7 +14,14 @@ from serving.model_registry import Registry
 from serving.watcher import Watcher
 from tests.support import services
 from tests.support.training import make_rows
-from training import jobs, mlflow_tracking, promotions, rollback, snapshots
+from training import (
+    jobs,
+    mlflow_tracking,
+    promotions,
+    rollback,
+    signed_models,
+    snapshots,
+)
 from training.snapshots import Facts, Snapshot
 from training.training_settings import TrainingSettings
 
@@ -170,6 +177,10 @@ def test_a_broken_signature_is_refused(first, contract, settings):
     name = contract.features[0].name
     assert name in content
     store.put_object(**key, Body=content.replace(f'"{name}"', '"column_of_nobody"').encode())
+    # Signed as it is now: a changed file alone would be refused before its columns are read.
+    with mlflow_tracking.reaching(settings) as client:
+        registration = signed_models.REGISTRATION
+        signed_models.sign_version(client, NAME, version, registration, settings)
     with pytest.raises(jobs.ModelRefused, match="column_of_nobody"):
         jobs.decide(version, settings)
     assert production(settings) == first

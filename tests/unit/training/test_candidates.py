@@ -103,3 +103,14 @@ def test_signature_and_examples_follow_the_contract(contract, rows, tmp_path):
     assert len(examples["rows"]) == len(examples["probabilities"]) == bundle_writer.EXAMPLES
     assert examples["probabilities"] == sorted(examples["probabilities"])
     assert set(examples["rows"][0]) == {f.name for f in (*contract.inputs, *contract.history)}
+
+
+def test_a_pipeline_is_compiled_to_the_same_files_each_time(contract, rows, tmp_path):
+    """A repeated task writes the files of a version again, which are signed."""
+    pipeline = fitted("logistic", contract, rows)
+    for name in ("once", "again"):
+        compilation.write(pipeline, contract, rows, tmp_path / name)
+    for path in (tmp_path / "once").rglob("*"):
+        if path.is_file():
+            again = tmp_path / "again" / path.relative_to(tmp_path / "once")
+            assert path.read_bytes() == again.read_bytes(), path.name
