@@ -151,7 +151,7 @@ def _onnx_graph(pipeline: Pipeline, contract: Contract) -> bytes:
     try:
         model = convert_sklearn(
             steps,
-            name="readmission",  # a random name by default: the same Pipeline must give the same file
+            name="readmission",  # not a random one: a Pipeline must give the same file each time
             initial_types=[("columns", FloatTensorType([None, features.width(contract)]))],
             options={id(steps): {"zipmap": False}},
             target_opset=OPSETS,
