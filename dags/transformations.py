@@ -5,6 +5,7 @@ them.
 import os
 from pathlib import Path
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TaskGroup, TriggerRule
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import (
@@ -17,6 +18,9 @@ from cosmos.constants import (
 
 from dbt_verdict import share_test_results
 
+DONE = "dbt.dbt_producer_watcher_done"  # Cosmos' end of the task that runs dbt
+# `load` and `raw_gate` are skipped for a correction; a run that claimed nothing skips dbt as well.
+STARTS_AFTER_A_SKIP = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
 PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
 
 
@@ -25,8 +29,9 @@ def dbt_task_group() -> TaskGroup:
     files.
 
     WATCHER runs one `dbt build`; a task per model follows it (measured:
-    docs/adr/0003-cosmos-execution.md). Seeds and tests are part of that build and have no tasks:
-    Cosmos leaves tests out of it unless the flag asks for them.
+    docs/adr/0003-cosmos-execution.md). An ephemeral model is a step of the one that it is written
+    into: its task is empty. Seeds and tests are part of the build and have no tasks: Cosmos leaves
+    tests out of it unless the flag asks for them.
     """
     group = DbtTaskGroup(
         group_id="dbt",
@@ -54,14 +59,16 @@ def dbt_task_group() -> TaskGroup:
             emit_datasets=False,
             seed_rendering_behavior=SeedRenderingBehavior.NONE,
             test_behavior=TestBehavior.NONE,
+            ephemeral_models_as_empty_operator=True,
         ),
         operator_args={
             "poke_interval": 1,
-            # `load` and `raw_gate` are skipped for a correction; a run that claimed nothing skips
-            # dbt as well.
-            "trigger_rule": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+            "trigger_rule": STARTS_AFTER_A_SKIP,
         },
     )
-    # An empty task without a callback costs no process.
-    group.children["dbt.dbt_producer_watcher_done"].on_success_callback = None
+    for child in group.children.values():
+        if isinstance(child, EmptyOperator):
+            child.on_success_callback = None  # without a callback it costs no process
+            if child.task_id != DONE:
+                child.trigger_rule = STARTS_AFTER_A_SKIP
     return group

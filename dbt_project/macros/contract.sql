@@ -4,11 +4,11 @@
 {% endmacro %}
 
 {% macro contract_columns(roles=none) %}
-    {% set found = [] %}
+    {% set names = [] %}
     {% for name, column in contract_nodes().items() %}
-        {% if roles is none or column.config.meta.role in roles %}{% do found.append(name) %}{% endif %}
+        {% if roles is none or column.config.meta.role in roles %}{% do names.append(name) %}{% endif %}
     {% endfor %}
-    {{ return(found) }}
+    {{ return(names) }}
 {% endmacro %}
 
 {% macro sql_literal(value) %}
@@ -27,13 +27,21 @@
     {%- endif -%}
 {% endmacro %}
 
-{# Joins that the lookups of the contract need: one per feature. #}
-{% macro derive_joins(relation) %}
-    {%- for name, column in contract_nodes().items() if column.config.meta.role == "derived" -%}
-        {%- set rule = column.config.meta.derive -%}
-        {%- if rule.op == "lookup" %}
+{# Derived features that are looked up in one of these seeds. #}
+{% macro lookup_columns(seeds) %}
+    {% set names = [] %}
+    {% for name, column in contract_nodes().items() if column.config.meta.role == "derived" %}
+        {% set rule = column.config.meta.derive %}
+        {% if rule.op == "lookup" and rule.seed in seeds %}{% do names.append(name) %}{% endif %}
+    {% endfor %}
+    {{ return(names) }}
+{% endmacro %}
+
+{# Joins that these lookups need: one per feature. #}
+{% macro derive_joins(relation, seeds) %}
+    {%- for name in lookup_columns(seeds) -%}
+        {%- set rule = contract_nodes()[name].config.meta.derive %}
     left join {{ ref(rule.seed) }} as {{ name }}_seed on {{ relation }}.{{ rule.of }} = {{ name }}_seed.code
-        {%- endif -%}
     {%- endfor -%}
 {% endmacro %}
 

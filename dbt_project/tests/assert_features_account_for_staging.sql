@@ -2,7 +2,7 @@
 with
 
 build as (
-    select batch_id, build_id from {{ source('ops', 'current_build') }}
+    select batch_id, build_id from {{ ref('stg_ops__current_build') }}
 ),
 
 valid as (
@@ -18,5 +18,5 @@ features as (
 select coalesce(valid.encounter_id, features.encounter_id) as encounter_id
 from valid
 full join features on valid.encounter_id = features.encounter_id
-cross join (select kind from {{ source('ops', 'current_build') }}) as current_kind
+cross join (select kind from {{ ref('stg_ops__current_build') }}) as current_kind
 where valid.encounter_id is null and current_kind.kind = 'batch' or features.encounter_id is null

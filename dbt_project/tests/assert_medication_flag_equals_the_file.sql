@@ -2,12 +2,12 @@
 with
 
 build as (
-    select batch_id, build_id from {{ source('ops', 'current_build') }} where kind = 'batch'
+    select batch_id, build_id from {{ ref('stg_ops__current_build') }} where kind = 'batch'
 ),
 
 in_file as (
     select _source_row, diabetesmed from {{ source('raw', 'encounters') }}
-    where _batch_id = (select batch_id from {{ source('ops', 'current_build') }})
+    where _batch_id = (select batch_id from {{ ref('stg_ops__current_build') }})
 ),
 
 -- Both names: with the build's alone, each row would be looked for in every batch of the index of rows.

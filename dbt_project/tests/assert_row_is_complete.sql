@@ -2,5 +2,5 @@
 select encounter_id
 from {{ ref('int_encounters__features') }}
 where
-    _build_id = (select build_id from {{ source('ops', 'current_build') }})
+    _build_id = (select build_id from {{ ref('stg_ops__current_build') }})
     and (_batch_id is null or patient_nbr is null or split is null or is_readmitted_30d is null)

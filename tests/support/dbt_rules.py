@@ -16,13 +16,13 @@ from jsonschema import Draft7Validator
 
 # A layer may read those on the right. Quarantine is an end, like the marts: nobody builds on it.
 MAY_READ = {
-    "staging": {"source:raw", "source:ops", "seed"},
-    "intermediate": {"source:ops", "seed", "staging", "intermediate"},
-    "marts": {"source:ops", "staging", "intermediate", "marts"},
-    "quarantine": {"source:ops", "staging"},
+    "staging": {"source:raw", "source:ops", "seed", "staging"},
+    "intermediate": {"seed", "staging", "intermediate"},
+    "marts": {"staging", "intermediate", "marts"},
+    "quarantine": {"staging"},
 }
 NAMES = {
-    "staging": re.compile(r"stg_[a-z]+__[a-z_]+"),
+    "staging": re.compile(r"(stg|base)_[a-z]+__[a-z_]+"),
     "intermediate": re.compile(r"int_[a-z]+__[a-z_]+"),
     "marts": re.compile(r"(fct|dim)_[a-z_]+"),
     "quarantine": re.compile(r"quarantine_[a-z_]+"),
@@ -44,7 +44,7 @@ def layer_of(manifest: Manifest, unique_id: str) -> str:
 
 
 def layers(manifest: Manifest) -> list[str]:
-    """staging -> intermediate -> marts; only staging reads RAW."""
+    """staging -> intermediate -> marts; only staging reads sources."""
     return [
         f"{model['name']} ({model['schema']}) reads {parent}"
         for model in models(manifest)
@@ -111,6 +111,8 @@ def undescribed(manifest: Manifest, catalog: Manifest) -> list[str]:
     for unique_id, node in {**manifest["nodes"], **manifest["sources"]}.items():
         if node["resource_type"] not in ("model", "seed", "source"):
             continue
+        if node["config"].get("materialized") == "ephemeral":
+            continue  # part of the SQL of others, so the database does not know it
         exist = {**catalog["nodes"], **catalog["sources"]}.get(unique_id, {"columns": {}})[
             "columns"
         ]
@@ -125,26 +127,48 @@ def undescribed(manifest: Manifest, catalog: Manifest) -> list[str]:
 
 
 def keys(manifest: Manifest) -> list[str]:
-    """Every model and seed has a test of its key; it reads the current build only, seeds aside."""
-    tested = {}
+    """Every model and seed has tests of its key; they read the current build only, seeds aside.
+
+    A model may say why it has none: dbt-project-evaluator asks for the same tests.
+    """
+    tests_of_model: dict[str, dict[str, Any]] = {}
     for node in manifest["nodes"].values():
-        if (
-            node["resource_type"] == "test"
-            and node.get("test_metadata", {}).get("name") == "is_key"
-        ):
-            tested[node["attached_node"]] = node
+        if node["resource_type"] == "test" and node.get("test_metadata"):
+            tests = tests_of_model.setdefault(node["attached_node"], {})
+            tests[node["test_metadata"]["name"]] = node
     breaches = []
     for unique_id, node in manifest["nodes"].items():
         if node["resource_type"] not in ("model", "seed"):
             continue
-        if unique_id not in tested:
-            breaches.append(f"{node['name']}: its key is not tested")
-        elif node["resource_type"] == "model" and "current_build" not in (
-            tested[unique_id]["config"]["where"] or ""
-        ):
-            breaches.append(
-                f"{node['name']}: the test of its key reads more than the current build"
-            )
+        is_model = node["resource_type"] == "model"
+        if "fct_missing_primary_key_tests" in evaluator_exceptions(node):
+            continue
+        for name in ("unique", "not_null") if is_model else ("is_key",):
+            test = tests_of_model.get(unique_id, {}).get(name)
+            if test is None:
+                breaches.append(f"{node['name']}: its key is not tested ({name})")
+            elif is_model and "current_build" not in (test["config"]["where"] or ""):
+                breaches.append(f"{node['name']}: {name} reads more than the current build")
+    return breaches
+
+
+def evaluator_exceptions(node: dict[str, Any]) -> dict[str, str]:
+    """Return the findings of dbt-project-evaluator that a node stands by, with the reasons."""
+    exceptions: dict[str, str] = node["config"].get("meta", {}).get("evaluator_exceptions", {})
+    return exceptions
+
+
+def exceptions_have_reasons(manifest: Manifest) -> list[str]:
+    """An exception names a check of the evaluator and says why in a sentence; a key's tests are due where rows are written."""
+    breaches = []
+    for node in [*manifest["nodes"].values(), *manifest["sources"].values()]:
+        exceptions = evaluator_exceptions(node)
+        for check, reason in exceptions.items():
+            if not check.startswith("fct_") or not str(reason).endswith("."):
+                breaches.append(f"{node['name']}: {check} needs a reason")
+        is_written = node["config"].get("materialized") != "ephemeral"
+        if is_written and "fct_missing_primary_key_tests" in exceptions:
+            breaches.append(f"{node['name']}: its rows are written, so its key is tested")
     return breaches
 
 
@@ -159,12 +183,20 @@ def singular_tests(manifest: Manifest) -> list[str]:
         text = node["raw_code"].lstrip()
         if not node["name"].startswith("assert_") or not text.startswith("-- A row here means: "):
             breaches.append(f"{node['name']}: what a failure means")
-        if "'current_build'" not in text:
+        if "current_build') }}" not in text:
             breaches.append(f"{node['name']}: reads more than the current build")
     return breaches
 
 
-MANIFEST_RULES = (layers, model_names, column_names, descriptions, keys, singular_tests)
+MANIFEST_RULES = (
+    layers,
+    model_names,
+    column_names,
+    descriptions,
+    keys,
+    exceptions_have_reasons,
+    singular_tests,
+)
 
 
 @cache

@@ -8,7 +8,7 @@ staged as not materialized (
 ),
 
 published as not materialized (
-    select build_id from {{ source('ops', 'published_batches') }}
+    select build_id from {{ ref('stg_ops__published_batches') }}
 ),
 
 stays as (

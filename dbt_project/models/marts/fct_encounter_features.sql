@@ -6,7 +6,7 @@ features as (
 ),
 
 published as (
-    select build_id from {{ source('ops', 'published_batches') }}
+    select build_id from {{ ref('stg_ops__published_batches') }}
 ),
 
 final as (

@@ -8,11 +8,11 @@ staged as not materialized (
 ),
 
 published as not materialized (
-    select build_id from {{ source('ops', 'published_batches') }}
+    select build_id from {{ ref('stg_ops__published_batches') }}
 ),
 
 corrections as (
-    select * from {{ source('ops', 'corrections') }}
+    select * from {{ ref('stg_ops__corrections') }}
 ),
 
 refused as (

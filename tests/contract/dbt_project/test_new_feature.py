@@ -44,16 +44,25 @@ YAML = f"""
             kind: flag
             derive: {{op: any, of: [{NEW}, is_medication_changed], equals: true}}
 """.lstrip("\n")
-SQL = {
-    "        change = 'Ch' as is_medication_changed,\n": f"        medical_specialty <> '?' as {NEW},\n",
-    "        diagnosis_1, diagnosis_2, diagnosis_3, is_medication_changed\n": f"        {NEW},\n",
-}
+RAW = "models/staging/raw"
+SQL = [
+    (
+        f"{RAW}/base/base_raw__encounters_typed.sql",
+        "        change = 'Ch' as is_medication_changed,\n",
+        f"        medical_specialty <> '?' as {NEW},\n",
+    ),
+    (
+        f"{RAW}/stg_uci__encounters.sql",
+        "        diagnosis_1, diagnosis_2, diagnosis_3, is_medication_changed\n",
+        f"        {NEW},\n",
+    ),
+]
 
 
-def put_before(path: Path, place: str, text: str) -> None:
+def put_before(path: Path, following: str, text: str) -> None:
     before = path.read_text(encoding="utf-8")
-    assert before.count(place) == 1, place
-    path.write_text(before.replace(place, text + place), encoding="utf-8")
+    assert before.count(following) == 1, following
+    path.write_text(before.replace(following, text + following), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +70,8 @@ def project(tmp_path_factory) -> Path:
     copy = tmp_path_factory.mktemp("grown") / "dbt_project"
     shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
     put_before(copy / "models/marts/fct_encounter_features.yml", BEFORE, YAML)
-    for place, text in SQL.items():
-        put_before(copy / "models/staging/stg_uci__encounters.sql", place, text)
+    for path, following, text in SQL:
+        put_before(copy / path, following, text)
     dbt.parse(copy / "target", project=copy)
     return copy
 

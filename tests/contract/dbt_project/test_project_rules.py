@@ -55,12 +55,23 @@ def grain_not_said(nodes):
 
 
 def key_not_tested(nodes):
-    nodes.pop(next(name for name in nodes if name.startswith("test.readmit.key_of_mart")))
+    nodes.pop(next(name for name in nodes if name.startswith("test.readmit.key_of_mart_is_unique")))
 
 
 def key_over_all_batches(nodes):
-    name = next(name for name in nodes if name.startswith("test.readmit.key_of_staging"))
+    name = next(
+        name for name in nodes if name.startswith("test.readmit.key_of_staging_is_not_null")
+    )
     nodes[name]["config"]["where"] = None
+
+
+def exception_without_a_reason(nodes):
+    nodes[STAGING]["config"]["meta"]["evaluator_exceptions"] = {"fct_model_fanout": ""}
+
+
+def exception_from_the_key_of_written_rows(nodes):
+    reason = {"fct_missing_primary_key_tests": "Nobody needs it."}
+    nodes[STAGING]["config"]["meta"]["evaluator_exceptions"] = reason
 
 
 def test_without_a_meaning(nodes):
@@ -86,6 +97,8 @@ BREACHES = [
     (dbt_rules.descriptions, grain_not_said, "its grain"),
     (dbt_rules.keys, key_not_tested, "its key is not tested"),
     (dbt_rules.keys, key_over_all_batches, "more than the current build"),
+    (dbt_rules.exceptions_have_reasons, exception_without_a_reason, "needs a reason"),
+    (dbt_rules.exceptions_have_reasons, exception_from_the_key_of_written_rows, "key is tested"),
     (dbt_rules.singular_tests, test_without_a_meaning, "what a failure means"),
     (dbt_rules.singular_tests, test_over_all_batches, "more than the current build"),
 ]

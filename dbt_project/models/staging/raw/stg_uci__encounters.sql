@@ -9,67 +9,18 @@
         "create index if not exists stg_encounters_encounter on {{ this }} (encounter_id)",
         "create index if not exists stg_encounters_row on {{ this }} (_batch_id, _source_row)",
         "create index if not exists stg_encounters_quarantined on {{ this }} (_batch_id) where verdict = 'quarantined'",
-        "analyze {{ this }}"
+        "analyze {{ this }} (_build_id, _batch_id, _source_row, encounter_id, patient_nbr, verdict)"
     ]
 ) }}
--- One row per raw row of a build, typed, with its verdict. The rules for rows stand here and nowhere else.
+-- One row per raw row of a build with its verdict. The rules for rows stand here and nowhere else.
 with
 
--- Scalar subqueries are pushed down to the raw database; a join with a local table is not.
-arrived as (
-    select * from {{ source('raw', 'encounters') }}
-    where _batch_id = (select batch_id from {{ source('ops', 'current_build') }})
-),
-
-build as (
-    select * from {{ source('ops', 'current_build') }}
-),
-
-ledger as (
-    select batch_id, split from {{ source('raw', 'batches') }}
-    where batch_id = (select batch_id from {{ source('ops', 'current_build') }})
-),
-
-corrections as (
-    select * from {{ source('ops', 'corrections') }}
-),
-
--- A batch takes all rows as they arrived; a release takes the corrected rows, laid over what arrived.
-corrected as (
-    select
-        laid.*,
-        build.build_id as _build_id,
-        ledger.split
-    from arrived
-    cross join build
-    inner join ledger on build.batch_id = ledger.batch_id
-    left join corrections
-        on build.build_id = corrections.build_id and arrived._source_row = corrections.source_row
-    cross join lateral jsonb_populate_record(
-        null::{{ landing_row() }}, to_jsonb(arrived) || coalesce(corrections.corrected, '{}')
-    ) as laid
-    where build.kind = 'batch' or corrections.correction_id is not null
-),
-
 typed as (
-    select
-        _build_id, _batch_id, _source_row, split, to_jsonb(corrected) - '_build_id' - 'split' as raw_values,
-        {{ whole_number('encounter_id', 'bigint') }} as encounter_id,
-        {{ whole_number('patient_nbr', 'bigint') }} as patient_nbr,
-        readmitted, change, diabetesmed,
-        {% for name, source in text_columns().items() %}{{ "case when " ~ source ~ " in ('?', 'Unknown/Invalid') then 'unknown' else " ~ source ~ " end" }} as {{ name }},
-        {% endfor %}
-        {% for name, source in number_columns().items() %}{{ whole_number(source) }} as {{ name }},
-        {% endfor %}
-        {% for name in code_columns() %}{{ whole_number(name) }} as {{ name }},
-        {% endfor %}
-        {% for i in (1, 2, 3) %}{{ icd9('diag_' ~ i) }} as diagnosis_{{ i }},
-        {% endfor %}
-        {% for drug in drug_columns() %}{{ drug }},
-        {% endfor %}
-        change = 'Ch' as is_medication_changed,
-        row_number() over (partition by encounter_id order by _source_row) as nth_copy
-    from corrected
+    select * from {{ ref('base_raw__encounters_typed') }}
+),
+
+published as (
+    select build_id from {{ ref('stg_ops__published_batches') }}
 ),
 
 -- Reasons name columns as the file does: that is where they are corrected.
@@ -82,7 +33,7 @@ judged as (
             case when typed.encounter_id is not null and typed.nth_copy > 1 then 'encounter_id stands twice in the batch' end,
             case when exists (
                 select 1 from {{ this if is_incremental() else '(select null::bigint as encounter_id, null::text as verdict, null::text as _build_id where false)' }} as known
-                inner join {{ source('ops', 'published_batches') }} as published on known._build_id = published.build_id
+                inner join published on known._build_id = published.build_id
                 where known.encounter_id = typed.encounter_id and known.verdict <> 'quarantined'
             ) then 'encounter_id is published already' end,
             {% for name, column in text_columns().items() %}case when ({{ is_allowed('typed.' ~ name, name) }}) is not true then '{{ column }} is not a known value' end,
@@ -116,7 +67,7 @@ final as (
         case when reasons <> '{}' then 'quarantined' when is_excluded then 'excluded' else 'valid' end as verdict,
         case when reasons <> '{}' then array_to_string(reasons, '; ') when is_excluded then 'expired or hospice' end
             as reason,
-        case when reasons <> '{}' then raw_values end as raw_values,
+        case when reasons <> '{}' then to_jsonb(raw_row) end as raw_values,
         {% for name in text_columns() %}{{ name }}, {% endfor %}
         {% for name in number_columns() %}{{ name }}, {% endfor %}
         {% for name in code_columns() %}{{ name }}, {% endfor %}

@@ -1,0 +1,3 @@
+{{ config(materialized='ephemeral') }}
+select batch_id, split
+from {{ source('raw', 'batches') }}
