@@ -1,6 +1,8 @@
 """Settings of the API."""
 
-from pydantic import Field
+import re
+
+from pydantic import Field, field_validator
 
 from readmit.settings import (
     HomeSettings,
@@ -43,6 +45,17 @@ class ServingSettings(
     prediction_log_rows: int = Field(
         default=20_000, ge=0, description="predictions that may wait for Postgres"
     )
+
+    @field_validator("api_key_hashes")
+    @classmethod
+    def _every_hash_is_one(cls, value: str) -> str:
+        """A list that holds no hash would leave the API open, which nobody who set it wants."""
+        if not value.strip():
+            return ""
+        for part in value.split(","):
+            if not re.fullmatch(r"[0-9a-fA-F]{64}", part.strip()):
+                raise ValueError("each part is the sha256 of a key: 64 hexadecimal digits")
+        return value
 
     def key_hashes(self) -> tuple[bytes, ...]:
         """Return the accepted hashes, lower-case hexadecimal."""

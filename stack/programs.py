@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from readmit.settings import ROOT, StackSettings
 from stack.object_store import Store
 from stack.postgres import Server
+from stack.program_inputs import digest_of
 
 # Every process of the stack has these variables; `stack.sessions` finds it by them.
 HOME_MARK = "READMIT_STACK"
@@ -54,11 +55,15 @@ class Program:
     ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     stop_signal: str = "TERM"
     stop_seconds: int = 20
+    inputs: str = ""  # from `stack.program_inputs`: settings and code that the program reads itself
 
     @property
     def fingerprint(self) -> str:
-        """A hash of command line and environment, which shows no secret."""
-        document = json.dumps([self.command, dict(self.environment)], sort_keys=True)
+        """A hash of all that makes the program start as it does, which shows no secret.
+
+        `make up` restarts a program whose fingerprint has changed.
+        """
+        document = json.dumps([self.command, dict(self.environment), self.inputs], sort_keys=True)
         return sha256(document.encode()).hexdigest()[:16]
 
 
@@ -92,13 +97,15 @@ def store(settings: StackSettings) -> Store:
 
 def all_programs(settings: StackSettings) -> list[Program]:
     """Return the programs that this machine can run, in the order in which they start."""
-    return [
+    programs = [
         *_storage(settings),
         _mlflow(settings),
         *_airflow(settings),
         *_web(settings),
         *_observability(settings),
     ]
+    key = reveal(settings.aws_secret_access_key)
+    return [replace(program, inputs=digest_of(program.name, key)) for program in programs]
 
 
 def missing_programs() -> dict[str, str]:

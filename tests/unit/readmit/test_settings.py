@@ -9,6 +9,7 @@ import pytest
 from readmit import db
 from readmit.settings import (
     ROOT,
+    BadSetting,
     DocsSiteSettings,
     OperationsSettings,
     PipelineSettings,
@@ -129,3 +130,10 @@ def test_a_command_says_in_one_line_which_setting_is_wrong(command, monkeypatch,
     assert re.fullmatch(
         r"error: POSTGRES_PORT: [^\n]+ \(got 'five'\); correct it [^\n]+\n", printed.err
     )
+
+
+@pytest.mark.parametrize("hashes", [",", " , ", "abc", f"{'a' * 64},", f"{'a' * 63}g"])
+def test_a_list_of_key_hashes_without_a_hash_stops_the_start(hashes, monkeypatch):
+    monkeypatch.setenv("API_KEY_HASHES", hashes)
+    with pytest.raises(BadSetting, match="API_KEY_HASHES"):
+        ServingSettings()

@@ -1,0 +1,56 @@
+"""A changed setting, secret, code or lock restarts the programs that read it, and no others.
+
+Keys that were added to `.env` once left the API open: `make up` restarted nothing.
+"""
+
+import pytest
+
+from readmit.settings import StackSettings
+from stack import program_inputs, programs
+
+HASH = "a" * 64
+
+
+def fingerprints() -> dict[str, str]:
+    return {p.name: p.fingerprint for p in programs.all_programs(StackSettings())}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "restarted"),
+    [
+        ("API_KEY_HASHES", HASH, {"api"}),
+        ("API_RATE_PER_SECOND", "5", {"api"}),
+        ("HISTORY_TIMEOUT_MS", "60", {"api"}),
+        ("API_KEY", "secret", {"ui"}),
+        ("SERVING_PASSWORD", "changed", {"api"}),
+        ("PROMOTION_FLOOR", "0.65", {"airflow-scheduler", "airflow-dag-processor"}),
+        ("DRIFT_ALPHA", "0.02", {"airflow-scheduler", "airflow-dag-processor"}),
+    ],
+)
+def test_a_changed_setting_restarts_what_reads_it(variable, value, restarted, monkeypatch):
+    before = fingerprints()
+    monkeypatch.setenv(variable, value)
+    after = fingerprints()
+    assert {name for name in before if before[name] != after[name]} == restarted
+
+
+def test_nothing_changed_restarts_nothing():
+    assert fingerprints() == fingerprints()
+
+
+def test_changed_code_restarts_what_runs_it(tmp_path, monkeypatch):
+    before = program_inputs.digest_of("api", "key")
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "serving" / "app.py").write_text("changed")
+    (tmp_path / "requirements.lock").write_text("")
+    monkeypatch.setattr(program_inputs, "ROOT", tmp_path)
+    monkeypatch.setattr(program_inputs, "LOCK", tmp_path / "requirements.lock")
+    program_inputs._digest_of_folders.cache_clear()
+    try:
+        assert program_inputs.digest_of("api", "key") != before
+    finally:
+        program_inputs._digest_of_folders.cache_clear()
+
+
+def test_a_digest_tells_nothing_without_its_key():
+    assert program_inputs.digest_of("ui", "one") != program_inputs.digest_of("ui", "two")
