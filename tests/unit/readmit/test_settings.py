@@ -114,7 +114,7 @@ def test_the_stack_has_every_secret_because_it_starts_every_part():
     assert secret_fields(StackSettings) >= set().union(*SECRETS.values())
 
 
-@pytest.mark.parametrize("role", set(get_args(db.Role)) - {"serving", "reader"})
+@pytest.mark.parametrize("role", sorted({*get_args(db.Role)} - {"serving", "reader"}))
 def test_a_process_cannot_log_in_as_the_role_of_another(role):
     settings = ServingSettings(**{f"{role}_password": "known"})
     with pytest.raises(LookupError, match=f"{role.upper()}_PASSWORD .* ServingSettings"):
