@@ -8,10 +8,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import Context, TaskInstanceState, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
 from readmit.settings import PipelineSettings
 from shared import bad_data_is_final
@@ -42,7 +43,7 @@ def share_test_results(project: str, context: Context, **_: object) -> None:
 
 @task(trigger_rule=TriggerRule.ALL_DONE)
 @bad_data_is_final
-def dbt_tests(ti: Any = None) -> None:  # noqa: ANN401 (Airflow's task instance)
+def dbt_tests(ti: RuntimeTaskInstanceProtocol | None = None) -> None:
     """Give the verdict of dbt's tests, which are part of the build.
 
     After a fault Cosmos builds model by model, without tests: then they run here.
@@ -60,7 +61,7 @@ def dbt_tests(ti: Any = None) -> None:  # noqa: ANN401 (Airflow's task instance)
         verdicts.check_tests(build["build_id"], results)
 
 
-def _has_dbt_run(ti: Any) -> bool:  # noqa: ANN401
+def _has_dbt_run(ti: RuntimeTaskInstanceProtocol) -> bool:
     states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[PRODUCER], run_ids=[ti.run_id])
     return states[ti.run_id].get(PRODUCER) != TaskInstanceState.UPSTREAM_FAILED
 

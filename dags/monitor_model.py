@@ -5,10 +5,9 @@ Looks daily (MONITOR_SCHEDULE); beside it, dbt is asked how old the sources are.
 DRIFT_TRIGGERS_TRAINING=true drift starts `train_model`: see docs/monitoring.md.
 """
 
-from typing import Any
-
 from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.types import OutletEventAccessorsProtocol
 
 from readmit.settings import PipelineSettings
 from shared import DAG_ARGS, TRAINING_READY
@@ -43,7 +42,9 @@ def look() -> str:
 
 
 @task(outlets=[TRAINING_READY])
-def ask_for_training(verdict: str, outlet_events: Any = None) -> None:  # noqa: ANN401 (Airflow's)
+def ask_for_training(
+    verdict: str, outlet_events: OutletEventAccessorsProtocol | None = None
+) -> None:
     """Start training when there is drift and the setting allows it; a skipped task announces
     nothing.
     """

@@ -1,6 +1,6 @@
 """What the DAGs share: default arguments, Assets, and the rule that bad data is never retried."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Asset, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.types import OutletEventAccessorsProtocol
 
 from readmit.settings import PipelineSettings
 
@@ -19,14 +20,14 @@ TRAINING_READY = Asset("training_ready")
 MODEL_DECISION = Asset("model_decision")
 
 
-def report_success(context: Any) -> None:  # noqa: ANN401 (Airflow's context)
+def report_success(context: Mapping[str, object]) -> None:
     """Tell the Pushgateway how long the task took."""
     from readmit.telemetry import pushgateway
 
     pushgateway.task_ended(context, PipelineSettings(), succeeded=True)
 
 
-def report_failure(context: Any) -> None:  # noqa: ANN401
+def report_failure(context: Mapping[str, object]) -> None:
     """The same for a try that failed, whether it is retried or not."""
     from readmit.telemetry import pushgateway
 
@@ -34,7 +35,7 @@ def report_failure(context: Any) -> None:  # noqa: ANN401
 
 
 # Infrastructure comes back: five tries over about two minutes outlast the restart of any component.
-DEFAULT_ARGS: dict[str, Any] = {
+DEFAULT_ARGS: dict[str, object] = {
     "owner": "readmit",
     "retries": 5,
     "retry_delay": timedelta(seconds=5),
@@ -45,7 +46,7 @@ DEFAULT_ARGS: dict[str, Any] = {
     "on_failure_callback": report_failure,
     "on_retry_callback": report_failure,
 }
-DAG_ARGS: dict[str, Any] = {
+DAG_ARGS: dict[str, object] = {
     "start_date": datetime(2026, 1, 1),
     "catchup": False,
     "max_active_runs": 1,
@@ -99,7 +100,10 @@ def news_for_training(announcements: Any, settings: PipelineSettings) -> int:  #
 
 
 @task(inlets=[TRAINING_READY], outlets=[TRAINING_READY], trigger_rule=TriggerRule.ALL_DONE)
-def announce_training(inlet_events: Any = None, outlet_events: Any = None) -> None:  # noqa: ANN401 (Airflow's)
+def announce_training(
+    inlet_events: Any = None,  # noqa: ANN401 (Airflow names no type for it)
+    outlet_events: OutletEventAccessorsProtocol | None = None,
+) -> None:
     """Announce to training, after every run, that nothing waits and that more is published than
     last time.
     """
