@@ -68,7 +68,7 @@ def dbt_task_group() -> TaskGroup:
     )
     for child in group.children.values():
         if isinstance(child, EmptyOperator):
-            child.on_success_callback = None  # without a callback it costs no process
+            child.on_success_callback = []  # without a callback it costs no process
             if child.task_id != DONE:
                 child.trigger_rule = STARTS_AFTER_A_SKIP
     return group
