@@ -212,6 +212,9 @@ def airflow_environment(settings: StackSettings) -> dict[str, str]:
         "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "10",
         "AIRFLOW__TRIGGERER__DEFAULT_CAPACITY": "100",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
+        # Cosmos' default is one folder in /tmp, which the first user of a machine takes from all
+        # others.
+        "AIRFLOW__COSMOS__CACHE_DIR": str(home / "cosmos"),
         "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "false",
         "AIRFLOW__COSMOS__PROPAGATE_LOGS": "false",
         **_airflow_logging(settings, home),

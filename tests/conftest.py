@@ -44,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     os.environ.update(AWAY)
     os.environ["AIRFLOW_HOME"] = home
+    os.environ["AIRFLOW__COSMOS__CACHE_DIR"] = str(Path(home) / "cosmos")
     os.environ["READMIT_ENV_FILE"] = str(Path(home) / "no.env")
 
 

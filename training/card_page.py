@@ -10,7 +10,7 @@ from readmit import storage
 from readmit.docs_site import html_pages
 from training.training_settings import TrainingSettings
 
-TEMPLATE = Path(__file__).parent / "templates" / "card_page.html.j2"
+TEMPLATE = Path(__file__).parent / "templates" / "model_page.html.j2"
 
 
 def publish_card(
