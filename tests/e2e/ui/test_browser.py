@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.support.services import wait_until
+from training import mlflow_tracking, signed_models
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -54,6 +55,9 @@ def previous_version(up, api_url):
         model_id=production["source"].removeprefix("models:/"),  # MLflow 3 needs both
     )
     version = created["model_version"]["version"]
+    # The API holds signed versions only; both share their files, and so the statement beside them.
+    with mlflow_tracking.reaching(up.settings) as client:
+        signed_models.adopt_version(client, name, version, "test", up.settings)
     call("POST", "registered-models/alias", name=name, alias="previous", version=version)
 
     def is_loaded() -> bool:

@@ -135,7 +135,7 @@ def log_requests(rows, scores, contract, settings, version, ids=True, moment=NOW
 
 def scored(rows, settings, version):
     with mlflow_tracking.reaching(settings):
-        return mlflow_tracking.scores(NAME, version, rows)
+        return mlflow_tracking.scores(NAME, version, rows, settings)
 
 
 def latest(settings):

@@ -16,8 +16,8 @@ from serving.model_registry import Registry
 from serving.watcher import Watcher
 from tests.integration.training.test_jobs import (
     NAME,
-    first,
     freeze,
+    production,
     rows_of,
     settings,
     stored,
@@ -25,7 +25,18 @@ from tests.integration.training.test_jobs import (
 )
 from training import adopt, jobs, mlflow_tracking, promotions, rollback, signed_models
 
-__all__ = ["first", "settings"]  # fixtures
+__all__ = ["settings"]  # a fixture
+
+
+@pytest.fixture(scope="module")
+def first(contract, settings):
+    """The version in production, trained and promoted if there is none."""
+    freeze(contract, settings, "f" * 64)
+    version = production(settings)
+    if version is None:
+        version = train("f" * 64, settings)
+        assert jobs.decide(version, settings) == version
+    return version
 
 
 @pytest.fixture
