@@ -9,6 +9,7 @@ import csv
 import os
 import re
 from pathlib import Path
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import httpx
@@ -56,7 +57,8 @@ def previous_version(up, api_url):
     )
     version = created["model_version"]["version"]
     # The API holds signed versions only; both share their files, and so the statement beside them.
-    with mlflow_tracking.reaching(up.settings) as client:
+    # Tests that come later in this process must not reach this stack's MLflow and object store.
+    with patch.dict(os.environ), mlflow_tracking.reaching(up.settings) as client:
         signed_models.adopt_version(client, name, version, "test", up.settings)
     call("POST", "registered-models/alias", name=name, alias="previous", version=version)
 

@@ -11,6 +11,7 @@ from readmit import storage
 from readmit.inference import signatures
 from readmit.inference.signatures import NotSigned
 from serving.api_settings import ServingSettings
+from serving.bundle_cache import BundleCache
 from serving.instruments import Metrics
 from serving.model_registry import Registry
 from serving.watcher import Watcher
@@ -91,10 +92,10 @@ def test_a_changed_file_of_production_is_not_served(first, settings, tmp_path):
 
 
 def test_a_changed_local_copy_is_fetched_again(watcher, first, tmp_path):
-    (copy,) = [path for path in (tmp_path / "models").iterdir() if path.is_dir()]
-    report = copy / "report.json"
+    models = tmp_path / "models"
+    report = BundleCache(models).folder(watcher.served.version) / "report.json"
     report.write_bytes(report.read_bytes() + b" ")
-    again = Watcher(Registry(ServingSettings()), tmp_path / "models", 10, Metrics())
+    again = Watcher(Registry(ServingSettings()), models, 10, Metrics())
     again._start_from_copy()
     assert again.served is None
     again.check()
