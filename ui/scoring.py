@@ -1,13 +1,18 @@
 """Scoring of many rows in chunks, and the outcome of each row."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from readmit.client.answer_types import BatchAnswer, RowError, ScoredStay, Value
-from ui import problem_messages, wording
-from ui.batch_file import chunks
+from ui import batch_file, problem_messages, wording
+from ui.batch_file import Upload
 from ui.examples import Scorer
+from ui.form import Field
 from ui.language import Language
+
+MAX_SHOWN = 50  # the download has all rows
+MAX_ERRORS_SHOWN = 1_000
+MAX_ERRORS_OF_ROW = 10
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,11 @@ class Outcome:
     def cells(self) -> dict[str, Value | None]:
         """Return the columns that scoring adds to the uploaded file, in the API's words."""
         if self.stay is None or self.errors:
-            details = [f"{error['field']}: {error['detail']}" for error in self.errors]
+            details = []
+            for row_error in self.errors[:MAX_ERRORS_OF_ROW]:
+                details.append(f"{row_error['field']}: {row_error['detail']}")
+            if len(self.errors) > MAX_ERRORS_OF_ROW:
+                details.append(f"and {len(self.errors) - MAX_ERRORS_OF_ROW} more")
             error = "; ".join(details) or "no answer"
             return _cells(None, "", "", "", error)
         stay = self.stay
@@ -64,10 +73,47 @@ def _cells(
     }
 
 
-def score(rows: Sequence[Mapping[str, Value]], scorer: Scorer) -> Iterator[list[Outcome]]:
-    """Yield the outcomes of each chunk of the rows, in the order of the rows."""
-    for chunk in chunks(rows):
-        yield outcomes(scorer(chunk), len(chunk))
+@dataclass
+class ScoredFile:
+    """The result of scoring a file: the text of the download, and the first rows for the page.
+
+    `first` has the first outcomes, `errors` the first outcomes with errors by their line.
+    """
+
+    parts: list[str] = field(default_factory=list)
+    n_rows: int = 0
+    n_errors: int = 0
+    first: list[Outcome] = field(default_factory=list)
+    errors: dict[int, Outcome] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The scored file as CSV."""
+        return "".join(self.parts)
+
+    def add(self, rows: Sequence[Mapping[str, str]], outcomes: Sequence[Outcome]) -> None:
+        """Add rows and their outcomes."""
+        scored = []
+        for row, outcome in zip(rows, outcomes, strict=True):
+            scored.append({**row, **outcome.cells()})
+            if len(self.first) < MAX_SHOWN:
+                self.first.append(outcome)
+            if not outcome.is_scored:
+                self.n_errors += 1
+                if len(self.errors) < MAX_ERRORS_SHOWN:
+                    line = self.n_rows + len(scored) + 1  # line 1 is the header
+                    self.errors[line] = outcome
+        self.parts.append(batch_file.write(scored, has_header=self.n_rows == 0))
+        self.n_rows += len(scored)
+
+
+def score(upload: Upload, fields: Sequence[Field], scorer: Scorer) -> Iterator[ScoredFile]:
+    """Score a file chunk by chunk, and yield the result so far after each chunk."""
+    scored = ScoredFile()
+    for rows in batch_file.chunks(upload.rows()):
+        typed = [batch_file.typed(row, fields) for row in rows]
+        scored.add(rows, outcomes(scorer(typed), len(rows)))
+        yield scored
 
 
 def outcomes(answer: BatchAnswer, n_rows: int) -> list[Outcome]:

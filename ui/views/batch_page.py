@@ -1,15 +1,16 @@
 """Batch: upload a CSV, see what is wrong with it, watch it being scored, download the result."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ui import batch_file, page_parts, scoring, session, wording
 from ui.form import Field
 
 SCORED = "batch:scored"
-PREVIEW_ROWS = 5
-MAX_SHOWN = 50  # the download has all rows
+READ = "batch:read"
 
 
 def render() -> None:
@@ -38,88 +39,94 @@ def render() -> None:
     if upload is None:
         st.info(language.text("batch_empty"), icon=":material/upload_file:")
         return
-    show_upload(upload.name, upload.getvalue(), fields)
+    show_upload(upload, fields)
 
 
-def show_upload(file_name: str, content: bytes, fields: Sequence[Field]) -> None:
+def show_upload(upload: UploadedFile, fields: Sequence[Field]) -> None:
     """Show what a file holds, and offer to score it when that is possible."""
     language = session.language()
     try:
-        upload = batch_file.read(content, fields)
+        file = _read(upload, fields)
     except batch_file.UnreadableFile as error:
         detail = language.text(error.key, **error.parameters)
         st.error(language.text("batch_unreadable", detail=detail), icon=":material/error:")
         return
-    n_rows = wording.whole(len(upload.rows), language)
-    st.markdown(language.text("batch_rows", n=n_rows, name=f"`{file_name}`"))
-    if upload.rows:
-        st.dataframe(upload.rows[:PREVIEW_ROWS], hide_index=True)
-    if upload.missing:
-        names = ", ".join(upload.missing)
-        st.error(language.text("batch_missing", names=names), icon=":material/error:")
-    elif len(upload.rows) > batch_file.MAX_ROWS:
+    if file.is_too_long:
         limit = wording.whole(batch_file.MAX_ROWS, language)
-        st.error(language.text("batch_too_many", n=n_rows, limit=limit), icon=":material/error:")
-    elif upload.rows:
-        offer_scoring(upload.rows, fields)
+        st.error(language.text("batch_too_many", limit=limit), icon=":material/error:")
+        return
+    n_rows = wording.whole(file.n_rows, language)
+    st.markdown(language.text("batch_rows", n=n_rows, name=f"`{upload.name}`"))
+    if file.preview:
+        st.dataframe(file.preview, hide_index=True)
+    if file.missing:
+        names = ", ".join(file.missing)
+        st.error(language.text("batch_missing", names=names), icon=":material/error:")
+    elif file.n_rows:
+        offer_scoring(file, fields)
     else:
         st.info(language.text("batch_no_rows"), icon=":material/info:")
 
 
-def offer_scoring(rows: Sequence[dict[str, str]], fields: Sequence[Field]) -> None:
+def _read(upload: UploadedFile, fields: Sequence[Field]) -> batch_file.Upload:
+    """Read a file once: the page runs again at each click."""
+    names = tuple(field.name for field in fields)
+    key = (upload.file_id, names)
+    former = st.session_state.get(READ)
+    if former is None or former[0] != key:
+        former = (key, batch_file.read(upload.getvalue(), fields))
+        st.session_state[READ] = former
+    return cast(batch_file.Upload, former[1])
+
+
+def offer_scoring(file: batch_file.Upload, fields: Sequence[Field]) -> None:
     """Draw the button that scores all rows, and the outcome of the last scoring."""
     if st.button(session.language().text("batch_score"), type="primary", key="batch:score"):
-        st.session_state[SCORED] = _outcomes(rows, fields)
+        st.session_state[SCORED] = _scored(file, fields)
     if SCORED in st.session_state:
-        show_outcomes(rows, st.session_state[SCORED])
+        show_scored(st.session_state[SCORED])
 
 
-def _outcomes(rows: Sequence[dict[str, str]], fields: Sequence[Field]) -> list[scoring.Outcome]:
+def _scored(file: batch_file.Upload, fields: Sequence[Field]) -> scoring.ScoredFile:
     """Score all rows while a bar shows the progress."""
     language = session.language()
-    n_rows = wording.whole(len(rows), language)
+    n_rows = wording.whole(file.n_rows, language)
     bar = st.progress(0.0, language.text("batch_progress", done=0, n=n_rows))
-    typed = [batch_file.typed(row, fields) for row in rows]
-    outcomes: list[scoring.Outcome] = []
+    scored = scoring.ScoredFile()
     with page_parts.guarded():
-        for chunk in scoring.score(typed, session.client().predict_batch):
-            outcomes.extend(chunk)
-            n_scored = wording.whole(len(outcomes), language)
+        for scored in scoring.score(file, fields, session.client().predict_batch):
+            n_scored = wording.whole(scored.n_rows, language)
             progress = language.text("batch_progress", done=n_scored, n=n_rows)
-            bar.progress(len(outcomes) / len(rows), progress)
+            bar.progress(scored.n_rows / file.n_rows, progress)
     bar.empty()
-    return outcomes
+    return scored
 
 
-def show_outcomes(rows: Sequence[dict[str, str]], outcomes: Sequence[scoring.Outcome]) -> None:
+def show_scored(scored: scoring.ScoredFile) -> None:
     """Show the summary, the rows with errors and the download."""
     language = session.language()
     line_title = language.text("line")
     error_title = language.column("error")
-    errors: list[dict[str, object]] = []
-    table: list[dict[str, object]] = []
-    for line, outcome in enumerate(outcomes, start=2):  # line 1 is the header
-        if not outcome.is_scored:
-            errors.append({line_title: line, error_title: outcome.error_text(language)})
-        if len(table) < MAX_SHOWN:
-            table.append({line_title: line, **outcome.shown(language)})
-    n_scored = wording.whole(len(outcomes) - len(errors), language)
-    n_errors = wording.whole(len(errors), language)
-    show = st.warning if errors else st.success
+    n_scored = wording.whole(scored.n_rows - scored.n_errors, language)
+    n_errors = wording.whole(scored.n_errors, language)
+    show = st.warning if scored.n_errors else st.success
     show(language.text("batch_done", n=n_scored, bad=n_errors), icon=":material/task_alt:")
-    if errors:
+    if scored.errors:
         st.subheader(language.text("batch_errors"), anchor=False)
+        errors = []
+        for line, outcome in scored.errors.items():
+            errors.append({line_title: line, error_title: outcome.error_text(language)})
         st.dataframe(errors, hide_index=True)
-    scored = []
-    for row, outcome in zip(rows, outcomes, strict=True):
-        scored.append({**row, **outcome.cells()})
     st.download_button(
         language.text("batch_download"),
-        batch_file.write(scored),
+        scored.text,
         "scored.csv",
         "text/csv",
         type="primary",
         key="batch:download",
     )
-    st.caption(language.text("batch_first", n=len(table)))
+    st.caption(language.text("batch_first", n=len(scored.first)))
+    table = []
+    for line, outcome in enumerate(scored.first, start=2):  # line 1 is the header
+        table.append({line_title: line, **outcome.shown(language)})
     st.dataframe(table, hide_index=True)

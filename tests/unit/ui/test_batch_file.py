@@ -1,5 +1,8 @@
 """Files of many stays: what is read, and what is written."""
 
+import tracemalloc
+from contextlib import suppress
+
 import pytest
 
 from tests.support.form import fields
@@ -15,7 +18,8 @@ def test_the_template_can_be_read_back_and_is_typed():
         "n_procedures": 1,
         "is_changed": False,
     }
-    assert batch_file.typed(upload.rows[0], fields()) == expected
+    assert batch_file.typed(next(upload.rows()), fields()) == expected
+    assert upload.n_rows == 1
 
 
 def test_keys_for_late_labels_are_sent_and_other_columns_are_not():
@@ -31,6 +35,9 @@ def test_keys_for_late_labels_are_sent_and_other_columns_are_not():
         (b"a,b\n1,2,3\n", "line 2 has 3 fields, the header has 2"),
         (b"a\n\xff\n", "byte 2 is not UTF-8"),
         (b'a\n"open', "line 2 breaks the rules for quotation marks"),
+        (b"a\n" + b"1" * 70_000, "the row at line 2 has more than 65536 characters"),
+        (b"a\n" + b'"1\n",' * 70_000, "the row at line"),
+        (b"," * 600 + b"\n", "it has 601 columns; at most 500 are read"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(content, reason):
@@ -39,6 +46,41 @@ def test_a_file_that_cannot_be_read_says_why(content, reason):
     for code in language.CODES:
         text = language.load(code).text(caught.value.key, **caught.value.parameters)
         assert text.startswith(reason) or code != "en"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"age_band\n" + b"1\n" * 9_900_000,
+        b"age_band\n" + b"," * 19_000_000,
+        b"age_band\n" + b'"\n",' * 4_000_000,
+        b"," * 19_000_000,
+        b"age_band\n" + "🩺".encode() * 4_000_000,
+        b"\n" * 19_000_000,
+    ],
+    ids=["rows", "cells", "lines of a row", "columns", "wide characters", "empty lines"],
+)
+def test_no_upload_takes_more_than_a_few_megabytes(content):
+    """20 MB of short rows took 2 GB."""
+    tracemalloc.start()
+    try:
+        with suppress(batch_file.UnreadableFile):
+            upload = batch_file.read(content, fields())
+            assert upload.is_too_long or upload.n_rows == 0
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_as_many_rows_as_allowed_are_read_and_no_more():
+    row = b"[70-80),1,1,true\n"
+    header = b"age_band,admission_type_id,n_procedures,is_changed\n"
+    upload = batch_file.read(header + row * batch_file.MAX_ROWS, fields())
+    assert upload.n_rows == batch_file.MAX_ROWS
+    assert not upload.is_too_long
+    assert len(upload.preview) == 5
+    assert batch_file.read(header + row * (batch_file.MAX_ROWS + 1), fields()).is_too_long
 
 
 def test_missing_columns_are_named():

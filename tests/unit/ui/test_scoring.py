@@ -1,6 +1,7 @@
 """The scoring of many rows: every row keeps its outcome."""
 
-from ui import language, scoring
+from tests.support import form
+from ui import batch_file, language, scoring
 
 ENGLISH, SPANISH = language.load("en"), language.load("es")
 STAY = {"probability": 0.2, "risk": "low", "history": "given"}
@@ -40,11 +41,30 @@ def test_an_outcome_is_shown_in_the_language_of_the_page():
 
 def test_scoring_goes_in_chunks_and_keeps_the_order():
     def scorer(rows):
-        stays = [{**STAY, "probability": row["n"]} for row in rows]
+        stays = [{**STAY, "probability": row["n_procedures"]} for row in rows]
         return {"predictions": stays, "errors": [], "model": {"version": "3"}}
 
-    rows = [{"n": index / 2000} for index in range(1201)]
-    chunks = list(scoring.score(rows, scorer))
-    assert [len(chunk) for chunk in chunks] == [500, 500, 201]
-    probabilities = [outcome.cells()["probability"] for chunk in chunks for outcome in chunk]
-    assert probabilities == [row["n"] for row in rows]
+    text = "n_procedures\n" + "".join(f"{row}\n" for row in range(1201))
+    upload = batch_file.Upload(text.encode(), 1201, [], ())
+    n_rows = [scored.n_rows for scored in scoring.score(upload, form.fields(), scorer)]
+    assert n_rows == [500, 1000, 1201]
+    *_, scored = scoring.score(upload, form.fields(), scorer)
+    header, *lines = scored.text.splitlines()
+    assert header == "n_procedures,probability,risk,history,model_version,error"
+    assert lines == [f"{row},{row},low,given,3," for row in range(1201)]
+    assert (scored.n_errors, len(scored.first), scored.errors) == (0, scoring.MAX_SHOWN, {})
+
+
+def test_of_a_file_full_of_errors_the_page_has_the_first_and_the_download_all():
+    def scorer(rows):
+        errors = [{**ERROR, "row": row} for row in range(len(rows)) for _ in range(40)]
+        stays = [None] * len(rows)
+        return {"predictions": stays, "errors": errors, "model": {"version": "3"}}
+
+    upload = batch_file.Upload(b"age_band\n" + b"x\n" * 3000, 3000, [], ())
+    *_, scored = scoring.score(upload, form.fields(), scorer)
+    assert (scored.n_rows, scored.n_errors) == (3000, 3000)
+    assert list(scored.errors) == list(range(2, 2 + scoring.MAX_ERRORS_SHOWN))
+    lines = scored.text.splitlines()
+    assert len(lines) == 3001
+    assert lines[-1].endswith("and 30 more")
