@@ -9,7 +9,6 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 RUN := PYTHONPATH="$$PWD" $(BIN)/python
 STAMP := .venv/.lock-sha256
-export DATASET DATASET_SHA256 CONTEXT
 # With CONTEXT=name a command works on that cluster instead of this machine.
 THERE = $(if $(CONTEXT),-m k8s.reach)
 ONLY ?=
@@ -17,23 +16,29 @@ OPTIONS ?=
 SHAPE ?= smoke
 TO ?=
 FILE ?=
-BATCH ?=
 # Tiers of the tests; `make test TESTS=tests/unit` runs one. The longest first: it decides when all are done.
 TESTS ?= tests/e2e tests/integration tests/contract tests/unit
 # Test processes; the end-to-end tests share one stack, so one process has all of them.
 WORKERS ?= 2
-PYTEST = $(RUN) -m pytest -n $(WORKERS)
+# Values of the caller reach the commands by the environment only: make does not expand them (the
+# loop), and no shell reads them as code. A list of words is split by the shell, without globs (`set -f`).
+PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE ID IMAGES NAME ONLY \
+	OPTIONS OVERLAY PYTHON SHAPE SUPERSEDES TESTS TO TOOL WORKERS YES
+COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(sort $(PASSED) $(COMMAND_LINE)),$(eval override $(name) := $$(value $(name))))
+export $(PASSED)
+PYTEST = set -f; $(RUN) -m pytest -n "$$WORKERS"
 SHELL_SCRIPTS = $(wildcard *.sh */*.sh */*/*.sh */*/*/*.sh)
 
 help: ## show the commands
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
 
 env: ## install the locked environment into .venv
-	@PYTHON="$(PYTHON)" bash stack/install.sh
+	@bash stack/install.sh
 
 lock: env ## write requirements.lock anew from pyproject.toml; what is locked stays unless it must move (ARGS="--upgrade-package name")
-	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-header \
-		--python-version 3.11.2 -o requirements.lock $(ARGS)
+	@set -f; $(BIN)/uv pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-header \
+		--python-version 3.11.2 -o requirements.lock $$ARGS
 
 up: env ## install, start everything, run the pipeline until a model is served
 	@$(RUN) -m stack.up
@@ -45,30 +50,30 @@ status: ## each component: up, address, memory, last error
 	@$(RUN) -m stack.status
 
 logs: ## follow the log of one component (NAME=api) or of all; every line with an id (ID=...)
-	@$(RUN) -m stack.logs $(NAME) $(if $(ID),--id "$(ID)")
+	@set -f; $(RUN) -m stack.logs $$NAME $(if $(ID),--id "$$ID")
 
 pipeline: ## publish the batches that are waiting, then train
 	@$(RUN) $(THERE) -m stack.pipeline
 
 submit: ## submit a further source file: FILE=path (and SUPERSEDES=batch for a corrected one)
-	@$(RUN) $(THERE) -m readmit.intake.sources submit "$(FILE)" $(if $(SUPERSEDES),--supersedes "$(SUPERSEDES)")
+	@$(RUN) $(THERE) -m readmit.intake.sources submit "$$FILE" $(if $(SUPERSEDES),--supersedes "$$SUPERSEDES")
 
 quarantine: ## rows that are held back, by batch and reason, and releases that wait
 	@$(RUN) $(THERE) -m readmit.batches.corrections list
 
 rollback: ## serve the previous model again (TO=3: a named version)
-	@$(RUN) $(THERE) -m training.rollback $(if $(TO),--to "$(TO)")
+	@$(RUN) $(THERE) -m training.rollback $(if $(TO),--to "$$TO")
 
 poison: ## show a bad batch being stopped
 	@$(RUN) $(THERE) -m stack.poison
 
 test: env ## unit, contract, integration and end-to-end tests
 	@$(RUN) -m stack.test_tools
-	@$(PYTEST) -m "not full" $(TESTS)
+	@$(PYTEST) -m "not full" $$TESTS
 
 test-full: env ## plus the real file (DATASET=path), faults, poison, fuzz and drift
 	@$(RUN) -m stack.test_tools
-	@$(PYTEST) $(TESTS)
+	@$(PYTEST) $$TESTS
 
 lint: env ## ruff, mypy --strict, import-linter, sqlfluff, YAML, shell and workflow checks
 	@$(BIN)/ruff check .
@@ -82,21 +87,22 @@ lint: env ## ruff, mypy --strict, import-linter, sqlfluff, YAML, shell and workf
 	@$(RUN) -m pytest -q tests/integration/dbt_project/test_sqlfluff.py
 
 bench: ## the measured figures: build/bench.json (ONLY=name for one)
-	@$(RUN) -m bench $(if $(ONLY),--only "$(ONLY)")
+	@$(RUN) -m bench $(if $(ONLY),--only "$$ONLY")
 
 capacity: ## the maximum users at the SLO: build/capacity.html (OPTIONS="--own --workers 1,2": without the stack)
-	@export PUSHGATEWAY_URL="$${PUSHGATEWAY_URL:-$$($(RUN) -m stack.address pushgateway)}"; $(RUN) locust/capacity.py $(OPTIONS)
+	@export PUSHGATEWAY_URL="$${PUSHGATEWAY_URL:-$$($(RUN) -m stack.address pushgateway)}"; \
+	set -f; $(RUN) locust/capacity.py $$OPTIONS
 
 load: ## a named shape of load on the API: SHAPE=smoke|average|spike|soak
 	@mkdir -p build
 	@HOST=$$($(RUN) -c 'from readmit.settings import ApiClientSettings as Client; print(Client().api_url)'); \
-	$(BIN)/locust -f locust/locustfile.py,locust/shapes.py --headless --only-summary --host "$$HOST" --shape "$(SHAPE)" --html build/load.html
+	$(BIN)/locust -f locust/locustfile.py,locust/shapes.py --headless --only-summary --host "$$HOST" --shape "$$SHAPE" --html build/load.html
 
 quality: ## the quality of the model: build/quality.json
 	@$(RUN) -m training.quality
 
 search: ## search families and their settings, resumable: ARGS="--trials 60 --minutes 240 --family catboost"
-	@$(RUN) -m training.hyperparameter_search $(ARGS)
+	@set -f; $(RUN) -m training.hyperparameter_search $$ARGS
 
 report: ## the experiment report: docs/experiments.md and its figures, from the mart
 	@$(RUN) -m training.experiments
@@ -108,15 +114,15 @@ k8s: ## render and validate the manifests
 	@bash k8s/validate.sh
 
 k8s-up: env ## install on a cluster: CONTEXT=name, or TOOL=kind|minikube|k3d (DATASET, OVERLAY, COMPONENTS, REGISTRY, IMAGES=skip)
-	@CONTEXT="$(CONTEXT)" TOOL="$(TOOL)" OVERLAY="$(OVERLAY)" COMPONENTS="$(COMPONENTS)" IMAGES="$(IMAGES)" $(RUN) -m k8s.install
+	@$(RUN) -m k8s.install
 
-k8s-down: ## remove what k8s-up made: its cluster, or the namespace of CONTEXT
-	@CONTEXT="$(CONTEXT)" TOOL="$(TOOL)" $(RUN) -m k8s.uninstall
+k8s-down: ## remove what k8s-up made, after a question (YES=1: none); the backups stay (BACKUPS=delete)
+	@$(RUN) -m k8s.uninstall
 
 audit: ## known weaknesses of the lock (0 none, 1 some, 3 could not be checked); the bill of materials: build/sbom.json
 	@mkdir -p build && bash k8s/sbom.sh > build/sbom.json
 	@$(RUN) -m k8s.audit
 
-clean: ## stop everything, remove state, environment and generated files; .env is kept
+clean: ## stop everything, delete state, environment and generated files, after a question (YES=1: none)
 	@if [ -x $(BIN)/python ]; then $(RUN) -m stack.clean; fi
 	@rm -rf .venv build dbt_project/target dbt_project/logs .mypy_cache .pytest_cache .ruff_cache .hypothesis
