@@ -20,18 +20,16 @@ from typing import Any
 
 import yaml
 
+from readmit.settings import ROOT
+
 # A Kubernetes resource, as its manifest has it.
 Resource = dict[str, Any]
 
 NAMESPACE = "readmit"
+NAMESPACE_FILE = ROOT / "k8s" / "base" / "namespace.yaml"
 CLUSTER = "readmit"
 TOOLS = ("kind", "minikube", "k3d")
 NODE_PORTS = (30501, 30800, 30808, 30500, 30880, 30300, 30909)
-DELETE = {
-    "kind": ("kind", "delete", "cluster", f"--name={CLUSTER}"),
-    "minikube": ("minikube", "delete", f"--profile={CLUSTER}"),
-    "k3d": ("k3d", "cluster", "delete", CLUSTER),
-}
 # kubectl ends with the pod that it forwards to. The loop starts it again for as long as our process
 # lives.
 FORWARD_AGAIN = """
@@ -225,10 +223,18 @@ def find(context: str, tool: str) -> Cluster:
             "no cluster: install kind, minikube or k3d, or name one of kubectl's contexts by"
             " CONTEXT="
         )
-    if not _exists(tool):
+    cluster = Cluster(context_of(tool), tool)
+    if not exists(tool):
         _create(tool)
-    context = CLUSTER if tool == "minikube" else f"{tool}-{CLUSTER}"
-    return Cluster(context, tool)
+        cluster.kubectl("apply", f"--filename={NAMESPACE_FILE}")  # marks the cluster as ours
+    return cluster
+
+
+def context_of(tool: str) -> str:
+    """Return kubectl's name for the cluster that a tool keeps for us."""
+    if tool == "minikube":
+        return CLUSTER
+    return f"{tool}-{CLUSTER}"
 
 
 def _cluster_of(context: str) -> Cluster:
@@ -244,7 +250,8 @@ def _cluster_of(context: str) -> Cluster:
     return Cluster(context)
 
 
-def _exists(tool: str) -> bool:
+def exists(tool: str) -> bool:
+    """Return whether a tool has a cluster with our name."""
     if tool == "kind":
         return CLUSTER in run("kind", "get", "clusters").split()
     if tool == "k3d":
@@ -276,18 +283,3 @@ def _kind_config() -> str:
     node = {"role": "control-plane", "extraPortMappings": mappings}
     config = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [node]}
     return yaml.safe_dump(config)
-
-
-def remove(context: str, tool: str) -> str:
-    """Remove the cluster that a tool made, or our namespace with its state from a given context.
-
-    Returns a line that says what is gone.
-    """
-    if context:
-        Cluster(context).kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
-        return f"the namespace {NAMESPACE} of {context} is gone, with its volumes"
-    for candidate in [tool] if tool else TOOLS:
-        if shutil.which(candidate) and _exists(candidate):
-            run(*DELETE[candidate])
-            return f"the {candidate} cluster {CLUSTER} is gone"
-    return "there was no cluster of ours"
