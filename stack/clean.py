@@ -1,24 +1,54 @@
-"""`make clean`: stop everything and remove the state.
+"""`make clean`: stop everything and delete the state, after a question.
 
-`.env` stays, because it may hold settings of your own.
+`.env` stays, because it may hold settings of your own. So do backups, and whatever else is in the
+state folder that the stack did not create.
 """
 
-import shutil
 import sys
 
 from readmit.command import explained
+from readmit.settings import StackSettings
+from stack import state_folder
 from stack.configuration import stack_settings
+from stack.confirmation import NotConfirmed, confirm
 from stack.down import stop
 from stack.postgres import reachable
+
+
+def clean(settings: StackSettings) -> None:
+    """Stop the stack and delete its state.
+
+    Raises:
+        NotConfirmed: nobody agreed, or the folder is not known to be ours; nothing was deleted.
+    """
+    home = settings.readmit_home
+    entries = state_folder.owned_entries(home)
+    if home.exists() and not entries and any(home.iterdir()):
+        raise NotConfirmed(
+            f"nothing was deleted: {home} has no file {state_folder.MARKER}, by which"
+            " `make up` marks what belongs to the stack"
+        )
+    if entries:
+        names = ", ".join(path.name for path in entries)
+        confirm(f"This stops the stack and deletes in {home}: {names}. Everything else stays.")
+    stop(settings)
+    postgres_home = reachable(home)
+    state_folder.remove(home)
+    if postgres_home != home:
+        for name in state_folder.POSTGRES_ENTRIES:
+            state_folder.delete(postgres_home / name)
+        if postgres_home.exists():
+            postgres_home.rmdir()
 
 
 @explained
 def main() -> int:
     """Command line of `make clean`."""
-    settings = stack_settings()
-    stop(settings)
-    for folder in {settings.readmit_home, reachable(settings.readmit_home)}:
-        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        clean(stack_settings())
+    except NotConfirmed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

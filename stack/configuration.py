@@ -14,6 +14,7 @@ import yaml
 from readmit.inference import signatures
 from readmit.open_files import NEEDED
 from readmit.settings import ROOT, StackSettings, env_file, not_text
+from stack import state_folder
 from stack.programs import Program, python, reveal
 
 PASSWORDS = (
@@ -76,7 +77,7 @@ def stack_settings() -> StackSettings:
 def keep_dataset(settings: StackSettings) -> None:
     """Store DATASET for the programs and the next `make up`, outside `.env`."""
     if os.environ.get("DATASET") and settings.dataset:
-        settings.readmit_home.mkdir(parents=True, exist_ok=True)
+        state_folder.claim(settings.readmit_home)
         _write_private(_dataset_file(settings), settings.dataset + "\n")
 
 
@@ -114,9 +115,7 @@ def write_env() -> list[str]:
 def write_files(settings: StackSettings, programs: list[Program]) -> Path:
     """Write the files of the programs and of supervisord; return the path of the latter's."""
     home = settings.readmit_home
-    for folder in (home, home / "log", home / "airflow", home / "grafana"):
-        folder.mkdir(parents=True, exist_ok=True)
-    home.chmod(0o755)  # Postgres runs under another user and must reach its data
+    state_folder.claim(home)
     passwords = {"admin": reveal(settings.airflow_admin_password)}
     _write_private(home / "airflow" / "passwords.json", json.dumps(passwords))
     _write_private(home / "prometheus.yml", prometheus_configuration(settings, programs))
@@ -167,6 +166,7 @@ def supervisor_configuration(settings: StackSettings, programs: list[Program]) -
         f"childlogdir={_quote(home / 'log')}",
         "logfile_maxbytes=5MB",
         "logfile_backups=1",
+        "umask=077",
         f"minfds={NEEDED}",
         "[unix_http_server]",
         f"file={_quote(socket_path(home))}",

