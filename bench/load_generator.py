@@ -96,7 +96,8 @@ def content_length(head: bytes) -> int:
 
 def requests(path: str, bodies: Sequence[object]) -> list[bytes]:
     """Return whole requests with bodies as JSON."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: "
     whole_requests = []
     for body in bodies:
         content = orjson.dumps(body)

@@ -371,6 +371,12 @@ class OperationsSettings(
 class DocsSiteSettings(DocsAddress, ObjectStoreSettings):
     """The server of the docs site, which reads its pages from the object store."""
 
+    docs_allowed_hosts: str = Field(
+        default="",
+        description="names that the docs site is reached by, by comma, beside localhost and IP"
+        " addresses",
+    )
+
 
 class StackSettings(
     PipelineSettings, OperationsSettings, RegistrySettings, ApiClientSettings, ModelSigning
@@ -437,6 +443,7 @@ SECTIONS = (
     ("Passwords of the database roles", "readmit.settings:OperationsSettings"),
     ("MLflow", "readmit.settings:RegistrySettings"),
     ("Signatures of models", "readmit.settings:ModelSigning"),
+    ("Docs site", "readmit.settings:DocsSiteSettings"),
     ("Clients of the prediction API", "readmit.settings:ApiClientSettings"),
     ("Web pages", "readmit.settings:PageSettings"),
     ("Pipeline", "readmit.settings:PipelineSettings"),

@@ -36,6 +36,10 @@ class ServingSettings(
     api_key_hashes: str = Field(
         default="", description="sha256 of each accepted API key, by comma; empty: no keys"
     )
+    api_allowed_hosts: str = Field(
+        default="",
+        description="names that the API is reached by, by comma, beside localhost and IP addresses",
+    )
     api_rate_per_second: float = Field(
         default=0.0, ge=0, description="requests per second and caller; 0: no limit"
     )

@@ -3,6 +3,8 @@
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from readmit import allowed_hosts
+from readmit.allowed_hosts import AllowedHosts
 from readmit.client.answer_types import ProblemCode
 from serving.access_log import AccessLog, access
 from serving.api_keys import ApiKeys
@@ -28,6 +30,7 @@ class RequestMiddleware:
         self._draining = draining
         self._in_flight = metrics.gauge("readmit_requests_in_flight")
         self._bodies = BodyLimit(settings.api_max_body_bytes)
+        self._hosts = AllowedHosts(allowed_hosts.names(settings.api_allowed_hosts))
         self._keys = ApiKeys(settings.key_hashes())
         self._rate = RateLimit(settings.api_rate_per_second)
         self._log = AccessLog(metrics)
@@ -67,9 +70,11 @@ class RequestMiddleware:
         """Check what the head of the request says.
 
         Raises:
-            Problem: 401, 413, 415 or 429.
+            Problem: 401, 413, 415, 421 or 429.
         """
         headers = dict(scope["headers"])
+        if not self._hosts.permits(headers.get(b"host", b"")):
+            raise Problem(ProblemCode.UNKNOWN_HOST)
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Problem(ProblemCode.COMPRESSED_BODY, headers={"Accept-Encoding": "identity"})
         self._bodies.check_length(headers.get(b"content-length", b"0"), scope["path"])

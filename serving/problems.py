@@ -31,6 +31,7 @@ TITLES = {
     409: "Reload the form",
     413: "Body too large",
     415: "Unsupported media type",
+    421: "Misdirected request",
     422: "Invalid input",
     429: "Too many requests",
     500: "Internal error",
@@ -67,7 +68,12 @@ PROBLEMS: Mapping[ProblemCode, ProblemKind] = {
     ),
     ProblemCode.COMPRESSED_BODY: ProblemKind(415, "send the body uncompressed"),
     ProblemCode.WRONG_MEDIA_TYPE: ProblemKind(
-        415, "send application/json; /predict/batch accepts text/csv too"
+        415,
+        "send the header Content-Type: application/json; for /predict/batch also"
+        " Content-Type: text/csv",
+    ),
+    ProblemCode.UNKNOWN_HOST: ProblemKind(
+        421, "the API is not reached by this name: API_ALLOWED_HOSTS lists its names"
     ),
     ProblemCode.INVALID_FIELDS: ProblemKind(422, "the request does not fit the model's contract"),
     ProblemCode.INVALID_JSON: ProblemKind(422, "the body is not JSON"),

@@ -14,6 +14,7 @@ PROBLEM_SCHEMA = {"$ref": "#/components/schemas/ProblemDocument"}
 EVERY_ROUTE = (
     ProblemCode.BODY_TOO_LARGE,
     ProblemCode.COMPRESSED_BODY,
+    ProblemCode.UNKNOWN_HOST,
     ProblemCode.INTERNAL_ERROR,
 )
 WITH_KEY = (ProblemCode.INVALID_KEY, ProblemCode.RATE_LIMITED)

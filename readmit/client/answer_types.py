@@ -34,6 +34,7 @@ class ProblemCode(StrEnum):
     BODY_TOO_LARGE = "body_too_large"
     COMPRESSED_BODY = "compressed_body"
     WRONG_MEDIA_TYPE = "wrong_media_type"
+    UNKNOWN_HOST = "unknown_host"
     INVALID_FIELDS = "invalid_fields"
     INVALID_JSON = "invalid_json"
     MISSING_ROWS = "missing_rows"

@@ -11,11 +11,14 @@ import uvicorn
 from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from readmit import storage
+from readmit import allowed_hosts, storage
+from readmit.allowed_hosts import AllowedHosts
 from readmit.docs_site import html_pages
 from readmit.settings import DocsSiteSettings
 
@@ -32,6 +35,7 @@ SHUTDOWN_SECONDS = 10  # for answers under way; Kubernetes waits 30 s
 NOT_FOUND = "There is no such page."
 NOT_YET = "Nothing has been published yet: the pages appear when the first batch is published."
 STORE_AWAY = "The object store that holds the pages cannot be reached."
+UNKNOWN_HOST = "The docs site is not reached by this name: DOCS_ALLOWED_HOSTS lists its names."
 
 
 class Site:
@@ -91,6 +95,22 @@ def _http_error(_: Request, error: Exception) -> Response:
     return _message(status, HTTPStatus(status).phrase)
 
 
+class HostCheck:
+    """Refuses requests whose Host header has another name than ours (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._hosts.permits(dict(scope["headers"]).get(b"host", b"")):
+            await self._app(scope, receive, send)
+        else:
+            refusal = _message(HTTPStatus.MISDIRECTED_REQUEST, UNKNOWN_HOST)
+            await refusal(scope, receive, send)
+
+
 def create_app(settings: DocsSiteSettings) -> Starlette:
     """Return the site as an ASGI application."""
     routes = [
@@ -98,7 +118,12 @@ def create_app(settings: DocsSiteSettings) -> Starlette:
         Route("/favicon.ico", _icon),
         Route("/{path:path}", Site(settings).page),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    hosts = AllowedHosts(allowed_hosts.names(settings.docs_allowed_hosts))
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(HostCheck, hosts=hosts)],
+        exception_handlers={HTTPException: _http_error},
+    )
 
 
 def main() -> None:

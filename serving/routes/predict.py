@@ -123,7 +123,7 @@ async def predict_batch(request: Request, model: Model, state: Parts) -> Respons
     If they all have the same patient number, that patient's history is looked up, once.
     """
     is_trial = request.query_params.get("trial") == "true"
-    is_csv = request.headers.get("content-type", "").lower().startswith(CSV)
+    is_csv = _media_type(request) == CSV
     body = await (request.body() if is_csv else _json_body(request))
     max_rows = state.settings.api_max_batch_rows
     async with state.batch_slot:
@@ -163,9 +163,14 @@ async def _json_body(request: Request) -> bytes:
     """Return the body.
 
     Raises:
-        Problem: 415 for other media types, which pages elsewhere can make a browser send (CORS).
+        Problem: 415 without the media type of JSON. A foreign web page can make a browser send
+            other types, or none, without asking us first (CORS).
     """
-    media_type = request.headers.get("content-type")
-    if media_type is not None and not media_type.lower().startswith(JSON):
+    if _media_type(request) != JSON:
         raise Problem(ProblemCode.WRONG_MEDIA_TYPE, headers={"Accept-Post": JSON})
     return await request.body()
+
+
+def _media_type(request: Request) -> str:
+    """Return the media type of the body, without parameters such as the character set."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -2,6 +2,8 @@
 
 import pytest
 
+from readmit import allowed_hosts
+from readmit.allowed_hosts import AllowedHosts
 from tests.support import k8s
 
 PAGES = {
@@ -126,3 +128,21 @@ def test_mlflows_page_works_behind_the_ingress() -> None:
     )
     assert mlflow_answers(f"https://{name}", resources)
     assert not mlflow_answers("https://evil.example.org", resources)
+
+
+@pytest.mark.parametrize("part", ["api", "docs"])
+@pytest.mark.parametrize("overlay", ["local", "production"])
+def test_services_answer_to_their_names_and_to_those_of_the_ingress(
+    part: str, overlay: str
+) -> None:
+    resources = k8s.overlay(overlay)
+    data = k8s.named(resources, "ConfigMap", "settings")["data"]
+    hosts = AllowedHosts(allowed_hosts.names(data[f"{part.upper()}_ALLOWED_HOSTS"]))
+    port = k8s.named(resources, "Service", part)["spec"]["ports"][0]["port"]
+    names = {part, f"{part}.readmit", f"{part}.readmit.svc.cluster.local", "10.1.2.3"}
+    for ingress in (r for r in resources if r["kind"] == "Ingress"):
+        for rule in ingress["spec"]["rules"]:
+            if rule["http"]["paths"][0]["backend"]["service"]["name"] == part:
+                names.add(rule["host"])
+    assert all(hosts.permits(f"{name}:{port}".encode()) for name in names)
+    assert not hosts.permits(b"evil.example.org")

@@ -54,7 +54,7 @@ RAW_ROWS = """
 
 def test_rows_of_the_database_fit_their_types(tmp_path):
     stack = raw.fresh(tmp_path)
-    settings = ServingSettings(**stack.model_dump())
+    settings = ServingSettings(**stack.model_dump(), api_allowed_hosts="testserver")
     raw.query(stack, stack.clean_database, CLEAN_ROWS)
     raw.query(stack, stack.raw_database, RAW_ROWS)
     raw.query(

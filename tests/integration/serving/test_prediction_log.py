@@ -10,7 +10,7 @@ from tests.support.serving import ROW, FolderSource, read
 
 def test_predictions_are_written_and_data_is_read(tmp_path):
     stack = raw.fresh(tmp_path)
-    settings = ServingSettings(**stack.model_dump())
+    settings = ServingSettings(**stack.model_dump(), api_allowed_hosts="testserver")
     source = FolderSource()
     source.promote(1)
     app = create_app(settings, source=source, read=read)
@@ -40,7 +40,9 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
 
 def test_a_what_if_knows_the_history_that_the_answer_was_given_with(tmp_path):
     stack = raw.fresh(tmp_path)
-    settings = ServingSettings(**stack.model_dump(), history_timeout_ms=1000)
+    settings = ServingSettings(
+        **stack.model_dump(), history_timeout_ms=1000, api_allowed_hosts="testserver"
+    )
     raw.query(
         stack,
         stack.clean_database,

@@ -15,7 +15,7 @@ from tests.support.api import running
 from tests.support.services import wait_until
 from tests.support.serving import ROW
 
-HOST = b"Host: x\r\n"
+HOST = b"Host: localhost\r\n"
 STAY = json.dumps(ROW).encode()
 ASK = b"POST /predict HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
 WHOLE = ASK + b"Content-Length: %d\r\n\r\n" % len(STAY) + STAY
@@ -92,6 +92,7 @@ def test_large_bodies_and_small_heads_pass(api):
     answer = httpx.post(
         api[0].join("/predict/batch"),
         content=iter([padded[:700_000], padded[700_000:]]),
+        headers={"content-type": "application/json"},
         trust_env=False,
     )
     assert answer.is_success

@@ -33,6 +33,8 @@ from serving.prediction_log import PredictionLog
 from tests.support.limits import soft_limit
 from tests.support.serving import ROW, FolderSource, contract, feature, read, settings
 
+JSON = {"content-type": "application/json"}
+
 
 @pytest.fixture
 def source():
@@ -137,7 +139,7 @@ ODD += [
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/predict/batch"])
 @pytest.mark.parametrize("body", ODD, ids=range(len(ODD)))
 def test_odd_json_is_refused_and_never_a_fault(api, path, body):
-    assert api.post(path, content=body).status_code < 500
+    assert api.post(path, content=body, headers=JSON).status_code < 500
 
 
 @limits(
@@ -147,8 +149,9 @@ def test_odd_json_is_refused_and_never_a_fault(api, path, body):
                        VALUES))  # fmt: skip
 def test_fuzzed_fields_are_never_a_fault(api, changes):
     body = json.dumps(ROW | changes)
-    assert api.post("/predict", content=body).status_code in (200, 409, 422)
-    assert api.post("/predict/batch", content=f'{{"rows": [{body}]}}').status_code in (200, 422)
+    assert api.post("/predict", content=body, headers=JSON).status_code in (200, 409, 422)
+    batch = api.post("/predict/batch", content=f'{{"rows": [{body}]}}', headers=JSON)
+    assert batch.status_code in (200, 422)
 
 
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/compare", "/predict/batch"])
@@ -157,6 +160,37 @@ def test_what_a_browser_would_send_for_any_page_unasked_is_refused(api, path):
     assert refused.status_code == 415
     assert refused.headers["accept-post"] == "application/json"
     assert "application/json" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/compare", "/predict/batch"])
+@pytest.mark.parametrize("media_type", [None, "application/json-seq", "application/jsonp"])
+def test_a_body_without_the_media_type_is_refused_with_the_header_to_send(api, path, media_type):
+    """`fetch(url, {method: "POST", mode: "no-cors", body: new Uint8Array(...)})` sends no type."""
+    headers = {"content-type": media_type} if media_type else {}
+    refused = api.post(path, content=json.dumps(ROW), headers=headers)
+    assert refused.status_code == 415
+    assert "Content-Type: application/json" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_parameters_of_the_media_type_do_not_matter(api, media_type):
+    answer = api.post("/predict", content=json.dumps(ROW), headers={"content-type": media_type})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/metrics", "/model", "/data/quarantine", "/docs"])
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
+def test_a_name_that_is_not_ours_gets_no_answer(api, path, host):
+    """DNS rebinding: a page at evil.example points this name at our address."""
+    refused = api.get(path, headers={"host": host})
+    assert (refused.status_code, refused.json()["code"]) == (421, "unknown_host")
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "10.0.3.7:8000", "api", "API:80"]
+)
+def test_our_names_and_addresses_are_answered(api, host):
+    assert api.get("/livez", headers={"host": host}).status_code == 200
 
 
 def test_older_form_gets_its_answer(api):
@@ -202,8 +236,9 @@ def test_too_many_rows_and_too_large_a_body(tmp_path, source):
     )
     with TestClient(app) as client:
         assert client.post("/predict/batch", json={"rows": [{}] * 4}).status_code == 422
-        assert client.post("/predict", content=b" " * 1001).status_code == 413
-        assert client.post("/predict", content=iter([b" " * 600] * 2)).status_code == 413
+        assert client.post("/predict", content=b" " * 1001, headers=JSON).status_code == 413
+        halves = iter([b" " * 600] * 2)
+        assert client.post("/predict", content=halves, headers=JSON).status_code == 413
 
 
 def test_large_bodies_at_the_same_time_are_bounded_and_small_ones_always_pass(tmp_path, source):
@@ -220,7 +255,9 @@ def test_large_bodies_at_the_same_time_are_bounded_and_small_ones_always_pass(tm
             await release.wait()
 
         def ask(n):
-            return asyncio.create_task(client.post("/predict/batch", content=slowly(n)))
+            return asyncio.create_task(
+                client.post("/predict/batch", content=slowly(n), headers=JSON)
+            )
 
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://api"
@@ -303,7 +340,7 @@ def test_thousand_requests_in_flight_survive_a_swap(tmp_path, source):
                 source.promote(number, shift=-number)
                 await asyncio.to_thread(app.state.parts.watcher.check)
                 asks = (
-                    client.post("/predict", content=slowly(release))
+                    client.post("/predict", content=slowly(release), headers=JSON)
                     for _ in range(upto - len(waiting))
                 )
                 waiting += [asyncio.create_task(ask) for ask in asks]
@@ -587,7 +624,7 @@ def test_a_caller_who_hangs_up_is_no_fault_of_ours(api, caplog, is_asking):
     "path", ["/predict/", "//predict", "/docs/", "/docs/assets", "/metrics/", "/model/"]
 )
 def test_nothing_is_redirected(api, path):
-    answer = api.post(path, json=ROW, headers={"host": "elsewhere"}, follow_redirects=False)
+    answer = api.post(path, json=ROW, headers={"host": "api"}, follow_redirects=False)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert "location" not in answer.headers
 

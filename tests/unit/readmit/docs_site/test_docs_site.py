@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
-from readmit.docs_site import dbt_docs, publishing
+from readmit.docs_site import dbt_docs, publishing, server
+from readmit.settings import DocsSiteSettings
 from tests.support import docs_site
 from tests.support.services import free_port, wait_until
 from tests.support.serving import contract, feature
@@ -67,6 +69,23 @@ def test_an_old_source_warns_and_one_beyond_its_limit_fails():
     for verdict in ("error", "runtime error"):
         with pytest.raises(dbt_docs.SourcesTooOld, match=r"raw\.batches"):
             dbt_docs.judged(asked(batches=verdict, sources="pass"))
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8088", 200),
+        ("10.0.3.7:8088", 200),
+        ("docs.example.org", 200),
+        ("evil.example:8088", 421),
+        ("", 421),
+    ],
+)
+def test_a_name_that_is_not_ours_gets_no_page(host, status):
+    """DNS rebinding: a page at evil.example points this name at our address."""
+    app = server.create_app(DocsSiteSettings(docs_allowed_hosts="docs.example.org, other"))
+    answer = TestClient(app).get("/livez", headers={"host": host})
+    assert answer.status_code == status
 
 
 def test_the_site_ends_when_it_is_asked_to():
