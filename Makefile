@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs pipeline submit quarantine rollback poison test test-full lint bench capacity load quality search report images k8s k8s-up k8s-down audit clean env lock
+.PHONY: help up down status logs pipeline submit quarantine api-key rollback poison test test-full lint bench capacity load quality search report images k8s k8s-up k8s-down audit clean env lock
 
 ROOT := $(shell pwd)
 PYTHON ?= python3.11
@@ -22,8 +22,8 @@ TESTS ?= tests/e2e tests/integration tests/contract tests/unit
 WORKERS ?= 2
 # Values of the caller reach the commands by the environment only: make does not expand them (the
 # loop), and no shell reads them as code. A list of words is split by the shell, without globs (`set -f`).
-PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE ID IMAGES NAME ONLY \
-	OPTIONS OVERLAY PYTHON SHAPE SUPERSEDES TESTS TO TOOL WORKERS YES
+PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE ID IMAGES LAST_DAY NAME ONLY \
+	OPTIONS OVERLAY PYTHON SCOPES SHAPE SUPERSEDES TESTS TO TOOL WORKERS YES
 COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(sort $(PASSED) $(COMMAND_LINE)),$(eval override $(name) := $$(value $(name))))
 export $(PASSED)
@@ -60,6 +60,9 @@ submit: ## submit a further source file: FILE=path (and SUPERSEDES=batch for a c
 
 quarantine: ## rows that are held back, by batch and reason, and releases that wait
 	@$(RUN) $(THERE) -m readmit.batches.corrections list
+
+api-key: ## make a key of the API: NAME=ward-3 SCOPES="predict history clinical" (and LAST_DAY=2027-12-31)
+	@set -f; $(RUN) -m readmit.client.access_keys $(if $(LAST_DAY),--last-day="$$LAST_DAY") -- "$$NAME" $$SCOPES
 
 rollback: ## serve the previous model again (TO=3: a named version)
 	@$(RUN) $(THERE) -m training.rollback $(if $(TO),--to "$$TO")

@@ -431,7 +431,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _is_secret(name: str) -> bool:
-    return name.endswith(("_password", "_key", "_secret"))
+    return name.endswith(("_password", "_key", "_keys", "_secret"))
 
 
 # By name: the classes of other parts are looked up when the example is written, and only then.

@@ -1,13 +1,13 @@
 """From a valid request to an answer: history, score, log, explanation. No HTTP here."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from readmit.client.answer_types import Contributions, FieldContribution, ScoredStay
 from serving.bundle_loader import ServedModel
-from serving.history import HistoryLookup
+from serving.history import UNAVAILABLE, HistoryLookup, HistoryUnavailable, Reader
 from serving.instruments import Metrics
 from serving.microbatch import MicroBatcher, Row
 from serving.prediction_log import LoggedPrediction, PredictionLog
@@ -19,6 +19,7 @@ METHOD = (
     " orders of moving (the contract's and its reverse), after M. Strumbelj and I. Kononenko 2014;"
     " base + contributions = score"
 )
+HISTORY = "history"  # stands for all fields of a history that the caller may not see
 SMALLEST_PROBABILITY = 1e-12  # keeps the log-odds of 0 and 1 finite
 Answered = tuple[PredictionRequest, ScoredStay]
 
@@ -35,13 +36,20 @@ class PredictionServices:
 
 
 async def with_known_history(
-    model: ServedModel, request: PredictionRequest, lookup: HistoryLookup
+    model: ServedModel, request: PredictionRequest, lookup: HistoryLookup, reader: Reader
 ) -> PredictionRequest:
-    """Return the request, with the patient's history if it was not sent and can be looked up."""
+    """Return the request, with the patient's history if it was not sent and can be looked up.
+
+    When it cannot be read now, the request has the values of a first stay and the history
+    "unavailable".
+    """
     columns = model.requests.history
     if request.history == "given" or request.patient_nbr is None or not columns:
         return request
-    history = await lookup.find(request.patient_nbr, columns)
+    try:
+        history = await lookup.find(request.patient_nbr, columns, reader)
+    except HistoryUnavailable:
+        return request._replace(history=UNAVAILABLE)
     if history is None:
         return request
     return model.requests.with_history(request, history)
@@ -151,6 +159,23 @@ def explain(model: ServedModel, row: Row) -> Contributions:
         "unit": "log-odds",
         "method": METHOD,
     }
+
+
+def without_history(contributions: Contributions, names: Collection[str]) -> Contributions:
+    """Return the contributions with those of the history as one sum, without values.
+
+    Values and effects of single fields would tell a caller what the patient's earlier stays were.
+    """
+    effect = 0.0
+    others: list[FieldContribution] = []
+    for contribution in contributions["contributions"]:
+        if contribution["feature"] in names:
+            effect += contribution["contribution"]
+        else:
+            others.append(contribution)
+    others.append({"feature": HISTORY, "value": None, "contribution": effect})
+    others.sort(key=lambda item: abs(item["contribution"]), reverse=True)
+    return {**contributions, "contributions": others}
 
 
 def _path(base: Row, row: Row, order: Iterable[int]) -> list[Row]:

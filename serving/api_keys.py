@@ -1,29 +1,68 @@
-"""API keys, stored as their sha256."""
+"""Who asks: the key of a request, and what it may be used for."""
 
 import hashlib
 import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from readmit.client.access_keys import LOCAL_NAME, AccessKey, Scope
 from readmit.client.answer_types import ProblemCode
 from serving.problems import Problem
 
+# The scope that a path needs, by its first part; other paths need any valid key.
+REQUIRED_SCOPES = {
+    "predict": Scope.PREDICT,
+    "explain": Scope.PREDICT,
+    "compare": Scope.PREDICT,
+    "data": Scope.DATA,
+}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sends a request: the name of the key, and its scopes."""
+
+    name: str
+    scopes: frozenset[Scope]
+
+
+# Without keys, everybody who reaches the API is this caller.
+LOCAL = Caller(LOCAL_NAME, frozenset(Scope))
+
+
+def check_scope(caller: Caller, path: str) -> None:
+    """Refuse what the caller's key may not be used for.
+
+    Raises:
+        Problem: 403, with the scope that is missing.
+    """
+    scope = REQUIRED_SCOPES.get(path.lstrip("/").partition("/")[0])
+    if scope is not None and scope not in caller.scopes:
+        raise Problem(ProblemCode.MISSING_SCOPE, scope=scope.value)
+
 
 class ApiKeys:
-    """Checks keys; without accepted hashes every request passes."""
+    """Tells callers by their keys; without accepted keys everybody is `LOCAL`."""
 
-    def __init__(self, hashes: tuple[bytes, ...]) -> None:
-        self._hashes = hashes
+    def __init__(self, keys: Sequence[AccessKey]) -> None:
+        self._keys = [(bytes.fromhex(key.sha256), key) for key in keys]
+        self._callers = {key.sha256: Caller(key.name, key.scopes) for key in keys}
 
-    def check(self, key: bytes) -> str | None:
-        """Return the sha256 of an accepted key, or None when no keys are set.
+    def caller(self, secret: bytes) -> Caller:
+        """Return who sends a key.
 
         Raises:
-            Problem: 401.
+            Problem: 401 when the key is missing, unknown or has expired.
         """
-        if not self._hashes:
-            return None
-        digest = hashlib.sha256(key).hexdigest()
+        if not self._keys:
+            return LOCAL
+        digest = hashlib.sha256(secret).digest()
+        matching = None
         # All hashes are compared, in constant time: the time tells nothing about which was close.
-        matches = [hmac.compare_digest(digest.encode(), accepted) for accepted in self._hashes]
-        if not any(matches):
+        for accepted, key in self._keys:
+            if hmac.compare_digest(digest, accepted):
+                matching = key
+        if matching is None or not matching.is_valid_on(datetime.now(UTC).date()):
             raise Problem(ProblemCode.INVALID_KEY, headers={"WWW-Authenticate": "ApiKey"})
-        return digest
+        return self._callers[matching.sha256]

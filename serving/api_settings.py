@@ -4,6 +4,8 @@ import re
 
 from pydantic import Field, field_validator
 
+from readmit.client import access_keys
+from readmit.client.access_keys import AccessKey, Scope
 from readmit.settings import (
     HomeSettings,
     ModelVerification,
@@ -33,8 +35,13 @@ class ServingSettings(
     api_max_batch_rows: int = Field(
         default=10_000, ge=1, le=100_000, description="most rows in one batch call"
     )
+    api_keys: str = Field(
+        default="",
+        description="accepted API keys, by comma: name:scope+scope:sha256[:last day]; make api-key"
+        " makes one; empty: no keys",
+    )
     api_key_hashes: str = Field(
-        default="", description="sha256 of each accepted API key, by comma; empty: no keys"
+        default="", description="sha256 of each further API key with every scope, by comma"
     )
     api_allowed_hosts: str = Field(
         default="",
@@ -61,8 +68,24 @@ class ServingSettings(
                 raise ValueError("each part is the sha256 of a key: 64 hexadecimal digits")
         return value
 
-    def key_hashes(self) -> tuple[bytes, ...]:
-        """Return the accepted hashes, lower-case hexadecimal."""
-        return tuple(
-            part.strip().lower().encode() for part in self.api_key_hashes.split(",") if part.strip()
-        )
+    @field_validator("api_keys")
+    @classmethod
+    def _every_key_is_one(cls, value: str) -> str:
+        if value.strip():
+            access_keys.parse(value)
+        return value.strip()
+
+    def accepted_keys(self) -> tuple[AccessKey, ...]:
+        """Return the keys of both lists; a hash without a name is called `key-1` and so on.
+
+        A key that stands in both has the name and the scopes of API_KEYS.
+        """
+        by_hash: dict[str, AccessKey] = {}
+        if self.api_key_hashes:
+            for number, part in enumerate(self.api_key_hashes.split(","), 1):
+                sha256 = part.strip().lower()
+                by_hash[sha256] = AccessKey(f"key-{number}", frozenset(Scope), sha256)
+        if self.api_keys:
+            for key in access_keys.parse(self.api_keys):
+                by_hash[key.sha256] = key
+        return tuple(by_hash.values())

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from readmit.client.answer_types import BatchAnswer, RowError, ScoredStay, Value
 from serving.answers import PredictionServices, record, scored_stay
 from serving.bundle_loader import ServedModel
-from serving.history import PastStays
+from serving.history import UNAVAILABLE, PastStays
 from serving.problems import Problem
 from serving.request_fields import MAX_INTEGER
 from serving.schema import PredictionRequest
 
 # Then each further wrong row has its first error only: 30 kB of empty rows made an answer of 29 MB.
 MAX_ERRORS = 10_000
+TrialHistory = PastStays | Literal["unavailable"]
 CHUNK_ROWS = 250  # what is made of these rows is freed before the next ones
 
 
@@ -20,13 +22,13 @@ CHUNK_ROWS = 250  # what is made of these rows is freed before the next ones
 class BatchCall:
     """One call of /predict/batch.
 
-    `history` is that of the one patient that a trial is about. A trial has no `services`: its
-    rows are about nobody, so they are neither counted nor logged.
+    `history` is that of the one patient that a trial is about, or that it cannot be read now. A
+    trial has no `services`: its rows are about nobody, so they are neither counted nor logged.
     """
 
     model: ServedModel
     request_id: str
-    history: PastStays | None
+    history: TrialHistory | None
     services: PredictionServices | None
 
 
@@ -64,9 +66,7 @@ def _scores(
     for row, request in enumerate(requests, begin):
         if isinstance(request, Problem):
             continue
-        valid[row] = request
-        if call.history is not None and request.history != "given":
-            valid[row] = call.model.requests.with_history(request, call.history)
+        valid[row] = _with_trial_history(call, request)
     stays: list[ScoredStay | None] = [None] * len(requests)
     if not valid:
         return stays
@@ -80,6 +80,15 @@ def _scores(
     if call.services is not None:
         record(call.model, answered, call.services)
     return stays
+
+
+def _with_trial_history(call: BatchCall, request: PredictionRequest) -> PredictionRequest:
+    """Return the request with the history of the trial's patient, unless it came with its own."""
+    if call.history is None or request.history == "given":
+        return request
+    if isinstance(call.history, str):
+        return request._replace(history=UNAVAILABLE)
+    return call.model.requests.with_history(request, call.history)
 
 
 def _row_errors(problem: Problem, row: int) -> list[RowError]:

@@ -1,11 +1,13 @@
-"""A patient's history from Postgres, within a hard time limit."""
+"""A patient's history from Postgres, within a hard time limit. Every look-up is audited."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from typing import Literal, NamedTuple
 
 import psycopg2
 from psycopg2 import sql
@@ -16,6 +18,7 @@ from readmit.client.answer_types import Value
 from serving.api_settings import ServingSettings
 from serving.instruments import Metrics
 
+log = logging.getLogger("serving")
 # One row per patient_nbr, with columns as the contract names them. It is a constant because dbt
 # grants the role `serving` this relation and no other.
 HISTORY_RELATION = ("marts", "dim_patients")
@@ -23,6 +26,35 @@ PAUSE_SECONDS = 5.0  # after a fault the database is left alone for this long
 THREADS = 2
 MAX_WAITING = 8  # a longer queue would break the time limit
 PastStays = Mapping[str, Value | None]
+UNAVAILABLE: Literal["unavailable"] = "unavailable"
+# One statement reads the history and records who read it: there is no history without its row in
+# the audit. The row is written even when nobody waits for the answer any more.
+QUERY = """
+    with patient as materialized (
+        select {columns} from {relation} where patient_nbr = %(patient_nbr)s
+    ),
+    audit as (
+        insert into ops.history_lookups (caller, patient_nbr, request_id, outcome)
+        select
+            %(caller)s, %(patient_nbr)s, %(request_id)s,
+            case when exists (select from patient) then 'found' else 'none' end
+    )
+    select * from patient
+"""
+# The time limit does not allow to wait for the disk: when Postgres' server crashes, the last half
+# second of the audit may be lost. Nothing is lost when the API or its connection ends.
+SESSION = "set statement_timeout = %s; set synchronous_commit = off"
+
+
+class HistoryUnavailable(Exception):
+    """The history cannot be read now: nobody knows whether there is one."""
+
+
+class Reader(NamedTuple):
+    """Who looks a history up, for the audit: the name of the key, and the request."""
+
+    caller: str
+    request_id: str
 
 
 class _ThreadConnection(threading.local):
@@ -46,14 +78,20 @@ class HistoryLookup:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def find(self, patient_nbr: int, columns: tuple[str, ...]) -> PastStays | None:
-        """Return a patient's history, or None when it is unknown or does not come in time."""
+    async def find(
+        self, patient_nbr: int, columns: tuple[str, ...], reader: Reader
+    ) -> PastStays | None:
+        """Return a patient's history, or None when there is none.
+
+        Raises:
+            HistoryUnavailable: it did not come in time, or the database does not answer.
+        """
         if time.monotonic() < self._paused_until or self._waiting >= MAX_WAITING:
             self._count("failed")
-            return None
+            raise HistoryUnavailable
         self._waiting += 1
         query = asyncio.get_running_loop().run_in_executor(
-            self._threads, self._read, patient_nbr, columns
+            self._threads, self._read, patient_nbr, columns, reader
         )
         query.add_done_callback(self._on_done)
         try:
@@ -61,10 +99,11 @@ class HistoryLookup:
             history = await asyncio.wait_for(
                 asyncio.shield(query), self._settings.history_timeout_ms / 1000
             )
-        except (TimeoutError, psycopg2.Error, LookupError):
+        except (TimeoutError, psycopg2.Error, LookupError) as error:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             self._count("failed")
-            return None
+            log.warning("no history for %d s: %s", PAUSE_SECONDS, type(error).__name__)
+            raise HistoryUnavailable from error
         self._count("found" if history else "none")
         return history
 
@@ -76,14 +115,15 @@ class HistoryLookup:
     def _count(self, outcome: str) -> None:
         self._metrics.counter("readmit_history_lookups_total", outcome).inc()
 
-    def _read(self, patient_nbr: int, columns: tuple[str, ...]) -> PastStays | None:
-        query = sql.SQL("select {} from {} where patient_nbr = %s").format(
-            sql.SQL(", ").join([sql.Identifier(column) for column in columns]),
-            sql.Identifier(*HISTORY_RELATION),
+    def _read(self, patient_nbr: int, columns: tuple[str, ...], reader: Reader) -> PastStays | None:
+        query = sql.SQL(QUERY).format(
+            columns=sql.SQL(", ").join([sql.Identifier(column) for column in columns]),
+            relation=sql.Identifier(*HISTORY_RELATION),
         )
+        parameters = {**reader._asdict(), "patient_nbr": patient_nbr}
         try:
             with self._connect().cursor() as cur:
-                cur.execute(query, (patient_nbr,))
+                cur.execute(query, parameters)
                 row = cur.fetchone()
         except psycopg2.Error:
             if self._local.database is not None:
@@ -102,8 +142,8 @@ class HistoryLookup:
         """Return the thread's connection, made on first use."""
         if self._local.database is None:
             fresh = db.connect("serving", self._settings.clean_database, self._settings)
-            fresh.set_session(readonly=True, autocommit=True)
+            fresh.set_session(autocommit=True)
             with fresh.cursor() as cur:
-                cur.execute("set statement_timeout = %s", (self._settings.history_timeout_ms,))
+                cur.execute(SESSION, (self._settings.history_timeout_ms,))
             self._local.database = fresh
         return self._local.database

@@ -7,7 +7,7 @@ from readmit import allowed_hosts
 from readmit.allowed_hosts import AllowedHosts
 from readmit.client.answer_types import ProblemCode
 from serving.access_log import AccessLog, access
-from serving.api_keys import ApiKeys
+from serving.api_keys import LOCAL, ApiKeys, check_scope
 from serving.api_settings import ServingSettings
 from serving.body_limit import BodyLimit
 from serving.draining import Draining
@@ -31,7 +31,7 @@ class RequestMiddleware:
         self._in_flight = metrics.gauge("readmit_requests_in_flight")
         self._bodies = BodyLimit(settings.api_max_body_bytes)
         self._hosts = AllowedHosts(allowed_hosts.names(settings.api_allowed_hosts))
-        self._keys = ApiKeys(settings.key_hashes())
+        self._keys = ApiKeys(settings.accepted_keys())
         self._rate = RateLimit(settings.api_rate_per_second)
         self._log = AccessLog(metrics)
 
@@ -70,7 +70,7 @@ class RequestMiddleware:
         """Check what the head of the request says.
 
         Raises:
-            Problem: 401, 413, 415, 421 or 429.
+            Problem: 401, 403, 413, 415, 421 or 429.
         """
         headers = dict(scope["headers"])
         if not self._hosts.permits(headers.get(b"host", b"")):
@@ -80,7 +80,9 @@ class RequestMiddleware:
         self._bodies.check_length(headers.get(b"content-length", b"0"), scope["path"])
         if scope["path"] in OPEN_PATHS:
             return
-        key_digest = self._keys.check(headers.get(b"x-api-key", b""))
+        caller = self._keys.caller(headers.get(b"x-api-key", b""))
         if self._rate.per_second:
             address, *_ = scope.get("client") or ("?",)
-            self._rate.check(key_digest or str(address))
+            self._rate.check(str(address) if caller is LOCAL else caller.name)
+        check_scope(caller, scope["path"])
+        scope["state"]["caller"] = caller

@@ -3,7 +3,7 @@
 from readmit.client.answer_types import ComparedAnswer, ModelIdentity, ProblemCode
 from serving.answers import scored_stay, with_known_history
 from serving.bundle_loader import ServedModel
-from serving.history import HistoryLookup
+from serving.history import HistoryLookup, Reader
 from serving.problems import Problem
 from serving.schema import PredictionRequest
 
@@ -15,15 +15,15 @@ async def compare(
     *,
     alias: str,
     lookup: HistoryLookup,
-    request_id: str,
+    reader: Reader,
 ) -> list[ComparedAnswer]:
     """Return production's answer, then the other version's or the reason why there is none."""
-    answer = await _answer(production, request, "production", lookup, request_id)
+    answer = await _answer(production, request, "production", lookup, reader)
     if other is None:
         return [answer, _unavailable(alias, None, Problem(ProblemCode.VERSION_UNAVAILABLE))]
     try:
         translated = other.requests.translated(request, production.requests)
-        other_answer = await _answer(other, translated, alias, lookup, request_id)
+        other_answer = await _answer(other, translated, alias, lookup, reader)
     except Problem as problem:
         other_answer = _unavailable(alias, other.identity, problem)
     return [answer, other_answer]
@@ -34,11 +34,11 @@ async def _answer(
     request: PredictionRequest,
     alias: str,
     lookup: HistoryLookup,
-    request_id: str,
+    reader: Reader,
 ) -> ComparedAnswer:
-    complete = await with_known_history(model, request, lookup)
+    complete = await with_known_history(model, request, lookup, reader)
     (probability,) = model.compiled.score([complete.values])
-    stay = scored_stay(model, complete, float(probability), request_id)
+    stay = scored_stay(model, complete, float(probability), reader.request_id)
     answer: ComparedAnswer = {
         "alias": alias,
         "model": model.identity,

@@ -26,6 +26,7 @@ MAX_ALLOWED = 60  # longer lists are code tables: GET /model/seeds/{seed} has th
 TITLES = {
     400: "Bad request",
     401: "Unauthorized",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
     409: "Reload the form",
@@ -53,6 +54,7 @@ PROBLEMS: Mapping[ProblemCode, ProblemKind] = {
     ),
     ProblemCode.BAD_REQUEST: ProblemKind(400, "the request cannot be read"),
     ProblemCode.INVALID_KEY: ProblemKind(401, "send a valid key in the header X-API-Key"),
+    ProblemCode.MISSING_SCOPE: ProblemKind(403, "the key does not have the scope {scope}"),
     ProblemCode.NOT_FOUND: ProblemKind(404, "there is nothing at this address"),
     ProblemCode.UNKNOWN_SEED: ProblemKind(404, "the model has no such code table"),
     ProblemCode.VERSION_UNAVAILABLE: ProblemKind(
@@ -98,6 +100,9 @@ PROBLEMS: Mapping[ProblemCode, ProblemKind] = {
     ),
     ProblemCode.NO_MODEL: ProblemKind(503, "no model is loaded yet: /readyz says why"),
     ProblemCode.MEMORY_LIMIT: ProblemKind(503, "bodies of other requests hold {held_bytes} bytes"),
+    ProblemCode.HISTORY_UNAVAILABLE: ProblemKind(
+        503, "the patient's history cannot be read now, and the request asks for no answer without"
+    ),
     ProblemCode.DATABASE_UNREACHABLE: ProblemKind(503, "the database does not answer ({error})"),
     ProblemCode.DATABASE_REFUSED: ProblemKind(503, "the database refuses the query ({error})"),
 }

@@ -18,11 +18,18 @@ EVERY_ROUTE = (
     ProblemCode.INTERNAL_ERROR,
 )
 WITH_KEY = (ProblemCode.INVALID_KEY, ProblemCode.RATE_LIMITED)
+WITH_SCOPE = (*WITH_KEY, ProblemCode.MISSING_SCOPE)
 WITH_BODY = (ProblemCode.WRONG_MEDIA_TYPE, ProblemCode.MEMORY_LIMIT, ProblemCode.NO_MODEL)
-STAY = (*WITH_KEY, *WITH_BODY, ProblemCode.INVALID_FIELDS, ProblemCode.OUTDATED_FORM)
+STAY = (
+    *WITH_SCOPE,
+    *WITH_BODY,
+    ProblemCode.INVALID_FIELDS,
+    ProblemCode.OUTDATED_FORM,
+    ProblemCode.HISTORY_UNAVAILABLE,
+)
 COMPARED_STAY = (*STAY, ProblemCode.UNKNOWN_ALIAS)
 BATCH = (
-    *WITH_KEY,
+    *WITH_SCOPE,
     *WITH_BODY,
     ProblemCode.INVALID_JSON,
     ProblemCode.MISSING_ROWS,
@@ -31,11 +38,14 @@ BATCH = (
     ProblemCode.INVALID_CSV,
     ProblemCode.UNKNOWN_HEADER,
     ProblemCode.DUPLICATE_COLUMNS,
+    ProblemCode.HISTORY_UNAVAILABLE,
 )
 SERVED_MODEL = (*WITH_KEY, ProblemCode.NO_MODEL)
 CODE_TABLE = (*SERVED_MODEL, ProblemCode.UNKNOWN_SEED, ProblemCode.NOT_FOUND)
 DATABASE = (*WITH_KEY, ProblemCode.DATABASE_UNREACHABLE, ProblemCode.DATABASE_REFUSED)
+DATA = (*DATABASE, ProblemCode.MISSING_SCOPE)
 EXAMPLE_PARAMS: dict[ProblemCode, dict[str, ParamValue]] = {
+    ProblemCode.MISSING_SCOPE: {"scope": "data"},
     ProblemCode.BODY_TOO_LARGE: {"max_bytes": 16_000_000},
     ProblemCode.TOO_MANY_ROWS: {"max_rows": 10_000},
     ProblemCode.TOO_MANY_FIELDS: {"max_fields": 80},

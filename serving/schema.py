@@ -123,7 +123,7 @@ class RequestSchema:
         if sender.contract_hash == self.contract_hash:
             return request
         names = sender.names
-        if request.history == "assumed_first_stay":
+        if request.history in ("assumed_first_stay", "unavailable"):
             names = sender.inputs
         row: dict[str, object] = dict(zip(names, request.values, strict=False))
         row["patient_nbr"] = request.patient_nbr

@@ -36,6 +36,8 @@ def _in_contract_words(
     contribution: FieldContribution, fields: Mapping[str, Field], language: Language
 ) -> Contribution:
     effect = contribution["contribution"]
+    if contribution["value"] is None:  # a history that the form's key may not see
+        return Contribution(language.column(contribution["feature"]), "-", effect)
     value = language.value(contribution["value"])
     field = fields.get(contribution["feature"])
     if field is None:

@@ -61,6 +61,7 @@ def history(status: str, language: Language) -> str:
     texts = {
         "given": language.text("history_given"),
         "looked_up": language.text("history_looked_up"),
+        "unavailable": language.text("history_unavailable"),
     }
     return texts.get(status, language.text("history_first_stay"))
 

@@ -16,7 +16,8 @@ Value = str | int | float | bool
 SeedRow = Mapping[str, str]
 ParamValue = str | int | float
 Risk = Literal["high", "low"]
-History = Literal["given", "looked_up", "assumed_first_stay"]
+# `unavailable`: it could not be read now, so the score is that of a first stay.
+History = Literal["given", "looked_up", "assumed_first_stay", "unavailable"]
 
 
 class ProblemCode(StrEnum):
@@ -26,6 +27,7 @@ class ProblemCode(StrEnum):
     HEAD_TOO_LARGE = "head_too_large"
     BAD_REQUEST = "bad_request"
     INVALID_KEY = "invalid_key"
+    MISSING_SCOPE = "missing_scope"
     NOT_FOUND = "not_found"
     UNKNOWN_SEED = "unknown_seed"
     VERSION_UNAVAILABLE = "version_unavailable"
@@ -48,6 +50,7 @@ class ProblemCode(StrEnum):
     INTERNAL_ERROR = "internal_error"
     NO_MODEL = "no_model"
     MEMORY_LIMIT = "memory_limit"
+    HISTORY_UNAVAILABLE = "history_unavailable"
     DATABASE_UNREACHABLE = "database_unreachable"
     DATABASE_REFUSED = "database_refused"
 
@@ -159,10 +162,14 @@ class BatchAnswer(TypedDict):
 
 
 class FieldContribution(TypedDict):
-    """How far one field moved the score, in log-odds."""
+    """How far one field moved the score, in log-odds.
+
+    Without the scope `history`, all fields of a history that was looked up are one entry, `history`
+    with the value null.
+    """
 
     feature: str
-    value: Value
+    value: Value | None
     contribution: float
 
 

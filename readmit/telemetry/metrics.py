@@ -82,7 +82,8 @@ API = (
     _gauge("readmit_started_timestamp_seconds", "", "unix time",
            "when the youngest worker started", "livemax"),
     _counter("readmit_predictions_total", "version risk history", "predictions",
-             "predictions by model version, risk (high, low) and source of the history"),
+             "predictions by model version, risk (high, low) and source of the history: given,"
+             " looked_up, assumed_first_stay, unavailable"),
     _histogram("readmit_score", "version", "probability", "predicted risk", RISKS),
     _gauge("readmit_model", "version run_id", "0 or 1",
            "1 for the version that is served, 0 for earlier versions", "livemax"),
@@ -99,7 +100,7 @@ API = (
     _gauge("readmit_registry_up", "", "0 or 1",
            "1 when the last query to the registry succeeded", "livemin"),
     _counter("readmit_history_lookups_total", "outcome", "look-ups",
-             "look-ups of patient history: found, none, failed"),
+             "look-ups of patient history: found, none, failed (the answer says unavailable)"),
     _counter("readmit_log_written_total", "", "predictions", "predictions written to Postgres"),
     _counter("readmit_log_lost_total", "", "predictions", "predictions that could not be logged"),
     _gauge("readmit_log_waiting", "", "predictions",

@@ -13,7 +13,7 @@ router = APIRouter(prefix="/data", tags=["data"])
     "/batches",
     summary="The ledger of batches",
     responses=responses.answer(Batches, answer_examples.BATCHES)
-    | responses.refusals(responses.DATABASE),
+    | responses.refusals(responses.DATA),
 )
 def batches(state: Parts) -> Response:
     """The newest first."""
@@ -25,7 +25,7 @@ def batches(state: Parts) -> Response:
     "/quarantine",
     summary="Rows in quarantine, with reasons",
     responses=responses.answer(Quarantine, answer_examples.QUARANTINE)
-    | responses.refusals(responses.DATABASE),
+    | responses.refusals(responses.DATA),
 )
 def quarantine(state: Parts) -> Response:
     """At most 500 rows."""
@@ -36,7 +36,7 @@ def quarantine(state: Parts) -> Response:
     "/freshness",
     summary="Age of the newest published batch",
     responses=responses.answer(Freshness, answer_examples.FRESHNESS)
-    | responses.refusals(responses.DATABASE),
+    | responses.refusals(responses.DATA),
 )
 def freshness(state: Parts) -> Response:
     """Time of the last publishing, and seconds since."""
@@ -47,7 +47,7 @@ def freshness(state: Parts) -> Response:
     "/monitoring",
     summary="Drift of requests, and realised performance",
     responses=responses.answer(Monitoring, answer_examples.MONITORING)
-    | responses.refusals(responses.DATABASE),
+    | responses.refusals(responses.DATA),
 )
 def monitoring(state: Parts) -> Response:
     """The reports of the daily monitor, the newest first."""

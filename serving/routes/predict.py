@@ -1,15 +1,18 @@
 """POST /predict, /predict/batch, /explain and /compare."""
 
 import asyncio
+import re
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from readmit.client.access_keys import Scope
 from readmit.client.answer_types import (
     BatchAnswer,
     Comparison,
     Explanation,
     FieldErrorCode,
+    History,
     Prediction,
     ProblemCode,
 )
@@ -20,18 +23,27 @@ from serving import (
     model_comparison,
     responses,
 )
-from serving.answers import explain, record, scored_stay, with_known_history
+from serving.answers import (
+    explain,
+    record,
+    scored_stay,
+    with_known_history,
+    without_history,
+)
 from serving.app_state import AppState, Model, Parts, parts, served
-from serving.batch_prediction import BatchCall
+from serving.batch_prediction import BatchCall, TrialHistory
 from serving.bundle_loader import ServedModel
-from serving.history import PastStays
+from serving.history import UNAVAILABLE, HistoryUnavailable, Reader
 from serving.problems import Problem, field_error
+from serving.schema import PredictionRequest
 from serving.standby import loaded
 from serving.watcher import STANDBY_ALIASES
 
 router = APIRouter(tags=["predict"])
 JSON = "application/json"
 CSV = "text/csv"
+# The header `Prefer: handling=strict`: no answer is better than one without the history.
+STRICT = re.compile(r"(^|[,;\s])handling\s*=\s*\"?strict\"?\s*($|[,;])", re.IGNORECASE)
 
 
 @router.post(
@@ -44,9 +56,7 @@ async def predict(request: Request) -> Response:
     """Answer for one stay. Plain functions instead of dependencies: this is the hot path."""
     model = served(request)
     services = parts(request).services
-    stay = await with_known_history(
-        model, model.requests.from_json(await _json_body(request)), services.lookup
-    )
+    stay = await _stay(request, model)
     probability = await services.batcher.predict(model.compiled, stay.values)
     score = scored_stay(model, stay, probability, request.state.request_id)
     record(model, [(stay, score)], services)
@@ -60,12 +70,15 @@ async def predict(request: Request) -> Response:
     responses=responses.answer(Explanation, answer_examples.EXPLANATION)
     | responses.refusals(responses.STAY),
 )
-async def explained(request: Request, model: Model, state: Parts) -> Response:
-    """Contributions of the fields; they add up to the score in log-odds."""
-    stay = await with_known_history(
-        model, model.requests.from_json(await _json_body(request)), state.services.lookup
-    )
+async def explained(request: Request, model: Model) -> Response:
+    """Contributions of the fields; they add up to the score in log-odds.
+
+    A history that was looked up is one sum without values, unless the key has the scope `history`.
+    """
+    stay = await _stay(request, model)
     contributions = await asyncio.to_thread(explain, model, stay.values)
+    if stay.history == "looked_up" and Scope.HISTORY not in request.state.caller.scopes:
+        contributions = without_history(contributions, model.requests.history)
     (probability,) = model.compiled.score([stay.values])
     explanation: Explanation = {
         **contributions,
@@ -94,17 +107,17 @@ async def compare(
         error = field_error("alias", FieldErrorCode.NOT_ALLOWED, allowed=STANDBY_ALIASES)
         raise Problem(ProblemCode.UNKNOWN_ALIAS, errors=[error])
     stay = model.requests.from_json(await _json_body(request))
-    comparison: Comparison = {
-        "answers": await model_comparison.compare(
-            model,
-            await asyncio.to_thread(loaded, state.watcher.standbys.get(alias)),
-            stay,
-            alias=alias,
-            lookup=state.services.lookup,
-            request_id=request.state.request_id,
-        ),
-        "request_id": request.state.request_id,
-    }
+    answers = await model_comparison.compare(
+        model,
+        await asyncio.to_thread(loaded, state.watcher.standbys.get(alias)),
+        stay,
+        alias=alias,
+        lookup=state.services.lookup,
+        reader=_reader(request),
+    )
+    for answer in answers:
+        _check_history(request, answer.get("history"))
+    comparison: Comparison = {"answers": answers, "request_id": request.state.request_id}
     return Response(orjson.dumps(comparison), media_type=JSON)
 
 
@@ -134,7 +147,7 @@ async def predict_batch(request: Request, model: Model, state: Parts) -> Respons
         call = BatchCall(
             model,
             request.state.request_id,
-            history=await _trial_history(model, rows, state) if is_trial else None,
+            history=await _trial_history(request, model, rows, state) if is_trial else None,
             services=None if is_trial else state.services,
         )
         answer = await asyncio.to_thread(batch_prediction.score, call, rows)
@@ -144,13 +157,51 @@ async def predict_batch(request: Request, model: Model, state: Parts) -> Respons
 
 
 async def _trial_history(
-    model: ServedModel, rows: list[object], state: AppState
-) -> PastStays | None:
-    """Return the history of the one patient that all rows of a trial are about."""
+    request: Request, model: ServedModel, rows: list[object], state: AppState
+) -> TrialHistory | None:
+    """Return the history of the one patient that all rows of a trial are about.
+
+    Raises:
+        Problem: 503 when it cannot be read now and the caller wants no answer without it.
+    """
     patient_nbr = batch_prediction.shared_patient(rows)
     if patient_nbr is None or not model.requests.history:
         return None
-    return await state.services.lookup.find(patient_nbr, model.requests.history)
+    try:
+        return await state.services.lookup.find(
+            patient_nbr, model.requests.history, _reader(request)
+        )
+    except HistoryUnavailable:
+        _check_history(request, UNAVAILABLE)
+        return UNAVAILABLE
+
+
+async def _stay(request: Request, model: ServedModel) -> PredictionRequest:
+    """Return the stay in the body, with the patient's history if it can be looked up.
+
+    Raises:
+        Problem: 503 when the history cannot be read now and the caller wants no answer without it.
+    """
+    sent = model.requests.from_json(await _json_body(request))
+    lookup = parts(request).services.lookup
+    stay = await with_known_history(model, sent, lookup, _reader(request))
+    _check_history(request, stay.history)
+    return stay
+
+
+def _reader(request: Request) -> Reader:
+    """Return who looks a history up."""
+    return Reader(request.state.caller.name, request.state.request_id)
+
+
+def _check_history(request: Request, history: History | None) -> None:
+    """Refuse an answer without the history to a caller that prefers none (RFC 7240).
+
+    Raises:
+        Problem: 503.
+    """
+    if history == UNAVAILABLE and STRICT.search(",".join(request.headers.getlist("prefer"))):
+        raise Problem(ProblemCode.HISTORY_UNAVAILABLE, headers={"Retry-After": "5"})
 
 
 def _wants_csv(request: Request, is_csv: bool) -> bool:

@@ -179,6 +179,8 @@ def show_answer(model: FormModel, answer: Prediction, form_fields: Sequence[Fiel
     language = session.language()
     served = answer["model"]
     page_parts.score_card(answer)
+    if answer["history"] == "unavailable":
+        st.warning(language.text("history_unavailable"), icon=":material/history:")
     version = served["version"]
     name = f"**{served['name']}**, {language.text('version')} **{version}**"
     st.markdown(f"{language.text('answered_by')} {name}")

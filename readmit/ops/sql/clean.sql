@@ -89,6 +89,17 @@ create table if not exists ops.predictions (
 create index if not exists predictions_predicted_at on ops.predictions (predicted_at);
 create index if not exists predictions_encounter_id on ops.predictions (encounter_id) where encounter_id is not null;
 
+-- Who read which patient's history: written by the statement that reads it (serving/history.py).
+create table if not exists ops.history_lookups (
+    lookup_id bigint generated always as identity primary key,
+    looked_up_at timestamptz not null default clock_timestamp(),
+    caller text not null,
+    patient_nbr bigint not null,
+    request_id uuid not null,
+    outcome text not null check (outcome in ('found', 'none'))
+);
+create index if not exists history_lookups_patient on ops.history_lookups (patient_nbr, looked_up_at);
+
 create table if not exists ops.promotions (
     promotion_id bigint generated always as identity primary key,
     decided_at timestamptz not null default clock_timestamp(),
@@ -164,6 +175,9 @@ before update or delete or truncate on ops.promotions
 for each statement execute function ops.forbid_change();
 create or replace trigger append_only
 before update or delete or truncate on ops.predictions
+for each statement execute function ops.forbid_change();
+create or replace trigger append_only
+before update or delete or truncate on ops.history_lookups
 for each statement execute function ops.forbid_change();
 create or replace trigger append_only
 before update or delete or truncate on ops.monitor_reports
@@ -292,7 +306,7 @@ ops.corrections, ops.rejected_builds, ops.promotions, ops.promotion_outcomes, op
 to publisher;
 grant select on ops.decisions_in_force to serving;
 grant select on ops.published_batches, ops.predictions to publisher;
-grant insert on ops.predictions to serving;
+grant insert on ops.predictions, ops.history_lookups to serving;
 grant select on all tables in schema ops to reader;
 
 -- Tables that dbt makes later: these rights come with them (dbt's own `grants` would take them away again).

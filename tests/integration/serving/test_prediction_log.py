@@ -1,7 +1,12 @@
 """The prediction log and the data routes on a real Postgres with the real roles."""
 
+from contextlib import contextmanager
+
+import pytest
 from starlette.testclient import TestClient
 
+from readmit.client import access_keys
+from readmit.client.access_keys import Scope
 from serving.api_settings import ServingSettings
 from serving.app import create_app
 from tests.support import raw
@@ -38,24 +43,106 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
     assert {row[3]["n_medications"] for row in logged} == {ROW["n_medications"]}
 
 
-def test_a_what_if_knows_the_history_that_the_answer_was_given_with(tmp_path):
-    stack = raw.fresh(tmp_path)
+HISTORY = (
+    "create schema if not exists marts; grant usage on schema marts to serving;"
+    " create table marts.dim_patients (patient_nbr bigint primary key, n_prior_stays integer);"
+    " insert into marts.dim_patients values (7, 3); grant select on marts.dim_patients to serving"
+)
+LOOKUPS = (
+    "select caller, patient_nbr, request_id::text, outcome from ops.history_lookups"
+    " order by lookup_id"
+)
+
+
+@contextmanager
+def api_with_history(stack, **more):
+    """The API on a database in which patient 7 had three stays."""
     settings = ServingSettings(
-        **stack.model_dump(), history_timeout_ms=1000, api_allowed_hosts="testserver"
+        **stack.model_dump(), history_timeout_ms=1000, api_allowed_hosts="testserver", **more
     )
-    raw.query(
-        stack,
-        stack.clean_database,
-        "create schema if not exists marts; grant usage on schema marts to serving;"
-        " create table marts.dim_patients (patient_nbr bigint primary key, n_prior_stays integer);"
-        " insert into marts.dim_patients values (7, 3); grant select on marts.dim_patients to serving",
-    )
+    raw.query(stack, stack.clean_database, HISTORY)
     source = FolderSource()
     source.promote(1)
     app = create_app(settings, source=source, read=read)
     app.state.parts.watcher.check()
-    asked = ROW | {"patient_nbr": 7}
     with TestClient(app) as client:
+        yield client
+
+
+def effects(answer):
+    return {row["feature"]: row["value"] for row in answer.json()["contributions"]}
+
+
+def test_a_key_without_the_scope_sees_no_value_of_a_history(tmp_path):
+    stack = raw.fresh(tmp_path)
+    reader, with_scope = access_keys.new("ward", [Scope.PREDICT, Scope.HISTORY])
+    other, without = access_keys.new("ehr", [Scope.PREDICT])
+    stay = ROW | {"patient_nbr": 7}
+    with api_with_history(stack, api_keys=f"{with_scope.entry()},{without.entry()}") as client:
+
+        def ask(path, body, key):
+            return client.post(path, json=body, headers={"X-API-Key": key})
+
+        seen = ask("/explain", stay, reader)
+        hidden = ask("/explain", stay, other)
+        sent = ask("/explain", stay | {"n_prior_stays": 2}, other)
+        predicted = ask("/predict", stay, other)
+        compared = ask("/compare", stay, other)
+    assert effects(seen)["n_prior_stays"] == 3
+    assert "n_prior_stays" not in effects(hidden)
+    assert effects(hidden)["history"] is None
+    assert effects(sent)["n_prior_stays"] == 2  # its own value
+    assert hidden.json()["history"] == "looked_up"
+    assert hidden.json()["probability"] == seen.json()["probability"]
+    total = sum(row["contribution"] for row in hidden.json()["contributions"])
+    assert hidden.json()["base"] + total == pytest.approx(hidden.json()["score"])
+    for answer in (predicted, compared):
+        assert "n_prior_stays" not in answer.text
+
+
+def test_every_look_up_is_audited_with_who_and_which_request(tmp_path):
+    stack = raw.fresh(tmp_path)
+    ward, key = access_keys.new("ward", [Scope.PREDICT])
+    stay = ROW | {"patient_nbr": 7}
+    with api_with_history(stack, api_keys=key.entry()) as client:
+        client.headers["X-API-Key"] = ward
+        asked = [
+            client.post("/predict", json=stay),
+            client.post("/predict", json=ROW | {"patient_nbr": 8}),
+            client.post("/explain", json=stay),
+            client.post("/compare", json=stay),
+            client.post("/predict/batch?trial=true", json={"rows": [stay, stay, stay]}),
+        ]
+        client.post("/predict", json=ROW)
+        client.post("/predict", json=stay | {"n_prior_stays": 1})
+        client.post("/predict/batch", json={"rows": [stay]})
+    ids = [answer.headers["x-request-id"] for answer in asked]
+    assert raw.query(stack, stack.clean_database, LOOKUPS) == [
+        ("ward", 7, ids[0], "found"),
+        ("ward", 8, ids[1], "none"),
+        ("ward", 7, ids[2], "found"),
+        ("ward", 7, ids[3], "found"),
+        ("ward", 7, ids[4], "found"),
+    ]
+
+
+def test_without_an_audit_there_is_no_history(tmp_path, caplog):
+    stack = raw.fresh(tmp_path)
+    with api_with_history(stack) as client:
+        raw.query(stack, stack.clean_database, "revoke insert on ops.history_lookups from serving")
+        answer = client.post("/predict", json=ROW | {"patient_nbr": 7}).json()
+        first_stay = client.post("/predict", json=ROW).json()
+        metrics = client.get("/metrics").text
+    assert answer["history"] == "unavailable"
+    assert answer["probability"] == first_stay["probability"]
+    assert 'readmit_history_lookups_total{outcome="failed"} 1.0' in metrics
+    assert "InsufficientPrivilege" in caplog.text
+
+
+def test_a_what_if_knows_the_history_that_the_answer_was_given_with(tmp_path):
+    stack = raw.fresh(tmp_path)
+    asked = ROW | {"patient_nbr": 7}
+    with api_with_history(stack) as client:
         said = client.post("/predict", json=asked).json()
         tried = client.post(
             "/predict/batch?trial=true", json={"rows": [asked, asked | {"n_medications": 0}]}

@@ -16,6 +16,7 @@ import sys
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import orjson
@@ -26,7 +27,11 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from readmit import open_files
+from readmit.client import access_keys
+from readmit.client.access_keys import Scope
 from readmit.telemetry.metrics import API
+from serving.api_keys import REQUIRED_SCOPES
+from serving.api_settings import ServingSettings
 from serving.app import create_app
 from serving.instruments import Metrics
 from serving.prediction_log import PredictionLog
@@ -84,7 +89,33 @@ def test_it_may_have_as_many_connections_as_the_system_allows(
 def test_history_falls_back_when_the_database_is_away(api):
     said = api.post("/predict", json=ROW | {"patient_nbr": 7})
     assert said.status_code == 200
-    assert said.json()["history"] == "assumed_first_stay"
+    assert said.json()["history"] == "unavailable"
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/compare", "/predict/batch?trial=true"])
+def test_no_answer_is_given_without_history_to_who_prefers_none(api, path):
+    stay = ROW | {"patient_nbr": 7}
+    body = {"rows": [stay, stay]} if "batch" in path else stay
+    strict = {"prefer": "respond-async, handling=strict"}
+    refused = api.post(path, json=body, headers=strict)
+    assert (refused.status_code, refused.json()["code"]) == (503, "history_unavailable")
+    assert refused.headers["retry-after"] == "5"
+    for headers in ({}, {"prefer": "handling=lenient"}):
+        answer = api.post(path, json=body, headers=headers)
+        assert answer.status_code == 200
+        assert '"history":"unavailable"' in answer.text.replace(" ", "")
+    assert api.post("/predict", json=ROW, headers=strict).json()["history"] == "assumed_first_stay"
+
+
+def test_an_answer_without_history_is_never_that_of_a_first_stay(api):
+    stay = ROW | {"patient_nbr": 7}
+    answers = [api.post("/predict", json=stay).json()["history"] for _ in range(3)]
+    assert answers == ["unavailable"] * 3
+    assert api.post("/explain", json=stay).json()["history"] == "unavailable"
+    trial = api.post("/predict/batch?trial=true", json={"rows": [stay, stay]}).json()
+    assert {row["history"] for row in trial["predictions"]} == {"unavailable"}
+    counted = 'readmit_history_lookups_total{outcome="failed"} 5.0'
+    assert counted in api.get("/metrics").text
 
 
 @pytest.mark.parametrize(
@@ -503,6 +534,72 @@ def test_keys_and_rate(tmp_path, source):
         assert [client.get("/model", headers=headers).status_code for _ in range(2)] == [200, 429]
 
 
+def key_with(*scopes, last_day=None):
+    """Return the header and the entry of a new key."""
+    secret, key = access_keys.new("ward-3", scopes, last_day)
+    return {"X-API-Key": secret}, key.entry()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("POST", "/predict", Scope.PREDICT),
+        ("POST", "/predict/batch", Scope.PREDICT),
+        ("POST", "/explain", Scope.PREDICT),
+        ("POST", "/compare", Scope.PREDICT),
+        ("GET", "/data/batches", Scope.DATA),
+        ("GET", "/data/quarantine", Scope.DATA),
+        ("GET", "/data/freshness", Scope.DATA),
+        ("GET", "/data/monitoring", Scope.DATA),
+        ("GET", "/model", None),
+        ("GET", "/model/history", None),
+        ("GET", "/openapi.json", None),
+    ],
+)
+def test_a_key_may_only_do_what_its_scopes_allow(tmp_path, source, method, path, scope):
+    others, without = key_with(*(set(Scope) - {scope}))
+    alone, only = key_with(scope or Scope.SUBMIT)
+    keys = settings(tmp_path, api_keys=f"{without},{only}")
+    with TestClient(ready(create_app(keys, source=source, read=read))) as client:
+        refused = client.request(method, path, json=ROW, headers=others)
+        allowed = client.request(method, path, json=ROW, headers=alone)
+        unknown = client.request(method, path, json=ROW, headers={"X-API-Key": "x"})
+    assert allowed.status_code not in (401, 403)
+    assert unknown.status_code == 401
+    if scope is None:
+        assert refused.status_code == allowed.status_code
+    else:
+        assert (refused.status_code, refused.json()["params"]) == (403, {"scope": scope})
+
+
+def test_every_route_for_stays_and_data_needs_a_scope():
+    open_to_every_key = ("/model", "/docs", "/openapi.json", "/livez", "/readyz", "/metrics")
+    app = create_app(ServingSettings(), source=FolderSource(), read=read)
+    for route in app.routes:
+        has_scope = route.path.split("/")[1] in REQUIRED_SCOPES
+        assert has_scope != route.path.startswith(open_to_every_key), route.path
+
+
+def test_a_key_is_refused_after_its_last_day(tmp_path, source):
+    today = datetime.now(UTC).date()
+    old, past = key_with(Scope.PREDICT, last_day=today - timedelta(days=1))
+    new, current = key_with(Scope.PREDICT, last_day=today + timedelta(days=1))
+    keys = settings(tmp_path, api_keys=f"{past} {current}")
+    with TestClient(ready(create_app(keys, source=source, read=read))) as client:
+        statuses = [
+            client.post("/predict", json=ROW, headers=key).status_code for key in (old, new)
+        ]
+    assert statuses == [401, 200]
+
+
+def test_a_hash_without_a_name_has_every_scope(tmp_path, source):
+    keys = settings(tmp_path, api_key_hashes=hashlib.sha256(b"secret").hexdigest().upper())
+    with TestClient(ready(create_app(keys, source=source, read=read))) as client:
+        headers = {"X-API-Key": "secret"}
+        assert client.post("/predict", json=ROW, headers=headers).status_code == 200
+        assert client.get("/data/batches", headers=headers).status_code == 503  # no database
+
+
 def test_log_is_bounded_and_loss_is_counted(tmp_path, source):
     app = ready(create_app(settings(tmp_path, prediction_log_rows=2), source=source, read=read))
     with TestClient(app) as client:
@@ -598,7 +695,7 @@ def test_a_caller_who_hangs_up_is_no_fault_of_ours(api, caplog, is_asking):
         "raw_path": b"/explain",
     }
     scope |= {
-        "headers": [(b"content-type", b"application/json")],
+        "headers": [(b"host", b"api"), (b"content-type", b"application/json")],
         "query_string": b"",
         "client": ("caller", 1),
     }

@@ -16,3 +16,9 @@ def test_the_strongest_contribution_comes_first_in_the_words_of_the_contract():
         explanation.Contribution("N drugs", "3", 0.5),
         explanation.Contribution("Age", "0-9", -0.2),
     ]
+
+
+def test_a_history_that_the_key_may_not_see_is_one_line_without_a_value():
+    explained = {"contributions": [{"feature": "history", "value": None, "contribution": 0.7}]}
+    (shown,) = explanation.contributions(explained, fields(), language.load("en"))
+    assert (shown.value, shown.effect) == ("-", 0.7)

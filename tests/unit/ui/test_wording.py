@@ -37,6 +37,7 @@ def test_threshold_and_history_in_words():
     assert "At or above" in wording.against_threshold(at_threshold, ENGLISH)
     assert "Below" in wording.against_threshold(below, ENGLISH)
     assert wording.history("looked_up", ENGLISH) == ENGLISH.text("history_looked_up")
+    assert wording.history("unavailable", ENGLISH) == ENGLISH.text("history_unavailable")
     assert wording.history("assumed_first_stay", ENGLISH) == ENGLISH.text("history_first_stay")
     assert wording.band("very_high", ENGLISH) == "very_high"
 

@@ -19,6 +19,10 @@ PREDICTION = (
     "insert into ops.predictions (request_id, predicted_at, model_name, model_version, run_id, contract_hash, features,"
     " probability, risk, history) values (gen_random_uuid(), now(), 'm', '1', 'r', 'h', '{}', 0.5, 'low', 'given')"
 )
+LOOKUP = (
+    "insert into ops.history_lookups (caller, patient_nbr, request_id, outcome)"
+    " values ('ward', 7, gen_random_uuid(), 'found')"
+)
 PROMOTION = (
     "insert into ops.promotions (decision, model_name, metric, actor, reason)"
     " values ('keep', 'readmission', 'ap', 'a', 'r')"
@@ -54,6 +58,8 @@ MAY: list[tuple[db.Role, str, str]] = [
     ("publisher", "clean", "select count(*) from raw.batches"),
     ("trainer", "clean", "select * from marts.made"),
     ("serving", "clean", PREDICTION),
+    ("serving", "clean", LOOKUP),
+    ("reader", "clean", "select count(*) from ops.history_lookups"),
     ("reader", "clean", "select * from marts.made"),
     ("reader", "clean", "select * from quarantine.kept"),
     ("reader", "clean", "select count(*) from ops.predictions"),
@@ -103,6 +109,11 @@ MAY_NOT: list[tuple[db.Role, str, str]] = [
     ("serving", "clean", "select * from marts.made"),
     ("serving", "clean", PROMOTION),
     ("serving", "raw", "select 1"),
+    *((role, "clean", LOOKUP) for role in ("transformer", "publisher", "trainer", "reader")),
+    ("serving", "clean", "select * from ops.history_lookups"),
+    ("serving", "clean", "update ops.history_lookups set caller = 'x'"),
+    ("serving", "clean", "delete from ops.history_lookups"),
+    ("serving", "clean", "truncate ops.history_lookups"),
     ("reader", "clean", PREDICTION),
     ("reader", "clean", PROMOTION),
     ("reader", "clean", "select * from raw.encounters"),
@@ -166,7 +177,7 @@ def test_raw_is_append_only_even_for_its_owner(
         run(settings, "postgres", "raw", change.format(table))
 
 
-@pytest.mark.parametrize("table", ["ops.promotions", "ops.predictions"])
+@pytest.mark.parametrize("table", ["ops.promotions", "ops.predictions", "ops.history_lookups"])
 def test_records_of_decisions_are_append_only_even_for_their_owner(
     settings: StackSettings, table: str
 ) -> None:

@@ -1,0 +1,143 @@
+"""API keys with a name and scopes: the entries of API_KEYS, and the command that makes one.
+
+    python -m readmit.client.access_keys ward-3 predict history clinical --last-day 2027-12-31
+
+prints a new key, which is shown this once, and its entry `name:scope+scope:sha256[:last day]`. The
+entry holds the key's sha256 only. A key has 256 random bits, so its hash needs no salt and no slow
+function (NIST SP 800-63B, look-up secrets).
+"""
+
+import argparse
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+
+KEY_BYTES = 32
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+# The caller's name while keys are off.
+LOCAL_NAME = "local"
+
+
+class Scope(StrEnum):
+    """What a key may be used for."""
+
+    PREDICT = "predict"  # /predict, /predict/batch, /explain, /compare
+    HISTORY = "history"  # see the values of a history that was looked up
+    DATA = "data"  # /data/...: the ledger, the quarantine with its raw rows, the monitor's reports
+    SUBMIT = "submit"  # reserved
+    CLINICAL = "clinical"  # the monitor counts the answers: they are about care of real patients
+
+
+class InvalidEntry(ValueError):
+    """An entry of API_KEYS cannot be used; the message has no hash and no key."""
+
+
+@dataclass(frozen=True)
+class AccessKey:
+    """One accepted key; `last_day` is the last day (UTC) on which it is valid."""
+
+    name: str
+    scopes: frozenset[Scope]
+    sha256: str
+    last_day: date | None = None
+
+    def entry(self) -> str:
+        """Return the key as API_KEYS lists it."""
+        parts = [self.name, "+".join(sorted(self.scopes)), self.sha256]
+        if self.last_day is not None:
+            parts.append(self.last_day.isoformat())
+        return ":".join(parts)
+
+    def is_valid_on(self, day: date) -> bool:
+        """Tell whether the key has not expired on a day."""
+        return self.last_day is None or day <= self.last_day
+
+
+def parse(entries: str) -> tuple[AccessKey, ...]:
+    """Return the keys of a list, which separates its entries by comma or white space.
+
+    Raises:
+        InvalidEntry: an entry is no key, or two entries have the same hash.
+    """
+    keys: dict[str, AccessKey] = {}
+    for entry in re.split(r"[\s,]+", entries.strip()):
+        key = _key(entry)
+        if key.sha256 in keys:
+            raise InvalidEntry(f"{key.name} and {keys[key.sha256].name} are the same key")
+        keys[key.sha256] = key
+    return tuple(keys.values())
+
+
+def _key(entry: str) -> AccessKey:
+    """Return the key of one entry."""
+    parts = entry.split(":")
+    if len(parts) not in (3, 4):
+        raise InvalidEntry(
+            "an entry is name:scope+scope:sha256 or name:scope+scope:sha256:last-day"
+        )
+    name, scopes, sha256 = parts[:3]
+    sha256 = sha256.lower()
+    if not NAME.fullmatch(name) or name == LOCAL_NAME:
+        raise InvalidEntry("a name has letters, digits, dots and dashes, and is not `local`")
+    if not SHA256.fullmatch(sha256):
+        raise InvalidEntry(f"{name}: the hash is not a sha256, which has 64 hexadecimal digits")
+    return AccessKey(name, _scopes(name, scopes), sha256, _last_day(name, parts[3:]))
+
+
+def _scopes(name: str, scopes: str) -> frozenset[Scope]:
+    try:
+        return frozenset(Scope(scope) for scope in scopes.split("+"))
+    except ValueError:
+        raise InvalidEntry(f"{name}: the scopes are {', '.join(Scope)}, joined by +") from None
+
+
+def _last_day(name: str, parts: list[str]) -> date | None:
+    if not parts:
+        return None
+    try:
+        return date.fromisoformat(parts[0])
+    except ValueError:
+        raise InvalidEntry(f"{name}: the last day is a date such as 2027-12-31") from None
+
+
+def sha256_of(secret: str) -> str:
+    """Return the hash that stands for a key, in lower-case hexadecimal."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def new(name: str, scopes: Iterable[Scope], last_day: date | None = None) -> tuple[str, AccessKey]:
+    """Return a new secret and its key.
+
+    Raises:
+        InvalidEntry: the name cannot be used.
+    """
+    secret = secrets.token_urlsafe(KEY_BYTES)
+    key = AccessKey(name, frozenset(scopes), sha256_of(secret), last_day)
+    parse(key.entry())
+    return secret, key
+
+
+def main() -> None:
+    """Command line: make a key and print it with its entry."""
+    parser = argparse.ArgumentParser(description="make a key for the prediction API")
+    parser.add_argument("name", help="who uses it; stands in the logs and in the audit")
+    parser.add_argument("scopes", nargs="+", type=Scope, choices=list(Scope))
+    parser.add_argument("--last-day", type=date.fromisoformat, help="last valid day, as 2027-12-31")
+    options = parser.parse_args()
+    if options.last_day is not None and options.last_day < datetime.now(UTC).date():
+        parser.error("the last day has passed")
+    try:
+        secret, key = new(options.name, options.scopes, options.last_day)
+    except InvalidEntry as error:
+        parser.error(str(error))
+    print(f"key, for the caller's header X-API-Key (shown this once): {secret}")
+    print(f"entry, for API_KEYS of the API:                           {key.entry()}")
+
+
+if __name__ == "__main__":
+    main()
