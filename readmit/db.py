@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import quote
 
 import psycopg2
@@ -22,6 +22,7 @@ Role = Literal[
     "mlflow",
     "airflow",
 ]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 CONNECT_TIMEOUT_SECONDS = 10
 

@@ -11,25 +11,14 @@ from typing import TypedDict
 
 import yaml
 
+from readmit import db
 from readmit.inference import signatures
 from readmit.open_files import NEEDED
 from readmit.settings import ROOT, StackSettings, env_file, not_text
 from stack import state_folder
 from stack.programs import Program, python, reveal
 
-PASSWORDS = (
-    "postgres",
-    "loader",
-    "transformer",
-    "publisher",
-    "trainer",
-    "serving",
-    "reader",
-    "mlflow",
-    "airflow",
-    "airflow_admin",
-    "grafana_admin",
-)
+PASSWORDS = (*db.ROLES, "airflow_admin", "grafana_admin")
 # Prometheus' jobs that need an optional program.
 EXPORTER_OF = {
     "pushgateway": "pushgateway",

@@ -1,8 +1,9 @@
-"""What a program reads by itself when it starts: its settings from `.env`, its code, its packages.
+"""What each program reads: its settings and secrets, its code, its packages.
 
-Its command line and environment say nothing of these. A digest of them stands in the supervisor's
-configuration, so that `make up` restarts exactly the programs whose settings, secrets, code or
-packages have changed.
+A program's environment holds the settings that it reads and no others, so that a fault of the web
+form shows no password of the superuser. A digest of all that a program reads stands in the
+supervisor's configuration, so that `make up` restarts exactly the programs whose settings, secrets,
+code or packages have changed.
 """
 
 import hmac
@@ -10,13 +11,11 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 from pydantic import SecretStr
 
-from readmit.settings import ROOT, Settings
+from readmit.settings import ROOT, StackSettings, class_at
 
 LOCK = ROOT / "requirements.lock"
 PIPELINE_SETTINGS = (
@@ -24,16 +23,19 @@ PIPELINE_SETTINGS = (
     "training.training_settings:MonitorSettings",
 )
 PIPELINE_FOLDERS = ("dags", "expectations", "training", "readmit")
-# By name, since the stack imports no part: the classes that each program's own code reads.
+# By name, since the stack imports no part: the classes that each program's own code reads. The
+# scheduler runs the tasks, dbt's too.
 SETTINGS_OF = {
     "api": ("serving.api_settings:ServingSettings",),
     "ui": ("ui.form_settings:FormSettings",),
     "docs": ("readmit.settings:DocsSiteSettings",),
-    "airflow-scheduler": PIPELINE_SETTINGS,
+    "airflow-scheduler": (*PIPELINE_SETTINGS, "readmit.settings:TransformerLogin"),
     "airflow-dag-processor": PIPELINE_SETTINGS,
     "mlflow": ("readmit.settings:ObjectStoreSettings",),
     "grafana": ("readmit.settings:ReaderLogin",),
 }
+# It reads the DAG files, which take schedules from the settings, and runs no task.
+WITHOUT_SECRETS = {"airflow-dag-processor"}
 FOLDERS_OF = {
     "api": ("serving", "readmit"),
     "ui": ("ui", "readmit"),
@@ -42,7 +44,7 @@ FOLDERS_OF = {
     "airflow-dag-processor": PIPELINE_FOLDERS,
 }
 # `make up DATASET=...` names a file for one run: no program has to restart for it.
-OF_ONE_RUN = {"dataset", "dataset_sha256"}
+OF_ONE_RUN = ("DATASET", "DATASET_SHA256")
 WITHOUT_PACKAGES = (
     "postgres",
     "s3",
@@ -55,30 +57,43 @@ WITHOUT_PACKAGES = (
 )
 
 
-def digest_of(name: str, key: str) -> str:
-    """Return a digest of what a program reads by itself.
+def settings_of(name: str, settings: StackSettings) -> dict[str, str]:
+    """Return the settings that a program reads, by variable, secrets in clear.
 
     Args:
         name: the program's.
+        settings: the stack's; the settings that only one part has are read from the environment.
+    """
+    variables = {}
+    for address in SETTINGS_OF.get(name, ()):
+        for field, value in class_at(address)().model_dump().items():
+            setting = getattr(settings, field, value)
+            if isinstance(setting, SecretStr):
+                if name not in WITHOUT_SECRETS:
+                    variables[field.upper()] = setting.get_secret_value()
+            elif setting is not None:
+                variables[field.upper()] = str(setting)
+    return variables
+
+
+def digest_of(name: str, settings: StackSettings, key: str) -> str:
+    """Return a digest of what a program reads.
+
+    Args:
+        name: the program's.
+        settings: the stack's.
         key: a secret, so that nobody can try out short passwords against the digest.
     """
+    variables = settings_of(name, settings)
+    for variable in OF_ONE_RUN:
+        variables.pop(variable, None)
     document = {
-        "settings": [_values(address) for address in SETTINGS_OF.get(name, ())],
+        "settings": variables,
         "code": _digest_of_folders(FOLDERS_OF.get(name, ())),
         "packages": "" if name in WITHOUT_PACKAGES else _digest_of_files((LOCK,)),
     }
-    text = json.dumps(document, sort_keys=True, default=str)
+    text = json.dumps(document, sort_keys=True)
     return hmac.new(key.encode(), text.encode(), sha256).hexdigest()
-
-
-def _values(address: str) -> dict[str, object]:
-    """Return the settings of a class as they are now, secrets in clear."""
-    module, _, name = address.partition(":")
-    settings_class = cast(type[Settings], getattr(import_module(module), name))
-    values = {}
-    for field, value in settings_class().model_dump(exclude=OF_ONE_RUN).items():
-        values[field] = value.get_secret_value() if isinstance(value, SecretStr) else value
-    return values
 
 
 @cache

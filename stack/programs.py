@@ -1,6 +1,7 @@
 """The programs of the stack: command line, environment, address and health check of each."""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -11,10 +12,10 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from readmit.settings import ROOT, StackSettings
+from readmit.settings import ROOT, StackSettings, all_names
 from stack.object_store import Store
 from stack.postgres import Server
-from stack.program_inputs import digest_of
+from stack.program_inputs import digest_of, settings_of
 
 # Every process of the stack has these variables; `stack.sessions` finds it by them.
 HOME_MARK = "READMIT_STACK"
@@ -105,7 +106,12 @@ def all_programs(settings: StackSettings) -> list[Program]:
         *_observability(settings),
     ]
     key = reveal(settings.aws_secret_access_key)
-    return [replace(program, inputs=digest_of(program.name, key)) for program in programs]
+    return [replace(program, inputs=digest_of(program.name, settings, key)) for program in programs]
+
+
+def find(name: str, settings: StackSettings) -> Program:
+    """Return one program of this machine by its name."""
+    return {program.name: program for program in all_programs(settings)}[name]
 
 
 def missing_programs() -> dict[str, str]:
@@ -132,7 +138,7 @@ def installation_hints() -> list[str]:
     return lines
 
 
-# ---------------------------------------------------------------- environment of all programs
+# ---------------------------------------------------------------- environment of programs
 
 
 def settings_environment(settings: StackSettings) -> dict[str, str]:
@@ -146,12 +152,23 @@ def settings_environment(settings: StackSettings) -> dict[str, str]:
     return variables
 
 
-def shared_environment(settings: StackSettings) -> dict[str, str]:
-    """Return the environment of every program: the settings, and switches that stop telemetry."""
-    variables = settings_environment(settings)
+def environment_of(program: Program, settings: StackSettings) -> dict[str, str]:
+    """Return the whole environment of a program: of the settings, those that it reads itself.
+
+    A setting of this process' environment that the program does not read is left out. `.env` holds
+    every secret, so programs do not read it.
+    """
+    variables = {name: os.environ[name] for name in os.environ.keys() - all_names()}
     if shutil.which("prometheus-pushgateway"):
-        variables.setdefault("PUSHGATEWAY_URL", f"http://127.0.0.1:{settings.pushgateway_port}")
-    return variables | {
+        variables["PUSHGATEWAY_URL"] = f"http://127.0.0.1:{settings.pushgateway_port}"
+    variables |= settings_of(program.name, settings)
+    return variables | _switches(settings) | dict(program.environment)
+
+
+def _switches(settings: StackSettings) -> dict[str, str]:
+    """Return what every program's environment has: marks, paths, and switches of telemetry."""
+    return {
+        "READMIT_ENV_FILE": os.devnull,
         HOME_MARK: str(settings.readmit_home),
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",

@@ -11,7 +11,7 @@ from readmit import open_files
 from readmit.settings import ROOT
 from stack import processes, sessions
 from stack.configuration import stack_settings
-from stack.programs import HOME_MARK, PROGRAM_MARK, all_programs, server, shared_environment
+from stack.programs import PROGRAM_MARK, environment_of, find, server
 
 
 def main() -> None:
@@ -19,16 +19,14 @@ def main() -> None:
     os.umask(0o077)
     name = sys.argv[1]
     settings = stack_settings()
-    programs = {program.name: program for program in all_programs(settings)}
-    program = programs[name]
-    marks = {HOME_MARK: str(settings.readmit_home), PROGRAM_MARK: name}
+    program = find(name, settings)
     sessions.end(settings.readmit_home, name)
     if name == "postgres":
         server(settings).clear_stale_pid()
     open_files.raise_limit()
     processes.die_with_parent()
     sessions.record(settings.readmit_home, name)
-    environment = {**os.environ, **shared_environment(settings), **program.environment, **marks}
+    environment = environment_of(program, settings) | {PROGRAM_MARK: name}
     os.chdir(ROOT)
     os.execve(processes.executable(program.command[0]), program.command, environment)  # noqa: S606
 

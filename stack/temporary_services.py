@@ -24,17 +24,6 @@ from stack.postgres import Server
 from stack.processes import is_port_free
 from stack.programs import settings_environment
 
-ROLES = (
-    "postgres",
-    "loader",
-    "transformer",
-    "publisher",
-    "trainer",
-    "serving",
-    "reader",
-    "mlflow",
-    "airflow",
-)
 SECONDS_TO_START = 120
 # SeaweedFS listens on four ports in a row, and on each of them plus 10,000.
 S3_OFFSETS = (0, 1, 2, 3, 10_000, 10_001, 10_002, 10_003)
@@ -68,7 +57,7 @@ def services() -> dict[str, Any]:
     home = Path(tempfile.mkdtemp(prefix="readmit-temporary-"))
     home.chmod(0o711)  # root runs Postgres as another user
     atexit.register(shutil.rmtree, home, ignore_errors=True)
-    values: dict[str, Any] = {f"{role}_password": secrets.token_urlsafe(12) for role in ROLES}
+    values: dict[str, Any] = {f"{role}_password": secrets.token_urlsafe(12) for role in db.ROLES}
     values["aws_access_key_id"] = "readmit"
     values["aws_secret_access_key"] = secrets.token_hex(8)
     values["postgres_port"] = free_port()

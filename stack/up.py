@@ -158,13 +158,11 @@ def _is_manifest_old() -> bool:
 
 
 def _run(settings: StackSettings, name: str, *module: str) -> None:
-    """Run a Python module in the environment of the programs, with the log `name`."""
-    environment = (
-        os.environ | programs.shared_environment(settings) | programs.airflow_environment(settings)
-    )
+    """Run a Python module in the environment of Airflow's tasks, with the log `name`."""
+    scheduler = programs.find("airflow-scheduler", settings)
     process = subprocess.run(
         [sys.executable, "-m", *module],
-        env=environment,
+        env=programs.environment_of(scheduler, settings),
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -14,16 +14,7 @@ from readmit import db
 from readmit.intake.layout import LANDING_COLUMNS
 from readmit.settings import OperationsSettings
 
-LOGIN_ROLES: tuple[db.Role, ...] = (
-    "loader",
-    "transformer",
-    "publisher",
-    "trainer",
-    "serving",
-    "reader",
-    "mlflow",
-    "airflow",
-)
+LOGIN_ROLES = tuple(role for role in db.ROLES if role != "postgres")
 # Owns ops.publish_build and nothing else. It has no password: nobody logs in as this role.
 OPS_OWNER = "ops_owner"
 FDW_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "reader")

@@ -7,10 +7,9 @@ from readmit import db
 from readmit.batches import claims
 from readmit.batches.builds import Build
 from readmit.settings import StackSettings
-from tests.support.services import ROLES, environment, fresh
+from tests.support.services import environment, fresh
 
 __all__ = [
-    "ROLES",
     "claim_batch",
     "correction",
     "environment",

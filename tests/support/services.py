@@ -1,7 +1,6 @@
 """Real Postgres, S3 and MLflow for tests; they end with the test run."""
 
 import atexit
-import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from readmit.ops.bootstrap import bootstrap
 from readmit.settings import ROOT, StackSettings
 from stack import processes, programs
 from stack.temporary_services import (
-    ROLES,
     S3_OFFSETS,
     environment,
     free_port,
@@ -24,7 +22,6 @@ from stack.temporary_services import (
 )
 
 __all__ = [
-    "ROLES",
     "S3_OFFSETS",
     "end",
     "environment",
@@ -61,14 +58,12 @@ def mlflow() -> StackSettings:
     """
     settings = StackSettings(**services(), mlflow_port=free_port())
     bootstrap(settings)
-    program_of = {program.name: program for program in programs.all_programs(settings)}
-    program = program_of["mlflow"]
-    variables = {**os.environ, **programs.shared_environment(settings), **program.environment}
+    program = programs.find("mlflow", settings)
     log = settings.readmit_home / "mlflow.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
             program.command,
-            env=variables,
+            env=programs.environment_of(program, settings),
             cwd=ROOT,
             stdout=file,
             stderr=file,

@@ -108,10 +108,7 @@ def test_variables_of_the_data_sources_are_given_on_one_machine_and_on_kubernete
         re.findall(r"\$(\w+)", "".join(p.read_text() for p in folder.glob("provisioning/*/*.yaml")))
     )
     settings = StackSettings(reader_password="p")
-    alone = {
-        **programs.shared_environment(settings),
-        **programs._grafana(settings, "/usr/bin/grafana").environment,
-    }
+    alone = programs.environment_of(programs._grafana(settings, "/usr/bin/grafana"), settings)
     assert wanted <= set(alone)
     lines = (folder.parents[1] / "base" / "settings.env").read_text().splitlines()
     container = (folder / "grafana.yaml").read_text()

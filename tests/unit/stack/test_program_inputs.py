@@ -23,6 +23,7 @@ def fingerprints() -> dict[str, str]:
         ("HISTORY_TIMEOUT_MS", "60", {"api"}),
         ("API_KEY", "secret", {"ui"}),
         ("SERVING_PASSWORD", "changed", {"api"}),
+        ("TRANSFORMER_PASSWORD", "changed", {"airflow-scheduler"}),
         ("PROMOTION_FLOOR", "0.65", {"airflow-scheduler", "airflow-dag-processor"}),
         ("DRIFT_ALPHA", "0.02", {"airflow-scheduler", "airflow-dag-processor"}),
     ],
@@ -39,7 +40,7 @@ def test_nothing_changed_restarts_nothing():
 
 
 def test_changed_code_restarts_what_runs_it(tmp_path, monkeypatch):
-    before = program_inputs.digest_of("api", "key")
+    before = program_inputs.digest_of("api", StackSettings(), "key")
     (tmp_path / "serving").mkdir()
     (tmp_path / "serving" / "app.py").write_text("changed")
     (tmp_path / "requirements.lock").write_text("")
@@ -47,10 +48,13 @@ def test_changed_code_restarts_what_runs_it(tmp_path, monkeypatch):
     monkeypatch.setattr(program_inputs, "LOCK", tmp_path / "requirements.lock")
     program_inputs._digest_of_folders.cache_clear()
     try:
-        assert program_inputs.digest_of("api", "key") != before
+        assert program_inputs.digest_of("api", StackSettings(), "key") != before
     finally:
         program_inputs._digest_of_folders.cache_clear()
 
 
 def test_a_digest_tells_nothing_without_its_key():
-    assert program_inputs.digest_of("ui", "one") != program_inputs.digest_of("ui", "two")
+    settings = StackSettings()
+    assert program_inputs.digest_of("ui", settings, "one") != program_inputs.digest_of(
+        "ui", settings, "two"
+    )

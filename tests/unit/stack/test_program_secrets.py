@@ -1,0 +1,120 @@
+"""Each program has the secrets that it uses and no others; the table of docs/architecture.md says so.
+
+Before, the web form's environment held the superuser's password and the keys of the object store.
+"""
+
+import os
+
+import pytest
+
+from readmit.settings import StackSettings, all_names
+from stack import configuration, programs
+
+OBSERVABILITY = {
+    "pushgateway": programs._pushgateway,
+    "node-exporter": programs._node_exporter,
+    "postgres-exporter": programs._postgres_exporter,
+    "blackbox-exporter": programs._blackbox_exporter,
+    "prometheus": programs._prometheus,
+    "grafana": programs._grafana,
+}
+AIRFLOW = {
+    "AIRFLOW_PASSWORD",
+    "AIRFLOW_FERNET_KEY",
+    "AIRFLOW_JWT_SECRET",
+    "AIRFLOW_SECRET_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+}
+SECRETS = {
+    "postgres": set(),
+    "s3": set(),
+    "mlflow": {"MLFLOW_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+    "airflow-api-server": AIRFLOW,
+    "airflow-scheduler": AIRFLOW
+    | {
+        "LOADER_PASSWORD",
+        "TRANSFORMER_PASSWORD",
+        "PUBLISHER_PASSWORD",
+        "TRAINER_PASSWORD",
+        "READER_PASSWORD",
+        "MLFLOW_TRACKING_PASSWORD",
+        "MODEL_SIGNING_KEY",
+    },
+    "airflow-dag-processor": AIRFLOW,
+    "airflow-triggerer": AIRFLOW,
+    "api": {
+        "SERVING_PASSWORD",
+        "READER_PASSWORD",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "MLFLOW_TRACKING_PASSWORD",
+    },
+    "ui": {"API_KEY"},
+    "docs": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+    "pushgateway": set(),
+    "node-exporter": set(),
+    "postgres-exporter": {"READER_PASSWORD"},
+    "blackbox-exporter": set(),
+    "prometheus": set(),
+    "grafana": {"READER_PASSWORD", "GRAFANA_ADMIN_PASSWORD"},
+}
+
+
+def secret_names() -> set[str]:
+    """Return every secret setting, and the names of keys that belong to one."""
+    names = set()
+    for name, field in StackSettings.model_fields.items():
+        if "SecretStr" in str(field.annotation) or name.endswith("_access_key_id"):
+            names.add(name.upper())
+    return names
+
+
+def distinct(name: str) -> str:
+    return f"value-of-{name.lower().replace('_', '-')}-end"
+
+
+@pytest.fixture
+def settings(monkeypatch) -> StackSettings:
+    for name in secret_names():
+        monkeypatch.setenv(name, distinct(name))
+    return StackSettings()
+
+
+def listed(settings: StackSettings) -> dict[str, programs.Program]:
+    """Return every program, also those of monitoring that this machine lacks."""
+    by_name = {program.name: program for program in programs.all_programs(settings)}
+    for name, build in OBSERVABILITY.items():
+        by_name.setdefault(name, build(settings, f"/usr/bin/{name}"))
+    return by_name
+
+
+def held(program: programs.Program, settings: StackSettings) -> set[str]:
+    """Return the secrets whose value stands anywhere in a program's environment or command."""
+    environment = programs.environment_of(program, settings)
+    text = " ".join([*environment.values(), *program.command])
+    return {name for name in secret_names() if distinct(name) in text}
+
+
+def test_every_program_is_in_the_table(settings):
+    assert set(listed(settings)) == set(SECRETS)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_program_has_its_own_secrets_and_no_others(name, settings):
+    assert held(listed(settings)[name], settings) == SECRETS[name]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_program_does_not_read_the_file_with_all_secrets(name, settings, monkeypatch):
+    monkeypatch.setenv("READMIT_ENV_FILE", "/somewhere/.env")
+    program = listed(settings)[name]
+    assert programs.environment_of(program, settings)["READMIT_ENV_FILE"] == os.devnull
+
+
+def test_every_generated_secret_is_a_setting_that_the_table_knows():
+    assert set(configuration.GENERATORS) <= all_names()
+    assert set(configuration.GENERATORS) <= secret_names()
+    in_use = set().union(*SECRETS.values())
+    set_up_only = {"POSTGRES_PASSWORD", "AIRFLOW_ADMIN_PASSWORD"}
+    assert set(configuration.GENERATORS) - in_use == set_up_only
