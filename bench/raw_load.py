@@ -29,7 +29,7 @@ def measure() -> list[Figure]:
     copy_seconds = []
     with private_services.databases(REPEATS + 1) as settings:
         _create_copied_table(settings)
-        client = storage.client(settings)
+        client = storage.client("admin", settings)
         for batch in private_services.train_batches(settings)[: REPEATS + 1]:
             file = settings.readmit_home / f"{batch.batch_id}.csv"
             client.download_file(settings.s3_pipeline_bucket, batch.object_key, str(file))

@@ -63,7 +63,7 @@ def store(
         outcomes: what Great Expectations returned for each expectation.
         settings: where the object store and the docs site are.
     """
-    s3 = storage.client(settings)
+    s3 = storage.client("gates", settings)
     _store_static_files(s3, settings)
     key = f"{PREFIX}/{name}/{gate}"
     s3.put_object(

@@ -151,7 +151,7 @@ def apply(cluster: Cluster, manifests: list[Resource], built: dict[str, str]) ->
     namespace = [resource for resource in manifests if resource["kind"] == "Namespace"]
     cluster.kubectl("apply", "--filename=-", text=as_list(namespace))
     present = cluster.secrets()
-    new_secrets = missing(present, present.get("object-store"))
+    new_secrets = missing(present)
     if new_secrets:
         cluster.kubectl("create", "--filename=-", text=as_list(new_secrets))
     stamp(manifests, built, cluster.get(RESTARTED))

@@ -9,13 +9,14 @@ import base64
 import json
 import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from k8s.cluster import NAMESPACE, Resource, as_list
+from readmit import storage
 from readmit.inference import signatures
 from readmit.ops.bootstrap import LOGIN_ROLES
 from stack.certificates import self_signed
-from stack.object_store import mutual_tls
+from stack.object_store import identities, mutual_tls
 
 Values = dict[str, str]
 
@@ -29,10 +30,6 @@ def new_values() -> dict[str, Values]:
     admin_password = _password()
     values_of = {
         "postgres-admin": {"POSTGRES_PASSWORD": _password()},
-        "object-store": {
-            "AWS_ACCESS_KEY_ID": secrets.token_hex(10),
-            "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
-        },
         "object-store-tls": _object_store_tls(),
         "airflow-keys": {
             "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
@@ -54,6 +51,12 @@ def new_values() -> dict[str, Values]:
     }
     for role in LOGIN_ROLES:
         values_of[f"role-{role}"] = {f"{role.upper()}_PASSWORD": _password()}
+    for identity in storage.IDENTITIES:
+        access_key, secret_key = storage.variables(identity)
+        values_of[secret_of(identity)] = {
+            access_key: secrets.token_hex(10),
+            secret_key: secrets.token_urlsafe(30),
+        }
     return values_of
 
 
@@ -75,20 +78,22 @@ def _object_store_tls() -> Values:
     }
 
 
-# Made from `object-store`: the file that SeaweedFS reads its keys from.
-IDENTITIES = "object-store-identities"
+# Made from the keys of every identity: the file that SeaweedFS reads.
+IDENTITIES = "s3-identities"
 
 
-def identities(store: Values) -> Values:
-    """Return SeaweedFS' file of keys for the keys that clients use."""
-    identity = {
-        "name": "readmit",
-        "credentials": [
-            {"accessKey": store["AWS_ACCESS_KEY_ID"], "secretKey": store["AWS_SECRET_ACCESS_KEY"]}
-        ],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    return {"identities.json": json.dumps({"identities": [identity]})}
+def secret_of(identity: storage.Identity) -> str:
+    """Return the name of the Secret that has an identity's keys."""
+    return "object-store" if identity == "admin" else f"s3-{identity}"
+
+
+def _identities(values_of: Mapping[str, Values]) -> Values:
+    keys = {}
+    for identity in storage.IDENTITIES:
+        access_key, secret_key = storage.variables(identity)
+        values = values_of[secret_of(identity)]
+        keys[identity] = (values[access_key], values[secret_key])
+    return {"identities.json": identities(keys)}
 
 
 def manifest(name: str, values: Values) -> Resource:
@@ -103,17 +108,15 @@ def manifest(name: str, values: Values) -> Resource:
     }
 
 
-def missing(present: Collection[str], store: Values | None = None) -> list[Resource]:
+def missing(present: Mapping[str, Values]) -> list[Resource]:
     """Return the Secrets that are not `present`, with new values.
 
-    `store` has the keys of an existing object-store.
+    The object store's file gets the keys that are present.
     """
     values_of = new_values()
-    if "object-store" not in present:
-        store = values_of["object-store"]
-    values_of[IDENTITIES] = identities(store or {})
+    values_of[IDENTITIES] = _identities({**values_of, **present})
     return [manifest(name, values) for name, values in values_of.items() if name not in present]
 
 
 if __name__ == "__main__":
-    print(as_list(missing(())))
+    print(as_list(missing({})))

@@ -214,13 +214,105 @@ class ObjectStoreSettings(Settings):
     s3_endpoint_url: str = Field(
         default_factory=_local_url("s3_port"), description="address of the object store"
     )
-    aws_access_key_id: str = Field(default="readmit", description="access key of the object store")
-    aws_secret_access_key: SecretStr = Field(
-        default=SecretStr(""), description="secret key of the object store"
-    )
     s3_mlflow_bucket: str = Field(default="mlflow", description="bucket of MLflow's artifacts")
     s3_pipeline_bucket: str = Field(
         default="pipeline", description="bucket of source files, snapshots, docs, logs and backups"
+    )
+
+
+# One class per identity of the object store, as for the database roles.
+
+
+class AdminStore(ObjectStoreSettings):
+    """The identity that may do everything."""
+
+    aws_access_key_id: str = Field(
+        default="readmit", description="access key of the object store's admin"
+    )
+    aws_secret_access_key: SecretStr | None = Field(
+        default=None, description="its secret key; used for the set-up and to restore only"
+    )
+
+
+class LoaderStore(ObjectStoreSettings):
+    """The identity `loader`."""
+
+    s3_loader_access_key_id: str | None = Field(
+        default=None, description="access key of source files and batches"
+    )
+    s3_loader_secret_access_key: SecretStr | None = Field(
+        default=None, description="its secret key; reads and writes source/"
+    )
+
+
+class GatesStore(ObjectStoreSettings):
+    """The identity `gates`."""
+
+    s3_gates_access_key_id: str | None = Field(
+        default=None, description="access key of the gates and the pages of jobs"
+    )
+    s3_gates_secret_access_key: SecretStr | None = Field(
+        default=None, description="its secret key; writes docs/, keeps profiles/"
+    )
+
+
+class DocsStore(ObjectStoreSettings):
+    """The identity `docs`."""
+
+    s3_docs_access_key_id: str | None = Field(
+        default=None, description="access key of the docs site"
+    )
+    s3_docs_secret_access_key: SecretStr | None = Field(
+        default=None, description="its secret key; reads docs/"
+    )
+
+
+class TrainerStore(ObjectStoreSettings):
+    """The identity `trainer`."""
+
+    s3_trainer_access_key_id: str | None = Field(default=None, description="access key of training")
+    s3_trainer_secret_access_key: SecretStr | None = Field(
+        default=None, description="its secret key; keeps models and snapshots/"
+    )
+
+
+class ApiStore(ObjectStoreSettings):
+    """The identity `api`."""
+
+    s3_api_access_key_id: str | None = Field(
+        default=None, description="access key of the prediction API"
+    )
+    s3_api_secret_access_key: SecretStr | None = Field(
+        default=None, description="its secret key; reads models"
+    )
+
+
+class MlflowStore(ObjectStoreSettings):
+    """The identity `mlflow`."""
+
+    s3_mlflow_access_key_id: str | None = Field(
+        default=None, description="access key of MLflow's web page"
+    )
+    s3_mlflow_secret_access_key: SecretStr | None = Field(
+        default=None, description="its secret key; reads models"
+    )
+
+
+class LogsStore(ObjectStoreSettings):
+    """The identity `logs`."""
+
+    s3_logs_access_key_id: str | None = Field(default=None, description="access key of Airflow")
+    s3_logs_secret_access_key: SecretStr | None = Field(
+        default=None, description="its secret key; keeps logs/"
+    )
+
+
+class BackupStore(ObjectStoreSettings):
+    """The identity `backup`."""
+
+    s3_backup_access_key_id: str | None = Field(default=None, description="access key of backups")
+    s3_backup_secret_access_key: SecretStr | None = Field(
+        default=None, description="its secret key; reads everything"
     )
 
 
@@ -326,13 +418,11 @@ class PushgatewaySettings(Settings):
 # ---------------------------------------------------------------- deployables
 
 
-class JobSettings(
-    PublisherLogin, ReaderLogin, ObjectStoreSettings, PushgatewaySettings, HomeSettings
-):
+class JobSettings(PublisherLogin, ReaderLogin, GatesStore, PushgatewaySettings, HomeSettings):
     """What jobs of the pipeline and of training share."""
 
 
-class PipelineSettings(LoaderLogin, JobSettings, PageSettings, SourceSettings):
+class PipelineSettings(LoaderLogin, LoaderStore, JobSettings, PageSettings, SourceSettings):
     """Airflow's DAGs of the data, and the commands that do the same by hand.
 
     dbt runs as a process of its own and takes its password from the environment (`profiles.yml`).
@@ -362,13 +452,15 @@ class OperationsSettings(
     ReaderLogin,
     MlflowLogin,
     AirflowLogin,
-    ObjectStoreSettings,
+    AdminStore,
+    MlflowStore,
+    BackupStore,
     PushgatewaySettings,
 ):
     """Set-up, backup and waiting for services: it creates every role, so it has every password."""
 
 
-class DocsSiteSettings(DocsAddress, ObjectStoreSettings):
+class DocsSiteSettings(DocsAddress, DocsStore):
     """The server of the docs site, which reads its pages from the object store."""
 
     docs_allowed_hosts: str = Field(
@@ -379,7 +471,15 @@ class DocsSiteSettings(DocsAddress, ObjectStoreSettings):
 
 
 class StackSettings(
-    PipelineSettings, OperationsSettings, RegistrySettings, ApiClientSettings, ModelSigning
+    PipelineSettings,
+    OperationsSettings,
+    DocsStore,
+    TrainerStore,
+    ApiStore,
+    LogsStore,
+    RegistrySettings,
+    ApiClientSettings,
+    ModelSigning,
 ):
     """The one-machine stack, which starts every part and writes their settings."""
 
@@ -431,7 +531,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _is_secret(name: str) -> bool:
-    return name.endswith(("_password", "_key", "_keys", "_secret"))
+    return name.endswith(("_password", "_key", "_key_id", "_keys", "_secret"))
 
 
 # By name: the classes of other parts are looked up when the example is written, and only then.
@@ -439,6 +539,15 @@ SECTIONS = (
     ("Source file", "readmit.settings:SourceSettings"),
     ("Databases", "readmit.settings:DatabaseSettings"),
     ("Object store", "readmit.settings:ObjectStoreSettings"),
+    ("Identities of the object store", "readmit.settings:AdminStore"),
+    ("", "readmit.settings:LoaderStore"),
+    ("", "readmit.settings:GatesStore"),
+    ("", "readmit.settings:DocsStore"),
+    ("", "readmit.settings:TrainerStore"),
+    ("", "readmit.settings:ApiStore"),
+    ("", "readmit.settings:MlflowStore"),
+    ("", "readmit.settings:LogsStore"),
+    ("", "readmit.settings:BackupStore"),
     ("Pushgateway", "readmit.settings:PushgatewaySettings"),
     ("Passwords of the database roles", "readmit.settings:OperationsSettings"),
     ("MLflow", "readmit.settings:RegistrySettings"),
@@ -478,7 +587,8 @@ def example() -> str:
     ]
     listed: set[str] = set()
     for title, address in SECTIONS:
-        lines += ["", f"# ---- {title}"]
+        if title:
+            lines += ["", f"# ---- {title}"]
         fields = class_at(address).model_fields
         ports = {name: field.default for name, field in fields.items() if name.endswith("_port")}
         for name, field in fields.items():

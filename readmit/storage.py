@@ -1,26 +1,67 @@
-"""The S3 client of every part, made from settings alone."""
+"""Clients of the object store by identity, as `readmit.db` has connections by role."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
-from readmit.settings import ObjectStoreSettings
+from pydantic import SecretStr
+
+from readmit.settings import AdminStore, ObjectStoreSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def client(settings: ObjectStoreSettings) -> "S3Client":
+Identity = Literal["admin", "loader", "gates", "docs", "trainer", "api", "mlflow", "logs", "backup"]
+IDENTITIES: tuple[Identity, ...] = get_args(Identity)
+
+
+def variables(identity: Identity) -> tuple[str, str]:
+    """Return the names of the two variables that hold an identity's keys."""
+    prefix = "AWS" if identity == "admin" else f"S3_{identity.upper()}"
+    return f"{prefix}_ACCESS_KEY_ID", f"{prefix}_SECRET_ACCESS_KEY"
+
+
+def keys(identity: Identity, settings: ObjectStoreSettings) -> tuple[str, str]:
+    """Return the access key and the secret key of an identity, from the environment or `.env`.
+
+    Raises:
+        LookupError: a variable is not set, or this program does not use the identity; the message
+            names the variable.
+    """
+    values = []
+    for name in variables(identity):
+        if name.lower() not in type(settings).model_fields:
+            raise LookupError(
+                f"{name} is not among the settings of this program: {type(settings).__name__}"
+            )
+        value = getattr(settings, name.lower())
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        if not value:
+            raise LookupError(
+                f"{name} is not set: `make up` writes it into .env, `make k8s-up` into a Secret"
+            )
+        values.append(str(value))
+    access_key, secret_key = values
+    return access_key, secret_key
+
+
+def client(identity: Identity, settings: ObjectStoreSettings) -> "S3Client":
     """Return a boto3 client for `S3_ENDPOINT_URL` with path-style addresses.
 
     It connects within 5 s, reads within 60 s, and makes five attempts.
+
+    Raises:
+        LookupError: this program has no keys of the identity.
     """
     import boto3
     from botocore.config import Config
 
+    access_key, secret_key = keys(identity, settings)
     return boto3.client(
         "s3",
         endpoint_url=settings.s3_endpoint_url,
-        aws_access_key_id=settings.aws_access_key_id,
-        aws_secret_access_key=settings.aws_secret_access_key.get_secret_value(),
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
         region_name="us-east-1",
         config=Config(
             s3={"addressing_style": "path"},
@@ -31,9 +72,9 @@ def client(settings: ObjectStoreSettings) -> "S3Client":
     )
 
 
-def ensure_buckets(settings: ObjectStoreSettings) -> None:
+def ensure_buckets(settings: AdminStore) -> None:
     """Create the buckets of MLflow and of the pipeline when they are missing."""
-    s3 = client(settings)
+    s3 = client("admin", settings)
     present = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
     for bucket in (settings.s3_mlflow_bucket, settings.s3_pipeline_bucket):
         if bucket not in present:
@@ -41,5 +82,5 @@ def ensure_buckets(settings: ObjectStoreSettings) -> None:
 
 
 if __name__ == "__main__":
-    ensure_buckets(ObjectStoreSettings())
+    ensure_buckets(AdminStore())
     print("buckets are in place")

@@ -7,9 +7,9 @@ from pydantic import Field, field_validator
 from readmit.client import access_keys
 from readmit.client.access_keys import AccessKey, Scope
 from readmit.settings import (
+    ApiStore,
     HomeSettings,
     ModelVerification,
-    ObjectStoreSettings,
     ReaderLogin,
     RegistrySettings,
     ServingLogin,
@@ -19,7 +19,7 @@ from readmit.settings import (
 class ServingSettings(
     ServingLogin,
     ReaderLogin,
-    ObjectStoreSettings,
+    ApiStore,
     RegistrySettings,
     ModelVerification,
     HomeSettings,

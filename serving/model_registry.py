@@ -82,7 +82,7 @@ class Registry:
             raise ModelRefused(
                 f"version {version.version}: artifacts are at {address.scheme}:, expected s3:"
             )
-        s3 = storage.client(self._settings)
+        s3 = storage.client("api", self._settings)
         prefix = address.path.strip("/") + "/"
         keys: list[str] = []
         pages = s3.get_paginator("list_objects_v2")

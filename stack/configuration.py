@@ -11,7 +11,7 @@ from typing import TypedDict
 
 import yaml
 
-from readmit import db
+from readmit import db, storage
 from readmit.inference import signatures
 from readmit.open_files import NEEDED
 from readmit.settings import ROOT, StackSettings, env_file, not_text
@@ -42,12 +42,14 @@ def fernet_key() -> str:
 
 GENERATORS: dict[str, Callable[[], str]] = {
     **{f"{name.upper()}_PASSWORD": partial(secrets.token_urlsafe, 18) for name in PASSWORDS},
-    "AWS_ACCESS_KEY_ID": partial(secrets.token_hex, 10),
-    "AWS_SECRET_ACCESS_KEY": partial(secrets.token_urlsafe, 30),
     "AIRFLOW_FERNET_KEY": fernet_key,
     "AIRFLOW_JWT_SECRET": partial(secrets.token_urlsafe, 48),
     "AIRFLOW_SECRET_KEY": partial(secrets.token_urlsafe, 32),
 }
+for identity in storage.IDENTITIES:
+    access_key, secret_key = storage.variables(identity)
+    GENERATORS[access_key] = partial(secrets.token_hex, 10)
+    GENERATORS[secret_key] = partial(secrets.token_urlsafe, 30)
 
 
 def stack_settings() -> StackSettings:

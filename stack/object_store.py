@@ -4,20 +4,25 @@ Clients use the S3 gateway, which requires access keys. The ports behind the gat
 volume, filer and their gRPC) have no access keys: anybody could read, write and delete there. They
 require a client certificate that only the store itself has.
 
-The stack and the tests use `Store(folder, port, key, secret)`; `.start()` returns its process.
+Each part has an identity of its own, with rights for its prefixes only: `RIGHTS`.
+
+The stack and the tests use `Store(folder, port)`; `.start(identities)` returns its process.
 """
 
 import json
 import os
 import subprocess
 import sys
-import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from readmit.settings import ObjectStoreSettings
+from readmit.storage import Identity
+from stack import processes
 from stack.certificates import self_signed
 
 # A volume is a file that grows as it fills. With many small volumes buckets grow independently.
@@ -25,6 +30,32 @@ VOLUME_MEGABYTES = 512
 MAX_VOLUMES = 200
 # The servers of the store, in the order of their ports.
 SERVERS = ("s3", "master", "volume", "filer")
+# What each identity may do: an action, for everything, for a bucket, or for keys with a prefix.
+# To delete is to write.
+RIGHTS: dict[Identity, tuple[str, ...]] = {
+    "admin": ("Admin", "Read", "Write", "List", "Tagging"),
+    "loader": ("Read:{pipeline}/source/*", "Write:{pipeline}/source/*"),
+    "gates": (
+        "Read:{pipeline}/docs/*",
+        "Write:{pipeline}/docs/*",
+        "List:{pipeline}/docs/*",
+        "Read:{pipeline}/profiles/*",
+        "Write:{pipeline}/profiles/*",
+        "List:{pipeline}/profiles/*",
+    ),
+    "docs": ("Read:{pipeline}/docs/*",),
+    "trainer": (
+        "Read:{mlflow}",
+        "Write:{mlflow}",
+        "List:{mlflow}",
+        "Read:{pipeline}/snapshots/*",
+        "Write:{pipeline}/snapshots/*",
+    ),
+    "api": ("Read:{mlflow}", "List:{mlflow}"),
+    "mlflow": ("Read:{mlflow}", "List:{mlflow}"),
+    "logs": ("Read:{pipeline}/logs/*", "Write:{pipeline}/logs/*", "List:{pipeline}/logs/*"),
+    "backup": ("Read", "List"),
+}
 
 
 class StoreFailed(Exception):
@@ -40,8 +71,6 @@ class Store:
 
     folder: Path
     port: int
-    access_key: str
-    secret_key: str
     metrics_port: int = 0  # for Prometheus; 0 turns it off
 
     @property
@@ -90,17 +119,14 @@ class Store:
             variables[f"WEED_{name}"] = value
         return variables
 
-    def prepare(self) -> None:
-        """Create the folder, the access keys and the certificate, readable by this user only."""
+    def prepare(self, identities: str) -> None:
+        """Create the folder, the file of identities and the certificate, for this user only."""
         self.data.mkdir(parents=True, exist_ok=True)
         if not self._key.exists():
             certificate, key = self_signed("object store")
             _write_private(self._certificate, certificate)
             _write_private(self._key, key)
-        keys = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
-        actions = ["Admin", "Read", "Write", "List", "Tagging"]
-        identity = {"name": "readmit", "credentials": keys, "actions": actions}
-        _write_private(self._identities, json.dumps({"identities": [identity]}).encode())
+        _write_private(self._identities, identities.encode())
 
     def command(self) -> list[str]:
         """Return the command line that runs the store in the foreground."""
@@ -133,7 +159,7 @@ class Store:
         head = [str(weed()), "-logtostderr=true", "server", f"-dir={self.data}", "-filer", "-s3"]
         return [*head, *loopback, *ports, *limits, *single_server, *extras_off, *sockets]
 
-    def start(self, seconds: float = 60) -> "subprocess.Popen[bytes]":
+    def start(self, identities: str, seconds: float = 60) -> "subprocess.Popen[bytes]":
         """Start the store, wait until it answers and return its process.
 
         For tests: the stack starts the store through the supervisor.
@@ -141,23 +167,17 @@ class Store:
         Raises:
             StoreFailed: it does not answer within `seconds`.
         """
-        self.prepare()
-        log_path = self.folder / "s3.log"
-        with log_path.open("ab") as log:
-            process = subprocess.Popen(
+        self.prepare(identities)
+        try:
+            return processes.start(
                 self.command(),
-                env=os.environ | self.environment,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
+                self.folder / "s3.log",
+                os.environ | self.environment,
+                self.is_ready,
+                seconds=seconds,
             )
-        deadline = time.monotonic() + seconds
-        while not self.is_ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                tail = " | ".join(log_path.read_text(errors="replace").splitlines()[-5:])
-                raise StoreFailed(f"the object store is not ready: {tail}")
-            time.sleep(0.05)
-        return process
+        except processes.NotReady as error:
+            raise StoreFailed(f"the object store is not ready: {error}") from error
 
     def is_ready(self) -> bool:
         """Return whether the S3 gateway answers."""
@@ -166,6 +186,28 @@ class Store:
                 return bool(response.status == 200)
         except (URLError, OSError):
             return False
+
+
+def identities(
+    keys: Mapping[Identity, tuple[str, str]], settings: ObjectStoreSettings | None = None
+) -> str:
+    """Return SeaweedFS' file of identities.
+
+    Args:
+        keys: access key and secret key by identity.
+        settings: the names of the buckets; by default those of `.env.example`.
+    """
+    names = settings or ObjectStoreSettings.model_construct()
+    entries = []
+    for identity, (access_key, secret_key) in keys.items():
+        actions = []
+        for right in RIGHTS[identity]:
+            actions.append(
+                right.format(mlflow=names.s3_mlflow_bucket, pipeline=names.s3_pipeline_bucket)
+            )
+        credentials = [{"accessKey": access_key, "secretKey": secret_key}]
+        entries.append({"name": identity, "credentials": credentials, "actions": actions})
+    return json.dumps({"identities": entries})
 
 
 def mutual_tls(certificate: str, key: str) -> dict[str, str]:

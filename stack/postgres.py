@@ -18,6 +18,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from stack import processes
 from stack.state_folder import ENTER_ONLY, make_enterable
 
 # For a machine with 2 cores and a few gigabytes, and many clients with small queries.
@@ -126,23 +127,17 @@ class Server:
             PostgresFailed: it does not answer within `seconds`.
         """
         self.clear_stale_pid()
-        log_path = self.home / "postgres.log"
-        with log_path.open("ab") as log:
-            process = subprocess.Popen(
+        try:
+            return processes.start(
                 self.command(),
-                stdout=log,
-                stderr=log,
-                cwd=self.home,
-                env=_environment(),
+                self.home / "postgres.log",
+                _environment(),
+                self.is_ready,
+                seconds=seconds,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + seconds
-        while not self.is_ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                tail = " | ".join(log_path.read_text(errors="replace").splitlines()[-5:])
-                raise PostgresFailed(f"Postgres is not ready: {tail}")
-            time.sleep(0.05)
-        return process
+        except processes.NotReady as error:
+            raise PostgresFailed(f"Postgres is not ready: {error}") from error
 
     def stop(self, seconds: float = 30) -> None:
         """Stop the server that runs on this data directory, if there is one.

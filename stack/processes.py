@@ -1,18 +1,56 @@
-"""Find processes by their environment or port, measure their memory, and end them."""
+"""Start programs; find processes by environment or port, measure their memory, end them."""
 
 import ctypes
 import shutil
 import signal
 import socket
+import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
 # From <linux/prctl.h>.
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+
+
+class NotReady(Exception):
+    """A program that was started did not get ready; the message has the end of its log."""
+
+
+def start(
+    command: list[str],
+    log_path: Path,
+    variables: Mapping[str, str],
+    is_ready: Callable[[], bool],
+    *,
+    seconds: float,
+    start_new_session: bool = False,
+) -> "subprocess.Popen[bytes]":
+    """Start a program in the folder of its log, wait until it is ready and return its process.
+
+    Raises:
+        NotReady: it ended, or was not ready within `seconds`.
+    """
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=log,
+            cwd=log_path.parent,
+            env=variables,
+            start_new_session=start_new_session,
+        )
+    deadline = time.monotonic() + seconds
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            lines = log_path.read_text(errors="replace").splitlines()
+            raise NotReady(" | ".join(lines[-5:]))
+        time.sleep(0.05)
+    return process
 
 
 def marked(marks: Mapping[str, str]) -> list[psutil.Process]:

@@ -8,13 +8,14 @@ code or packages have changed.
 
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from readmit import storage
 from readmit.settings import ROOT, StackSettings, class_at
 
 LOCK = ROOT / "requirements.lock"
@@ -31,8 +32,11 @@ SETTINGS_OF = {
     "docs": ("readmit.settings:DocsSiteSettings",),
     "airflow-scheduler": (*PIPELINE_SETTINGS, "readmit.settings:TransformerLogin"),
     "airflow-dag-processor": PIPELINE_SETTINGS,
-    "mlflow": ("readmit.settings:ObjectStoreSettings",),
     "grafana": ("readmit.settings:ReaderLogin",),
+}
+# Settings that reach a program in a file of its own, not by its environment.
+SETTINGS_IN_FILES = {
+    "s3": tuple(f"readmit.settings:{name.capitalize()}Store" for name in storage.IDENTITIES)
 }
 # It reads the DAG files, which take schedules from the settings, and runs no task.
 WITHOUT_SECRETS = {"airflow-dag-processor"}
@@ -64,15 +68,23 @@ def settings_of(name: str, settings: StackSettings) -> dict[str, str]:
         name: the program's.
         settings: the stack's; the settings that only one part has are read from the environment.
     """
+    addresses = SETTINGS_OF.get(name, ())
+    return _variables(addresses, settings, with_secrets=name not in WITHOUT_SECRETS)
+
+
+def _variables(
+    addresses: Iterable[str], settings: StackSettings, with_secrets: bool = True
+) -> dict[str, str]:
     variables = {}
-    for address in SETTINGS_OF.get(name, ()):
+    for address in addresses:
         for field, value in class_at(address)().model_dump().items():
             setting = getattr(settings, field, value)
+            is_secret = isinstance(setting, SecretStr) or field.endswith("_access_key_id")
+            if setting is None or (is_secret and not with_secrets):
+                continue
             if isinstance(setting, SecretStr):
-                if name not in WITHOUT_SECRETS:
-                    variables[field.upper()] = setting.get_secret_value()
-            elif setting is not None:
-                variables[field.upper()] = str(setting)
+                setting = setting.get_secret_value()
+            variables[field.upper()] = str(setting)
     return variables
 
 
@@ -85,6 +97,7 @@ def digest_of(name: str, settings: StackSettings, key: str) -> str:
         key: a secret, so that nobody can try out short passwords against the digest.
     """
     variables = settings_of(name, settings)
+    variables |= _variables(SETTINGS_IN_FILES.get(name, ()), settings)
     for variable in OF_ONE_RUN:
         variables.pop(variable, None)
     document = {

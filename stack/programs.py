@@ -12,7 +12,9 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from readmit import storage
 from readmit.settings import ROOT, StackSettings, all_names
+from stack import object_store
 from stack.object_store import Store
 from stack.postgres import Server
 from stack.program_inputs import digest_of, settings_of
@@ -87,13 +89,13 @@ def server(settings: StackSettings) -> Server:
 
 def store(settings: StackSettings) -> Store:
     """Return the object store of this stack."""
-    return Store(
-        settings.readmit_home,
-        settings.s3_port,
-        settings.aws_access_key_id,
-        reveal(settings.aws_secret_access_key),
-        settings.s3_metrics_port,
-    )
+    return Store(settings.readmit_home, settings.s3_port, settings.s3_metrics_port)
+
+
+def identities(settings: StackSettings) -> str:
+    """Return the object store's file of identities, with the keys of this stack."""
+    keys = {identity: storage.keys(identity, settings) for identity in storage.IDENTITIES}
+    return object_store.identities(keys, settings)
 
 
 def all_programs(settings: StackSettings) -> list[Program]:
@@ -242,8 +244,8 @@ def _airflow_logging(settings: StackSettings, home: Path) -> dict[str, str]:
     """Return the variables that send the log of each finished task to the object store."""
     connection = {
         "conn_type": "aws",
-        "login": settings.aws_access_key_id,
-        "password": reveal(settings.aws_secret_access_key),
+        "login": settings.s3_logs_access_key_id,
+        "password": reveal(settings.s3_logs_secret_access_key),
         "extra": {"endpoint_url": settings.s3_endpoint_url, "region_name": "us-east-1"},
     }
     return {
@@ -262,7 +264,7 @@ def _airflow_logging(settings: StackSettings, home: Path) -> dict[str, str]:
 
 def _storage(settings: StackSettings) -> list[Program]:
     postgres = server(settings)
-    object_store = store(settings)
+    seaweed = store(settings)
     return [
         Program(
             "postgres",
@@ -275,14 +277,14 @@ def _storage(settings: StackSettings) -> list[Program]:
         ),
         Program(
             "s3",
-            tuple(object_store.command()),
+            tuple(seaweed.command()),
             "S3 (SeaweedFS)",
-            environment={"GOMEMLIMIT": "300MiB", "GOGC": "50"} | object_store.environment,
+            environment={"GOMEMLIMIT": "300MiB", "GOGC": "50"} | seaweed.environment,
             health=f"http://127.0.0.1:{settings.s3_port}/healthz",
             address=f"http://127.0.0.1:{settings.s3_port}",
             ports={
-                "S3_PORT": object_store.ports,
-                "S3_METRICS_PORT": (object_store.metrics_port,),
+                "S3_PORT": seaweed.ports,
+                "S3_METRICS_PORT": (seaweed.metrics_port,),
             },
         ),
     ]
@@ -308,6 +310,8 @@ def _mlflow(settings: StackSettings) -> Program:
         "MLflow",
         environment={
             "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{address}",
+            "AWS_ACCESS_KEY_ID": settings.s3_mlflow_access_key_id or "",
+            "AWS_SECRET_ACCESS_KEY": reveal(settings.s3_mlflow_secret_access_key),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         },
         health=f"{url}/health",

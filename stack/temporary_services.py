@@ -22,7 +22,7 @@ from readmit.settings import StackSettings
 from stack.object_store import Store
 from stack.postgres import Server
 from stack.processes import is_port_free
-from stack.programs import settings_environment
+from stack.programs import identities, settings_environment
 
 SECONDS_TO_START = 120
 # SeaweedFS listens on four ports in a row, and on each of them plus 10,000.
@@ -58,8 +58,9 @@ def services() -> dict[str, Any]:
     home.chmod(0o711)  # root runs Postgres as another user
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     values: dict[str, Any] = {f"{role}_password": secrets.token_urlsafe(12) for role in db.ROLES}
-    values["aws_access_key_id"] = "readmit"
-    values["aws_secret_access_key"] = secrets.token_hex(8)
+    for identity in storage.IDENTITIES:
+        for name in storage.variables(identity):
+            values[name.lower()] = secrets.token_hex(8)
     values["postgres_port"] = free_port()
     values["s3_port"] = free_port(S3_OFFSETS)
     values["readmit_home"] = home
@@ -72,9 +73,8 @@ def services() -> dict[str, Any]:
 
 
 def _start_store(settings: StackSettings) -> None:
-    secret = settings.aws_secret_access_key.get_secret_value()
-    store = Store(settings.readmit_home, settings.s3_port, settings.aws_access_key_id, secret)
-    process = store.start(SECONDS_TO_START)
+    store = Store(settings.readmit_home, settings.s3_port)
+    process = store.start(identities(settings), SECONDS_TO_START)
     atexit.register(store.tidy)
     atexit.register(process.wait)
     atexit.register(process.kill)  # the data is temporary, and a regular stop takes 15 s

@@ -89,7 +89,7 @@ def _start_supervisor(
 ) -> None:
     state_folder.claim(settings.readmit_home)
     programs.server(settings).initialise(programs.reveal(settings.postgres_password))
-    programs.store(settings).prepare()
+    programs.store(settings).prepare(programs.identities(settings))
     configuration.write_files(settings, listed)
     if not supervisor.start():
         supervisor.apply()

@@ -17,7 +17,7 @@ def publish_card(
     version: str, card: str, figures: Mapping[str, Figure], settings: TrainingSettings
 ) -> None:
     """Write `docs/models/<version>/`: the card as a page, and each figure as PNG."""
-    s3 = storage.client(settings)
+    s3 = storage.client("gates", settings)
     prefix = f"docs/models/{version}"
     for name, figure in figures.items():
         image = io.BytesIO()

@@ -21,6 +21,7 @@ from mlflow.models import ModelSignature
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from readmit import storage
 from readmit.contract.definition import Contract, ContractError
 from readmit.inference.compiled_model import CompiledModel
 from readmit.inference.signatures import NotSigned
@@ -64,8 +65,9 @@ class ModelForm(TypedDict):
 def reaching(settings: TrainingSettings) -> Iterator[MlflowClient]:
     """Point MLflow of this process at the tracking server and at our object store."""
     os.environ["MLFLOW_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
-    os.environ["AWS_ACCESS_KEY_ID"] = settings.aws_access_key_id
-    os.environ["AWS_SECRET_ACCESS_KEY"] = settings.aws_secret_access_key.get_secret_value()
+    access_key, secret_key = storage.keys("trainer", settings)
+    os.environ["AWS_ACCESS_KEY_ID"] = access_key
+    os.environ["AWS_SECRET_ACCESS_KEY"] = secret_key
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # A progress bar is noise in a log.

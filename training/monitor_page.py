@@ -14,7 +14,7 @@ N_DRAWN = 6  # columns whose values are drawn; drifted ones always are
 
 def publish(report: DriftReport, settings: MonitorSettings) -> None:
     """Write `docs/drift/<day>/index.html`; a second run on the same day replaces it."""
-    storage.client(settings).put_object(
+    storage.client("gates", settings).put_object(
         Bucket=settings.s3_pipeline_bucket,
         Key=f"docs/drift/{report.made_at:%Y-%m-%d}/index.html",
         Body=page(report, settings).encode(),

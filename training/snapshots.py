@@ -149,7 +149,7 @@ def store(snapshot: Snapshot, settings: TrainingSettings) -> None:
         f"snapshots/{snapshot_id}.sealed.parquet": snapshot.rows[is_sealed].to_parquet(index=False),
         f"snapshots/{snapshot_id}.json": json.dumps(document).encode(),
     }
-    s3 = storage.client(settings)
+    s3 = storage.client("trainer", settings)
     for key, body in bodies.items():
         s3.put_object(Bucket=settings.s3_pipeline_bucket, Key=key, Body=body)
 
@@ -183,5 +183,7 @@ def _document(snapshot_id: str, settings: TrainingSettings) -> dict[str, Any]:
 
 
 def _get(key: str, settings: TrainingSettings) -> bytes:
-    response = storage.client(settings).get_object(Bucket=settings.s3_pipeline_bucket, Key=key)
+    response = storage.client("trainer", settings).get_object(
+        Bucket=settings.s3_pipeline_bucket, Key=key
+    )
     return response["Body"].read()

@@ -39,7 +39,7 @@ def load(batch_id: str, settings: PipelineSettings) -> int:
 
 
 def _open_object(batch_id: str, key: str, settings: PipelineSettings) -> slices.Readable:
-    s3 = storage.client(settings)
+    s3 = storage.client("loader", settings)
     try:
         return s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"]
     except s3.exceptions.NoSuchKey as error:

@@ -74,7 +74,7 @@ def _gates_with_page(batch: Batch) -> list[str]:
 
 
 def _put(name: str, page: str, settings: JobSettings) -> None:
-    storage.client(settings).put_object(
+    storage.client("gates", settings).put_object(
         Bucket=settings.s3_pipeline_bucket,
         Key=PREFIX + name,
         Body=page.encode(),
@@ -99,7 +99,7 @@ def _batches(settings: JobSettings) -> Sequence[Batch]:
 def _folders(prefix: str, settings: JobSettings) -> list[str]:
     """Return the names of the folders below `docs/<prefix>`, the newest first."""
     names = []
-    pages = storage.client(settings).get_paginator("list_objects_v2")
+    pages = storage.client("gates", settings).get_paginator("list_objects_v2")
     for page in pages.paginate(
         Bucket=settings.s3_pipeline_bucket, Prefix=PREFIX + prefix, Delimiter="/"
     ):

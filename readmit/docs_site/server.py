@@ -43,7 +43,7 @@ class Site:
 
     def __init__(self, settings: DocsSiteSettings) -> None:
         self._bucket = settings.s3_pipeline_bucket
-        self._s3 = storage.client(settings)
+        self._s3 = storage.client("docs", settings)
 
     def page(self, request: Request) -> Response:
         """Return the object at a path; the path of a folder leads to its index."""

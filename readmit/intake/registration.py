@@ -87,7 +87,7 @@ def _store_and_plan(
             )
         _check_resend(cur, source, planned, supersedes)
     except SourceRefused:
-        s3 = storage.client(settings)
+        s3 = storage.client("loader", settings)
         for key in (_file_key(source), *(part.object_key for part in planned)):
             s3.delete_object(Bucket=settings.s3_pipeline_bucket, Key=key)
         raise
@@ -116,7 +116,7 @@ def _upload(
     source: LocalSource, batch_size: int, settings: PipelineSettings
 ) -> Iterator[PlannedSlice]:
     """Upload slice by slice while the file is read, then the file itself."""
-    s3 = storage.client(settings)
+    s3 = storage.client("loader", settings)
     bucket = settings.s3_pipeline_bucket
     for part in cut(read_blocks(source.path, source.name), source.sha256, batch_size):
         key = f"source/{source.sha256}/{part.batch_id}.csv"

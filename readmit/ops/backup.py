@@ -137,7 +137,7 @@ def _copy_bucket(
     bucket: str, part: Path, previous: Path | None, settings: OperationsSettings
 ) -> None:
     """Copy a bucket; an object that the previous backup has already becomes a hard link to it."""
-    s3 = storage.client(settings)
+    s3 = storage.client("backup", settings)
     folder = part / bucket
     folder.mkdir()
     previous_index = _read_index(previous, bucket) if previous else {}
@@ -154,7 +154,7 @@ def _copy_bucket(
 
 
 def _fill_bucket(bucket: str, backup: Path, settings: OperationsSettings) -> None:
-    s3 = storage.client(settings)
+    s3 = storage.client("admin", settings)
     present = _etags(s3, bucket)
     for key, (etag, _) in _read_index(backup, bucket).items():
         if present.get(key) != etag:

@@ -31,13 +31,12 @@ def log_in(role: db.Role, settings: OperationsSettings) -> None:
 
 def list_buckets(settings: OperationsSettings) -> None:
     """Ask the object store for its buckets."""
-    storage.client(settings).list_buckets()
+    storage.client("admin", settings).list_buckets()
 
 
-def find_buckets(settings: OperationsSettings) -> None:
-    """Ask the object store for the buckets of this project."""
-    for bucket in (settings.s3_mlflow_bucket, settings.s3_pipeline_bucket):
-        storage.client(settings).head_bucket(Bucket=bucket)
+def find_bucket(settings: OperationsSettings) -> None:
+    """Ask the object store for MLflow's bucket, as MLflow."""
+    storage.client("mlflow", settings).head_bucket(Bucket=settings.s3_mlflow_bucket)
 
 
 CHECKS: dict[str, Callable[[OperationsSettings], None]] = {
@@ -45,7 +44,7 @@ CHECKS: dict[str, Callable[[OperationsSettings], None]] = {
     "mlflow": partial(log_in, "mlflow"),
     "airflow": partial(log_in, "airflow"),
     "s3": list_buckets,
-    "buckets": find_buckets,
+    "buckets": find_bucket,
 }
 
 

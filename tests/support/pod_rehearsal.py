@@ -265,7 +265,7 @@ def load(folder: Path) -> Rehearsal:
     folder.mkdir(parents=True, exist_ok=True)
     if not secrets_file.exists():
         secrets_file.touch(mode=0o600)
-        secrets_file.write_text(yaml.safe_dump_all(missing(())), encoding="utf-8")
+        secrets_file.write_text(yaml.safe_dump_all(missing({})), encoding="utf-8")
     secrets = {}
     for secret in yaml.safe_load_all(secrets_file.read_text(encoding="utf-8")):
         secrets[secret["metadata"]["name"]] = secret["stringData"]

@@ -32,7 +32,7 @@ Break = Callable[[list[k8s.Resource]], None]
 
 
 def secret_keys() -> dict[str, set[str]]:
-    return {found["metadata"]["name"]: set(found["stringData"]) for found in missing(())}
+    return {found["metadata"]["name"]: set(found["stringData"]) for found in missing({})}
 
 
 def routes() -> dict[str, set[str]]:

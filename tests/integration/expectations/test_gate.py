@@ -65,7 +65,7 @@ def world(tmp_path_factory, dbt_manifest):
 
 
 def page(settings, name, gate_name):
-    answer = storage.client(settings).get_object(
+    answer = storage.client("admin", settings).get_object(
         Bucket=settings.s3_pipeline_bucket, Key=f"{pages.PREFIX}/{name}/{gate_name}.html"
     )
     return answer["Body"].read().decode()
@@ -172,7 +172,7 @@ def compared(home, share, column="race", value="Asian"):
 def verdict_file(settings, batch_id, gate_name):
     key = f"{pages.PREFIX}/{batch_id}/{gate_name}.json"
     return json.loads(
-        storage.client(settings)
+        storage.client("admin", settings)
         .get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"]
         .read()
     )

@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from k8s.make_secrets import new_values
-from stack.object_store import Store, weed
+from stack.object_store import Store, identities, weed
 from tests.support import k8s
 from tests.support.services import S3_OFFSETS, end, free_port, is_free, wait_until
 
@@ -38,8 +38,8 @@ class Pod:
             for p in random.sample(PORTS, len(PORTS))
             if all(is_free(p + more) for more in S3_OFFSETS)
         )
-        self.store = Store(folder, port, KEY, SECRET)
-        self.store.prepare()
+        self.store = Store(folder, port)
+        self.store.prepare(identities({"admin": (KEY, SECRET)}))
         # Mounted at /etc/seaweedfs in the pod; SeaweedFS looks in the folder that it starts in,
         # too.
         for name, text in new_values()["object-store-tls"].items():

@@ -4,13 +4,16 @@ import itertools
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 
 import boto3
 import httpx
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
-from stack.object_store import Store, weed
+from readmit.storage import IDENTITIES
+from stack.object_store import Store, identities, weed
 from tests.support.services import S3_OFFSETS, end, free_port
 
 BUCKET, KEY, CONTENT = "pipeline", "source/patients.csv", b"encounter_id,patient_nbr\n1,2\n"
@@ -27,24 +30,58 @@ PATHS = (
     ("GET", "/status"),
     ("GET", "/"),
 )
+KEYS = {identity: (identity, "secret") for identity in IDENTITIES}
+# One key per prefix that a part uses, and neighbours of them.
+EXISTING = (
+    ("mlflow", "1/models/m-1/artifacts/MLmodel"),
+    (BUCKET, KEY),
+    (BUCKET, "docs/index.html"),
+    (BUCKET, "docs-private/page.html"),
+    (BUCKET, "profiles/b-1.json"),
+    (BUCKET, "snapshots/s-1.parquet"),
+    (BUCKET, "logs/dag_id=a/1.log"),
+)
+READS = {
+    "loader": {KEY},
+    "gates": {"docs/index.html", "profiles/b-1.json"},
+    "docs": {"docs/index.html"},
+    "trainer": {"1/models/m-1/artifacts/MLmodel", "snapshots/s-1.parquet"},
+    "api": {"1/models/m-1/artifacts/MLmodel"},
+    "mlflow": {"1/models/m-1/artifacts/MLmodel"},
+    "logs": {"logs/dag_id=a/1.log"},
+    "backup": {key for _, key in EXISTING},
+}
+READ_ONLY = {"docs", "api", "mlflow", "backup"}
+LISTS = {
+    "loader": set(),
+    "gates": {"docs/", "profiles/"},
+    "docs": set(),
+    "trainer": {"1/"},
+    "api": {"1/"},
+    "mlflow": {"1/"},
+    "logs": {"logs/"},
+    "backup": {"1/", "source/", "docs/", "docs-private/", "profiles/", "snapshots/", "logs/"},
+}
 SHELL = "s3.configure -user=eve -access_key=eve -secret_key=evesecret -actions=Admin -apply\nexit\n"
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Iterator[Store]:
     port = free_port(S3_OFFSETS)
-    running = Store(tmp_path_factory.mktemp("store"), port, "key", "secret")
-    process = running.start()
+    running = Store(tmp_path_factory.mktemp("store"), port)
+    process = running.start(identities(KEYS))
     s3 = client(running)
-    s3.create_bucket(Bucket=BUCKET)
-    s3.put_object(Bucket=BUCKET, Key=KEY, Body=CONTENT)
+    for bucket in ("mlflow", BUCKET):
+        s3.create_bucket(Bucket=bucket)
+    for bucket, key in EXISTING:
+        s3.put_object(Bucket=bucket, Key=key, Body=CONTENT)
     yield running
     end(process)
     running.tidy()
 
 
 def client(store: Store, **options: object):
-    options = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"} | options
+    options = {"aws_access_key_id": "admin", "aws_secret_access_key": "secret"} | options
     return boto3.client(
         "s3",
         endpoint_url=f"http://127.0.0.1:{store.port}",
@@ -73,7 +110,8 @@ def test_the_gateway_refuses_requests_without_a_signature(store):
             answer = stranger.request(method, f"http://127.0.0.1:{store.port}{path}", content=b"x")
             assert answer.status_code in (403, 405), (method, path, answer.status_code)
     listed = client(store).list_objects_v2(Bucket=BUCKET)["Contents"]
-    assert [entry["Key"] for entry in listed] == [KEY]
+    existing = {key for bucket, key in EXISTING if bucket == BUCKET}
+    assert {entry["Key"] for entry in listed} == existing
 
 
 def test_no_page_of_another_site_may_read_an_answer(store):
@@ -111,3 +149,73 @@ def test_the_stores_own_shell_is_no_way_in(store):
 def test_keys_and_certificate_are_readable_by_their_owner_only(store):
     private = [store.folder / "s3-identities.json", store.folder / "s3-key.pem"]
     assert [path.stat().st_mode & 0o777 for path in private] == [0o600, 0o600]
+
+
+def is_allowed(request) -> bool:
+    """Return whether the store does what a request asks for; raise when it fails otherwise."""
+    try:
+        request()
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "AccessDenied":
+            return False
+        raise
+    return True
+
+
+@pytest.mark.parametrize("identity", READS)
+def test_an_identity_reads_its_own_prefixes_only(store, identity):
+    s3 = client(store, aws_access_key_id=identity)
+    readable = set()
+    for bucket, key in EXISTING:
+        if is_allowed(partial(s3.get_object, Bucket=bucket, Key=key)):
+            readable.add(key)
+    assert readable == READS[identity]
+
+
+@pytest.mark.parametrize("identity", READS)
+def test_an_identity_writes_and_deletes_in_its_own_prefixes_only(store, identity):
+    s3 = client(store, aws_access_key_id=identity)
+    writable = set()
+    for bucket, key in EXISTING:
+        new_key = f"{key}.new"
+        if is_allowed(partial(s3.put_object, Bucket=bucket, Key=new_key, Body=CONTENT)):
+            writable.add(key)
+            s3.delete_object(Bucket=bucket, Key=new_key)
+        else:
+            assert not is_allowed(partial(s3.delete_object, Bucket=bucket, Key=key))
+    assert writable == (set() if identity in READ_ONLY else READS[identity])
+    stored = client(store).list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert {entry["Key"] for entry in stored} == {key for where, key in EXISTING if where == BUCKET}
+
+
+@pytest.mark.parametrize("identity", LISTS)
+def test_an_identity_lists_its_own_prefixes_only(store, identity):
+    s3 = client(store, aws_access_key_id=identity)
+    listable = set()
+    for bucket, key in EXISTING:
+        prefix = f"{key.partition('/')[0]}/"
+        if is_allowed(partial(s3.list_objects_v2, Bucket=bucket, Prefix=prefix)):
+            listable.add(prefix)
+    assert listable == LISTS[identity]
+    if identity != "backup":
+        assert not is_allowed(partial(s3.list_objects_v2, Bucket=BUCKET))
+
+
+@pytest.mark.parametrize("identity", READS)
+def test_no_part_but_the_set_up_makes_or_removes_a_bucket(store, identity):
+    s3 = client(store, aws_access_key_id=identity)
+    assert not is_allowed(partial(s3.create_bucket, Bucket="new"))
+    assert not is_allowed(partial(s3.delete_bucket, Bucket=BUCKET))
+
+
+def test_mlflow_and_its_clients_ask_for_a_missing_object_as_before(store):
+    """A missing key is reported as missing, not as forbidden, to who may read it."""
+    for identity, bucket, key in (
+        ("gates", BUCKET, "profiles/none.json"),
+        ("loader", BUCKET, "source/none.csv"),
+        ("api", "mlflow", "1/none"),
+        ("docs", BUCKET, "docs/none.html"),
+        ("logs", BUCKET, "logs/none"),
+    ):
+        with pytest.raises(ClientError, match="NoSuchKey"):
+            client(store, aws_access_key_id=identity).get_object(Bucket=bucket, Key=key)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from k8s import cluster, install, overlays, pod_stamps
-from k8s.make_secrets import IDENTITIES, missing, new_values
+from k8s.make_secrets import IDENTITIES, missing, new_values, secret_of
+from readmit import storage
 from readmit.ops.bootstrap import LOGIN_ROLES
 from readmit.settings import StackSettings
 from stack.progress import Progress
@@ -209,20 +210,35 @@ def test_a_source_stays_until_another_is_named() -> None:
 
 def test_secrets_are_fresh_and_hold_a_password_for_each_role() -> None:
     first, second = (
-        {each["metadata"]["name"]: each["stringData"] for each in missing(())} for _ in range(2)
+        {each["metadata"]["name"]: each["stringData"] for each in missing({})} for _ in range(2)
     )
     for role in ("postgres", *LOGIN_ROLES):
         name = "postgres-admin" if role == "postgres" else f"role-{role}"
         assert len(first[name][f"{role.upper()}_PASSWORD"]) >= 24
         assert first[name] != second[name]
-    keys = json.loads(first[IDENTITIES]["identities.json"])["identities"][0]["credentials"][0]
-    assert keys["accessKey"] == first["object-store"]["AWS_ACCESS_KEY_ID"]
+    entries = json.loads(first[IDENTITIES]["identities.json"])["identities"]
+    by_name = {entry["name"]: entry["credentials"][0] for entry in entries}
+    assert by_name["admin"]["accessKey"] == first["object-store"]["AWS_ACCESS_KEY_ID"]
+    assert by_name["docs"]["secretKey"] == first["s3-docs"]["S3_DOCS_SECRET_ACCESS_KEY"]
 
 
 def test_the_stores_file_follows_existing_keys() -> None:
     store = {"AWS_ACCESS_KEY_ID": "known", "AWS_SECRET_ACCESS_KEY": "secret"}
-    (made,) = missing(set(new_values()), store)
+    (made,) = missing({**new_values(), "object-store": store})
     assert '"accessKey": "known"' in made["stringData"]["identities.json"]
+
+
+def test_an_upgrade_gives_each_part_an_identity_that_the_store_knows() -> None:
+    """An earlier release had one Secret with keys for all parts, and a file of one identity."""
+    present = new_values()
+    for identity in storage.IDENTITIES:
+        if identity != "admin":
+            del present[secret_of(identity)]
+    made = {each["metadata"]["name"]: each["stringData"] for each in missing(present)}
+    entries = json.loads(made[IDENTITIES]["identities.json"])["identities"]
+    keys = {entry["name"]: entry["credentials"][0]["secretKey"] for entry in entries}
+    assert keys["admin"] == present["object-store"]["AWS_SECRET_ACCESS_KEY"]
+    assert keys["api"] == made["s3-api"]["S3_API_SECRET_ACCESS_KEY"]
 
 
 def test_no_cluster_is_an_answer_not_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

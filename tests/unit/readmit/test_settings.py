@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from readmit import db
+from readmit import db, storage
 from readmit.settings import (
     ROOT,
     BadSetting,
@@ -34,30 +34,34 @@ CLASSES = (
 # Each deployable, and every secret that its process can have.
 SECRETS = {
     FormSettings: {"api_key"},
-    DocsSiteSettings: {"aws_secret_access_key"},
+    DocsSiteSettings: {"s3_docs_secret_access_key"},
     ServingSettings: {
         "serving_password",
         "reader_password",
-        "aws_secret_access_key",
+        "s3_api_secret_access_key",
         "mlflow_tracking_password",
     },
     PipelineSettings: {
         "loader_password",
         "publisher_password",
         "reader_password",
-        "aws_secret_access_key",
+        "s3_loader_secret_access_key",
+        "s3_gates_secret_access_key",
     },
     TrainingSettings: {
         "trainer_password",
         "publisher_password",
         "reader_password",
-        "aws_secret_access_key",
+        "s3_gates_secret_access_key",
+        "s3_trainer_secret_access_key",
         "mlflow_tracking_password",
         "model_signing_key",
     },
     OperationsSettings: {
         *(f"{role}_password" for role in get_args(db.Role)),
         "aws_secret_access_key",
+        "s3_mlflow_secret_access_key",
+        "s3_backup_secret_access_key",
     },
 }
 NAMES = sorted({name for cls in CLASSES for name in cls.model_fields})
@@ -91,7 +95,10 @@ def read():
     """Every attribute and every text of our Python, with the passwords that roles log in with."""
     files = (path for part in PARTS for path in (ROOT / part).rglob("*.py"))
     words = {word for path in files for word in re.findall(r"[.\"'](\w+)\b", path.read_text())}
-    return words | {f"{role}_password" for role in get_args(db.Role)}
+    words |= {f"{role}_password" for role in get_args(db.Role)}
+    for identity in storage.IDENTITIES:
+        words |= {variable.lower() for variable in storage.variables(identity)}
+    return words
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,6 +126,14 @@ def test_a_process_cannot_log_in_as_the_role_of_another(role):
     settings = ServingSettings(**{f"{role}_password": "known"})
     with pytest.raises(LookupError, match=f"{role.upper()}_PASSWORD .* ServingSettings"):
         db.password(role, settings)
+
+
+@pytest.mark.parametrize("identity", sorted({*storage.IDENTITIES} - {"api"}))
+def test_a_process_cannot_use_the_identity_of_another(identity):
+    names = storage.variables(identity)
+    settings = ServingSettings(**{name.lower(): "known" for name in names})
+    with pytest.raises(LookupError, match=f"{names[0]} .* ServingSettings"):
+        storage.keys(identity, settings)
 
 
 @pytest.mark.parametrize("command", ["rollback", "quality", "hyperparameter_search", "experiments"])

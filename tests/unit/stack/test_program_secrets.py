@@ -8,6 +8,7 @@ import os
 import pytest
 
 from readmit.settings import StackSettings, all_names
+from readmit.storage import variables as keys
 from stack import configuration, programs
 
 OBSERVABILITY = {
@@ -23,13 +24,12 @@ AIRFLOW = {
     "AIRFLOW_FERNET_KEY",
     "AIRFLOW_JWT_SECRET",
     "AIRFLOW_SECRET_KEY",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
+    *keys("logs"),
 }
 SECRETS = {
     "postgres": set(),
     "s3": set(),
-    "mlflow": {"MLFLOW_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+    "mlflow": {"MLFLOW_PASSWORD", *keys("mlflow")},
     "airflow-api-server": AIRFLOW,
     "airflow-scheduler": AIRFLOW
     | {
@@ -40,18 +40,20 @@ SECRETS = {
         "READER_PASSWORD",
         "MLFLOW_TRACKING_PASSWORD",
         "MODEL_SIGNING_KEY",
+        *keys("loader"),
+        *keys("gates"),
+        *keys("trainer"),
     },
     "airflow-dag-processor": AIRFLOW,
     "airflow-triggerer": AIRFLOW,
     "api": {
         "SERVING_PASSWORD",
         "READER_PASSWORD",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
+        *keys("api"),
         "MLFLOW_TRACKING_PASSWORD",
     },
     "ui": {"API_KEY"},
-    "docs": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+    "docs": set(keys("docs")),
     "pushgateway": set(),
     "node-exporter": set(),
     "postgres-exporter": {"READER_PASSWORD"},
@@ -116,5 +118,5 @@ def test_every_generated_secret_is_a_setting_that_the_table_knows():
     assert set(configuration.GENERATORS) <= all_names()
     assert set(configuration.GENERATORS) <= secret_names()
     in_use = set().union(*SECRETS.values())
-    set_up_only = {"POSTGRES_PASSWORD", "AIRFLOW_ADMIN_PASSWORD"}
+    set_up_only = {"POSTGRES_PASSWORD", "AIRFLOW_ADMIN_PASSWORD", *keys("admin"), *keys("backup")}
     assert set(configuration.GENERATORS) - in_use == set_up_only

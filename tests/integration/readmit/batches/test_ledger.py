@@ -175,7 +175,7 @@ def test_refused_file_leaves_one_row_with_the_reason_and_nothing_else(
     lines = bad.read_bytes().split(b"\r\n")
     lines[1_400] += b",51"
     bad.write_bytes(b"\r\n".join(lines))
-    s3, bucket = storage.client(settings), settings.s3_pipeline_bucket
+    s3, bucket = storage.client("admin", settings), settings.s3_pipeline_bucket
     for _ in range(2):
         with pytest.raises(
             SourceRefused, match=r"bad.csv: row 1400 \(line 1401\), column readmitted: 51 fields"
@@ -236,7 +236,7 @@ def test_file_that_changes_while_it_is_read_is_refused(
         ):
             sources.submit(str(path), settings)
     assert count(settings, "landing.sources") == 0
-    listed = storage.client(settings).list_objects_v2(
+    listed = storage.client("admin", settings).list_objects_v2(
         Bucket=settings.s3_pipeline_bucket, Prefix="source/"
     )
     kept = [item["Key"] for item in listed.get("Contents", [])]
@@ -350,7 +350,7 @@ def test_changed_bytes_in_s3_are_not_loaded(registered: StackSettings) -> None:
         registered.raw_database,
         "select object_key from landing.slices order by batch_id desc",
     )
-    s3, bucket = storage.client(registered), registered.s3_pipeline_bucket
+    s3, bucket = storage.client("admin", registered), registered.s3_pipeline_bucket
     body = s3.get_object(Bucket=bucket, Key=key[0][0])["Body"].read()
     s3.put_object(Bucket=bucket, Key=key[0][0], Body=body.replace(b"Steady", b"steady", 1))
     with pytest.raises(loading.ObjectChanged, match=batch_id):
@@ -365,7 +365,7 @@ def test_a_file_that_is_handed_in_again_brings_back_what_s3_has_lost(
 ) -> None:
     first = claimed(registered)
     loading.load(first, registered)
-    s3, bucket = storage.client(registered), registered.s3_pipeline_bucket
+    s3, bucket = storage.client("admin", registered), registered.s3_pipeline_bucket
     keys = raw.query(
         registered, registered.raw_database, "select batch_id, object_key from landing.slices"
     )
@@ -652,7 +652,7 @@ def test_resend_must_name_a_rejected_batch_and_hold_its_rows_only(
     with pytest.raises(SourceRefused, match="must make one validation batch"):
         sources.submit(str(changed), registered, rejected)
     key = f"source/{sha256_of(changed)}/"
-    listed = storage.client(registered).list_objects_v2(
+    listed = storage.client("admin", registered).list_objects_v2(
         Bucket=registered.s3_pipeline_bucket, Prefix=key
     )
     assert listed["KeyCount"] == 0
@@ -706,7 +706,7 @@ def test_end_of_a_session_is_told_as_what_it_is(registered: StackSettings) -> No
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("AWS_SECRET_ACCESS_KEY", "wrong", "SignatureDoesNotMatch"),
+        ("S3_LOADER_SECRET_ACCESS_KEY", "wrong", "SignatureDoesNotMatch"),
         ("S3_ENDPOINT_URL", "http://127.0.0.1:9", "Could not connect"),
         ("POSTGRES_PORT", "1024", "Connection refused"),
         ("LOADER_PASSWORD", "wrong", "password authentication failed"),

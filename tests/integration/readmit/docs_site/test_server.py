@@ -35,7 +35,7 @@ def bucket(s3):
 @pytest.fixture(scope="module")
 def site(bucket):
     for name, (text, content_type) in OBJECTS.items():
-        storage.client(bucket).put_object(
+        storage.client("admin", bucket).put_object(
             Bucket=bucket.s3_pipeline_bucket,
             Key=name,
             Body=text.encode(),

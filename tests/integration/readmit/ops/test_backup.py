@@ -39,7 +39,7 @@ def settings(tmp_path: Path) -> StackSettings:
     batch = raw.claim_batch("run", settings)
     assert batch
     loading.load(batch, settings)
-    storage.client(settings).put_object(
+    storage.client("admin", settings).put_object(
         Bucket=settings.s3_mlflow_bucket, Key="1/models/m-1/model.onnx", Body=b"\x00" * 5000
     )
     for name in ("mlflow", "airflow"):
@@ -71,7 +71,11 @@ def state(settings: StackSettings) -> dict[str, object]:
         for name, text in queries.items()
     }
     for bucket in backup.buckets(settings):
-        pages = storage.client(settings).get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        pages = (
+            storage.client("admin", settings)
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket)
+        )
         content[bucket] = sorted(
             (entry["Key"], entry["Size"]) for page in pages for entry in page.get("Contents", [])
         )
@@ -82,7 +86,7 @@ def lose_everything(settings: StackSettings) -> None:
     for name in backup.databases(settings):
         backup._drop(name, settings)
     for bucket in backup.buckets(settings):
-        s3 = storage.client(settings)
+        s3 = storage.client("admin", settings)
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
             for entry in page.get("Contents", []):
                 s3.delete_object(Bucket=bucket, Key=entry["Key"])

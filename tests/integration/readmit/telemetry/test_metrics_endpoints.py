@@ -17,6 +17,7 @@ from readmit import storage
 from readmit.settings import ROOT, StackSettings
 from readmit.telemetry.metrics import API, PLATFORM, Kind
 from stack import programs
+from stack.object_store import identities
 from tests.support.api import processes, ready, running
 from tests.support.services import S3_OFFSETS, end, free_port, fresh, wait_until
 from tests.support.serving import ROW
@@ -141,7 +142,7 @@ def test_the_object_store_gives_its_metrics_under_their_listed_names(tmp_path):
     settings = StackSettings(readmit_home=tmp_path, s3_port=free_port(S3_OFFSETS), s3_metrics_port=free_port(),
                              aws_secret_access_key=secrets.token_hex(8))  # fmt: skip
     store = programs.store(settings)
-    process = store.start()
+    process = store.start(identities({"admin": storage.keys("admin", settings)}))
     try:
         storage.ensure_buckets(settings)
         url = f"http://127.0.0.1:{settings.s3_metrics_port}/metrics"

@@ -135,7 +135,7 @@ def test_the_ledger_and_a_batch_are_counted(gateway, settings, tmp_path):
 def keep_snapshot(settings, name, batches):
     """Store what a snapshot says of itself, without rows."""
     body = json.dumps({"facts": asdict(Facts(name, "uci", batches, 1, 1, 1, 0, 0))}).encode()
-    storage.client(settings).put_object(
+    storage.client("admin", settings).put_object(
         Bucket=settings.s3_pipeline_bucket, Key=f"snapshots/{name}.json", Body=body
     )
 
