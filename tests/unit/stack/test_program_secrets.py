@@ -10,6 +10,7 @@ import pytest
 from readmit.settings import StackSettings, all_names
 from readmit.storage import variables as keys
 from stack import configuration, programs
+from tests.support.secret_table import secrets_of_programs
 
 OBSERVABILITY = {
     "pushgateway": programs._pushgateway,
@@ -19,48 +20,9 @@ OBSERVABILITY = {
     "prometheus": programs._prometheus,
     "grafana": programs._grafana,
 }
-AIRFLOW = {
-    "AIRFLOW_PASSWORD",
-    "AIRFLOW_FERNET_KEY",
-    "AIRFLOW_JWT_SECRET",
-    "AIRFLOW_SECRET_KEY",
-    *keys("logs"),
-}
-SECRETS = {
-    "postgres": set(),
-    "s3": set(),
-    "mlflow": {"MLFLOW_PASSWORD", *keys("mlflow")},
-    "airflow-api-server": AIRFLOW,
-    "airflow-scheduler": AIRFLOW
-    | {
-        "LOADER_PASSWORD",
-        "TRANSFORMER_PASSWORD",
-        "PUBLISHER_PASSWORD",
-        "TRAINER_PASSWORD",
-        "READER_PASSWORD",
-        "MLFLOW_TRACKING_PASSWORD",
-        "MODEL_SIGNING_KEY",
-        *keys("loader"),
-        *keys("gates"),
-        *keys("trainer"),
-    },
-    "airflow-dag-processor": AIRFLOW,
-    "airflow-triggerer": AIRFLOW,
-    "api": {
-        "SERVING_PASSWORD",
-        "READER_PASSWORD",
-        *keys("api"),
-        "MLFLOW_TRACKING_PASSWORD",
-    },
-    "ui": {"API_KEY"},
-    "docs": set(keys("docs")),
-    "pushgateway": set(),
-    "node-exporter": set(),
-    "postgres-exporter": {"READER_PASSWORD"},
-    "blackbox-exporter": set(),
-    "prometheus": set(),
-    "grafana": {"READER_PASSWORD", "GRAFANA_ADMIN_PASSWORD"},
-}
+SECRETS = secrets_of_programs()
+TASKS = SECRETS.pop("airflow-task")
+SECRETS["airflow-scheduler"] |= TASKS  # it runs the tasks on one machine
 
 
 def secret_names() -> set[str]:

@@ -1,0 +1,65 @@
+"""A pod holds the secrets of its row in docs/architecture.md, as a program of one machine does."""
+
+import pytest
+
+from k8s.make_secrets import missing
+from readmit.settings import ObjectStoreSettings
+from tests.support import k8s
+from tests.support.secret_table import secrets_of_programs
+
+TABLE = secrets_of_programs()
+# Keys of Secrets that are settings of the stack under another name, or public.
+SAME = {
+    "AIRFLOW__CORE__FERNET_KEY": "AIRFLOW_FERNET_KEY",
+    "AIRFLOW__API_AUTH__JWT_SECRET": "AIRFLOW_JWT_SECRET",
+    "AIRFLOW__API__SECRET_KEY": "AIRFLOW_SECRET_KEY",
+}
+NO_SECRETS = {"MLFLOW_TRACKING_USERNAME", "MODEL_PUBLIC_KEY"}
+# Of these the stack hands over a value in a file, or the pod alone has one.
+BY_POD = {
+    "postgres": {"POSTGRES_PASSWORD"},
+    "mlflow": {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"},
+}
+# The web form has no key by default; who sets one adds it to both.
+BY_USER = {"ui": {"API_KEY"}}
+
+
+def held(container: k8s.Resource) -> set[str]:
+    """Return the secrets of a container, by the names that one machine has for them."""
+    values_of = {each["metadata"]["name"]: each["stringData"] for each in missing({})}
+    keys: set[str] = set()
+    for source in container.get("envFrom", []):
+        if "secretRef" in source:
+            keys |= set(values_of[source["secretRef"]["name"]])
+    for variable in container.get("env", []):
+        reference = variable.get("valueFrom", {}).get("secretKeyRef")
+        if reference:
+            keys.add(reference["key"])
+    return {SAME.get(key, key) for key in keys} - NO_SECRETS
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_pod_has_its_own_secrets_and_no_others(name: str) -> None:
+    container = k8s.pods(k8s.overlay("local"))[name]["spec"]["containers"][0]
+    assert held(container) == (TABLE[name] | BY_POD.get(name, set())) - BY_USER.get(name, set())
+
+
+@pytest.mark.parametrize("name", k8s.OVERLAYS)
+def test_every_pod_of_a_program_is_in_the_table(name: str) -> None:
+    """Jobs hold what they create or copy; those of the optional parts are people's own."""
+    resources = k8s.overlay(name)
+    jobs = {each["metadata"]["name"] for each in k8s.of_kind(resources, "Job", "CronJob")}
+    assert set(k8s.pods(resources)) - jobs <= set(TABLE)
+
+
+def test_a_secret_too_many_is_seen() -> None:
+    container = k8s.pods(k8s.overlay("local"))["docs"]["spec"]["containers"][0]
+    container["envFrom"].append({"secretRef": {"name": "postgres-admin"}})
+    assert held(container) - TABLE["docs"] == {"POSTGRES_PASSWORD"}
+
+
+def test_the_stores_file_names_the_buckets_of_the_manifests() -> None:
+    settings = k8s.named(k8s.overlay("local"), "ConfigMap", "settings")["data"]
+    defaults = ObjectStoreSettings.model_construct()
+    assert settings["S3_MLFLOW_BUCKET"] == defaults.s3_mlflow_bucket
+    assert settings["S3_PIPELINE_BUCKET"] == defaults.s3_pipeline_bucket
