@@ -242,12 +242,6 @@ def airflow_environment(settings: StackSettings) -> dict[str, str]:
 
 def _airflow_logging(settings: StackSettings, home: Path) -> dict[str, str]:
     """Return the variables that send the log of each finished task to the object store."""
-    connection = {
-        "conn_type": "aws",
-        "login": settings.s3_logs_access_key_id,
-        "password": reveal(settings.s3_logs_secret_access_key),
-        "extra": {"endpoint_url": settings.s3_endpoint_url, "region_name": "us-east-1"},
-    }
     return {
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "false",
@@ -255,8 +249,20 @@ def _airflow_logging(settings: StackSettings, home: Path) -> dict[str, str]:
         "AIRFLOW__LOGGING__REMOTE_LOGGING": "true",
         "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": f"s3://{settings.s3_pipeline_bucket}/logs",
         "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID": "s3_logs",
-        "AIRFLOW_CONN_S3_LOGS": json.dumps(connection),
+        **_logs_connection(settings, has_keys=True),
     }
+
+
+def _logs_connection(settings: StackSettings, has_keys: bool) -> dict[str, str]:
+    """Return the variable with Airflow's connection to the object store, for its logs."""
+    connection: dict[str, object] = {
+        "conn_type": "aws",
+        "extra": {"endpoint_url": settings.s3_endpoint_url, "region_name": "us-east-1"},
+    }
+    if has_keys:
+        connection["login"] = settings.s3_logs_access_key_id
+        connection["password"] = reveal(settings.s3_logs_secret_access_key)
+    return {"AIRFLOW_CONN_S3_LOGS": json.dumps(connection)}
 
 
 # ---------------------------------------------------------------- the programs
@@ -341,11 +347,13 @@ def _airflow(settings: StackSettings) -> list[Program]:
         if command in ("scheduler", "triggerer"):
             # Their log servers would listen on all interfaces. The api-server reads the files.
             options.append("--skip-serve-logs")
+        # The DAG processor stores no log of a task, so it has no keys for them.
+        logs = _logs_connection(settings, has_keys=command != "dag-processor")
         program = Program(
             name,
             python("-m", "airflow", command, *options),
             f"Airflow {command}",
-            environment=environment,
+            environment=environment | logs,
             health=f"{health}#{name}",
         )
         programs.append(program)

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from readmit import storage
 from readmit.ops.bootstrap import bootstrap
 from readmit.settings import ROOT, StackSettings
 from stack import processes, programs
@@ -28,6 +29,7 @@ __all__ = [
     "free_port",
     "fresh",
     "is_free",
+    "keys_of_admin",
     "mlflow",
     "services",
     "wait_until",
@@ -48,6 +50,17 @@ def wait_until(
             return result
         assert time.monotonic() < deadline, f"after {seconds} s: {what_is_late}"
         time.sleep(pause)
+
+
+def keys_of_admin(*identities: storage.Identity) -> dict[str, Any]:
+    """Return settings by which identities use a bucket of a test's own, as only the admin may."""
+    values = {}
+    for identity in identities:
+        for name, admin_name in zip(
+            storage.variables(identity), storage.variables("admin"), strict=True
+        ):
+            values[name.lower()] = services()[admin_name.lower()]
+    return values
 
 
 @cache

@@ -163,7 +163,7 @@ def stored(settings, version, name):
 @pytest.mark.parametrize("lost", ["contract.json", "compiled/model.onnx", "MLmodel"])
 def test_a_model_that_lost_a_file_is_refused(first, settings, lost):
     version = train("f" * 64, settings)
-    storage.client("admin", settings).delete_object(**stored(settings, version, lost))
+    storage.client("trainer", settings).delete_object(**stored(settings, version, lost))
     with pytest.raises(jobs.ModelRefused, match="judging failed"):
         jobs.decide(version, settings)
     assert production(settings) == first
@@ -172,7 +172,7 @@ def test_a_model_that_lost_a_file_is_refused(first, settings, lost):
 
 def test_a_broken_signature_is_refused(first, contract, settings):
     version = train("f" * 64, settings)
-    store, key = storage.client("admin", settings), stored(settings, version, "MLmodel")
+    store, key = storage.client("trainer", settings), stored(settings, version, "MLmodel")
     content = store.get_object(**key)["Body"].read().decode()
     name = contract.features[0].name
     assert name in content
@@ -189,7 +189,7 @@ def test_a_broken_signature_is_refused(first, contract, settings):
 
 def test_nothing_is_promoted_when_the_artefact_of_production_is_gone(first, settings):
     version = train("f" * 64, settings)
-    store, key = storage.client("admin", settings), stored(settings, first, "MLmodel")
+    store, key = storage.client("trainer", settings), stored(settings, first, "MLmodel")
     content = store.get_object(**key)["Body"].read()
     store.delete_object(**key)
     try:

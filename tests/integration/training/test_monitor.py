@@ -211,7 +211,7 @@ def test_no_drift_is_silent_and_published(contract, settings, production):
         features.names(contract.inputs + contract.history)
     )
     assert evidence["realised"][0]["metrics"]["auroc"]["figure"] > 0.5
-    s3, day = storage.client("admin", settings), f"{datetime.now(UTC):%Y-%m-%d}"
+    s3, day = storage.client("gates", settings), f"{datetime.now(UTC):%Y-%m-%d}"
     page, index = (
         s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"].read().decode()
         for key in (f"docs/drift/{day}/index.html", "docs/index.html")

@@ -78,7 +78,7 @@ def test_an_alias_that_no_decision_backs_is_not_followed(watcher, first, second,
 
 
 def test_a_changed_file_of_production_is_not_served(first, settings, tmp_path):
-    store = storage.client("admin", settings)
+    store = storage.client("trainer", settings)
     place = stored(settings, first, "report.json")
     content = store.get_object(**place)["Body"].read()
     store.put_object(**place, Body=content + b" ")
@@ -114,7 +114,7 @@ class Bomb:
 
 
 def test_a_planted_pickle_is_never_loaded(second, settings):
-    store = storage.client("admin", settings)
+    store = storage.client("trainer", settings)
     place = stored(settings, second, "MLmodel")
     description = yaml.safe_load(store.get_object(**place)["Body"].read())
     description["flavors"]["sklearn"]["serialization_format"] = "cloudpickle"
@@ -146,7 +146,7 @@ def test_only_our_form_of_a_model_is_loaded(section, change, second, settings, t
 
 
 def test_a_statement_of_another_version_does_not_help(first, second, settings):
-    store = storage.client("admin", settings)
+    store = storage.client("trainer", settings)
     statement = store.get_object(**stored(settings, first, signatures.FILE_NAME))["Body"].read()
     store.put_object(**stored(settings, second, signatures.FILE_NAME), Body=statement)
     with (
@@ -176,7 +176,7 @@ def test_a_roll_back_that_mlflow_refused_is_an_intent_only(first, contract, sett
 
 def test_a_version_from_before_signatures_is_adopted_once(first, settings):
     assert adopt.adopt(settings) is None  # signed already
-    store = storage.client("admin", settings)
+    store = storage.client("trainer", settings)
     place = stored(settings, first, signatures.FILE_NAME)
     statement = store.get_object(**place)["Body"].read()
     store.delete_object(**place)

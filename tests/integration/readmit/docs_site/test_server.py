@@ -11,6 +11,7 @@ import pytest
 from readmit import storage
 from readmit.docs_site.server import NOT_FOUND, NOT_YET
 from tests.support import docs_site
+from tests.support.services import keys_of_admin
 
 SECURE = {
     "cache-control": "no-cache",
@@ -25,9 +26,14 @@ OBJECTS = {
 }
 
 
+def with_own_bucket(s3):
+    name = f"docs-{secrets.token_hex(4)}"
+    return s3.model_copy(update={"s3_pipeline_bucket": name, **keys_of_admin("docs")})
+
+
 @pytest.fixture(scope="module")
 def bucket(s3):
-    settings = s3.model_copy(update={"s3_pipeline_bucket": f"docs-{secrets.token_hex(4)}"})
+    settings = with_own_bucket(s3)
     storage.ensure_buckets(settings)
     return settings
 
@@ -124,7 +130,7 @@ def test_a_request_that_is_no_http_is_refused(site):
 
 
 def test_an_empty_bucket_says_that_nothing_is_published(s3):
-    settings = s3.model_copy(update={"s3_pipeline_bucket": f"docs-{secrets.token_hex(4)}"})
+    settings = with_own_bucket(s3)
     with docs_site.running(settings) as address:
         answer = get(f"{address}/")
     assert answer.status_code == 200

@@ -15,7 +15,7 @@ from readmit.ops import backup
 from readmit.settings import StackSettings
 from stack.postgres import binary
 from tests.support import k8s, raw
-from tests.support.services import environment
+from tests.support.services import environment, keys_of_admin
 
 # The foreign tables of `clean` show what is in `raw`: both must come back.
 ROWS = "select count(*), md5(string_agg(t::text, ',' order by t::text)) from"
@@ -33,7 +33,9 @@ def settings(tmp_path: Path) -> StackSettings:
         "s3_mlflow_bucket": f"m{os.urandom(4).hex()}",
         "s3_pipeline_bucket": f"p{os.urandom(4).hex()}",
     }
-    settings = raw.fresh(tmp_path / "home", dataset=str(sample(tmp_path)), **names)
+    settings = raw.fresh(
+        tmp_path / "home", dataset=str(sample(tmp_path)), **names, **keys_of_admin("loader")
+    )
     storage.ensure_buckets(settings)
     sources.ensure_source(settings)
     batch = raw.claim_batch("run", settings)
@@ -108,7 +110,7 @@ def in_the_pod(
     """
     pod = k8s.pods(k8s.overlay("local"))[name]
     main = pod["spec"]["containers"][0]
-    keys = {secret["metadata"]["name"]: set(secret["stringData"]) for secret in missing(())}
+    keys = {secret["metadata"]["name"]: set(secret["stringData"]) for secret in missing({})}
     granted = {
         key
         for source in main["envFrom"]
@@ -117,7 +119,7 @@ def in_the_pod(
     secret = {
         key: value
         for key, value in environment(settings).items()
-        if key.endswith("PASSWORD") or "SECRET" in key
+        if key.endswith("PASSWORD") or "SECRET" in key or "ACCESS_KEY" in key
     }
     variables = {
         key: value
