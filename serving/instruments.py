@@ -5,7 +5,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from readmit.telemetry.metrics import API, Kind, Metric
@@ -22,6 +29,7 @@ class Metrics:
         for metric in API:
             self._instruments[metric.name] = self._instrument(metric)
         self._labelled: dict[tuple[str, tuple[object, ...]], Instrument] = {}
+        self._cpu_seconds = 0.0  # recorded so far
         self.gauge("readmit_started_timestamp_seconds").set(time.time())
 
     def counter(self, name: str, *labels: object) -> Counter:
@@ -38,6 +46,19 @@ class Metrics:
         """Return a histogram, with the values of its labels if it has any."""
         histogram: Histogram = self._find(name, labels)
         return histogram
+
+    def record_process(self) -> None:
+        """Record memory and CPU time of this worker; the standard `process_` metrics have no sum
+        over workers.
+        """
+        process = CollectorRegistry()
+        ProcessCollector(registry=process)
+        memory_bytes = process.get_sample_value("process_resident_memory_bytes")
+        if memory_bytes is not None:  # there is no /proc on macOS
+            self.gauge("readmit_worker_memory_bytes").set(memory_bytes)
+        cpu_seconds = time.process_time()
+        self.counter("readmit_worker_cpu_seconds_total").inc(cpu_seconds - self._cpu_seconds)
+        self._cpu_seconds = cpu_seconds
 
     def render(self) -> bytes:
         """Return the exposition text."""

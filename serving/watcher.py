@@ -108,6 +108,7 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._metrics.record_process()
             try:
                 self.check()
             except Exception:

@@ -75,6 +75,7 @@ def _create_databases(cur: cursor, settings: OperationsSettings) -> None:
     }
     create = sql.SQL("create database {} owner {} encoding 'UTF8' template template0")
     revoke = sql.SQL("revoke all on database {} from public")
+    measure = sql.SQL("grant connect on database {} to reader")
     grant = sql.SQL("grant connect, temporary on database {} to {}")
     for name, roles in roles_of.items():
         database = sql.Identifier(name)
@@ -83,6 +84,9 @@ def _create_databases(cur: cursor, settings: OperationsSettings) -> None:
         if cur.fetchone() is None:
             cur.execute(create.format(database, sql.Identifier(owner)))
         cur.execute(revoke.format(database))
+        # The exporter of metrics logs in as `reader`: the right to connect shows the size of a
+        # database, and no table of it.
+        cur.execute(measure.format(database))
         cur.execute(grant.format(database, sql.SQL(", ").join(map(sql.Identifier, roles))))
 
 

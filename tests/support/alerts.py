@@ -118,8 +118,8 @@ CASES = (
     Case("PostgresDown", "2m", *one('pg_up{job="postgres"}', 0, 1)),
     Case(
         "PostgresConnectionsExhausted", "6m",
-        {'pg_stat_activity_count{state="idle"}': steady(85), "pg_settings_max_connections": steady(100)},
-        {'pg_stat_activity_count{state="idle"}': steady(60), "pg_settings_max_connections": steady(100)},
+        {'pg_stat_database_numbackends{datname="airflow"}': steady(85), "pg_settings_max_connections": steady(100)},
+        {'pg_stat_database_numbackends{datname="airflow"}': steady(60), "pg_settings_max_connections": steady(100)},
     ),
     Case(
         "DiskAlmostFull", "12m",

@@ -71,7 +71,9 @@ def test_panels_do_not_overlap_and_fill_the_width(board):
 def test_a_panel_says_what_it_shows_and_asks_for_what_exists(board, panel):
     assert panel.title
     assert panel.meaning.endswith(".")
-    assert panel.unit in {"short", "none", "s", "percentunit", "reqps", "bytes"}
+    units = {"short", "none", "s", "percentunit", "reqps", "bytes", "locale"}
+    assert panel.unit in units or panel.unit.startswith("suffix:")
+    assert len(panel.title) <= 32, "Grafana cuts longer titles off"
     for query in panel.queries.values():
         if not panel.is_sql:
             assert named(query) <= KNOWN, query
@@ -95,7 +97,10 @@ def test_data_sources_are_those_that_panels_ask():
         for source in yaml.safe_load(path.read_text())["datasources"]
     }
     sources = [
-        panel["datasource"] for board in BOARDS for panel in dashboards.document(board)["panels"]
+        panel["datasource"]
+        for board in BOARDS
+        for panel in dashboards.document(board)["panels"]
+        if panel["type"] != "row"
     ]
     asked = {(source["uid"], source["type"]) for source in sources}
     assert asked == given
@@ -128,3 +133,43 @@ def test_grafana_finds_its_own_files_beside_an_unpacked_archive(tmp_path):
 
 def test_the_page_is_that_of_the_description():
     assert dashboards.PAGE.read_text(encoding="utf-8") == dashboards.page()
+
+
+def tiles():
+    return [panel for _, panel in PANELS if panel.kind == "stat"]
+
+
+def test_a_tile_without_data_does_not_look_good():
+    """Without any API the tiles of the promise once were green: 0 % of no requests failed."""
+    for panel in tiles():
+        assert "vector(0)" not in "".join(panel.queries.values()), panel.title
+        steps = dashboards._thresholds(panel)["steps"]
+        if panel.red is None and panel.orange is None:
+            assert [step["color"] for step in steps] == ["text"], panel.title
+
+
+def test_a_value_that_means_a_state_is_shown_as_a_word():
+    """Zero or one: the metrics' list says which of them are."""
+    states = {
+        metric.name
+        for metrics in METRICS_BY_JOB.values()
+        for metric in metrics
+        if metric.unit == "0 or 1"
+    }
+    for _, panel in PANELS:
+        if panel.kind not in ("stat", "state-timeline"):
+            continue
+        for query in panel.queries.values():
+            if named(query) & states and not query.startswith(("count", "sum")):
+                assert panel.values or panel.shows_name, panel.title
+
+
+def test_dashboards_link_to_each_other_and_mark_promotions():
+    for board in BOARDS:
+        document = dashboards.document(board)
+        [link] = document["links"]
+        assert link["type"] == "dashboards"
+        assert link["tags"] == document["tags"]
+        assert link["keepTime"]
+        [annotation] = document["annotations"]["list"]
+        assert "ops.promotions" in annotation["target"]["rawSql"]
