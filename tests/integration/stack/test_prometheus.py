@@ -113,6 +113,8 @@ LABELS = {
     "metric": ("auroc", "average_precision"),
     "dag": ("ingest_batch", "train_model"),
     "decision": ("promote",),
+    "status": ("published", "waiting", "rejected"),
+    "outcome": ("warned",),
 }
 PROMQL = [
     (board.uid, panel) for board in dashboards.read() for panel in board.panels if not panel.is_sql
@@ -120,6 +122,8 @@ PROMQL = [
 SQL = [panel for board in dashboards.read() for panel in board.panels if panel.is_sql]
 # Metrics of exporters that a test machine may not have.
 OPTIONAL = ("node_", "pg_", "probe_", "SeaweedFS_")
+# Metrics that the API of this test does not report: it has no database and no shadow version.
+UNREPORTED = ("readmit_history_lookups_total", "readmit_shadow_comparisons_total")
 
 
 def every_figure(job):
@@ -144,7 +148,8 @@ def unanswered(settings):
     return [
         query
         for query in queries
-        if not any(name in query for name in OPTIONAL) and not answered(settings, query)
+        if not any(name in query for name in OPTIONAL + UNREPORTED)
+        and not answered(settings, query)
     ]
 
 
@@ -154,7 +159,7 @@ def test_every_panel_has_something_to_show(stack):
     settings = stack.model_copy(
         update={"pushgateway_url": f"http://127.0.0.1:{stack.pushgateway_port}"}
     )
-    for job in (Job.TASKS, Job.INGEST, Job.TRAINING, Job.MONITOR, Job.LOAD_TEST):
+    for job in set(Job) - {Job.API, Job.PLATFORM}:
         pushgateway.report(job, partial(every_figure, job), settings)
     for _ in range(20):
         url = f"http://127.0.0.1:{stack.api_port}/predict"
