@@ -59,7 +59,7 @@ def check_raw(batch_id: str, settings: PipelineSettings) -> GateResult:
         for column in raw_suite.WATCHED:
             distances[column] = profiles.distance(profile[column], earlier.get(column, {}))
         checks.append(Check(raw_suite.drift(), gate_queries.one_row(distances)))
-    outcomes = gx_validation.evaluate(checks, settings.raw_database, settings)
+    outcomes = gx_validation.evaluate(checks, "publisher", settings.raw_database, settings)
     result = _conclude(batch_id, "raw", outcomes, settings)
     profiles.store(batch_id, profile, settings)
     return result
@@ -95,7 +95,7 @@ def check_publish(
     if build_id == batch_id:
         accounting = publish_suite.accounting(gate_queries.frequent_reasons(build_id, settings))
         checks.append(Check(accounting, gate_queries.one_row(counts)))
-    outcomes = gx_validation.evaluate(checks, settings.clean_database, settings)
+    outcomes = gx_validation.evaluate(checks, "transformer", settings.clean_database, settings)
     return _conclude(build_id, "publish", outcomes, settings)
 
 

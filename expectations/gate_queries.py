@@ -1,4 +1,8 @@
-"""The SQL of the gates: which rows they evaluate, and the counts that they compare."""
+"""The SQL of the gates: which rows they evaluate, and the counts that they compare.
+
+What dbt has built is read as dbt's role: a function in a view runs with the rights of the role that
+reads the view, and `publisher` may publish.
+"""
 
 from collections.abc import Mapping
 
@@ -102,7 +106,7 @@ def counts(batch_id: str, build_id: str, settings: PipelineSettings) -> dict[str
         where _build_id = %(build)s and _batch_id = %(batch)s
     """
     with (
-        db.transaction("publisher", settings.clean_database, settings) as clean,
+        db.transaction("transformer", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
         cur.execute(statement, {"build": build_id, "batch": batch_id})
@@ -132,7 +136,7 @@ def frequent_reasons(build_id: str, settings: PipelineSettings) -> str:
         group by rule order by count(*) desc, rule limit %s
     """
     with (
-        db.transaction("publisher", settings.clean_database, settings) as clean,
+        db.transaction("transformer", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
         cur.execute(statement, (build_id, N_REASONS))

@@ -25,15 +25,15 @@ class Check(NamedTuple):
 
 
 def evaluate(
-    checks: Sequence[Check], database: str, settings: PipelineSettings
+    checks: Sequence[Check], role: db.Role, database: str, settings: PipelineSettings
 ) -> list[ExpectationValidationResult]:
-    """Evaluate each suite on its query.
+    """Evaluate each suite on its query, logged in as `role`.
 
     The context of Great Expectations lives in memory, so that no password is written to a file.
     """
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    url = db.url("publisher", database, settings)
+    url = db.url(role, database, settings)
     source = context.data_sources.add_postgres(
         "postgres", connection_string=url.replace("postgresql://", "postgresql+psycopg2://", 1)
     )

@@ -422,10 +422,13 @@ class JobSettings(PublisherLogin, ReaderLogin, GatesStore, PushgatewaySettings, 
     """What jobs of the pipeline and of training share."""
 
 
-class PipelineSettings(LoaderLogin, LoaderStore, JobSettings, PageSettings, SourceSettings):
+class PipelineSettings(
+    LoaderLogin, TransformerLogin, LoaderStore, JobSettings, PageSettings, SourceSettings
+):
     """Airflow's DAGs of the data, and the commands that do the same by hand.
 
-    dbt runs as a process of its own and takes its password from the environment (`profiles.yml`).
+    dbt takes its password from the environment (`profiles.yml`); what it has built is counted and
+    checked with its log-in too.
     """
 
     ingest_schedule: str | None = Field(

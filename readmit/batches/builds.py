@@ -181,7 +181,7 @@ class Build:
             clean.cursor() as cur,
         ):
             self._hold_lock(cur)
-            counts = self.count(cur)
+            counts = self.count(settings)
             cur.execute(
                 "select ops.publish_build(%s, %s, %s, %s, %s, %s, %s)",
                 (
@@ -197,12 +197,22 @@ class Build:
         ledger.follow([self.batch_id], settings)
         return counts
 
-    def count(self, cur: cursor) -> Counts:
+    def count(self, settings: PipelineSettings) -> Counts:
         """Count what becomes of the rows of the batch once this build is published.
+
+        dbt's role counts, since a function in a view of dbt's runs with the rights of the role that
+        reads the view: as `publisher`, it could publish.
 
         Raises:
             AccountingBroken: rows in RAW are not features + quarantined + excluded.
         """
+        with (
+            db.transaction("transformer", settings.clean_database, settings) as clean,
+            clean.cursor() as cur,
+        ):
+            return self._count(cur)
+
+    def _count(self, cur: cursor) -> Counts:
         cur.execute("select n_rows from raw.batches where batch_id = %s", (self.batch_id,))
         n_rows = ledger.fetch_count(cur)
         # A corrected row stands twice, as it came and as it was corrected: what passed is what

@@ -1,4 +1,5 @@
-"""Rows that the row rules held back: list them, and release corrected ones, each once.
+"""Rows that the row rules held back: list them, release corrected ones, each once, and withdraw a
+release that waits.
 
 A release writes the corrected values into `ops.corrections` under a new build (`<batch_id>+r<k>`).
 The build then waits in the queue and goes through dbt as a batch does: the same rules judge the
@@ -92,7 +93,9 @@ def release(
         clean.cursor() as cur,
     ):
         cur.execute("select pg_advisory_xact_lock(%s)", (CORRECTIONS_LOCK,))
-        _check_is_held(cur, batch_id, source_row)
+        _check_is_published(cur, batch_id)
+        _check_is_held(batch_id, source_row, settings)
+        _check_is_not_waiting(cur, batch_id, source_row)
         build_id = _open_build(cur, batch_id)
         cur.execute(
             "insert into ops.corrections (batch_id, source_row, corrected, released_by, build_id)"
@@ -122,22 +125,38 @@ def _check_values(batch_id: str, corrected: Mapping[str, str]) -> None:
         )
 
 
-def _check_is_held(cur: cursor, batch_id: str, source_row: int) -> None:
+def _check_is_published(cur: cursor, batch_id: str) -> None:
     if not is_published(cur, batch_id):
         raise ReleaseRefused(
             f"{batch_id}: is not published; rows of a rejected batch are sent again as a new file"
         )
-    cur.execute(
-        "select released_at from quarantine.encounters where _batch_id = %s and _source_row = %s",
-        (batch_id, source_row),
-    )
-    row = cur.fetchone()
+
+
+def _check_is_held(batch_id: str, source_row: int, settings: PipelineSettings) -> None:
+    """Raise `ReleaseRefused` unless the row is in quarantine.
+
+    `reader` looks, since a function in a view of dbt's runs with the rights of the role that reads
+    the view.
+    """
+    with (
+        db.transaction("reader", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(
+            "select released_at from quarantine.encounters"
+            " where _batch_id = %s and _source_row = %s",
+            (batch_id, source_row),
+        )
+        row = cur.fetchone()
     if row is None:
         raise ReleaseRefused(f"{batch_id}, row {source_row}: is not in quarantine")
     if row[0] is not None:
         raise ReleaseRefused(
             f"{batch_id}, row {source_row}: was released at {row[0]:%Y-%m-%d %H:%M}; it enters once"
         )
+
+
+def _check_is_not_waiting(cur: cursor, batch_id: str, source_row: int) -> None:
     cur.execute(f"{WAITING} and batch_id = %s and source_row = %s", (batch_id, source_row))
     waiting_in = cur.fetchone()
     if waiting_in is not None:
@@ -161,6 +180,33 @@ def _open_build(cur: cursor, batch_id: str) -> str:
         "select count(distinct build_id) from ops.corrections where batch_id = %s", (batch_id,)
     )
     return f"{batch_id}+r{fetch_count(cur) + 1}"
+
+
+def withdraw(build_id: str, withdrawn_by: str, settings: PipelineSettings) -> None:
+    """Take a correction out of the queue; its rows stay in quarantine and can be released again.
+
+    The record stays: the corrections themselves, and who withdrew them.
+
+    Raises:
+        ReleaseRefused: the correction does not wait, or it is being built.
+    """
+    if not withdrawn_by.strip():
+        raise ReleaseRefused("a withdrawal needs the name of the person who answers for it")
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute("select pg_advisory_xact_lock(%s)", (CORRECTIONS_LOCK,))
+        cur.execute(f"{WAITING} and build_id = %s", (build_id,))
+        if cur.fetchone() is None:
+            raise ReleaseRefused(f"{build_id}: no such correction waits")
+        cur.execute("select 1 from ops.current_build where build_id = %s", (build_id,))
+        if cur.fetchone() is not None:
+            raise ReleaseRefused(f"{build_id}: is being built; try again in a minute")
+        cur.execute(
+            "insert into ops.rejected_builds (build_id, reason) values (%s, %s)",
+            (build_id, f"withdrawn by {withdrawn_by}"),
+        )
 
 
 def waiting(settings: PipelineSettings) -> list[Build]:
@@ -190,7 +236,7 @@ def rejections(settings: PipelineSettings) -> dict[str, str]:
 
 @explained
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: `list`, and `release BATCH_ID SOURCE_ROW column=value ...`."""
+    """Command line: `list`, `release BATCH_ID SOURCE_ROW column=value ...`, `withdraw BUILD_ID`."""
     parser = argparse.ArgumentParser(
         prog="python -m readmit.batches.corrections", description="Rows that are held back."
     )
@@ -202,13 +248,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     releasing.add_argument("batch_id")
     releasing.add_argument("source_row", type=int)
     releasing.add_argument("corrected", nargs="*", metavar="column=value")
-    releasing.add_argument(
-        "--by", default=getpass.getuser(), help="who answers for it (default: the user)"
-    )
+    withdrawing = commands.add_parser("withdraw", help="take a correction out of the queue")
+    withdrawing.add_argument("build_id")
+    for command in (releasing, withdrawing):
+        command.add_argument(
+            "--by", default=getpass.getuser(), help="who answers for it (default: the user)"
+        )
     options = parser.parse_args(arguments)
     settings = PipelineSettings()
     if options.command == "list":
         print(_listing(settings))
+    elif options.command == "withdraw":
+        withdraw(options.build_id, options.by, settings)
+        print(f"{options.build_id} is withdrawn; its rows are still held back")
     else:
         corrected = dict(_pair(pair) for pair in options.corrected)
         build_id = release(options.batch_id, options.source_row, corrected, options.by, settings)

@@ -295,9 +295,8 @@ grant select, delete on ops.current_build to ops_owner;
 
 -- Who may see which schema.
 grant usage on schema ops to transformer, publisher, serving, reader;
-grant usage on schema marts to trainer, serving, reader, publisher;
-grant usage on schema quarantine to reader, publisher;
-grant usage on schema intermediate, staging to publisher;
+grant usage on schema marts to trainer, serving, reader;
+grant usage on schema quarantine to reader;
 
 grant select on ops.current_build, ops.published_batches, ops.corrections to transformer;
 grant select, insert, update, delete on ops.current_build to publisher;
@@ -311,13 +310,17 @@ grant select on all tables in schema ops to reader;
 
 -- Tables that dbt makes later: these rights come with them (dbt's own `grants` would take them away again).
 -- serving reads one model only, the patient history: that model grants it itself (post-hook).
-alter default privileges for role transformer in schema marts grant select on tables to trainer, reader, publisher;
-alter default privileges for role transformer in schema quarantine grant select on tables to reader, publisher;
-alter default privileges for role transformer in schema intermediate grant select on tables to publisher;
-alter default privileges for role transformer in schema staging grant select on tables to publisher;
+alter default privileges for role transformer in schema marts grant select on tables to trainer, reader;
+alter default privileges for role transformer in schema quarantine grant select on tables to reader;
 alter default privileges for role transformer in schema staging, intermediate, quarantine
 grant select, delete on tables to ops_owner;
-grant select on all tables in schema marts to trainer, reader, publisher;
-grant select on all tables in schema quarantine to reader, publisher;
-grant select on all tables in schema intermediate, staging to publisher;
+grant select on all tables in schema marts to trainer, reader;
+grant select on all tables in schema quarantine to reader;
 grant select, delete on all tables in schema staging, intermediate, quarantine to ops_owner;
+
+-- A function in a view runs with the rights of the role that reads the view, and `publisher` may publish. So it reads nothing
+-- that `transformer` owns; 0.1.0 let it.
+alter default privileges for role transformer in schema staging, intermediate, quarantine, marts
+revoke select on tables from publisher;
+revoke select on all tables in schema staging, intermediate, quarantine, marts from publisher;
+revoke usage on schema staging, intermediate, quarantine, marts from publisher;

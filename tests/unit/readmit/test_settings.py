@@ -43,6 +43,7 @@ SECRETS = {
     },
     PipelineSettings: {
         "loader_password",
+        "transformer_password",
         "publisher_password",
         "reader_password",
         "s3_loader_secret_access_key",

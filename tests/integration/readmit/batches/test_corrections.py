@@ -107,6 +107,30 @@ def test_ledger_is_repaired_after_a_crash_of_a_release_between_the_two_databases
     assert ledger.repair(settings) == []
 
 
+def test_a_correction_that_waits_can_be_withdrawn(
+    settings: StackSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (batch_id, row), (_, other_row) = held_rows(settings)
+    build_id = corrections.release(batch_id, row, {"age": "[70-80)"}, "an engineer", settings)
+    raw.correction(build_id).begin(settings)
+    with pytest.raises(ReleaseRefused, match="is being built"):
+        corrections.withdraw(build_id, "a colleague", settings)
+    raw.query(settings, settings.clean_database, "delete from ops.current_build")
+    monkeypatch.setattr(corrections, "PipelineSettings", lambda: settings)
+    assert corrections.main(["withdraw", build_id, "--by", "a colleague"]) == 0
+    assert corrections.waiting(settings) == []
+    assert corrections.rejections(settings) == {build_id: "withdrawn by a colleague"}
+    with pytest.raises(BatchRejected, match="withdrawn by a colleague"):
+        raw.correction(build_id).begin(settings)  # a run that has claimed it before
+    with pytest.raises(ReleaseRefused, match="no such correction waits"):
+        corrections.withdraw(build_id, "a colleague", settings)
+    again = corrections.release(batch_id, row, {"age": "[60-70)"}, "an engineer", settings)
+    assert again == f"{batch_id}+r2"
+    assert corrections.release(batch_id, other_row, {}, "an engineer", settings) == again
+    assert counts(settings) == (2, 0)
+    assert "withdrawn" in capsys.readouterr().out
+
+
 def test_rows_that_wait_share_a_build_until_it_is_being_built(settings: StackSettings) -> None:
     (batch_id, first), (_, second) = held_rows(settings)
     one = corrections.release(batch_id, first, {"age": "[70-80)"}, "me", settings)

@@ -2,10 +2,17 @@
 hangs on them.
 """
 
+from collections.abc import Callable
+from pathlib import Path
+
 import psycopg2
 import pytest
 from psycopg2 import errors
 
+from expectations import gate_queries, gx_validation, publish_suite
+from readmit.batches import corrections, loading
+from readmit.batches.builds import Build
+from readmit.intake import sample, sources
 from readmit.settings import StackSettings
 from tests.support import raw
 
@@ -72,3 +79,141 @@ def test_a_plain_table_is_cleared(settings):
     as_transformer(settings, f"insert into {TABLE} values ('b'), ('c')")
     raw.query(settings, settings.clean_database, "select ops.discard_build('b')", role="publisher")
     assert raw.query(settings, settings.clean_database, f"select * from {TABLE}") == [("c",)]
+
+
+# ---------------------------------------------------------------- views that publish when read
+
+STAGING = "staging.stg_uci__encounters"
+FEATURES = "intermediate.int_encounters__features"
+QUARANTINE = "quarantine.encounters"
+# The roles that read what `transformer` owns, with all that they may write in database `clean`.
+READERS = {
+    "reader": set(),
+    "trainer": set(),
+    "serving": {("ops.predictions", "INSERT")},
+}
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> tuple[StackSettings, str]:
+    """A stack with one batch that is built, with a quarantined row, and not published."""
+    source = tmp_path / "encounters.csv"
+    sample.write_csv(source, n_rows=50)
+    settings = raw.fresh(tmp_path, dataset=str(source))
+    raw.stand_in_tables(settings)
+    sources.ensure_source(settings)
+    batch_id = raw.claim_batch("run", settings)
+    assert batch_id is not None
+    loading.load(batch_id, settings)
+    Build.of_batch(batch_id).begin(settings)
+    raw.stand_in_build(settings, batch_id, n_held=1)
+    # A column that the gate's counts look at and the stand-in for dbt does not have.
+    as_transformer(settings, f"alter table {STAGING} add column patient_nbr bigint")
+    return settings, batch_id
+
+
+def set_trap(settings: StackSettings, relation: str) -> None:
+    """Put a view in the place of a relation: whoever reads it calls the function that publishes."""
+    schema, _, name = relation.partition(".")
+    kind = "view" if relation == QUARANTINE else "table"
+    as_transformer(settings, f"alter {kind} {relation} rename to original_{name}")
+    as_transformer(
+        settings,
+        f"create view {relation} as select * from {schema}.original_{name}"
+        f" where ({PUBLISH}) is not null",
+    )
+
+
+def publish(settings: StackSettings, batch_id: str) -> None:
+    Build.of_batch(batch_id).publish(settings)
+
+
+def count_for_the_gate(settings: StackSettings, batch_id: str) -> None:
+    gate_queries.counts(batch_id, batch_id, settings)
+
+
+def name_reasons(settings: StackSettings, batch_id: str) -> None:
+    gate_queries.frequent_reasons(batch_id, settings)
+
+
+def evaluate_features(settings: StackSettings, batch_id: str) -> None:
+    query = gate_queries.feature_rows(batch_id, batch_id, settings)
+    check = gx_validation.Check(publish_suite.accounting("none"), query)
+    gx_validation.evaluate([check], "transformer", settings.clean_database, settings)
+
+
+def release(settings: StackSettings, batch_id: str) -> None:
+    corrections.release(batch_id, 1, {}, "an engineer", settings)
+
+
+@pytest.mark.parametrize(
+    ("relation", "read"),
+    [
+        (STAGING, publish),
+        (FEATURES, publish),
+        (STAGING, count_for_the_gate),
+        (FEATURES, count_for_the_gate),
+        (STAGING, name_reasons),
+        (QUARANTINE, release),
+    ],
+)
+def test_a_view_cannot_publish_by_whoever_reads_it(
+    built: tuple[StackSettings, str],
+    relation: str,
+    read: Callable[[StackSettings, str], None],
+) -> None:
+    settings, batch_id = built
+    if relation == QUARANTINE:
+        publish(settings, batch_id)
+    set_trap(settings, relation)
+    before = published(settings)
+    with pytest.raises(errors.InsufficientPrivilege, match="function publish_build"):
+        read(settings, batch_id)
+    assert published(settings) == before
+
+
+def test_the_suites_of_the_publish_gate_cannot_publish(built: tuple[StackSettings, str]) -> None:
+    settings, batch_id = built
+    set_trap(settings, FEATURES)
+    evaluate_features(settings, batch_id)  # Great Expectations keeps the error in its outcome
+    assert published(settings) == []
+
+
+def test_publisher_reads_nothing_that_transformer_owns(
+    built: tuple[StackSettings, str],
+) -> None:
+    settings, _ = built
+    as_transformer(settings, "create table marts.mart as select 1 as one")
+    readable = """
+        select c.oid::regclass::text from pg_class as c
+        where c.relowner = 'transformer'::regrole and c.relkind in ('r', 'v', 'm')
+            and (
+                has_table_privilege('publisher', c.oid, 'select')
+                or has_any_column_privilege('publisher', c.oid, 'select')
+            )
+    """
+    assert raw.query(settings, settings.clean_database, readable) == []
+
+
+@pytest.mark.parametrize("role", READERS)
+def test_what_reads_dbts_views_has_nothing_to_lend_them(
+    built: tuple[StackSettings, str], role: str
+) -> None:
+    """A view lends itself the rights of the role that reads it: those roles write nothing and run
+    no function with the rights of another role.
+    """
+    settings, _ = built
+    writable = """
+        select c.oid::regclass::text, privilege
+        from pg_class as c
+        cross join unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) as privilege
+        where c.relkind in ('r', 'v', 'f', 'p')
+            and c.relnamespace::regnamespace::text not in ('pg_catalog', 'information_schema')
+            and has_table_privilege(%s, c.oid, privilege)
+    """
+    assert set(raw.query(settings, settings.clean_database, writable, role)) == READERS[role]
+    powerful = """
+        select oid::regprocedure::text from pg_proc
+        where prosecdef and has_function_privilege(%s, oid, 'execute')
+    """
+    assert raw.query(settings, settings.clean_database, powerful, role) == []
