@@ -14,6 +14,7 @@ from airflow.sdk import Context, TaskInstanceState, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
+from readmit import libpq
 from readmit.settings import PipelineSettings
 from shared import bad_data_is_final
 
@@ -75,9 +76,10 @@ def run_tests() -> "TestResults":
     dbt = str(Path(sys.executable).parent / "dbt")
     paths = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
     with TemporaryDirectory() as target:
+        folders = {"DBT_TARGET_PATH": target, "DBT_LOG_PATH": target}
         subprocess.run(
             [dbt, "test", "--exclude-resource-type", "unit_test", *paths],
-            env=os.environ | {"DBT_TARGET_PATH": target, "DBT_LOG_PATH": target},
+            env=os.environ | libpq.environment() | folders,
             check=False,
         )
         return verdicts.read_test_results(Path(target) / "run_results.json")

@@ -17,6 +17,7 @@ from cosmos.constants import (
 )
 
 from dbt_verdict import share_test_results
+from readmit import libpq
 
 DONE = "dbt.dbt_producer_watcher_done"  # Cosmos' end of the task that runs dbt
 # `load` and `raw_gate` are skipped for a correction; a run that claimed nothing skips dbt as well.
@@ -40,6 +41,7 @@ def dbt_task_group() -> TaskGroup:
             manifest_path=Path(os.environ.get("DBT_TARGET_PATH", PROJECT / "target"))
             / "manifest.json",
             install_dbt_deps=False,
+            env_vars=libpq.environment(),
         ),
         profile_config=ProfileConfig(
             profile_name="readmit",

@@ -7,8 +7,10 @@ from urllib.parse import quote
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import make_dsn
 from pydantic import SecretStr
 
+from readmit import libpq
 from readmit.settings import DatabaseSettings
 
 Role = Literal[
@@ -23,8 +25,6 @@ Role = Literal[
     "airflow",
 ]
 ROLES: tuple[Role, ...] = get_args(Role)
-
-CONNECT_TIMEOUT_SECONDS = 10
 
 
 def password(role: Role, settings: DatabaseSettings) -> str:
@@ -51,26 +51,29 @@ def password(role: Role, settings: DatabaseSettings) -> str:
 def url(role: Role, database: str, settings: DatabaseSettings) -> str:
     """Return the `postgresql://` address with the password in it: never log it."""
     secret = quote(password(role, settings), safe="")
-    return (
-        f"postgresql://{role}:{secret}@{settings.postgres_host}:{settings.postgres_port}/{database}"
-    )
+    server = f"{settings.postgres_host}:{settings.postgres_port}"
+    return f"postgresql://{role}:{secret}@{server}/{database}?{libpq.as_query()}"
 
 
 def connect(role: Role, database: str, settings: DatabaseSettings) -> Connection:
     """Open a connection; the caller closes it. Commits are explicit.
 
+    A server that vanishes is noticed after the time in `readmit/pg_service.conf`. How long a
+    statement may run and wait is a setting of each role (`readmit.ops.bootstrap`).
+
     Raises:
         psycopg2.OperationalError: the server cannot be reached or refuses the role.
     """
-    return psycopg2.connect(
+    dsn = make_dsn(
         host=settings.postgres_host,
         port=settings.postgres_port,
         dbname=database,
         user=role,
         password=password(role, settings),
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
         application_name=f"readmit {role}",
+        **libpq.PARAMETERS,
     )
+    return psycopg2.connect(dsn)
 
 
 @contextmanager

@@ -35,6 +35,12 @@ TUNING = {
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    # Sessions of clients that have vanished, and their locks, end after a minute.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+    "client_connection_check_interval": "10000",
 }
 # Where root keeps what the ordinary user that runs Postgres cannot reach elsewhere.
 REFUGES = Path("/var/lib/readmit")
@@ -61,8 +67,13 @@ class Server:
         """The data directory."""
         return self.home / "postgres"
 
-    def initialise(self, password: str) -> None:
+    def initialise(self, password: str, *, is_durable: bool = True) -> None:
         """Create the cluster unless it exists; create it again when that was interrupted.
+
+        Args:
+            password: of the superuser.
+            is_durable: wait until the files are on the disk; without it, a loss of power soon
+                after can destroy the cluster.
 
         Raises:
             PostgresFailed: `initdb` failed, or the folder of the data holds other files.
@@ -91,7 +102,9 @@ class Server:
                 f"--pwfile={secret.name}",
                 "--encoding=UTF8",
             ]
-            self._run("initdb", "-D", str(self.data), *options, "--locale=C.UTF-8", "--no-sync")
+            if not is_durable:
+                options.append("--no-sync")
+            self._run("initdb", "-D", str(self.data), *options, "--locale=C.UTF-8")
         self._initialising.unlink()
 
     @property
@@ -160,9 +173,17 @@ class Server:
 
     def is_ready(self) -> bool:
         """Return whether the server accepts connections; this needs no password."""
-        options = ["-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"]
+        return self._ask(seconds=2) == 0
+
+    def answers(self, seconds: int) -> bool:
+        """Return whether the server answers, also while it recovers or shuts down."""
+        return self._ask(seconds) in (0, 1)
+
+    def _ask(self, seconds: int) -> int:
+        """Return the exit code of pg_isready: 0 accepts, 1 refuses for now, 2 no answer."""
+        options = ["-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", str(seconds)]
         command = [str(binary("pg_isready")), *options]
-        return subprocess.run(command, check=False, env=_environment()).returncode == 0
+        return subprocess.run(command, check=False, env=_environment()).returncode
 
     def pid(self) -> int | None:
         """Return the process id of the running server, or None."""
@@ -273,6 +294,27 @@ def can_run(program: Path, user: pwd.struct_passwd) -> bool:
     """Return whether `user` may run a program of root's."""
     others = stat.S_IROTH | stat.S_IXOTH
     return can_reach(program.parent, user) and program.stat().st_mode & others == others
+
+
+def make_private(folder: Path, user: pwd.struct_passwd) -> None:
+    """Create a folder for `user` alone, or take the one that is there if it is this user's.
+
+    In /tmp everybody can guess the name and be first: with a folder, or a link to one.
+
+    Raises:
+        PostgresFailed: the name is another user's, or a link.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (os.geteuid(), user.pw_uid):
+            message = (
+                f"{folder} is not ours: have it removed, or set READMIT_HOME to a shorter path"
+            )
+            raise PostgresFailed(message) from None
+    folder.chmod(0o700)
+    os.chown(folder, user.pw_uid, user.pw_gid)
 
 
 def _refuge(folder: Path) -> Path:

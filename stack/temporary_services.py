@@ -82,7 +82,7 @@ def _start_store(settings: StackSettings) -> None:
 
 def _start_postgres(settings: StackSettings) -> None:
     server = Server(settings.readmit_home, settings.postgres_port)
-    server.initialise(db.password("postgres", settings))
+    server.initialise(db.password("postgres", settings), is_durable=False)
     process = server.start(SECONDS_TO_START)
     atexit.register(process.wait)
     atexit.register(server.stop)

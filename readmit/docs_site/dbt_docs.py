@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from readmit import libpq
 from readmit.contract.definition import MART, PROJECT
 
 log = logging.getLogger("dbt_docs")
@@ -116,7 +117,7 @@ def _dbt(target: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         text=True,
         check=False,
         timeout=TIMEOUT_SECONDS,
-        env=os.environ.copy(),
+        env=os.environ | libpq.environment(),
     )
 
 

@@ -10,7 +10,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, cursor
 
-from readmit import db
+from readmit import db, libpq
 from readmit.intake.layout import LANDING_COLUMNS
 from readmit.settings import OperationsSettings
 
@@ -20,6 +20,20 @@ OPS_OWNER = "ops_owner"
 FDW_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "reader")
 RAW_ROLES: tuple[db.Role, ...] = ("loader", *FDW_ROLES)
 CLEAN_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "trainer", "serving", "reader")
+# Minutes that a statement of each role may run, may wait for a lock, and that a transaction may do
+# nothing. They end what hangs, and nothing that works comes near them: a task of the pipeline may
+# take half an hour (`execution_timeout` in dags/shared.py), and publisher waits while dbt's role
+# counts. The superuser has no limits, because it dumps and restores.
+TIME_LIMITS: dict[str, tuple[int, int, int]] = {
+    "loader": (30, 10, 15),
+    "transformer": (30, 10, 15),
+    "publisher": (30, 10, 15),
+    "trainer": (30, 5, 15),
+    "serving": (1, 1, 1),
+    "reader": (5, 1, 15),
+    "mlflow": (15, 5, 15),
+    "airflow": (15, 5, 15),
+}
 # Advisory lock: two set-ups at the same time would create the same role twice.
 SETUP_LOCK = 7_241_001
 
@@ -45,7 +59,20 @@ def _create_roles(cur: cursor, settings: OperationsSettings) -> None:
             statement = sql.SQL("alter role {} with login password {}")
             secret = sql.Literal(db.password(role, settings))
             cur.execute(statement.format(sql.Identifier(role), secret))
+        _limit_time(cur, role)
     _create_role(cur, OPS_OWNER)
+
+
+def _limit_time(cur: cursor, role: str) -> None:
+    """Set the role's time limits, unless they are what they should be."""
+    cur.execute("select coalesce(rolconfig, '{}') from pg_roles where rolname = %s", (role,))
+    [(present,)] = cur.fetchall()
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    change = sql.SQL("alter role {} set {} = {}")
+    for name, minutes in zip(names, TIME_LIMITS[role], strict=True):
+        if f"{name}={minutes}min" not in present:
+            value = sql.Literal(f"{minutes}min")
+            cur.execute(change.format(sql.Identifier(role), sql.Identifier(name), value))
 
 
 def _create_role(cur: cursor, role: str) -> bool:
@@ -60,10 +87,19 @@ def _create_role(cur: cursor, role: str) -> bool:
 def _password_works(role: db.Role, settings: OperationsSettings) -> bool:
     """Tell whether the role can log in: a second set-up then changes nothing."""
     try:
-        db.connect(role, "postgres", settings).close()
+        db.connect(role, _database_of(role, settings), settings).close()
     except psycopg2.OperationalError:
         return False
     return True
+
+
+def _database_of(role: db.Role, settings: OperationsSettings) -> str:
+    """Return a database that the role may connect to, once it exists."""
+    if role in ("mlflow", "airflow"):
+        return role
+    if role == "loader":
+        return settings.raw_database
+    return settings.clean_database
 
 
 def _create_databases(cur: cursor, settings: OperationsSettings) -> None:
@@ -76,7 +112,8 @@ def _create_databases(cur: cursor, settings: OperationsSettings) -> None:
     create = sql.SQL("create database {} owner {} encoding 'UTF8' template template0")
     revoke = sql.SQL("revoke all on database {} from public")
     measure = sql.SQL("grant connect on database {} to reader")
-    grant = sql.SQL("grant connect, temporary on database {} to {}")
+    grant = sql.SQL("grant connect on database {} to {}")
+    revoke_temporary = sql.SQL("revoke temporary on database {} from {}")
     for name, roles in roles_of.items():
         database = sql.Identifier(name)
         owner = name if name in ("mlflow", "airflow") else "postgres"
@@ -88,6 +125,16 @@ def _create_databases(cur: cursor, settings: OperationsSettings) -> None:
         # database, and no table of it.
         cur.execute(measure.format(database))
         cur.execute(grant.format(database, sql.SQL(", ").join(map(sql.Identifier, roles))))
+        if owner == "postgres":
+            without = sorted(set(roles) - {"transformer"})  # 0.1.0 let every role make some
+            cur.execute(
+                revoke_temporary.format(database, sql.SQL(", ").join(map(sql.Identifier, without)))
+            )
+    # dbt makes temporary tables; MLflow and Airflow own their databases.
+    clean = sql.Identifier(settings.clean_database)
+    cur.execute(sql.SQL("grant temporary on database {} to transformer").format(clean))
+    cur.execute("revoke all on database postgres, template1 from public")
+    cur.execute("grant connect on database postgres, template1 to reader")  # to measure them
 
 
 def _set_up_clean(settings: OperationsSettings) -> None:
@@ -114,7 +161,7 @@ def _create_server(cur: cursor, settings: OperationsSettings) -> None:
     tuning = {
         "updatable": "false",
         "fetch_size": "5000",
-        "connect_timeout": str(db.CONNECT_TIMEOUT_SECONDS),
+        **libpq.PARAMETERS,
     }
     cur.execute("select srvoptions from pg_foreign_server where srvname = 'raw_server'")
     row = cur.fetchone()

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 
 from k8s.make_secrets import missing
-from readmit import db
+from readmit import libpq
 from readmit.settings import PipelineSettings, StackSettings
 from serving.routes import health
 from stack import programs
@@ -328,7 +328,17 @@ def test_nobody_waits_long_for_a_server_that_has_another_address_by_now(name: st
     minutes.
     """
     data = k8s.named(k8s.overlay(name), "ConfigMap", "settings")["data"]
-    assert int(data["PGCONNECT_TIMEOUT"]) == db.CONNECT_TIMEOUT_SECONDS
+    assert data["PGCONNECT_TIMEOUT"] == libpq.PARAMETERS["connect_timeout"]
+    airflow = k8s.named(k8s.overlay(name), "ConfigMap", "airflow-settings")["data"]
+    assert airflow["AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS"] == "readmit.libpq.PARAMETERS"
+    mlflow = k8s.named(k8s.overlay(name), "Deployment", "mlflow")
+    [server] = mlflow["spec"]["template"]["spec"]["containers"]
+    addresses = [
+        variable["value"]
+        for variable in server["env"]
+        if variable["name"] == "MLFLOW_BACKEND_STORE_URI"
+    ]
+    assert [address.partition("?")[2] for address in addresses] == [libpq.as_query()]
     readers = {
         "airflow-scheduler",
         "airflow-api-server",

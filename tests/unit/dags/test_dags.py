@@ -9,6 +9,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 import dbt_verdict
+from readmit import libpq
 from readmit.batches import builds, claims, verdicts
 from readmit.batches.builds import Build
 from readmit.settings import PipelineSettings
@@ -256,6 +257,7 @@ def test_dbt_runs_its_tests_in_the_one_build(bag):
         flags[i + 1] for i, flag in enumerate(flags) if flag == "--resource-type"
     } - {"snapshot"}
     assert producer.callback.__name__ == "share_test_results"
+    assert producer.env == libpq.environment()  # the time limits of dbt's connections
 
 
 def test_files_are_thin():

@@ -1,5 +1,5 @@
-"""Each role can do what it may, and cannot do what it may not (the table of roles in the
-README).
+"""Each role can do what it may, and cannot do what it may not (the table of roles in
+docs/security.md).
 """
 
 import psycopg2
@@ -50,11 +50,11 @@ MAY: list[tuple[db.Role, str, str]] = [
     ),
     ("transformer", "clean", "create table staging.mine (i int)"),
     ("transformer", "clean", "create table quarantine.mine (i int)"),
+    ("transformer", "clean", "create temporary table t (i int)"),
     ("publisher", "clean", BUILD),
     ("publisher", "clean", PROMOTION),
     ("publisher", "clean", CORRECTION),
     ("publisher", "clean", PUBLISH.format("published")),
-    ("publisher", "clean", "select * from quarantine.kept"),
     ("publisher", "clean", "select count(*) from raw.batches"),
     ("trainer", "clean", "select * from marts.made"),
     ("serving", "clean", PREDICTION),
@@ -67,6 +67,7 @@ MAY: list[tuple[db.Role, str, str]] = [
     ("reader", "clean", "select count(*) from raw.batches"),
     ("reader", "raw", "select count(*) from landing.overview"),
     ("mlflow", "mlflow", "create table public.mine (i int)"),
+    ("mlflow", "mlflow", "create temporary table t (i int)"),
     ("airflow", "airflow", "create table public.mine (i int)"),
 ]
 MAY_NOT: list[tuple[db.Role, str, str]] = [
@@ -94,8 +95,21 @@ MAY_NOT: list[tuple[db.Role, str, str]] = [
         "clean",
         "insert into ops.published_batches (build_id, batch_id, kind) values ('x', 'x', 'batch')",
     ),
+    *(
+        (role, "clean", "create temporary table t (i int)")
+        for role in ("publisher", "trainer", "serving", "reader")
+    ),
+    *((role, "raw", "create temporary table t (i int)") for role in ("loader", "reader")),
+    *(
+        (role, database, "select 1")
+        for role in ("loader", "transformer", "publisher", "mlflow", "airflow")
+        for database in ("postgres", "template1")
+    ),
     ("publisher", "clean", "update ops.promotions set decision = 'keep'"),
     ("publisher", "clean", "delete from ops.corrections"),
+    ("publisher", "clean", "select * from marts.made"),
+    ("publisher", "clean", "select * from quarantine.kept"),
+    ("publisher", "clean", "select * from intermediate.inner_working"),
     ("publisher", "clean", "delete from marts.made"),
     ("publisher", "clean", "delete from quarantine.kept"),
     ("publisher", "raw", "update landing.batches set status = 'published'"),

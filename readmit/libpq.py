@@ -1,0 +1,28 @@
+"""Time limits of connections to Postgres, for every program that uses libpq."""
+
+from configparser import ConfigParser
+from pathlib import Path
+from urllib.parse import urlencode
+
+SERVICE = "readmit"
+SERVICE_FILE = Path(__file__).with_name("pg_service.conf")
+
+
+def _parameters() -> dict[str, str]:
+    parser = ConfigParser()
+    parser.read(SERVICE_FILE, encoding="utf-8")
+    return dict(parser[SERVICE])
+
+
+# Airflow imports this by its name (AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS).
+PARAMETERS = _parameters()
+
+
+def as_query() -> str:
+    """Return the parameters as the query of a `postgresql://` address."""
+    return urlencode(PARAMETERS)
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that give a program of others these parameters."""
+    return {"PGSERVICE": SERVICE, "PGSERVICEFILE": str(SERVICE_FILE)}
