@@ -3,7 +3,9 @@
 import base64
 import json
 import os
+import pwd
 import secrets
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from readmit.inference import signatures
 from readmit.open_files import NEEDED
 from readmit.settings import ROOT, StackSettings, env_file, not_text
 from stack import state_folder
+from stack.postgres import make_private
 from stack.programs import Program, python, reveal
 
 PASSWORDS = (*db.ROLES, "airflow_admin", "grafana_admin")
@@ -107,6 +110,8 @@ def write_files(settings: StackSettings, programs: list[Program]) -> Path:
     """Write the files of the programs and of supervisord; return the path of the latter's."""
     home = settings.readmit_home
     state_folder.claim(home)
+    if socket_path(home).parent != home:
+        make_private(socket_path(home).parent, pwd.getpwuid(os.geteuid()))
     passwords = {"admin": reveal(settings.airflow_admin_password)}
     _write_private(home / "airflow" / "passwords.json", json.dumps(passwords))
     _write_private(home / "prometheus.yml", prometheus_configuration(settings, programs))
@@ -171,11 +176,15 @@ def supervisor_configuration(settings: StackSettings, programs: list[Program]) -
 
 
 def socket_path(home: Path) -> Path:
-    """Return the path of the supervisor's socket; Unix allows at most 107 characters."""
+    """Return the path of the supervisor's socket; Unix allows at most 107 characters.
+
+    Who listens there first would get the supervisor's commands: a folder of its own keeps others
+    out, since the name can be guessed.
+    """
     if len(str(home)) <= 80:
         return home / "supervisor.sock"
-    name = f"readmit-{Program(str(home), (), '').fingerprint}-{os.getuid()}.sock"
-    return Path("/tmp") / name  # noqa: S108
+    name = f"readmit-{Program(str(home), (), '').fingerprint}-{os.geteuid()}"
+    return Path(tempfile.gettempdir()) / name / "supervisor.sock"
 
 
 def _section(settings: StackSettings, program: Program, start_order: int) -> list[str]:

@@ -46,6 +46,7 @@ FOLDERS_OF = {
     "docs": ("readmit",),
     "airflow-scheduler": PIPELINE_FOLDERS,
     "airflow-dag-processor": PIPELINE_FOLDERS,
+    "watchdog": ("stack",),
 }
 # `make up DATASET=...` names a file for one run: no program has to restart for it.
 OF_ONE_RUN = ("DATASET", "DATASET_SHA256")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from readmit import storage
+from readmit import libpq, storage
 from readmit.settings import ROOT, StackSettings, all_names
 from stack import object_store
 from stack.object_store import Store
@@ -107,6 +107,7 @@ def all_programs(settings: StackSettings) -> list[Program]:
         *_web(settings),
         *_observability(settings),
     ]
+    programs.append(_watchdog(programs))
     key = reveal(settings.aws_secret_access_key)
     return [replace(program, inputs=digest_of(program.name, settings, key)) for program in programs]
 
@@ -212,6 +213,7 @@ def airflow_environment(settings: StackSettings) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{address}",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "5",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "readmit.libpq.PARAMETERS",
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(settings.airflow_port),
@@ -268,6 +270,21 @@ def _logs_connection(settings: StackSettings, has_keys: bool) -> dict[str, str]:
 # ---------------------------------------------------------------- the programs
 
 
+def _watchdog(programs: list[Program]) -> Program:
+    """Return the program that looks for programs that hang.
+
+    It reads their addresses when it starts. They stand in its environment so that it is restarted
+    when one of them changes.
+    """
+    addresses = [program.health or program.address for program in programs]
+    return Program(
+        "watchdog",
+        python("-m", "stack.watchdog"),
+        "Watchdog",
+        environment={"READMIT_WATCHED": " ".join(addresses)},
+    )
+
+
 def _storage(settings: StackSettings) -> list[Program]:
     postgres = server(settings)
     seaweed = store(settings)
@@ -315,7 +332,7 @@ def _mlflow(settings: StackSettings) -> Program:
         ),
         "MLflow",
         environment={
-            "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{address}",
+            "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{address}?{libpq.as_query()}",
             "AWS_ACCESS_KEY_ID": settings.s3_mlflow_access_key_id or "",
             "AWS_SECRET_ACCESS_KEY": reveal(settings.s3_mlflow_secret_access_key),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -465,7 +482,7 @@ def _postgres_exporter(settings: StackSettings, path: str) -> Program:
         (path, f"--web.listen-address=127.0.0.1:{settings.postgres_exporter_port}"),
         "Postgres exporter",
         environment={
-            "DATA_SOURCE_URI": f"{database}?sslmode=disable",
+            "DATA_SOURCE_URI": f"{database}?sslmode=disable&connect_timeout=10",
             "DATA_SOURCE_USER": "reader",
             "DATA_SOURCE_PASS": reveal(settings.reader_password),
         },
@@ -497,7 +514,6 @@ def _prometheus(settings: StackSettings, path: str) -> Program:
         f"--storage.tsdb.path={home / 'prometheus'}",
         f"--web.listen-address=127.0.0.1:{settings.prometheus_port}",
         "--storage.tsdb.retention.time=30d",
-        "--web.enable-lifecycle",
     )
     return Program(
         "prometheus",

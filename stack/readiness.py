@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 
@@ -10,6 +11,8 @@ from readmit.settings import StackSettings
 from stack.programs import Program, server
 from stack.supervisor import Supervisor
 
+# A busy machine is slow to answer; a program that hangs never does.
+SECONDS_TO_ANSWER = 10
 # Level names of Postgres, of Go's and Python's loggers, and the last line of a traceback.
 ERROR = re.compile(
     r"\b(ERROR|FATAL|PANIC|CRITICAL)\b(?!=)|\[error\s*\]|level=error"
@@ -45,6 +48,8 @@ def is_ready(program: Program, settings: StackSettings) -> bool:
     """Return whether the health check of a program succeeds."""
     if program.name == "postgres":
         return server(settings).is_ready()
+    if not program.health:
+        return True
     url, _, part = program.health.partition("#")
     try:
         response = httpx.get(url, timeout=5)
@@ -54,8 +59,32 @@ def is_ready(program: Program, settings: StackSettings) -> bool:
         return False
     if not part:
         return True
-    # Airflow's api-server reports the heartbeats of its other programs.
-    heartbeat = response.json().get(part.removeprefix("airflow-").replace("-", "_"))
+    return _has_heartbeat(response.json(), part)
+
+
+def is_alive(program: Program, settings: StackSettings) -> bool:
+    """Return whether a program answers at all, be it with an error.
+
+    A part of Airflow is alive when its heartbeat is fresh, or when the api-server cannot tell.
+    """
+    if program.name == "postgres":
+        return server(settings).answers(SECONDS_TO_ANSWER)
+    url, _, part = program.health.partition("#")
+    try:
+        response = httpx.get(url, timeout=SECONDS_TO_ANSWER)
+    except httpx.HTTPError:
+        return False
+    if not part or response.status_code != httpx.codes.OK:
+        return True
+    health = response.json()
+    if health.get("metadatabase", {}).get("status") != "healthy":
+        return True
+    return _has_heartbeat(health, part)
+
+
+def _has_heartbeat(health: dict[str, Any], part: str) -> bool:
+    """Return whether Airflow's api-server has seen a recent heartbeat of one of its programs."""
+    heartbeat = health.get(part.removeprefix("airflow-").replace("-", "_"))
     return bool(heartbeat and heartbeat.get("status") == "healthy")
 
 

@@ -116,6 +116,13 @@ class Supervisor:
             if "ALREADY_STARTED" not in fault.faultString:
                 raise SupervisorFailed(f"{name} did not start: {fault.faultString}") from fault
 
+    def restart(self, name: str) -> None:
+        """Stop a program, by SIGKILL when it does not react in time, and start it again."""
+        with suppress(Fault), self._rpc() as rpc:
+            rpc.stopProcess(name, True)
+        with suppress(Fault), self._rpc() as rpc:
+            rpc.startProcess(name, False)
+
     def states(self) -> dict[str, dict[str, Any]]:
         """Return the supervisor's record of each program, by name.
 

@@ -15,6 +15,7 @@ from readmit.ops.bootstrap import bootstrap
 from stack import configuration, processes, programs, readiness, sessions, up
 from stack.progress import Progress
 from stack.supervisor import Supervisor
+from stack.watchdog import Watchdog
 from tests.support import stack
 from tests.support.limits import soft_limit
 from tests.support.raw import query
@@ -98,6 +99,28 @@ def test_a_killed_component_comes_back(running, name):
     wait_until(lambda: stack.pid(running, name) not in (0, was), f"{name} was not started again")
     program = next(program for program in programs.all_programs(running) if program.name == name)
     wait_until(lambda: readiness.is_ready(program, running), f"{name} is not ready again")
+
+
+def test_a_component_that_hangs_is_restarted(running, monkeypatch):
+    """The supervisor sees a process that runs; the watchdog asks it."""
+    monkeypatch.setattr(readiness, "SECONDS_TO_ANSWER", 1)
+    watched = [program for program in programs.all_programs(running) if program.name in NAMES]
+    watchdog = Watchdog(running, Supervisor(running), watched, patience=3, storage_patience=3)
+    were = pids(running)
+    assert watchdog.look() is None
+    os.kill(were["s3"], signal.SIGSTOP)
+    wait_until(lambda: watchdog.look() == "s3", "the store that hangs was not restarted")
+    assert pids(running) == were | {"s3": stack.pid(running, "s3")}
+    assert stack.pid(running, "s3") not in (0, were["s3"])
+    program = next(program for program in watched if program.name == "s3")
+    wait_until(lambda: readiness.is_ready(program, running), "the store is not ready again")
+
+
+def test_the_watchdog_is_a_program_of_the_stack(running):
+    supervisor = Supervisor(running)
+    supervisor.ensure("watchdog")
+    wait_until(lambda: "watchdog" in supervisor.running(), "the watchdog does not run")
+    assert readiness.last_error("watchdog", running) == ""
 
 
 def test_data_outlives_a_killed_postgres(running):
