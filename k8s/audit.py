@@ -1,8 +1,9 @@
-"""Known weaknesses of the locked packages: `python -m k8s.audit`.
+"""Known weaknesses of what we run: `python -m k8s.audit`.
 
-uvx runs pip-audit; it is not installed here.
+uvx runs pip-audit over the locked packages; it is not installed here. Programs that are no Python
+packages are looked up in a list of our own (`k8s.advisories`).
 
-Exit codes: 0 every package was checked and none is weak, 1 some are weak, 3 not checked. A registry
+Exit codes: 0 everything was checked and nothing is weak, 1 some is weak, 3 not checked. A registry
 that knows no weaknesses, or a missing network, proves nothing about the packages and must not look
 like a pass.
 """
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from typing import NotRequired, TypedDict
 
+from k8s import advisories
 from readmit.settings import ROOT
 
 AUDITOR = "pip-audit==2.10.1"
@@ -93,6 +95,14 @@ def audit() -> tuple[int, list[str]]:
 def main() -> int:
     """Command line."""
     code, lines = audit()
+    weak_programs = [*advisories.weaknesses(), *advisories.waiting_updates()]
+    if weak_programs:
+        code = WEAK
+        lines += weak_programs
+    else:
+        lines.append("programs in wheels and images: none in the list of advisories")
+    for image in advisories.loose_images():
+        lines.append(f"note: {image} is named by tag, not by digest")
     print("\n".join(lines), file=sys.stdout if code == CLEAN else sys.stderr)
     return code
 

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,10 +94,15 @@ class Cluster:
         """Return the resources of a kind."""
         return list(json.loads(self.kubectl("get", *words, "--output=json"))["items"])
 
-    def secrets(self) -> dict[str, dict[str, str]]:
-        """Return our Secrets in clear, by name."""
+    def secrets(self, names: Collection[str]) -> dict[str, dict[str, str]]:
+        """Return the Secrets of these names in clear, by name.
+
+        Others may be in the namespace, put there by somebody else, with anything in them.
+        """
         secrets = {}
         for secret in self.get("secrets"):
+            if secret["metadata"]["name"] not in names:
+                continue
             values = {}
             for key, value in secret.get("data", {}).items():
                 values[key] = base64.b64decode(value).decode()

@@ -30,7 +30,7 @@ from k8s.cluster import (
     push,
     run,
 )
-from k8s.make_secrets import missing
+from k8s.make_secrets import missing, secret_names
 from k8s.overlays import LOCAL_REGISTRY, kustomize, write_overlay
 from k8s.pod_stamps import KINDS, stamp
 from k8s.reach import reached
@@ -150,7 +150,7 @@ def apply(cluster: Cluster, manifests: list[Resource], built: dict[str, str]) ->
     """
     namespace = [resource for resource in manifests if resource["kind"] == "Namespace"]
     cluster.kubectl("apply", "--filename=-", text=as_list(namespace))
-    present = cluster.secrets()
+    present = cluster.secrets(secret_names())
     new_secrets = missing(present)
     if new_secrets:
         cluster.kubectl("create", "--filename=-", text=as_list(new_secrets))

@@ -96,6 +96,11 @@ def _identities(values_of: Mapping[str, Values]) -> Values:
     return {"identities.json": identities(keys)}
 
 
+def secret_names() -> list[str]:
+    """Return the names of all our Secrets."""
+    return [*new_values(), IDENTITIES]
+
+
 def manifest(name: str, values: Values) -> Resource:
     """Return one Secret."""
     labels = {"app.kubernetes.io/part-of": "readmit"}

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from k8s.cluster import Cluster, ClusterFailed
+from k8s.make_secrets import new_values
 from readmit.settings import StackSettings
 
 # By Service: its port, and the variables that say where the part is.
@@ -58,10 +59,15 @@ def reached(cluster: Cluster) -> Iterator[StackSettings]:
 def variables_of(cluster: Cluster) -> dict[str, str]:
     """Return settings and passwords of the parts as variables, but for a DATASET that is set
     here.
+
+    A Secret gives the variables that we put into it and no other: who may write to the namespace
+    could set PYTHONPATH here.
     """
     values = cluster.settings()
-    for secret in cluster.secrets().values():
-        values |= secret
+    expected = new_values()
+    for name, secret in cluster.secrets(expected).items():
+        for variable in expected[name].keys() & secret.keys():
+            values[variable] = secret[variable]
     variables = {}
     for name, value in values.items():
         if name == "DATASET" and os.environ.get(name):

@@ -6,6 +6,7 @@ row, and only the rows of one chunk are in memory.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +21,8 @@ MAX_ROW_CHARACTERS = 1 << 16
 PREVIEW_ROWS = 5
 KEYS = ("patient_nbr", "encounter_id")
 FLAGS: Mapping[str, Value] = {"true": True, "1": True, "false": False, "0": False}
+# As the API's CSV reads numbers: Python also takes 1_000, nan and digits of any script.
+NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -170,6 +173,8 @@ def _cell(text: str, field: Field) -> Value:
 
 
 def _number(text: str) -> Value:
+    if not NUMBER.fullmatch(text.strip()):
+        return text
     for number_type in (int, float):
         try:
             return number_type(text)
@@ -193,15 +198,19 @@ def template(fields: Sequence[Field]) -> str:
 
 
 def write(rows: Sequence[Mapping[str, Value | None]], has_header: bool = True) -> str:
-    """Return rows as CSV text. An apostrophe stands before a cell that would run as a formula."""
+    """Return rows as CSV text. An apostrophe stands before a cell that would run as a formula.
+
+    The names of columns are cells too: an upload may have named them.
+    """
     if not rows:
         return ""
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.writer(out, lineterminator="\n")
+    names = list(rows[0])
     if has_header:
-        writer.writeheader()
+        writer.writerow([_without_formula(name) for name in names])
     for row in rows:
-        writer.writerow({name: _without_formula(value) for name, value in row.items()})
+        writer.writerow([_without_formula(row[name]) for name in names])
     return out.getvalue()
 
 

@@ -95,7 +95,26 @@ def follow(batch_ids: list[str], settings: PipelineSettings) -> list[str]:
             if _mark_published(cur, batch_id, published_at, n_quarantined, n_excluded):
                 changed.append(str(batch_id))
             cur.execute("delete from landing.claims where build_id = any(%s)", (build_ids,))
+        changed += _end_copies(cur)
     return changed
+
+
+def _end_copies(cur: cursor) -> list[str]:
+    """End the loaded batches whose rows are published under another name; return their ids.
+
+    Two files with equal rows may both be submitted again after a rejection.
+    """
+    cur.execute(
+        """
+        update landing.batches as copy
+        set status = 'superseded', reason = 'the same rows are published as ' || original.batch_id
+        from landing.batches as original
+        where copy.status = 'loaded' and original.status = 'published'
+            and copy.content_sha256 = original.content_sha256
+        returning copy.batch_id
+        """
+    )
+    return [str(row[0]) for row in cur.fetchall()]
 
 
 def _mark_published(

@@ -85,6 +85,7 @@ def _store_and_plan(
             raise SourceRefused(
                 f"{source.name}: the file changed while it was read; submit it once it is complete"
             )
+        _check_ids_are_free(cur, source, planned)
         _check_resend(cur, source, planned, supersedes)
     except SourceRefused:
         s3 = storage.client("loader", settings)
@@ -137,6 +138,21 @@ def _upload(
 
 def _file_key(source: LocalSource) -> str:
     return f"source/{source.sha256}/source.csv"
+
+
+def _check_ids_are_free(cur: cursor, source: LocalSource, planned: Sequence[PlannedSlice]) -> None:
+    """A batch id has 8 digits of the file's sha256: another file may begin with the same."""
+    batch_ids = [part.batch_id for part in planned]
+    cur.execute(
+        "select batch_id from landing.slices where batch_id = any(%s) order by batch_id",
+        (batch_ids,),
+    )
+    taken = [str(row[0]) for row in cur.fetchall()]
+    if taken:
+        raise SourceRefused(
+            f"{source.name}: another file has the batches {', '.join(taken)}, because its sha256"
+            " begins with the same 8 digits; submit the rows in another order, or in two files"
+        )
 
 
 def _check_resend(

@@ -131,6 +131,13 @@ def _registered_sources(settings: PipelineSettings) -> list[RegisteredSource]:
 
 def _record_refusal(fetched: Fetched, reason: str, settings: PipelineSettings) -> None:
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        row_id = f"refused-{fetched.sha256[:8]}"
+        cur.execute(
+            "select 1 from landing.batches where batch_id = %s and source_sha256 <> %s",
+            (row_id, fetched.sha256),
+        )
+        if cur.fetchone() is not None:  # another file begins with the same digits
+            row_id = f"refused-{fetched.sha256}"
         cur.execute(
             """
             insert into landing.batches (
@@ -139,7 +146,7 @@ def _record_refusal(fetched: Fetched, reason: str, settings: PipelineSettings) -
             values (%s, 'none', 0, 0, %s, %s, 'refused', %s)
             on conflict (batch_id) do update set reason = excluded.reason
             """,
-            (f"refused-{fetched.sha256[:8]}", fetched.sha256, fetched.data_source, reason),
+            (row_id, fetched.sha256, fetched.data_source, reason),
         )
 
 

@@ -1,11 +1,14 @@
 """The check for known weaknesses: a pass means that every package was looked up."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
-from k8s import audit
+from k8s import advisories, audit
 
 CHECKED = {"name": "jinja2", "version": "3.1.6", "vulns": []}
 WEAK = CHECKED | {"vulns": [{"id": "PYSEC-2026-1", "fix_versions": ["3.1.7"], "aliases": []}]}
@@ -53,3 +56,62 @@ def test_the_auditors_message_is_passed_on(
 def test_without_uvx_nothing_is_called_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert audit.audit()[0] == audit.UNKNOWN
+
+
+POLICY = """prometheus:
+  Installed: 2.42.0+ds-5+deb12u1
+  Candidate: 2.42.0+ds-5+deb12u2
+  Version table:
+nginx:
+  Installed: (none)
+  Candidate: 1.22.1-9
+libpq5:
+  Installed: 15.14
+  Candidate: 15.14
+"""
+
+
+def test_programs_in_wheels_and_images_are_known_with_their_versions() -> None:
+    versions = {program.component: program.version for program in advisories.programs()}
+    assert {"postgres", "seaweedfs", "prometheus", "grafana"} <= versions.keys()
+    for version in versions.values():
+        assert version[0].isdigit()
+
+
+def test_every_advisory_has_a_public_source_and_mends_what_it_affects() -> None:
+    document = tomllib.loads(advisories.LIST.read_text())
+    components = {program.component for program in advisories.programs()}
+    for advisory in document["advisory"]:
+        assert advisory["component"] in components
+        assert advisory["source"].startswith("https://")
+        assert Version(advisory["fixed"]) not in SpecifierSet(advisory["affected"])
+
+
+def test_an_affected_version_is_named_with_its_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = advisories.Program("postgres", "18.3", "requirements.lock")
+    monkeypatch.setattr(advisories, "programs", lambda: [old])
+    [line] = advisories.weaknesses()
+    assert "postgres 18.3" in line
+    assert "fixed in 18.4" in line
+
+
+def test_what_the_wheels_bring_has_no_known_weakness() -> None:
+    assert [line for line in advisories.weaknesses() if "requirements.lock" in line] == []
+
+
+def test_an_update_of_debian_that_waits_is_named() -> None:
+    assert advisories.updates_in(POLICY) == [
+        "prometheus 2.42.0+ds-5+deb12u1: Debian has 2.42.0+ds-5+deb12u2"
+    ]
+
+
+def test_a_weak_program_makes_the_audit_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(audit, "audit", lambda: (audit.CLEAN, ["1 packages, none"]))
+    monkeypatch.setattr(advisories, "waiting_updates", list)
+    monkeypatch.setattr(advisories, "weaknesses", lambda: ["grafana 12.2.0: CVE"])
+    assert audit.main() == audit.WEAK
+    assert "grafana 12.2.0: CVE" in capsys.readouterr().err
+    monkeypatch.setattr(advisories, "weaknesses", list)
+    assert audit.main() == audit.CLEAN

@@ -107,7 +107,12 @@ def installed(answers: Path, overlay: str) -> None:
         "metadata": {"name": "role-reader"},
         "data": {"READER_PASSWORD": "cmVhZA==", "passwords.json": "e30="},
     }
-    (answers / "secrets").write_text(json.dumps({"items": [secret]}))
+    foreign = {
+        "metadata": {"name": "somebody-elses"},
+        "data": {"PYTHONPATH": "L3RtcC9ldmls", "READER_PASSWORD": "ZXZpbA==", "BINARY": "/w=="},
+    }
+    secret["data"]["LD_PRELOAD"] = "L3RtcC9ldmls"
+    (answers / "secrets").write_text(json.dumps({"items": [secret, foreign]}))
 
 
 def test_parts_are_reached_with_their_own_settings(
@@ -123,6 +128,9 @@ def test_parts_are_reached_with_their_own_settings(
         assert settings.s3_endpoint_url == os.environ["MLFLOW_S3_ENDPOINT_URL"] != "http://s3:8333"
         assert ask(settings.postgres_port)
         assert str(settings.readmit_home) != "/var/lib/readmit"
+        # A Secret of somebody else, and a variable that we did not put into ours.
+        assert os.environ.get("PYTHONPATH") != "/tmp/evil"
+        assert os.environ.get("LD_PRELOAD") != "/tmp/evil"
     assert os.environ["BATCH_SIZE"] == "7"
     assert "READER_PASSWORD" not in os.environ
 

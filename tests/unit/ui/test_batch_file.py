@@ -90,3 +90,20 @@ def test_missing_columns_are_named():
 
 def test_a_scored_file_runs_no_formula():
     assert batch_file.write([{"a": "=1+1", "b": 0.5}]) == "a,b\n'=1+1,0.5\n"
+
+
+def test_the_name_of_a_column_runs_no_formula():
+    assert batch_file.write([{"=cmd()": 1, "b": 0.5}]) == "'=cmd(),b\n1,0.5\n"
+
+
+@pytest.mark.parametrize("text", ["1_000", "nan", "inf", "-Infinity", "\u0661\u0662", "0x10", "1e"])
+def test_what_the_api_does_not_read_as_a_number_stays_text(text):
+    """The form and the API's CSV give the same file the same verdict."""
+    assert batch_file.typed({"n_procedures": text}, fields()) == {"n_procedures": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("12", 12), ("-3", -3), ("0.5", 0.5), ("1e3", 1000.0), (" 7 ", 7)]
+)
+def test_numbers_are_read(text, value):
+    assert batch_file.typed({"n_procedures": text}, fields()) == {"n_procedures": value}

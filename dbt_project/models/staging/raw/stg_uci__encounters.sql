@@ -4,7 +4,8 @@
     full_refresh=false,
     pre_hook="{% if is_incremental() %}delete from {{ this }} where _build_id = (select build_id from ops.current_build){% endif %}",
     post_hook=[
-        "create index if not exists stg_encounters_build on {{ this }} (_build_id)",
+        "create unique index if not exists stg_encounters_once on {{ this }} (_build_id, _source_row)",
+        "drop index if exists {{ this.schema }}.stg_encounters_build",
         "create index if not exists stg_encounters_patient on {{ this }} (patient_nbr)",
         "create index if not exists stg_encounters_encounter on {{ this }} (encounter_id)",
         "create index if not exists stg_encounters_row on {{ this }} (_batch_id, _source_row)",

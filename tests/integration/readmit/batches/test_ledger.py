@@ -21,6 +21,7 @@ from readmit.errors import BatchRejected, SourceRefused
 from readmit.intake import registration, sample, sources
 from readmit.intake.layout import LANDING_COLUMNS
 from readmit.intake.source_file import sha256_of
+from readmit.intake.split import split_of
 from readmit.settings import StackSettings
 from tests.support import raw
 
@@ -164,7 +165,76 @@ def test_equal_content_waits_for_the_batch_before_it(
     assert len(taken) == n
 
 
+def test_a_loaded_copy_ends_when_its_rows_are_published_under_another_name(
+    settings: StackSettings, source: Path, tmp_path: Path
+) -> None:
+    """Both files were rejected, and both are submitted again after the rules have changed."""
+    header, *rows = source.read_bytes().splitlines()
+    lines = [header]
+    for row in rows:
+        if split_of(row.split(b",")[1].decode()) == "train" and len(lines) <= 100:
+            lines.append(row)
+    paths = []
+    for name, line_end in (("one.csv", b"\r\n"), ("other.csv", b"\n")):
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(line_end.join([*lines, b""]))
+    rejected = []
+    for path in paths:
+        sources.submit(str(path), settings)
+        batch_id = raw.claim_batch("run", settings)
+        assert batch_id is not None
+        loading.load(batch_id, settings)
+        Build.of_batch(batch_id).begin(settings)
+        Build.of_batch(batch_id).reject("too old", settings)
+        rejected.append(batch_id)
+    first, copy = rejected
+    for path in paths:
+        sources.submit(str(path), settings)
+    through(settings, first)
+    assert raw.ledger_rows(settings) == {first: "published", copy: "superseded"}
+    assert f"the same rows are published as {first}" in ledger.status_table(settings)
+
+
 # ---- refused
+
+
+def test_a_file_whose_batch_ids_are_taken_is_refused_with_the_reason(
+    settings: StackSettings, source: Path
+) -> None:
+    """Ids have 8 digits of the sha256: two files can begin with the same."""
+    digits = sha256_of(source)[:8]
+    raw.query(
+        settings,
+        settings.raw_database,
+        "insert into landing.sources (source_sha256, name, data_source, n_rows, object_key)"
+        " values ('another', 'another.csv', 'file', 1, 'k');"
+        " insert into landing.slices (source_sha256, split, ordinal, batch_id, first_source_row,"
+        " last_source_row, n_rows, content_sha256, object_key)"
+        " values ('another', 'train', 1, %s, 1, 1, 1, 'c', 'k')",
+        f"train-001-{digits}",
+    )
+    with pytest.raises(SourceRefused, match=f"another file has the batches train-001-{digits}"):
+        sources.submit(str(source), settings)
+    assert count(settings, "landing.sources") == 1
+
+
+def test_refusals_of_files_with_equal_first_digits_have_rows_of_their_own(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("nothing\n")
+    sha256 = sha256_of(bad)
+    raw.query(
+        settings,
+        settings.raw_database,
+        "insert into landing.batches (batch_id, split, ordinal, n_rows, source_sha256, data_source,"
+        " status, reason) values (%s, 'none', 0, 0, 'another', 'file', 'refused', 'its own reason')",
+        f"refused-{sha256[:8]}",
+    )
+    with pytest.raises(SourceRefused):
+        sources.submit(str(bad), settings)
+    assert set(raw.ledger_rows(settings)) == {f"refused-{sha256[:8]}", f"refused-{sha256}"}
+    assert "its own reason" in ledger.status_table(settings)
 
 
 def test_refused_file_leaves_one_row_with_the_reason_and_nothing_else(
