@@ -22,6 +22,8 @@ from stack.program_inputs import digest_of, settings_of
 # Every process of the stack has these variables; `stack.sessions` finds it by them.
 HOME_MARK = "READMIT_STACK"
 PROGRAM_MARK = "READMIT_PROGRAM"
+# The watchdog's programs, as JSON: the address of the health check by name.
+WATCHED = "READMIT_WATCHED"
 AIRFLOW_PROGRAMS = (
     "airflow-api-server",
     "airflow-scheduler",
@@ -107,7 +109,7 @@ def all_programs(settings: StackSettings) -> list[Program]:
         *_web(settings),
         *_observability(settings),
     ]
-    programs.append(_watchdog(programs))
+    programs.append(_watchdog(settings, programs))
     key = reveal(settings.aws_secret_access_key)
     return [replace(program, inputs=digest_of(program.name, settings, key)) for program in programs]
 
@@ -270,18 +272,21 @@ def _logs_connection(settings: StackSettings, has_keys: bool) -> dict[str, str]:
 # ---------------------------------------------------------------- the programs
 
 
-def _watchdog(programs: list[Program]) -> Program:
-    """Return the program that looks for programs that hang.
-
-    It reads their addresses when it starts. They stand in its environment so that it is restarted
-    when one of them changes.
-    """
-    addresses = [program.health or program.address for program in programs]
+def _watchdog(settings: StackSettings, programs: list[Program]) -> Program:
+    """Return the program that looks for programs that hang; it is told all that it needs."""
+    watched = {}
+    for program in programs:
+        if program.health or program.name == "postgres":
+            watched[program.name] = program.health
     return Program(
         "watchdog",
         python("-m", "stack.watchdog"),
         "Watchdog",
-        environment={"READMIT_WATCHED": " ".join(addresses)},
+        environment={
+            WATCHED: json.dumps(watched),
+            "READMIT_HOME": str(settings.readmit_home),
+            "POSTGRES_PORT": str(settings.postgres_port),
+        },
     )
 
 

@@ -14,6 +14,8 @@ when it does not answer at all and no process of it replays the log. The supervi
 stop (SIGINT) and kills it after a minute. Postgres loses nothing by that: it recovers from its log.
 """
 
+import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +28,7 @@ import psutil
 
 from readmit.settings import StackSettings
 from stack import processes, readiness
-from stack.configuration import stack_settings
-from stack.programs import AIRFLOW_PROGRAMS, Program, all_programs
+from stack.programs import AIRFLOW_PROGRAMS, WATCHED, Program
 from stack.supervisor import Supervisor
 
 PERIOD = 10.0  # seconds between two rounds
@@ -86,8 +87,7 @@ class Watchdog:
         states = self.supervisor.states()
         running = []
         for program in self.programs:
-            is_watched = program.health or program.name == "postgres"
-            if is_watched and states.get(program.name, {}).get("statename") == "RUNNING":
+            if states.get(program.name, {}).get("statename") == "RUNNING":
                 running.append(program)
         with ThreadPoolExecutor(max_workers=len(running) or 1) as pool:
             answers = list(pool.map(lambda program: self.is_alive(program, self.settings), running))
@@ -185,8 +185,10 @@ def _report(message: str) -> None:
 
 def main() -> int:
     """Look in rounds, until the supervisor ends this process."""
-    settings = stack_settings()
-    watchdog = Watchdog(settings, Supervisor(settings), all_programs(settings))
+    settings = StackSettings()
+    watched = json.loads(os.environ[WATCHED])
+    programs = [Program(name, (), name, health=address) for name, address in watched.items()]
+    watchdog = Watchdog(settings, Supervisor(settings), programs)
     while True:
         time.sleep(PERIOD)
         try:

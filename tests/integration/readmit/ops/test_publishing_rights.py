@@ -90,7 +90,7 @@ QUARANTINE = "quarantine.encounters"
 READERS = {
     "reader": set(),
     "trainer": set(),
-    "serving": {("ops.predictions", "INSERT")},
+    "serving": {("ops.predictions", "INSERT"), ("ops.history_lookups", "INSERT")},
 }
 
 
