@@ -12,6 +12,7 @@ from tempfile import NamedTemporaryFile
 import httpx
 
 from readmit.errors import SourceRefused, SourceUnreachable, printable
+from readmit.intake.public_transport import NotPublic, PublicTransport
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,11 @@ def download(
         try:
             _fetch(url, target)
             return
+        except NotPublic as error:
+            raise SourceRefused(
+                f"{name}: {error} (a redirect, a page or a name leads into a network);"
+                " download the file by hand, or give the address inside that network"
+            ) from error
         except (httpx.RequestError, httpx.HTTPStatusError, httpx.InvalidURL) as error:
             reason = _one_line(error)
             if _is_final(error):
@@ -107,34 +113,37 @@ def _is_final(error: Exception) -> bool:
 
 
 def _fetch(url: str, target: Path) -> None:
-    with httpx.Client(timeout=TIMEOUT, follow_redirects=True) as client:
-        form = _save_or_find_form(client, url, {}, target)
+    transport = PublicTransport()
+    with httpx.Client(timeout=TIMEOUT, follow_redirects=True, transport=transport) as client:
+        name = printable_address(url)
+        form = _save_or_find_form(client, url, {}, target, name)
         if form is None:
             return
-        form = _save_or_find_form(client, form.action, form.fields, target)
+        form = _save_or_find_form(client, form.action, form.fields, target, name)
         if form is not None:
             raise SourceRefused(
-                f"{printable_address(url)}: the server asks for confirmation again and again; "
-                "download it by hand"
+                f"{name}: the server asks for confirmation again and again; download it by hand"
             )
 
 
 def _save_or_find_form(
-    client: httpx.Client, url: str, fields: dict[str, str], target: Path
+    client: httpx.Client, url: str, fields: dict[str, str], target: Path, name: str
 ) -> "ConfirmForm | None":
-    """Save the answer, or return the confirm form when the answer is a page that holds one."""
+    """Save the answer, or return the confirm form when the answer is a page that holds one.
+
+    `name` is what messages call the source: nothing that a server answered stands in them.
+    """
     with client.stream("GET", url, params=fields or None) as response:
         response.raise_for_status()
         content_type = response.headers.get("content-type", "").lower()
         if "text/html" in content_type:
-            return _read_form(response)
-        _save(response, target)
+            return _read_form(response, name)
+        _save(response, target, name)
     return None
 
 
-def _save(response: httpx.Response, target: Path) -> None:
+def _save(response: httpx.Response, target: Path, name: str) -> None:
     started = time.monotonic()
-    name = printable_address(str(response.url))
     n_bytes = 0
     with NamedTemporaryFile(dir=target.parent, delete=False) as part:
         try:
@@ -151,7 +160,7 @@ def _save(response: httpx.Response, target: Path) -> None:
     os.replace(part.name, target)
 
 
-def _read_form(response: httpx.Response) -> "ConfirmForm":
+def _read_form(response: httpx.Response, name: str) -> "ConfirmForm":
     page = b""
     for chunk in response.iter_bytes(1 << 16):
         page += chunk
@@ -161,8 +170,7 @@ def _read_form(response: httpx.Response) -> "ConfirmForm":
     form.feed(page.decode("utf-8", errors="replace"))
     if not form.action:
         raise SourceRefused(
-            f"{printable_address(str(response.url))}: answers with a web page, not a file; "
-            "is the link public, and the file's own?"
+            f"{name}: answers with a web page, not a file; is the link public, and the file's own?"
         )
     form.action = str(response.url.join(form.action))
     return form
