@@ -23,8 +23,7 @@ from readmit.telemetry.metrics import Job
 log = logging.getLogger("expectations")
 
 N_NAMED = 5  # failed expectations that the error names
-N_EXAMPLES = 3  # failing values that it shows of each
-MAX_LENGTH = 160  # characters of a value
+MAX_LENGTH = 160  # characters of a limit
 
 
 @dataclass(frozen=True)
@@ -157,6 +156,8 @@ def judge(
 def describe(outcome: ExpectationValidationResult) -> str:
     """Return one line about a failed expectation: the column, the expectation, what was observed.
 
+    The outcome has no values of rows (`gx_validation.without_values`).
+
     Raises:
         ValueError: the outcome does not say which expectation it is about.
     """
@@ -166,8 +167,9 @@ def describe(outcome: ExpectationValidationResult) -> str:
     prefix = ""
     if "column" in config.kwargs:
         prefix = f"{config.kwargs['column']}: "
-    error = _raised(outcome.exception_info or {})
-    if error:
+    exception_info = outcome.exception_info or {}
+    if exception_info.get("raised_exception"):
+        error = exception_info["exception_message"]
         return f"{prefix}{config.type} could not be evaluated: {error}"
     arguments = {
         key: value for key, value in config.kwargs.items() if key not in ("batch_id", "column")
@@ -182,29 +184,7 @@ def _observed(result: Mapping[str, object]) -> str:
     n_unexpected = result.get("unexpected_count")
     if "unexpected_percent" not in result or not n_unexpected:
         return f"found {_shortened(result.get('observed_value'))}"
-    line = f"{n_unexpected} of {result.get('element_count')} rows do not fit"
-    values = result.get("partial_unexpected_list")
-    examples = []
-    if isinstance(values, list):
-        examples = [value for value in values if value is not None][:N_EXAMPLES]
-    if examples:
-        line += f", such as {examples}"
-    return line
-
-
-def _raised(exception_info: Mapping[str, object]) -> str:
-    """Return the message of the error that an expectation raised, or an empty text.
-
-    Great Expectations has one error by expectation, or one for each of the metrics that it
-    computes.
-    """
-    if exception_info.get("raised_exception"):
-        return _shortened(exception_info.get("exception_message"))
-    for metric_error in exception_info.values():
-        if isinstance(metric_error, dict):
-            message = metric_error.get("exception_message")
-            return _shortened(message) if message else ""
-    return ""
+    return f"{n_unexpected} of {result.get('element_count')} rows do not fit"
 
 
 def _shortened(value: object) -> str:

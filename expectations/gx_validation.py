@@ -1,6 +1,7 @@
 """Evaluate suites of Great Expectations on queries of our Postgres."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import great_expectations as gx
@@ -14,7 +15,18 @@ from great_expectations.expectations.expectation import ColumnMapExpectation, Ex
 from readmit import db
 from readmit.settings import PipelineSettings
 
-N_EXAMPLES = 10  # failing values that a page shows
+# The class of an error in a message of SQLAlchemy: `(psycopg2.errors.DivisionByZero) ...`
+ERROR_NAME = re.compile(r"^\((?:\w+\.)*(\w+)\)")
+# What an outcome keeps of its result. Values of rows are in quarantine only, where few may look.
+COUNTS = (
+    "element_count",
+    "missing_count",
+    "missing_percent",
+    "unexpected_count",
+    "unexpected_percent",
+    "unexpected_percent_total",
+    "unexpected_percent_nonmissing",
+)
 
 
 class Check(NamedTuple):
@@ -45,18 +57,67 @@ def evaluate(
             outcomes += _evaluate_on_batch(batch, suite.expectations)
     finally:
         source.get_execution_engine().close()
-    return outcomes
+    return [without_values(outcome) for outcome in outcomes]
+
+
+def without_values(outcome: ExpectationValidationResult) -> ExpectationValidationResult:
+    """Return an outcome with counts and names of columns, and no value of a row.
+
+    Pages, reasons, logs and messages are all made of such outcomes.
+    """
+    counts: dict[str, object] = {}
+    for name, value in (outcome.result or {}).items():
+        if name in COUNTS:
+            counts[name] = value
+        elif name == "observed_value":
+            counts[name] = _observed_value(outcome, value)
+    return ExpectationValidationResult(
+        success=outcome.success,
+        expectation_config=outcome.expectation_config,
+        result=counts,
+        meta=outcome.meta,
+        exception_info=_without_message(outcome.exception_info or {}),
+    )
+
+
+def _observed_value(outcome: ExpectationValidationResult, value: object) -> object:
+    """Return a number or the names of columns; of other values only how many there are."""
+    config = outcome.expectation_config
+    is_about_table = config is not None and config.type.startswith("expect_table_")
+    if value is None or isinstance(value, int | float) or is_about_table:
+        return value
+    if isinstance(value, list | tuple | set):
+        return f"{len(value)} different values"
+    return "a value that is not shown"
+
+
+def _without_message(exception_info: Mapping[str, object]) -> dict[str, object]:
+    """Return which error an expectation raised, without its message: SQL errors repeat values.
+
+    Great Expectations has one error by expectation, or one for each of the metrics that it
+    computes.
+    """
+    errors: list[Mapping[str, object]] = [exception_info]
+    errors += [error for error in exception_info.values() if isinstance(error, dict)]
+    for error in errors:
+        if error.get("raised_exception"):
+            name = ERROR_NAME.search(str(error.get("exception_message")))
+            return {
+                "raised_exception": True,
+                "exception_message": name.group(1) if name else "an error",
+                "exception_traceback": "",
+            }
+    return {"raised_exception": False, "exception_message": None, "exception_traceback": None}
 
 
 def _evaluate_on_batch(
     batch: Batch, expectations: Sequence[Expectation]
 ) -> list[ExpectationValidationResult]:
-    """Evaluate expectations; query examples of failing values only for those that fail.
+    """Evaluate expectations; those on single values first all at once.
 
-    Great Expectations runs a query of its own for the examples of each expectation on single
-    values. So these expectations are first evaluated on all rows without examples (`mostly` = 1),
-    in one query for all of them. Only those that some row does not meet are evaluated again, as
-    they are written.
+    Great Expectations runs several queries for each expectation on single values. So these are
+    first evaluated as if every row had to meet them (`mostly` = 1), in one query for all of them.
+    Only those that some row does not meet are evaluated again, as they are written.
     """
     met_by_every_row = _met_by_every_row(batch, expectations)
     remaining: list[Expectation] = []
@@ -71,7 +132,7 @@ def _evaluate_on_batch(
             result={"unexpected_count": 0, "unexpected_percent": 0.0},
         )
         outcomes_without_failures.append(outcome)
-    summary = {"result_format": "SUMMARY", "partial_unexpected_count": N_EXAMPLES}
+    summary = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
     return [*_validate(batch, remaining, summary), *outcomes_without_failures]
 
 

@@ -66,8 +66,11 @@ def _wrong_columns(columns: list[str], line: bytes, name: str) -> SourceRefused:
         return refusal(name, 0, repeated[0], problem)
     if missing:
         problem = f"missing: {_first_names(missing)}"
-        if unknown:
+        if unknown and len(missing) <= len(COLUMNS) // 2:
             problem += f"; unknown: {_first_names(unknown)}"
+        elif unknown:
+            # This line may be a row of a patient, or another page: nothing of it is repeated.
+            problem += f"; unknown: {len(unknown)}"
         return refusal(name, 0, missing[0], f"{problem}; {count}; is the header there?")
     if unknown:
         problem = f"unknown: {_first_names(unknown)}; {count}; remove what is unknown"

@@ -88,8 +88,7 @@ def _wrong_count(values: list[bytes], row: int, name: str) -> SourceRefused:
     plural = "s" if len(values) > 1 else ""
     count = f"{len(values)} field{plural}, {len(COLUMNS)} expected"
     if len(values) > len(COLUMNS):
-        extra = values[len(COLUMNS)].decode()[:40]
-        problem = f"{count}; the first one too many is {extra!r}; is there a comma inside a value?"
+        problem = f"{count}; is there a comma inside a value?"
         return refusal(name, row, COLUMNS[-1], problem)
     problem = f"{count}; the row ends before this column; is the file cut off?"
     return refusal(name, row, COLUMNS[len(values)], problem)

@@ -114,21 +114,31 @@ def test_rows_that_went_missing_stop_the_publish_gate(tmp_path, dbt_manifest):
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "reason", "value"),
     [
-        (lambda row: row.update(gender=row["age"], age=row["gender"]), "gender"),
-        (lambda row: row.update(readmitted="NO"), "readmitted"),
-        (lambda row: row.update(time_in_hospital="three"), "time_in_hospital"),
-        (lambda row: row.update(diag_1="?"), "diag_1"),
-        (lambda row: row.update(insulin="7 units"), "insulin"),
+        (lambda row: row.update(gender=row["age"], age=row["gender"]), "gender", ""),
+        (lambda row: row.update(readmitted="NO"), "readmitted", ""),
+        (lambda row: row.update(time_in_hospital="three"), "time_in_hospital", "three"),
+        (lambda row: row.update(diag_1="?"), "diag_1", ""),
+        (lambda row: row.update(insulin="7 units"), "insulin", "7 units"),
+        (lambda row: row.update(encounter_id="9007199"), "encounter_id", "9007199"),
+        (lambda row: row.update(encounter_id="Jane Roe"), "encounter_id", "Jane Roe"),
     ],
-    ids=["swapped columns", "one label only", "words for numbers", "nothing known", "another code"],
+    ids=[
+        "swapped columns",
+        "one label only",
+        "words for numbers",
+        "nothing known",
+        "another code",
+        "one stay again and again",
+        "a name",
+    ],
 )
-def test_a_bad_batch_is_rejected_with_reason_and_page(tmp_path, change, reason):
+def test_a_bad_batch_is_rejected_with_reason_and_page(tmp_path, caplog, change, reason, value):
     settings = fresh(tmp_path, change)
     batch_id = claim(settings)
     with (
-        pytest.raises(BatchRejected, match=reason),
+        pytest.raises(BatchRejected, match=reason) as rejected,
         verdicts.record_rejection(Build.of_batch(batch_id), settings),
     ):
         gate.check_raw(batch_id, settings)
@@ -139,6 +149,20 @@ def test_a_bad_batch_is_rejected_with_reason_and_page(tmp_path, change, reason):
         batch_id,
     ) == [("rejected",)]
     assert "Failed" in page(settings, batch_id, "raw")
+    if value:  # values of rows are in quarantine only
+        [(ledger_reason,)] = raw_support.query(
+            settings,
+            settings.raw_database,
+            "select reason from landing.batches where batch_id = %s",
+            batch_id,
+        )
+        for text in (
+            str(rejected.value),
+            ledger_reason,
+            page(settings, batch_id, "raw"),
+            caplog.text,
+        ):
+            assert value not in text
     assert raw_support.claim_batch("next", settings) not in (
         None,
         batch_id,

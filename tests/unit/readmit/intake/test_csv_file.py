@@ -137,3 +137,19 @@ def test_fault_in_a_late_block_is_named_with_its_row(tmp_path: Path) -> None:
         SourceRefused, match=r"row 149001 \(line 149002\), column readmitted: 51 fields"
     ):
         read(tmp_path, csv_of(HEADER, *lines))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        csv_of(HEADER, ROW + b",Jane Roe"),
+        csv_of(ROW.replace(b",7,", b",Jane Roe,")),
+        b"secret,Jane Roe,of another server\n1,2,3\n",
+    ],
+    ids=["one value too many", "no header", "another file"],
+)
+def test_a_refusal_repeats_no_value_of_the_file(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(SourceRefused) as refusal:
+        read(tmp_path, content)
+    assert "Jane" not in str(refusal.value)
+    assert "secret" not in str(refusal.value)
