@@ -100,6 +100,8 @@ def _one_line(error: Exception) -> str:
     """Return the reason in one line; the libraries' own texts are longer and repeat the address."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"the server answers {error.response.status_code}"
+    if isinstance(error, httpx.ProtocolError):
+        return "what answers there is no web server"  # the text repeats what came
     first_line = str(error).partition("\n")[0].rstrip(".")
     return printable(first_line) or type(error).__name__
 

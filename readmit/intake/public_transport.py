@@ -89,7 +89,11 @@ class PublicTransport(httpx.BaseTransport):
 
         Raises:
             NotPublic: the host has no address that this download may use.
+            httpx.UnsupportedProtocol: the address begins neither with http:// nor with https://.
         """
+        if request.url.scheme not in ("http", "https"):
+            scheme = request.url.scheme[:20]
+            raise httpx.UnsupportedProtocol(f"unsupported protocol '{scheme}://'")
         proxy = _proxy_for(request.url)
         addresses = self._checked_addresses(request.url, is_proxied=bool(proxy))
         if proxy:

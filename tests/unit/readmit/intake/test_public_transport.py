@@ -5,7 +5,7 @@ import ipaddress
 import httpx
 import pytest
 
-from readmit.errors import SourceRefused
+from readmit.errors import SourceRefused, SourceUnreachable
 from readmit.intake import download, public_transport
 from readmit.intake.public_transport import NotPublic, PublicTransport, Reach
 
@@ -51,6 +51,8 @@ class Internet:
             return [ipaddress.ip_address(host)]
         except ValueError:
             pass
+        if host not in self.names:
+            raise OSError("Name or service not known")
         addresses = self.names[host]
         # The last answer stays; earlier ones are given once, as a rebinding server does.
         answer = addresses[0] if len(addresses) == 1 else addresses.pop(0)
@@ -150,12 +152,14 @@ def test_a_download_that_is_led_inside_is_refused_and_repeats_nothing(tmp_path, 
         led_to("http://127.0.0.1:8333/secret-path"),
         httpx.Response(200, html=page),
         httpx.Response(200, html="<p>secret-path</p>"),
+        led_to("http://[secret-path"),
+        led_to("ftp://public.example/secret-path"),
     ):
         internet = Internet({"public.example": [PUBLIC]}, {"public.example": answer})
         transport = PublicTransport(httpx.MockTransport(internet.answer), internet.resolve)
         monkeypatch.setattr(download, "PublicTransport", lambda transport=transport: transport)
-        with pytest.raises(SourceRefused) as refusal:
-            download.download("http://public.example/a.csv", tmp_path / "a.csv")
+        with pytest.raises((SourceRefused, SourceUnreachable)) as refusal:
+            download.download("http://public.example/a.csv", tmp_path / "a.csv", attempts=1)
         assert str(refusal.value).startswith("http://public.example/a.csv: ")
         assert "secret-path" not in str(refusal.value)
         assert not (tmp_path / "a.csv").exists()
