@@ -33,7 +33,6 @@ STATIC_PREFIX = "docs/static/"
 CONTENT_TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
-    ".woff2": "font/woff2",
     ".txt": "text/plain",
 }
 

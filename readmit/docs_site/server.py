@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from http import HTTPStatus
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import uvicorn
 from botocore.exceptions import BotoCoreError, ClientError
@@ -26,10 +26,33 @@ log = logging.getLogger("docs_site")
 
 PREFIX = "docs/"
 ICON = (Path(__file__).parent / "assets" / "favicon.png").read_bytes()
+# Our own pages need no script, and no page loads or sends anything elsewhere.
+POLICY = (
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    " font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# The pages of Great Expectations and dbt have scripts in them. The sandbox takes their origin away:
+# whoever can write a page into the bucket has no script that acts with the reader's log-in.
+SCRIPTS = "; sandbox allow-scripts allow-popups; script-src 'self' 'unsafe-inline'"
+POLICY_OF = {
+    "gx/": POLICY + SCRIPTS,
+    "dbt/": POLICY + SCRIPTS + " 'unsafe-eval'; worker-src blob:",
+}
 HEADERS = {
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": POLICY,
+}
+# By the end of the name: the type that an object was stored with is its writer's to choose.
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".txt": "text/plain; charset=utf-8",
+    ".png": "image/png",
 }
 SHUTDOWN_SECONDS = 10  # for answers under way; Kubernetes waits 30 s
 NOT_FOUND = "There is no such page."
@@ -50,7 +73,9 @@ class Site:
         name = request.scope["path"].lstrip("/")
         if not name or name.endswith("/"):
             name += "index.html"
-        if ".." in name.split("/") or "\x00" in name or "\\" in name:
+        content_type = CONTENT_TYPES.get(PurePosixPath(name).suffix)
+        leads_outside = ".." in name.split("/") or "\x00" in name or "\\" in name
+        if leads_outside or content_type is None:
             return _message(HTTPStatus.NOT_FOUND, NOT_FOUND)
         try:
             stored = self._s3.get_object(Bucket=self._bucket, Key=PREFIX + name)
@@ -63,8 +88,13 @@ class Site:
         except BotoCoreError as error:
             log.warning("S3 cannot be reached: %s", error)
             return _message(HTTPStatus.SERVICE_UNAVAILABLE, STORE_AWAY)
-        content_type = stored.get("ContentType", "application/octet-stream")
-        return Response(content, headers={**HEADERS, "Content-Type": content_type})
+        return Response(content, headers=_headers(name) | {"Content-Type": content_type})
+
+
+def _headers(name: str) -> dict[str, str]:
+    """Return the headers of an object, with the policy of the folder that it lies in."""
+    folder = name.partition("/")[0] + "/"
+    return HEADERS | {"Content-Security-Policy": POLICY_OF.get(folder, POLICY)}
 
 
 def _missing(name: str) -> Response:

@@ -9,19 +9,25 @@ import httpx
 import pytest
 
 from readmit import storage
-from readmit.docs_site.server import NOT_FOUND, NOT_YET
+from readmit.docs_site.server import NOT_FOUND, NOT_YET, POLICY
 from tests.support import docs_site
 from tests.support.services import keys_of_admin
 
 SECURE = {
     "cache-control": "no-cache",
     "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
     "referrer-policy": "same-origin",
+    "content-security-policy": POLICY,
 }
 OBJECTS = {
     "docs/index.html": ("the index", "text/html; charset=utf-8"),
     "docs/models/3/index.html": ("version 3", "text/html; charset=utf-8"),
     "docs/static/page.css": ("td {}", "text/css"),
+    "docs/models/3/notes.txt": ("<script>1</script>", "text/html"),
+    "docs/models/3/picture.svg": ("<svg/>", "image/svg+xml"),
+    "docs/gx/b/raw.html": ("a gate", "text/html; charset=utf-8"),
+    "docs/dbt/index.html": ("lineage", "text/html; charset=utf-8"),
     "source/secret.csv": ("patients", "text/csv"),
 }
 
@@ -71,6 +77,26 @@ def test_an_object_is_served_as_it_is_stored(site, path, name):
     assert SECURE.items() <= answer.headers.items()
 
 
+def test_the_type_follows_the_name_not_the_writer(site):
+    answer = get(f"{site}/models/3/notes.txt")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert SECURE.items() <= answer.headers.items()
+
+
+@pytest.mark.parametrize("path", ["/gx/b/raw.html", "/dbt/"])
+def test_pages_with_scripts_have_no_origin_and_load_nothing_from_elsewhere(site, path):
+    policy = get(site + path).headers["content-security-policy"]
+    assert policy.startswith(POLICY)
+    assert "sandbox allow-scripts" in policy
+    assert "allow-same-origin" not in policy
+    assert "http" not in policy
+
+
+def test_our_own_pages_run_no_script():
+    assert "script-src" not in POLICY
+    assert "default-src 'none'" in POLICY
+
+
 @pytest.mark.parametrize("path", ["/", "/livez", "/favicon.ico", "/nothing.html"])
 def test_head_is_get_without_a_body(site, path):
     answer, head = get(site + path), get(site + path, "HEAD")
@@ -107,6 +133,7 @@ def test_nothing_can_be_written(site, method):
         "/nothing.html",
         "/models/3",
         "/models/4/",
+        "/models/3/picture.svg",
     ],
 )
 def test_nothing_outside_its_folder_is_served(site, path):
