@@ -11,6 +11,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from k8s.cluster import Cluster, ClusterFailed
 from k8s.make_secrets import new_values
@@ -30,7 +32,7 @@ FORWARDED: dict[str, tuple[int, dict[str, str]]] = {
     "airflow": (8080, {"AIRFLOW_PORT": "{port}"}),
     "pushgateway": (9091, {"PUSHGATEWAY_URL": "http://127.0.0.1:{port}"}),
 }
-ONLY_IN_PODS = {"READMIT_HOME"}
+ONLY_IN_PODS = {"READMIT_HOME", "PGSSLROOTCERT"}
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -47,6 +49,11 @@ def reached(cluster: Cluster) -> Iterator[StackSettings]:
         stack.callback(os.environ.update, dict(os.environ))  # after the next line's
         stack.callback(os.environ.clear)
         os.environ.update(variables_of(cluster))
+        authority = cluster.postgres_authority()
+        if authority:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            (folder / "ca.crt").write_text(authority, encoding="utf-8")
+            os.environ["PGSSLROOTCERT"] = str(folder / "ca.crt")
         services = [service["metadata"]["name"] for service in cluster.get("services")]
         for service, (port, addresses) in FORWARDED.items():
             if service in services:

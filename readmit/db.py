@@ -70,6 +70,8 @@ def connect(role: Role, database: str, settings: DatabaseSettings) -> Connection
         dbname=database,
         user=role,
         password=password(role, settings),
+        sslmode=settings.pgsslmode,
+        sslrootcert=settings.pgsslrootcert and str(settings.pgsslrootcert),
         application_name=f"readmit {role}",
         **libpq.PARAMETERS,
     )

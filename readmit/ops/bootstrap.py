@@ -12,7 +12,7 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, cursor
 
 from readmit import db, libpq
 from readmit.intake.layout import LANDING_COLUMNS
-from readmit.settings import OperationsSettings
+from readmit.settings import OperationsSettings, SslMode
 
 LOGIN_ROLES = tuple(role for role in db.ROLES if role != "postgres")
 # Owns ops.publish_build and nothing else. It has no password: nobody logs in as this role.
@@ -161,6 +161,7 @@ def _create_server(cur: cursor, settings: OperationsSettings) -> None:
     tuning = {
         "updatable": "false",
         "fetch_size": "5000",
+        "sslmode": foreign_sslmode(settings.pgsslmode),
         **libpq.PARAMETERS,
     }
     cur.execute("select srvoptions from pg_foreign_server where srvname = 'raw_server'")
@@ -175,6 +176,16 @@ def _create_server(cur: cursor, settings: OperationsSettings) -> None:
         if present.get(name) != value:
             action = sql.SQL("set" if name in present else "add")
             cur.execute(change.format(action, sql.Identifier(name), sql.Literal(value)))
+
+
+def foreign_sslmode(sslmode: SslMode | None) -> SslMode:
+    """Return the TLS mode of `raw_server`, over which the server connects to itself.
+
+    The server has no file with its own authority, so there it encrypts without verifying.
+    """
+    if sslmode in ("verify-ca", "verify-full"):
+        return "require"
+    return sslmode or "prefer"
 
 
 def _map_user(cur: cursor, role: db.Role, settings: OperationsSettings) -> None:

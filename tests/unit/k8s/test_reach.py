@@ -96,12 +96,21 @@ def test_a_service_that_is_not_there_is_named(
         Cluster("mine").forwarded("gone", 1).__enter__()
 
 
+def authority(resources: list[k8s.Resource]) -> str:
+    """Return the ConfigMap with the authority of an external Postgres, or an empty text."""
+    for config_map in k8s.of_kind(resources, "ConfigMap"):
+        if k8s.name_of(config_map) == "postgres-ca":
+            return json.dumps(config_map)
+    return ""
+
+
 def installed(answers: Path, overlay: str) -> None:
     """Have kubectl answer as with this overlay on a cluster."""
     resources = k8s.overlay(overlay)
     (answers / "configmapsettings").write_text(
         json.dumps(k8s.named(resources, "ConfigMap", "settings"))
     )
+    (answers / "configmappostgres-ca").write_text(authority(resources))
     (answers / "services").write_text(json.dumps({"items": k8s.of_kind(resources, "Service")}))
     secret = {
         "metadata": {"name": "role-reader"},
@@ -142,4 +151,7 @@ def test_what_is_outside_of_the_cluster_is_asked_where_it_is(answers: Path) -> N
         assert settings.s3_endpoint_url == "https://s3.example.org"
         assert settings.s3_pipeline_bucket == "example-readmit-pipeline"
         assert settings.mlflow_tracking_uri.startswith("http://127.0.0.1:")
-        assert os.environ["PGSSLMODE"] == "require"
+        assert os.environ["PGSSLMODE"] == "verify-full"
+        authority_file = Path(os.environ["PGSSLROOTCERT"])
+        assert "PEM" in authority_file.read_text()
+    assert not authority_file.exists()

@@ -1,0 +1,124 @@
+"""What travels between parts, and what lies in a pod, of what should be read by one part only."""
+
+from collections.abc import Callable
+
+import pytest
+
+from readmit.ops.bootstrap import LOGIN_ROLES, foreign_sslmode
+from tests.support import k8s
+
+POSTGRES_SECRETS = {"postgres-admin", *(f"role-{role}" for role in LOGIN_ROLES)}
+CLIENTS = {
+    "airflow-api-server",
+    "airflow-dag-processor",
+    "airflow-scheduler",
+    "airflow-task",
+    "airflow-triggerer",
+    "api",
+    "backup",
+    "grafana",
+    "mlflow",
+    "postgres-exporter",
+    "restore",
+    "set-up",
+}
+Break = Callable[[list[k8s.Resource]], object]
+
+
+def unverified(resources: list[k8s.Resource]) -> list[str]:
+    """Containers with a password of Postgres that would send it to any server."""
+    settings = k8s.named(resources, "ConfigMap", "settings")["data"]
+    problems = []
+    if settings["PGSSLMODE"] != "verify-full":
+        problems.append(f"PGSSLMODE is {settings['PGSSLMODE']}")
+    folder, _, name = settings["PGSSLROOTCERT"].rpartition("/")
+    authorities = [
+        config_map
+        for config_map in k8s.of_kind(resources, "ConfigMap")
+        if name in config_map["data"]
+    ]
+    if [k8s.name_of(config_map) for config_map in authorities] != ["postgres-ca"]:
+        problems.append("no authority")
+    for where, container, pod in k8s.every_container(resources):
+        if not secrets_of(container) & POSTGRES_SECRETS:
+            continue
+        if not reads_settings(container):
+            problems.append(f"{where}: does not read PGSSLMODE")
+        mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        volume = volumes.get(mounted.get(folder, ""), {})
+        if volume.get("configMap", {}).get("name") != "postgres-ca":
+            problems.append(f"{where}: has no authority")
+    return problems
+
+
+def secrets_of(container: k8s.Resource) -> set[str]:
+    return {name for kind, name, _ in k8s.read_by(container) if kind == "secret"}
+
+
+def reads_settings(container: k8s.Resource) -> bool:
+    whole = {"configMapRef": {"name": "settings"}} in container.get("envFrom", [])
+    keys = {key for kind, name, key in k8s.read_by(container) if name == "settings"}
+    return whole or {"PGSSLMODE", "PGSSLROOTCERT"} <= keys
+
+
+def test_production_verifies_the_postgres_server() -> None:
+    assert unverified(k8s.overlay("production")) == []
+
+
+def test_every_client_of_postgres_is_looked_at() -> None:
+    clients = set()
+    for where, container, _ in k8s.every_container(k8s.overlay("production")):
+        if secrets_of(container) & POSTGRES_SECRETS:
+            clients.add(where.partition("/")[0])
+    assert clients == CLIENTS
+
+
+def settings_with(**values: str) -> Break:
+    return lambda resources: k8s.named(resources, "ConfigMap", "settings")["data"].update(values)
+
+
+BROKEN: dict[str, Break] = {
+    "encrypted, not verified": settings_with(PGSSLMODE="require"),
+    "in clear": settings_with(PGSSLMODE="disable"),
+    "no authority": lambda resources: resources.remove(
+        k8s.named(resources, "ConfigMap", "postgres-ca")
+    ),
+    "not mounted": lambda resources: k8s.pods(resources)["api"]["spec"]["containers"][0][
+        "volumeMounts"
+    ].remove({"name": "postgres-ca", "mountPath": "/etc/postgres-ca", "readOnly": True}),
+    "another volume": lambda resources: k8s.pods(resources)["mlflow"]["spec"]["volumes"].clear(),
+    "no settings": lambda resources: k8s.pods(resources)["set-up"]["spec"]["containers"][0][
+        "envFrom"
+    ].clear(),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_unverified_server_is_seen(name: str) -> None:
+    resources = k8s.overlay("production")
+    BROKEN[name](resources)
+    assert unverified(resources)
+
+
+def test_the_database_encrypts_what_it_reads_from_itself() -> None:
+    assert foreign_sslmode("verify-full") == "require"
+    assert foreign_sslmode("require") == "require"
+    assert foreign_sslmode(None) == "prefer"
+
+
+@pytest.mark.parametrize("name", k8s.OVERLAYS)
+def test_the_copy_of_airflows_passwords_lies_in_memory(name: str) -> None:
+    resources = k8s.overlay(name)
+    path = k8s.named(resources, "ConfigMap", "airflow-settings")["data"][
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
+    ]
+    pod = k8s.pods(resources)["airflow-api-server"]
+    [volume] = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "passwords"]
+    assert volume["emptyDir"]["medium"] == "Memory"
+    copies = [container for container in k8s.containers(pod) if path in str(container["command"])]
+    readers = [pod["spec"]["containers"][0], *copies]
+    assert len(readers) == 2
+    for container in readers:
+        mount = {"name": "passwords", "mountPath": path.rpartition("/")[0]}
+        assert mount in container["volumeMounts"]
