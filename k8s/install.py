@@ -48,15 +48,16 @@ PATIENCE_SECONDS = 300
 # Upstream images: where nothing can be pulled they stay pending, and everything else works without
 # them.
 OPTIONAL = {"grafana", "notebook"}
-# The Service of each page, the path, and the Secret and key of its password.
+# The name of each page, the path, and the Secret and key of its password (the API's key).
+LOGIN = "login-proxy PROXY_PASSWORD"
 PAGES = {
-    "Web form": ("ui", "", ""),
-    "API": ("api", "/docs", ""),
+    "Web form": ("ui", "", LOGIN),
+    "API": ("api", "/docs", "api-keys API_KEY"),
     "Airflow": ("airflow", "", "airflow-admin AIRFLOW_ADMIN_PASSWORD"),
     "MLflow": ("mlflow", "", "mlflow-admin MLFLOW_TRACKING_PASSWORD"),
-    "Docs site": ("docs", "", ""),
+    "Docs site": ("docs", "", LOGIN),
     "Grafana": ("grafana", "", "grafana-admin GRAFANA_ADMIN_PASSWORD"),
-    "Prometheus": ("prometheus", "", ""),
+    "Prometheus": ("prometheus", "", LOGIN),
 }
 SET_UP = "set-up"
 API = "deployment/api"
@@ -219,37 +220,44 @@ def register(settings: StackSettings) -> None:
 
 def addresses(cluster: Cluster, manifests: list[Resource]) -> Table:
     """Return a table of the pages: the address, and the command that prints its password."""
-    table = Table("page", "address", "password of admin", box=None, pad_edge=False)
+    table = Table("page", "address", "password", box=None, pad_edge=False)
     address_of = pages(cluster, manifests)
-    for title, (service, path, secret) in PAGES.items():
-        if service not in address_of:
+    for title, (page, path, secret) in PAGES.items():
+        if page not in address_of:
             continue
-        command = ""
-        if secret:
-            name, key = secret.split()
-            command = f"kubectl -n {NAMESPACE} get secret {name} "
-            command += f"-o jsonpath='{{.data.{key}}}' | base64 -d"
-        table.add_row(title, f"{address_of[service]}{path}", command)
+        name, key = secret.split()
+        command = f"kubectl -n {NAMESPACE} get secret {name} "
+        command += f"-o jsonpath='{{.data.{key}}}' | base64 -d"
+        table.add_row(title, f"{address_of[page]}{path}", command)
     return table
 
 
 def pages(cluster: Cluster, manifests: list[Resource]) -> dict[str, str]:
-    """Return where browsers find each Service: at a port of the node, or behind the Ingress."""
+    """Return where browsers find each page: at a port of the node, or behind the Ingress.
+
+    Both lead to the log-in proxy, whose ports have the names of the pages.
+    """
     address_of = {}
-    node_port_services = []
+    proxy = find_service(manifests, "login-proxy")
+    port_names = {port["port"]: port["name"] for port in proxy["spec"]["ports"]}
     for resource in manifests:
-        if resource["kind"] == "Service" and resource["spec"].get("type") == "NodePort":
-            node_port_services.append(resource)
         if resource["kind"] == "Ingress":
             for rule in resource["spec"]["rules"]:
-                backend = rule["http"]["paths"][0]["backend"]
-                address_of[backend["service"]["name"]] = f"https://{rule['host']}"
-    if node_port_services:
+                backend = rule["http"]["paths"][0]["backend"]["service"]
+                address_of[port_names[backend["port"]["number"]]] = f"https://{rule['host']}"
+    if proxy["spec"].get("type") == "NodePort":
         node = cluster.host()
-        for service in node_port_services:
-            port = service["spec"]["ports"][0]["nodePort"]
-            address_of[service["metadata"]["name"]] = f"http://{node}:{port}"
+        for port in proxy["spec"]["ports"]:
+            address_of[port["name"]] = f"http://{node}:{port['nodePort']}"
     return address_of
+
+
+def find_service(manifests: list[Resource], name: str) -> Resource:
+    """Return a Service by its name."""
+    for resource in manifests:
+        if resource["kind"] == "Service" and resource["metadata"]["name"] == name:
+            return resource
+    raise ClusterFailed(f"the overlay has no Service {name}: its components lack {name}")
 
 
 def main() -> int:
@@ -261,6 +269,10 @@ def main() -> int:
         cluster = find(os.environ.get("CONTEXT", ""), os.environ.get("TOOL", ""))
         manifests = up(cluster, overlay, components, progress)
         progress.console.print(addresses(cluster, manifests))
+        progress.console.print(
+            "The log-in proxy knows the user `readmit`, Airflow (behind it), MLflow and Grafana"
+            " the user `admin`; the API takes its key as X-API-Key."
+        )
     except (ClusterFailed, AirflowFailed, HTTPError, *EXPECTED) as error:
         progress.error(str(error))
         progress.console.print(

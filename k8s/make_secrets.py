@@ -10,12 +10,15 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from hashlib import sha256
 
 from k8s.cluster import NAMESPACE, Resource, as_list
 from readmit import storage
+from readmit.client import access_keys
 from readmit.inference import signatures
 from readmit.ops.bootstrap import LOGIN_ROLES
 from stack.certificates import self_signed
+from stack.login_proxy import htpasswd
 from stack.object_store import identities, mutual_tls
 
 Values = dict[str, str]
@@ -46,6 +49,8 @@ def new_values() -> dict[str, Values]:
             "MLFLOW_FLASK_SERVER_SECRET_KEY": _password(),
         },
         "grafana-admin": {"GRAFANA_ADMIN_PASSWORD": _password()},
+        "login-proxy": _login_proxy(),
+        "api-keys": _api_keys(),
         "model-signing": _model_signing(),
         "notebook": {"JUPYTER_TOKEN": _password()},
     }
@@ -63,6 +68,22 @@ def new_values() -> dict[str, Values]:
 def _model_signing() -> Values:
     private_key, public_key = signatures.generate_keys()
     return {"MODEL_SIGNING_KEY": private_key, "MODEL_PUBLIC_KEY": public_key}
+
+
+def _login_proxy() -> Values:
+    """Return the password of the log-in proxy, and the file in which nginx looks it up."""
+    password = _password()
+    return {"PROXY_PASSWORD": password, "htpasswd": htpasswd(password)}
+
+
+def _api_keys() -> Values:
+    """Return a key of the API for the web form, one for load tests, and what the API compares."""
+    form_key = _password()
+    load_key = _password()
+    load_hash = sha256(load_key.encode()).hexdigest()
+    load = access_keys.AccessKey("load", frozenset({access_keys.Scope.PREDICT}), load_hash)
+    entries = [access_keys.of_the_form(form_key).entry(), load.entry()]
+    return {"API_KEY": form_key, "LOAD_API_KEY": load_key, "API_KEYS": ",".join(entries)}
 
 
 def _object_store_tls() -> Values:

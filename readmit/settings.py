@@ -7,12 +7,13 @@ the fields that it uses: the password of the loader is no field of the web form.
 is `.env` at the root of the repository, or the file that READMIT_ENV_FILE names.
 """
 
+import ipaddress
 import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -25,6 +26,7 @@ from pydantic_settings import (
 ROOT = Path(__file__).resolve().parents[1]
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
 
 class BadSetting(Exception):
@@ -131,6 +133,13 @@ class DatabaseSettings(Settings):
 
     postgres_host: str = Field(default="127.0.0.1", description="Postgres server")
     postgres_port: Port = Field(default=5433, description="port of Postgres")
+    pgsslmode: SslMode | None = Field(
+        default=None,
+        description="TLS to Postgres; verify-full for a server on another machine. empty: libpq's",
+    )
+    pgsslrootcert: Path | None = Field(
+        default=None, description="file with the authority of that server's certificate"
+    )
     raw_database: str = Field(default="raw", description="database of the data as it arrived")
     clean_database: str = Field(
         default="clean", description="database of what dbt builds, and of operations"
@@ -399,11 +408,11 @@ class PageSettings(RegistryAddress, ApiAddress, DocsAddress):
     airflow_port: Port = Field(default=8080, description="port of Airflow")
     grafana_port: Port = Field(default=3000, description="port of Grafana")
 
-    def page(self, part: str, host: str = "127.0.0.1") -> str:
+    def page(self, part: str, host: str = "127.0.0.1", scheme: str = "http") -> str:
         """Return the address of a part for browsers: PUBLIC_URL's, else a port of `host`."""
         if self.public_url:
             return self.public_url.format(part=part).rstrip("/")
-        return f"http://{host}:{getattr(self, f'{part}_port')}"
+        return f"{scheme}://{host}:{getattr(self, f'{part}_port')}"
 
 
 class PushgatewaySettings(Settings):
@@ -512,9 +521,40 @@ class StackSettings(
     grafana_admin_password: SecretStr | None = Field(
         default=None, description="password of `admin` on Grafana's web page"
     )
+    readmit_listen_address: str = Field(
+        default="127.0.0.1",
+        description="address on which the pages are open; another than loopback starts the log-in"
+        " proxy there",
+    )
+    proxy_port: int = Field(
+        default=8443,
+        ge=1024,
+        le=65528,
+        description="first of the proxy's eight ports: form, API, docs, Airflow, MLflow, Grafana,"
+        " Prometheus, health",
+    )
+    proxy_password: SecretStr | None = Field(
+        default=None, description="password of `readmit` at the log-in proxy"
+    )
+    proxy_certificate_file: Path | None = Field(
+        default=None, description="the proxy's TLS certificate (PEM); empty: a self-signed one"
+    )
+    proxy_key_file: Path | None = Field(
+        default=None, description="the private key of that certificate"
+    )
     airflow_parallelism: int = Field(
         default=4, ge=1, le=64, description="Airflow tasks at once; each takes about 220 MB"
     )
+
+    @field_validator("readmit_listen_address")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        try:
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            raise ValueError(
+                "is no IP address: name one of this machine, or 0.0.0.0 for all"
+            ) from None
 
 
 # ---------------------------------------------------------------- messages and the example

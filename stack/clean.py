@@ -8,7 +8,7 @@ import sys
 
 from readmit.command import explained
 from readmit.settings import StackSettings
-from stack import state_folder
+from stack import login_proxy, state_folder
 from stack.configuration import stack_settings
 from stack.confirmation import NotConfirmed, confirm
 from stack.down import stop
@@ -35,7 +35,7 @@ def clean(settings: StackSettings) -> None:
     postgres_home = reachable(home)
     state_folder.remove(home)
     if postgres_home != home:
-        for name in state_folder.POSTGRES_ENTRIES:
+        for name in (*state_folder.POSTGRES_ENTRIES, login_proxy.FOLDER):
             state_folder.delete(postgres_home / name)
         if postgres_home.exists():
             postgres_home.rmdir()

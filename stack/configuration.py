@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import TypedDict
 
 import yaml
+from dotenv import dotenv_values
 
 from readmit import db, storage
+from readmit.client import access_keys
 from readmit.inference import signatures
 from readmit.open_files import NEEDED
 from readmit.settings import ROOT, StackSettings, env_file, not_text
-from stack import state_folder
+from stack import login_proxy, state_folder
 from stack.postgres import make_private
 from stack.programs import Program, python, reveal
 
-PASSWORDS = (*db.ROLES, "airflow_admin", "grafana_admin")
+PASSWORDS = (*db.ROLES, "airflow_admin", "grafana_admin", "proxy")
 # Prometheus' jobs that need an optional program.
 EXPORTER_OF = {
     "pushgateway": "pushgateway",
@@ -106,6 +108,30 @@ def write_env() -> list[str]:
     return list(added)
 
 
+def write_api_key(settings: StackSettings) -> bool:
+    """Generate a key of the API when other machines can reach it and no key is set.
+
+    Returns:
+        Whether `.env` has a new key; settings that were read before do not have it.
+    """
+    variables = {**dotenv_values(env_file()), **os.environ}
+    has_keys = False
+    for name, value in variables.items():
+        if name.startswith("API_KEY") and name != "API_KEY" and value:
+            has_keys = True
+    if has_keys or not login_proxy.is_open(settings):
+        return False
+    lines = []
+    key = variables.get("API_KEY")
+    if not key:
+        key = secrets.token_urlsafe(24)
+        lines.append(f"API_KEY={key}\n")
+    lines.append(f"API_KEYS={access_keys.of_the_form(key).entry()}\n")
+    text = env_file().read_text(encoding="utf-8")
+    _write_private(env_file(), text + "".join(lines))
+    return True
+
+
 def write_files(settings: StackSettings, programs: list[Program]) -> Path:
     """Write the files of the programs and of supervisord; return the path of the latter's."""
     home = settings.readmit_home
@@ -114,6 +140,8 @@ def write_files(settings: StackSettings, programs: list[Program]) -> Path:
         make_private(socket_path(home).parent, pwd.getpwuid(os.geteuid()))
     passwords = {"admin": reveal(settings.airflow_admin_password)}
     _write_private(home / "airflow" / "passwords.json", json.dumps(passwords))
+    if login_proxy.is_open(settings):
+        login_proxy.write_files(settings)
     _write_private(home / "prometheus.yml", prometheus_configuration(settings, programs))
     path = home / "supervisord.conf"
     _write_private(path, supervisor_configuration(settings, programs))

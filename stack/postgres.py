@@ -90,11 +90,11 @@ class Server:
             )
         self._initialising.touch()
         self.data.mkdir(mode=0o700, exist_ok=True)
-        _give_to_ordinary_user(self.data)
+        give_to_ordinary_user(self.data)
         with tempfile.NamedTemporaryFile("w", dir=self.home, prefix=".pw") as secret:
             secret.write(password)
             secret.flush()
-            _give_to_ordinary_user(Path(secret.name))
+            give_to_ordinary_user(Path(secret.name))
             options = [
                 "-U",
                 "postgres",
@@ -325,7 +325,8 @@ def _refuge(folder: Path) -> Path:
     return refuge
 
 
-def _give_to_ordinary_user(path: Path) -> None:
+def give_to_ordinary_user(path: Path) -> None:
+    """Make the ordinary user the owner of a file or folder."""
     user = ordinary_user()
     os.chown(path, user.pw_uid, user.pw_gid)
 

@@ -59,6 +59,7 @@ WITHOUT_PACKAGES = (
     "postgres-exporter",
     "blackbox-exporter",
     "grafana",
+    "login-proxy",
 )
 
 

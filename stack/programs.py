@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from readmit import libpq, storage
 from readmit.settings import ROOT, StackSettings, all_names
-from stack import object_store
+from stack import login_proxy, object_store
 from stack.object_store import Store
 from stack.postgres import Server
 from stack.program_inputs import digest_of, settings_of
@@ -108,6 +108,7 @@ def all_programs(settings: StackSettings) -> list[Program]:
         *_airflow(settings),
         *_web(settings),
         *_observability(settings),
+        *_login_proxy(settings),
     ]
     programs.append(_watchdog(settings, programs))
     key = reveal(settings.aws_secret_access_key)
@@ -416,6 +417,7 @@ def _web(settings: StackSettings) -> list[Program]:
             "ui",
             python(*streamlit, *local, *quiet),
             "Web form",
+            environment=_public_ports(settings),
             health=f"http://127.0.0.1:{ui}/_stcore/health",
             address=f"http://127.0.0.1:{ui}",
             ports={"UI_PORT": (ui,)},
@@ -429,6 +431,17 @@ def _web(settings: StackSettings) -> list[Program]:
             ports={"DOCS_PORT": (docs,)},
         ),
     ]
+
+
+def _public_ports(settings: StackSettings) -> dict[str, str]:
+    """Return the ports that the form's links name: those of the proxy when readers come by it."""
+    if not login_proxy.is_open(settings):
+        return {}
+    variables = {"API_URL": settings.api_url}
+    for part, port in login_proxy.ports(settings).items():
+        if part != "ui":
+            variables[f"{part.upper()}_PORT"] = str(port)
+    return variables
 
 
 def _observability(settings: StackSettings) -> list[Program]:
@@ -559,6 +572,7 @@ def _grafana(settings: StackSettings, path: str) -> Program:
             "DASHBOARDS_FOLDER": str(folder / "dashboards"),
             "PROMETHEUS_URL": f"http://127.0.0.1:{settings.prometheus_port}",
             "PGSSLMODE": "disable",
+            "PGSSLROOTCERT": "",
             "GF_SECURITY_ADMIN_PASSWORD": reveal(settings.grafana_admin_password),
             "GF_ANALYTICS_REPORTING_ENABLED": "false",
             "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
@@ -572,3 +586,23 @@ def _grafana(settings: StackSettings, path: str) -> Program:
         address=url,
         ports={"GRAFANA_PORT": (settings.grafana_port,)},
     )
+
+
+def _login_proxy(settings: StackSettings) -> list[Program]:
+    """Return the proxy, when other machines shall reach the pages."""
+    if not login_proxy.is_open(settings):
+        return []
+    pages = login_proxy.addresses(settings)
+    health_port = login_proxy.health_port(settings)
+    return [
+        Program(
+            "login-proxy",
+            tuple(login_proxy.command(settings)),
+            "Log-in proxy (nginx)",
+            environment={"READMIT_PROXY_FILES": login_proxy.digest(settings)},
+            health=f"http://127.0.0.1:{health_port}/livez",
+            address=pages["ui"],
+            ports={"PROXY_PORT": (*login_proxy.ports(settings).values(), health_port)},
+            stop_signal="QUIT",
+        )
+    ]

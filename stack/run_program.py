@@ -6,11 +6,13 @@ processes that a killed predecessor left behind are ended first.
 
 import os
 import sys
+from pathlib import Path
 
 from readmit import open_files
 from readmit.settings import ROOT
 from stack import processes, sessions
 from stack.configuration import stack_settings
+from stack.postgres import give_to_ordinary_user
 from stack.programs import PROGRAM_MARK, environment_of, find, server
 
 
@@ -23,6 +25,9 @@ def main() -> None:
     sessions.end(settings.readmit_home, name)
     if name == "postgres":
         server(settings).clear_stale_pid()
+    if name == "login-proxy" and os.geteuid() == 0:
+        # nginx opens /dev/stdout for its access log, as the ordinary user.
+        give_to_ordinary_user(Path("/dev/stdout"))
     open_files.raise_limit()
     processes.die_with_parent()
     sessions.record(settings.readmit_home, name)

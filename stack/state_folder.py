@@ -19,6 +19,7 @@ FOLDERS = (
     "airflow",
     "grafana",
     "log",
+    "login-proxy",
     "models",
     "prometheus",
     "s3",

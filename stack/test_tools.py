@@ -1,4 +1,4 @@
-"""Install what the tests need beyond Python packages: a browser and Prometheus.
+"""Install what the tests need beyond Python packages: a browser, nginx and Prometheus.
 
 `make test` calls it first. On Debian, root installs the missing programs with apt. It also raises
 the limit of open files.
@@ -15,6 +15,7 @@ from readmit import open_files
 # Debian packages, each with the programs of which one must be on the PATH.
 NEEDED = {
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "nginx": ("nginx",),
     "prometheus": ("prometheus",),
     "prometheus-pushgateway": ("prometheus-pushgateway",),
 }

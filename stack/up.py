@@ -20,7 +20,15 @@ from readmit.command import EXPECTED
 from readmit.intake import sources
 from readmit.ops import bootstrap
 from readmit.settings import ROOT, BadSetting, StackSettings, env_file
-from stack import configuration, pipeline, preflight, programs, readiness, state_folder
+from stack import (
+    configuration,
+    login_proxy,
+    pipeline,
+    preflight,
+    programs,
+    readiness,
+    state_folder,
+)
 from stack.airflow_api import Airflow, AirflowFailed
 from stack.postgres import PostgresFailed
 from stack.programs import AIRFLOW_PROGRAMS, Program
@@ -209,6 +217,17 @@ def addresses(settings: StackSettings) -> Table:
     return table
 
 
+def open_pages(settings: StackSettings) -> Table:
+    """Return a table of the pages that other machines reach, and what each asks for."""
+    table = Table("open to other machines", "address", "log in with", box=None, pad_edge=False)
+    page_addresses = login_proxy.addresses(settings)
+    running = {program.name for program in programs.all_programs(settings)}
+    for page in login_proxy.PAGES:
+        if page.part in running or page.part == "airflow":
+            table.add_row(page.title, page_addresses[page.part], page.login)
+    return table
+
+
 def main() -> int:
     """Command line of `make up`."""
     os.umask(0o077)  # the state holds records of patients
@@ -216,6 +235,8 @@ def main() -> int:
     try:
         configuration.write_env()
         settings = configuration.stack_settings()
+        if configuration.write_api_key(settings):
+            settings = configuration.stack_settings()
         configuration.keep_dataset(settings)
         published = up(settings, progress)
         if published:
@@ -240,6 +261,13 @@ def main() -> int:
     progress.console.print(
         f"\nPasswords: {env_file()} · state and logs: {settings.readmit_home} · stop: make down"
     )
+    if login_proxy.is_open(settings):
+        progress.console.print()
+        progress.console.print(open_pages(settings))
+        progress.console.print(
+            f"The certificate's sha256 is {login_proxy.fingerprint(settings)}:"
+            " compare it when the browser warns. Everything else listens on 127.0.0.1 only."
+        )
     for line in programs.installation_hints():
         progress.console.print(f"[dim]{line}[/]")
     return 0

@@ -44,16 +44,21 @@ class Links:
 def links(settings: FormSettings, page_url: str | None) -> Links:
     """Return the addresses.
 
-    They are those of PUBLIC_URL, else ports of the host name that the reader used for this page.
+    They are those of PUBLIC_URL, else ports of the host that the reader used for this page, and
+    with TLS if this page has it.
     """
-    host = urlsplit(page_url or "").hostname or "127.0.0.1"
+    reader = urlsplit(page_url or "")
+    host = reader.hostname or "127.0.0.1"
+    scheme = reader.scheme or "http"
+    if ":" in host:
+        host = f"[{host}]"
 
     return Links(
-        mlflow=_public(settings.mlflow_tracking_uri, settings.page("mlflow", host)),
-        docs=settings.page("docs", host),
-        airflow=settings.page("airflow", host),
-        grafana=settings.page("grafana", host),
-        api=_public(settings.api_url, settings.page("api", host)),
+        mlflow=_public(settings.mlflow_tracking_uri, settings.page("mlflow", host, scheme)),
+        docs=settings.page("docs", host, scheme),
+        airflow=settings.page("airflow", host, scheme),
+        grafana=settings.page("grafana", host, scheme),
+        api=_public(settings.api_url, settings.page("api", host, scheme)),
         model_name=settings.model_name,
     )
 

@@ -58,6 +58,12 @@ class AccessKey:
         return self.last_day is None or day <= self.last_day
 
 
+def of_the_form(key: str) -> AccessKey:
+    """Return the entry of the web form's key, with which clinicians do whatever the form can."""
+    scopes = (Scope.PREDICT, Scope.HISTORY, Scope.DATA, Scope.CLINICAL)
+    return AccessKey("form", frozenset(scopes), hashlib.sha256(key.encode()).hexdigest())
+
+
 def parse(entries: str) -> tuple[AccessKey, ...]:
     """Return the keys of a list, which separates its entries by comma or white space.
 

@@ -189,7 +189,7 @@ def references(resources: list[Resource], secrets: dict[str, set[str]]) -> list[
     existing = {"configMap": config_maps, "secret": secrets}
     problems = []
     for where, container, pod in every_container(resources):
-        for kind, name, key in [*_read(container), *_mounted(pod)]:
+        for kind, name, key in [*read_by(container), *mounted_by(pod)]:
             if name not in existing[kind]:
                 problems.append(f"{where}: {kind} {name} does not exist")
             elif key and key not in existing[kind][name]:
@@ -197,7 +197,8 @@ def references(resources: list[Resource], secrets: dict[str, set[str]]) -> list[
     return problems
 
 
-def _read(container: Resource) -> Iterator[tuple[str, str, str]]:
+def read_by(container: Resource) -> Iterator[tuple[str, str, str]]:
+    """Yield (kind, name, key) of the ConfigMaps and Secrets in the environment of a container."""
     for source in container.get("envFrom", []):
         for kind in ("configMap", "secret"):
             if f"{kind}Ref" in source:
@@ -209,7 +210,8 @@ def _read(container: Resource) -> Iterator[tuple[str, str, str]]:
                 yield kind, reference["name"], reference["key"]
 
 
-def _mounted(pod: Resource) -> Iterator[tuple[str, str, str]]:
+def mounted_by(pod: Resource) -> Iterator[tuple[str, str, str]]:
+    """Yield (kind, name, "") of the ConfigMaps and Secrets that are volumes of a pod."""
     for volume in pod["spec"].get("volumes", []):
         if "configMap" in volume and not volume["configMap"].get("optional"):
             yield "configMap", volume["configMap"]["name"], ""

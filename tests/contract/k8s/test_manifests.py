@@ -53,6 +53,7 @@ def routes() -> dict[str, set[str]]:
         "node-exporter": "/",
         "postgres-exporter": "/",
     }
+    others |= {"login-proxy": "/livez"}
     others |= {"grafana": "/api/health", "notebook": "/api", "blackbox-exporter": "/-/healthy"}
     return known | {name: {path} for name, path in others.items()}
 

@@ -6,14 +6,8 @@ from readmit import allowed_hosts
 from readmit.allowed_hosts import AllowedHosts
 from tests.support import k8s
 
-PAGES = {
-    ("ui", 8501),
-    ("api", 8000),
-    ("airflow-api-server", 8080),
-    ("mlflow", 5000),
-    ("docs", 8088),
-    ("grafana", 3000),
-}
+# Nobody reaches a page from outside but through the log-in proxy.
+DOORS = {("login-proxy", port) for port in (8501, 8000, 8080, 5000, 8088, 3000, 9090)}
 # The pod of cert-manager that proves whose the names are: without it an ACME issuer gives no
 # certificate.
 CERTIFICATES = ("acme.cert-manager.io/http01-solver", 8089)
@@ -41,22 +35,23 @@ def test_every_part_of_the_picture_exists() -> None:
 
 def test_the_web_form_and_the_gates_name_the_docs_site_by_the_nodes_port() -> None:
     resources = k8s.overlay("local")
-    port = k8s.named(resources, "Service", "docs")["spec"]["ports"][0]["nodePort"]
+    ports = k8s.named(resources, "Service", "login-proxy")["spec"]["ports"]
+    port = next(port["nodePort"] for port in ports if port["name"] == "docs")
     for name in ("ui-links", "airflow-settings"):
         assert k8s.named(resources, "ConfigMap", name)["data"]["DOCS_PORT"] == str(port)
 
 
-def test_local_pages_are_open_to_any_address() -> None:
-    assert k8s.from_outside(k8s.overlay("local")) == PAGES | {("prometheus", 9090)}
+def test_the_local_log_in_proxy_is_open_to_any_address_and_nothing_else_is() -> None:
+    assert k8s.from_outside(k8s.overlay("local")) == DOORS
 
 
-def test_production_pages_are_open_to_the_ingress_controller() -> None:
+def test_the_log_in_proxy_of_production_is_open_to_the_ingress_controller() -> None:
     production = k8s.overlay("production")
     others = {
         ("prometheus", 9090),
         CERTIFICATES,
     }  # prometheus-adapter; the ingress controller again
-    assert k8s.from_outside(production) == PAGES | others
+    assert k8s.from_outside(production) == DOORS | others
     for policy in k8s.of_kind(production, "NetworkPolicy"):
         for rule in policy["spec"].get("ingress", []):
             assert not any("ipBlock" in peer for peer in rule["from"])
@@ -95,54 +90,35 @@ def test_an_open_default_is_seen() -> None:
     assert not k8s.denied_by_default(resources)
 
 
-def mlflow_answers(page: str, resources: list[k8s.Resource]) -> bool:
-    """Tell whether MLflow's page works at an address: it asks by POST, and browsers then name the
-    page as Origin.
-    """
+def mlflow_answers(host: str, origin: str | None, resources: list[k8s.Resource]) -> bool:
+    """Tell whether MLflow's page works: it asks by POST, and browsers name the page as Origin."""
     from mlflow.server.security_utils import is_allowed_host_header, should_block_cors_request
 
     data = k8s.named(resources, "ConfigMap", "settings")["data"]
     hosts = data["MLFLOW_ALLOWED_HOSTS"].split(",")
     origins = data.get("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", "").split(",")
-    known = is_allowed_host_header(hosts, page.partition("//")[2])
-    return known and not should_block_cors_request(page, "POST", origins)
+    is_known = is_allowed_host_header(hosts, host)
+    return is_known and not should_block_cors_request(origin, "POST", origins)
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "172.18.0.2", "192.168.49.2", "10.0.0.4"]
-)
-def test_mlflows_page_works_at_the_nodes_address(host: str) -> None:
-    resources = k8s.overlay("local")
-    port = k8s.named(resources, "Service", "mlflow")["spec"]["ports"][0]["nodePort"]
-    assert mlflow_answers(f"http://{host}:{port}", resources)
-    assert not mlflow_answers(f"http://evil.example.org:{port}", resources)
-
-
-@pytest.mark.filterwarnings("default")
-def test_mlflows_page_works_behind_the_ingress() -> None:
-    resources = k8s.overlay("production")
-    rules = k8s.named(resources, "Ingress", "readmit")["spec"]["rules"]
-    name = next(
-        r["host"] for r in rules if r["http"]["paths"][0]["backend"]["service"]["name"] == "mlflow"
-    )
-    assert mlflow_answers(f"https://{name}", resources)
-    assert not mlflow_answers("https://evil.example.org", resources)
+@pytest.mark.parametrize("name", k8s.OVERLAYS)
+def test_mlflow_answers_the_log_in_proxy_and_no_other_page(name: str) -> None:
+    """The proxy asks by MLflow's inner address, and passes on a foreign Origin only."""
+    resources = k8s.overlay(name)
+    assert mlflow_answers("mlflow:5000", None, resources)
+    assert not mlflow_answers("mlflow:5000", "https://evil.example.org", resources)
+    assert not mlflow_answers("evil.example.org", None, resources)
 
 
 @pytest.mark.parametrize("part", ["api", "docs"])
 @pytest.mark.parametrize("overlay", ["local", "production"])
-def test_services_answer_to_their_names_and_to_those_of_the_ingress(
-    part: str, overlay: str
-) -> None:
+def test_services_answer_to_their_names(part: str, overlay: str) -> None:
     resources = k8s.overlay(overlay)
     data = k8s.named(resources, "ConfigMap", "settings")["data"]
     hosts = AllowedHosts(allowed_hosts.names(data[f"{part.upper()}_ALLOWED_HOSTS"]))
     port = k8s.named(resources, "Service", part)["spec"]["ports"][0]["port"]
     names = {part, f"{part}.readmit", f"{part}.readmit.svc.cluster.local", "10.1.2.3"}
-    for ingress in (r for r in resources if r["kind"] == "Ingress"):
-        for rule in ingress["spec"]["rules"]:
-            if rule["http"]["paths"][0]["backend"]["service"]["name"] == part:
-                names.add(rule["host"])
+    # The log-in proxy asks by the first of them, whatever its caller asked for.
     assert all(hosts.permits(f"{name}:{port}".encode()) for name in names)
     assert not hosts.permits(b"evil.example.org")

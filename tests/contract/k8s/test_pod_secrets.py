@@ -15,14 +15,12 @@ SAME = {
     "AIRFLOW__API_AUTH__JWT_SECRET": "AIRFLOW_JWT_SECRET",
     "AIRFLOW__API__SECRET_KEY": "AIRFLOW_SECRET_KEY",
 }
-NO_SECRETS = {"MLFLOW_TRACKING_USERNAME", "MODEL_PUBLIC_KEY"}
+NO_SECRETS = {"MLFLOW_TRACKING_USERNAME", "MODEL_PUBLIC_KEY", "API_KEYS"}  # hashes
 # Of these the stack hands over a value in a file, or the pod alone has one.
 BY_POD = {
     "postgres": {"POSTGRES_PASSWORD"},
     "mlflow": {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"},
 }
-# The web form has no key by default; who sets one adds it to both.
-BY_USER = {"ui": {"API_KEY"}}
 
 
 def held(container: k8s.Resource) -> set[str]:
@@ -42,7 +40,7 @@ def held(container: k8s.Resource) -> set[str]:
 @pytest.mark.parametrize("name", TABLE)
 def test_a_pod_has_its_own_secrets_and_no_others(name: str) -> None:
     container = k8s.pods(k8s.overlay("local"))[name]["spec"]["containers"][0]
-    assert held(container) == (TABLE[name] | BY_POD.get(name, set())) - BY_USER.get(name, set())
+    assert held(container) == TABLE[name] | BY_POD.get(name, set())
 
 
 @pytest.mark.parametrize("name", k8s.OVERLAYS)

@@ -309,4 +309,4 @@ def test_the_addresses_are_those_of_the_overlay(monkeypatch: pytest.MonkeyPatch)
     assert local.keys() == {service for service, _, _ in install.PAGES.values()}
     production = install.pages(cluster.Cluster("mine"), k8s.overlay("production"))
     assert production["ui"] == "https://readmit.example.org"
-    assert production.keys() == local.keys() - {"prometheus"}
+    assert production.keys() == local.keys()
