@@ -22,8 +22,8 @@ TESTS ?= tests/e2e tests/integration tests/contract tests/unit
 WORKERS ?= 2
 # Values of the caller reach the commands by the environment only: make does not expand them (the
 # loop), and no shell reads them as code. A list of words is split by the shell, without globs (`set -f`).
-PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE ID IMAGES LAST_DAY NAME ONLY \
-	OPTIONS OVERLAY PYTHON SCOPES SHAPE SUPERSEDES TESTS TO TOOL WORKERS YES
+PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE FORCE ID IMAGES LAST_DAY NAME ONLY \
+	OPTIONS OVERLAY PYTHON SCOPES SHAPE SUPERSEDES TESTS TO TOOL WAIT WORKERS YES
 COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(sort $(PASSED) $(COMMAND_LINE)),$(eval override $(name) := $$(value $(name))))
 export $(PASSED)
@@ -55,8 +55,9 @@ logs: ## follow the log of one component (NAME=api) or of all; every line with a
 pipeline: ## publish the batches that are waiting, then train
 	@$(RUN) $(THERE) -m stack.pipeline
 
-submit: ## submit a further source file: FILE=path (and SUPERSEDES=batch for a corrected one)
-	@$(RUN) $(THERE) -m readmit.intake.sources submit "$$FILE" $(if $(SUPERSEDES),--supersedes "$$SUPERSEDES")
+submit: ## submit a further source file: FILE=path (SUPERSEDES=batch: it corrects one; FORCE=1: also a changed copy; WAIT=1: until its batches have a verdict)
+	@$(RUN) $(THERE) -m readmit.intake.sources submit $(if $(SUPERSEDES),--supersedes "$$SUPERSEDES") $(if $(FORCE),--force) -- "$$FILE"
+	$(if $(WAIT),@$(RUN) $(THERE) -m stack.pipeline --batches-only)
 
 quarantine: ## rows that are held back, by batch and reason, and releases that wait
 	@$(RUN) $(THERE) -m readmit.batches.corrections list

@@ -13,37 +13,13 @@ from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from readmit.intake.layout import DRUGS, LANDING_COLUMNS
+from readmit.intake.source_values import DIAGNOSES, DOMAINS, DOSES, NUMBERS
 
 BOOKKEEPING = ("_batch_id", "_source_row", "_loaded_at")
 MOSTLY = 0.99
 WHOLE_NUMBER = r"^[0-9]{1,18}$"
 ICD9 = r"^(?:[0-9]{1,3}|V[0-9]{1,2}|E[0-9]{1,3})(?:\.[0-9]{1,2})?$"
 
-DOMAINS: dict[str, tuple[str, ...]] = {
-    "gender": ("Female", "Male", "Unknown/Invalid"),
-    "age": tuple(f"[{low}-{low + 10})" for low in range(0, 100, 10)),
-    "max_glu_serum": ("None", "Norm", ">200", ">300"),
-    "a1cresult": ("None", "Norm", ">7", ">8"),
-    "change": ("No", "Ch"),
-    "diabetesmed": ("No", "Yes"),
-    "readmitted": ("NO", "<30", ">30"),
-}
-NUMBERS = (
-    "encounter_id",
-    "patient_nbr",
-    "admission_type_id",
-    "discharge_disposition_id",
-    "admission_source_id",
-    "time_in_hospital",
-    "num_lab_procedures",
-    "num_procedures",
-    "num_medications",
-    "number_outpatient",
-    "number_emergency",
-    "number_inpatient",
-    "number_diagnoses",
-)
-DIAGNOSES = ("diag_1", "diag_2", "diag_3")
 # Columns whose distributions are compared with earlier batches. On the real file payer_code and
 # medical_specialty move by up to 0.9, because hospitals began to record them; the stable columns
 # never move by more than 0.2.
@@ -52,7 +28,6 @@ WATCHED = (*STABLE, "payer_code", "medical_specialty")
 # Columns that the source fills nearly always. The others (weight, payer_code, ...) are watched for
 # drift instead.
 FILLED = (*NUMBERS, *DOMAINS, "diag_1")
-DOSES = ("No", "Steady", "Up", "Down")
 # Total variation distance: the share of rows whose value would have to change. 0 is equal, 1 has
 # nothing in common.
 DRIFT_WARNS = 0.2

@@ -4,19 +4,36 @@ The checks here are of the form of the file: columns, fields, bytes. SQL judges 
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader, FileIO
 from pathlib import Path
 
 from readmit.errors import SourceRefused
-from readmit.intake.csv_header import check_header
+from readmit.intake.canonical import canonical
+from readmit.intake.csv_header import read_header
 from readmit.intake.csv_rows import Block, check_rows
+from readmit.intake.dialect import Dialect
+from readmit.intake.encodings import open_as_utf8
 from readmit.intake.layout import MAX_LINE_BYTES
+from readmit.intake.number_forms import check_numbers
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 2 << 20
+
+
+def dialect_of(path: Path, name: str) -> Dialect:
+    """Return the dialect of an unpacked CSV.
+
+    Raises:
+        SourceRefused: the header is not that of the source.
+    """
+    with _opened(path, name) as (_, dialect):
+        return dialect
 
 
 def read_blocks(path: Path, name: str) -> Iterator[Block]:
-    """Yield all rows of the file in blocks of about 8 MB, each checked before it is yielded.
+    """Yield all rows of the file in canonical form, in blocks of about 2 MB.
+
+    A block is checked before it is yielded.
 
     Args:
         path: an unpacked CSV.
@@ -25,8 +42,7 @@ def read_blocks(path: Path, name: str) -> Iterator[Block]:
     Raises:
         SourceRefused: at the first fault; the message names file, row, column and what to do.
     """
-    with BufferedReader(FileIO(path), 1 << 16) as file:
-        check_header(file.readline(MAX_LINE_BYTES), name)
+    with _opened(path, name) as (file, dialect):
         row = 1
         while data := file.read(BLOCK_BYTES):
             if not data.endswith(b"\n"):
@@ -34,7 +50,9 @@ def read_blocks(path: Path, name: str) -> Iterator[Block]:
                 data += file.readline(MAX_LINE_BYTES)
             is_end = not file.peek(1)
             block = Block(row, _lines(data, is_end))
-            check_rows(block, data, name)
+            check_rows(block, data, name, dialect)
+            block = canonical(block, name, dialect)
+            check_numbers(block, name, dialect)
             row += len(block.lines)
             yield block
     if row == 1:
@@ -42,6 +60,14 @@ def read_blocks(path: Path, name: str) -> Iterator[Block]:
             f"{name}: row 1, column encounter_id: "
             "the file has a header and no rows; send one with rows"
         )
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[tuple[BufferedReader, Dialect]]:
+    """Open the file at its first row, with its dialect."""
+    with FileIO(path) as raw:
+        file, encoding = open_as_utf8(raw)
+        yield file, read_header(file, encoding, name)
 
 
 def _lines(data: bytes, is_end: bool) -> list[bytes]:

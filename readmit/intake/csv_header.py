@@ -1,84 +1,139 @@
-"""Check the header of a source CSV, and name the likely mistake when it is wrong."""
+"""Read the header of a source CSV: decide the dialect, or name the likely mistake."""
+
+import re
+from io import BufferedReader
 
 from readmit.errors import SourceRefused, printable
 from readmit.intake.csv_fields import refusal
+from readmit.intake.dialect import DELIMITERS, Dialect
+from readmit.intake.encodings import Encoding
+from readmit.intake.file_kinds import foreign_kind
 from readmit.intake.layout import COLUMNS, MAX_LINE_BYTES
 
-BYTE_ORDER_MARKS = {
-    b"\xff\xfe\0\0": "UTF-32",
-    b"\0\0\xfe\xff": "UTF-32",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-    b"\xef\xbb\xbf": "UTF-8 with a byte order mark",
-}
-OTHER_DELIMITERS = {b";": "a semicolon", b"\t": "a tab", b"|": "a vertical bar"}
+# The first line that tells Excel how fields are separated.
+SEPARATOR_LINE = re.compile(rb'"?sep=[,;|\t]"?\r?\n', re.IGNORECASE)
+# What pandas, R and spreadsheets call the row numbers that they write in front of the columns.
+INDEX_NAME = re.compile(r"|Unnamed: \d+(?:\.\d+)*|index|level_\d+|\.\.\.\d+", re.IGNORECASE)
 MAX_NAMES = 5  # names listed in a message
+# The two columns of the file that explains the codes: UCI's archive holds it beside the data.
+CODE_TABLE = ["admission_type_id", "description"]
+# The columns that `ucimlrepo` keeps apart from the others.
+UCIMLREPO_APART = ("encounter_id", "patient_nbr")
 
 
-def check_header(line: bytes, name: str) -> None:
-    """Check that the first line names the columns of the source, in order.
+def read_header(file: BufferedReader, encoding: Encoding, name: str) -> Dialect:
+    """Read the first line, which names the columns of the source in any order, case and dialect.
 
     Args:
-        line: the first line, or its first `MAX_LINE_BYTES` bytes.
+        file: at its start, as UTF-8; at the first row afterwards.
+        encoding: what the file is written in.
         name: what error messages call the file.
 
     Raises:
-        SourceRefused: it does not; the message says what to do.
+        SourceRefused: this is no header of the source; the message says what to do.
     """
-    problem = _not_text(line)
+    line = file.readline(MAX_LINE_BYTES)
+    header_line = 1
+    if SEPARATOR_LINE.fullmatch(line):
+        line = file.readline(MAX_LINE_BYTES)
+        header_line = 2
+    problem = foreign_kind(line) or _not_text(line)
+    if encoding.title == "UTF-32":
+        problem = "the file is UTF-32; save it as UTF-8"
     if problem:
-        raise refusal(name, 0, COLUMNS[0], problem)
-    columns = []
-    for value in line.rstrip(b"\r\n").replace(b'"', b"").split(b","):
-        columns.append(value.strip().decode())
-    if tuple(columns) != COLUMNS:
-        raise _wrong_columns(columns, line, name)
+        raise refusal(name, 0, COLUMNS[0], problem, header_line)
+    delimiter = max(DELIMITERS, key=lambda candidate: _count_known(_names(line, candidate)))
+    written_names = _names(line, delimiter)
+    columns = [_KNOWN.get(_key(written), written) for written in written_names]
+    index_columns = []
+    for position, column in enumerate(columns):
+        if column not in COLUMNS and INDEX_NAME.fullmatch(column):
+            index_columns.append(position)
+    data_columns = [column for i, column in enumerate(columns) if i not in index_columns]
+    if sorted(data_columns) != sorted(COLUMNS):
+        raise _wrong_columns(data_columns, name, header_line)
+    return Dialect(
+        encoding=encoding,
+        delimiter=delimiter,
+        line_end="CR LF" if line.endswith(b"\r\n") else "LF",
+        header_line=header_line,
+        columns=tuple(columns),
+        index_columns=tuple(index_columns),
+        has_other_names=columns != written_names,
+    )
+
+
+def _key(name: str) -> str:
+    """Return a name without case and separators: `A1Cresult` and `a1c.result` are one column."""
+    return re.sub(r"[-_. ]", "", name).lower()
+
+
+_KNOWN = {_key(column): column for column in COLUMNS}
+
+
+def _names(line: bytes, delimiter: bytes) -> list[str]:
+    text = line.rstrip(b"\r\n").replace(b'"', b"").decode()
+    return [name.strip() for name in text.split(delimiter.decode())]
+
+
+def _count_known(names: list[str]) -> int:
+    return len(_KNOWN.keys() & {_key(name) for name in names})
 
 
 def _not_text(line: bytes) -> str:
     """Return why this cannot be the header of a CSV, or an empty text."""
-    for mark, encoding in BYTE_ORDER_MARKS.items():
-        if line.startswith(mark):
-            return f"the file is {encoding}; save it as plain ASCII CSV"
     if not line:
         return "the file is empty; send a CSV with a header and rows"
     if b"\0" in line or not line.isascii():
         return "the header is not ASCII text; is this a CSV?"
     if len(line) == MAX_LINE_BYTES:
         return f"no line end within {MAX_LINE_BYTES} bytes; is this a CSV with one row per line?"
-    if line.lstrip().startswith(b"<"):
-        return "this is a web page, not a CSV; download the file itself"
+    if b"\r" in line.rstrip(b"\r\n"):
+        return "a carriage return inside the header; end lines with LF or CR LF"
     return ""
 
 
-def _wrong_columns(columns: list[str], line: bytes, name: str) -> SourceRefused:
-    if len(columns) == 1:
-        for delimiter, title in OTHER_DELIMITERS.items():
-            if line.count(delimiter) >= len(COLUMNS) // 2:
-                problem = f"columns are separated by {title}; use commas"
-                return refusal(name, 0, COLUMNS[0], problem)
+def _wrong_columns(columns: list[str], name: str, header_line: int) -> SourceRefused:
+    """Return the error for a header that lacks columns, or has some twice or too many."""
     missing = [column for column in COLUMNS if column not in columns]
     unknown = [column for column in columns if column not in COLUMNS]
     repeated = sorted(column for column in COLUMNS if columns.count(column) > 1)
     count = f"{len(COLUMNS)} columns are expected, {len(columns)} found"
-    if repeated:
+    if [column.lower() for column in columns] == CODE_TABLE:
+        column = CODE_TABLE[0]
+        problem = "this is the table of codes, not the encounters; send diabetic_data.csv"
+    elif repeated:
+        column = repeated[0]
         problem = f"named more than once ({', '.join(repeated)}); {count}"
-        return refusal(name, 0, repeated[0], problem)
-    if missing:
+    elif missing:
+        column = missing[0]
         problem = f"missing: {_first_names(missing)}"
         if unknown and len(missing) <= len(COLUMNS) // 2:
-            problem += f"; unknown: {_first_names(unknown)}"
+            problem += f"; unknown: {_unknown_names(unknown)}"
         elif unknown:
             # This line may be a row of a patient, or another page: nothing of it is repeated.
             problem += f"; unknown: {len(unknown)}"
-        return refusal(name, 0, missing[0], f"{problem}; {count}; is the header there?")
-    if unknown:
-        problem = f"unknown: {_first_names(unknown)}; {count}; remove what is unknown"
-        return refusal(name, 0, _first_names(unknown[:1]), problem)
-    is_right = [column == expected for column, expected in zip(columns, COLUMNS, strict=True)]
-    first_wrong = is_right.index(False)
-    problem = f"in the place of {COLUMNS[first_wrong]}; put the columns into the documented order"
-    return refusal(name, 0, columns[first_wrong], problem)
+        problem += f"; {count}; {_hint(missing)}"
+    else:
+        column = _unknown_names(unknown[:1]) if len(unknown) <= MAX_NAMES else COLUMNS[-1]
+        problem = f"unknown: {_unknown_names(unknown)}; {count}; remove what is unknown"
+    return refusal(name, 0, column, problem, header_line)
+
+
+def _hint(missing: list[str]) -> str:
+    is_from_ucimlrepo = {*UCIMLREPO_APART} <= {*missing} <= {*UCIMLREPO_APART, "readmitted"}
+    if is_from_ucimlrepo:
+        return "of ucimlrepo's answer save data.original: data.features lacks the ids"
+    if len(missing) > len(COLUMNS) // 2:
+        return "is the header there, and is this UCI's dataset 296?"
+    return "is the header there?"
+
+
+def _unknown_names(names: list[str]) -> str:
+    """Name a few unknown columns. Many may be the values of a row: no message may have those."""
+    if len(names) > MAX_NAMES:
+        return str(len(names))
+    return _first_names(names)
 
 
 def _first_names(names: list[str]) -> str:

@@ -1,10 +1,13 @@
 """Check the rows of a source CSV: bytes, quotes, number and length of fields."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from readmit.errors import SourceRefused
 from readmit.intake.csv_fields import bad_quote_position, column_at, refusal, values_of
+from readmit.intake.dialect import DELIMITERS, Dialect
 from readmit.intake.layout import COLUMNS, MAX_FIELD_BYTES, MAX_LINE_BYTES
 
 NOT_ASCII = re.compile(rb"[\0\x80-\xff]")
@@ -18,34 +21,51 @@ class Block:
     first_row: int
     lines: list[bytes]
 
+    @cached_property
+    def has_quotes(self) -> bool:
+        """Whether a quote stands in any row."""
+        return any(b'"' in line for line in self.lines)
 
-def check_rows(block: Block, data: bytes, name: str) -> None:
+    @cached_property
+    def columns(self) -> list[Sequence[bytes]]:
+        """The values by column; only of rows in canonical form."""
+        if self.has_quotes:
+            return list(zip(*map(values_of, self.lines), strict=True))
+        values = b",".join(self.lines).split(b",")
+        n_columns = len(COLUMNS)
+        return [values[position::n_columns] for position in range(n_columns)]
+
+
+def check_rows(block: Block, data: bytes, name: str, dialect: Dialect) -> None:
     """Check the rows of a block, with operations on the whole block where they are enough.
 
     Args:
-        block: the rows.
-        data: the same rows as they stand in the file, line ends included.
+        block: the rows as they stand in the file.
+        data: the same rows, line ends included.
         name: what error messages call the file.
+        dialect: of the file.
 
     Raises:
         SourceRefused: a row cannot be loaded unchanged.
     """
     if b"\0" in data or not data.isascii():
-        raise _bad_byte(block, NOT_ASCII, name)
-    has_quotes = b'"' in data
-    n_commas = len(COLUMNS) - 1
+        raise _bad_byte(block, NOT_ASCII, name, dialect)
+    n_delimiters = len(dialect.columns) - 1
+    delimiter = dialect.delimiter
     for row, line in enumerate(block.lines, block.first_row):
         if (
-            line.count(b",") != n_commas
+            line.count(delimiter) != n_delimiters
             or len(line) > MAX_FIELD_BYTES  # else no field can be too long
-            or (has_quotes and b'"' in line)
+            or (block.has_quotes and b'"' in line)
         ):
-            _check_line(line, row, name)
+            _check_line(line, row, name, dialect)
     if data.count(b"\r") != data.count(b"\r\n"):
-        raise _bad_byte(block, CARRIAGE_RETURN, name)
+        raise _bad_byte(block, CARRIAGE_RETURN, name, dialect)
 
 
-def _bad_byte(block: Block, pattern: re.Pattern[bytes], name: str) -> SourceRefused:
+def _bad_byte(
+    block: Block, pattern: re.Pattern[bytes], name: str, dialect: Dialect
+) -> SourceRefused:
     """Return the error for the first byte of the block that the pattern finds."""
     is_bad = [pattern.search(line) is not None for line in block.lines]
     index = is_bad.index(True)
@@ -56,39 +76,47 @@ def _bad_byte(block: Block, pattern: re.Pattern[bytes], name: str) -> SourceRefu
         problem = "a carriage return inside the row; end lines with LF or CR LF"
     elif byte == 0:
         problem = f"a NUL byte at byte {position + 1} of the line; use plain ASCII"
+    elif dialect.encoding.codec:
+        problem = f"a non-ASCII character, number {position + 1} of the line; use plain ASCII"
     else:
         problem = (
             f"the non-ASCII byte 0x{byte:02x} at byte {position + 1} of the line; use plain ASCII"
         )
-    return refusal(name, block.first_row + index, column_at(line, position), problem)
+    column = column_at(line, position, dialect)
+    return refusal(name, block.first_row + index, column, problem, dialect.header_line)
 
 
-def _check_line(line: bytes, row: int, name: str) -> None:
-    position = bad_quote_position(line)
+def _check_line(line: bytes, row: int, name: str, dialect: Dialect) -> None:
+    position = bad_quote_position(line, dialect)
     if position is not None:
         problem = (
             "a quote is not closed on this line, or stands inside a value; quote whole values only"
         )
-        raise refusal(name, row, column_at(line, position), problem)
-    values = values_of(line)
-    for column, value in zip(COLUMNS, values, strict=False):
+        column = column_at(line, position, dialect)
+        raise refusal(name, row, column, problem, dialect.header_line)
+    values = values_of(line, dialect.delimiter)
+    for column, value in zip(dialect.columns, values, strict=False):
         if len(value) > MAX_FIELD_BYTES:
             size = f"{len(value)} bytes"
             if len(line) >= MAX_LINE_BYTES:
                 size = f"no line end within {MAX_LINE_BYTES} bytes"
             problem = f"{size}; a field holds at most {MAX_FIELD_BYTES}"
-            raise refusal(name, row, column, problem)
-    if len(values) != len(COLUMNS):
-        raise _wrong_count(values, row, name)
+            raise refusal(name, row, column, problem, dialect.header_line)
+    if len(values) != len(dialect.columns):
+        raise _wrong_count(values, row, name, dialect)
 
 
-def _wrong_count(values: list[bytes], row: int, name: str) -> SourceRefused:
+def _wrong_count(values: list[bytes], row: int, name: str, dialect: Dialect) -> SourceRefused:
+    n_expected = len(dialect.columns)
     if values == [b""]:
-        return refusal(name, row, COLUMNS[0], "the line is blank; remove it")
+        problem = "the line is blank; remove it"
+        return refusal(name, row, dialect.columns[0], problem, dialect.header_line)
     plural = "s" if len(values) > 1 else ""
-    count = f"{len(values)} field{plural}, {len(COLUMNS)} expected"
-    if len(values) > len(COLUMNS):
-        problem = f"{count}; is there a comma inside a value?"
-        return refusal(name, row, COLUMNS[-1], problem)
-    problem = f"{count}; the row ends before this column; is the file cut off?"
-    return refusal(name, row, COLUMNS[len(values)], problem)
+    count = f"{len(values)} field{plural}, {n_expected} expected"
+    if len(values) > n_expected:
+        column = dialect.columns[-1]
+        problem = f"{count}; is there a {DELIMITERS[dialect.delimiter]} inside a value?"
+    else:
+        column = dialect.columns[len(values)]
+        problem = f"{count}; the row ends before this column; is the file cut off?"
+    return refusal(name, row, column, problem, dialect.header_line)

@@ -1,6 +1,6 @@
 """Register a CSV: check it once, cut it into slices, store them in S3 and write the plan."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from psycopg2.extensions import cursor
@@ -8,7 +8,9 @@ from psycopg2.extras import execute_values
 
 from readmit import db, storage
 from readmit.errors import SourceRefused
-from readmit.intake.csv_file import read_blocks
+from readmit.intake.csv_file import dialect_of, read_blocks
+from readmit.intake.csv_rows import Block
+from readmit.intake.profile import check_profile
 from readmit.intake.slices import cut
 from readmit.intake.source_file import LocalSource, sha256_of
 from readmit.settings import PipelineSettings
@@ -31,8 +33,10 @@ class PlannedSlice(NamedTuple):
 
 
 INSERT_SOURCE = """
-    insert into landing.sources (source_sha256, name, data_source, n_rows, object_key)
-    values (%s, %s, %s, %s, %s)
+    insert into landing.sources (
+        source_sha256, name, data_source, n_rows, object_key, source_dialect
+    )
+    values (%s, %s, %s, %s, %s, %s)
 """
 INSERT_SLICES = """
     insert into landing.slices (
@@ -43,7 +47,11 @@ INSERT_SLICES = """
 
 
 def register_source(
-    source: LocalSource, settings: PipelineSettings, supersedes: str | None = None
+    source: LocalSource,
+    settings: PipelineSettings,
+    supersedes: str | None = None,
+    *,
+    is_forced: bool = False,
 ) -> None:
     """Check the file, cut it into slices, store them in S3 and write the plan; once per file.
 
@@ -54,9 +62,10 @@ def register_source(
         source: an unpacked CSV.
         settings: where Postgres and S3 are; `batch_size` rows make a train batch.
         supersedes: the rejected batch that this file corrects; the file then makes one batch.
+        is_forced: take the file also when its values show that it is a changed copy of the source.
 
     Raises:
-        SourceRefused: the file cannot be read; nothing of it is planned.
+        SourceRefused: the file cannot be read, or is a changed copy; nothing of it is planned.
     """
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select pg_advisory_xact_lock(%s)", (REGISTER_LOCK,))
@@ -69,17 +78,24 @@ def register_source(
             _check_registered(source, registered_slices, supersedes)
             _store_again(cur, source, settings)
         else:
-            planned = _store_and_plan(cur, source, supersedes, settings)
+            blocks: Iterable[Block] = read_blocks(source.path, source.name)
+            if not is_forced:
+                blocks = check_profile(blocks, source.name)
+            planned = _store_and_plan(cur, source, blocks, supersedes, settings)
             _write_plan(cur, source, planned, supersedes)
 
 
 def _store_and_plan(
-    cur: cursor, source: LocalSource, supersedes: str | None, settings: PipelineSettings
+    cur: cursor,
+    source: LocalSource,
+    blocks: Iterable[Block],
+    supersedes: str | None,
+    settings: PipelineSettings,
 ) -> list[PlannedSlice]:
     """Store the file and its slices and return their plan; remove them if the file is refused."""
     planned = []
     try:
-        for part in _upload(source, settings.batch_size, settings):
+        for part in _upload(source, blocks, settings.batch_size, settings):
             planned.append(part)  # one by one: they are known also when the file is bad halfway
         if sha256_of(source.path) != source.sha256:
             raise SourceRefused(
@@ -101,25 +117,43 @@ def _store_again(cur: cursor, source: LocalSource, settings: PipelineSettings) -
         """
         select
             max(slices.n_rows) filter (where slices.split = 'train'),
-            bool_and(batches.batch_id is not null)
+            bool_and(batches.batch_id is not null),
+            jsonb_object_agg(slices.batch_id, slices.content_sha256)
         from landing.slices left join landing.batches on slices.batch_id = batches.batch_id
         where slices.source_sha256 = %s
         """,
         (source.sha256,),
     )
-    [(planned_batch_size, are_all_loaded)] = cur.fetchall()
+    [(planned_batch_size, are_all_loaded, planned_hashes)] = cur.fetchall()
     if not are_all_loaded:
         # BATCH_SIZE may have changed since.
-        list(_upload(source, planned_batch_size or settings.batch_size, settings))
+        batch_size = planned_batch_size or settings.batch_size
+        blocks = read_blocks(source.path, source.name)
+        list(_upload(source, blocks, batch_size, settings, planned_hashes))
 
 
 def _upload(
-    source: LocalSource, batch_size: int, settings: PipelineSettings
+    source: LocalSource,
+    blocks: Iterable[Block],
+    batch_size: int,
+    settings: PipelineSettings,
+    planned_hashes: Mapping[str, str] | None = None,
 ) -> Iterator[PlannedSlice]:
-    """Upload slice by slice while the file is read, then the file itself."""
+    """Upload slice by slice while the file is read, then the file itself.
+
+    Args:
+        source: the file.
+        blocks: its rows.
+        batch_size: rows of a train batch.
+        settings: where S3 is.
+        planned_hashes: `content_sha256` by batch of a file that is registered already. A slice with
+            another hash is left out: before 0.2.0 quotes that are not needed were part of it.
+    """
     s3 = storage.client("loader", settings)
     bucket = settings.s3_pipeline_bucket
-    for part in cut(read_blocks(source.path, source.name), source.sha256, batch_size):
+    for part in cut(blocks, source.sha256, batch_size):
+        if planned_hashes and planned_hashes.get(part.batch_id) != part.content_sha256:
+            continue
         key = f"source/{source.sha256}/{part.batch_id}.csv"
         s3.put_object(Bucket=bucket, Key=key, Body=part.body, ContentType="text/csv")
         yield PlannedSlice(
@@ -203,9 +237,10 @@ def _write_plan(
     cur: cursor, source: LocalSource, planned: Sequence[PlannedSlice], supersedes: str | None
 ) -> None:
     n_rows = sum(part.n_rows for part in planned)
+    dialect = dialect_of(source.path, source.name).describe(source.packing)
     cur.execute(
         INSERT_SOURCE,
-        (source.sha256, source.name, source.data_source, n_rows, _file_key(source)),
+        (source.sha256, source.name, source.data_source, n_rows, _file_key(source), dialect),
     )
     rows = [(source.sha256, *part, supersedes) for part in planned]
     execute_values(cur, INSERT_SLICES, rows)

@@ -24,7 +24,7 @@ class Readable(Protocol):
 class Slice:
     """The rows of one planned batch.
 
-    `body` is their CSV for COPY: batch id, source row, then the row as it stands in the file.
+    `body` is their CSV for COPY: batch id, source row, then the row in canonical form.
     """
 
     batch_id: str
@@ -114,7 +114,7 @@ class Checked:
         return chunk
 
     def content_sha256(self) -> str:
-        """Return the `content_sha256` of what was read: over the rows as they stand in the file.
+        """Return the `content_sha256` of what was read: over the rows in canonical form.
 
         A last row without its line end counts as it is, so a body that was cut off never has the
         expected hash.

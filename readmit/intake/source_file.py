@@ -11,7 +11,13 @@ from typing import Literal
 
 from readmit.errors import SourceRefused, SourceUnreachable, printable
 from readmit.intake.download import download, printable_address
-from readmit.intake.zip_archive import CSV_NAME, csv_member, extract_csv, opened_zip
+from readmit.intake.zip_archive import (
+    CSV_NAME,
+    csv_member,
+    extract_csv,
+    opened_zip,
+    packing_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +31,7 @@ UCI_CSV_SHA256 = "0689e7ec031237dc63031b938805c48377748761a3b26acab621567afa24df
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file as it was given or downloaded: a CSV or a zip, not unpacked yet."""
+    """A file as it was given or downloaded: a CSV, a zip or a gzip, not unpacked yet."""
 
     path: Path
     name: str
@@ -35,12 +41,16 @@ class Fetched:
 
 @dataclass(frozen=True)
 class LocalSource:
-    """A CSV on this machine; `sha256` is over its bytes, whatever it was packed in."""
+    """A CSV on this machine; `sha256` is over its bytes, whatever it was packed in.
+
+    `packing` names what it was packed in ("zip", "gzip"), outermost first.
+    """
 
     path: Path
     name: str
     data_source: DataSource
     sha256: str
+    packing: tuple[str, ...] = ()
 
 
 def fetch(dataset: str | None, cache: Path) -> Fetched:
@@ -140,27 +150,23 @@ def _no_file(path: Path, problem: str) -> SourceRefused:
 
 
 def unpack(fetched: Fetched, cache: Path, expected_sha256: str | None) -> LocalSource:
-    """Return the CSV of a fetched file; a zip is unpacked below `cache`, once.
+    """Return the CSV of a fetched file; a zip or gzip is unpacked below `cache`.
 
     Args:
-        fetched: a CSV or a zip.
+        fetched: a CSV, a zip or a gzip.
         cache: folder for unpacked files.
         expected_sha256: of the file or of its CSV; None accepts any.
 
     Raises:
         SourceRefused: the file cannot be unpacked, or has another sha256.
     """
-    with fetched.path.open("rb") as file:
-        first_bytes = file.read(2)
     csv_path = fetched.path
     csv_sha256 = fetched.sha256
-    if first_bytes == b"PK":
+    packing: tuple[str, ...] = ()
+    if packing_of(fetched.path):
         csv_path = cache / fetched.sha256 / CSV_NAME
-        if not csv_path.is_file():
-            extract_csv(fetched.path, fetched.name, csv_path)
+        packing = extract_csv(fetched.path, fetched.name, csv_path)
         csv_sha256 = sha256_of(csv_path)
-    elif first_bytes == b"\x1f\x8b":
-        raise SourceRefused(f"{fetched.name}: is packed with gzip; send the CSV or a zip")
     if expected_sha256 and expected_sha256.lower() not in (fetched.sha256, csv_sha256):
         raise SourceRefused(
             f"{fetched.name}: sha256 is {fetched.sha256} (CSV: {csv_sha256}), "
@@ -170,11 +176,11 @@ def unpack(fetched: Fetched, cache: Path, expected_sha256: str | None) -> LocalS
     data_source = fetched.data_source
     if csv_sha256 == UCI_CSV_SHA256:
         data_source = "uci"
-    return LocalSource(csv_path, fetched.name, data_source, csv_sha256)
+    return LocalSource(csv_path, fetched.name, data_source, csv_sha256, packing)
 
 
 def remove_unpacked(fetched: Fetched, cache: Path) -> None:
-    """Remove what `unpack` took out of a zip: nobody needs the CSV of a refused file."""
+    """Remove what `unpack` took out of an archive: nobody needs the CSV of a refused file."""
     shutil.rmtree(cache / fetched.sha256, ignore_errors=True)
 
 

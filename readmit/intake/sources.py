@@ -30,8 +30,12 @@ class RegisteredSource(NamedTuple):
     sha256: str
 
 
-def ensure_source(settings: PipelineSettings) -> str | None:
+def ensure_source(settings: PipelineSettings, *, is_forced: bool = False) -> str | None:
     """Register the file that `DATASET` names, unless that is done.
+
+    Args:
+        settings: DATASET, and where Postgres and S3 are.
+        is_forced: see `register_source`.
 
     Returns:
         The sha256 of its CSV, or None when there was nothing to do.
@@ -64,22 +68,31 @@ def ensure_source(settings: PipelineSettings) -> str | None:
             "real and made-up patients are not mixed: "
             "run `make clean`, then `make up` with DATASET"
         )
-    sha256 = register_fetched(fetched, settings, expected_sha256=settings.dataset_sha256)
+    sha256 = register_fetched(
+        fetched, settings, expected_sha256=settings.dataset_sha256, is_forced=is_forced
+    )
     if mark is not None:
         mark.write_text(sha256, encoding="ascii")
     return sha256
 
 
-def submit(address: str, settings: PipelineSettings, supersedes: str | None = None) -> str:
+def submit(
+    address: str,
+    settings: PipelineSettings,
+    supersedes: str | None = None,
+    *,
+    is_forced: bool = False,
+) -> str:
     """Register one more file; its batches wait for the next runs.
 
     Rejected batches of a file that is registered already wait again: the same rows get a verdict
     by the rules of today.
 
     Args:
-        address: path or URL of a CSV or zip.
+        address: path or URL of a CSV, a zip or a gzip.
         settings: where Postgres and S3 are; DATASET and DATASET_SHA256 do not count.
         supersedes: see `register_source`.
+        is_forced: see `register_source`.
 
     Returns:
         The sha256 of the CSV.
@@ -87,7 +100,7 @@ def submit(address: str, settings: PipelineSettings, supersedes: str | None = No
     if not address.strip():
         raise SourceRefused("no file is named: make submit FILE=path/to/file.csv")
     fetched = fetch(address, _cache_folder(settings))
-    sha256 = register_fetched(fetched, settings, supersedes)
+    sha256 = register_fetched(fetched, settings, supersedes, is_forced=is_forced)
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             "update landing.batches set status = 'loaded', reason = null"
@@ -102,6 +115,8 @@ def register_fetched(
     settings: PipelineSettings,
     supersedes: str | None = None,
     expected_sha256: str | None = None,
+    *,
+    is_forced: bool = False,
 ) -> str:
     """Unpack, check and register a fetched file; returns the sha256 of its CSV.
 
@@ -111,7 +126,7 @@ def register_fetched(
     cache = _cache_folder(settings)
     try:
         source = unpack(fetched, cache, expected_sha256)
-        register_source(source, settings, supersedes)
+        register_source(source, settings, supersedes, is_forced=is_forced)
     except SourceRefused as refusal:
         remove_unpacked(fetched, cache)
         _record_refusal(fetched, str(refusal), settings)
@@ -162,9 +177,18 @@ def _count_waiting(sha256: str, settings: PipelineSettings) -> int:
     return int(n_batches)
 
 
+def _dialect(sha256: str, settings: PipelineSettings) -> str:
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute(
+            "select source_dialect from landing.sources where source_sha256 = %s", (sha256,)
+        )
+        [(dialect,)] = cur.fetchall()
+    return str(dialect or "a plain CSV, registered before 0.2.0")
+
+
 @explained
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: `submit FILE [--supersedes BATCH_ID]`."""
+    """Command line: `submit FILE [--supersedes BATCH_ID] [--force]`."""
     parser = argparse.ArgumentParser(
         prog="python -m readmit.intake.sources", description="Source files."
     )
@@ -172,14 +196,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     submit_parser = commands.add_parser(
         "submit", help="register one more file: its batches wait for the next runs"
     )
-    submit_parser.add_argument("file", help="path or address of a CSV or zip")
+    submit_parser.add_argument("file", help="path or address of a CSV, a zip or a gzip")
     submit_parser.add_argument(
         "--supersedes", metavar="BATCH_ID", help="the rejected batch that this file corrects"
     )
+    submit_parser.add_argument(
+        "--force", action="store_true", help="take also a changed copy of the source"
+    )
     options = parser.parse_args(arguments)
     settings = PipelineSettings()
-    sha256 = submit(options.file, settings, options.supersedes)
+    sha256 = submit(options.file, settings, options.supersedes, is_forced=options.force)
     print(f"registered {sha256}; {_count_waiting(sha256, settings)} of its batches wait")
+    print(f"read as: {_dialect(sha256, settings)}")
     return 0
 
 

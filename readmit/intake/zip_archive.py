@@ -1,15 +1,16 @@
-"""Take the CSV of encounters out of a zip."""
+"""Take the CSV of encounters out of a zip or gzip, also when one is packed in the other."""
 
 import errno
+import gzip
 import lzma
 import os
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
+from typing import IO
 
 from readmit.errors import SourceRefused, printable
 from readmit.intake.download import ensure_room
@@ -18,6 +19,18 @@ CSV_NAME = "diabetic_data.csv"
 MAPPING_NAME = "ids_mapping.csv"
 # The real file has 19 MB; 64 GB is 3,000 times that and stops a zip bomb.
 MAX_CSV_BYTES = 64 << 30
+# The real file shrinks to a sixth. Files below MAX_RATIO times their archive or SMALL_BYTES pass.
+MAX_RATIO = 200
+SMALL_BYTES = 200 << 20
+MAX_NESTING = 3
+MAGICS = {"zip": b"PK", "gzip": b"\x1f\x8b"}
+CSV_SUFFIXES = (".csv", ".tsv", ".tab")
+ARCHIVE_SUFFIXES = (".zip", ".gz")
+SPREADSHEETS = {
+    "xl/workbook.xml": "an Excel workbook (xlsx)",
+    "xl/workbook.bin": "an Excel workbook (xlsb)",
+    "content.xml": "an OpenDocument spreadsheet",
+}
 # What zipfile and the decompressors raise on bytes that are no zip, or not all of one.
 DAMAGED = (
     zipfile.BadZipFile,
@@ -29,29 +42,88 @@ DAMAGED = (
 )
 
 
-def extract_csv(path: Path, name: str, target: Path) -> None:
-    """Write the CSV of a zip to `target`, all of it or nothing.
+def packing_of(path: Path) -> str:
+    """Return "zip" or "gzip" when the file is packed so, else an empty text."""
+    with path.open("rb") as file:
+        first_bytes = file.read(2)
+    for packing, magic in MAGICS.items():
+        if first_bytes == magic:
+            return packing
+    return ""
+
+
+def extract_csv(path: Path, name: str, target: Path) -> tuple[str, ...]:
+    """Write the CSV of a zip or gzip to `target`, all of it or nothing.
 
     Args:
-        path: the zip.
-        name: what error messages call the zip.
+        path: the archive.
+        name: what error messages call the archive.
         target: file to write; its folder is created.
 
+    Returns:
+        What the CSV was packed with, outermost first.
+
     Raises:
-        SourceRefused: the zip is damaged, needs a password, or holds no CSV or several.
+        SourceRefused: the archive is damaged, needs a password, is nested too deep, unpacks to too
+            much, or holds no CSV or several.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    max_bytes = min(MAX_CSV_BYTES, max(SMALL_BYTES, MAX_RATIO * path.stat().st_size))
+    packings: list[str] = []
+    with TemporaryDirectory(dir=target.parent) as folder:
+        packed = path
+        while packing := packing_of(packed):
+            if len(packings) == MAX_NESTING:
+                raise SourceRefused(
+                    f"{name}: is packed more than {MAX_NESTING} times; send the CSV or a zip of it"
+                )
+            packings.append(packing)
+            unpacked = Path(folder) / f"{len(packings)}.part"
+            if packing == "zip":
+                _unzip(packed, name, unpacked, max_bytes)
+            else:
+                _gunzip(packed, name, unpacked, max_bytes)
+            if packed != path:
+                packed.unlink()
+            packed = unpacked
+        os.replace(packed, target)
+    return tuple(packings)
+
+
+def _unzip(path: Path, name: str, target: Path, max_bytes: int) -> None:
     with opened_zip(path, name) as archive:
         member = csv_member(archive, name)
+        _check_size(member.file_size, max_bytes, name)
         ensure_room(target.parent, member.file_size, name)
-        with NamedTemporaryFile(dir=target.parent, delete=False) as part:
-            try:
-                with archive.open(member) as packed:
-                    shutil.copyfileobj(packed, part, 1 << 20)
-            except BaseException:
-                Path(part.name).unlink()
-                raise
-        os.replace(part.name, target)
+        with archive.open(member) as packed:
+            _copy(packed, target, max_bytes, name)
+
+
+def _gunzip(path: Path, name: str, target: Path, max_bytes: int) -> None:
+    try:
+        with gzip.open(path) as packed:
+            _copy(packed, target, max_bytes, name)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise _damaged(name, error, "gzip") from error
+
+
+def _copy(packed: IO[bytes] | gzip.GzipFile, target: Path, max_bytes: int, name: str) -> None:
+    """Write what is unpacked, and stop when it is too much: an archive may lie about its size."""
+    n_bytes = 0
+    with target.open("wb") as file:
+        while chunk := packed.read(1 << 20):
+            n_bytes += len(chunk)
+            _check_size(n_bytes, max_bytes, name)
+            ensure_room(target.parent, len(chunk), name)
+            file.write(chunk)
+
+
+def _check_size(n_bytes: int, max_bytes: int, name: str) -> None:
+    if n_bytes > max_bytes:
+        raise SourceRefused(
+            f"{name}: unpacks to more than {max_bytes >> 20} MB, too much for an archive of its "
+            "size; send the CSV itself, or split it into files"
+        )
 
 
 @contextmanager
@@ -76,38 +148,48 @@ def opened_zip(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
 def csv_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     """Find the encounters: at the root or in a folder, with or without the file of code names.
 
+    A zip without a CSV may hold one archive, in which the CSV is looked for next.
+
     Raises:
-        SourceRefused: there is none, there are several, or it is too large.
+        SourceRefused: there is none, or there are several.
     """
+    _refuse_spreadsheet(archive, name)
     named = []
     others = []
+    archives = []
     for entry in archive.infolist():
         file_name = Path(entry.filename).name.lower()
-        if not file_name.endswith(".csv") or entry.filename.startswith("__MACOSX/"):
+        if entry.filename.startswith("__MACOSX/"):
             continue
         if file_name == CSV_NAME:
             named.append(entry)
-        elif file_name != MAPPING_NAME:
+        elif file_name.endswith(CSV_SUFFIXES) and file_name != MAPPING_NAME:
             others.append(entry)
-    candidates = named or others
-    if len(candidates) != 1:
-        problem = "holds more than one CSV of encounters"
-        if not candidates:
-            problem = "holds no CSV of encounters"
-        content = printable(", ".join(archive.namelist()[:8])) or "nothing"
-        raise SourceRefused(
-            f"{name}: the zip {problem} (it holds: {content}); put one {CSV_NAME} into it"
-        )
-    member = candidates[0]
-    if member.file_size > MAX_CSV_BYTES:
-        raise SourceRefused(
-            f"{name}: {printable(member.filename)} unpacks to {member.file_size} bytes; "
-            "split it into files"
-        )
-    return member
+        elif file_name.endswith(ARCHIVE_SUFFIXES):
+            archives.append(entry)
+    candidates = named or others or archives
+    if len(candidates) == 1:
+        return candidates[0]
+    problem = "holds more than one CSV of encounters"
+    if not candidates:
+        problem = "holds no CSV of encounters"
+    content = printable(", ".join(archive.namelist()[:8])) or "nothing"
+    raise SourceRefused(
+        f"{name}: the zip {problem} (it holds: {content}); put one {CSV_NAME} into it"
+    )
 
 
-def _damaged(name: str, error: Exception) -> SourceRefused:
+def _refuse_spreadsheet(archive: zipfile.ZipFile, name: str) -> None:
+    """Refuse workbooks, which are zips too."""
+    members = archive.namelist()
+    for member, title in SPREADSHEETS.items():
+        if member in members:
+            raise SourceRefused(
+                f"{name}: is {title}, not a CSV; save its sheet as CSV (UTF-8), all columns as text"
+            )
+
+
+def _damaged(name: str, error: Exception, packing: str = "zip") -> SourceRefused:
     return SourceRefused(
-        f"{name}: the zip is damaged or cut off ({printable(str(error))}); fetch it again"
+        f"{name}: the {packing} is damaged or cut off ({printable(str(error))}); fetch it again"
     )

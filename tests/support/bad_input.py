@@ -1,11 +1,15 @@
 """Kinds of bad input: each makes a corrupted file from a good one, and has the verdict on it.
 
 `refused`: nothing is loaded, one clear error. `judged`: the file can be loaded unchanged; its rows
-and its batch are then judged in SQL (row rules) and by the gates.
+and its batch are then judged in SQL (row rules) and by the gates. `same`: another dialect of the
+same table; RAW gets the rows of the good file.
 """
 
+import gzip
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 
 from readmit.intake.layout import COLUMNS
 
@@ -92,6 +96,49 @@ def shuffled(data: bytes) -> bytes:
     return END.join([first, *reversed(rows), b""])
 
 
+def spelled(change: Callable[[str], str]) -> Callable[[bytes], bytes]:
+    """Write the names of the columns in another way."""
+    return line(
+        lambda text: b",".join(change(name).encode() for name in text.decode().split(",")), 0
+    )
+
+
+def numbered(name: bytes) -> Callable[[bytes], bytes]:
+    """Put the number of the row in front of each row, as pandas does."""
+
+    def corrupt(data: bytes) -> bytes:
+        first, *rows = data.removesuffix(END).split(END)
+        lines = [b"%d,%b" % (row, text) for row, text in enumerate(rows)]
+        return END.join([name + b"," + first, *lines, b""])
+
+    return corrupt
+
+
+def column_of(name: str, change: Callable[[bytes], bytes]) -> Callable[[list[bytes]], list[bytes]]:
+    """Change the values of one column."""
+    index = COLUMNS.index(name)
+    return lambda values: [*values[:index], change(values[index]), *values[index + 1 :]]
+
+
+def blanks_for(*words: bytes) -> Callable[[list[bytes]], list[bytes]]:
+    """Leave out every value that is one of these words, as pandas does when it reads them."""
+    return lambda values: [b"" if value in words else value for value in values]
+
+
+def zipped(data: bytes, name: str = "diabetic_data.csv", times: int = 1) -> bytes:
+    for _ in range(times):
+        packed = BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, data)
+        data = packed.getvalue()
+        name = "inner.zip"
+    return data
+
+
+def semicolons(data: bytes) -> bytes:
+    return data.replace(b",", b";")
+
+
 AT = f"row {ROW} (line {ROW + 1}), column "
 HEAD = "header (line 1), column "
 
@@ -126,52 +173,14 @@ REFUSED = [
         "refused",
         HEAD + "diag_2",
     ),
-    Kind(
-        "columns swapped, header too", every(swapped("race", "gender")), "refused", HEAD + "gender"
-    ),
-    Kind(
-        "column named in capitals",
-        line(lambda t: t.replace(b"race", b"Race"), 0),
-        "refused",
-        HEAD + "race",
-    ),
     Kind("blank line before the header", lambda data: END + data, "refused", HEAD + "encounter_id"),
-    Kind(
-        "Excel's line before the header",
-        lambda data: b"sep=," + END + data,
-        "refused",
-        HEAD + "encounter_id",
-    ),
     Kind(
         "header of a million columns",
         lambda data: b"column," * 10**6 + END,
         "refused",
         HEAD + "encounter_id",
     ),
-    Kind(
-        "semicolons for commas",
-        lambda data: data.replace(b",", b";"),
-        "refused",
-        HEAD + "encounter_id",
-    ),
-    Kind(
-        "tabs for commas", lambda data: data.replace(b",", b"\t"), "refused", HEAD + "encounter_id"
-    ),
-    Kind(
-        "vertical bars for commas",
-        lambda data: data.replace(b",", b"|"),
-        "refused",
-        HEAD + "encounter_id",
-    ),
-    Kind("UTF-16", lambda data: data.decode().encode("utf-16"), "refused", HEAD + "encounter_id"),
-    Kind(
-        "UTF-16 without its mark",
-        lambda data: data.decode().encode("utf-16-be"),
-        "refused",
-        HEAD + "encounter_id",
-    ),
     Kind("UTF-32", lambda data: data.decode().encode("utf-32"), "refused", HEAD + "encounter_id"),
-    Kind("byte order mark", lambda data: b"\xef\xbb\xbf" + data, "refused", HEAD + "encounter_id"),
     Kind("a web page", lambda data: b"<html>404</html>", "refused", HEAD + "encounter_id"),
     Kind("random bytes", lambda data: bytes(range(256)) * 40, "refused", HEAD + "encounter_id"),
     Kind("51 fields in one row", line(lambda t: t + b",x"), "refused", AT + "readmitted"),
@@ -240,6 +249,167 @@ REFUSED = [
     ),
     Kind("row of a million fields", line(lambda t: b"," * 999_999), "refused", AT + "readmitted"),
     Kind("no line ends", lambda data: data.replace(END, b" "), "refused", "column "),
+    Kind(
+        "comma in a diagnosis of a semicolon file",
+        lambda data: (
+            value("diag_1", b"250,83")(data).replace(b",", b";").replace(b"250;83", b"250,83")
+        ),
+        "refused",
+        AT + "diag_1: a decimal comma",
+    ),
+    Kind(
+        "decimal comma in a semicolon file",
+        lambda data: (
+            value("num_procedures", b"3#0")(semicolons(data).replace(b";", b","))
+            .replace(b",", b";")
+            .replace(b"#", b",")
+        ),
+        "refused",
+        AT + "num_procedures: a decimal comma or a thousands separator",
+    ),
+    Kind(
+        "thousands separator, quoted",
+        value("encounter_id", b'"2,278,392"'),
+        "refused",
+        AT + "encounter_id: a decimal comma or a thousands separator",
+    ),
+    Kind(
+        "thousands separator of Spain",
+        value("patient_nbr", b"8.222.157"),
+        "refused",
+        AT + "patient_nbr: a decimal comma or a thousands separator",
+    ),
+    Kind(
+        "thousands separator of Switzerland",
+        value("patient_nbr", b"8'222'157"),
+        "refused",
+        AT + "patient_nbr: a decimal comma or a thousands separator",
+    ),
+    Kind(
+        "id in scientific notation",
+        value("patient_nbr", b"8.22216E+06"),
+        "refused",
+        AT + "patient_nbr: an id in scientific notation",
+    ),
+    Kind(
+        "column without a name that holds text",
+        lambda data: line(lambda text: b"x" + text)(numbered(b"Unnamed: 0")(data)),
+        "refused",
+        AT + "Unnamed: 0: an unknown column",
+    ),
+    Kind(
+        "a Git LFS pointer",
+        lambda data: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 19159383\n",
+        "refused",
+        "git lfs pull",
+    ),
+    Kind("a Parquet file", lambda data: b"PAR1" + data, "refused", "Parquet"),
+    Kind(
+        "an Excel workbook (xlsx)",
+        lambda data: zipped(data, "xl/workbook.xml"),
+        "refused",
+        "is an Excel workbook (xlsx)",
+    ),
+    Kind(
+        "an Excel workbook (xls)",
+        lambda data: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + data,
+        "refused",
+        "an Excel workbook (xls)",
+    ),
+    Kind("JSON", lambda data: b'[{"encounter_id": 1}]', "refused", HEAD + "encounter_id"),
+    Kind("packed with bzip2", lambda data: b"BZh91AY" + data, "refused", "packed with bzip2"),
+    Kind(
+        "the table of codes",
+        lambda data: b"admission_type_id,description" + END + b"1,Emergency" + END,
+        "refused",
+        HEAD + "admission_type_id: this is the table of codes",
+    ),
+    Kind(
+        "ucimlrepo's features",
+        every(lambda values: values[2:-1]),
+        "refused",
+        HEAD + "encounter_id: missing: encounter_id, patient_nbr, readmitted",
+    ),
+    Kind(
+        "zip four times", lambda data: zipped(data, times=4), "refused", "packed more than 3 times"
+    ),
+    Kind("gzip cut off", lambda data: gzip.compress(data)[:-20], "refused", "damaged or cut off"),
+    Kind(
+        "copy by pandas without None",
+        every(blanks_for(b"None"), header=False),
+        "refused",
+        "pandas reads 'None' as missing",
+    ),
+    Kind(
+        "copy by pandas without ?",
+        every(blanks_for(b"?"), header=False),
+        "refused",
+        "weight is empty in ",
+    ),
+    Kind(
+        "labels as 0 and 1",
+        every(column_of("readmitted", lambda label: b"%d" % (label == b"<30")), header=False),
+        "refused",
+        "readmitted holds 0/1 or yes/no",
+    ),
+    Kind(
+        "numbers as floats",
+        every(column_of("time_in_hospital", lambda days: days + b".0"), header=False),
+        "refused",
+        "time_in_hospital is written like 5.0 in 100 % of the rows",
+    ),
+    Kind(
+        "values of two columns swapped",
+        every(swapped("race", "gender"), header=False),
+        "refused",
+        "gender is not a value of the source in ",
+    ),
+]
+SAME = [
+    Kind("columns swapped, header too", every(swapped("race", "gender")), "same"),
+    Kind(
+        "column named in capitals",
+        line(lambda t: t.replace(b"race", b"Race"), 0),
+        "same",
+    ),
+    Kind(
+        "Excel's line before the header",
+        lambda data: b"sep=," + END + data,
+        "same",
+    ),
+    Kind(
+        "semicolons for commas",
+        lambda data: data.replace(b",", b";"),
+        "same",
+    ),
+    Kind("tabs for commas", lambda data: data.replace(b",", b"\t"), "same"),
+    Kind(
+        "vertical bars for commas",
+        lambda data: data.replace(b",", b"|"),
+        "same",
+    ),
+    Kind("UTF-16", lambda data: data.decode().encode("utf-16"), "same"),
+    Kind(
+        "UTF-16 without its mark",
+        lambda data: data.decode().encode("utf-16-be"),
+        "same",
+    ),
+    Kind("byte order mark", lambda data: b"\xef\xbb\xbf" + data, "same"),
+    Kind("sep= and semicolons", lambda data: b"sep=;" + END + semicolons(data), "same"),
+    Kind("UTF-16 BE", lambda data: b"\xfe\xff" + data.decode().encode("utf-16-be"), "same"),
+    Kind("names with points, as R writes", spelled(lambda name: name.replace("-", ".")), "same"),
+    Kind("names with underscores", spelled(lambda name: name.replace("-", "_").lower()), "same"),
+    Kind(
+        "names in snake case",
+        spelled(lambda name: name.replace("diabetesMed", "diabetes_med")),
+        "same",
+    ),
+    Kind("row numbers of pandas", numbered(b""), "same"),
+    Kind("row numbers of pandas, read and written again", numbered(b"Unnamed: 0"), "same"),
+    Kind("gzip", gzip.compress, "same"),
+    Kind("zip", zipped, "same"),
+    Kind("zip in a zip", lambda data: zipped(data, times=2), "same"),
+    Kind("gzip in a zip", lambda data: zipped(gzip.compress(data), "data.csv.gz"), "same"),
 ]
 JUDGED = [
     Kind("Unix line ends", lambda data: data.replace(END, b"\n"), "judged"),
@@ -289,7 +459,6 @@ JUDGED = [
     Kind("dead and readmitted", value("discharge_disposition_id", b"11"), "judged"),
     Kind("row twice in a file", doubled, "judged"),
     Kind("rows in reversed order", shuffled, "judged"),
-    Kind("values of two columns swapped", every(swapped("race", "gender"), header=False), "judged"),
     Kind("a column all null", every(lambda v: [*v[:2], b"?", *v[3:]], header=False), "judged"),
     Kind("SQL in a value", value("race", b"'; drop table landing.encounters; --"), "judged"),
     Kind("a script in a value", value("race", b"<script>alert(1)</script>"), "judged"),
@@ -299,4 +468,4 @@ JUDGED = [
     Kind("COPY's end mark in a value", value("race", rb"\."), "judged"),
     Kind("COPY's null mark in a value", value("race", rb"\N"), "judged"),
 ]
-KINDS = [*REFUSED, *JUDGED]
+KINDS = [*REFUSED, *SAME, *JUDGED]

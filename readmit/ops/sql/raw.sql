@@ -26,6 +26,10 @@ create table if not exists landing.sources (
     registered_at timestamptz not null default now(),
     sequence bigint generated always as identity
 );
+-- An installation of 0.1.0 has no such column; a source that was registered there stays without.
+alter table landing.sources add column if not exists source_dialect text;
+comment on column landing.sources.source_dialect is
+    'How the file writes the table: packing, delimiter, encoding, line end, names and order of columns.';
 comment on table landing.sources is 'One row per source file that was read and split into slices, once.';
 
 create table if not exists landing.slices (

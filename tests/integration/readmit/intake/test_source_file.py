@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -142,12 +143,21 @@ def bad_zip(kind: str, good: Path, target: Path) -> Path:
         "no CSV": {"readme.txt": "hello"},
         "mapping only": {"IDS_mapping.csv": MAPPING},
         "two CSVs": {"a.csv": "a", "b.csv": "b"},
-        "a zip in it": {"inner.zip": data},
+        "zips without a CSV": {"inner.zip": without_csv()},
+        "two zips in it": {"a.zip": data, "b.zip": data},
         "a spreadsheet": {"[Content_Types].xml": "", "xl/workbook.xml": ""},
         "names for a terminal": {"a\x1b[31m\n.txt": ""},
         "empty": {},
     }
     return zipped(target, members[kind])
+
+
+def without_csv() -> bytes:
+    """Return a zip that holds no CSV."""
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    return packed.getvalue()
 
 
 def damaged(good: Path, target: Path, compression: int) -> bytes:
@@ -163,7 +173,7 @@ def damaged(good: Path, target: Path, compression: int) -> bytes:
     [
         ("truncated", "damaged or cut off"),
         ("damaged", "damaged or cut off"),
-        ("gzip", "packed with gzip"),
+        ("gzip", "the gzip is damaged or cut off"),
         ("no CSV", "holds no CSV of encounters .it holds: readme.txt"),
         ("mapping only", "holds no CSV"),
         ("two CSVs", "more than one CSV"),
@@ -171,8 +181,9 @@ def damaged(good: Path, target: Path, compression: int) -> bytes:
         ("LZMA damaged", "damaged or cut off"),
         ("a name that is no text", "damaged or cut off"),
         ("a place before the file", "damaged or cut off"),
-        ("a zip in it", "holds no CSV of encounters .it holds: inner.zip"),
-        ("a spreadsheet", "holds no CSV"),
+        ("zips without a CSV", "holds no CSV of encounters .it holds: readme.txt"),
+        ("two zips in it", "more than one CSV of encounters .it holds: a.zip, b.zip"),
+        ("a spreadsheet", "is an Excel workbook .xlsx., not a CSV"),
         ("names for a terminal", r"it holds: a\?\[31m\?.txt\)"),
         ("empty", "it holds: nothing"),
     ],
