@@ -40,6 +40,7 @@ from readmit.intake.source_file import fetch_file
 from readmit.settings import ROOT, StackSettings
 from stack import pipeline
 from stack.airflow_api import Airflow, AirflowFailed
+from stack.outcomes import count_published, stop_if_all_rejected, summary
 from stack.progress import Progress
 
 SECONDS_FOR_ROLLOUT = 900
@@ -203,9 +204,11 @@ def run_pipeline(settings: StackSettings, progress: Progress) -> None:
     with progress.phase("reading the DAG files"):
         pipeline.unpause(airflow, progress.show)
     with progress.phase("publishing batches"):
-        published = pipeline.publish_waiting(airflow, settings, progress.show)
+        outcomes = pipeline.publish_waiting(airflow, settings, progress.show)
+    stop_if_all_rejected(outcomes, settings, progress.console)
     with progress.phase("training"):
-        pipeline.train(airflow, settings, progress.show, published)
+        pipeline.train(airflow, settings, progress.show, count_published(outcomes))
+    progress.console.print(summary(outcomes))
 
 
 def register(settings: StackSettings) -> None:

@@ -3,19 +3,29 @@
 Each batch takes one run of the DAG `ingest_batch`. `make up` calls the same functions.
 """
 
+import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import httpx
 from psycopg2 import OperationalError
 
 from readmit import db
 from readmit.batches import claims
+from readmit.batches.builds import Build
 from readmit.command import explained
 from readmit.settings import StackSettings
 from stack.airflow_api import ACTIVE, Airflow, AirflowFailed
 from stack.configuration import stack_settings
+from stack.outcomes import (
+    Outcome,
+    count_published,
+    outcomes_of,
+    stop_if_all_rejected,
+    summary,
+    table,
+)
 from stack.progress import Progress
 
 INGEST = "ingest_batch"
@@ -56,39 +66,42 @@ def unpause(airflow: Airflow, show: Show) -> None:
         airflow.pause(dag_id, is_paused=False)
 
 
-def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> int:
-    """Publish all waiting builds (of batches and corrections), and return how many there were.
+def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> list[Outcome]:
+    """Publish all waiting builds, of batches and corrections.
+
+    Returns:
+        The verdict on each of them.
 
     Raises:
         AirflowFailed: runs fail without a verdict on their batch; the message names the task.
     """
     remaining = _waiting(settings)
-    total = remaining
+    builds = dict.fromkeys(remaining)  # in the order in which they were first seen
     n_fruitless = 0
     while remaining:
         run_id = current_or_new(airflow, INGEST)
-        prefix = f"batch {total - remaining + 1} of {total}, "
+        prefix = f"build {len(builds) - len(remaining) + 1} of {len(builds)}, "
         state = follow(airflow, INGEST, run_id, show, prefix)
-        n_before = remaining
+        n_before = len(remaining)
         remaining = _waiting(settings)
-        total = max(total, remaining)
+        builds |= dict.fromkeys(remaining)
         if state == "failed":
             task = airflow.failed_task(INGEST, run_id)
             show(f"run {run_id} failed at {task}: see its log in Airflow")
         n_fruitless += 1
-        if remaining < n_before:
+        if len(remaining) < n_before:
             n_fruitless = 0
         if n_fruitless > FRUITLESS_RUNS:
             raise AirflowFailed(_explain(airflow, INGEST, run_id))
-    return total
+    return outcomes_of([*builds], settings)
 
 
-def _waiting(settings: StackSettings) -> int:
-    """Return how many builds wait; retry, since a killed Postgres is back within seconds."""
+def _waiting(settings: StackSettings) -> list[Build]:
+    """Return the builds that wait; retry, since a killed Postgres is back within seconds."""
     deadline = time.monotonic() + SECONDS_FOR_POSTGRES
     while True:
         try:
-            return claims.count_waiting(settings)
+            return claims.waiting(settings)
         except OperationalError:
             if time.monotonic() > deadline:
                 raise
@@ -104,7 +117,7 @@ def train(airflow: Airflow, settings: StackSettings, show: Show, published: int)
         airflow: the client.
         settings: the settings of the stack.
         show: prints the progress.
-        published: number of batches that were just published; any of them starts a training.
+        published: number of builds that were just published; any of them starts a training.
 
     Raises:
         AirflowFailed: the training failed, or no model is in production; the message says why.
@@ -182,8 +195,11 @@ def _explain(airflow: Airflow, dag_id: str, run_id: str) -> str:
 
 
 @explained
-def main() -> int:
-    """Command line of `make pipeline`."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of `make pipeline`; `--batches-only` does not wait for the training."""
+    parser = argparse.ArgumentParser(prog="python -m stack.pipeline", description="The pipeline.")
+    parser.add_argument("--batches-only", action="store_true", help="do not wait for a training")
+    options = parser.parse_args(arguments)
     settings = stack_settings()
     progress = Progress()
     try:
@@ -191,15 +207,18 @@ def main() -> int:
         with progress.phase("reading the DAG files"):
             unpause(airflow, progress.show)
         with progress.phase("publishing batches"):
-            published = publish_waiting(airflow, settings, progress.show)
-        with progress.phase("training"):
-            train(airflow, settings, progress.show, published)
+            outcomes = publish_waiting(airflow, settings, progress.show)
+        stop_if_all_rejected(outcomes, settings, progress.console)
+        if not options.batches_only:
+            with progress.phase("training"):
+                train(airflow, settings, progress.show, count_published(outcomes))
     except AirflowFailed as error:
         progress.error(str(error))
         return 1
-    progress.console.print(
-        f"{published} batches were waiting; version {in_production(settings)} is in production"
-    )
+    if outcomes:
+        progress.console.print(table(outcomes, settings))
+    version = in_production(settings) or "no"
+    progress.console.print(f"{summary(outcomes)}; version {version} is in production")
     return 0
 
 

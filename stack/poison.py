@@ -26,6 +26,7 @@ from readmit.settings import StackSettings
 from stack import pipeline
 from stack.airflow_api import Airflow, AirflowFailed
 from stack.configuration import stack_settings
+from stack.outcomes import count_published
 from stack.progress import Progress
 
 ROWS = 1500
@@ -100,8 +101,8 @@ def settle(airflow: Airflow, settings: StackSettings, progress: Progress) -> Non
     Raises:
         AirflowFailed: a run failed, or no model is in production.
     """
-    n_published = pipeline.publish_waiting(airflow, settings, progress.show)
-    pipeline.train(airflow, settings, progress.show, n_published)
+    outcomes = pipeline.publish_waiting(airflow, settings, progress.show)
+    pipeline.train(airflow, settings, progress.show, count_published(outcomes))
 
 
 def poison(airflow: Airflow, settings: StackSettings, progress: Progress) -> Poisoned:

@@ -30,6 +30,14 @@ from stack import (
     state_folder,
 )
 from stack.airflow_api import Airflow, AirflowFailed
+from stack.outcomes import (
+    Outcome,
+    count,
+    count_published,
+    stop_if_all_rejected,
+    summary,
+    table,
+)
 from stack.postgres import PostgresFailed
 from stack.programs import AIRFLOW_PROGRAMS, Program
 from stack.progress import Progress
@@ -51,8 +59,15 @@ class SetUpFailed(Exception):
     """A setup command failed; the message has its last line."""
 
 
-def up(settings: StackSettings, progress: Progress) -> int:
-    """Start everything, wait until a model is served, and return how many batches were waiting."""
+def up(settings: StackSettings, progress: Progress) -> list[Outcome]:
+    """Start everything and wait until a model is served.
+
+    Returns:
+        The verdict on each build that was waiting.
+
+    Raises:
+        BatchRejected: all of them were rejected.
+    """
     listed = programs.all_programs(settings)
     storage_programs = [program for program in listed if program.name in STORAGE]
     core_programs = [program for program in listed if program.name in CORE]
@@ -71,19 +86,19 @@ def up(settings: StackSettings, progress: Progress) -> int:
         _start(core_programs, settings, supervisor, progress, "core")
     _adopt_production(settings)
     with progress.phase("reading the source file"):
-        sources.ensure_source(settings)
+        sources.ensure_source(settings, is_forced=bool(os.environ.get("FORCE")))
     airflow = Airflow(settings)
     with progress.phase("reading the DAG files"):
         pipeline.unpause(airflow, progress.show)
     with progress.phase("publishing batches"):
-        published = pipeline.publish_waiting(airflow, settings, progress.show)
+        outcomes = pipeline.publish_waiting(airflow, settings, progress.show)
+    stop_if_all_rejected(outcomes, settings, progress.console)
     with progress.phase("training"):
-        pipeline.train(airflow, settings, progress.show, published)
+        pipeline.train(airflow, settings, progress.show, count_published(outcomes))
     with progress.phase("waiting for the API, the web form and the docs site"):
         readiness.wait(listed, settings, supervisor, SECONDS["rest"], progress.show)
         wait_for_model(settings, progress, SECONDS["model"])
-    progress.console.print(f"{published} batches were waiting and are processed")
-    return published
+    return outcomes
 
 
 def write_times(settings: StackSettings, progress: Progress, batches: int) -> None:
@@ -238,9 +253,10 @@ def main() -> int:
         if configuration.write_api_key(settings):
             settings = configuration.stack_settings()
         configuration.keep_dataset(settings)
-        published = up(settings, progress)
-        if published:
-            write_times(settings, progress, published)
+        outcomes = up(settings, progress)
+        n_batches = count(outcomes, "batch")
+        if n_batches:
+            write_times(settings, progress, n_batches)
     except (
         BadSetting,
         CannotStart,
@@ -255,9 +271,13 @@ def main() -> int:
         return _fail(progress, [" ".join(str(error).split())])
     except KeyboardInterrupt:
         return _fail(progress, ["interrupted"])
-    for table in (addresses(settings), progress.summary()):
+    tables = [addresses(settings), progress.summary()]
+    if outcomes:
+        tables.append(table(outcomes, settings))
+    for shown in tables:
         progress.console.print()
-        progress.console.print(table)
+        progress.console.print(shown)
+    progress.console.print(summary(outcomes))
     progress.console.print(
         f"\nPasswords: {env_file()} · state and logs: {settings.readmit_home} · stop: make down"
     )

@@ -120,8 +120,13 @@ def release_claim(dag_run_id: str, settings: PipelineSettings) -> None:
         cur.execute("delete from ops.current_build where build_id = any(%s)", (build_ids,))
 
 
+def waiting(settings: PipelineSettings) -> list[Build]:
+    """Return the builds about which nothing is decided yet, those under way included."""
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        batches = _open_batches(cur)
+    return [*corrections.waiting(settings), *batches]
+
+
 def count_waiting(settings: PipelineSettings) -> int:
     """Count the builds about which nothing is decided yet, those under way included."""
-    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        n_batches = len(_open_batches(cur))
-    return n_batches + len(corrections.waiting(settings))
+    return len(waiting(settings))

@@ -4,6 +4,7 @@ import pytest
 
 from readmit.settings import StackSettings
 from stack import pipeline, poison
+from stack.outcomes import Outcome
 
 OURS = poison.Poisoned("train-001-abcdef01", "rejected", "age", 1_057, "run", "raw_gate")
 
@@ -14,7 +15,7 @@ def test_what_waits_is_published_and_trained_on_before_it_compares(monkeypatch, 
 
     def publish(*_):
         state["batches"] += waited
-        return waited
+        return [Outcome("train-001-0", "batch", "published", "")] * waited
 
     def train(_airflow, _settings, _show, n_published):
         if n_published > 0:
