@@ -32,7 +32,7 @@ def test_changed_copy_is_refused_and_can_be_forced(
     settings = raw.fresh(tmp_path, dataset=str(copy))
     monkeypatch.setattr(sources, "PipelineSettings", lambda: settings)
     before = stored(settings)
-    with pytest.raises(SourceRefused, match="max_glu_serum is empty in .* keep_default_na=False"):
+    with pytest.raises(SourceRefused, match=r"max_glu_serum is empty in .* keep_default_na=False"):
         sources.ensure_source(settings)
     assert sources.main(["submit", "--", str(copy)]) == 1
     assert "FORCE=1 loads it" in capsys.readouterr().err
