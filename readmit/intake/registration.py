@@ -81,8 +81,9 @@ def register_source(
             blocks: Iterable[Block] = read_blocks(source.path, source.name)
             if not is_forced:
                 blocks = check_profile(blocks, source.name)
+            dialect = dialect_of(source.path, source.name).describe(source.packing)
             planned = _store_and_plan(cur, source, blocks, supersedes, settings)
-            _write_plan(cur, source, planned, supersedes)
+            _write_plan(cur, source, dialect, planned, supersedes)
 
 
 def _store_and_plan(
@@ -234,10 +235,13 @@ def _check_registered(
 
 
 def _write_plan(
-    cur: cursor, source: LocalSource, planned: Sequence[PlannedSlice], supersedes: str | None
+    cur: cursor,
+    source: LocalSource,
+    dialect: str,
+    planned: Sequence[PlannedSlice],
+    supersedes: str | None,
 ) -> None:
     n_rows = sum(part.n_rows for part in planned)
-    dialect = dialect_of(source.path, source.name).describe(source.packing)
     cur.execute(
         INSERT_SOURCE,
         (source.sha256, source.name, source.data_source, n_rows, _file_key(source), dialect),
