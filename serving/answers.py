@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from readmit.client.answer_types import Contributions, FieldContribution, ScoredStay
+from serving.api_keys import Caller
 from serving.bundle_loader import ServedModel
 from serving.history import UNAVAILABLE, HistoryLookup, HistoryUnavailable, Reader
 from serving.instruments import Metrics
@@ -83,7 +84,9 @@ def scored_stay(
     return stay
 
 
-def record(model: ServedModel, answered: Sequence[Answered], services: PredictionServices) -> None:
+def record(
+    model: ServedModel, answered: Sequence[Answered], services: PredictionServices, caller: Caller
+) -> None:
     """Count answers of the same moment; queue them for the log and for the challenger."""
     _count(model, answered, services.metrics)
     predicted_at = datetime.now(UTC)
@@ -104,6 +107,8 @@ def record(model: ServedModel, answered: Sequence[Answered], services: Predictio
                 None if request.patient_nbr is None else str(request.patient_nbr),
                 request.encounter_id,
                 stay["history"],
+                caller.name,
+                caller.is_clinical(request.encounter_id),
             )
             for request, stay in answered
         ]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from readmit.client.access_keys import LOCAL_NAME, AccessKey, Scope
 from readmit.client.answer_types import ProblemCode
+from readmit.client.api_client import LOAD_TEST_STAY
 from serving.problems import Problem
 
 # The scope that a path needs, by its first part; other paths need any valid key.
@@ -25,6 +26,16 @@ class Caller:
 
     name: str
     scopes: frozenset[Scope]
+
+    def is_clinical(self, encounter_id: int | None) -> bool:
+        """Tell whether an answer is about the care of a patient, so that the monitor counts it.
+
+        The key decides, and nothing that the caller sends. Without keys a load test can only say
+        itself that it is one: by the stay 0.
+        """
+        if self.name == LOCAL_NAME and encounter_id == LOAD_TEST_STAY:
+            return False
+        return Scope.CLINICAL in self.scopes
 
 
 # Without keys, everybody who reaches the API is this caller.

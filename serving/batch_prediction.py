@@ -6,6 +6,7 @@ from typing import Literal
 
 from readmit.client.answer_types import BatchAnswer, RowError, ScoredStay, Value
 from serving.answers import PredictionServices, record, scored_stay
+from serving.api_keys import Caller
 from serving.bundle_loader import ServedModel
 from serving.history import UNAVAILABLE, PastStays
 from serving.problems import Problem
@@ -28,6 +29,7 @@ class BatchCall:
 
     model: ServedModel
     request_id: str
+    caller: Caller
     history: TrialHistory | None
     services: PredictionServices | None
 
@@ -78,7 +80,7 @@ def _scores(
         stays[row - begin] = stay
         answered.append((request, stay))
     if call.services is not None:
-        record(call.model, answered, call.services)
+        record(call.model, answered, call.services, call.caller)
     return stays
 
 

@@ -45,6 +45,8 @@ class LoggedPrediction(NamedTuple):
     patient_nbr: str | None
     encounter_id: int | None
     history: str
+    caller: str
+    is_clinical: bool
 
 
 INSERT = f"insert into ops.predictions ({', '.join(LoggedPrediction._fields)}) values %s"  # noqa: S608 (constants)

@@ -10,7 +10,6 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from readmit import db
-from readmit.client.api_client import LOAD_TEST_STAY
 from readmit.contract.definition import Contract
 from readmit.docs_site import publishing
 from training import (
@@ -36,7 +35,8 @@ from training.training_settings import (
 
 log = logging.getLogger("training")
 
-ASSUMED = "assumed_first_stay"
+# Histories of requests with these say how the API was called, not who the patients are.
+WITHOUT_HISTORY = ("assumed_first_stay", "unavailable")
 SCORE = "probability"
 # Inputs, history and scores are compared in three tests, which share the chance of a false alarm,
 # drift_alpha.
@@ -46,8 +46,8 @@ FAMILIES = 3
 JUDGED_VERSIONS = 5
 
 REQUESTS = """
-select features, probability, history, encounter_id from ops.predictions
-where model_name = %s and model_version = %s and encounter_id is distinct from %s
+select features, probability, history, encounter_id from ops.clinical_predictions
+where model_name = %s and model_version = %s
     and predicted_at >= clock_timestamp() - make_interval(days => %s)
 order by predicted_at desc limit %s
 """
@@ -111,7 +111,6 @@ def compare(
         n_with_history=len(recent_with_history),
         names=[*inputs, *history],
         inputs=_feature_shifts(train, recent.features, inputs, contract, settings),
-        # An assumed first stay says how the API was called, not who the patients are.
         history=_feature_shifts(train, recent_with_history, history, contract, settings),
         score=_score_shift(version, frozen, recent, settings),
         realised=performance,
@@ -158,14 +157,8 @@ def rule(settings: MonitorSettings) -> drift.Rule:
 
 
 def requests(version: str, contract: Contract, settings: MonitorSettings) -> Requests:
-    """Read the newest requests of a version; a stay with several requests counts once."""
-    parameters = (
-        settings.model_name,
-        version,
-        LOAD_TEST_STAY,
-        REQUEST_DAYS,
-        MAX_REQUESTS,
-    )
+    """Read the newest clinical requests of a version; of several for a stay, the first counts."""
+    parameters = (settings.model_name, version, REQUEST_DAYS, MAX_REQUESTS)
     with (
         db.transaction("reader", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
@@ -175,13 +168,14 @@ def requests(version: str, contract: Contract, settings: MonitorSettings) -> Req
             cur.fetchall(), columns=["features", SCORE, "history", "encounter_id"], dtype=object
         )
     stay = log_rows["encounter_id"]
-    newest = log_rows[stay.isna() | ~stay.duplicated()].reset_index(drop=True)
+    # The newest stand first, so the last row of a stay is its first request.
+    counted = log_rows[stay.isna() | ~stay.duplicated(keep="last")].reset_index(drop=True)
     return Requests(
         features=pd.DataFrame(
-            list(newest["features"]), columns=list(contract.base_names), dtype=object
+            list(counted["features"]), columns=list(contract.base_names), dtype=object
         ),
-        scores=newest[[SCORE]].astype("float64"),
-        with_history=newest["history"] != ASSUMED,
+        scores=counted[[SCORE]].astype("float64"),
+        with_history=~counted["history"].isin(WITHOUT_HISTORY),
     )
 
 

@@ -14,14 +14,15 @@ from training.model_metrics import Estimate, Floats
 from training.snapshots import MART
 from training.training_settings import MIN_CASES, MIN_ROWS, MonitorSettings
 
-# A stay with several requests counts once, with the last score.
+# A stay with several requests counts once, with the first score: that is the one somebody could act
+# on, and no later request, such as a what-if, can change it once the outcome is known.
 LABELLED = """
 select distinct on (requests.encounter_id)
     requests.probability, mart.{label}::int as outcome, mart.patient_nbr, mart._batch_id
-from ops.predictions as requests
+from ops.clinical_predictions as requests
 inner join {mart} as mart on requests.encounter_id = mart.encounter_id
 where requests.model_name = %s and requests.model_version = %s
-order by requests.encounter_id, requests.predicted_at desc
+order by requests.encounter_id, requests.predicted_at, requests.request_id
 """
 
 

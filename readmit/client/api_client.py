@@ -37,7 +37,8 @@ from readmit.telemetry.json_logs import CORRELATION_HEADER, new_id
 log = logging.getLogger("readmit.client")
 
 Document = dict[str, Any]
-# `encounter_id` of the load test: such requests are logged, and the monitor leaves them out.
+# `encounter_id` of the load test. Without API keys, such requests are logged as not clinical, and
+# the monitor leaves them out; with keys, the key's scopes decide.
 LOAD_TEST_STAY = 0
 TIMEOUT_SECONDS = 10.0  # a batch of 1,000 rows takes well under one second
 

@@ -59,7 +59,7 @@ async def predict(request: Request) -> Response:
     stay = await _stay(request, model)
     probability = await services.batcher.predict(model.compiled, stay.values)
     score = scored_stay(model, stay, probability, request.state.request_id)
-    record(model, [(stay, score)], services)
+    record(model, [(stay, score)], services, request.state.caller)
     prediction: Prediction = {**score, "model": model.identity}
     return Response(orjson.dumps(prediction), media_type=JSON)
 
@@ -147,6 +147,7 @@ async def predict_batch(request: Request, model: Model, state: Parts) -> Respons
         call = BatchCall(
             model,
             request.state.request_id,
+            request.state.caller,
             history=await _trial_history(request, model, rows, state) if is_trial else None,
             services=None if is_trial else state.services,
         )

@@ -89,6 +89,19 @@ create table if not exists ops.predictions (
 create index if not exists predictions_predicted_at on ops.predictions (predicted_at);
 create index if not exists predictions_encounter_id on ops.predictions (encounter_id) where encounter_id is not null;
 
+-- Who asked, and whether the answer was about the care of a patient (the key's scope).
+alter table ops.predictions add column if not exists caller text;
+alter table ops.predictions add column if not exists is_clinical boolean;
+
+-- What the monitor counts. Rows of version 0.1.0 have no mark: they count as they did, without those of load tests. The stay
+-- 0 is no stay.
+create or replace view ops.clinical_predictions as
+select
+    request_id, predicted_at, model_name, model_version, features, probability, history,
+    nullif(encounter_id, 0) as encounter_id
+from ops.predictions
+where coalesce(is_clinical, encounter_id is distinct from 0);
+
 -- Who read which patient's history: written by the statement that reads it (serving/history.py).
 create table if not exists ops.history_lookups (
     lookup_id bigint generated always as identity primary key,

@@ -7,6 +7,8 @@ from starlette.testclient import TestClient
 
 from readmit.client import access_keys
 from readmit.client.access_keys import Scope
+from readmit.client.api_client import LOAD_TEST_STAY
+from readmit.ops.bootstrap import bootstrap
 from serving.api_settings import ServingSettings
 from serving.app import create_app
 from tests.support import raw
@@ -52,6 +54,8 @@ LOOKUPS = (
     "select caller, patient_nbr, request_id::text, outcome from ops.history_lookups"
     " order by lookup_id"
 )
+
+CALLERS = "select caller, is_clinical from ops.predictions order by predicted_at, request_id"
 
 
 @contextmanager
@@ -161,3 +165,51 @@ def test_a_what_if_knows_the_history_that_the_answer_was_given_with(tmp_path):
     assert {each["history"] for each in tried["predictions"]} == {"looked_up"}
     for other in (mixed, logged, unknown):
         assert {each["history"] for each in other["predictions"]} == {"assumed_first_stay"}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "stay", "is_clinical"),
+    [
+        ([Scope.PREDICT, Scope.CLINICAL], 9, True),
+        ([Scope.PREDICT, Scope.CLINICAL], 0, True),
+        ([Scope.PREDICT], 9, False),
+        ([Scope.PREDICT], None, False),
+    ],
+)
+def test_a_prediction_has_its_callers_name_and_the_mark_of_its_key(
+    tmp_path, scopes, stay, is_clinical
+):
+    stack = raw.fresh(tmp_path)
+    secret, key = access_keys.new("ward", scopes)
+    row = ROW | {"encounter_id": stay}
+    with api_with_history(stack, api_keys=key.entry()) as client:
+        client.headers["X-API-Key"] = secret
+        client.post("/predict", json=row)
+        client.post("/predict/batch", json={"rows": [row]})
+    assert raw.query(stack, stack.clean_database, CALLERS) == [("ward", is_clinical)] * 2
+
+
+def test_without_keys_everybody_is_clinical_but_a_load_test(tmp_path):
+    stack = raw.fresh(tmp_path)
+    with api_with_history(stack) as client:
+        for stay in (None, 9, LOAD_TEST_STAY):
+            client.post("/predict", json=ROW | {"encounter_id": stay})
+    marks = raw.query(stack, stack.clean_database, CALLERS)
+    assert marks == [("local", True), ("local", True), ("local", False)]
+
+
+def test_the_set_up_brings_an_older_log_forward(tmp_path):
+    stack = raw.fresh(tmp_path)
+    raw.query(
+        stack,
+        stack.clean_database,
+        "drop view ops.clinical_predictions;"
+        " alter table ops.predictions drop column caller, drop column is_clinical;"
+        " drop table ops.history_lookups",
+    )
+    for _ in range(2):
+        bootstrap(stack)
+    with api_with_history(stack) as client:
+        client.post("/predict", json=ROW | {"patient_nbr": 7})
+    assert raw.query(stack, stack.clean_database, CALLERS) == [("local", True)]
+    assert len(raw.query(stack, stack.clean_database, LOOKUPS)) == 1

@@ -101,9 +101,19 @@ def stays(contract, seed, n=600, first_id=100_000):
     return rows.assign(encounter_id=rows["encounter_id"] + first_id, _batch_id=LATER)
 
 
-def log_requests(rows, scores, contract, settings, version, ids=True, moment=NOW, stay=None):
+def log_requests(
+    rows,
+    scores,
+    contract,
+    settings,
+    version,
+    ids=True,
+    moment=NOW,
+    stay=None,
+    is_clinical=True,
+):
     """Write requests as the API does, with its rights; `ids`: of the stays, else `stay` for all of
-    them.
+    them. `is_clinical` is None for rows of version 0.1.0.
     """
     sent = rows[features.names([*contract.inputs, *contract.history])]
     texts = [json.dumps(row) for row in json.loads(sent.to_json(orient="records"))]
@@ -123,6 +133,8 @@ def log_requests(rows, scores, contract, settings, version, ids=True, moment=NOW
             None,
             number,
             "given",
+            "ward" if is_clinical else "stranger",
+            is_clinical,
         )
         for text, score, number in zip(texts, scores, numbers, strict=True)
     ]
@@ -163,11 +175,21 @@ def test_outcomes_of_a_later_batch_are_joined(contract, settings, production):
     rows = stays(contract, seed=2)
     p = scored(rows, settings, production)
     log_requests(rows, p, contract, settings, production)
-    # Asked before with another answer: the last one counts. Known at training: says nothing. Never
-    # in the mart: waits.
+    # A later what-if: the first answer counts. A stranger's: never counts, before and after.
+    # Known at training: says nothing. Never in the mart: waits.
     log_requests(
-        rows.head(40), 1 - p[:40], contract, settings, production, moment=NOW - timedelta(hours=1)
+        rows.head(40), 1 - p[:40], contract, settings, production, moment=NOW + timedelta(hours=1)
     )
+    for hours in (-1, 1):
+        log_requests(
+            rows.tail(200),
+            1 - p[-200:],
+            contract,
+            settings,
+            production,
+            moment=NOW + timedelta(hours=hours),
+            is_clinical=False,
+        )
     learned = make_rows(contract, n=3000).head(30)
     log_requests(learned, np.full(30, 0.5), contract, settings, production)
     waiting = stays(contract, seed=3, n=20, first_id=900_000)
@@ -233,24 +255,50 @@ def test_drift_is_found_and_named(contract, settings, production):
     assert drifted == {"age_band", "n_medications"}
 
 
-def test_a_load_test_does_not_push_requests_out(contract, settings, production, monkeypatch):
+@pytest.mark.parametrize(
+    ("is_clinical", "stay"),
+    [(False, LOAD_TEST_STAY), (False, None), (False, 77), (None, LOAD_TEST_STAY)],
+    ids=["load test", "stranger", "stranger with a stay", "load test of 0.1.0"],
+)
+def test_what_strangers_and_load_tests_send_is_not_monitored(
+    contract, settings, production, monkeypatch, is_clinical, stay
+):
     monkeypatch.setattr(monitor, "MAX_REQUESTS", 1000)
     before = monitor.requests(production, contract, settings)
+    odd_requests(contract, settings, production, 0.123456, stay, is_clinical)
+    after = monitor.requests(production, contract, settings)
+    assert len(before.scores) == len(after.scores) > 500
+    assert (after.scores != 0.123456).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("is_clinical", "stay"),
+    [(True, LOAD_TEST_STAY), (True, None), (None, None)],
+    ids=["stay 0", "no stay", "of 0.1.0"],
+)
+def test_no_number_hides_a_clinical_caller(
+    contract, settings, production, monkeypatch, is_clinical, stay
+):
+    monkeypatch.setattr(monitor, "MAX_REQUESTS", 1000)
+    odd_requests(contract, settings, production, 0.654321, stay, is_clinical)
+    counted = monitor.requests(production, contract, settings)
+    assert (counted.scores == 0.654321).sum(axis=None) == 1000
+
+
+def odd_requests(contract, settings, production, score, stay, is_clinical):
+    """Log 1,000 requests of now with absurd but legal values."""
     rows = stays(contract, seed=6, n=1000).assign(age_band="[0-10)")
-    p = np.full(len(rows), 0.123456)
     log_requests(
         rows,
-        p,
+        np.full(len(rows), score),
         contract,
         settings,
         production,
         ids=False,
         moment=datetime.now(UTC),
-        stay=LOAD_TEST_STAY,
+        stay=stay,
+        is_clinical=is_clinical,
     )
-    after = monitor.requests(production, contract, settings)
-    assert len(before.scores) == len(after.scores) > 500
-    assert (after.scores != 0.123456).all(axis=None)
 
 
 def test_reports_are_append_only(settings, production):
