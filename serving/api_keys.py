@@ -4,7 +4,6 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from readmit.client.access_keys import LOCAL_NAME, AccessKey, Scope
 from readmit.client.answer_types import ProblemCode
@@ -74,6 +73,6 @@ class ApiKeys:
         for accepted, key in self._keys:
             if hmac.compare_digest(digest, accepted):
                 matching = key
-        if matching is None or not matching.is_valid_on(datetime.now(UTC).date()):
+        if matching is None or not matching.is_valid():
             raise Problem(ProblemCode.INVALID_KEY, headers={"WWW-Authenticate": "ApiKey"})
         return self._callers[matching.sha256]

@@ -53,9 +53,9 @@ class AccessKey:
             parts.append(self.last_day.isoformat())
         return ":".join(parts)
 
-    def is_valid_on(self, day: date) -> bool:
-        """Tell whether the key has not expired on a day."""
-        return self.last_day is None or day <= self.last_day
+    def is_valid(self) -> bool:
+        """Tell whether the key has not expired."""
+        return self.last_day is None or datetime.now(UTC).date() <= self.last_day
 
 
 def of_the_form(key: str) -> AccessKey:

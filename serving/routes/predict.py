@@ -184,6 +184,8 @@ async def _stay(request: Request, model: ServedModel) -> PredictionRequest:
         Problem: 503 when the history cannot be read now and the caller wants no answer without it.
     """
     sent = model.requests.from_json(await _json_body(request))
+    if sent.patient_nbr is None:
+        return sent
     lookup = parts(request).services.lookup
     stay = await with_known_history(model, sent, lookup, _reader(request))
     _check_history(request, stay.history)
