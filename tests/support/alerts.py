@@ -13,6 +13,7 @@ PROBED = 'readmit_requests_total{job="api",route="/readyz",method="GET",status="
 IN_TIME = 'readmit_request_seconds_bucket{job="api",route="/predict",le="0.25"}'
 ALL = 'readmit_request_seconds_bucket{job="api",route="/predict",le="+Inf"}'
 COUNT = 'readmit_request_seconds_count{job="api",route="/predict"}'
+LOOKUPS = 'readmit_history_lookups_total{job="api"'
 DISK = '{instance="n",device="/dev/sda1",mountpoint="/",fstype="ext4"}'
 TMPFS = '{instance="n",device="tmpfs",mountpoint="/run",fstype="tmpfs"}'
 PUSHED = '{job="ingest_batch"}'
@@ -76,6 +77,12 @@ CASES = (
     Case("ModelRefused", "3m", *one('readmit_model_refused{job="api"}', 1, 0)),
     Case("ModelNotBacked", "8m", *one('readmit_model_unbacked{job="api"}', 1, 0)),
     Case("RegistryUnreachable", "15m", *one('readmit_registry_up{job="api"}', 0, 1)),
+    Case(
+        "HistoryUnavailable", "30m",
+        {f'{LOOKUPS},outcome="failed"}}': rising(2), f'{LOOKUPS},outcome="found"}}': rising(20)},
+        {f'{LOOKUPS},outcome="failed"}}': rising(0.5), f'{LOOKUPS},outcome="found"}}': rising(20)},
+    ),
+    Case("HistoryUnavailable", "30m", {f'{LOOKUPS},outcome="failed"}}': rising(2)}, {f'{LOOKUPS},outcome="failed"}}': rising(1)}),
     Case(
         "PredictionsNotLogged", "20m",
         {'readmit_log_lost_total{job="api"}': "0x10 5x20"}, {'readmit_log_lost_total{job="api"}': steady(7)},

@@ -174,11 +174,17 @@ def test_too_few_requests_say_so(contract, settings, production):
 def test_outcomes_of_a_later_batch_are_joined(contract, settings, production):
     rows = stays(contract, seed=2)
     p = scored(rows, settings, production)
-    log_requests(rows, p, contract, settings, production)
+    asked_at = NOW - timedelta(hours=2)
+    log_requests(rows, p, contract, settings, production, moment=asked_at)
     # A later what-if: the first answer counts. A stranger's: never counts, before and after.
     # Known at training: says nothing. Never in the mart: waits.
     log_requests(
-        rows.head(40), 1 - p[:40], contract, settings, production, moment=NOW + timedelta(hours=1)
+        rows.head(40),
+        1 - p[:40],
+        contract,
+        settings,
+        production,
+        moment=asked_at + timedelta(hours=1),
     )
     for hours in (-1, 1):
         log_requests(
@@ -187,7 +193,7 @@ def test_outcomes_of_a_later_batch_are_joined(contract, settings, production):
             contract,
             settings,
             production,
-            moment=NOW + timedelta(hours=hours),
+            moment=asked_at + timedelta(hours=hours),
             is_clinical=False,
         )
     learned = make_rows(contract, n=3000).head(30)
