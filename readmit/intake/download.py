@@ -26,6 +26,8 @@ MIN_BYTES_PER_SECOND = 1_000
 MAX_PAGE_BYTES = 1 << 20
 # What a source file leaves free on the disk for other programs.
 SPARE_BYTES = 200_000_000
+# Google Drive's page when a file was downloaded too often.
+QUOTA_WORDS = ("quota exceeded", "too many users have viewed or downloaded this file")
 FORM_IDS = ("download-form", "downloadForm")
 # Client errors that a retry can solve: time-out, too early, too many requests.
 TEMPORARY_STATUSES = (408, 425, 429)
@@ -168,12 +170,14 @@ def _read_form(response: httpx.Response, name: str) -> "ConfirmForm":
         page += chunk
         if len(page) > MAX_PAGE_BYTES:
             break
+    text = page.decode("utf-8", errors="replace")
     form = ConfirmForm()
-    form.feed(page.decode("utf-8", errors="replace"))
+    form.feed(text)
     if not form.action:
-        raise SourceRefused(
-            f"{name}: answers with a web page, not a file; is the link public, and the file's own?"
-        )
+        problem = "answers with a web page, not a file; is the link public, and the file's own?"
+        if any(words in text.lower() for words in QUOTA_WORDS):
+            problem = "was downloaded too often today; try again tomorrow, or download it by hand"
+        raise SourceRefused(f"{name}: {problem}")
     form.action = str(response.url.join(form.action))
     return form
 

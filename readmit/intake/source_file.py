@@ -11,6 +11,7 @@ from typing import Literal
 
 from readmit.errors import SourceRefused, SourceUnreachable, printable
 from readmit.intake.download import download, printable_address
+from readmit.intake.share_links import file_address
 from readmit.intake.zip_archive import (
     CSV_NAME,
     csv_member,
@@ -57,7 +58,8 @@ def fetch(dataset: str | None, cache: Path) -> Fetched:
     """Return the file of a path or an address; an address is downloaded.
 
     Args:
-        dataset: path or URL; None means UCI's archive, or the sample when UCI does not answer.
+        dataset: path or URL (a share link of Google Drive, Dropbox or GitHub is one too);
+            None means UCI's archive, or the sample when UCI does not answer.
         cache: folder for downloads; it is created.
 
     Raises:
@@ -71,7 +73,7 @@ def fetch(dataset: str | None, cache: Path) -> Fetched:
         return fetch_file(Path(os.path.expanduser(dataset)))
     check(dataset)
     target = cache / f"{hashlib.sha256(os.fsencode(dataset)).hexdigest()[:16]}.download"
-    download(dataset, target)
+    download(file_address(dataset), target)
     return Fetched(target, printable_address(dataset), "url", sha256_of(target))
 
 

@@ -352,6 +352,30 @@ def test_confirm_page_of_google_drive_is_answered(
     assert Server.asked[-1] == "/download?id=1k5-1&export=download&confirm=t&uuid=0a-b"
 
 
+def test_address_of_the_course_works_as_it_stands(
+    server: str, zip_file: Path, csv_file: Path, tmp_path: Path
+) -> None:
+    Server.answers["/uc"] = [(200, "application/octet-stream", zip_file.read_bytes())]
+    source = resolve(
+        settings_of(tmp_path, f"{server}/uc?export=download&confirm={{{{VALUE}}}}&id=1k5-1")
+    )
+    assert source.sha256 == source_file.sha256_of(csv_file)
+
+
+def test_quota_page_of_google_drive_is_called_one(server: str, tmp_path: Path) -> None:
+    Server.answers["/uc"] = [
+        (
+            200,
+            "text/html",
+            b"<html><head><title>Google Drive - Quota exceeded</title></head><body><p>"
+            b"Too many users have viewed or downloaded this file recently.</p></body></html>",
+        )
+    ]
+    with pytest.raises(SourceRefused, match="downloaded too often today; try again tomorrow"):
+        download.download(f"{server}/uc", tmp_path / "a", pause=0)
+    assert len(Server.asked) == 1
+
+
 @pytest.mark.parametrize(
     "page", [b"<html>sign in</html>", DRIVE_PAGE.replace(b"/download", b"/uc")]
 )
