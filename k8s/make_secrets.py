@@ -48,6 +48,7 @@ def new_values() -> dict[str, Values]:
             "MLFLOW_TRACKING_PASSWORD": _password(),
             "MLFLOW_FLASK_SERVER_SECRET_KEY": _password(),
         },
+        "mlflow-api": {"MLFLOW_API_PASSWORD": _password()},
         "grafana-admin": {"GRAFANA_ADMIN_PASSWORD": _password()},
         "login-proxy": _login_proxy(),
         "api-keys": _api_keys(),

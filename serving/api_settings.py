@@ -11,7 +11,7 @@ from readmit.settings import (
     HomeSettings,
     ModelVerification,
     ReaderLogin,
-    RegistrySettings,
+    RegistryReaderSettings,
     ServingLogin,
 )
 
@@ -20,7 +20,7 @@ class ServingSettings(
     ServingLogin,
     ReaderLogin,
     ApiStore,
-    RegistrySettings,
+    RegistryReaderSettings,
     ModelVerification,
     HomeSettings,
 ):

@@ -23,7 +23,7 @@ from stack import login_proxy, state_folder
 from stack.postgres import make_private
 from stack.programs import Program, python, reveal
 
-PASSWORDS = (*db.ROLES, "airflow_admin", "grafana_admin", "proxy")
+PASSWORDS = (*db.ROLES, "airflow_admin", "grafana_admin", "mlflow_tracking", "mlflow_api", "proxy")
 # Prometheus' jobs that need an optional program.
 EXPORTER_OF = {
     "pushgateway": "pushgateway",
@@ -50,6 +50,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "AIRFLOW_FERNET_KEY": fernet_key,
     "AIRFLOW_JWT_SECRET": partial(secrets.token_urlsafe, 48),
     "AIRFLOW_SECRET_KEY": partial(secrets.token_urlsafe, 32),
+    "MLFLOW_FLASK_SERVER_SECRET_KEY": partial(secrets.token_urlsafe, 32),
 }
 for identity in storage.IDENTITIES:
     access_key, secret_key = storage.variables(identity)

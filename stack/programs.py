@@ -320,8 +320,6 @@ def _storage(settings: StackSettings) -> list[Program]:
 
 
 def _mlflow(settings: StackSettings) -> Program:
-    secret = quote(reveal(settings.mlflow_password), safe="")
-    address = f"mlflow:{secret}@{settings.postgres_host}:{settings.postgres_port}/mlflow"
     root = f"s3://{settings.s3_mlflow_bucket}/"
     listen = ("--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--workers", "1")
     url = f"http://127.0.0.1:{settings.mlflow_port}"
@@ -332,13 +330,23 @@ def _mlflow(settings: StackSettings) -> Program:
             "mlflow",
             "server",
             *listen,
+            "--app-name",
+            "basic-auth",
             "--default-artifact-root",
             root,
             "--no-serve-artifacts",
         ),
         "MLflow",
         environment={
-            "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{address}?{libpq.as_query()}",
+            # MLflow and its user store read server and password from these, as in the pod.
+            "PGHOST": settings.postgres_host,
+            "PGPORT": str(settings.postgres_port),
+            "PGPASSWORD": reveal(settings.mlflow_password),
+            "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://mlflow@/mlflow?{libpq.as_query()}",
+            "MLFLOW_AUTH_CONFIG_PATH": str(ROOT / "k8s" / "base" / "mlflow-auth.ini"),
+            "MLFLOW_AUTH_ADMIN_USERNAME": settings.mlflow_tracking_username,
+            "MLFLOW_AUTH_ADMIN_PASSWORD": reveal(settings.mlflow_tracking_password),
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": reveal(settings.mlflow_flask_server_secret_key),
             "AWS_ACCESS_KEY_ID": settings.s3_mlflow_access_key_id or "",
             "AWS_SECRET_ACCESS_KEY": reveal(settings.s3_mlflow_secret_access_key),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

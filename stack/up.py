@@ -19,7 +19,13 @@ from readmit import db, storage
 from readmit.command import EXPECTED
 from readmit.intake import sources
 from readmit.ops import bootstrap
-from readmit.settings import ROOT, BadSetting, StackSettings, env_file
+from readmit.settings import (
+    ROOT,
+    BadSetting,
+    RegistryReaderSettings,
+    StackSettings,
+    env_file,
+)
 from stack import (
     configuration,
     login_proxy,
@@ -143,11 +149,27 @@ def _set_up(settings: StackSettings, progress: Progress) -> None:
     storage.ensure_buckets(settings)
     progress.show("Airflow's tables")
     _run(settings, "airflow-migrate", "airflow", "db", "migrate")
+    if not _mlflow_knows_its_users(settings):
+        progress.show("MLflow's users")
+        _run(settings, "mlflow-users", "readmit.ops.mlflow_users", has_every_setting=True)
     if _is_manifest_old():
         progress.show("dbt's manifest")
         folder = str(ROOT / "dbt_project")
         folders = ("--project-dir", folder, "--profiles-dir", folder)
         _run(settings, "dbt-parse", "dbt.cli.main", "parse", *folders)
+
+
+def _mlflow_knows_its_users(settings: StackSettings) -> bool:
+    """Return whether MLflow runs and takes the passwords of these settings."""
+    url = f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/experiments/search"
+    for login in (settings.mlflow_login(), RegistryReaderSettings.mlflow_login(settings)):
+        try:
+            response = httpx.get(url, params={"max_results": 1}, auth=login, timeout=10)
+        except httpx.HTTPError:
+            return False
+        if not response.is_success:
+            return False
+    return True
 
 
 def _adopt_production(settings: StackSettings) -> None:
@@ -180,12 +202,18 @@ def _is_manifest_old() -> bool:
     return False
 
 
-def _run(settings: StackSettings, name: str, *module: str) -> None:
-    """Run a Python module in the environment of Airflow's tasks, with the log `name`."""
+def _run(settings: StackSettings, name: str, *module: str, has_every_setting: bool = False) -> None:
+    """Run a Python module with the log `name`.
+
+    Its environment is that of Airflow's tasks, or that of this process with every setting.
+    """
     scheduler = programs.find("airflow-scheduler", settings)
+    environment = programs.environment_of(scheduler, settings)
+    if has_every_setting:
+        environment |= programs.settings_environment(settings)
     process = subprocess.run(
         [sys.executable, "-m", *module],
-        env=programs.environment_of(scheduler, settings),
+        env=environment,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -221,6 +249,7 @@ def addresses(settings: StackSettings) -> Table:
     table = Table("component", "address", "log in with", box=None, pad_edge=False)
     logins = {
         "airflow-api-server": "admin, AIRFLOW_ADMIN_PASSWORD",
+        "mlflow": f"{settings.mlflow_tracking_username}, MLFLOW_TRACKING_PASSWORD",
         "grafana": "admin, GRAFANA_ADMIN_PASSWORD",
         "postgres": "each role, <ROLE>_PASSWORD",
         "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",

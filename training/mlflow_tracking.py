@@ -68,6 +68,9 @@ def reaching(settings: TrainingSettings) -> Iterator[MlflowClient]:
     access_key, secret_key = storage.keys("trainer", settings)
     os.environ["AWS_ACCESS_KEY_ID"] = access_key
     os.environ["AWS_SECRET_ACCESS_KEY"] = secret_key
+    login = settings.mlflow_login()
+    if login is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = login
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # A progress bar is noise in a log.

@@ -2,6 +2,7 @@
 
 import atexit
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import cache
@@ -71,6 +72,8 @@ def mlflow() -> StackSettings:
     """
     settings = StackSettings(**services(), mlflow_port=free_port())
     bootstrap(settings)
+    users = [sys.executable, "-m", "readmit.ops.mlflow_users"]
+    subprocess.run(users, env=environment(settings), cwd=ROOT, check=True)
     program = programs.find("mlflow", settings)
     log = settings.readmit_home / "mlflow.log"
     with log.open("wb") as file:

@@ -19,7 +19,6 @@ NO_SECRETS = {"MLFLOW_TRACKING_USERNAME", "MODEL_PUBLIC_KEY", "API_KEYS"}  # has
 # Of these the stack hands over a value in a file, or the pod alone has one.
 BY_POD = {
     "postgres": {"POSTGRES_PASSWORD"},
-    "mlflow": {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"},
 }
 
 

@@ -41,7 +41,12 @@ def previous_version(up, api_url):
     def call(method: str, path: str, **fields: str) -> dict[str, dict[str, str]]:
         arguments = {"params": fields} if method == "GET" else {"json": fields}
         response = httpx.request(
-            method, f"{mlflow}/{path}", timeout=30, trust_env=False, **arguments
+            method,
+            f"{mlflow}/{path}",
+            auth=up.settings.mlflow_login(),
+            timeout=30,
+            trust_env=False,
+            **arguments,
         )
         return response.raise_for_status().json()
 

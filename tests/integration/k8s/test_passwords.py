@@ -101,7 +101,7 @@ class Guarded(BaseHTTPRequestHandler):
 
 def test_the_api_logs_in_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     Guarded.asked = []
-    secret = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    secret = {"MLFLOW_API_PASSWORD": PASSWORD}
     with HTTPServer(("127.0.0.1", 0), Guarded) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         address = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{server.server_port}"}
@@ -113,4 +113,4 @@ def test_the_api_logs_in_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
         assert registry.find_version("production") is None
         registry.close()
         server.shutdown()
-    assert base64.b64decode(Guarded.asked[0].removeprefix("Basic ")).decode() == f"admin:{PASSWORD}"
+    assert base64.b64decode(Guarded.asked[0].removeprefix("Basic ")).decode() == f"api:{PASSWORD}"

@@ -39,7 +39,7 @@ SECRETS = {
         "serving_password",
         "reader_password",
         "s3_api_secret_access_key",
-        "mlflow_tracking_password",
+        "mlflow_api_password",
     },
     PipelineSettings: {
         "loader_password",

@@ -1,0 +1,49 @@
+"""MLflow's users: `python -m readmit.ops.mlflow_users`, before MLflow starts.
+
+`admin` may change everything. `api` is the prediction API's user and may only read: the default
+permission is READ (`k8s/base/mlflow-auth.ini`), and it has no other. It may be run again at any
+time, and gives both users the passwords of today's settings.
+"""
+
+import os
+import sys
+
+from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+from readmit import db
+from readmit.command import explained
+from readmit.settings import MLFLOW_READER, RegistryUsersSettings
+
+
+def create_users(settings: RegistryUsersSettings) -> None:
+    """Create MLflow's tables of users, and each user that has a password in the settings."""
+    # No password is written into an address, where some characters have a meaning.
+    os.environ["PGHOST"] = settings.postgres_host
+    os.environ["PGPORT"] = str(settings.postgres_port)
+    os.environ["PGPASSWORD"] = db.password("mlflow", settings)
+    store = SqlAlchemyStore()
+    store.init_db("postgresql+psycopg2://mlflow@/mlflow")
+    passwords = {
+        settings.mlflow_tracking_username: settings.mlflow_tracking_password,
+        MLFLOW_READER: settings.mlflow_api_password,
+    }
+    for name, secret in passwords.items():
+        if secret is None:
+            continue
+        password = secret.get_secret_value()
+        is_admin = name != MLFLOW_READER
+        if not store.has_user(name):
+            store.create_user(name, password, is_admin=is_admin)
+        elif not store.authenticate_user(name, password):
+            store.update_user(name, password=password)
+
+
+@explained
+def main() -> int:
+    """Command line."""
+    create_users(RegistryUsersSettings())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

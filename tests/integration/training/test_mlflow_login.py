@@ -1,0 +1,85 @@
+"""MLflow asks for a log-in, and the prediction API's may only read.
+
+Before, any user of the machine moved the alias `production` by one request without a log-in.
+"""
+
+import secrets
+
+import httpx
+import pytest
+
+from readmit.settings import MLFLOW_READER, StackSettings
+from training import mlflow_tracking
+
+API = "/api/2.0/mlflow"
+
+
+@pytest.fixture(scope="module")
+def model(mlflow_server: StackSettings) -> str:
+    """Return the name of a registered model with one version in production."""
+    name = f"login-{secrets.token_hex(4)}"
+    with client(mlflow_server, mlflow_server.mlflow_login()) as admin:
+        admin.post(f"{API}/registered-models/create", json={"name": name}).raise_for_status()
+        version = {"name": name, "source": "s3://mlflow/x"}
+        admin.post(f"{API}/model-versions/create", json=version).raise_for_status()
+        alias = {"name": name, "alias": "production", "version": "1"}
+        admin.post(f"{API}/registered-models/alias", json=alias).raise_for_status()
+    return name
+
+
+def client(settings: StackSettings, login: tuple[str, str] | None) -> httpx.Client:
+    return httpx.Client(
+        base_url=settings.mlflow_tracking_uri, auth=login, timeout=30, trust_env=False
+    )
+
+
+def reader(settings: StackSettings) -> tuple[str, str]:
+    assert settings.mlflow_api_password is not None
+    return MLFLOW_READER, settings.mlflow_api_password.get_secret_value()
+
+
+def changes(name: str) -> list[tuple[str, str, dict[str, str]]]:
+    """Return requests that would change what is served or who may change it."""
+    return [
+        ("POST", "registered-models/alias", {"name": name, "alias": "production", "version": "1"}),
+        ("DELETE", "registered-models/alias", {"name": name, "alias": "production"}),
+        ("POST", "model-versions/create", {"name": name, "source": "s3://mlflow/evil"}),
+        (
+            "POST",
+            "model-versions/set-tag",
+            {"name": name, "version": "1", "key": "a", "value": "b"},
+        ),
+        ("DELETE", "model-versions/delete", {"name": name, "version": "1"}),
+        ("DELETE", "registered-models/delete", {"name": name}),
+        ("POST", "users/create", {"username": "eve", "password": "a-long-password"}),
+        ("PATCH", "users/update-admin", {"username": MLFLOW_READER, "is_admin": "true"}),
+        ("POST", "experiments/delete", {"experiment_id": "0"}),
+        ("POST", "runs/create", {"experiment_id": "0"}),
+    ]
+
+
+@pytest.mark.parametrize("login", [None, ("admin", "wrong"), ("admin", "password")])
+def test_nothing_answers_without_a_log_in(mlflow_server, model, login):
+    with client(mlflow_server, login) as stranger:
+        for method, path, fields in changes(model):
+            assert stranger.request(method, f"{API}/{path}", json=fields).status_code == 401
+        assert stranger.get(f"{API}/registered-models/get", params={"name": model}).is_error
+        assert stranger.get("/").status_code == 401
+        assert stranger.get("/health").is_success
+
+
+def test_the_api_user_reads_and_changes_nothing(mlflow_server, model):
+    with client(mlflow_server, reader(mlflow_server)) as api:
+        params = {"name": model, "alias": "production"}
+        found = api.get(f"{API}/registered-models/alias", params=params).raise_for_status()
+        assert found.json()["model_version"]["version"] == "1"
+        for method, path, fields in changes(model):
+            response = api.request(method, f"{API}/{path}", json=fields)
+            assert response.status_code == 403, (path, response.text)
+
+
+def test_training_logs_in_by_its_settings(mlflow_server, model, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
+    with mlflow_tracking.reaching(mlflow_server) as registry:
+        assert registry.get_model_version_by_alias(model, "production").version in (1, "1")
