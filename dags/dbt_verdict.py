@@ -16,7 +16,7 @@ from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
 from readmit import libpq
 from readmit.settings import PipelineSettings
-from shared import bad_data_is_final
+from shared import bad_data_is_final, pod_of
 
 if TYPE_CHECKING:
     from readmit.batches.verdicts import TestResults
@@ -42,7 +42,7 @@ def share_test_results(project: str, context: Context, **_: object) -> None:
         raise AirflowFailException(f"tests failed, see dbt_tests: {'; '.join(results.failed)}")
 
 
-@task(trigger_rule=TriggerRule.ALL_DONE)
+@task(trigger_rule=TriggerRule.ALL_DONE, executor_config=pod_of("verdict"))
 @bad_data_is_final
 def dbt_tests(ti: RuntimeTaskInstanceProtocol | None = None) -> None:
     """Give the verdict of dbt's tests, which are part of the build.

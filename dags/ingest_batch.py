@@ -12,11 +12,18 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from dbt_verdict import dbt_tests
 from readmit.settings import PipelineSettings
-from shared import DAG_ARGS, ENCOUNTER_FEATURES, announce_training, bad_data_is_final, nothing
+from shared import (
+    DAG_ARGS,
+    ENCOUNTER_FEATURES,
+    announce_training,
+    bad_data_is_final,
+    nothing,
+    pod_of,
+)
 from transformations import dbt_task_group
 
 
-@task
+@task(executor_config=pod_of("intake"))
 @bad_data_is_final
 def register_source() -> None:
     """Fetch and check the source file that DATASET names, unless it is registered already."""
@@ -25,7 +32,7 @@ def register_source() -> None:
     sources.ensure_source(PipelineSettings())
 
 
-@task(trigger_rule=TriggerRule.ALL_DONE)
+@task(trigger_rule=TriggerRule.ALL_DONE, executor_config=pod_of("batch"))
 @bad_data_is_final
 def claim_build(run_id: str | None = None) -> dict[str, str]:
     """Take the next build that waits; two runs never take the same one."""
@@ -39,7 +46,7 @@ def claim_build(run_id: str | None = None) -> dict[str, str]:
     return asdict(build)
 
 
-@task
+@task(executor_config=pod_of("intake"))
 @bad_data_is_final
 def load(build: dict[str, str]) -> None:
     """COPY the batch into RAW, all rows or none."""
@@ -50,7 +57,7 @@ def load(build: dict[str, str]) -> None:
     loading.load(build["batch_id"], PipelineSettings())
 
 
-@task
+@task(executor_config=pod_of("batch"))
 @bad_data_is_final
 def raw_gate(build: dict[str, str]) -> None:
     """Great Expectations on the rows of the batch as they arrived."""
@@ -64,7 +71,7 @@ def raw_gate(build: dict[str, str]) -> None:
     claims.renew(build["build_id"], settings)
 
 
-@task
+@task(executor_config=pod_of("batch"))
 @bad_data_is_final
 def publish_gate(build: dict[str, str]) -> None:
     """Great Expectations on the feature rows against the contract."""
@@ -77,7 +84,7 @@ def publish_gate(build: dict[str, str]) -> None:
         gate.check_publish(build["batch_id"], settings, build["build_id"])
 
 
-@task(outlets=[ENCOUNTER_FEATURES])
+@task(outlets=[ENCOUNTER_FEATURES], executor_config=pod_of("batch"))
 def publish(build: dict[str, str]) -> None:
     """Make the build visible to readers by one insert."""
     from readmit.batches.builds import Build
@@ -85,7 +92,7 @@ def publish(build: dict[str, str]) -> None:
     Build(**build).publish(PipelineSettings())
 
 
-@task
+@task(executor_config=pod_of("batch"))
 def release_claim(run_id: str | None = None) -> None:
     """Release the claim of a run that failed before a verdict; nothing to do after a verdict."""
     from readmit.batches import batch_gauges, claims

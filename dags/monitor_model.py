@@ -10,10 +10,10 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.types import OutletEventAccessorsProtocol
 
 from readmit.settings import PipelineSettings
-from shared import DAG_ARGS, TRAINING_READY
+from shared import DAG_ARGS, TRAINING_READY, pod_of
 
 
-@task
+@task(executor_config=pod_of("verdict"))
 def source_freshness() -> dict[str, str]:
     """Ask dbt how old the ledger and the published data are; fails when one is beyond its limit."""
     from readmit.batches import builds
@@ -29,7 +29,7 @@ def source_freshness() -> dict[str, str]:
         raise AirflowFailException(str(old)) from old
 
 
-@task
+@task(executor_config=pod_of("monitor"))
 def look() -> str:
     """Compare, publish the report, push the figures; returns `drift`, `no drift` or `too few`."""
     from training import monitor
@@ -41,7 +41,7 @@ def look() -> str:
         raise AirflowSkipException(str(nothing)) from nothing
 
 
-@task(outlets=[TRAINING_READY])
+@task(outlets=[TRAINING_READY], executor_config=pod_of("batch"))
 def ask_for_training(
     verdict: str, outlet_events: OutletEventAccessorsProtocol | None = None
 ) -> None:

@@ -4,10 +4,10 @@ was decided on.
 
 from airflow.sdk import dag, task
 
-from shared import DAG_ARGS, ENCOUNTER_FEATURES, MODEL_DECISION
+from shared import DAG_ARGS, ENCOUNTER_FEATURES, MODEL_DECISION, pod_of
 
 
-@task
+@task(executor_config=pod_of("docs"))
 def publish_site() -> None:
     """Generate dbt docs and the index page; GX pages were stored by the gates themselves."""
     from readmit.docs_site import publishing

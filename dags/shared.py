@@ -54,6 +54,14 @@ DAG_ARGS: dict[str, object] = {
 }
 
 
+def pod_of(kind: str) -> dict[str, str]:
+    """Return the `executor_config` of a kind of tasks: its pod on Kubernetes (`k8s/task_pods.py`).
+
+    On one machine nothing reads it.
+    """
+    return {"pod_template_file": f"/etc/airflow-tasks/{kind}.yaml"}
+
+
 def nothing(task_id: str) -> EmptyOperator:
     """Return a task that only stands for a point of the run; without a callback it costs no
     process.
@@ -99,7 +107,12 @@ def news_for_training(announcements: Any, settings: PipelineSettings) -> int:  #
     return n_published
 
 
-@task(inlets=[TRAINING_READY], outlets=[TRAINING_READY], trigger_rule=TriggerRule.ALL_DONE)
+@task(
+    inlets=[TRAINING_READY],
+    outlets=[TRAINING_READY],
+    trigger_rule=TriggerRule.ALL_DONE,
+    executor_config=pod_of("batch"),
+)
 def announce_training(
     inlet_events: Any = None,  # noqa: ANN401 (Airflow names no type for it)
     outlet_events: OutletEventAccessorsProtocol | None = None,

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 
-from shared import DEFAULT_ARGS, MODEL_DECISION, TRAINING_READY, bad_data_is_final
+from shared import DEFAULT_ARGS, MODEL_DECISION, TRAINING_READY, bad_data_is_final, pod_of
 
 
-@task
+@task(executor_config=pod_of("training"))
 def snapshot() -> str:
     """Freeze the published rows as one Parquet snapshot, named by its fingerprint."""
     from airflow.sdk.exceptions import AirflowSkipException
@@ -26,7 +26,7 @@ def snapshot() -> str:
         raise AirflowSkipException(str(nothing)) from nothing
 
 
-@task
+@task(executor_config=pod_of("training"))
 def candidates() -> list[str]:
     """Name the candidates; the grid shows one mapped task for each."""
     from training import jobs
@@ -35,7 +35,11 @@ def candidates() -> list[str]:
     return jobs.candidates(TrainingSettings())
 
 
-@task(map_index_template="{{ candidate }}", max_active_tis_per_dagrun=2)
+@task(
+    map_index_template="{{ candidate }}",
+    max_active_tis_per_dagrun=2,
+    executor_config=pod_of("training"),
+)
 def fit(snapshot_id: str, candidate: str) -> str:
     """Fit one candidate and log it; returns its MLflow run id."""
     from airflow.sdk import get_current_context
@@ -47,7 +51,7 @@ def fit(snapshot_id: str, candidate: str) -> str:
     return jobs.fit(snapshot_id, candidate, TrainingSettings())
 
 
-@task
+@task(executor_config=pod_of("promotion"))
 @bad_data_is_final
 def register_best(run_ids: list[str]) -> str:
     """Register the candidate that is best on the validation rows."""
@@ -57,7 +61,7 @@ def register_best(run_ids: list[str]) -> str:
     return jobs.register_best(list(run_ids), TrainingSettings())
 
 
-@task(outlets=[MODEL_DECISION])
+@task(outlets=[MODEL_DECISION], executor_config=pod_of("promotion"))
 @bad_data_is_final
 def decide(version: str) -> str | None:
     """Compare with production on the same frozen rows; promote or keep, and record why."""
@@ -67,7 +71,7 @@ def decide(version: str) -> str | None:
     return jobs.decide(version, TrainingSettings())
 
 
-@task
+@task(executor_config=pod_of("training"))
 def score_sealed(promoted: str | None) -> None:
     """Score the sealed test once per promoted version."""
     from airflow.sdk.exceptions import AirflowSkipException

@@ -18,6 +18,7 @@ from cosmos.constants import (
 
 from dbt_verdict import share_test_results
 from readmit import libpq
+from shared import pod_of
 
 DONE = "dbt.dbt_producer_watcher_done"  # Cosmos' end of the task that runs dbt
 # `load` and `raw_gate` are skipped for a correction; a run that claimed nothing skips dbt as well.
@@ -64,6 +65,7 @@ def dbt_task_group() -> TaskGroup:
             ephemeral_models_as_empty_operator=True,
         ),
         operator_args={
+            "executor_config": pod_of("dbt"),
             "poke_interval": 1,
             "trigger_rule": STARTS_AFTER_A_SKIP,
         },

@@ -96,14 +96,22 @@ def named(resources: list[Resource], kind: str, name: str) -> Resource:
     return by_name[name]
 
 
-def pod_template(resources: list[Resource]) -> Resource:
-    """Return the pod of an Airflow task, out of its ConfigMap."""
-    return dict(yaml.safe_load(named(resources, "ConfigMap", "pod-template")["data"]["pod.yaml"]))
+TASK = "airflow-task"
+
+
+def task_pods(resources: list[Resource]) -> dict[str, Resource]:
+    """Return the pod of each kind of Airflow task; `airflow-task` is that of a task without one."""
+    templates = {}
+    for file, text in named(resources, "ConfigMap", "pod-template")["data"].items():
+        kind = file.removesuffix(".yaml")
+        name = TASK if kind == "pod" else f"{TASK}-{kind}"
+        templates[name] = dict(yaml.safe_load(text))
+    return templates
 
 
 def pods(resources: list[Resource]) -> dict[str, Resource]:
-    """Return every pod that may run, by name, with metadata and spec; the pod of a task too."""
-    templates = {"airflow-task": pod_template(resources)}
+    """Return every pod that may run, by name, with metadata and spec; those of tasks too."""
+    templates = task_pods(resources)
     for resource in resources:
         spec = resource.get("spec", {})
         if resource["kind"] == "CronJob":
@@ -392,7 +400,7 @@ def requested(resources: list[Resource], resource_name: str) -> float:
     jobs = [name_of(job) for job in of_kind(resources, "Job", "CronJob")]
     total = 0.0
     for name, pod in pods(resources).items():
-        if name not in jobs:
+        if name not in jobs and not name.startswith(f"{TASK}-"):
             total += _pod_request(pod, resource_name) * replicas.get(name, 1)
     return total
 

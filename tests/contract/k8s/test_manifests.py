@@ -80,7 +80,7 @@ def test_rule_holds(state: str, rule: str) -> None:
 @pytest.mark.parametrize("minor", MINORS)
 @pytest.mark.parametrize("state", STATES)
 def test_schema(state: str, minor: str) -> None:
-    for resource in [*STATES[state](), k8s.pod_template(STATES[state]())]:
+    for resource in [*STATES[state](), *k8s.task_pods(STATES[state]()).values()]:
         kubernetes_validate.validate(
             resource, minor, strict=True
         )  # a kind without a schema raises, too
@@ -280,7 +280,7 @@ def test_production_takes_no_local_image() -> None:
     mine = [
         each["image"]
         for name, pod in found.items()
-        if name != "airflow-task"
+        if not name.startswith(k8s.TASK)
         for each in k8s.containers(pod)
     ]
     assert not [image for image in mine if image.startswith("localhost/")]

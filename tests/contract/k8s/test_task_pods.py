@@ -14,6 +14,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from k8s import task_pods
 from tests.support import k8s
 
 # Airflow asks the Kubernetes API for these with KubernetesExecutor; a missing verb shows as a task
@@ -123,11 +124,28 @@ def test_the_template_is_where_airflow_looks() -> None:
     assert path == f"{places['pod-template']}/pod.yaml"
 
 
+@pytest.mark.parametrize("kind", task_pods.KINDS)
+def test_the_files_of_kinds_are_current_and_mounted(kind: str) -> None:
+    path = task_pods.FOLDER / f"{kind}.yaml"
+    assert path.read_text() == task_pods.text(kind), "python -m k8s.task_pods"
+    mounted = k8s.named(k8s.overlay("local"), "ConfigMap", "pod-template")["data"]
+    assert mounted[f"{kind}.yaml"] == path.read_text()
+
+
+def test_only_promotion_signs_and_only_dbt_builds_in_a_pod_of_its_own() -> None:
+    pods = k8s.task_pods(k8s.overlay("local"))
+    signers = {name for name, pod in pods.items() if "MODEL_SIGNING_KEY" in json.dumps(pod)}
+    assert signers == {"airflow-task-promotion"}
+    assert "role-publisher" not in json.dumps(pods["airflow-task-dbt"])
+    assert "role-" not in json.dumps(pods["airflow-task"])
+
+
 def test_tasks_have_no_way_into_airflows_database_or_the_cluster() -> None:
-    task = k8s.pod_template(k8s.overlay("local"))["spec"]
-    text = json.dumps(task)
-    assert task["automountServiceAccountToken"] is False
-    assert not re.search(r"role-airflow|airflow-keys|postgres-admin|SQL_ALCHEMY_CONN", text)
+    for pod in k8s.task_pods(k8s.overlay("local")).values():
+        task = pod["spec"]
+        text = json.dumps(task)
+        assert task["automountServiceAccountToken"] is False
+        assert not re.search(r"role-airflow|airflow-keys|postgres-admin|SQL_ALCHEMY_CONN", text)
 
 
 def test_the_callback_of_a_killed_task_reaches_the_pushgateway() -> None:

@@ -9,6 +9,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 import dbt_verdict
+from k8s import task_pods
 from readmit import libpq
 from readmit.batches import builds, claims, verdicts
 from readmit.batches.builds import Build
@@ -23,6 +24,30 @@ DAGS = Path(__file__).resolve().parents[3] / "dags"
 def bag(dbt_manifest) -> DagBag:
     """All DAG files, parsed as Airflow's processor does."""
     return DagBag(str(DAGS))
+
+
+# The kind of pod of each task on Kubernetes; dbt's tasks are of the kind `dbt`.
+KINDS = {
+    "register_source": "intake",
+    "load": "intake",
+    "claim_build": "batch",
+    "raw_gate": "batch",
+    "publish_gate": "batch",
+    "publish": "batch",
+    "release_claim": "batch",
+    "announce_training": "batch",
+    "ask_for_training": "batch",
+    "dbt_tests": "verdict",
+    "source_freshness": "verdict",
+    "publish_site": "docs",
+    "snapshot": "training",
+    "candidates": "training",
+    "fit": "training",
+    "score_sealed": "training",
+    "register_best": "promotion",
+    "decide": "promotion",
+    "look": "monitor",
+}
 
 
 def upstream(dag, task_id):
@@ -263,3 +288,18 @@ def test_dbt_runs_its_tests_in_the_one_build(bag):
 def test_files_are_thin():
     for path in DAGS.glob("*.py"):
         assert len(path.read_text().splitlines()) <= 120, path.name
+
+
+def test_each_task_runs_in_the_pod_of_its_kind(bag):
+    """A task without a kind gets a pod without a role of the database: it would fail there."""
+    kind_of = {}
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            if task.task_type == "EmptyOperator":
+                continue
+            path = Path(task.executor_config["pod_template_file"])
+            assert path.parent == Path("/etc/airflow-tasks")
+            name = "dbt" if task.task_id.startswith("dbt.") else task.task_id
+            kind_of[name] = path.stem
+    assert kind_of == {**KINDS, "dbt": "dbt"}
+    assert set(kind_of.values()) == set(task_pods.KINDS)

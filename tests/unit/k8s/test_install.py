@@ -293,7 +293,7 @@ def test_a_registry_is_where_all_our_images_come_from() -> None:
     found = {
         each["image"]
         for name, pod in k8s.pods(resources).items()
-        if name != "airflow-task"
+        if not name.startswith(k8s.TASK)
         for each in k8s.containers(pod)
     }
     assert {image.rpartition("/")[0] for image in found} == {

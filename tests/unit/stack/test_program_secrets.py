@@ -21,8 +21,9 @@ OBSERVABILITY = {
     "grafana": programs._grafana,
 }
 SECRETS = secrets_of_programs()
-TASKS = SECRETS.pop("airflow-task")
-SECRETS["airflow-scheduler"] |= TASKS  # it runs the tasks on one machine
+for name in [name for name in SECRETS if name.startswith("airflow-task")]:
+    SECRETS["airflow-scheduler"] |= SECRETS.pop(name)  # it runs the tasks on one machine
+SECRETS["airflow-scheduler"].discard("MLFLOW_API_PASSWORD")  # there the monitor logs in as training
 
 
 def secret_names() -> set[str]:
