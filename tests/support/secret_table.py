@@ -3,6 +3,7 @@
 import re
 
 from readmit import storage
+from readmit.settings import StackSettings
 from tests.support.k8s import ROOT
 
 ROW = re.compile(r"^\| `([\w-]+)` \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", re.MULTILINE)
@@ -21,3 +22,14 @@ def secrets_of_programs() -> dict[str, set[str]]:
             held |= set(storage.variables(identity))
         table[name] = held
     return table
+
+
+def in_pod_of(kind: str, settings: StackSettings) -> StackSettings:
+    """Return the settings without the secrets that a pod of this kind of task lacks."""
+    held = secrets_of_programs()[f"airflow-task-{kind}"]
+    lacking = {}
+    for name, field in StackSettings.model_fields.items():
+        is_secret = "SecretStr" in str(field.annotation) or name.endswith("_access_key_id")
+        if is_secret and name.upper() not in held:
+            lacking[name] = None
+    return settings.model_copy(update=lacking)

@@ -19,6 +19,7 @@ from readmit.intake import sample, sources
 from readmit.intake.split import split_of
 from tests.support import dbt, docs_site, services
 from tests.support import raw as raw_support
+from tests.support.secret_table import in_pod_of
 
 
 def write_source(path, change=None, n=1600):
@@ -40,14 +41,14 @@ def fresh(home, change=None):
         home, dataset=str(write_source(home / "source.csv", change)), batch_size=800
     )
     # Forced: the profile of the file would refuse some of them before a gate sees them.
-    sources.ensure_source(settings, is_forced=True)
+    sources.ensure_source(in_pod_of("intake", settings), is_forced=True)
     return settings
 
 
 def claim(settings):
     batch_id = raw_support.claim_batch("test", settings)
-    Build.of_batch(batch_id).begin(settings)
-    loading.load(batch_id, settings)
+    Build.of_batch(batch_id).begin(in_pod_of("batch", settings))
+    loading.load(batch_id, in_pod_of("intake", settings))
     return batch_id
 
 
@@ -57,11 +58,12 @@ def world(tmp_path_factory, dbt_manifest):
     home = tmp_path_factory.mktemp("gates")
     settings = fresh(home)
     batch_id = claim(settings)
-    raw = gate.check_raw(batch_id, settings)
-    Build.of_batch(batch_id).begin(settings)
-    dbt.build(settings, home / "target")
-    publish = gate.check_publish(batch_id, settings)
-    Build.of_batch(batch_id).publish(settings)
+    in_batch_pod = in_pod_of("batch", settings)
+    raw = gate.check_raw(batch_id, in_batch_pod)
+    Build.of_batch(batch_id).begin(in_batch_pod)
+    dbt.build(in_pod_of("dbt", settings), home / "target")
+    publish = gate.check_publish(batch_id, in_batch_pod)
+    Build.of_batch(batch_id).publish(in_batch_pod)
     return settings, batch_id, raw, publish
 
 
@@ -321,7 +323,7 @@ def test_up_to_one_percent_held_back_passes_the_publish_gate(intact):
 
 def test_the_docs_site_shows_batches_with_verdicts_and_their_pages(world):
     settings, batch_id, _, _ = world
-    publishing.publish_index(settings)
+    publishing.publish_index(in_pod_of("docs", settings))
     with docs_site.running(settings) as site:
         index = httpx.get(f"{site}/").text
         assert batch_id in index

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from readmit import db, storage
 from readmit.client.api_client import LOAD_TEST_STAY
-from readmit.settings import StackSettings
+from readmit.settings import MLFLOW_READER, StackSettings
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import METRICS_BY_JOB, Job
 from serving import prediction_log
@@ -59,7 +59,9 @@ def production(contract, settings):
     sizes = (int(n["train"]), int(n["validation"]), int(n["test"]), 0, 0)
     facts = Facts("a" * 64, "sample", sorted(rows["_batch_id"].unique()), *sizes)
     snapshots.store(Snapshot(facts, contract, rows), settings)
-    version = jobs.register_best([jobs.fit(facts.fingerprint, "logistic", settings)], settings)
+    unsigned = settings.model_copy(update={"model_signing_key": None})  # only promotion signs
+    run_id = jobs.fit(facts.fingerprint, "logistic", unsigned)
+    version = jobs.register_best([run_id], settings)
     assert jobs.decide(version, settings) == version
     in_mart(rows, contract, settings, create=True)
     return version
@@ -248,6 +250,17 @@ def test_no_drift_is_silent_and_published(contract, settings, production):
     assert "n_inpatient_visits" in page
     assert f'href="drift/{day}/"' in index
     assert "http" not in page  # nothing from elsewhere
+
+
+def test_the_monitor_needs_no_more_than_its_pod_has(settings, production):
+    """It reads MLflow as the API does, signs nothing, and reads no mart."""
+    lacking = {"trainer_password": None, "model_signing_key": None}
+    reader = {
+        "mlflow_tracking_username": MLFLOW_READER,
+        "mlflow_tracking_password": StackSettings().mlflow_api_password,
+    }
+    in_pod = settings.model_copy(update=lacking | reader)
+    assert monitor.run(in_pod) in ("no drift", "too few")
 
 
 def test_drift_is_found_and_named(contract, settings, production):
