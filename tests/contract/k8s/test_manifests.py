@@ -186,7 +186,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "passwords",
         first(
             lambda each: each["env"].append(
-                {"name": "X", "value": "http://admin:$(MLFLOW_TRACKING_PASSWORD)@x:1"}
+                {"name": "X", "value": "http://api:$(MLFLOW_API_PASSWORD)@x:1"}
             )
         ),
     ),
