@@ -160,16 +160,17 @@ def _set_up(settings: StackSettings, progress: Progress) -> None:
 
 
 def _mlflow_knows_its_users(settings: StackSettings) -> bool:
-    """Return whether MLflow runs and takes the passwords of these settings."""
-    url = f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/experiments/search"
-    for login in (settings.mlflow_login(), RegistryReaderSettings.mlflow_login(settings)):
-        try:
-            response = httpx.get(url, params={"max_results": 1}, auth=login, timeout=10)
-        except httpx.HTTPError:
-            return False
-        if not response.is_success:
-            return False
-    return True
+    """Return whether MLflow runs, takes the passwords of these settings, and asks for them.
+
+    One of an earlier release asks for none, and knows no users.
+    """
+    url = f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/experiments/search?max_results=1"
+    logins = (None, settings.mlflow_login(), RegistryReaderSettings.mlflow_login(settings))
+    try:
+        answers = [httpx.get(url, auth=login, timeout=10).is_success for login in logins]
+    except httpx.HTTPError:
+        return False
+    return answers == [False, True, True]
 
 
 def _adopt_production(settings: StackSettings) -> None:

@@ -7,8 +7,10 @@ import secrets
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from readmit.settings import MLFLOW_READER, StackSettings
+from stack import up
 from training import mlflow_tracking
 
 API = "/api/2.0/mlflow"
@@ -83,3 +85,13 @@ def test_training_logs_in_by_its_settings(mlflow_server, model, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
     with mlflow_tracking.reaching(mlflow_server) as registry:
         assert registry.get_model_version_by_alias(model, "production").version in (1, "1")
+
+
+def test_make_up_sets_mlflows_users_until_mlflow_asks_for_their_passwords(mlflow_server):
+    """An MLflow without a log-in, as an earlier release had it, answers any user."""
+    assert up._mlflow_knows_its_users(mlflow_server)
+    other = {"mlflow_api_password": SecretStr("another-password")}
+    assert not up._mlflow_knows_its_users(mlflow_server.model_copy(update=other))
+    open_url = f"http://127.0.0.1:{mlflow_server.s3_port}/healthz?"  # answers without a log-in
+    open_server = {"mlflow_tracking_uri": open_url}
+    assert not up._mlflow_knows_its_users(mlflow_server.model_copy(update=open_server))
