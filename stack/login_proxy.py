@@ -52,7 +52,7 @@ PAGES = (
         8080,
         f"{USER}, PROXY_PASSWORD; then admin, AIRFLOW_ADMIN_PASSWORD",
     ),
-    Page("mlflow", "MLflow", 5000, "as on this machine"),
+    Page("mlflow", "MLflow", 5000, "admin, MLFLOW_TRACKING_PASSWORD"),
     Page("grafana", "Grafana", 3000, "admin, GRAFANA_ADMIN_PASSWORD"),
     Page("prometheus", "Prometheus", 9090, f"{USER}, PROXY_PASSWORD"),
 )
@@ -175,10 +175,7 @@ def ssh_line(settings: StackSettings) -> str:
 
 
 def configuration(settings: StackSettings) -> dict[str, str]:
-    """Return the texts of nginx' files by name: those of the component with this machine's ports.
-
-    MLflow lies behind the proxy's log-in as long as it has none of its own.
-    """
+    """Return the texts of nginx' files by name: the component's with this machine's ports."""
     listen = settings.readmit_listen_address
     if ":" in listen:
         listen = f"[{listen}]"
@@ -189,10 +186,6 @@ def configuration(settings: StackSettings) -> dict[str, str]:
         inner = f"127.0.0.1:{getattr(settings, f'{page.part}_port')}"
         text = _replace(text, f"listen {page.port};", f"listen {listen}:{own_port} ssl;")
         text = _replace(text, f"{page.part}:{page.port}", inner)
-    if settings.mlflow_tracking_username is None:
-        port = ports(settings)["mlflow"]
-        line = f"listen {listen}:{port} ssl;"
-        text = _replace(text, line, f"{line}\n        include auth.conf;")
     users = (COMPONENT / "auth.conf").read_text(encoding="utf-8")
     return {
         "nginx.conf": text,

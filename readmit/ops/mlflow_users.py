@@ -22,7 +22,7 @@ def create_users(settings: RegistryUsersSettings) -> None:
     os.environ["PGPORT"] = str(settings.postgres_port)
     os.environ["PGPASSWORD"] = db.password("mlflow", settings)
     store = SqlAlchemyStore()
-    store.init_db("postgresql+psycopg2://mlflow@/mlflow")
+    store.init_db("postgresql+psycopg2://mlflow@/mlflow")  # type: ignore[no-untyped-call]
     passwords = {
         settings.mlflow_tracking_username: settings.mlflow_tracking_password,
         MLFLOW_READER: settings.mlflow_api_password,

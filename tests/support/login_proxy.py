@@ -79,7 +79,6 @@ def running(home: Path, **values: object) -> Iterator[Proxy]:
         "readmit_listen_address": "0.0.0.0",
         "proxy_port": free_port(tuple(range(len(login_proxy.PAGES) + 1))),
         "proxy_password": PASSWORD,
-        "mlflow_tracking_username": "admin",
     }
     settings = StackSettings(**(chosen | values))
     login_proxy.write_files(settings)

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from readmit.settings import ROOT
-from stack import login_proxy
+from readmit.settings import ROOT, StackSettings
+from stack import login_proxy, programs
 from tests.support import login_proxy as proxies
 from tests.support.services import end, free_port, wait_until
 
@@ -280,14 +280,10 @@ def test_a_page_that_is_away_is_a_502(proxy, tmp_path):
     assert "nginx/" not in answer.text
 
 
-def test_mlflow_without_a_log_in_of_its_own_lies_behind_the_proxys(tmp_path):
-    with (
-        proxies.echoes() as ports,
-        proxies.running(tmp_path, **ports, mlflow_tracking_username=None) as running,
-        running.client("mlflow") as client,
-    ):
-        assert client.get("/").status_code == 401
-        assert client.get("/", auth=proxies.LOGIN).status_code == 200
+def test_mlflow_behind_the_proxy_asks_for_a_log_in_itself(tmp_path):
+    """What it answers without one: tests/integration/training/test_mlflow_login.py."""
+    mlflow = programs.find("mlflow", StackSettings(readmit_home=tmp_path))
+    assert "basic-auth" in mlflow.command
 
 
 @pytest.fixture(scope="module")
