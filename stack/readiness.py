@@ -1,9 +1,13 @@
 """Health checks: whether a program is ready, and the last error in its log."""
 
+import json
 import re
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
 import httpx
 
@@ -13,6 +17,8 @@ from stack.supervisor import Supervisor
 
 # A busy machine is slow to answer; a program that hangs never does.
 SECONDS_TO_ANSWER = 10
+# For checks all day long: a request of httpx prepares TLS, which takes 20 ms of the processor.
+WITHOUT_PROXY = build_opener(ProxyHandler({}))
 # Level names of Postgres, of Go's and Python's loggers, and the last line of a traceback.
 ERROR = re.compile(
     r"\b(ERROR|FATAL|PANIC|CRITICAL)\b(?!=)|\[error\s*\]|level=error"
@@ -71,12 +77,14 @@ def is_alive(program: Program, settings: StackSettings) -> bool:
         return server(settings).answers(SECONDS_TO_ANSWER)
     url, _, part = program.health.partition("#")
     try:
-        response = httpx.get(url, timeout=SECONDS_TO_ANSWER)
-    except httpx.HTTPError:
-        return False
-    if not part or response.status_code != httpx.codes.OK:
+        with WITHOUT_PROXY.open(url, timeout=SECONDS_TO_ANSWER) as response:
+            if not part:
+                return True
+            health = json.load(response)
+    except HTTPError:
         return True
-    health = response.json()
+    except (OSError, HTTPException, ValueError):
+        return False
     if health.get("metadatabase", {}).get("status") != "healthy":
         return True
     return _has_heartbeat(health, part)

@@ -31,7 +31,7 @@ from stack import processes, readiness
 from stack.programs import AIRFLOW_PROGRAMS, WATCHED, Program
 from stack.supervisor import Supervisor
 
-PERIOD = 10.0  # seconds between two rounds
+PERIOD = 30.0  # seconds between two rounds
 PATIENCE = 90.0
 STORAGE_PATIENCE = 300.0
 BUSY_PATIENCE = 600.0
