@@ -283,6 +283,7 @@ def test_dbt_runs_its_tests_in_the_one_build(bag):
     } - {"snapshot"}
     assert producer.callback.__name__ == "share_test_results"
     assert producer.env == libpq.environment()  # the time limits of dbt's connections
+    assert producer.append_env  # beside this process' environment, which has the password
 
 
 def test_files_are_thin():
