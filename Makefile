@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs pipeline submit quarantine api-key rollback poison test test-full lint bench capacity load quality search report images k8s k8s-up k8s-down audit clean env lock
+.PHONY: help up down status doctor logs pipeline submit quarantine api-key rollback poison test test-full lint bench capacity load quality search report images k8s k8s-up k8s-down audit clean env lock
 
 ROOT := $(shell pwd)
 PYTHON ?= python3.11
@@ -48,6 +48,10 @@ down: ## stop everything
 
 status: ## each component: up, address, memory, last error
 	@$(RUN) -m stack.status
+
+doctor: ## check machine, environment, ports, versions and the running stack; each line says what to do
+	@[ -x $(BIN)/python ] || { echo "fail  the environment is not installed: make env"; exit 1; }
+	@$(RUN) -m stack.doctor
 
 logs: ## follow the log of one component (NAME=api) or of all; every line with an id (ID=...)
 	@set -f; $(RUN) -m stack.logs $$NAME $(if $(ID),--id "$$ID")

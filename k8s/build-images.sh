@@ -37,6 +37,13 @@ options=()
 # What a Dockerfile cannot know. Labels given here are the last layer: a new commit does not build the others anew.
 labels=(--label "org.opencontainers.image.version=$VERSION" --label "org.opencontainers.image.revision=$REVISION"
     --label "org.opencontainers.image.licenses=$(sed -n 's/^license = "\(.*\)"/\1/p' pyproject.toml)")
+# A copy of what .dockerignore lets in, readable by all: images run as users of their own, and the files of a checkout
+# made under a strict umask are closed to them.
+context=$(mktemp -d)
+trap 'rm -rf "$context"' EXIT
+mapfile -t parts < <(sed -n 's/^!//p' .dockerignore)
+(umask 022 && tar --create --mode=a+rX --exclude=__pycache__ --exclude=dbt_project/target --exclude=dbt_project/logs \
+    .dockerignore "${parts[@]}" | tar --extract --directory "$context")
 failed=0
 for name in "${@:-${ORDER[@]}}"; do
     tag="$REGISTRY/$name:$VERSION"
@@ -44,7 +51,7 @@ for name in "${@:-${ORDER[@]}}"; do
     own=()
     [ "$name" = pipeline ] && own=(--build-arg "REVISION=$REVISION") # its models say which commit fitted them
     "$ENGINE" build --quiet "${options[@]}" "${labels[@]}" "${own[@]}" \
-        -f "${DOCKERFILE[$name]:?no image of that name}" -t "$tag" .
+        -f "${DOCKERFILE[$name]:?no image of that name}" -t "$tag" "$context"
     megabytes=$(($("$ENGINE" image inspect --format '{{.Size}}' "$tag") / 1000000))
     limit=${LIMIT[$name]:-}
     echo "   $megabytes MB${limit:+ of at most $limit}"

@@ -35,7 +35,7 @@ def clean(settings: StackSettings) -> None:
     postgres_home = reachable(home)
     state_folder.remove(home)
     if postgres_home != home:
-        for name in (*state_folder.POSTGRES_ENTRIES, login_proxy.FOLDER):
+        for name in (*state_folder.ORDINARY_USERS_ENTRIES, login_proxy.FOLDER):
             state_folder.delete(postgres_home / name)
         if postgres_home.exists():
             postgres_home.rmdir()

@@ -22,7 +22,7 @@ from urllib.request import urlopen
 
 from readmit.settings import ObjectStoreSettings
 from readmit.storage import Identity
-from stack import processes
+from stack import machine, processes
 from stack.certificates import self_signed
 
 # A volume is a file that grows as it fills. With many small volumes buckets grow independently.
@@ -122,6 +122,7 @@ class Store:
     def prepare(self, identities: str) -> None:
         """Create the folder, the file of identities and the certificate, for this user only."""
         self.data.mkdir(parents=True, exist_ok=True)
+        (self.folder / "tmp").mkdir(exist_ok=True)
         if not self._key.exists():
             certificate, key = self_signed("object store")
             _write_private(self._certificate, certificate)
@@ -157,7 +158,8 @@ class Store:
             f"-filer.localSocket={self.data / 'filer.sock'}",
         ]
         head = [str(weed()), "-logtostderr=true", "server", f"-dir={self.data}", "-filer", "-s3"]
-        return [*head, *loopback, *ports, *limits, *single_server, *extras_off, *sockets]
+        command = [*head, *loopback, *ports, *limits, *single_server, *extras_off, *sockets]
+        return [*_own_temporary_folder(self.folder / "tmp"), *command]
 
     def start(self, identities: str, seconds: float = 60) -> "subprocess.Popen[bytes]":
         """Start the store, wait until it answers and return its process.
@@ -234,6 +236,20 @@ def _write_private(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+
+
+def _own_temporary_folder(folder: Path) -> list[str]:
+    """Return a prefix that puts a folder in the place of /tmp when that cannot be written.
+
+    SeaweedFS needs sockets in /tmp, whatever TMPDIR says.
+    """
+    if machine.is_writable(Path("/tmp")):  # noqa: S108
+        return []
+    mount = 'mount --bind "$0" /tmp && exec "$@"'
+    namespaces = ["--mount"]
+    if os.geteuid() != 0:
+        namespaces = ["--mount", "--user", "--map-root-user"]
+    return ["unshare", *namespaces, "--", "sh", "-c", mount, str(folder)]
 
 
 def weed() -> Path:

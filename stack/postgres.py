@@ -18,7 +18,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from stack import processes
+from stack import machine, processes
 from stack.state_folder import ENTER_ONLY, make_enterable
 
 # For a machine with 2 cores and a few gigabytes, and many clients with small queries.
@@ -201,12 +201,16 @@ class Server:
             (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _run(self, name: str, *arguments: str) -> None:
-        command = [*as_ordinary_user(), str(binary(name)), *arguments]
+        command = [*as_ordinary_user(), *with_a_name(), str(binary(name)), *arguments]
         process = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=self.home, env=_environment()
         )
         if process.returncode != 0:
             message = process.stderr.strip() or process.stdout.strip()
+            if message.startswith("unshare:"):
+                message += (
+                    f"; the user id {os.geteuid()} has no name: add a line for it to /etc/passwd"
+                )
             raise PostgresFailed(f"{name} failed: {message}")
 
 
@@ -247,15 +251,34 @@ def _readable_copy(installed: Path) -> Path:
 def ordinary_user() -> pwd.struct_passwd:
     """Return the user that runs Postgres: the current user, or for root `postgres` or `nobody`."""
     if os.geteuid() != 0:
-        return pwd.getpwuid(os.geteuid())
+        return machine.current_user()
+    user = _named_user()
+    if user is None:
+        raise PostgresFailed(
+            "Postgres refuses to run as root and there is no user `nobody`: create an ordinary user"
+        )
+    return user
+
+
+def with_a_name() -> list[str]:
+    """Return the prefix for `initdb`, which refuses to run under a user id without a name.
+
+    In a user namespace of its own the process has the id of a user with a name; its files are still
+    this user's.
+    """
+    user = _named_user()
+    if machine.user_name() or user is None:
+        return []
+    return ["unshare", "--user", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}", "--"]
+
+
+def _named_user() -> pwd.struct_passwd | None:
     for name in ("postgres", "nobody"):
         try:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise PostgresFailed(
-        "Postgres refuses to run as root and there is no user `nobody`: create an ordinary user"
-    )
+    return None
 
 
 def as_ordinary_user() -> list[str]:

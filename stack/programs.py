@@ -32,6 +32,15 @@ AIRFLOW_PROGRAMS = (
 )
 # Other programs write to these while they stop: tasks their state, the API its last predictions.
 NEEDED_TO_END = ("postgres", "s3", "mlflow", "airflow-api-server", "pushgateway")
+# Everything else works without them, so they never stop a start.
+OPTIONAL = (
+    "pushgateway",
+    "node-exporter",
+    "postgres-exporter",
+    "blackbox-exporter",
+    "prometheus",
+    "grafana",
+)
 EXPORTERS = (
     "prometheus-node-exporter",
     "prometheus-postgres-exporter",

@@ -28,7 +28,8 @@ FOLDERS = (
     "sources",
     "tmp",
 )
-POSTGRES_ENTRIES = (".initialising", "postgres", "postgres.log", "sockets")
+# Those of programs that root runs as another user; they close their folders themselves.
+ORDINARY_USERS_ENTRIES = (".initialising", "login-proxy", "postgres", "postgres.log", "sockets")
 FILES = (
     "dataset",
     "prometheus.yml",
@@ -42,7 +43,7 @@ FILES = (
     "supervisord.pid",
     "up.json",
 )
-ENTRIES = (*FOLDERS, *POSTGRES_ENTRIES, *FILES)
+ENTRIES = (*FOLDERS, *ORDINARY_USERS_ENTRIES, *FILES)
 DEFAULT_HOME = ROOT / ".stack"
 # Others may pass through, because Postgres runs as another user when root starts it, but may not
 # list the folder.

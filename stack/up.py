@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -29,6 +30,8 @@ from readmit.settings import (
 from stack import (
     configuration,
     login_proxy,
+    machine,
+    optional_ports,
     pipeline,
     preflight,
     programs,
@@ -36,6 +39,7 @@ from stack import (
     state_folder,
 )
 from stack.airflow_api import Airflow, AirflowFailed
+from stack.optional_ports import BusyPort
 from stack.outcomes import (
     Outcome,
     count,
@@ -54,7 +58,7 @@ CORE = ("mlflow", *AIRFLOW_PROGRAMS)
 # The file below READMIT_HOME with the times of the last `make up` that published batches.
 TIMES = "up.json"
 # On 2 idle cores the slowest start takes 30 s. The limits leave room for a busy machine.
-SECONDS = {"storage": 180.0, "core": 420.0, "rest": 300.0, "model": 300.0}
+SECONDS = {"storage": 180.0, "core": 420.0, "rest": 300.0, "optional": 20.0, "model": 300.0}
 
 
 class CannotStart(Exception):
@@ -65,8 +69,13 @@ class SetUpFailed(Exception):
     """A setup command failed; the message has its last line."""
 
 
-def up(settings: StackSettings, progress: Progress) -> list[Outcome]:
+def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = ()) -> list[Outcome]:
     """Start everything and wait until a model is served.
+
+    Args:
+        settings: the settings of the stack.
+        progress: shows what is going on.
+        busy: ports of optional components that cannot be used; these are left out.
 
     Returns:
         The verdict on each build that was waiting.
@@ -74,8 +83,13 @@ def up(settings: StackSettings, progress: Progress) -> list[Outcome]:
     Raises:
         BatchRejected: all of them were rejected.
     """
-    listed = programs.all_programs(settings)
+    left_out = {port.title for port in busy if not port.free_port}
+    listed = []
+    for program in programs.all_programs(settings):
+        if program.name not in programs.OPTIONAL or program.title not in left_out:
+            listed.append(program)
     storage_programs = [program for program in listed if program.name in STORAGE]
+    required = [program for program in listed if program.name not in programs.OPTIONAL]
     core_programs = [program for program in listed if program.name in CORE]
     supervisor = Supervisor(settings)
     with progress.phase("checking the machine"):
@@ -87,8 +101,7 @@ def up(settings: StackSettings, progress: Progress) -> list[Outcome]:
     with progress.phase("setting up databases, buckets and Airflow"):
         _set_up(settings, progress)
     with progress.phase("starting MLflow and Airflow"):
-        for program in listed:
-            supervisor.ensure(program.name)
+        _ensure(listed, supervisor)
         _start(core_programs, settings, supervisor, progress, "core")
     _adopt_production(settings)
     with progress.phase("reading the source file"):
@@ -102,8 +115,11 @@ def up(settings: StackSettings, progress: Progress) -> list[Outcome]:
     with progress.phase("training"):
         pipeline.train(airflow, settings, progress.show, count_published(outcomes))
     with progress.phase("waiting for the API, the web form and the docs site"):
-        readiness.wait(listed, settings, supervisor, SECONDS["rest"], progress.show)
+        _start(required, settings, supervisor, progress, "rest")
         wait_for_model(settings, progress, SECONDS["model"])
+        for program in listed:
+            if program.name in programs.OPTIONAL:
+                _start_optional(program, settings, supervisor, progress)
     return outcomes
 
 
@@ -117,6 +133,7 @@ def _start_supervisor(
     settings: StackSettings, listed: list[Program], supervisor: Supervisor
 ) -> None:
     state_folder.claim(settings.readmit_home)
+    os.environ.update(machine.environment(settings.readmit_home))
     programs.server(settings).initialise(programs.reveal(settings.postgres_password))
     programs.store(settings).prepare(programs.identities(settings))
     configuration.write_files(settings, listed)
@@ -134,6 +151,27 @@ def _start(
     for program in starting:
         supervisor.ensure(program.name)
     readiness.wait(starting, settings, supervisor, SECONDS[group], progress.show)
+
+
+def _ensure(listed: list[Program], supervisor: Supervisor) -> None:
+    """Start all programs; of optional ones a failure is reported at the end."""
+    for program in listed:
+        try:
+            supervisor.ensure(program.name)
+        except SupervisorFailed:
+            if program.name not in programs.OPTIONAL:
+                raise
+
+
+def _start_optional(
+    program: Program, settings: StackSettings, supervisor: Supervisor, progress: Progress
+) -> None:
+    """Start a component without which everything else works; a failure is one line."""
+    try:
+        _start([program], settings, supervisor, progress, "optional")
+    except (readiness.NotReady, SupervisorFailed) as error:
+        line = str(error).partition("\n")[0]
+        progress.console.print(f"left out: {line}", style="yellow", markup=False)
 
 
 def _set_up(settings: StackSettings, progress: Progress) -> None:
@@ -273,6 +311,15 @@ def open_pages(settings: StackSettings) -> Table:
     return table
 
 
+def _move_optional_ports(settings: StackSettings, progress: Progress) -> list[BusyPort]:
+    """Give optional components free ports in `.env` where theirs are busy; return the busy ones."""
+    busy = optional_ports.busy_ports(settings)
+    for port in busy:
+        progress.console.print(str(port), style="yellow", markup=False)
+    optional_ports.move(busy)
+    return busy
+
+
 def main() -> int:
     """Command line of `make up`."""
     os.umask(0o077)  # the state holds records of patients
@@ -283,7 +330,8 @@ def main() -> int:
         if configuration.write_api_key(settings):
             settings = configuration.stack_settings()
         configuration.keep_dataset(settings)
-        outcomes = up(settings, progress)
+        busy = _move_optional_ports(settings, progress)
+        outcomes = up(configuration.stack_settings(), progress, busy)
         n_batches = count(outcomes, "batch")
         if n_batches:
             write_times(settings, progress, n_batches)

@@ -4,15 +4,19 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from stack import postgres, programs, test_tools, up
+from readmit.settings import ROOT
+from stack import machine, postgres, programs, test_tools, up
 from stack.progress import Progress
 from stack.supervisor import Supervisor
-from tests.support import stack
+from tests.support import services, stack
 
 pytestmark = pytest.mark.root
 
@@ -140,6 +144,65 @@ def test_a_wheel_that_only_root_can_read_is_copied_for_the_others(tmp_path, monk
     finally:
         os.umask(former)
     assert subprocess.run(command, capture_output=True, check=True).stdout == b"started\n"
+
+
+def test_a_user_id_without_a_name_can_make_a_database(tmp_path, monkeypatch):
+    stranger = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--"]
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o711)
+    data = tmp_path / "data"
+    data.mkdir()
+    os.chown(data, 54_321, 54_321)
+    program = str(postgres.binary("initdb"))
+    command = [program, "-D", str(data), "-U", "postgres", "--no-sync", "--auth=scram-sha-256"]
+    password = tmp_path / "password"
+    password.write_text("secret")
+    password.chmod(0o644)
+    command.append(f"--pwfile={password}")
+    process = subprocess.run([*stranger, *command], capture_output=True, text=True, check=False)
+    assert "could not look up effective user ID 54321" in process.stderr
+    monkeypatch.setattr(machine, "user_name", str)
+    prefix = [*stranger, *postgres.with_a_name()]
+    process = subprocess.run([*prefix, *command], capture_output=True, text=True, check=False)
+    if process.stderr.startswith("unshare:"):
+        pytest.skip("this machine has no user namespaces")
+    assert process.returncode == 0, process.stderr
+    assert (data / "PG_VERSION").stat().st_uid == 54_321
+
+
+READ_ONLY_TMP = """
+import sys
+from pathlib import Path
+from stack.object_store import Store
+store = Store(Path(sys.argv[1]), int(sys.argv[2]))
+process = store.start('{"identities": []}', 60)
+process.kill()
+process.wait()
+print("started")
+"""
+
+
+def test_the_object_store_starts_with_a_read_only_tmp():
+    home = Path(tempfile.mkdtemp(dir="/var/tmp"))  # pytest's folder is below /tmp
+    script = 'mount -t tmpfs -o ro tmpfs /tmp && exec "$@"'
+    python = [
+        sys.executable,
+        "-c",
+        READ_ONLY_TMP,
+        str(home),
+        str(services.free_port(services.S3_OFFSETS)),
+    ]
+    try:
+        process = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script, "sh", *python],
+            env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        shutil.rmtree(home)
+    assert process.stdout == "started\n", process.stderr
 
 
 def readable(home, user: int) -> list[str]:

@@ -111,3 +111,42 @@ def test_production_runs_upstream_images_by_digest() -> None:
     assert [
         image for image in upstream if not re.search(r":v?[\d.]+@sha256:[0-9a-f]{64}$", image)
     ] == []
+
+
+# `build` prints which files of the context others may not read.
+ENGINE = """#!/bin/sh
+case "$1" in
+build) for context in "$@"; do :; done; find "$context" -mindepth 1 ! -perm -o=r; find "$context" -mindepth 1 -type d ! -perm -o=x; find "$context" -maxdepth 1 -name serving ;;
+image) echo 1000000 ;;
+esac
+"""
+
+
+def test_a_checkout_under_a_strict_umask_makes_images_that_others_can_read(tmp_path: Path) -> None:
+    engine = tmp_path / "engine"
+    engine.write_text(ENGINE)
+    engine.chmod(0o755)
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    parts = re.findall(r"(?m)^!(.+)$", (ROOT / ".dockerignore").read_text())
+    for part in [*parts, ".dockerignore", "k8s/build-images.sh"]:
+        target = checkout / part
+        target.parent.mkdir(exist_ok=True)
+        ignored = shutil.ignore_patterns("target", "logs", "__pycache__")
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, target, ignore=ignored)
+        else:
+            shutil.copy(ROOT / part, target)
+    subprocess.run(["chmod", "-R", "go-rwx", str(checkout)], check=True)
+    process = subprocess.run(
+        ["bash", "-c", "umask 077 && bash k8s/build-images.sh serving"],
+        cwd=checkout,
+        env={"PATH": "/usr/bin:/bin", "ENGINE": str(engine)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    heading, serving, _ = process.stdout.splitlines()
+    assert heading.startswith("== ")
+    assert serving.endswith("/serving")

@@ -1,0 +1,26 @@
+"""A state folder with any name: spaces, other letters, quotes, percent signs."""
+
+import pytest
+
+from stack import programs, up
+from stack.progress import Progress
+from stack.supervisor import Supervisor
+from tests.support import stack
+
+
+@pytest.mark.parametrize("name", ["mi carpeta ñandú", '100% 患者\'s "data"'])
+def test_postgres_and_the_object_store_run_in_it(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("LC_ALL", "C")
+    tmp_path.chmod(0o711)
+    folder = tmp_path / name
+    folder.mkdir(mode=0o711)
+    with stack.environment(stack.write_env(folder)) as settings:
+        assert settings.readmit_home == folder / "stack"
+        listed = programs.all_programs(settings)
+        supervisor = Supervisor(settings)
+        up._start_supervisor(settings, listed, supervisor)
+        storage = [program for program in listed if program.name in up.STORAGE]
+        up._start(storage, settings, supervisor, Progress(), "storage")
+        assert supervisor.running() == {"postgres", "s3"}
+        assert stack.run("stack.down").returncode == 0
+        assert stack.leftovers(settings) == []
