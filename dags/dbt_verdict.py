@@ -14,9 +14,10 @@ from airflow.sdk import Context, TaskInstanceState, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
+from pod_kinds import pod_of
 from readmit import libpq
 from readmit.settings import PipelineSettings
-from shared import bad_data_is_final, pod_of
+from shared import bad_data_is_final
 
 if TYPE_CHECKING:
     from readmit.batches.verdicts import TestResults

@@ -11,15 +11,9 @@ from airflow.sdk import TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from dbt_verdict import dbt_tests
+from pod_kinds import pod_of
 from readmit.settings import PipelineSettings
-from shared import (
-    DAG_ARGS,
-    ENCOUNTER_FEATURES,
-    announce_training,
-    bad_data_is_final,
-    nothing,
-    pod_of,
-)
+from shared import DAG_ARGS, ENCOUNTER_FEATURES, announce_training, bad_data_is_final, nothing
 from transformations import dbt_task_group
 
 

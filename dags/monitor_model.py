@@ -9,8 +9,9 @@ from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.types import OutletEventAccessorsProtocol
 
+from pod_kinds import pod_of
 from readmit.settings import PipelineSettings
-from shared import DAG_ARGS, TRAINING_READY, pod_of
+from shared import DAG_ARGS, TRAINING_READY
 
 
 @task(executor_config=pod_of("verdict"))

@@ -4,7 +4,8 @@ was decided on.
 
 from airflow.sdk import dag, task
 
-from shared import DAG_ARGS, ENCOUNTER_FEATURES, MODEL_DECISION, pod_of
+from pod_kinds import pod_of
+from shared import DAG_ARGS, ENCOUNTER_FEATURES, MODEL_DECISION
 
 
 @task(executor_config=pod_of("docs"))

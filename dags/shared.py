@@ -10,6 +10,7 @@ from airflow.sdk import Asset, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.types import OutletEventAccessorsProtocol
 
+from pod_kinds import pod_of
 from readmit.settings import PipelineSettings
 
 P = ParamSpec("P")
@@ -52,14 +53,6 @@ DAG_ARGS: dict[str, object] = {
     "max_active_runs": 1,
     "default_args": DEFAULT_ARGS,
 }
-
-
-def pod_of(kind: str) -> dict[str, str]:
-    """Return the `executor_config` of a kind of tasks: its pod on Kubernetes (`k8s/task_pods.py`).
-
-    On one machine nothing reads it.
-    """
-    return {"pod_template_file": f"/etc/airflow-tasks/{kind}.yaml"}
 
 
 def nothing(task_id: str) -> EmptyOperator:

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 
-from shared import DEFAULT_ARGS, MODEL_DECISION, TRAINING_READY, bad_data_is_final, pod_of
+from pod_kinds import pod_of
+from shared import DEFAULT_ARGS, MODEL_DECISION, TRAINING_READY, bad_data_is_final
 
 
 @task(executor_config=pod_of("training"))

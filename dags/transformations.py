@@ -17,8 +17,8 @@ from cosmos.constants import (
 )
 
 from dbt_verdict import share_test_results
+from pod_kinds import pod_of
 from readmit import libpq
-from shared import pod_of
 
 DONE = "dbt.dbt_producer_watcher_done"  # Cosmos' end of the task that runs dbt
 # `load` and `raw_gate` are skipped for a correction; a run that claimed nothing skips dbt as well.

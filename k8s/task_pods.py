@@ -1,6 +1,6 @@
 """The pod of each kind of Airflow task: `python -m k8s.task_pods` writes k8s/base/task-pods/.
 
-Each file is `pod-template.yaml` with the secrets that tasks of this kind use. `dags/shared.py`
+Each file is `pod-template.yaml` with the secrets that tasks of this kind use. `dags/pod_kinds.py`
 names the kind of each task; a task without one runs in `pod-template.yaml` itself, which has no
 secrets but those of the logs.
 """
