@@ -4,6 +4,7 @@ counted.
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -22,6 +23,12 @@ from serving.instruments import Metrics
 log = logging.getLogger("serving")
 BATCH_ROWS = 1_000
 EVERY_SECONDS = 1.0
+# The last write at the end of the process. With what the other parts take, it fits into the time
+# that Kubernetes leaves after uvicorn's own shut-down: tests/contract/k8s holds the sum.
+STOP_SECONDS = 10.0
+# What Postgres or its driver says when it is the rows that cannot be written.
+ROW_FAULTS = (psycopg2.DataError, psycopg2.IntegrityError, TypeError, ValueError)
+OUTSIDE_FAULTS = (psycopg2.Error, LookupError, OSError)  # Postgres is away, or refuses the log-in
 
 
 # Names and values of features. A dictionary would be four times as large, and thousands may wait;
@@ -49,7 +56,11 @@ class LoggedPrediction(NamedTuple):
     is_clinical: bool
 
 
-INSERT = f"insert into ops.predictions ({', '.join(LoggedPrediction._fields)}) values %s"  # noqa: S608 (constants)
+# A commit whose answer was lost is repeated: rows that are there already are no error.
+INSERT = (
+    f"insert into ops.predictions ({', '.join(LoggedPrediction._fields)})"  # noqa: S608 (constants)
+    " values %s on conflict do nothing"
+)
 
 
 class PredictionLog:
@@ -65,7 +76,10 @@ class PredictionLog:
         self._metrics = metrics
         self._write = write or self._insert
         self._waiting: deque[LoggedPrediction] = deque()
+        self._writing: list[LoggedPrediction] = []  # the rows of the write that is under way
+        self._batch_rows = BATCH_ROWS  # of the next write
         self._lock = threading.Lock()  # requests add while the thread takes
+        self._flushing = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._connection: connection | None = None
@@ -73,15 +87,14 @@ class PredictionLog:
 
     def start(self) -> None:
         """Begin writing."""
+        self._metrics.gauge("readmit_log_emptied_timestamp_seconds").set(time.time())
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what waits, once, and end; what is left is counted as lost."""
+        """Write what waits, once and within STOP_SECONDS; what is left is counted as lost."""
         self._stop.set()
-        self._thread.join(timeout=15)
-        self.flush()
-        self._disconnect()
-        self._count_lost(len(self._waiting))
+        self._thread.join(STOP_SECONDS)
+        self._count_lost(self.waiting)
 
     def add(self, predictions: Iterable[LoggedPrediction]) -> None:
         """Queue predictions."""
@@ -93,24 +106,62 @@ class PredictionLog:
 
     @property
     def waiting(self) -> int:
-        """Return how many predictions wait."""
-        return len(self._waiting)
+        """Return how many predictions wait, those that are being written included."""
+        return len(self._waiting) + len(self._writing)
 
     def flush(self) -> None:
-        """Write all that waits; on a fault the rows go back to the queue."""
-        while self._waiting:
-            with self._lock:
-                rows = self._take(min(BATCH_ROWS, len(self._waiting)))
-            try:
-                self._write(rows)
-            except (psycopg2.Error, LookupError, OSError) as error:
-                with self._lock:
-                    self._waiting.extendleft(reversed(rows))
-                self.error = type(error).__name__
+        """Write all that waits, until Postgres is away: then the rows go back to the queue.
+
+        A row that cannot be written is found by halving: it is dropped, counted and logged.
+        """
+        with self._flushing:
+            while self._waiting:
+                if not self._write_some():
+                    return
+        self._metrics.gauge("readmit_log_emptied_timestamp_seconds").set(time.time())
+
+    def _write_some(self) -> bool:
+        """Write the oldest rows; return False when it is not the rows that are at fault."""
+        with self._lock:
+            self._writing = self._take(min(self._batch_rows, len(self._waiting)))
+        try:
+            self._write(self._writing)
+        except ROW_FAULTS as error:
+            self._narrow_down(error)
+            return True
+        except Exception as error:
+            self._put_back()
+            self.error = type(error).__name__
+            if isinstance(error, OUTSIDE_FAULTS):
                 log.warning("predictions wait for Postgres: %s", self.error)
-                return
-            self.error = None
-            self._metrics.counter("readmit_log_written_total").inc(len(rows))
+            else:
+                log.exception("predictions wait: writing them failed")
+            return False
+        self._metrics.counter("readmit_log_written_total").inc(len(self._writing))
+        self._writing = []
+        self._batch_rows = min(BATCH_ROWS, 2 * self._batch_rows)
+        self.error = None
+        return True
+
+    def _narrow_down(self, error: Exception) -> None:
+        """Try half of the rows next, or drop the only one; the error's text may hold its values."""
+        self.error = type(error).__name__
+        if len(self._writing) > 1:
+            self._batch_rows = len(self._writing) // 2
+            self._put_back()
+            return
+        (prediction,) = self._writing
+        self._writing = []
+        self._count_lost(1)
+        log.error(
+            "prediction %s cannot be written and is dropped: %s", prediction.request_id, self.error
+        )
+
+    def _put_back(self) -> None:
+        """Return the rows that are being written to the head of the queue."""
+        with self._lock:
+            self._waiting.extendleft(reversed(self._writing))
+            self._writing = []
 
     def _count_lost(self, n_rows: int) -> None:
         self._metrics.counter("readmit_log_lost_total").inc(n_rows)
@@ -122,7 +173,9 @@ class PredictionLog:
     def _run(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):
             self.flush()
-            self._metrics.gauge("readmit_log_waiting").set(len(self._waiting))
+            self._metrics.gauge("readmit_log_waiting").set(self.waiting)
+        self.flush()
+        self._disconnect()
 
     def _insert(self, predictions: list[LoggedPrediction]) -> None:
         rows = []

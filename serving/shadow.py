@@ -17,6 +17,7 @@ log = logging.getLogger("serving")
 MAX_WAITING = 5_000  # about 10 MB; more are dropped and counted as failed
 BATCH_ROWS = 500
 EVERY_SECONDS = 1.0
+STOP_SECONDS = 2.0
 # What a broken model may raise.
 FAULTS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -48,7 +49,7 @@ class Shadow:
     def stop(self) -> None:
         """End; what still waits is dropped: the comparison is a sample."""
         self._stop.set()
-        self._thread.join(timeout=5)
+        self._thread.join(STOP_SECONDS)
 
     def add(self, scored: Iterable[ScoredRequest]) -> None:
         """Queue answers for the challenger; without one the iterable is not consumed."""

@@ -109,6 +109,8 @@ API = (
     _counter("readmit_log_lost_total", "", "predictions", "predictions that could not be logged"),
     _gauge("readmit_log_waiting", "", "predictions",
            "predictions that wait for Postgres", "livesum"),
+    _gauge("readmit_log_emptied_timestamp_seconds", "", "unix time",
+           "when no prediction waited for Postgres: no waiting one is older", "livemin"),
     _counter("readmit_shadow_comparisons_total", "version outcome", "predictions",
              "predictions repeated by a shadow version: agree, disagree (on the risk) or failed"),
     _histogram("readmit_shadow_score_difference", "version", "probability",

@@ -87,6 +87,7 @@ CASES = (
         "PredictionsNotLogged", "20m",
         {'readmit_log_lost_total{job="api"}': "0x10 5x20"}, {'readmit_log_lost_total{job="api"}': steady(7)},
     ),
+    Case("PredictionsWaitForLog", "8m", *one('readmit_log_emptied_timestamp_seconds{job="api"}', -60, 420)),
     Case(
         "BatchRejected", "2m",
         {'readmit_batches{job="ingest_batch",status="rejected"}': steady(1)},

@@ -1,7 +1,10 @@
 """The prediction log and the data routes on a real Postgres with the real roles."""
 
+import uuid
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
+import psycopg2
 import pytest
 from starlette.testclient import TestClient
 
@@ -11,6 +14,8 @@ from readmit.client.api_client import LOAD_TEST_STAY
 from readmit.ops.bootstrap import bootstrap
 from serving.api_settings import ServingSettings
 from serving.app import create_app
+from serving.instruments import Metrics
+from serving.prediction_log import LoggedPrediction, PredictionLog
 from tests.support import raw
 from tests.support.serving import ROW, FolderSource, read
 
@@ -213,3 +218,74 @@ def test_the_set_up_brings_an_older_log_forward(tmp_path):
         client.post("/predict", json=ROW | {"patient_nbr": 7})
     assert raw.query(stack, stack.clean_database, CALLERS) == [("local", True)]
     assert len(raw.query(stack, stack.clean_database, LOOKUPS)) == 1
+
+
+def prediction(gender="Female"):
+    return LoggedPrediction(
+        request_id=str(uuid.uuid4()),
+        predicted_at=datetime.now(UTC),
+        model_name="readmission",
+        model_version="1",
+        run_id="run1",
+        contract_hash="hash",
+        features=(("gender",), (gender,)),
+        probability=0.5,
+        risk="high",
+        threshold=0.2,
+        patient_nbr="7",
+        encounter_id=9,
+        history="given",
+        caller="local",
+        is_clinical=True,
+    )
+
+
+def logged_ids(stack):
+    rows = raw.query(stack, stack.clean_database, "select request_id::text from ops.predictions")
+    return {request_id for (request_id,) in rows}
+
+
+def test_a_commit_whose_answer_is_lost_does_not_stop_the_log(tmp_path):
+    stack = raw.fresh(tmp_path)
+    log = PredictionLog(ServingSettings(**stack.model_dump()), Metrics())
+    write = log._write
+    answers_lost = []
+
+    def write_and_lose_the_first_answer(rows):
+        write(rows)
+        if not answers_lost:
+            answers_lost.append(len(rows))
+            raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    log._write = write_and_lose_the_first_answer
+    predictions = [prediction() for _ in range(3)]
+    log.add(predictions)
+    log.flush()
+    assert (answers_lost, log.waiting) == ([3], 3)
+    log.add([prediction()])
+    log.flush()
+    assert (log.waiting, log.error) == (0, None)
+    assert len(logged_ids(stack)) == 4
+    log._disconnect()
+
+
+def test_a_row_that_postgres_refuses_is_dropped_alone(tmp_path, caplog):
+    stack = raw.fresh(tmp_path)
+    metrics = Metrics()
+    log = PredictionLog(ServingSettings(**stack.model_dump()), metrics)
+    predictions = [prediction() for _ in range(100)]
+    zero_character = prediction("secret\x00")
+    no_number = prediction()._replace(probability=float("nan"))
+    predictions[17] = zero_character
+    predictions[60] = no_number
+    log.add(predictions)
+    log.flush()
+    poisoned = {zero_character.request_id, no_number.request_id}
+    assert (log.waiting, log.error) == (0, None)
+    assert logged_ids(stack) == {each.request_id for each in predictions} - poisoned
+    assert metrics.counter("readmit_log_lost_total")._value.get() == 2
+    assert metrics.counter("readmit_log_written_total")._value.get() == 98
+    dropped = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert [poisoned_id in " ".join(dropped) for poisoned_id in poisoned] == [True, True]
+    assert "secret" not in caplog.text
+    log._disconnect()
