@@ -10,6 +10,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from pydantic import SecretStr
 
+from bench.loop_watch import add_loop_watch
 from readmit.inference.signatures import Statement
 from serving.api_settings import ServingSettings
 from serving.app import create_app
@@ -77,4 +78,5 @@ def create() -> FastAPI:
     source = ModelFolder(Path(os.environ["READMIT_BENCH_MODEL"]))
     app = create_app(settings, source=source, read=read_bundle)
     add_noop(app)
+    add_loop_watch(app)
     return app

@@ -103,7 +103,7 @@ def mlflow_serve(model: Path) -> Iterator[Server]:
 
 def _uvicorn(factory: str) -> list[str]:
     options = ["-m", "uvicorn", factory, "--factory", "--no-access-log"]
-    return [*options, "--log-level", "error", "--host", "127.0.0.1"]
+    return [*options, "--log-level", "error", "--no-proxy-headers", "--host", "127.0.0.1"]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from serving.request_fields import PYTHON_TYPES, column_model, request_model
 ID_FIELDS = ("patient_nbr", "encounter_id", "contract_hash")
 # Unknown fields are listed one by one, up to these; a row with more is refused as a whole.
 SPARE_FIELDS = 32
+SPARE_COLONS = 500  # that may stand in texts
 MAX_IGNORED = 100  # names of dropped fields in an answer
 Columns = dict[str, tuple[object, ...]]
 
@@ -69,6 +70,9 @@ class RequestSchema:
         Raises:
             Problem: 422 with each wrong field; 409 when it is for a contract that cannot be mapped.
         """
+        # Each unknown field costs an error: their number is estimated before anything is read.
+        if body.count(b":") > self.max_fields + SPARE_COLONS:
+            raise Problem(ProblemCode.TOO_MANY_FIELDS, max_fields=self.max_fields)
         try:
             return self._request(self.model.__pydantic_validator__.validate_json(body))
         except ValidationError as error:

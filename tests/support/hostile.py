@@ -4,9 +4,10 @@ import json
 import random
 from collections.abc import Iterator
 
+from serving.api_settings import ServingSettings
 from tests.support.serving import ROW
 
-LIMIT = 200_000  # bytes of a body; the test sets API_MAX_BODY_BYTES to it
+LIMIT = ServingSettings.model_fields["api_max_body_bytes"].default  # of a batch; others have 64 kB
 NAMES = (
     *ROW,
     "n_prior_stays",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from bench.loop_watch import add_loop_watch
 from serving.app import create_app
 from serving.bundle_loader import Version
 from tests.support.serving import FolderSource, read, settings
@@ -38,4 +39,6 @@ def shift_of(number: str) -> float:
 def create() -> FastAPI:
     """Return the app; its state lies in the folder that METRICS_APP_HOME names."""
     home = Path(os.environ["METRICS_APP_HOME"])
-    return create_app(settings(home), source=FileSource(home), read=read)
+    app = create_app(settings(home), source=FileSource(home), read=read)
+    add_loop_watch(app)
+    return app
