@@ -60,9 +60,18 @@ class BundleCache:
             shutil.rmtree(partial, ignore_errors=True)
         return final
 
-    def remove(self, version: Version) -> None:
-        """Remove the bundle of a version."""
-        shutil.rmtree(self.folder(version), ignore_errors=True)
+    def set_aside(self, version: Version) -> None:
+        """Make room for another copy of a version's bundle.
+
+        Other workers may be loading the old one: its files go an hour later, with the abandoned
+        downloads.
+        """
+        aside = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self._folder))
+        try:
+            self.folder(version).rename(aside)
+            aside.touch()
+        except FileNotFoundError:  # another worker was first
+            aside.rmdir()
 
     def pointer(self, name: str) -> Version | None:
         """Return the version that a name stands for, or None when that is unknown or unreadable."""

@@ -21,6 +21,14 @@ class ModelRefused(Exception):
     """A model cannot be served; the message says which check it failed."""
 
 
+class ModelUnavailable(Exception):
+    """A model cannot be loaded now, as memory or open files are short; a later try may succeed."""
+
+
+# What damaged content raises, whenever it is read. Other faults are those of the machine.
+CONTENT_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
 class Compiled(Protocol):
     """The part of `readmit.inference.compiled_model.CompiledModel` that serving uses."""
 
@@ -95,14 +103,19 @@ def load(folder: Path, version: Version, read: BundleReader = read_bundle) -> Se
     """Read a bundle and check it: contract hash, stored examples, one prediction.
 
     Raises:
-        ModelRefused: a file is missing or unreadable, or a check failed.
+        ModelRefused: the content of a file is damaged, or a check failed.
+        ModelUnavailable: the files cannot be read now, or memory is short.
     """
     try:
         return _load(folder, version, read)
     except ModelRefused:
         raise
-    except Exception as error:  # whatever a bad bundle raises, the last good model keeps serving
+    # Whatever a bundle raises, the last good model keeps serving.
+    except CONTENT_FAULTS as error:
         raise ModelRefused(f"version {version.version}: {type(error).__name__}: {error}") from error
+    except Exception as error:
+        reason = f"version {version.version}: {type(error).__name__}: {error}"
+        raise ModelUnavailable(reason) from error
 
 
 def _load(folder: Path, version: Version, read: BundleReader) -> ServedModel:

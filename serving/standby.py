@@ -7,7 +7,14 @@ import threading
 import time
 from pathlib import Path
 
-from serving.bundle_loader import BundleReader, ModelRefused, ServedModel, Version, load
+from serving.bundle_loader import (
+    BundleReader,
+    ModelRefused,
+    ModelUnavailable,
+    ServedModel,
+    Version,
+    load,
+)
 
 log = logging.getLogger("serving")
 IDLE_SECONDS = 300.0
@@ -21,6 +28,7 @@ class StandbyModel:
 
         Raises:
             ModelRefused: it failed a check.
+            ModelUnavailable: it cannot be loaded now.
         """
         self.version = version
         self._folder = folder
@@ -34,7 +42,8 @@ class StandbyModel:
         """Return the model; loading it from disk takes a second.
 
         Raises:
-            ModelRefused: its folder is gone or damaged by now.
+            ModelRefused: its folder is damaged by now.
+            ModelUnavailable: its folder is gone, or memory is short.
         """
         with self._lock:
             self._used_at = time.monotonic()
@@ -54,13 +63,13 @@ class StandbyModel:
 
 
 def loaded(standby: StandbyModel | None) -> ServedModel | None:
-    """Return the model of a standby, or None when there is none or its files are gone."""
+    """Return the model of a standby, or None when there is none or it cannot be loaded."""
     if standby is None:
         return None
     try:
         return standby.model()
-    except ModelRefused as refusal:
-        log.warning("a standby version cannot be loaded any more: %s", refusal)
+    except (ModelRefused, ModelUnavailable) as refusal:
+        log.warning("a standby version cannot be loaded: %s", refusal)
         return None
 
 

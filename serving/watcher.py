@@ -14,23 +14,29 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from readmit.client.answer_types import RefusedVersion, RegistryState
 from readmit.inference.signatures import Statement
-from serving.bundle_cache import BundleCache
+from serving import peer_bundles
+from serving.bundle_cache import BundleCache, Download
 from serving.bundle_loader import (
     BundleReader,
     ModelRefused,
+    ModelUnavailable,
     ServedModel,
     Version,
     load,
     read_bundle,
 )
 from serving.instruments import Metrics
+from serving.peer_bundles import Peers
 from serving.promotion_record import NotBacked
+from serving.refusals import Refusals
 from serving.standby import StandbyModel, release_memory
 
 log = logging.getLogger("serving")
 # `previous` is for comparisons, `challenger` for shadow scoring; at most one version each.
 STANDBY_ALIASES = ("previous", "challenger")
+PRODUCTION = "production"
 CURRENT = "current"  # the pointer to production's version
+STOP_SECONDS = 2.0  # a download that is under way is abandoned
 UNREACHABLE = (httpx.HTTPError, BotoCoreError, ClientError, OSError, psycopg2.Error)
 
 
@@ -71,18 +77,21 @@ class Watcher:
         poll_seconds: float,
         metrics: Metrics,
         read: BundleReader = read_bundle,
+        *,
+        peers: Peers | None = None,
     ) -> None:
         self.served: ServedModel | None = None
-        self.origin = "none"  # of the served model: "registry" or "local copy"
+        self.origin = "none"  # of the served model: "registry", "local copy" or "peer"
         self.standbys: dict[str, StandbyModel] = {}  # by alias
         self.refused: RefusedVersion | None = None
         self.registry: RegistryState = {"up": False, "checked_at": None, "error": "not asked yet"}
-        self._refused_standbys: dict[str, str] = {}  # the last refused version, by alias
+        self._refusals = Refusals()
         self._source = source
         self._cache = BundleCache(cache)
         self._poll_seconds = poll_seconds
         self._metrics = metrics
         self._read = read
+        self._peers = peers
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
 
@@ -94,7 +103,7 @@ class Watcher:
     def stop(self) -> None:
         """End the background thread."""
         self._stop.set()
-        self._thread.join(timeout=15)
+        self._thread.join(STOP_SECONDS)
         self._source.close()
 
     def check(self) -> None:
@@ -111,20 +120,24 @@ class Watcher:
             self._metrics.record_process()
             try:
                 self.check()
+                if self.served is None:
+                    self._start_from_copy()  # what was short at the start may have come back
+                if self.served is None:
+                    self._start_from_peer()
             except Exception:
                 log.exception("checking the registry failed")
                 self._set_registry_state("unexpected failure, see the log")
             self._stop.wait(self._poll_seconds)
 
     def _check_production(self) -> None:
-        version = self._source.find_version("production")
+        version = self._source.find_version(PRODUCTION)
         if version is None:
             return
         if self._is_served(version):
             self._clear_refusal()
             self._metrics.gauge("readmit_model_unbacked").set(0)
             return
-        if self.refused is not None and self.refused["version"] == version.key:
+        if self._refusals.is_blocked(PRODUCTION, version):
             return
         try:
             statement = self._source.check_decision(version)
@@ -135,11 +148,18 @@ class Watcher:
             self._metrics.gauge("readmit_model_unbacked").set(1)
             log.error("the alias is not followed: %s", refusal)
         except ModelRefused as refusal:
-            self.refused = {"version": version.key, "reason": str(refusal)[:500]}
-            self._cache.remove(version)
+            self._refusals.add_final(PRODUCTION, version)
+            self._set_refused(version, str(refusal))
+        except ModelUnavailable as fault:
+            pause = self._refusals.postpone(PRODUCTION, version)
+            self._set_refused(version, f"{fault} (tried again in {pause:.0f} s)")
+
+    def _set_refused(self, version: Version, reason: str) -> None:
+        if self.refused is None or self.refused["version"] != version.key:
             self._metrics.counter("readmit_model_refusals_total").inc()
-            self._metrics.gauge("readmit_model_refused").set(1)
-            log.error("version %s is refused: %s", version.version, refusal)
+        self.refused = {"version": version.key, "reason": reason[:500]}
+        self._metrics.gauge("readmit_model_refused").set(1)
+        log.error("version %s is refused: %s", version.version, reason)
 
     def _check_standbys(self) -> None:
         """Follow the other aliases; one that names production's version stands for nothing."""
@@ -153,7 +173,7 @@ class Watcher:
                 self._cache.remove_pointer(alias)
                 continue
             is_loaded = standby is not None and standby.version.key == version.key
-            if not is_loaded and self._refused_standbys.get(alias) != version.key:
+            if not is_loaded and not self._refusals.is_blocked(alias, version):
                 self._add_standby(alias, version)
 
     def _is_served(self, version: Version) -> bool:
@@ -162,13 +182,17 @@ class Watcher:
     def _add_standby(self, alias: str, version: Version) -> None:
         try:
             self._hold(alias, version, self._fetch(version, None))
-        except ModelRefused as refusal:
-            self._refused_standbys[alias] = version.key
+        except (ModelRefused, ModelUnavailable) as refusal:
+            if isinstance(refusal, ModelRefused):
+                self._refusals.add_final(alias, version)
+            else:
+                self._refusals.postpone(alias, version)
             self.standbys.pop(alias, None)
             log.warning(
                 "version %s, alias %s, cannot stand by: %s", version.version, alias, refusal
             )
             return
+        self._refusals.clear(alias)
         self._cache.set_pointer(alias, version)
         log.info("version %s, alias %s, stands by", version.version, alias)
 
@@ -181,6 +205,7 @@ class Watcher:
 
         Raises:
             ModelRefused: it failed a check.
+            ModelUnavailable: it cannot be loaded now.
         """
         model = load(folder, version, self._read)
         if self.served is not None:
@@ -196,26 +221,30 @@ class Watcher:
         self._clear_refusal()
         log.info("serving version %s from %s", version.version, origin)
         release_memory()
-        if origin == "registry":
+        if origin != "local copy":
             self._cache.set_pointer(CURRENT, version)
 
     def _clear_refusal(self) -> None:
         self.refused = None
+        self._refusals.clear(PRODUCTION)
         self._metrics.gauge("readmit_model_refused").set(0)
 
-    def _fetch(self, version: Version, statement: Statement | None) -> Path:
+    def _fetch(
+        self, version: Version, statement: Statement | None, fetch_files: Download | None = None
+    ) -> Path:
         """Return the folder of a version once its files are those that were signed.
 
         Args:
             version: the version.
             statement: what was signed; None takes the statement beside the files.
+            fetch_files: writes the files; None takes them from the registry's store.
 
         Raises:
             ModelRefused: a file is missing, was not signed, or is another.
         """
 
         def download(version: Version, folder: Path) -> None:
-            self._source.download(version, folder)
+            (fetch_files or self._source.download)(version, folder)
             self._source.check_files(version, folder, statement)
 
         folder = self._cache.folder(version)
@@ -224,7 +253,7 @@ class Watcher:
                 self._source.check_files(version, folder, statement)
             except ModelRefused as refusal:
                 log.warning("the local copy is fetched again: %s", refusal)
-                self._cache.remove(version)
+                self._cache.set_aside(version)
         loaded = [standby.version for standby in self.standbys.values()]
         if self.served is not None:
             loaded.append(self.served.version)
@@ -243,8 +272,29 @@ class Watcher:
                     self._serve(version, folder, "local copy")
                 else:
                     self._hold(name, version, folder)
-            except ModelRefused as refusal:
+            except (ModelRefused, ModelUnavailable) as refusal:
                 log.warning("the local copy cannot be served: %s", refusal)
+
+    def _start_from_peer(self) -> None:
+        """Load the model that another process serves: registry or store are away."""
+        archive = self._peers.bundle() if self._peers is not None else None
+        if archive is None:
+            return
+        try:
+            version = peer_bundles.version_of(archive)
+            folder = self._fetch(
+                version, None, lambda _, folder: peer_bundles.unpack(archive, folder)
+            )
+            self._serve(version, folder, "peer")
+        except (ModelRefused, ModelUnavailable) as refusal:
+            log.warning("the model of a peer cannot be served: %s", refusal)
+
+    def served_bundle(self) -> bytes | None:
+        """Return the bundle of the served model as an archive, for peers."""
+        served = self.served
+        if served is None:
+            return None
+        return peer_bundles.pack(served.version, self._cache.folder(served.version))
 
     def _set_registry_state(self, error: str | None) -> None:
         self.registry = {"up": error is None, "checked_at": time.time(), "error": error}

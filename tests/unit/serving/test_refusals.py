@@ -1,0 +1,130 @@
+"""What is short for a moment refuses no model for ever; what is wrong with a model does."""
+
+import errno
+
+import pytest
+
+from serving import refusals
+from serving.bundle_loader import ModelRefused
+from serving.instruments import Metrics
+from serving.watcher import Watcher
+from tests.support.serving import FolderSource, read
+
+FAULTS = {
+    "memory": MemoryError(),
+    "open files": OSError(errno.EMFILE, "Too many open files"),
+    "disk": OSError(errno.ENOSPC, "No space left on device"),
+    "onnxruntime": RuntimeError("bad allocation"),
+}
+
+
+class Clock:
+    """Replaces time.monotonic()."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(refusals.time, "monotonic", lambda: self.now)
+
+
+class Reader:
+    """Reads bundles; raises the next fault first, and counts the tries."""
+
+    def __init__(self):
+        self.faults = []
+        self.n_tries = 0
+
+    def __call__(self, folder):
+        self.n_tries += 1
+        if self.faults:
+            raise self.faults.pop()
+        return read(folder)
+
+
+@pytest.fixture
+def world(tmp_path):
+    source = FolderSource()
+    source.promote(1)
+    reader = Reader()
+    watcher = Watcher(source, tmp_path / "models", 10, Metrics(), reader)
+    watcher.check()
+    source.promote(2)
+    reader.n_tries = 0
+    return watcher, source, reader
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_a_fault_of_the_machine_is_no_fault_of_the_model(fault, world, monkeypatch):
+    watcher, _, reader = world
+    clock = Clock(monkeypatch)
+    reader.faults = [fault, fault]
+    watcher.check()
+    assert (watcher.served.version.version, reader.n_tries) == ("1", 1)
+    assert "tried again in 10 s" in watcher.refused["reason"]
+    watcher.check()
+    assert reader.n_tries == 1  # not at each look
+    clock.now += 11
+    watcher.check()
+    assert "tried again in 20 s" in watcher.refused["reason"]
+    clock.now += 21
+    watcher.check()
+    assert (watcher.served.version.version, watcher.refused) == ("2", None)
+    assert watcher._metrics.counter("readmit_model_refusals_total")._value.get() == 1
+
+
+def test_a_failed_check_is_final_and_the_folder_stays_for_those_who_load_it(world, monkeypatch):
+    watcher, source, reader = world
+    clock = Clock(monkeypatch)
+    source.promote(2, wrong_by=1e-5)
+    watcher.check()
+    assert "differ" in watcher.refused["reason"]
+    clock.now += 1e6
+    watcher.check()
+    assert reader.n_tries == 1
+    assert watcher._cache.folder(source.versions["production"]).is_dir()
+
+
+def test_a_standby_is_tried_again_too(world, monkeypatch):
+    watcher, source, reader = world
+    clock = Clock(monkeypatch)
+    watcher.check()
+    source.promote(3, "challenger")
+    reader.faults = [MemoryError()]
+    watcher.check()
+    assert "challenger" not in watcher.standbys
+    clock.now += 11
+    watcher.check()
+    assert watcher.standbys["challenger"].version.version == "3"
+
+
+def test_another_copy_of_a_bundle_takes_no_files_from_those_who_read_the_old_one(world):
+    watcher, source, _ = world
+    watcher.check()
+    version = source.versions["production"]
+    folder = watcher._cache.folder(version)
+    refusals_left = [1]
+
+    def check_files(_, checked_folder, __):
+        if checked_folder == folder and refusals_left:
+            refusals_left.pop()
+            raise ModelRefused("not the file that was signed")
+
+    source.check_files = check_files
+    with (folder / "contract.json").open() as contract:
+        assert watcher._fetch(version, None) == folder
+        assert contract.read() == (folder / "contract.json").read_text()
+    others = [path for path in folder.parent.iterdir() if path.name.startswith(".partial-")]
+    assert [(path / "contract.json").is_file() for path in others] == [True]
+
+
+def test_a_local_copy_that_could_not_be_loaded_at_the_start_is_tried_again(tmp_path, world):
+    _, source, reader = world
+    source.down = True
+    reader.faults = [MemoryError()]
+    restarted = Watcher(source, tmp_path / "models", 0.01, Metrics(), reader)
+    restarted.start()
+    try:
+        restarted._thread.join(0.5)
+        assert restarted.served.version.version == "1"
+        assert restarted.origin == "local copy"
+    finally:
+        restarted.stop()
