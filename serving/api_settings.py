@@ -48,7 +48,18 @@ class ServingSettings(
         description="names that the API is reached by, by comma, beside localhost and IP addresses",
     )
     api_rate_per_second: float = Field(
-        default=0.0, ge=0, description="requests per second and caller; 0: no limit"
+        default=0.0,
+        ge=0,
+        description="requests per second and caller, in each process of the API; 0: no limit",
+    )
+    api_trusted_proxies: str = Field(
+        default="",
+        description="addresses or networks of proxies whose X-Forwarded-For is believed, by comma",
+    )
+    api_peers: str = Field(
+        default="",
+        description="host:port that stands for all processes of the API: a new one takes the model"
+        " from another while the registry is away; empty: none",
     )
     history_timeout_ms: int = Field(
         default=50, ge=1, le=1000, description="longest wait for a patient's history, ms"

@@ -3,10 +3,12 @@
 import asyncio
 import gc
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from readmit import open_files
 from readmit.telemetry.json_logs import log_as_json
@@ -21,8 +23,11 @@ from serving.instruments import Metrics
 from serving.microbatch import MicroBatcher
 from serving.middleware import RequestMiddleware
 from serving.model_registry import Registry
+from serving.peer_bundles import Peers
 from serving.prediction_log import PredictionLog
-from serving.routes import data, health, model, predict
+from serving.queries import DataQueries
+from serving.rate_limit import RateLimit
+from serving.routes import data, health, model, peers, predict
 from serving.shadow import Shadow
 from serving.watcher import Source, Watcher
 
@@ -30,6 +35,9 @@ log = logging.getLogger(__name__)
 # New objects before Python looks for garbage among them. Its default of 700 is what 16 requests
 # hold while they are answered, all of it in use.
 YOUNG_OBJECTS = 10_000
+# How long a thread that scores a batch keeps Python from the event loop. By default it is 5 ms, for
+# each of the steps that an answer takes meanwhile.
+SWITCH_SECONDS = 0.0005
 
 
 def create_app(
@@ -56,7 +64,7 @@ def create_app(
     )
     app.state.parts = state
     problems.install(app)
-    for router in (predict.router, model.router, data.router, health.router):
+    for router in (predict.router, model.router, data.router, health.router, peers.router):
         app.include_router(router)
     documentation.install(app)
     app.add_middleware(
@@ -64,14 +72,18 @@ def create_app(
         settings=settings,
         metrics=state.services.metrics,
         draining=state.draining,
+        rate=state.rate,
     )
+    if settings.api_trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.api_trusted_proxies)
     return app
 
 
 def _state(settings: ServingSettings, source: Source, read: BundleReader) -> AppState:
     metrics = Metrics()
     cache = settings.readmit_home / "models"
-    watcher = Watcher(source, cache, settings.registry_poll_seconds, metrics, read)
+    poll_seconds = settings.registry_poll_seconds
+    watcher = Watcher(source, cache, poll_seconds, metrics, read, peers=Peers(settings))
     services = PredictionServices(
         lookup=HistoryLookup(settings, metrics),
         log=PredictionLog(settings, metrics),
@@ -79,7 +91,15 @@ def _state(settings: ServingSettings, source: Source, read: BundleReader) -> App
         metrics=metrics,
         batcher=MicroBatcher(),
     )
-    return AppState(settings, watcher, services, Draining(), asyncio.Semaphore(1))
+    return AppState(
+        settings=settings,
+        watcher=watcher,
+        services=services,
+        data=DataQueries(settings),
+        rate=RateLimit(settings.api_rate_per_second),
+        draining=Draining(),
+        batch_slot=asyncio.Semaphore(1),
+    )
 
 
 @asynccontextmanager
@@ -89,12 +109,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if too_low := open_files.raise_limit():
         log.warning(too_low)
     gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    sys.setswitchinterval(SWITCH_SECONDS)
     state: AppState = app.state.parts
     state.draining.listen()
     async with AsyncExitStack() as stack:
         state.services.log.start()
         stack.callback(state.services.log.stop)
         stack.callback(state.services.lookup.stop)
+        stack.callback(state.data.stop)
         state.services.shadow.start()
         stack.callback(state.services.shadow.stop)
         state.watcher.start()

@@ -12,6 +12,8 @@ from serving.api_settings import ServingSettings
 from serving.bundle_loader import ServedModel
 from serving.draining import Draining
 from serving.problems import Problem
+from serving.queries import DataQueries
+from serving.rate_limit import RateLimit
 from serving.watcher import Watcher
 
 
@@ -26,6 +28,8 @@ class AppState:
     settings: ServingSettings
     watcher: Watcher
     services: PredictionServices
+    data: DataQueries
+    rate: RateLimit
     draining: Draining
     batch_slot: asyncio.Semaphore
 

@@ -4,6 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
@@ -29,9 +30,19 @@ def install(app: FastAPI) -> None:
     folder = Path(str(files("fastapi_offline"))) / "static"
     app.mount(ASSETS, StaticFiles(directory=folder), name="assets")
 
+    # Built once for each model: it takes a tenth of a second.
+    built: dict[str, bytes] = {}
+
     @app.get("/openapi.json", include_in_schema=False)
-    def openapi(request: Request) -> dict[str, Any]:
-        return document(request.app, request.app.state.parts.watcher.served)
+    def openapi(request: Request) -> Response:
+        model = request.app.state.parts.watcher.served
+        contract = model.contract.hash if model is not None else ""
+        content = built.get(contract)
+        if content is None:
+            content = orjson.dumps(document(request.app, model))
+            built.clear()
+            built[contract] = content
+        return Response(content, media_type="application/json")
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> Response:

@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from readmit import allowed_hosts
 from readmit.allowed_hosts import AllowedHosts
 from readmit.client.answer_types import ProblemCode
+from serving import peer_bundles
 from serving.access_log import AccessLog, access
 from serving.api_keys import LOCAL, ApiKeys, check_scope
 from serving.api_settings import ServingSettings
@@ -14,17 +15,23 @@ from serving.draining import Draining
 from serving.exchange import CLIENT_CLOSED, Exchange
 from serving.instruments import Metrics
 from serving.problems import Problem
-from serving.rate_limit import RateLimit
+from serving.rate_limit import RateLimit, network_of
 from serving.request_ids import RequestIds
 
-OPEN_PATHS = ("/livez", "/readyz", "/metrics")  # probes and Prometheus carry no key
+# Probes and Prometheus carry no key; peers have a token of their own.
+OPEN_PATHS = ("/livez", "/readyz", "/metrics", peer_bundles.PATH)
 
 
 class RequestMiddleware:
     """Pure ASGI: it buffers nothing and starts no task."""
 
     def __init__(
-        self, app: ASGIApp, settings: ServingSettings, metrics: Metrics, draining: Draining
+        self,
+        app: ASGIApp,
+        settings: ServingSettings,
+        metrics: Metrics,
+        draining: Draining,
+        rate: RateLimit,
     ) -> None:
         self._app = app
         self._draining = draining
@@ -32,7 +39,7 @@ class RequestMiddleware:
         self._bodies = BodyLimit(settings.api_max_body_bytes)
         self._hosts = AllowedHosts(allowed_hosts.names(settings.api_allowed_hosts))
         self._keys = ApiKeys(settings.accepted_keys())
-        self._rate = RateLimit(settings.api_rate_per_second)
+        self._rate = rate
         self._log = AccessLog(metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,6 +90,10 @@ class RequestMiddleware:
         caller = self._keys.caller(headers.get(b"x-api-key", b""))
         if self._rate.per_second:
             address, *_ = scope.get("client") or ("?",)
-            self._rate.check(str(address) if caller is LOCAL else caller.name)
+            rate_key = caller.name
+            if caller is LOCAL:
+                rate_key = network_of(str(address))
+            self._rate.check(rate_key)
+            scope["state"]["rate_key"] = rate_key
         check_scope(caller, scope["path"])
         scope["state"]["caller"] = caller

@@ -29,6 +29,7 @@ TITLES = {
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    408: "Request timeout",
     409: "Reload the form",
     413: "Body too large",
     415: "Unsupported media type",
@@ -62,6 +63,9 @@ PROBLEMS: Mapping[ProblemCode, ProblemKind] = {
         "no other version has this alias, or it could not be loaded: only production answers",
     ),
     ProblemCode.METHOD_NOT_ALLOWED: ProblemKind(405, "this address does not accept the method"),
+    ProblemCode.SLOW_REQUEST: ProblemKind(
+        408, "the request did not arrive in time: the limit frees the memory of slow senders"
+    ),
     ProblemCode.OUTDATED_FORM: ProblemKind(
         409, "the form was made for another contract and cannot be mapped: reload the form"
     ),
@@ -93,7 +97,9 @@ PROBLEMS: Mapping[ProblemCode, ProblemKind] = {
     ProblemCode.DUPLICATE_COLUMNS: ProblemKind(422, "a field has more than one column"),
     ProblemCode.UNKNOWN_ALIAS: ProblemKind(422, "there is no such alias"),
     ProblemCode.RATE_LIMITED: ProblemKind(
-        429, "at most {max_per_second} requests per second and caller"
+        429,
+        "at most {max_per_second} requests per second and caller in each process; ten rows of a"
+        " batch count as one, an explanation as ten",
     ),
     ProblemCode.INTERNAL_ERROR: ProblemKind(
         500, "the request could not be answered; the log has the reason under its request id"

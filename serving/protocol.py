@@ -1,12 +1,14 @@
-"""uvicorn's HTTP with a limit on the head of a request; what is not HTTP gets a problem document.
+"""uvicorn's HTTP with limits on connections and on the head of a request; what is not HTTP, or
+comes too slowly, gets a problem document.
 
 `uvicorn --http serving.protocol:Protocol`. httptools collects a header at a cost that grows with
 the square of its length: 300 MB in one header blocked a worker for minutes.
 """
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from readmit.client.answer_types import ProblemCode
+from readmit.connection_limits import BoundedConnection
 from readmit.telemetry.json_logs import new_id
 from serving.exchange import SECURITY_HEADERS
 from serving.problems import MEDIA_TYPE, Problem
@@ -14,7 +16,7 @@ from serving.problems import MEDIA_TYPE, Problem
 MAX_HEAD_BYTES = 65_536  # httptools allows as much for an address alone
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(BoundedConnection):
     """One connection."""
 
     _unread_bytes = 0  # received since the last complete head or part of a body
@@ -39,6 +41,10 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, _: str) -> None:
         """Refuse what is not HTTP; uvicorn's own text is not sent."""
         self._refuse(Problem(ProblemCode.INVALID_HTTP))
+
+    def send_408(self) -> None:
+        """Refuse what comes too slowly."""
+        self._refuse(Problem(ProblemCode.SLOW_REQUEST))
 
     def _refuse(self, problem: Problem) -> None:
         """Answer with the problem and close the connection."""

@@ -19,10 +19,16 @@ EVERY_ROUTE = (
 )
 WITH_KEY = (ProblemCode.INVALID_KEY, ProblemCode.RATE_LIMITED)
 WITH_SCOPE = (*WITH_KEY, ProblemCode.MISSING_SCOPE)
-WITH_BODY = (ProblemCode.WRONG_MEDIA_TYPE, ProblemCode.MEMORY_LIMIT, ProblemCode.NO_MODEL)
+WITH_BODY = (
+    ProblemCode.WRONG_MEDIA_TYPE,
+    ProblemCode.SLOW_REQUEST,
+    ProblemCode.MEMORY_LIMIT,
+    ProblemCode.NO_MODEL,
+)
 STAY = (
     *WITH_SCOPE,
     *WITH_BODY,
+    ProblemCode.TOO_MANY_FIELDS,
     ProblemCode.INVALID_FIELDS,
     ProblemCode.OUTDATED_FORM,
     ProblemCode.HISTORY_UNAVAILABLE,

@@ -105,7 +105,9 @@ class RequestSchema:
             try:
                 requests.append(self.from_row(row))
             except Problem as problem:
-                requests.append(problem.with_traceback(None))  # the traceback keeps the row alive
+                # Both lead to frames with all rows in them: a circle, and work for the collector.
+                problem.__context__ = None
+                requests.append(problem.with_traceback(None))
         return requests
 
     def with_history(

@@ -26,7 +26,7 @@ TUNING = {
     "shared_buffers": "128MB",
     "work_mem": "16MB",
     "maintenance_work_mem": "64MB",
-    "max_connections": "150",
+    "max_connections": "240",
     "max_wal_size": "1GB",
     "checkpoint_timeout": "15min",
     "wal_compression": "on",

@@ -400,14 +400,29 @@ def _airflow(settings: StackSettings) -> list[Program]:
     return programs
 
 
-def _web(settings: StackSettings) -> list[Program]:
-    api = settings.api_port
-    ui = settings.ui_port
-    docs = settings.docs_port
+def _api(settings: StackSettings) -> Program:
+    port = settings.api_port
     uvicorn = ("-m", "uvicorn", "serving.app:create_app", "--factory", "--no-access-log")
     # The keep-alive is longer than that of clients and proxies, so that the API never closes a
     # connection on which a request arrives.
     http = ("--http", "serving.protocol:Protocol", "--ws", "none", "--timeout-keep-alive", "75")
+    # Whose X-Forwarded-For is believed is the API's own setting; uvicorn would believe loopback.
+    # After the shut-down the prediction log is written: `stop_seconds` covers both.
+    more = ("--no-proxy-headers", "--timeout-graceful-shutdown", "10")
+    return Program(
+        "api",
+        python(*uvicorn, *http, *more, "--host", "127.0.0.1", "--port", str(port)),
+        "API",
+        stop_seconds=30,
+        health=f"http://127.0.0.1:{port}/livez",
+        address=f"http://127.0.0.1:{port}/docs",
+        ports={"API_PORT": (port,)},
+    )
+
+
+def _web(settings: StackSettings) -> list[Program]:
+    ui = settings.ui_port
+    docs = settings.docs_port
     streamlit = (
         "-m",
         "streamlit",
@@ -422,14 +437,7 @@ def _web(settings: StackSettings) -> list[Program]:
     )
     quiet = ("--server.fileWatcherType=none", "--browser.serverAddress=127.0.0.1")
     return [
-        Program(
-            "api",
-            python(*uvicorn, *http, "--host", "127.0.0.1", "--port", str(api)),
-            "API",
-            health=f"http://127.0.0.1:{api}/livez",
-            address=f"http://127.0.0.1:{api}/docs",
-            ports={"API_PORT": (api,)},
-        ),
+        _api(settings),
         Program(
             "ui",
             python(*streamlit, *local, *quiet),

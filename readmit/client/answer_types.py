@@ -32,6 +32,7 @@ class ProblemCode(StrEnum):
     UNKNOWN_SEED = "unknown_seed"
     VERSION_UNAVAILABLE = "version_unavailable"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    SLOW_REQUEST = "slow_request"
     OUTDATED_FORM = "outdated_form"
     BODY_TOO_LARGE = "body_too_large"
     COMPRESSED_BODY = "compressed_body"

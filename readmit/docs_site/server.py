@@ -4,21 +4,25 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 
 import uvicorn
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.response import StreamingBody
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from readmit import allowed_hosts, storage
+from readmit import allowed_hosts, open_files, storage
 from readmit.allowed_hosts import AllowedHosts
+from readmit.connection_limits import BoundedConnection
 from readmit.docs_site import html_pages
 from readmit.settings import DocsSiteSettings
 
@@ -54,6 +58,7 @@ CONTENT_TYPES = {
     ".txt": "text/plain; charset=utf-8",
     ".png": "image/png",
 }
+CHUNK_BYTES = 65_536
 SHUTDOWN_SECONDS = 10  # for answers under way; Kubernetes waits 30 s
 NOT_FOUND = "There is no such page."
 NOT_YET = "Nothing has been published yet: the pages appear when the first batch is published."
@@ -79,7 +84,6 @@ class Site:
             return _message(HTTPStatus.NOT_FOUND, NOT_FOUND)
         try:
             stored = self._s3.get_object(Bucket=self._bucket, Key=PREFIX + name)
-            content = stored["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket", "404"):
                 return _missing(name)
@@ -88,7 +92,17 @@ class Site:
         except BotoCoreError as error:
             log.warning("S3 cannot be reached: %s", error)
             return _message(HTTPStatus.SERVICE_UNAVAILABLE, STORE_AWAY)
-        return Response(content, headers=_headers(name) | {"Content-Type": content_type})
+        headers = _headers(name) | {
+            "Content-Type": content_type,
+            "Content-Length": str(stored["ContentLength"]),
+        }
+        return StreamingResponse(_chunks(stored["Body"]), headers=headers)
+
+
+def _chunks(body: StreamingBody) -> Iterator[bytes]:
+    """Yield an object piece by piece: it never lies in memory as a whole."""
+    with closing(body):
+        yield from body.iter_chunks(CHUNK_BYTES)
 
 
 def _headers(name: str) -> dict[str, str]:
@@ -160,6 +174,8 @@ def main() -> None:
     """Serve until SIGTERM. DOCS_HOST is the address to listen on, by default loopback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = DocsSiteSettings()
+    if too_low := open_files.raise_limit():
+        log.warning(too_low)
     # uvicorn ends gracefully and then raises the signal again: this handler makes it a success. It
     # also holds before uvicorn runs; the first process of a container ignores a signal otherwise.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
@@ -171,6 +187,7 @@ def main() -> None:
         access_log=False,
         server_header=False,
         lifespan="off",
+        http=BoundedConnection,
         ws="none",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )

@@ -15,6 +15,9 @@ from readmit.intake.layout import LANDING_COLUMNS
 from readmit.settings import OperationsSettings, SslMode
 
 LOGIN_ROLES = tuple(role for role in db.ROLES if role != "postgres")
+# Connections of the roles that answer callers: no flood of requests takes those of Airflow, MLflow
+# and the pipeline. A process of the API has at most 2 as `reader` and 4 as `serving`.
+MAX_CONNECTIONS: dict[db.Role, int] = {"reader": 60, "serving": 80}
 # Owns ops.publish_build and nothing else. It has no password: nobody logs in as this role.
 OPS_OWNER = "ops_owner"
 FDW_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "reader")
@@ -60,6 +63,9 @@ def _create_roles(cur: cursor, settings: OperationsSettings) -> None:
             secret = sql.Literal(db.password(role, settings))
             cur.execute(statement.format(sql.Identifier(role), secret))
         _limit_time(cur, role)
+    for limited, n_connections in MAX_CONNECTIONS.items():
+        limit = sql.SQL("alter role {} connection limit {}")
+        cur.execute(limit.format(sql.Identifier(limited), sql.Literal(n_connections)))
     _create_role(cur, OPS_OWNER)
 
 

@@ -15,10 +15,9 @@ router = APIRouter(prefix="/data", tags=["data"])
     responses=responses.answer(Batches, answer_examples.BATCHES)
     | responses.refusals(responses.DATA),
 )
-def batches(state: Parts) -> Response:
+async def batches(state: Parts) -> Response:
     """The newest first."""
-    database = state.settings.raw_database
-    return queries.answer(state.settings, "batches", queries.BATCHES, database=database)
+    return await state.data.answer(queries.BATCHES)
 
 
 @router.get(
@@ -27,9 +26,9 @@ def batches(state: Parts) -> Response:
     responses=responses.answer(Quarantine, answer_examples.QUARANTINE)
     | responses.refusals(responses.DATA),
 )
-def quarantine(state: Parts) -> Response:
+async def quarantine(state: Parts) -> Response:
     """At most 500 rows."""
-    return queries.answer(state.settings, "rows", queries.QUARANTINE)
+    return await state.data.answer(queries.QUARANTINE)
 
 
 @router.get(
@@ -38,9 +37,9 @@ def quarantine(state: Parts) -> Response:
     responses=responses.answer(Freshness, answer_examples.FRESHNESS)
     | responses.refusals(responses.DATA),
 )
-def freshness(state: Parts) -> Response:
+async def freshness(state: Parts) -> Response:
     """Time of the last publishing, and seconds since."""
-    return queries.answer(state.settings, "freshness", queries.FRESHNESS)
+    return await state.data.answer(queries.FRESHNESS)
 
 
 @router.get(
@@ -49,6 +48,6 @@ def freshness(state: Parts) -> Response:
     responses=responses.answer(Monitoring, answer_examples.MONITORING)
     | responses.refusals(responses.DATA),
 )
-def monitoring(state: Parts) -> Response:
+async def monitoring(state: Parts) -> Response:
     """The reports of the daily monitor, the newest first."""
-    return queries.answer(state.settings, "reports", queries.MONITORING)
+    return await state.data.answer(queries.MONITORING)

@@ -50,6 +50,6 @@ def seed(seed: str, served: Model) -> Response:
     responses=responses.answer(PromotionHistory, answer_examples.PROMOTION_HISTORY)
     | responses.refusals(responses.DATABASE),
 )
-def history(state: Parts) -> Response:
+async def history(state: Parts) -> Response:
     """The newest first."""
-    return queries.answer(state.settings, "promotions", queries.PROMOTIONS)
+    return await state.data.answer(queries.PROMOTIONS)

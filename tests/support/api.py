@@ -37,6 +37,9 @@ def running(
         "serving.protocol:Protocol",
         "--ws",
         "none",
+        "--no-proxy-headers",
+        "--timeout-keep-alive",
+        "75",
     )
     command += ("--workers", str(workers)) if workers > 1 else ()
     known = {

@@ -12,6 +12,7 @@ import pytest
 from k8s.make_secrets import missing
 from readmit import libpq
 from readmit.settings import PipelineSettings, StackSettings
+from serving import prediction_log, shadow, watcher
 from serving.routes import health
 from stack import programs
 from tests.support import k8s
@@ -381,10 +382,10 @@ def test_roll_out_loses_no_request() -> None:
     drain = int(slept)
     assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     assert "replicas" not in spec  # the HPA's
-    assert (
-        pod["terminationGracePeriodSeconds"] >= drain + 20
-    )  # uvicorn's own limit, in serving/Dockerfile
+    # uvicorn's own limit, in serving/Dockerfile, then the parts that are stopped one by one
     assert '--timeout-graceful-shutdown", "20' in (k8s.ROOT / "serving" / "Dockerfile").read_text()
+    parts = watcher.STOP_SECONDS + shadow.STOP_SECONDS + prediction_log.STOP_SECONDS
+    assert pod["terminationGracePeriodSeconds"] >= drain + 20 + parts + 5
 
 
 def test_postgres_is_tuned_as_on_one_machine() -> None:
@@ -392,6 +393,20 @@ def test_postgres_is_tuned_as_on_one_machine() -> None:
 
     arguments = k8s.pods(k8s.overlay("local"))["postgres"]["spec"]["containers"][0]["args"]
     assert dict(part.split("=", 1) for part in arguments if "=" in part) == TUNING
+
+
+def test_connections_last_for_every_process_of_the_api_and_for_everybody_else() -> None:
+    from readmit.ops.bootstrap import MAX_CONNECTIONS
+    from serving import history, queries
+    from stack.postgres import TUNING
+
+    scaler = k8s.named(k8s.overlay("production"), "HorizontalPodAutoscaler", "api")
+    n_pods = scaler["spec"]["maxReplicas"]
+    assert MAX_CONNECTIONS["reader"] >= n_pods * queries.MAX_CONNECTIONS + 10  # tasks and Grafana
+    # the history, the prediction log, and the look at the last decision
+    assert MAX_CONNECTIONS["serving"] >= n_pods * (history.THREADS + 2)
+    others = int(TUNING["max_connections"]) - sum(MAX_CONNECTIONS.values())
+    assert others >= 100
 
 
 def test_the_api_scales_on_metrics_that_it_shows() -> None:

@@ -30,11 +30,13 @@ from readmit import open_files
 from readmit.client import access_keys
 from readmit.client.access_keys import Scope
 from readmit.telemetry.metrics import API
+from serving import documentation, rate_limit
 from serving.api_keys import REQUIRED_SCOPES
 from serving.api_settings import ServingSettings
 from serving.app import create_app
 from serving.instruments import Metrics
 from serving.prediction_log import PredictionLog
+from serving.problems import Problem
 from tests.support.limits import soft_limit
 from tests.support.serving import ROW, FolderSource, contract, feature, read, settings
 
@@ -574,6 +576,7 @@ def test_a_key_may_only_do_what_its_scopes_allow(tmp_path, source, method, path,
 
 def test_every_route_for_stays_and_data_needs_a_scope():
     open_to_every_key = ("/model", "/docs", "/openapi.json", "/livez", "/readyz", "/metrics")
+    open_to_every_key += ("/peers",)  # which asks for a token of its own
     app = create_app(ServingSettings(), source=FolderSource(), read=read)
     for route in app.routes:
         has_scope = route.path.split("/")[1] in REQUIRED_SCOPES
@@ -598,6 +601,85 @@ def test_a_hash_without_a_name_has_every_scope(tmp_path, source):
         headers = {"X-API-Key": "secret"}
         assert client.post("/predict", json=ROW, headers=headers).status_code == 200
         assert client.get("/data/batches", headers=headers).status_code == 503  # no database
+
+
+def statuses_at_one_a_second(tmp_path, source, *calls, **more):
+    known = settings(tmp_path, api_rate_per_second=1, **more)
+    with TestClient(ready(create_app(known, source=source, read=read))) as client:
+        return [client.request(*call[:2], **call[2]) for call in calls]
+
+
+def test_a_batch_and_an_explanation_count_as_what_they_cost(tmp_path, source):
+    def call(path, body, caller):
+        return ("POST", path, {"json": body, "headers": {"X-Forwarded-For": caller}})
+
+    answers = statuses_at_one_a_second(
+        tmp_path,
+        source,
+        call("/predict/batch", {"rows": [ROW] * 500}, "203.0.113.1"),
+        call("/predict", ROW, "203.0.113.1"),
+        call("/explain", ROW, "203.0.113.2"),
+        call("/predict", ROW, "203.0.113.2"),
+        call("/predict", ROW, "203.0.113.3"),
+        api_trusted_proxies="testclient",
+    )
+    assert [answer.status_code for answer in answers] == [200, 429, 200, 429, 200]
+    assert 40 < int(answers[1].headers["retry-after"]) <= 51
+    assert 5 < int(answers[3].headers["retry-after"]) <= 11
+    assert "in each process" in answers[1].json()["detail"]
+
+
+def test_an_address_that_a_caller_makes_up_is_not_believed(tmp_path, source):
+    calls = [
+        ("GET", "/model", {"headers": {"X-Forwarded-For": f"203.0.113.{n}"}}) for n in range(3)
+    ]
+    answers = statuses_at_one_a_second(tmp_path, source, *calls)
+    assert [answer.status_code for answer in answers] == [200, 429, 429]
+
+
+def test_callers_cannot_crowd_each_other_out_of_the_limit(monkeypatch):
+    monkeypatch.setattr(rate_limit, "MAX_CALLERS", 10)
+    clock = [100.0]
+    monkeypatch.setattr(rate_limit.time, "monotonic", lambda: clock[0])
+    limit = rate_limit.RateLimit(1.0)
+
+    def is_let_in(caller):
+        try:
+            limit.check(caller)
+        except Problem:
+            return False
+        return True
+
+    assert is_let_in("busy")
+    limit.spend("busy", 1000)
+    assert [is_let_in(f"made up {n}") for n in range(100)].count(True) == 10
+    assert not is_let_in("busy")
+    clock[0] += 5  # the other buckets are full again, and make room
+    assert [is_let_in(f"new {n}") for n in range(5)] == [True] * 5
+    assert not is_let_in("busy")
+
+
+def test_ipv6_callers_are_told_apart_by_their_network():
+    same = {rate_limit.network_of(f"2001:db8:0:1::{n:x}") for n in range(100)}
+    assert same == {"2001:db8:0:1::/64"}
+    assert rate_limit.network_of("2001:db8:0:2::1") not in same
+    assert rate_limit.network_of("192.0.2.7") == "192.0.2.7"
+
+
+def test_the_openapi_document_is_built_once_for_a_contract(api, source, monkeypatch):
+    built = []
+    document = documentation.document
+    monkeypatch.setattr(documentation, "document", lambda *a: built.append(1) or document(*a))
+    first = api.get("/openapi.json").json()
+    assert [api.get("/openapi.json").json() for _ in range(3)] == [first] * 3
+    assert len(built) == 1
+    source.promote(2, contract=contract(feature("n_new", default=1)))
+    api.app.state.parts.watcher.check()
+    assert (
+        "n_new"
+        in api.get("/openapi.json").json()["components"]["schemas"]["Encounter"]["properties"]
+    )
+    assert len(built) == 2
 
 
 def test_log_is_bounded_and_loss_is_counted(tmp_path, source):
