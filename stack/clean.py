@@ -5,6 +5,7 @@ state folder that the stack did not create.
 """
 
 import sys
+from contextlib import suppress
 
 from readmit.command import explained
 from readmit.settings import StackSettings
@@ -37,7 +38,7 @@ def clean(settings: StackSettings) -> None:
     if postgres_home != home:
         for name in (*state_folder.ORDINARY_USERS_ENTRIES, login_proxy.FOLDER):
             state_folder.delete(postgres_home / name)
-        if postgres_home.exists():
+        with suppress(OSError):  # it does not exist, or holds other files
             postgres_home.rmdir()
 
 
