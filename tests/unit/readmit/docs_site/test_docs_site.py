@@ -71,6 +71,14 @@ def test_an_old_source_warns_and_one_beyond_its_limit_fails():
             dbt_docs.judged(asked(batches=verdict, sources="pass"))
 
 
+@pytest.fixture
+def keys(monkeypatch):
+    """The docs site's own keys of the object store, which is not there."""
+    monkeypatch.setenv("S3_DOCS_ACCESS_KEY_ID", "docs")
+    monkeypatch.setenv("S3_DOCS_SECRET_ACCESS_KEY", "secret")
+
+
+@pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize(
     ("host", "status"),
     [
@@ -88,6 +96,7 @@ def test_a_name_that_is_not_ours_gets_no_page(host, status):
     assert answer.status_code == status
 
 
+@pytest.mark.usefixtures("keys")
 def test_the_site_ends_when_it_is_asked_to():
     """A container's first process gets no signal that it does not catch: its pod would take half a
     minute to stop.
