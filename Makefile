@@ -5,7 +5,6 @@ SHELL := /bin/bash
 .PHONY: help up down status doctor logs pipeline submit quarantine api-key rollback poison test test-full lint bench capacity load quality search report images k8s k8s-up k8s-down audit clean env lock
 
 ROOT := $(shell pwd)
-PYTHON ?= python3.11
 BIN := .venv/bin
 RUN := PYTHONPATH="$$PWD" $(BIN)/python
 STAMP := .venv/.lock-sha256
@@ -38,7 +37,7 @@ env: ## install the locked environment into .venv
 
 lock: env ## write requirements.lock anew from pyproject.toml; what is locked stays unless it must move (ARGS="--upgrade-package name")
 	@set -f; $(BIN)/uv pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-header \
-		--python-version 3.11.2 -o requirements.lock $$ARGS
+		--universal --python-version 3.11.2 -o requirements.lock $$ARGS
 
 up: env ## install, start everything, run the pipeline until a model is served
 	@$(RUN) -m stack.up
