@@ -10,7 +10,7 @@ project=$(mktemp -d)
 trap 'rm -rf "$project"' EXIT
 
 {
-    echo "environments = [\"sys_platform == 'linux' and platform_machine == '$(uname -m)'\"]"
+    echo "environments = [\"sys_platform == 'linux' and platform_machine == '$(uname -m)' and python_version == '3.11'\"]"
     echo "constraint-dependencies = ["
     sed -nE 's/^([a-z0-9][a-z0-9._-]*)(\[[^]]*\])?(==[^ ]+).*/    "\1\3",/p' requirements.lock
     echo "]"
