@@ -40,8 +40,9 @@ SIGN = (("MODEL_SIGNING_KEY", "model-signing", "MODEL_SIGNING_KEY"),)
 KINDS = {
     # Fetches a source file from the internet, reads it, and copies batches into RAW.
     "intake": TaskPod(("loader",), ("loader",)),
-    # Claims, gates, publishing: the ledger, and the pages of the gates.
-    "batch": TaskPod(("loader", "publisher", "reader"), ("gates",)),
+    # Claims, gates, publishing: the ledger, and the pages of the gates. What dbt has built is
+    # counted and checked with dbt's own log-in.
+    "batch": TaskPod(("loader", "transformer", "publisher", "reader"), ("gates",)),
     "dbt": TaskPod(("transformer",)),
     # Runs dbt's tests or asks for freshness, and records what follows.
     "verdict": TaskPod(("loader", "transformer", "publisher")),

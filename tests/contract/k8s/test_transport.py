@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from k8s import task_pods
 from readmit.ops.bootstrap import LOGIN_ROLES, foreign_sslmode
 from tests.support import k8s
 
@@ -12,7 +13,7 @@ CLIENTS = {
     "airflow-api-server",
     "airflow-dag-processor",
     "airflow-scheduler",
-    "airflow-task",
+    *(f"airflow-task-{kind}" for kind in task_pods.KINDS),
     "airflow-triggerer",
     "api",
     "backup",
