@@ -7,7 +7,16 @@ import socket
 import pytest
 
 from readmit.settings import StackSettings
-from stack import configuration, doctor, machine, object_store, optional_ports, postgres, preflight
+from stack import (
+    configuration,
+    doctor,
+    machine,
+    object_store,
+    optional_ports,
+    postgres,
+    preflight,
+    programs,
+)
 from tests.support import stack
 
 
@@ -146,3 +155,10 @@ def test_doctor_names_what_the_shell_changes(settings, monkeypatch):
     notes = texts(settings, "note")
     assert any("BATCH_SIZE" in note and "they win over" in note for note in notes)
     assert "a proxy is set (https_proxy)" in notes
+
+
+def test_no_program_relies_on_what_localhost_resolves_to(settings):
+    """On some machines `localhost` is ::1 only."""
+    for program in programs.all_programs(settings):
+        texts = [*program.command, *program.environment.values(), program.health, program.address]
+        assert [text for text in texts if "localhost" in text] == []
