@@ -1,6 +1,7 @@
 """The real nginx with the proxy's configuration: who passes, to where, and with how much."""
 
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -11,12 +12,17 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from readmit.settings import ROOT, StackSettings
-from stack import login_proxy, programs
+from stack import login_proxy, programs, up
+from stack.progress import Progress
+from stack.supervisor import Supervisor
 from tests.support import login_proxy as proxies
+from tests.support import stack
 from tests.support.services import end, free_port, wait_until
 
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 PAGES = [page.part for page in login_proxy.PAGES]
 ASKING = ["ui", "docs", "airflow", "prometheus"]  # by the proxy's own log-in
 OWN_LOGIN = ["api", "mlflow", "grafana"]
@@ -335,6 +341,34 @@ def test_the_forms_pages_come_through_and_cannot_be_framed(form):
     assert answer.status_code == 200
     assert "streamlit" in answer.text.lower()
     assert answer.headers["x-frame-options"] == "DENY"
+
+
+def test_a_browser_shows_the_form_through_the_proxy(form):
+    """It sends the log-in with the web socket as well, over which the page comes."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        user, password = proxies.LOGIN
+        page = browser.new_page(
+            ignore_https_errors=True, http_credentials={"username": user, "password": password}
+        )
+        page.goto(form.address("ui"))
+        expect(page.get_by_text("hello")).to_be_visible(timeout=30_000)
+        browser.close()
+
+
+def test_the_supervisor_runs_it_as_make_up_does(tmp_path):
+    port = free_port(tuple(range(len(PAGES) + 1)))
+    env = stack.write_env(tmp_path, READMIT_LISTEN_ADDRESS="0.0.0.0", PROXY_PORT=port)
+    with stack.environment(env) as settings:
+        listed = programs.all_programs(settings)
+        proxy = [program for program in listed if program.name == "login-proxy"]
+        supervisor = Supervisor(settings)
+        up._start_supervisor(settings, listed, supervisor)
+        up._start(proxy, settings, supervisor, Progress(), "storage")
+        with proxies.Proxy(settings, tmp_path).client("docs") as client:
+            assert client.get("/").status_code == 401
+        log = settings.readmit_home / "log" / "login-proxy.log"
+        wait_until(lambda: '"status":401' in log.read_text(), "nothing is logged", 10)
 
 
 @pytest.mark.parametrize("name", ["auth.conf", "login-proxy-oidc.conf"])
