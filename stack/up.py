@@ -83,11 +83,7 @@ def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = (
     Raises:
         BatchRejected: all of them were rejected.
     """
-    left_out = {port.title for port in busy if not port.free_port}
-    listed = []
-    for program in programs.all_programs(settings):
-        if program.name not in programs.OPTIONAL or program.title not in left_out:
-            listed.append(program)
+    listed = _programs_to_start(settings, busy)
     storage_programs = [program for program in listed if program.name in STORAGE]
     required = [program for program in listed if program.name not in programs.OPTIONAL]
     core_programs = [program for program in listed if program.name in CORE]
@@ -121,6 +117,16 @@ def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = (
             if program.name in programs.OPTIONAL:
                 _start_optional(program, settings, supervisor, progress)
     return outcomes
+
+
+def _programs_to_start(settings: StackSettings, busy: Sequence[BusyPort]) -> list[Program]:
+    """Return all programs but the optional ones whose ports cannot be used."""
+    left_out = {port.title for port in busy if not port.free_port}
+    listed = []
+    for program in programs.all_programs(settings):
+        if program.name not in programs.OPTIONAL or program.title not in left_out:
+            listed.append(program)
+    return listed
 
 
 def write_times(settings: StackSettings, progress: Progress, batches: int) -> None:
