@@ -57,10 +57,19 @@ def up_minutes() -> list[Figure]:
 
 
 def train_minutes() -> list[Figure]:
-    """Read how long the last training run took in Airflow."""
-    run = _successful_runs(_airflow(stack_settings()), pipeline.TRAIN)[0]
-    seconds = _timestamp(run["end_date"]) - _timestamp(run["start_date"])
-    detail = f"run {run['dag_run_id']}, from start to end"
+    """Read how long the last training run in Airflow took until its decision; the sealed test and
+    the learning curve come later.
+    """
+    airflow = _airflow(stack_settings())
+    run = _successful_runs(airflow, pipeline.TRAIN)[0]
+    run_id = str(run["dag_run_id"])
+    [end] = [
+        task["end_date"]
+        for task in airflow.tasks(pipeline.TRAIN, run_id)
+        if task["task_id"] == pipeline.DECISION
+    ]
+    seconds = _timestamp(end) - _timestamp(run["start_date"])
+    detail = f"run {run_id}, from start to the decision"
     return [Figure("train_minutes", seconds / 60, "min", "<= 6", detail)]
 
 

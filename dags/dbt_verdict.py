@@ -37,6 +37,7 @@ def share_test_results(project: str, context: Context, **_: object) -> None:
     from readmit.batches import verdicts
 
     target = Path(os.environ.get("DBT_TARGET_PATH", Path(project) / "target"))
+    verdicts.log_models(target / "run_results.json")
     results = verdicts.read_test_results(target / "run_results.json")
     context["ti"].xcom_push(TEST_RESULTS, asdict(results))
     if results.failed:

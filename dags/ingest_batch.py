@@ -10,10 +10,13 @@ from dataclasses import asdict
 from airflow.sdk import TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from announcement import announce_training
+from assets import DOCS_SITE, ENCOUNTER_FEATURES
 from dbt_verdict import dbt_tests
+from gates import publish_gate, raw_gate
 from pod_kinds import pod_of
 from readmit.settings import PipelineSettings
-from shared import DAG_ARGS, ENCOUNTER_FEATURES, announce_training, bad_data_is_final, nothing
+from shared import DAG_ARGS, bad_data_is_final, log, nothing
 from transformations import dbt_task_group
 
 
@@ -23,7 +26,11 @@ def register_source() -> None:
     """Fetch and check the source file that DATASET names, unless it is registered already."""
     from readmit.intake import sources
 
-    sources.ensure_source(PipelineSettings())
+    sha256 = sources.ensure_source(PipelineSettings())
+    if sha256 is None:
+        log.info("the source file that DATASET names was registered before")
+    else:
+        log.info("the source file is registered, sha256 %s: its batches wait", sha256)
 
 
 @task(trigger_rule=TriggerRule.ALL_DONE, executor_config=pod_of("batch"))
@@ -51,33 +58,6 @@ def load(build: dict[str, str]) -> None:
     loading.load(build["batch_id"], PipelineSettings())
 
 
-@task(executor_config=pod_of("batch"))
-@bad_data_is_final
-def raw_gate(build: dict[str, str]) -> None:
-    """Great Expectations on the rows of the batch as they arrived."""
-    from expectations import gate
-    from readmit.batches import claims, verdicts
-    from readmit.batches.builds import Build
-
-    settings = PipelineSettings()
-    with verdicts.record_rejection(Build(**build), settings):
-        gate.check_raw(build["batch_id"], settings)
-    claims.renew(build["build_id"], settings)
-
-
-@task(executor_config=pod_of("batch"))
-@bad_data_is_final
-def publish_gate(build: dict[str, str]) -> None:
-    """Great Expectations on the feature rows against the contract."""
-    from expectations import gate
-    from readmit.batches import verdicts
-    from readmit.batches.builds import Build
-
-    settings = PipelineSettings()
-    with verdicts.record_rejection(Build(**build), settings):
-        gate.check_publish(build["batch_id"], settings, build["build_id"])
-
-
 @task(outlets=[ENCOUNTER_FEATURES], executor_config=pod_of("batch"))
 def publish(build: dict[str, str]) -> None:
     """Make the build visible to readers by one insert."""
@@ -96,7 +76,13 @@ def release_claim(run_id: str | None = None) -> None:
     batch_gauges.report_batches(settings)
 
 
-@dag(schedule=PipelineSettings().ingest_schedule, tags=["data"], doc_md=__doc__, **DAG_ARGS)
+@dag(
+    schedule=PipelineSettings().ingest_schedule,
+    description="One batch or correction: load, raw gate, dbt, publish gate, publish",
+    tags=["data"],
+    doc_md=f"{__doc__}\nBatches and their gates: {DOCS_SITE}/#batches",
+    **DAG_ARGS,
+)
 def ingest_batch() -> None:
     build = claim_build()
     # A refused source does not hold up the builds that wait, yet its run is red.

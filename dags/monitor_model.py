@@ -9,9 +9,10 @@ from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.types import OutletEventAccessorsProtocol
 
+from assets import DOCS_SITE, TRAINING_READY
 from pod_kinds import pod_of
 from readmit.settings import PipelineSettings
-from shared import DAG_ARGS, TRAINING_READY
+from shared import DAG_ARGS
 
 
 @task(executor_config=pod_of("verdict"))
@@ -65,8 +66,9 @@ def ask_for_training(
 
 @dag(
     schedule=PipelineSettings().monitor_schedule,
+    description="Drift of the requests, and how good the predictions were",
     tags=["model"],
-    doc_md=__doc__,
+    doc_md=f"{__doc__}\nReports: {DOCS_SITE}/#drift",
     **DAG_ARGS,
 )
 def monitor_model() -> None:

@@ -3,24 +3,35 @@ was decided on.
 """
 
 from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 
+from assets import DOCS_SITE, ENCOUNTER_FEATURES, MODEL_DECISION
 from pod_kinds import pod_of
-from shared import DAG_ARGS, ENCOUNTER_FEATURES, MODEL_DECISION
+from readmit.settings import PipelineSettings
+from shared import DAG_ARGS, log
 
 
 @task(executor_config=pod_of("docs"))
 def publish_site() -> None:
-    """Generate dbt docs and the index page; GX pages were stored by the gates themselves."""
-    from readmit.docs_site import publishing
-    from readmit.settings import PipelineSettings
+    """Generate dbt docs and the index page; GX pages were stored by the gates themselves.
 
-    publishing.publish(PipelineSettings())
+    While builds wait, only once in ten minutes: dbt needs a core that the next build needs too.
+    """
+    from readmit.docs_site import publishing
+
+    settings = PipelineSettings()
+    n_waiting = publishing.count_waiting(settings)
+    if n_waiting and publishing.is_recent(settings):
+        raise AirflowSkipException(f"{n_waiting} builds wait: the last of them brings the site")
+    publishing.publish(settings)
+    log.info("the docs site is written: %s", DOCS_SITE)
 
 
 @dag(
     schedule=ENCOUNTER_FEATURES | MODEL_DECISION,
+    description="Lineage, data dictionary and index of the docs site",
     tags=["docs"],
-    doc_md=__doc__,
+    doc_md=f"{__doc__}\nThe site: {DOCS_SITE}",
     **DAG_ARGS,
 )
 def publish_docs() -> None:

@@ -1,24 +1,23 @@
 """What the DAGs share: default arguments, Assets, and the rule that bad data is never retried."""
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import Asset, TriggerRule, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from airflow.sdk.types import OutletEventAccessorsProtocol
+from airflow.sdk.exceptions import AirflowFailException
 
-from pod_kinds import pod_of
+from assets import DOCS_SITE
 from readmit.settings import PipelineSettings
+from readmit.telemetry.library_logs import hide_info_of_libraries
+
+log = logging.getLogger("readmit")
+hide_info_of_libraries()  # every DAG file imports this module before those libraries
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-ENCOUNTER_FEATURES = Asset("encounter_features")
-TRAINING_READY = Asset("training_ready")
-MODEL_DECISION = Asset("model_decision")
 
 
 def report_success(context: Mapping[str, object]) -> None:
@@ -47,7 +46,9 @@ DEFAULT_ARGS: dict[str, object] = {
     "on_failure_callback": report_failure,
     "on_retry_callback": report_failure,
 }
+OWNER_LINKS = {"readmit": DOCS_SITE}
 DAG_ARGS: dict[str, object] = {
+    "owner_links": OWNER_LINKS,
     "start_date": datetime(2026, 1, 1),
     "catchup": False,
     "max_active_runs": 1,
@@ -77,41 +78,3 @@ def bad_data_is_final(function: Callable[P, R]) -> Callable[P, R]:
             raise AirflowFailException(str(error)) from error
 
     return run
-
-
-def news_for_training(announcements: Any, settings: PipelineSettings) -> int:  # noqa: ANN401 (Airflow's accessor)
-    """Return how many batches are published; each announcement carries that number, so the last one
-    is the memory.
-
-    Raises:
-        AirflowSkipException: builds wait, or nothing was published since the last announcement.
-    """
-    from readmit.batches import builds, claims
-
-    n_waiting = claims.count_waiting(settings)
-    if n_waiting:
-        raise AirflowSkipException(f"{n_waiting} builds are still waiting")
-    n_published = builds.count_published(settings)
-    n_announced = 0
-    for event in announcements.ascending(False).limit(1):
-        n_announced = event.extra.get("published", 0)
-    if n_published <= n_announced:
-        raise AirflowSkipException("everything that is published was announced before")
-    return n_published
-
-
-@task(
-    inlets=[TRAINING_READY],
-    outlets=[TRAINING_READY],
-    trigger_rule=TriggerRule.ALL_DONE,
-    executor_config=pod_of("batch"),
-)
-def announce_training(
-    inlet_events: Any = None,  # noqa: ANN401 (Airflow names no type for it)
-    outlet_events: OutletEventAccessorsProtocol | None = None,
-) -> None:
-    """Announce to training, after every run, that nothing waits and that more is published than
-    last time.
-    """
-    n_published = news_for_training(inlet_events[TRAINING_READY], PipelineSettings())
-    outlet_events[TRAINING_READY].extra = {"published": n_published}

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 
+from assets import DOCS_SITE, MODEL_DECISION, TRAINING_READY
 from pod_kinds import pod_of
-from shared import DEFAULT_ARGS, MODEL_DECISION, TRAINING_READY, bad_data_is_final
+from shared import DEFAULT_ARGS, OWNER_LINKS, bad_data_is_final
 
 
 @task(executor_config=pod_of("training"))
@@ -85,6 +86,15 @@ def score_sealed(promoted: str | None) -> None:
     jobs.score_sealed(promoted, TrainingSettings())
 
 
+@task(executor_config=pod_of("training"))
+def draw_learning_curve(version: str) -> None:
+    """Fit on growing parts of the train rows: three more fits, so after the decision."""
+    from training import learning_curves
+    from training.training_settings import TrainingSettings
+
+    learning_curves.publish(version, TrainingSettings())
+
+
 @dag(
     # No start_date: with one, Airflow makes up for last Sunday the moment the DAG is switched on.
     schedule=AssetOrTimeSchedule(
@@ -93,12 +103,17 @@ def score_sealed(promoted: str | None) -> None:
     catchup=False,
     max_active_runs=1,
     default_args={**DEFAULT_ARGS, "execution_timeout": timedelta(hours=2)},
+    description="Candidates on one snapshot; the best is promoted only on evidence",
+    owner_links=OWNER_LINKS,
     tags=["model"],
-    doc_md=__doc__,
+    doc_md=f"{__doc__}\nModel cards: {DOCS_SITE}/#models",
 )
 def train_model() -> None:
     run_ids = fit.partial(snapshot_id=snapshot()).expand(candidate=candidates())
-    score_sealed(decide(register_best(run_ids)))
+    version = register_best(run_ids)
+    promoted = decide(version)
+    score_sealed(promoted)
+    promoted >> draw_learning_curve(version)
 
 
 train_model()

@@ -25,6 +25,15 @@ DONE = "dbt.dbt_producer_watcher_done"  # Cosmos' end of the task that runs dbt
 STARTS_AFTER_A_SKIP = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
 PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
 
+RENDER_CONFIG = RenderConfig(
+    load_method=LoadMode.DBT_MANIFEST,
+    exclude=["resource_type:exposure"],  # Cosmos has no task for it, and warns each time
+    emit_datasets=False,
+    seed_rendering_behavior=SeedRenderingBehavior.NONE,
+    test_behavior=TestBehavior.NONE,
+    ephemeral_models_as_empty_operator=True,
+)
+
 
 def dbt_task_group() -> TaskGroup:
     """Return the group `dbt`, parsed from the manifest so that no dbt runs while Airflow parses DAG
@@ -57,13 +66,7 @@ def dbt_task_group() -> TaskGroup:
                 "callback": share_test_results,
             },
         ),
-        render_config=RenderConfig(
-            load_method=LoadMode.DBT_MANIFEST,
-            emit_datasets=False,
-            seed_rendering_behavior=SeedRenderingBehavior.NONE,
-            test_behavior=TestBehavior.NONE,
-            ephemeral_models_as_empty_operator=True,
-        ),
+        render_config=RENDER_CONFIG,
         operator_args={
             "executor_config": pod_of("dbt"),
             "poke_interval": 1,

@@ -50,6 +50,7 @@ def check_raw(batch_id: str, settings: PipelineSettings) -> GateResult:
     if gate_queries.is_published(batch_id, settings):
         return GateResult(batch_id, "raw", 0, (), (), pages.address(batch_id, "raw", settings))
     n_rows = gate_queries.n_rows_of(batch_id, settings)
+    log.info("raw gate, batch %s: %d rows in landing.encounters", batch_id, n_rows)
     checks = [Check(raw_suite.build(n_rows), gate_queries.raw_rows(batch_id, settings))]
     profile = profiles.measure(batch_id, raw_suite.WATCHED, settings)
     if n_rows >= raw_suite.SMALL:
@@ -88,6 +89,7 @@ def check_publish(
     target = os.environ.get("DBT_TARGET_PATH")
     contract = Contract.from_manifest(Path(target, "manifest.json") if target else None)
     counts = gate_queries.counts(batch_id, build_id, settings)
+    log.info("publish gate, build %s: rows by verdict %s", build_id, dict(counts))
     feature_suite = publish_suite.features(contract, int(counts["n_valid"]))
     checks = [Check(feature_suite, gate_queries.feature_rows(batch_id, build_id, settings))]
     # A correction adds rows to a batch whose accounting was checked when it was published.
@@ -150,6 +152,14 @@ def judge(
         if len(fatal) > N_NAMED:
             reasons += f" and {len(fatal) - N_NAMED} more"
         raise BatchRejected(f"{gate} gate: batch {name}: {reasons} (details: {page})")
+    log.info(
+        "%s gate, batch %s: passed %d expectations, with %d warnings; page: %s",
+        gate,
+        name,
+        len(outcomes) - len(warnings),
+        len(warnings),
+        page,
+    )
     return GateResult(name, gate, len(outcomes), (), tuple(warnings), page)
 
 

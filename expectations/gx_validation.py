@@ -1,5 +1,6 @@
 """Evaluate suites of Great Expectations on queries of our Postgres."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -27,6 +28,9 @@ COUNTS = (
     "unexpected_percent_total",
     "unexpected_percent_nonmissing",
 )
+
+# It sets its own level when it is imported, and announces the folder of a site that nobody writes.
+logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
 
 
 class Check(NamedTuple):

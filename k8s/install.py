@@ -207,7 +207,10 @@ def run_pipeline(settings: StackSettings, progress: Progress) -> None:
         outcomes = pipeline.publish_waiting(airflow, settings, progress.show)
     stop_if_all_rejected(outcomes, settings, progress.console)
     with progress.phase("training"):
-        pipeline.train(airflow, settings, progress.show, count_published(outcomes))
+        training = pipeline.train(airflow, settings, progress.show, count_published(outcomes))
+    if training is not None:
+        with progress.phase("sealed test and learning curve"):
+            pipeline.finish_training(airflow, training, progress.show)
     progress.console.print(summary(outcomes))
 
 

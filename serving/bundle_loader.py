@@ -1,19 +1,20 @@
 """A model as it is served: read from its folder, checked, and never changed afterwards."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 import orjson
 
-from readmit.client.answer_types import ModelIdentity, Risk, Value
+from readmit.client.answer_types import LearningPoint, ModelIdentity, Risk, Value
 from readmit.contract.definition import Contract
 from readmit.contract.derivation import tuple_getter
 from serving import schema
 
 TOLERANCE = 1e-6
+MOST_LEARNING_POINTS = 20
 Json = Mapping[str, object]
 
 
@@ -49,6 +50,7 @@ class Version:
     run_id: str
     promoted_at: str | None = None
     experiment_id: str | None = None
+    learning_curve: str = ""  # JSON; training adds it minutes after the promotion
 
     @property
     def identity(self) -> ModelIdentity:
@@ -140,6 +142,35 @@ def _load(folder: Path, version: Version, read: BundleReader) -> ServedModel:
     )
 
 
+def with_learning_curve(model: ServedModel, version: Version) -> ServedModel:
+    """Return the model with the learning curve that its version has by now."""
+    description = orjson.loads(model.description)
+    description["learning_curve"] = _learning_points(version.learning_curve)
+    return replace(model, version=version, description=orjson.dumps(description))
+
+
+def _learning_points(text: str) -> list[LearningPoint]:
+    """Read a learning curve. It is not part of the signed bundle: only numbers are taken from it,
+    and none when it is something else.
+    """
+    points: list[LearningPoint] = []
+    try:
+        for point in orjson.loads(text or "[]")[:MOST_LEARNING_POINTS]:
+            points.append(
+                {
+                    "n_batches": int(point["n_batches"]),
+                    "n_rows": int(point["n_rows"]),
+                    "auroc": float(point["auroc"]),
+                    "low": float(point["low"]),
+                    "high": float(point["high"]),
+                    "average_precision": float(point["average_precision"]),
+                }
+            )
+    except (ValueError, TypeError, KeyError):
+        return []
+    return points
+
+
 def _check_examples(
     examples: Sequence[Mapping[str, Value]],
     expected: Sequence[float],
@@ -168,6 +199,8 @@ def _describe(version: Version, stored: Json, report: Json, card: str) -> bytes:
             **version.identity,
             "experiment_id": version.experiment_id,
             "promoted_at": version.promoted_at,
+            "learning_curve": _learning_points(version.learning_curve)
+            or report.get("learning_curve", []),  # bundles of release 0.1 hold it themselves
             "contract": contract,
             "model_card": card,
         }

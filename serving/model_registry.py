@@ -61,6 +61,7 @@ class Registry:
             run_id=run_id,
             promoted_at=tags.get("promoted_at") or _iso_time(version.get("last_updated_timestamp")),
             experiment_id=self._experiment(run_id),
+            learning_curve=tags.get("learning_curve", ""),
         )
 
     def check_decision(self, version: Version) -> Statement:

@@ -24,6 +24,7 @@ from serving.bundle_loader import (
     Version,
     load,
     read_bundle,
+    with_learning_curve,
 )
 from serving.instruments import Metrics
 from serving.peer_bundles import Peers
@@ -133,7 +134,9 @@ class Watcher:
         version = self._source.find_version(PRODUCTION)
         if version is None:
             return
-        if self._is_served(version):
+        if self.served is not None and self._is_served(version):
+            if version.learning_curve != self.served.version.learning_curve:
+                self.served = with_learning_curve(self.served, version)
             self._clear_refusal()
             self._metrics.gauge("readmit_model_unbacked").set(0)
             return

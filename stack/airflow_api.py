@@ -82,6 +82,13 @@ class Airflow:
                 running = f", {task['task_id']}"
         return f"{n_finished}/{len(tasks)} tasks{running}"
 
+    def task_state(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """Return the state of a task of a run; an empty text before it has one."""
+        for task in self.tasks(dag_id, run_id):
+            if task["task_id"] == task_id:
+                return str(task["state"] or "")
+        return ""
+
     def failed_task(self, dag_id: str, run_id: str) -> str:
         """Return the task that failed first in a run, or an empty text."""
         failed = [task for task in self.tasks(dag_id, run_id) if task["state"] == "failed"]

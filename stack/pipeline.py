@@ -30,9 +30,12 @@ from stack.progress import Progress
 
 INGEST = "ingest_batch"
 TRAIN = "train_model"
+ANNOUNCEMENT = "announce_training"  # the task of INGEST that emits the Asset
+DECISION = "decide"  # the task of TRAIN after which the model is in production, or is not
 DAGS = (INGEST, TRAIN, "publish_docs", "monitor_model")
 # A run after which as many builds wait as before failed for a technical reason, not for bad data.
 FRUITLESS_RUNS = 2
+SECONDS_PER_BATCH = 20  # about, on 2 cores
 SECONDS_FOR_ASSET = 90
 SECONDS_FOR_POSTGRES = 60
 # With a new dbt manifest or on a cold machine, Airflow needs several seconds for Cosmos' DAG.
@@ -108,8 +111,8 @@ def _waiting(settings: StackSettings) -> list[Build]:
             time.sleep(1)
 
 
-def train(airflow: Airflow, settings: StackSettings, show: Show, published: int) -> None:
-    """Wait for the training that the Asset starts.
+def train(airflow: Airflow, settings: StackSettings, show: Show, published: int) -> str | None:
+    """Wait until the training that the Asset starts has decided on its model.
 
     Start a training when no model is in production and no training runs.
 
@@ -119,16 +122,49 @@ def train(airflow: Airflow, settings: StackSettings, show: Show, published: int)
         show: prints the progress.
         published: number of builds that were just published; any of them starts a training.
 
+    Returns:
+        The run, whose last tasks still run (`finish_training`), or None when there is nothing to
+        train for.
+
     Raises:
         AirflowFailed: the training failed, or no model is in production; the message says why.
     """
-    run_id = _asset_run(airflow, show) if published else _active(airflow, TRAIN)
+    run_id = _active(airflow, TRAIN)
+    if run_id is None and published and _is_announced(airflow):
+        run_id = _asset_run(airflow, show)
     if run_id is None and not in_production(settings):
         run_id = airflow.trigger(TRAIN)
-    if run_id and follow(airflow, TRAIN, run_id, show) != "success":
-        raise AirflowFailed(_explain(airflow, TRAIN, run_id))
+    if run_id is not None:
+        while airflow.task_state(TRAIN, run_id, DECISION) != "success":
+            if airflow.run(TRAIN, run_id)["state"] not in ACTIVE:
+                finish_training(airflow, run_id, show)
+                break
+            show(airflow.task_progress(TRAIN, run_id))
+            time.sleep(1)
     if not in_production(settings):
         raise AirflowFailed(f"no model is in production: {_last_decision(settings)}")
+    return run_id
+
+
+def finish_training(airflow: Airflow, run_id: str, show: Show) -> None:
+    """Wait for what follows the decision: the sealed test and the learning curve.
+
+    Raises:
+        AirflowFailed: a task failed; the message names it.
+    """
+    if follow(airflow, TRAIN, run_id, show) != "success":
+        raise AirflowFailed(_explain(airflow, TRAIN, run_id))
+
+
+def _is_announced(airflow: Airflow) -> bool:
+    """Return whether the last run of `ingest_batch` announced a training.
+
+    When everything it did was to reject a batch, no Asset comes, and nobody need wait for it.
+    """
+    runs = airflow.runs(INGEST)
+    if not runs:
+        return False
+    return airflow.task_state(INGEST, str(runs[0]["dag_run_id"]), ANNOUNCEMENT) == "success"
 
 
 def _last_decision(settings: StackSettings) -> str:
@@ -211,7 +247,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stop_if_all_rejected(outcomes, settings, progress.console)
         if not options.batches_only:
             with progress.phase("training"):
-                train(airflow, settings, progress.show, count_published(outcomes))
+                training = train(airflow, settings, progress.show, count_published(outcomes))
+            if training is not None:
+                with progress.phase("sealed test and learning curve"):
+                    finish_training(airflow, training, progress.show)
     except AirflowFailed as error:
         progress.error(str(error))
         return 1

@@ -102,7 +102,9 @@ def settle(airflow: Airflow, settings: StackSettings, progress: Progress) -> Non
         AirflowFailed: a run failed, or no model is in production.
     """
     outcomes = pipeline.publish_waiting(airflow, settings, progress.show)
-    pipeline.train(airflow, settings, progress.show, count_published(outcomes))
+    run_id = pipeline.train(airflow, settings, progress.show, count_published(outcomes))
+    if run_id is not None:
+        pipeline.finish_training(airflow, run_id, progress.show)
 
 
 def poison(airflow: Airflow, settings: StackSettings, progress: Progress) -> Poisoned:

@@ -17,6 +17,7 @@ from psycopg2 import OperationalError
 from rich.table import Table
 
 from readmit import db, storage
+from readmit.batches import claims
 from readmit.command import EXPECTED
 from readmit.intake import sources
 from readmit.ops import bootstrap
@@ -61,6 +62,17 @@ TIMES = "up.json"
 SECONDS = {"storage": 180.0, "core": 420.0, "rest": 300.0, "optional": 20.0, "model": 300.0}
 
 
+# About how long each phase takes on 2 cores until a prediction is possible, for the estimate.
+EXPECTED_SECONDS = {
+    "starting Postgres and S3": 5,
+    "setting up databases, buckets and Airflow": 15,
+    "starting MLflow and Airflow": 40,
+    "reading the source file": 5,
+    "publishing batches": 140,
+    "training": 100,
+}
+
+
 class CannotStart(Exception):
     """The machine does not meet the requirements; the message has one line per problem."""
 
@@ -70,7 +82,7 @@ class SetUpFailed(Exception):
 
 
 def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = ()) -> list[Outcome]:
-    """Start everything and wait until a model is served.
+    """Start everything and wait until a model is served and its training has ended.
 
     Args:
         settings: the settings of the stack.
@@ -84,10 +96,42 @@ def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = (
         BatchRejected: all of them were rejected.
     """
     listed = _programs_to_start(settings, busy)
-    storage_programs = [program for program in listed if program.name in STORAGE]
     required = [program for program in listed if program.name not in programs.OPTIONAL]
-    core_programs = [program for program in listed if program.name in CORE]
     supervisor = Supervisor(settings)
+    _start_all(listed, settings, supervisor, progress)
+    with progress.phase("reading the source file"):
+        sources.ensure_source(settings, is_forced=bool(os.environ.get("FORCE")))
+    airflow = Airflow(settings)
+    with progress.phase("reading the DAG files"):
+        pipeline.unpause(airflow, progress.show)
+    with progress.phase("publishing batches"):
+        n_waiting = claims.count_waiting(settings)
+        progress.expect("publishing batches", n_waiting * pipeline.SECONDS_PER_BATCH)
+        if not n_waiting:
+            progress.expect("training", 0)
+        outcomes = pipeline.publish_waiting(airflow, settings, progress.show)
+    stop_if_all_rejected(outcomes, settings, progress.console)
+    with progress.phase("training"):
+        training = pipeline.train(airflow, settings, progress.show, count_published(outcomes))
+    with progress.phase("waiting for the API, the web form and the docs site"):
+        _start(required, settings, supervisor, progress, "rest")
+        wait_for_model(settings, progress, SECONDS["model"])
+        _announce_prediction(settings, progress, count(outcomes, "batch"))
+        for program in listed:
+            if program.name in programs.OPTIONAL:
+                _start_optional(program, settings, supervisor, progress)
+    if training is not None:
+        with progress.phase("sealed test and learning curve"):
+            pipeline.finish_training(airflow, training, progress.show)
+    return outcomes
+
+
+def _start_all(
+    listed: list[Program], settings: StackSettings, supervisor: Supervisor, progress: Progress
+) -> None:
+    """Start every program, and set up what Airflow and the pipeline need."""
+    storage_programs = [program for program in listed if program.name in STORAGE]
+    core_programs = [program for program in listed if program.name in CORE]
     with progress.phase("checking the machine"):
         if problems := preflight.problems(settings, listed, supervisor.running()):
             raise CannotStart("\n".join(problems))
@@ -100,23 +144,16 @@ def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = (
         _ensure(listed, supervisor)
         _start(core_programs, settings, supervisor, progress, "core")
     _adopt_production(settings)
-    with progress.phase("reading the source file"):
-        sources.ensure_source(settings, is_forced=bool(os.environ.get("FORCE")))
-    airflow = Airflow(settings)
-    with progress.phase("reading the DAG files"):
-        pipeline.unpause(airflow, progress.show)
-    with progress.phase("publishing batches"):
-        outcomes = pipeline.publish_waiting(airflow, settings, progress.show)
-    stop_if_all_rejected(outcomes, settings, progress.console)
-    with progress.phase("training"):
-        pipeline.train(airflow, settings, progress.show, count_published(outcomes))
-    with progress.phase("waiting for the API, the web form and the docs site"):
-        _start(required, settings, supervisor, progress, "rest")
-        wait_for_model(settings, progress, SECONDS["model"])
-        for program in listed:
-            if program.name in programs.OPTIONAL:
-                _start_optional(program, settings, supervisor, progress)
-    return outcomes
+
+
+def _announce_prediction(settings: StackSettings, progress: Progress, n_batches: int) -> None:
+    minutes, seconds = divmod(round(progress.elapsed()), 60)
+    progress.console.print(
+        f"[bold]The first prediction is possible[/] after {minutes} min {seconds} s:"
+        f" {settings.page('api')}/docs"
+    )
+    if n_batches:
+        write_times(settings, progress, n_batches)
 
 
 def _programs_to_start(settings: StackSettings, busy: Sequence[BusyPort]) -> list[Program]:
@@ -130,7 +167,7 @@ def _programs_to_start(settings: StackSettings, busy: Sequence[BusyPort]) -> lis
 
 
 def write_times(settings: StackSettings, progress: Progress, batches: int) -> None:
-    """Write how long this `make up` took, for `make bench`."""
+    """Write how long this `make up` took until a prediction was possible, for `make bench`."""
     times = {"batches": batches, "seconds": progress.elapsed(), "phases": progress.seconds}
     (settings.readmit_home / TIMES).write_text(json.dumps(times, indent=1), encoding="utf-8")
 
@@ -329,7 +366,7 @@ def _move_optional_ports(settings: StackSettings, progress: Progress) -> list[Bu
 def main() -> int:
     """Command line of `make up`."""
     os.umask(0o077)  # the state holds records of patients
-    progress = Progress()
+    progress = Progress(expected=EXPECTED_SECONDS)
     try:
         configuration.write_env()
         settings = configuration.stack_settings()
@@ -338,9 +375,6 @@ def main() -> int:
         configuration.keep_dataset(settings)
         busy = _move_optional_ports(settings, progress)
         outcomes = up(configuration.stack_settings(), progress, busy)
-        n_batches = count(outcomes, "batch")
-        if n_batches:
-            write_times(settings, progress, n_batches)
     except (
         BadSetting,
         CannotStart,

@@ -33,7 +33,6 @@ def report(
     facts: Facts,
     candidate: str,
     provenance: Mapping[str, str],
-    learning_curve: list[dict[str, float]],
 ) -> Report:
     """Return `report.json`, which `GET /model` shows."""
     origin = asdict(facts)
@@ -46,7 +45,6 @@ def report(
         "calibration": evaluated.calibration,
         "slices": evaluated.slices,
         "decision_curve": evaluated.decision_curve,
-        "learning_curve": learning_curve,
         **provenance,
         **origin,
     }

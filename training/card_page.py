@@ -17,21 +17,40 @@ def publish_card(
     version: str, card: str, figures: Mapping[str, Figure], settings: TrainingSettings
 ) -> None:
     """Write `docs/models/<version>/`: the card as a page, and each figure as PNG."""
-    s3 = storage.client("gates", settings)
-    prefix = f"docs/models/{version}"
     for name, figure in figures.items():
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=110)
-        s3.put_object(
-            Bucket=settings.s3_pipeline_bucket,
-            Key=f"{prefix}/{name}.png",
-            Body=image.getvalue(),
-            ContentType="image/png",
-        )
-    s3.put_object(
+        _put_figure(version, name, figure, settings)
+    _put_page(version, card, list(figures), settings)
+
+
+def add_figures(
+    version: str,
+    card: str,
+    figures: Mapping[str, Figure],
+    names: Sequence[str],
+    settings: TrainingSettings,
+) -> None:
+    """Add figures to the page of a version; `names` are those that the page then has."""
+    for name, figure in figures.items():
+        _put_figure(version, name, figure, settings)
+    _put_page(version, card, names, settings)
+
+
+def _put_figure(version: str, name: str, figure: Figure, settings: TrainingSettings) -> None:
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=110)
+    storage.client("gates", settings).put_object(
         Bucket=settings.s3_pipeline_bucket,
-        Key=f"{prefix}/index.html",
-        Body=page(version, card, list(figures)).encode(),
+        Key=f"docs/models/{version}/{name}.png",
+        Body=image.getvalue(),
+        ContentType="image/png",
+    )
+
+
+def _put_page(version: str, card: str, names: Sequence[str], settings: TrainingSettings) -> None:
+    storage.client("gates", settings).put_object(
+        Bucket=settings.s3_pipeline_bucket,
+        Key=f"docs/models/{version}/index.html",
+        Body=page(version, card, names).encode(),
         ContentType="text/html; charset=utf-8",
     )
 

@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -69,6 +68,7 @@ def candidates(settings: TrainingSettings) -> list[str]:
     names = [name.strip() for name in settings.training_candidates.split(",") if name.strip()]
     for name in names:
         known_candidates.CANDIDATES[name]
+    log.info("candidates: %s", ", ".join(names))
     return names
 
 
@@ -81,7 +81,7 @@ def fit(snapshot_id: str, candidate: str, settings: TrainingSettings) -> str:
     contract = frozen.contract
     train = frozen.split("train")
     with mlflow_tracking.reaching(settings):
-        mlflow.set_experiment(EXPERIMENT)
+        mlflow_tracking.open_experiment(EXPERIMENT)
         began = time.monotonic()
         with mlflow.start_run(run_name=candidate) as run:
             mlflow.set_tags(
@@ -93,11 +93,29 @@ def fit(snapshot_id: str, candidate: str, settings: TrainingSettings) -> str:
             pipeline.fit(train[features.columns(contract)], features.labels(contract, train))
             evaluated = _evaluate(pipeline, frozen, settings)
             _log(evaluated, frozen)
-            training_gauges.candidate(candidate, evaluated, time.monotonic() - began, settings)
+            seconds = time.monotonic() - began
+            training_gauges.candidate(candidate, evaluated, seconds, settings)
+            _log_score(candidate, evaluated, frozen, seconds)
             example = frozen.split("validation").head(5)
             model_id = mlflow_tracking.log_pipeline(pipeline, contract, example)
             mlflow.set_tag("model_id", model_id)
+            address = mlflow_tracking.run_address(run, settings)
+            log.info("metrics, figures and the fitted Pipeline: %s", address)
             return str(run.info.run_id)
+
+
+def _log_score(candidate: str, evaluated: Evaluation, frozen: Snapshot, seconds: float) -> None:
+    auroc = evaluated.metrics["auroc"]
+    log.info(
+        "%s: fitted on %d rows and evaluated on %d in %.0f s; AUROC %.4f (%.4f to %.4f)",
+        candidate,
+        frozen.facts.n_train,
+        frozen.facts.n_validation,
+        seconds,
+        auroc["figure"],
+        auroc["low"],
+        auroc["high"],
+    )
 
 
 def _make(candidate: str, frozen: Snapshot, settings: TrainingSettings) -> Pipeline:
@@ -171,19 +189,16 @@ def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str
     # memory of a task.
     pipeline = mlflow_tracking.load_pipeline(model_id)
     evaluated = _evaluate(pipeline, frozen, settings)
-    curve = _learning_curve(candidate, frozen, evaluated, settings)
     origin = mlflow_tracking.provenance(frozen.facts, frozen.contract, settings.training_seed)
-    report = bundle_writer.report(evaluated, frozen.facts, candidate, origin, curve)
+    report = bundle_writer.report(evaluated, frozen.facts, candidate, origin)
     validation = frozen.split("validation")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         difference = bundle_writer.write(folder, pipeline, frozen.contract, validation, report)
         mlflow_tracking.add_files(client, model_id, folder)
     card = bundle_writer.card(report, frozen.contract)
-    figures = {**plots.of_evaluation(evaluated), "learning_curve": plots.learning_curve(curve)}
     client.log_metric(run_id, "compiled_worst_difference", difference)
     client.log_text(run_id, card, "model_card.md")
-    client.log_figure(run_id, figures["learning_curve"], "plots/learning_curve.png")
     slices_behind = ", ".join(evaluated.behind())
     if slices_behind:
         log.warning("%s ranks these worse than all of validation: %s", candidate, slices_behind)
@@ -194,25 +209,14 @@ def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str
         "slices_behind": slices_behind or "none",
     }
     version = mlflow_tracking.register(client, settings.model_name, model_id, run_id, tags)
+    mlflow_tracking.describe_version(client, settings.model_name, version, card)
     signed_models.sign_version(
         client, settings.model_name, version, signed_models.REGISTRATION, settings
     )
-    card_page.publish_card(version, card, figures, settings)
+    card_page.publish_card(version, card, plots.of_evaluation(evaluated), settings)
+    page = f"{settings.page('docs')}/models/{version}/"
+    log.info("%s is registered as version %s; its card: %s", candidate, version, page)
     return version
-
-
-def _learning_curve(
-    candidate: str, frozen: Snapshot, evaluated: Evaluation, settings: TrainingSettings
-) -> list[dict[str, float]]:
-    make = partial(_make, candidate, frozen, settings)
-    train = frozen.split("train")
-    validation = frozen.split("validation")
-    seed = settings.training_seed
-    points = evaluation.learning_curve(make, frozen.contract, train, validation, seed)
-    samples = evaluation.curve_samples(validation, seed)
-    n_batches = train["_batch_id"].nunique()
-    last = evaluation.curve_point(evaluated.y, evaluated.p, samples, n_batches, len(train))
-    return [*points, last]
 
 
 def decide(version: str, settings: TrainingSettings) -> str | None:
@@ -367,4 +371,14 @@ def score_sealed(version: str, settings: TrainingSettings) -> dict[str, model_me
         estimates = model_metrics.with_intervals(y, p, rows["patient_nbr"], bootstrap)
         mlflow_tracking.log_sealed(client, model_version, estimates, reads)
         training_gauges.sealed(estimates, settings)
+        auroc = estimates["auroc"]
+        log.info(
+            "sealed test of version %s, reading %d: AUROC %.4f (%.4f to %.4f) on %d rows",
+            version,
+            reads,
+            auroc["figure"],
+            auroc["low"],
+            auroc["high"],
+            len(rows),
+        )
         return estimates

@@ -15,6 +15,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -37,6 +38,13 @@ FloatArray = NDArray[np.float64]
 PRODUCTION = "production"
 PREVIOUS = "previous"
 STAGE = "Production"
+KIND_TAG = "mlflow.experimentKind"
+TRAINING_KIND = "custom_model_development"
+NOTE = (
+    "Candidates of the DAG `train_model`: one run per candidate and snapshot. The best one is"
+    " registered; `decision` and its reason are tags of the version."
+)
+MAX_DESCRIPTION = 5000  # characters that the registry stores
 # Errors about the model itself: judging it again gives the same error. Faults of the network are
 # not among them.
 BROKEN = (
@@ -75,12 +83,33 @@ def reaching(settings: TrainingSettings) -> Iterator[MlflowClient]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # A progress bar is noise in a log.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # Our own lines name the addresses that browsers reach; MLflow prints those of this machine.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     mlflow.set_tracking_uri(settings.mlflow_tracking_uri)
     mlflow.set_registry_uri(settings.mlflow_tracking_uri)
     with warnings.catch_warnings():
         # Stages are deprecated in favour of aliases. We move both, because users ask for the stage.
         warnings.filterwarnings("ignore", category=FutureWarning, module="mlflow|training")
+        # To name a function without a module, skops asks every loaded module for it. Each old name
+        # in Airflow's modules answers with a warning: 290 for each model that is stored or loaded.
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"skops\.io\._utils")
         yield MlflowClient()
+
+
+def open_experiment(name: str) -> None:
+    """Make an experiment the active one, and have MLflow's web page open at its training runs.
+
+    Without a kind, MLflow 3.17 opens an empty page for traces of language models.
+    """
+    experiment = mlflow.set_experiment(name)
+    if KIND_TAG not in experiment.tags:
+        mlflow.set_experiment_tags({KIND_TAG: TRAINING_KIND, "mlflow.note.content": NOTE})
+
+
+def run_address(run: Run, settings: TrainingSettings) -> str:
+    """Return the address of a run's page for browsers."""
+    path = f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    return f"{settings.page('mlflow')}/#/{path}"
 
 
 def is_broken(error: Exception) -> bool:
@@ -250,6 +279,16 @@ def register(
     return str(registered.version)
 
 
+def describe_version(client: MlflowClient, name: str, version: str, card: str) -> None:
+    """Make the model card the description of a version, as much of it as the registry stores."""
+    description = card
+    if len(card) > MAX_DESCRIPTION:
+        remark = "\n\nShortened: `model_card.md` of the run has all of it."
+        start = card[: MAX_DESCRIPTION - len(remark)]
+        description = start.rpartition("\n")[0] + remark
+    client.update_model_version(name, version, description=description)
+
+
 def versions(client: MlflowClient, name: str) -> list[ModelVersion]:
     """Return all versions, newest first."""
     unsorted = client.search_model_versions(f"name = '{name}'", max_results=1000)
@@ -276,4 +315,7 @@ def put_in_production(client: MlflowClient, name: str, version: str) -> None:
         client.set_registered_model_alias(name, PREVIOUS, before.version)
     client.set_model_version_tag(name, version, "promoted_at", _now())
     client.set_registered_model_alias(name, PRODUCTION, version)
+    description = client.get_model_version(name, version).description
+    if description:
+        client.update_registered_model(name, description)
     client.transition_model_version_stage(name, version, STAGE, archive_existing_versions=True)

@@ -2,7 +2,14 @@
 
 from pydantic import Field
 
-from readmit.settings import JobSettings, ModelSigning, RegistrySettings, TrainerLogin, TrainerStore
+from readmit.settings import (
+    JobSettings,
+    ModelSigning,
+    PageSettings,
+    RegistrySettings,
+    TrainerLogin,
+    TrainerStore,
+)
 
 # Constants of the monitor, not settings: the alerts, the drift page and docs/monitoring.md are
 # written for these values. DRIFT_THRESHOLD and DRIFT_ALPHA make the monitor more or less strict.
@@ -13,7 +20,9 @@ MIN_CASES = 20  # readmissions (and other stays) that an interval of the AUROC n
 DRIFT_REPLICATES = 500  # the smallest p-value is 1/501, below a third of DRIFT_ALPHA
 
 
-class TrainingSettings(JobSettings, TrainerLogin, TrainerStore, RegistrySettings, ModelSigning):
+class TrainingSettings(
+    JobSettings, TrainerLogin, TrainerStore, RegistrySettings, ModelSigning, PageSettings
+):
     """Settings of training; the results in the README were measured with the defaults."""
 
     training_seed: int = Field(

@@ -32,8 +32,8 @@ class Links:
 
     @property
     def lineage(self) -> str:
-        """Return dbt's documentation with the lineage graph."""
-        return f"{self.docs}/dbt/"
+        """Return dbt's documentation, opened at the lineage graph."""
+        return f"{self.docs}/dbt/#!/overview?g_v=1"
 
     @property
     def quality(self) -> str:

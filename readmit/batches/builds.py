@@ -4,6 +4,7 @@ A build is one run of dbt: over a batch, or over corrected rows of a batch that 
 step may be killed at any point and repeated.
 """
 
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -13,6 +14,8 @@ from psycopg2.extensions import cursor
 from readmit import db
 from readmit.batches import ledger
 from readmit.settings import PipelineSettings
+
+log = logging.getLogger("readmit")
 
 Kind = Literal["batch", "correction"]
 
@@ -195,6 +198,16 @@ class Build:
                 ),
             )
         ledger.follow([self.batch_id], settings)
+        log.info(
+            "%s is published: %d rows = %d features + %d quarantined + %d excluded",
+            self.build_id,
+            counts.n_rows,
+            counts.n_features,
+            counts.n_quarantined,
+            counts.n_excluded,
+        )
+        if counts.n_quarantined:
+            log.info("the quarantined rows and their reasons: `make quarantine`")
         return counts
 
     def count(self, settings: PipelineSettings) -> Counts:

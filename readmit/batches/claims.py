@@ -1,5 +1,6 @@
 """Which run works on which build: one queue of corrections and batches, and claims with a lease."""
 
+import logging
 from collections.abc import Sequence
 
 from psycopg2.extensions import cursor
@@ -8,6 +9,8 @@ from readmit import db
 from readmit.batches import builds, corrections, ledger
 from readmit.batches.builds import LEASE, Build
 from readmit.settings import PipelineSettings
+
+log = logging.getLogger("readmit")
 
 # An advisory lock of database `raw`: one run at a time looks for work. Any number that nobody else
 # uses.
@@ -51,6 +54,7 @@ def claim_and_begin(dag_run_id: str, settings: PipelineSettings) -> Build | None
     except builds.BuildBusy:
         release_claim(dag_run_id, settings)
         raise
+    log.info("%s (%s) is claimed by this run", build.build_id, build.kind)
     return build
 
 
@@ -118,6 +122,7 @@ def release_claim(dag_run_id: str, settings: PipelineSettings) -> None:
         clean.cursor() as cur,
     ):
         cur.execute("delete from ops.current_build where build_id = any(%s)", (build_ids,))
+    log.info("released: %s", ", ".join(build_ids) or "nothing, this run holds no claim")
 
 
 def waiting(settings: PipelineSettings) -> list[Build]:

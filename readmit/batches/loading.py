@@ -1,5 +1,7 @@
 """Load a batch into RAW: the rows and their ledger row in one transaction, or nothing."""
 
+import logging
+
 from psycopg2.extensions import cursor
 
 from readmit import db, storage
@@ -7,6 +9,8 @@ from readmit.batches import claims, ledger
 from readmit.intake import slices
 from readmit.intake.layout import LANDING_COLUMNS
 from readmit.settings import PipelineSettings
+
+log = logging.getLogger("readmit")
 
 
 class ObjectChanged(Exception):
@@ -35,6 +39,9 @@ def load(batch_id: str, settings: PipelineSettings) -> int:
             if rows.content_sha256() != content_sha256 or cur.rowcount != n_rows:
                 raise ObjectChanged(_message(batch_id, key, settings, "is not what was registered"))
             _write_loaded(cur, batch_id)
+            log.info("%s: %d rows copied into landing.encounters", batch_id, n_rows)
+        else:
+            log.info("%s: its %d rows were loaded before (%s)", batch_id, n_rows, status)
         return n_rows
 
 

@@ -1,6 +1,7 @@
 """Record the verdict on a build before it is raised: from a gate, or from dbt's own tests."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import TypedDict
 from readmit.batches.builds import Build
 from readmit.errors import BatchRejected
 from readmit.settings import PipelineSettings
+
+log = logging.getLogger("readmit")
 
 
 class TestsDidNotRun(Exception):
@@ -24,6 +27,8 @@ class NodeResult(TypedDict):
     unique_id: str
     status: str
     message: str | None
+    execution_time: float
+    adapter_response: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,14 @@ class TestResults:
     Attributes:
         failed: the name and the message of each test that found rows it must not find.
         have_passed: whether tests ran, and none of them failed, broke or was left out.
+        n_tests: how many tests the run had.
     """
 
     __test__ = False  # pytest must not collect it
 
     failed: list[str] = field(default_factory=list)
     have_passed: bool = False
+    n_tests: int = 0
 
     @property
     def are_decisive(self) -> bool:
@@ -80,7 +87,21 @@ def read_test_results(run_results: Path) -> TestResults:
             name = result["unique_id"].split(".")[2]  # test.<project>.<name>[.<hash>]
             failed.append(f"{name} ({result['message']})")
     statuses = {result["status"] for result in tests}
-    return TestResults(failed, bool(tests) and statuses <= {"pass", "warn"})
+    have_passed = bool(tests) and statuses <= {"pass", "warn"}
+    return TestResults(failed, have_passed, len(tests))
+
+
+def log_models(run_results: Path) -> None:
+    """Log what dbt did with each model: the status, the rows that it wrote and the seconds."""
+    for result in _results(run_results):
+        if result["unique_id"].startswith("model."):
+            log.info(
+                "dbt %s: %s, %s rows, %.1f s",
+                result["unique_id"].rpartition(".")[2],
+                result["status"],
+                result["adapter_response"].get("rows_affected", "no"),
+                result["execution_time"],
+            )
 
 
 def check_tests(build_id: str, results: TestResults) -> None:
@@ -94,6 +115,7 @@ def check_tests(build_id: str, results: TestResults) -> None:
         raise BatchRejected(f"{build_id}: dbt tests failed: {'; '.join(results.failed)}")
     if not results.have_passed:
         raise TestsDidNotRun(f"{build_id}: dbt's tests did not all run; its output is above")
+    log.info("%s: all %d tests of dbt passed", build_id, results.n_tests)
 
 
 def _results(run_results: Path) -> list[NodeResult]:

@@ -6,8 +6,10 @@ The DAG `publish_docs` calls `publish`. Gates, training and the monitor store th
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from botocore.exceptions import ClientError
 from psycopg2.extras import RealDictCursor
 
 from readmit import db, storage
@@ -16,6 +18,7 @@ from readmit.docs_site import data_dictionary, dbt_docs, html_pages
 from readmit.settings import JobSettings, PipelineSettings
 
 PREFIX = "docs/"
+RECENT = timedelta(minutes=10)
 MAX_DRIFT_REPORTS = 30  # on the index: the last days; older reports stay at their addresses
 
 Batch = Mapping[str, object]  # a row of landing.batches
@@ -32,6 +35,28 @@ def publish(settings: JobSettings) -> None:
         contract = Contract.from_manifest(Path(target) / "manifest.json")
     _put("dictionary/index.html", dictionary_page(contract), settings)
     publish_index(settings)
+
+
+def count_waiting(settings: JobSettings) -> int:
+    """Count the batches about which nothing is decided yet."""
+    with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute(
+            "select count(*) from landing.overview where status in ('waiting', 'claimed', 'loaded')"
+        )
+        [(n_batches,)] = cur.fetchall()
+    return int(n_batches)
+
+
+def is_recent(settings: JobSettings) -> bool:
+    """Return whether the lineage was written within the last ten minutes."""
+    s3 = storage.client("gates", settings)
+    try:
+        page = s3.head_object(Bucket=settings.s3_pipeline_bucket, Key=PREFIX + "dbt/index.html")
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+            return False
+        raise
+    return datetime.now(UTC) - page["LastModified"] < RECENT
 
 
 def publish_index(settings: JobSettings) -> None:

@@ -25,6 +25,7 @@ from readmit.allowed_hosts import AllowedHosts
 from readmit.connection_limits import BoundedConnection
 from readmit.docs_site import html_pages
 from readmit.settings import DocsSiteSettings
+from readmit.telemetry.json_logs import log_as_json
 
 log = logging.getLogger("docs_site")
 
@@ -172,7 +173,7 @@ def create_app(settings: DocsSiteSettings) -> Starlette:
 
 def main() -> None:
     """Serve until SIGTERM. DOCS_HOST is the address to listen on, by default loopback."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_as_json("docs_site", "readmit", "uvicorn")
     settings = DocsSiteSettings()
     if too_low := open_files.raise_limit():
         log.warning(too_low)

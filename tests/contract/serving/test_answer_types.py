@@ -118,7 +118,7 @@ def test_the_report_of_a_trained_model_fits_its_type(contract):
         slices=[],
     )
     provenance = mlflow_tracking.provenance(facts, contract, 7)
-    report = bundle_writer.report(evaluated, facts, "logistic", provenance, [])
+    report = bundle_writer.report(evaluated, facts, "logistic", provenance)
     document = orjson.loads(contract.to_json())
     del document["seeds"]
     report |= {"name": "m", "version": "1", "run_id": "r", "experiment_id": "1"}

@@ -16,6 +16,7 @@ from tests.support import services
 from tests.support.training import make_rows
 from training import (
     jobs,
+    learning_curves,
     mlflow_tracking,
     promotions,
     rollback,
@@ -109,6 +110,33 @@ def test_first_model_is_promoted_with_alias_stage_row_and_tags(first, settings):
             "plots/calibration.png",
         } <= artifacts
     assert [row[0] for row in rows_of(settings, first)] == ["promote"]
+
+
+def test_mlflow_opens_at_the_training_runs_and_shows_the_model_card(first, settings):
+    with mlflow_tracking.reaching(settings) as client:
+        experiment = client.get_experiment_by_name(jobs.EXPERIMENT)
+        assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+        version = client.get_model_version(NAME, first)
+        assert version.description.startswith("# Model card: logistic")
+        assert client.get_registered_model(NAME).description == version.description
+        mlflow_tracking.describe_version(client, NAME, first, "line\n" * 2000)
+        long = client.get_model_version(NAME, first).description
+        assert len(long) <= mlflow_tracking.MAX_DESCRIPTION
+        assert long.endswith("line\n\nShortened: `model_card.md` of the run has all of it.")
+
+
+def test_the_learning_curve_comes_after_the_promotion_and_once(first, settings):
+    points = learning_curves.publish(first, settings)
+    assert points[-1]["auroc"] > 0.5
+    assert learning_curves.publish(first, settings) == []
+    with mlflow_tracking.reaching(settings) as client:
+        version = client.get_model_version(NAME, first)
+        assert json.loads(version.tags["learning_curve"]) == points
+    s3 = storage.client("gates", settings)
+    key = {"Bucket": settings.s3_pipeline_bucket, "Key": f"docs/models/{first}/index.html"}
+    page = s3.get_object(**key)["Body"].read().decode()
+    assert 'src="learning_curve.png"' in page
+    assert 'src="roc.png"' in page
 
 
 def test_repeating_a_task_changes_nothing(first, settings):

@@ -9,12 +9,14 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 import dbt_verdict
+from announcement import news_for_training
 from k8s import task_pods
 from readmit import libpq
 from readmit.batches import builds, claims, verdicts
 from readmit.batches.builds import Build
+from readmit.docs_site import publishing
 from readmit.settings import PipelineSettings
-from shared import DEFAULT_ARGS, news_for_training
+from shared import DEFAULT_ARGS
 from stack import pipeline
 
 DAGS = Path(__file__).resolve().parents[3] / "dags"
@@ -44,6 +46,7 @@ KINDS = {
     "candidates": "training",
     "fit": "training",
     "score_sealed": "training",
+    "draw_learning_curve": "training",
     "register_best": "promotion",
     "decide": "promotion",
     "look": "monitor",
@@ -304,3 +307,42 @@ def test_each_task_runs_in_the_pod_of_its_kind(bag):
             kind_of[name] = path.stem
     assert kind_of == {**KINDS, "dbt": "dbt"}
     assert set(kind_of.values()) == set(task_pods.KINDS)
+
+
+def test_what_a_first_prediction_does_not_need_comes_after_the_decision(bag):
+    dag = bag.dags["train_model"]
+    for task_id in ("score_sealed", "draw_learning_curve"):
+        assert "decide" in upstream(dag, task_id)
+        assert not dag.get_task(task_id).downstream_task_ids
+
+
+def test_every_dag_says_what_it_is_and_leads_to_its_pages(bag):
+    for dag in bag.dags.values():
+        assert 20 < len(dag.description) < 80, dag.dag_id
+        assert "http://" in dag.doc_md, dag.dag_id
+        assert dag.owner_links[dag.owner].startswith("http://"), dag.dag_id
+        for task in dag.tasks:
+            for asset in task.outlets:
+                assert all(link.startswith("http://") for link in asset.extra.values())
+                assert asset.extra, asset.name
+
+
+@pytest.mark.parametrize(
+    ("n_waiting", "is_recent", "writes"),
+    [(0, True, True), (0, False, True), (3, False, True), (3, True, False)],
+)
+def test_the_docs_site_is_not_written_for_every_build_of_a_queue(
+    bag, monkeypatch, n_waiting, is_recent, writes
+):
+    written = []
+    monkeypatch.setattr(publishing, "count_waiting", lambda _: n_waiting)
+    monkeypatch.setattr(publishing, "is_recent", lambda _: is_recent)
+    monkeypatch.setattr(publishing, "publish", written.append)
+    publish_site = bag.dags["publish_docs"].get_task("publish_site").python_callable
+    if writes:
+        publish_site()
+        assert len(written) == 1
+    else:
+        with pytest.raises(AirflowSkipException, match="3 builds wait"):
+            publish_site()
+        assert written == []

@@ -18,7 +18,7 @@ def test_behind_an_ingress_each_page_has_its_host_name() -> None:
     )
     assert addresses.mlflow == "https://mlflow.readmit.example.org"
     assert addresses.api == "https://api.readmit.example.org"
-    assert addresses.lineage == "https://docs.readmit.example.org/dbt/"
+    assert addresses.lineage == "https://docs.readmit.example.org/dbt/#!/overview?g_v=1"
 
 
 def test_a_name_inside_the_cluster_is_never_shown() -> None:

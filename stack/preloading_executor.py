@@ -1,0 +1,55 @@
+"""Airflow's LocalExecutor with the libraries of the tasks imported before its workers are forked.
+
+Great Expectations, MLflow, scikit-learn and dbt take 2 to 7 s of a core to import, and nearly every
+task needs one of them. A task is a fork of a worker, which is a fork of the scheduler: what the
+scheduler has imported is there at once, and its memory is shared. Only libraries are imported here:
+the project's own code is imported by each task, so a change of it reaches the next task.
+"""
+
+import importlib
+import logging
+import time
+
+from airflow.executors.local_executor import LocalExecutor
+
+from readmit.telemetry.library_logs import hide_info_of_libraries
+
+log = logging.getLogger("readmit")
+
+LIBRARIES = (
+    "boto3",
+    "botocore.httpsession",
+    "catboost",
+    "cosmos.airflow.task_group",
+    "cosmos.operators.watcher",
+    "dbt.adapters.postgres",
+    "dbt.cli.main",
+    "great_expectations",
+    "great_expectations.expectations.core",
+    "lightgbm",
+    "matplotlib.figure",
+    "mlflow.sklearn",
+    "pandas",
+    "prometheus_client",
+    "psycopg2.extras",
+    "pyarrow.parquet",
+    "skl2onnx",
+    "sklearn.ensemble",
+    "sklearn.linear_model",
+)
+
+
+class PreloadingExecutor(LocalExecutor):
+    """Imports the libraries, then starts the workers as LocalExecutor does."""
+
+    def start(self) -> None:
+        """Import and fork. A library that cannot be imported is left to the tasks that need it."""
+        hide_info_of_libraries()
+        began = time.monotonic()
+        for name in LIBRARIES:
+            try:
+                importlib.import_module(name)
+            except ImportError as error:
+                log.warning("%s is not preloaded: %s", name, error)
+        log.info("libraries of the tasks imported in %.1f s", time.monotonic() - began)
+        super().start()
