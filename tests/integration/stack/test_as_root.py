@@ -183,8 +183,11 @@ print("started")
 
 
 def test_the_object_store_starts_with_a_read_only_tmp():
-    home = Path(tempfile.mkdtemp(dir="/var/tmp"))  # pytest's folder is below /tmp
-    script = 'mount -t tmpfs -o ro tmpfs /tmp && exec "$@"'
+    # Pytest's folder is below /tmp, and the checkout may be too.
+    home = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    checkout = home / "checkout"
+    checkout.mkdir()
+    script = 'mount --bind "$0" "$PYTHONPATH" && mount -t tmpfs -o ro tmpfs /tmp && exec "$@"'
     python = [
         sys.executable,
         "-c",
@@ -194,8 +197,9 @@ def test_the_object_store_starts_with_a_read_only_tmp():
     ]
     try:
         process = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", script, "sh", *python],
-            env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
+            ["unshare", "--mount", "sh", "-c", script, str(ROOT), *python],
+            env={"PYTHONPATH": str(checkout), "PATH": os.environ["PATH"]},
+            cwd="/",
             capture_output=True,
             text=True,
             check=False,
