@@ -85,7 +85,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     connect = psycopg2.connect
     monkeypatch.setattr(
-        psycopg2, "connect", lambda **named: connect(connection_factory=Connection, **named)
+        psycopg2,
+        "connect",
+        lambda *dsn, **named: connect(*dsn, connection_factory=Connection, **named),
     )
     yield
     Steps.last = 0
