@@ -52,18 +52,25 @@ def mark_rejected(build_id: str, reason: str, settings: PipelineSettings) -> Non
 
 
 def repair(settings: PipelineSettings) -> list[str]:
-    """Bring the ledger up to what `clean` has published, after a crash between the two; return what
-    was repaired.
+    """Bring the ledger up to what `clean` has decided, after a crash between the two; return the
+    batches that were repaired.
     """
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select batch_id from landing.batches where status = 'loaded'")
         loaded = [str(row[0]) for row in cur.fetchall()]
+        cur.execute("select build_id from landing.claims")
+        claimed = [str(row[0]) for row in cur.fetchall()]
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
         cur.execute("select distinct batch_id from ops.published_batches where kind = 'correction'")
         corrected = [str(row[0]) for row in cur.fetchall()]
+        cur.execute("select build_id from ops.rejected_builds where build_id = any(%s)", (claimed,))
+        rejected = [str(row[0]) for row in cur.fetchall()]
+    if rejected:
+        with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+            cur.execute("delete from landing.claims where build_id = any(%s)", (rejected,))
     if not loaded and not corrected:
         return []
     return follow(loaded + corrected, settings)
