@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -219,15 +218,8 @@ def supervisor_configuration(settings: StackSettings, programs: list[Program]) -
 
 
 def socket_path(home: Path) -> Path:
-    """Return the path of the supervisor's socket; Unix allows at most 107 characters.
-
-    Who listens there first would get the supervisor's commands: a folder of its own keeps others
-    out, since the name can be guessed.
-    """
-    if len(str(home)) <= 80:
-        return home / "supervisor.sock"
-    name = f"readmit-{Program(str(home), (), '').fingerprint}-{os.geteuid()}"
-    return Path(tempfile.gettempdir()) / name / "supervisor.sock"
+    """Return the path of the supervisor's socket."""
+    return state_folder.socket_folder(home) / "supervisor.sock"
 
 
 def _section(settings: StackSettings, program: Program, start_order: int) -> list[str]:

@@ -22,8 +22,9 @@ from urllib.request import urlopen
 
 from readmit.settings import ObjectStoreSettings
 from readmit.storage import Identity
-from stack import machine, processes
+from stack import machine, processes, state_folder
 from stack.certificates import self_signed
+from stack.postgres import make_private
 
 # A volume is a file that grows as it fills. With many small volumes buckets grow independently.
 VOLUME_MEGABYTES = 512
@@ -99,6 +100,11 @@ class Store:
                 path.unlink()
 
     @property
+    def _socket_folder(self) -> Path:
+        folder = state_folder.socket_folder(self.folder)
+        return self.data if folder == self.folder else folder
+
+    @property
     def _identities(self) -> Path:
         return self.folder / "s3-identities.json"
 
@@ -123,6 +129,8 @@ class Store:
         """Create the folder, the file of identities and the certificate, for this user only."""
         self.data.mkdir(parents=True, exist_ok=True)
         (self.folder / "tmp").mkdir(exist_ok=True)
+        if self._socket_folder != self.data:
+            make_private(self._socket_folder, machine.current_user())
         if not self._key.exists():
             certificate, key = self_signed("object store")
             _write_private(self._certificate, certificate)
@@ -154,8 +162,8 @@ class Store:
             "-s3.allowedOrigins=http://127.0.0.1:1",
         ]
         sockets = [
-            f"-s3.localSocket={self.data / 's3.sock'}",
-            f"-filer.localSocket={self.data / 'filer.sock'}",
+            f"-s3.localSocket={self._socket_folder / 's3.sock'}",
+            f"-filer.localSocket={self._socket_folder / 'filer.sock'}",
         ]
         head = [str(weed()), "-logtostderr=true", "server", f"-dir={self.data}", "-filer", "-s3"]
         command = [*head, *loopback, *ports, *limits, *single_server, *extras_off, *sockets]

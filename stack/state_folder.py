@@ -6,9 +6,12 @@ never listed.
 """
 
 import json
+import os
 import shutil
+import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from readmit.settings import ROOT
@@ -48,6 +51,8 @@ DEFAULT_HOME = ROOT / ".stack"
 # Others may pass through, because Postgres runs as another user when root starts it, but may not
 # list the folder.
 ENTER_ONLY = 0o711
+# Unix allows 107 bytes for the path of a socket, and supervisord adds its number to the name.
+LONGEST_HOME_OF_SOCKETS = 80
 
 
 class NotOurs(Exception):
@@ -114,6 +119,18 @@ def claim(home: Path) -> None:
             path.chmod(0o700)
         else:
             path.chmod(0o600)
+
+
+def socket_folder(home: Path) -> Path:
+    """Return the folder of the stack's sockets: the state folder, or one with a shorter name.
+
+    Whoever listens there first would get the supervisor's commands, and the name can be guessed:
+    create it by `stack.postgres.make_private`, which keeps others out.
+    """
+    if len(os.fsencode(home)) <= LONGEST_HOME_OF_SOCKETS:
+        return home
+    digest = sha256(os.fsencode(home)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"readmit-{digest}-{os.geteuid()}"
 
 
 def make_enterable(folder: Path) -> bool:

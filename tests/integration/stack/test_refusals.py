@@ -9,7 +9,7 @@ import pytest
 
 from readmit import open_files
 from readmit.settings import StackSettings
-from stack import configuration, preflight, programs, test_tools
+from stack import configuration, preflight, programs, state_folder, test_tools
 from tests.support import stack
 
 
@@ -114,6 +114,7 @@ def test_too_little_disk_names_the_folder(tmp_path):
 def test_a_stack_that_was_started_before_needs_little_more_disk(env, monkeypatch):
     monkeypatch.setattr(preflight, "DISK_GB", 1_000_000.0)
     assert [line for line in preflight.problems(env, [], {"s3"}) if "1000000 GB are needed" in line]
+    state_folder.claim(env.readmit_home)
     data = programs.server(env).data
     data.mkdir(parents=True)
     assert preflight.problems(env, [], {"s3"}) == []

@@ -37,6 +37,7 @@ def proxy(settings: StackSettings) -> Iterator[SilentProxy]:
         yield running
 
 
+@pytest.mark.root  # some systems let only root filter the packets of a socket
 @pytest.mark.parametrize(
     "statement",
     ["select pg_sleep(60)", "select length(repeat('x', 10) || %s)"],
