@@ -7,7 +7,6 @@ from PROXY_PORT upward. Every other program stays on loopback.
 import ipaddress
 import os
 import re
-import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from readmit.settings import ROOT, StackSettings
+from stack import machine
 from stack.certificates import self_signed
 from stack.postgres import as_ordinary_user, give_to_ordinary_user, reachable
 
@@ -91,7 +91,7 @@ def command(settings: StackSettings) -> list[str]:
     own_folder = folder(settings)
     return [
         *as_ordinary_user(),
-        "nginx",
+        machine.find_program("nginx") or "nginx",
         "-e",
         "stderr",
         "-p",
@@ -120,7 +120,7 @@ def problems(settings: StackSettings) -> Iterator[str]:
     if not is_open(settings):
         return
     listen = settings.readmit_listen_address
-    if shutil.which("nginx") is None:
+    if machine.find_program("nginx") is None:
         yield (
             f"READMIT_LISTEN_ADDRESS={listen} needs nginx: {NGINX_HINT}. Or leave it at 127.0.0.1"
             f" and open the pages from your own machine: {ssh_line(settings)}"

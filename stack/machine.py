@@ -2,7 +2,11 @@
 
 import os
 import pwd
+import shutil
 from pathlib import Path
+
+# Debian keeps some programs, such as nginx, where an ordinary user's PATH does not lead.
+SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 # Programs that look up the name of the user take this one when the user id has none.
 NAMELESS_USER = "readmit"
@@ -50,3 +54,8 @@ def current_user() -> pwd.struct_passwd:
         return pwd.getpwuid(os.geteuid())
     except KeyError:
         return pwd.struct_passwd(("", "", os.geteuid(), os.getegid(), "", "", ""))
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program, or None when it is not installed."""
+    return shutil.which(name) or shutil.which(name, path=SYSTEM_PATH)

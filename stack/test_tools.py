@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from readmit import open_files
+from stack.machine import find_program
 
 # Debian packages, each with the programs of which one must be on the PATH.
 NEEDED = {
@@ -34,7 +35,7 @@ def missing() -> list[str]:
     for package, programs in NEEDED.items():
         if package == "chromium" and has_browser:
             continue
-        if not any(map(shutil.which, programs)):
+        if not any(map(find_program, programs)):
             packages.append(package)
     return packages
 

@@ -16,6 +16,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from readmit.settings import ROOT, StackSettings
 from stack import login_proxy, programs, up
+from stack.machine import find_program
 from stack.progress import Progress
 from stack.supervisor import Supervisor
 from tests.support import login_proxy as proxies
@@ -384,7 +385,7 @@ def test_nginx_takes_the_configuration_of_kubernetes(tmp_path, name):
             text = text.replace(f"http://{part}:", "http://127.0.0.1:")
         path.write_text(text)
     command = [
-        "nginx",
+        find_program("nginx"),
         "-t",
         "-e",
         "stderr",

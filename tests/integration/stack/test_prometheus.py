@@ -161,12 +161,17 @@ def test_every_panel_has_something_to_show(stack):
     )
     for job in set(Job) - {Job.API, Job.PLATFORM}:
         pushgateway.report(job, partial(every_figure, job), settings)
-    for _ in range(20):
-        url = f"http://127.0.0.1:{stack.api_port}/predict"
-        response = httpx.post(url, json=ROW, trust_env=False)
-        assert response.is_success, response.text
+
+    def has_data() -> bool:
+        """Predict and look: a rate needs requests between two scrapes."""
+        for _ in range(20):
+            url = f"http://127.0.0.1:{stack.api_port}/predict"
+            response = httpx.post(url, json=ROW, trust_env=False)
+            assert response.is_success, response.text
+        return not unanswered(stack)
+
     with suppress(AssertionError):  # the assertion below shows the queries
-        wait_until(lambda: not unanswered(stack), "every panel has data", 60, pause=1)
+        wait_until(has_data, "every panel has data", 60, pause=1)
     assert unanswered(stack) == []
     for query in (query for _, panel in PROMQL for query in panel.queries.values()):
         answered(stack, query)

@@ -9,7 +9,7 @@ import pytest
 
 from readmit import open_files
 from readmit.settings import StackSettings
-from stack import configuration, preflight, programs, state_folder, test_tools
+from stack import configuration, machine, preflight, programs, state_folder, test_tools
 from tests.support import stack
 
 
@@ -142,6 +142,7 @@ def test_too_little_memory_says_what_there_is(tmp_path):
 
 def test_tools_of_the_tests_say_how_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))  # root finds no apt-get there
+    monkeypatch.setattr(machine, "SYSTEM_PATH", str(tmp_path))
     monkeypatch.delenv("CHROMIUM", raising=False)
     with pytest.raises(test_tools.ToolsMissing) as error:
         test_tools.ensure()

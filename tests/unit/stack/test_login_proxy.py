@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 
 from readmit.client import access_keys
 from readmit.settings import BadSetting, StackSettings
-from stack import configuration, login_proxy, programs
+from stack import configuration, login_proxy, machine, programs
 from stack.certificates import self_signed
 
 
@@ -64,6 +64,7 @@ def test_an_address_of_another_machine_is_refused(tmp_path):
 
 def test_without_nginx_the_start_is_refused_with_the_ssh_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(machine, "SYSTEM_PATH", str(tmp_path))
     [problem] = login_proxy.problems(settings(tmp_path, docs_port=8099))
     assert "READMIT_LISTEN_ADDRESS=0.0.0.0 needs nginx: apt-get install nginx" in problem
     assert "ssh -L 8501:127.0.0.1:8501 -L 8000:127.0.0.1:8000 -L 8099:127.0.0.1:8099" in problem
