@@ -118,8 +118,8 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._metrics.record_process()
             try:
+                self._metrics.record_process()
                 self.check()
                 if self.served is None:
                     self._start_from_copy()  # what was short at the start may have come back
