@@ -26,9 +26,14 @@ TIMEOUT_SECONDS = 5.0
 MAX_BYTES = 200_000_000
 
 
-def token(settings: ServingSettings) -> str:
-    """Return what a process shows to its peers: all have the password of the role `serving`."""
-    secret = settings.serving_password.get_secret_value() if settings.serving_password else ""
+def token(settings: ServingSettings) -> str | None:
+    """Return what a process shows to its peers: all have the password of the role `serving`.
+
+    Without that password there is no secret to share, and the result is None.
+    """
+    if settings.serving_password is None:
+        return None
+    secret = settings.serving_password.get_secret_value()
     return hmac.new(secret.encode(), PATH.encode(), hashlib.sha256).hexdigest()
 
 
@@ -87,7 +92,7 @@ class Peers:
     def __init__(self, settings: ServingSettings) -> None:
         self._host, _, port = settings.api_peers.partition(":")
         self._port = int(port or 8000)
-        self._headers = {TOKEN_HEADER: token(settings)}
+        self._token = token(settings)
 
     def bundle(self) -> bytes | None:
         """Return the archive of the first peer that serves a model, or None."""
@@ -102,14 +107,14 @@ class Peers:
         return None
 
     def _addresses(self) -> list[str]:
-        if not self._host:
+        if not self._host or self._token is None:
             return []
         try:
-            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            entries = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except OSError as error:
             log.warning("peers cannot be found by the name %s: %s", self._host, error)
             return []
-        return sorted({str(address[4][0]) for address in found})
+        return sorted({str(address[4][0]) for address in entries})
 
     def _ask(self, address: str) -> bytes | None:
         host = f"[{address}]" if ":" in address else address
@@ -117,7 +122,7 @@ class Peers:
         archive = bytearray()
         with (
             httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False) as client,
-            client.stream("GET", url, headers=self._headers) as response,
+            client.stream("GET", url, headers={TOKEN_HEADER: self._token or ""}) as response,
         ):
             if not response.is_success:
                 return None

@@ -17,8 +17,9 @@ def bundle(request: Request, state: Parts) -> Response:
     """Hand the bundle to a process that shows the token of a peer; nobody else sees the route."""
     shown = request.headers.get(peer_bundles.TOKEN_HEADER, "")
     expected = peer_bundles.token(state.settings)
-    is_peer = hmac.compare_digest(shown.encode(), expected.encode())
-    if not state.settings.api_peers or not is_peer:
+    if not state.settings.api_peers or expected is None:
+        raise Problem(ProblemCode.NOT_FOUND)
+    if not hmac.compare_digest(shown.encode(), expected.encode()):
         raise Problem(ProblemCode.NOT_FOUND)
     archive = state.watcher.served_bundle()
     if archive is None:

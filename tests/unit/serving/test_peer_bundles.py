@@ -1,5 +1,7 @@
 """A process without registry and store takes its model from another one, and verifies it."""
 
+import hashlib
+import hmac
 import io
 import socket
 import tarfile
@@ -89,6 +91,21 @@ def test_only_a_peer_gets_the_bundle(tmp_path):
             ).status_code
             == 404
         )
+
+
+def test_without_a_secret_to_share_nobody_gets_the_bundle(tmp_path):
+    """The token was once the same for every API without a password, so that anybody knew it."""
+    source = FolderSource()
+    source.promote(1)
+    open_api = settings(tmp_path, api_peers="localhost:1", serving_password=None)
+    assert peer_bundles.token(open_api) is None
+    app = create_app(open_api, source=source, read=read)
+    app.state.parts.watcher.check()
+    guessed = hmac.new(b"", peer_bundles.PATH.encode(), hashlib.sha256).hexdigest()
+    with TestClient(app) as client:
+        for shown in (guessed, ""):
+            headers = {peer_bundles.TOKEN_HEADER: shown}
+            assert client.get(peer_bundles.PATH, headers=headers).status_code == 404
 
 
 def test_nothing_but_files_below_the_folder_is_unpacked(tmp_path):
