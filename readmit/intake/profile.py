@@ -159,21 +159,20 @@ def _is_no_number(value: bytes) -> bool:
     return not value.isdigit()
 
 
-def _rules() -> dict[str, Callable[[bytes], bool]]:
-    """Return the test for an unexpected value of each column that the source always fills."""
-    rules: dict[str, Callable[[bytes], bool]] = dict.fromkeys(NUMBERS, _is_no_number)
+def _rules() -> dict[str, Callable[[bytes], bool] | None]:
+    """Return the test for an unexpected value of each column that the source always fills.
+
+    It is None where every value is expected.
+    """
+    rules: dict[str, Callable[[bytes], bool] | None] = dict.fromkeys(NUMBERS, _is_no_number)
     for column in COLUMNS:
         if column.lower() in DOMAINS:
             rules[column] = _not_in(DOMAINS[column.lower()])
         elif column in DRUGS:
             rules[column] = _not_in(DOSES)
         elif column in DIAGNOSES[:1]:
-            rules[column] = _never
+            rules[column] = None
     return rules
-
-
-def _never(value: bytes) -> bool:  # noqa: ARG001
-    return False
 
 
 _RULES = _rules()
