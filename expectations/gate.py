@@ -6,7 +6,7 @@ docs site, and rejects the batch when one of them failed.
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,17 +184,15 @@ def describe(outcome: ExpectationValidationResult) -> str:
     arguments = {
         key: value for key, value in config.kwargs.items() if key not in ("batch_id", "column")
     }
-    line = f"{prefix}{config.type} {_shortened(arguments)}: {_observed(outcome.result or {})}"
+    result = outcome.result or {}
+    observed = f"found {_shortened(result.get('observed_value'))}"
+    if "unexpected_percent" in result and result.get("unexpected_count"):
+        n_rows = result.get("element_count")
+        observed = f"{result['unexpected_count']} of {n_rows} rows do not fit"
+    line = f"{prefix}{config.type} {_shortened(arguments)}: {observed}"
     if config.description:
         line += f" ({config.description})"
     return line
-
-
-def _observed(result: Mapping[str, object]) -> str:
-    n_unexpected = result.get("unexpected_count")
-    if "unexpected_percent" not in result or not n_unexpected:
-        return f"found {_shortened(result.get('observed_value'))}"
-    return f"{n_unexpected} of {result.get('element_count')} rows do not fit"
 
 
 def _shortened(value: object) -> str:

@@ -69,12 +69,20 @@ def without_values(outcome: ExpectationValidationResult) -> ExpectationValidatio
 
     Pages, reasons, logs and messages are all made of such outcomes.
     """
+    config = outcome.expectation_config
+    is_about_table = config is not None and config.type.startswith("expect_table_")
     counts: dict[str, object] = {}
     for name, value in (outcome.result or {}).items():
         if name in COUNTS:
             counts[name] = value
-        elif name == "observed_value":
-            counts[name] = _observed_value(outcome, value)
+        elif name != "observed_value":
+            continue
+        elif value is None or isinstance(value, int | float) or is_about_table:
+            counts[name] = value  # a number, or the names of columns
+        elif isinstance(value, list | tuple | set):
+            counts[name] = f"{len(value)} different values"
+        else:
+            counts[name] = "a value that is not shown"
     return ExpectationValidationResult(
         success=outcome.success,
         expectation_config=outcome.expectation_config,
@@ -82,17 +90,6 @@ def without_values(outcome: ExpectationValidationResult) -> ExpectationValidatio
         meta=outcome.meta,
         exception_info=_without_message(outcome.exception_info or {}),
     )
-
-
-def _observed_value(outcome: ExpectationValidationResult, value: object) -> object:
-    """Return a number or the names of columns; of other values only how many there are."""
-    config = outcome.expectation_config
-    is_about_table = config is not None and config.type.startswith("expect_table_")
-    if value is None or isinstance(value, int | float) or is_about_table:
-        return value
-    if isinstance(value, list | tuple | set):
-        return f"{len(value)} different values"
-    return "a value that is not shown"
 
 
 def _without_message(exception_info: Mapping[str, object]) -> dict[str, object]:
@@ -123,7 +120,16 @@ def _evaluate_on_batch(
     first evaluated as if every row had to meet them (`mostly` = 1), in one query for all of them.
     Only those that some row does not meet are evaluated again, as they are written.
     """
-    met_by_every_row = _met_by_every_row(batch, expectations)
+    strict: list[Expectation] = []
+    for index, expectation in enumerate(expectations):
+        if isinstance(expectation, ColumnMapExpectation):
+            strict.append(expectation.copy(update={"mostly": 1, "meta": {"index": index}}))
+    met_by_every_row = set()
+    for outcome in _validate(batch, strict, "BOOLEAN_ONLY"):
+        config = outcome.expectation_config
+        if outcome.success and config is not None and config.meta is not None:
+            met_by_every_row.add(int(config.meta["index"]))
+
     remaining: list[Expectation] = []
     outcomes_without_failures: list[ExpectationValidationResult] = []
     for index, expectation in enumerate(expectations):
@@ -138,20 +144,6 @@ def _evaluate_on_batch(
         outcomes_without_failures.append(outcome)
     summary = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
     return [*_validate(batch, remaining, summary), *outcomes_without_failures]
-
-
-def _met_by_every_row(batch: Batch, expectations: Sequence[Expectation]) -> set[int]:
-    """Return the indices of the expectations on single values that every row meets."""
-    strict: list[Expectation] = []
-    for index, expectation in enumerate(expectations):
-        if isinstance(expectation, ColumnMapExpectation):
-            strict.append(expectation.copy(update={"mostly": 1, "meta": {"index": index}}))
-    indices = set()
-    for outcome in _validate(batch, strict, "BOOLEAN_ONLY"):
-        config = outcome.expectation_config
-        if outcome.success and config is not None and config.meta is not None:
-            indices.add(int(config.meta["index"]))
-    return indices
 
 
 def _validate(

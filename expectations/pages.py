@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import great_expectations as gx
 from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
 from great_expectations.expectations.metadata_types import FailureSeverity
-from great_expectations.render import RenderedDocumentContent
 from great_expectations.render.renderer import ValidationResultsPageRenderer
 from great_expectations.render.view import DefaultJinjaPageView
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader
@@ -143,25 +142,18 @@ def render(name: str, gate: str, outcomes: Sequence[ExpectationValidationResult]
         },
     )
     document = ValidationResultsPageRenderer().render(result)
-    _remove_suite_link(document)
+    # The overview links to pages of the suite and the data asset, which only a whole data-docs site
+    # has.
+    overview = document.sections[0].content_blocks[0].subheader.string_template
+    overview["template"] = (
+        "${suite_title} ${expectation_suite_name}\n ${status_title} ${html_success_icon} ${success}"
+    )
+    del overview["styling"]["params"]["expectation_suite_name"]
     view = DefaultJinjaPageView()
     # Our `page.j2` is found first; the parts that it includes are those of Great Expectations.
     parts = view.env.loader or BaseLoader()
     view.env.loader = ChoiceLoader([FileSystemLoader(TEMPLATES), parts])
     return str(view.render(document, title=f"{name}: {gate} gate"))  # type: ignore[no-untyped-call]
-
-
-def _remove_suite_link(document: RenderedDocumentContent) -> None:
-    """Leave the link to the page of the suite and the data asset out of the overview.
-
-    Only a whole data-docs site has them.
-    """
-    header = document.sections[0].content_blocks[0]
-    overview = header.subheader.string_template
-    overview["template"] = (
-        "${suite_title} ${expectation_suite_name}\n ${status_title} ${html_success_icon} ${success}"
-    )
-    del overview["styling"]["params"]["expectation_suite_name"]
 
 
 def _with_escaped_values(outcome: ExpectationValidationResult) -> ExpectationValidationResult:

@@ -49,23 +49,49 @@ def store(batch_id: str, profile: Profile, settings: PipelineSettings) -> None:
     )
 
 
+def load(batch_id: str, s3: "S3Client", settings: PipelineSettings) -> Profile | None:
+    """Return the stored profile of a batch.
+
+    There is none if the batch was published before profiles were stored, or its profile was
+    removed.
+    """
+    try:
+        response = s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id))
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+            return None
+        raise
+    profile: Profile = json.loads(response["Body"].read())
+    return profile
+
+
 def before(batch_id: str, settings: PipelineSettings) -> Profile:
     """Return the mean profile of the batches that were published last.
 
     When there is none, return the profile of the file that UCI publishes.
     """
+    with db.transaction("publisher", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute(
+            "select batch_id from landing.batches where status = 'published' and batch_id <> %s"
+            " order by published_at desc limit %s",
+            (batch_id, COMPARED_WITH),
+        )
+        published_ids = [str(row[0]) for row in cur.fetchall()]
     s3 = storage.client("gates", settings)  # one client for all: making it takes longer than a read
     profiles = []
-    for published_id in _last_published(batch_id, settings):
-        profile = _load(published_id, s3, settings)
+    for published_id in published_ids:
+        profile = load(published_id, s3, settings)
         if profile:
             profiles.append(profile)
     if not profiles:
         return published_file()
-    mean_profile = {}
+    mean_profile: Profile = {}
     for column in profiles[0]:
         distributions = [profile.get(column, {}) for profile in profiles]
-        mean_profile[column] = _mean(distributions)
+        mean_profile[column] = {}
+        for value in sorted(set().union(*distributions)):
+            total = sum(distribution.get(value, 0.0) for distribution in distributions)
+            mean_profile[column][value] = total / len(distributions)
     return mean_profile
 
 
@@ -82,35 +108,6 @@ def distance(one: dict[str, float], other: dict[str, float]) -> float:
     """
     total = sum(abs(one.get(value, 0.0) - other.get(value, 0.0)) for value in {*one, *other})
     return round(total / 2, 9)
-
-
-def _last_published(batch_id: str, settings: PipelineSettings) -> list[str]:
-    with db.transaction("publisher", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        cur.execute(
-            "select batch_id from landing.batches where status = 'published' and batch_id <> %s"
-            " order by published_at desc limit %s",
-            (batch_id, COMPARED_WITH),
-        )
-        return [str(row[0]) for row in cur.fetchall()]
-
-
-def _load(batch_id: str, s3: "S3Client", settings: PipelineSettings) -> Profile | None:
-    try:
-        response = s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id))
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-            return None  # published before profiles were stored, or the profile was removed
-        raise
-    profile: Profile = json.loads(response["Body"].read())
-    return profile
-
-
-def _mean(distributions: Sequence[dict[str, float]]) -> dict[str, float]:
-    mean = {}
-    for value in sorted(set().union(*distributions)):
-        total = sum(distribution.get(value, 0.0) for distribution in distributions)
-        mean[value] = total / len(distributions)
-    return mean
 
 
 def _key(batch_id: str) -> str:

@@ -7,7 +7,7 @@ import great_expectations.expectations as gxe
 from great_expectations import ExpectationSuite
 from great_expectations.expectations.expectation import Expectation
 
-from readmit.contract.definition import Contract, Feature
+from readmit.contract.definition import Contract
 
 KEYS = ("encounter_id", "patient_nbr", "split", "_batch_id")
 SPLITS = ("train", "validation", "test")
@@ -34,22 +34,18 @@ def features(contract: Contract, n_rows: int) -> ExpectationSuite:
     for name in (*KEYS, contract.label.name):
         expectations.append(gxe.ExpectColumnValuesToNotBeNull(column=name))
     for feature in contract.features:
-        expectations += _feature(feature, contract)
+        name = feature.name
+        expectations.append(gxe.ExpectColumnValuesToNotBeNull(column=name))
+        if feature.kind == "number" and feature.min is not None and feature.max is not None:
+            in_range = gxe.ExpectColumnValuesToBeBetween(
+                column=name, min_value=feature.min, max_value=feature.max
+            )
+            expectations.append(in_range)
+        values = feature.allowed_values(contract)
+        if feature.kind == "category" and 0 < len(values) <= MAX_SET_SIZE:
+            in_set = gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(values))
+            expectations.append(in_set)
     return ExpectationSuite(name="features", expectations=expectations)
-
-
-def _feature(feature: Feature, contract: Contract) -> list[Expectation]:
-    name = feature.name
-    expectations: list[Expectation] = [gxe.ExpectColumnValuesToNotBeNull(column=name)]
-    if feature.kind == "number" and feature.min is not None and feature.max is not None:
-        in_range = gxe.ExpectColumnValuesToBeBetween(
-            column=name, min_value=feature.min, max_value=feature.max
-        )
-        expectations.append(in_range)
-    values = feature.allowed_values(contract)
-    if feature.kind == "category" and 0 < len(values) <= MAX_SET_SIZE:
-        expectations.append(gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(values)))
-    return expectations
 
 
 def accounting(frequent_reasons: str = "") -> ExpectationSuite:

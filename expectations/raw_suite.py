@@ -43,7 +43,21 @@ def build(n_rows: int) -> ExpectationSuite:
     Args:
         n_rows: the number of rows of the batch in the ledger.
     """
-    expectations = [*_schema(n_rows), *_value_forms()]
+    expectations: list[Expectation] = [
+        gxe.ExpectTableColumnsToMatchOrderedList(
+            column_list=[*LANDING_COLUMNS, *BOOKKEEPING], description="the 50 columns of the source"
+        ),
+        gxe.ExpectTableRowCountToEqual(value=n_rows, description="as many rows as the ledger says"),
+        gxe.ExpectColumnValuesToBeUnique(
+            column="_source_row", description="each row of the file came once"
+        ),
+        gxe.ExpectColumnValuesToBeUnique(
+            column="encounter_id",
+            mostly=MOSTLY,
+            description="a stay comes once; single repeats go to quarantine",
+        ),
+    ]
+    expectations += _value_forms()
     for name in FILLED:
         expectations.append(gxe.ExpectColumnValuesToNotBeNull(column=name, mostly=MOSTLY))
     if n_rows >= SMALL:
@@ -71,24 +85,6 @@ def _distance(column: str, severity: FailureSeverity, limit: float) -> Expectati
             f"distance of its values to the batches before: at most {limit}, above it {consequence}"
         ),
     )
-
-
-def _schema(n_rows: int) -> list[Expectation]:
-    columns = [*LANDING_COLUMNS, *BOOKKEEPING]
-    return [
-        gxe.ExpectTableColumnsToMatchOrderedList(
-            column_list=columns, description="the 50 columns of the source"
-        ),
-        gxe.ExpectTableRowCountToEqual(value=n_rows, description="as many rows as the ledger says"),
-        gxe.ExpectColumnValuesToBeUnique(
-            column="_source_row", description="each row of the file came once"
-        ),
-        gxe.ExpectColumnValuesToBeUnique(
-            column="encounter_id",
-            mostly=MOSTLY,
-            description="a stay comes once; single repeats go to quarantine",
-        ),
-    ]
 
 
 def _value_forms() -> list[Expectation]:

@@ -85,8 +85,11 @@ def test_a_good_batch_passes_both_gates_and_leaves_its_pages(world):
 
 
 def test_the_next_batch_is_compared_with_the_ones_before(world):
-    settings, _, raw, _ = world
+    settings, batch_id, raw, _ = world
     assert profiles.before("another", settings) != profiles.published_file()
+    s3 = storage.client("gates", settings)
+    assert profiles.before("another", settings) == profiles.load(batch_id, s3, settings)
+    assert profiles.load("another", s3, settings) is None
     following = claim(settings)
     result = gate.check_raw(following, settings)
     assert (
