@@ -119,7 +119,10 @@ CASES = (
         {'readmit_realised_auroc{bound="high"}': steady(0.58)},
         {'readmit_realised_auroc{bound="high"}': steady(0.63), 'readmit_realised_auroc{bound="low"}': steady(0.55)},
     ),
-    Case("BackupMissing", "2m", *one('readmit_backup_finished_timestamp_seconds{job="backup"}', -3 * DAY, -DAY)),
+    Case(
+        "BackupMissing", "2m",
+        *one('readmit_backup_finished_timestamp_seconds{job="backup"}', -3 * DAY, -DAY), absent=True,
+    ),
     Case("MonitorSilent", "2m", *one('readmit_monitored_timestamp_seconds{job="monitor_model"}', -3 * DAY, -DAY)),
     Case("ComponentDown", "3m", *one('probe_success{job="probe",instance="mlflow"}', 0, 1)),
     Case("TargetDown", "6m", {'up{job="node",instance="n"}': steady(0)}, {UP: steady(0)}),
