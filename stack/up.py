@@ -21,6 +21,7 @@ from readmit.batches import claims
 from readmit.command import EXPECTED
 from readmit.intake import sources
 from readmit.ops import bootstrap
+from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
 from readmit.settings import (
     ROOT,
     BadSetting,
@@ -226,12 +227,14 @@ def _set_up(settings: StackSettings, progress: Progress) -> None:
         raise SetUpFailed(
             f"{error}If .env is new: the data in {home} has the old passwords (make clean)"
         ) from error
+    except (SchemaTooNew, MigrationFailed) as error:
+        raise SetUpFailed(str(error)) from error
     progress.show("buckets")
     storage.ensure_buckets(settings)
     progress.show("Airflow's tables")
     _run(settings, "airflow-migrate", "airflow", "db", "migrate")
     if not _mlflow_knows_its_users(settings):
-        progress.show("MLflow's users")
+        progress.show("MLflow's tables and users")
         _run(settings, "mlflow-users", "readmit.ops.mlflow_users", has_every_setting=True)
     if _is_manifest_old():
         progress.show("dbt's manifest")

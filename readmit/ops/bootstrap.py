@@ -3,6 +3,7 @@
 It may be run again at any time.
 """
 
+import sys
 from contextlib import closing
 from importlib.resources import files
 
@@ -11,7 +12,8 @@ from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, cursor
 
 from readmit import db, libpq
-from readmit.intake.layout import LANDING_COLUMNS
+from readmit.command import explained
+from readmit.ops import schema_versions
 from readmit.settings import OperationsSettings, SslMode
 
 LOGIN_ROLES = tuple(role for role in db.ROLES if role != "postgres")
@@ -20,6 +22,8 @@ LOGIN_ROLES = tuple(role for role in db.ROLES if role != "postgres")
 MAX_CONNECTIONS: dict[db.Role, int] = {"reader": 60, "serving": 80}
 # Owns ops.publish_build and nothing else. It has no password: nobody logs in as this role.
 OPS_OWNER = "ops_owner"
+# Tables of `raw` that `clean` sees.
+FOREIGN_TABLES = ("encounters", "batches", "sources")
 FDW_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "reader")
 RAW_ROLES: tuple[db.Role, ...] = ("loader", *FDW_ROLES)
 CLEAN_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "trainer", "serving", "reader")
@@ -42,13 +46,19 @@ SETUP_LOCK = 7_241_001
 
 
 def bootstrap(settings: OperationsSettings) -> None:
-    """Create what `readmit/ops/sql` describes and the server lacks; everything else stays."""
+    """Create what the server lacks, and bring our tables to the version of this code.
+
+    Raises:
+        SchemaTooNew: newer code has changed a database; no table is changed.
+        MigrationFailed: a migration failed and left the version before.
+    """
     with closing(db.connect("postgres", "postgres", settings)) as server:
         server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
         with server.cursor() as cur:
             cur.execute("select pg_advisory_lock(%s)", (SETUP_LOCK,))
             _create_roles(cur, settings)
             _create_databases(cur, settings)
+            schema_versions.migrate(settings)
             with db.transaction("postgres", settings.raw_database, settings) as raw:
                 raw.cursor().execute(_statements("raw.sql"))
             _set_up_clean(settings)
@@ -152,7 +162,8 @@ def _set_up_clean(settings: OperationsSettings) -> None:
         _create_server(cur, settings)
         for role in FDW_ROLES:
             _map_user(cur, role, settings)
-        cur.execute(_statements("fdw.sql"))
+        with db.transaction("postgres", settings.raw_database, settings) as raw:
+            _follow_tables(cur, raw.cursor())
         cur.execute(_statements("clean.sql"))
 
 
@@ -206,17 +217,56 @@ def _map_user(cur: cursor, role: db.Role, settings: OperationsSettings) -> None:
     cur.execute(change.format(user, secret))
 
 
+def _follow_tables(clean: cursor, raw: cursor) -> None:
+    """Give the foreign tables of `clean` the columns that their tables in `raw` have now."""
+    clean.execute("create schema if not exists raw")
+    create = sql.SQL(
+        "create foreign table if not exists {} () server raw_server"
+        " options (schema_name 'landing', table_name {})"
+    )
+    for name in FOREIGN_TABLES:
+        table = sql.Identifier("raw", name)
+        clean.execute(create.format(table, sql.Literal(name)))
+        present = _columns(clean, f"raw.{name}")
+        required = _columns(raw, f"landing.{name}")
+        changes = []
+        for column in present.keys() - required.keys():
+            changes.append(sql.SQL("drop column {}").format(sql.Identifier(column)))
+        for column, data_type in required.items():
+            words = "alter column {} type {}" if column in present else "add column {} {}"
+            if present.get(column) != data_type:
+                change = sql.SQL(words).format(sql.Identifier(column), sql.SQL(data_type))
+                changes.append(change)
+        if changes:
+            alter = sql.SQL("alter foreign table {} {}")
+            clean.execute(alter.format(table, sql.SQL(", ").join(changes)))
+
+
+def _columns(cur: cursor, table: str) -> dict[str, str]:
+    """Return the type of each column, in the order of the table."""
+    cur.execute(
+        "select attname, format_type(atttypid, atttypmod) from pg_attribute"
+        " where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum",
+        (table,),
+    )
+    return dict(cur.fetchall())
+
+
 def _statements(name: str) -> str:
-    columns = ",\n    ".join(f"{column} text" for column in LANDING_COLUMNS)
-    text = (files("readmit.ops.sql") / name).read_text(encoding="utf-8")
-    return text.replace("{landing_columns}", columns)
+    return (files("readmit.ops.sql") / name).read_text(encoding="utf-8")
 
 
-def main() -> None:
+@explained
+def main() -> int:
     """Command line: set up the server of the settings."""
-    bootstrap(OperationsSettings())
+    try:
+        bootstrap(OperationsSettings())
+    except (schema_versions.SchemaTooNew, schema_versions.MigrationFailed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print("databases, roles and tables are in place")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

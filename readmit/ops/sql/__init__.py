@@ -1,3 +1,3 @@
-"""DDL of the databases `raw` and `clean`, kept as plain SQL and applied by
-`readmit.ops.bootstrap`.
+"""Views, functions, triggers and rights of the databases `raw` and `clean`, as plain SQL.
+`readmit.ops.bootstrap` runs both files at each set-up, after the migrations.
 """
