@@ -111,13 +111,14 @@ class Cluster:
 
     def settings(self) -> dict[str, str]:
         """Return the parts' ConfigMap `settings`; empty before the first installation."""
-        return self._config_map("settings")
+        return self.config_map("settings")
 
     def postgres_authority(self) -> str:
         """Return the certificate that verifies an external Postgres; empty when there is none."""
-        return self._config_map("postgres-ca").get("ca.crt", "")
+        return self.config_map("postgres-ca").get("ca.crt", "")
 
-    def _config_map(self, name: str) -> dict[str, str]:
+    def config_map(self, name: str) -> dict[str, str]:
+        """Return what a ConfigMap holds; empty when there is none."""
         output = self.kubectl("get", "configmap", name, "--ignore-not-found", "--output=json")
         return dict(json.loads(output)["data"]) if output.strip() else {}
 

@@ -5,7 +5,7 @@ keeps a cluster.
 OVERLAY (local) and COMPONENTS ("load-test notebooks") choose the manifests. Images
 are built and loaded into the nodes of a cluster of these tools, or pushed to REGISTRY, from where
 any cluster pulls them; IMAGES=skip does neither. Every step does only what is missing, so a second
-run resumes.
+run resumes, with the choices of the last one (`k8s.installation`).
 """
 
 import os
@@ -19,6 +19,7 @@ import yaml
 from httpx import HTTPError
 from rich.table import Table
 
+from k8s import installation
 from k8s.cluster import (
     NAMESPACE,
     Cluster,
@@ -30,6 +31,7 @@ from k8s.cluster import (
     push,
     run,
 )
+from k8s.installation import Choices
 from k8s.make_secrets import missing, secret_names
 from k8s.overlays import LOCAL_REGISTRY, kustomize, write_overlay
 from k8s.pod_stamps import KINDS, stamp
@@ -65,21 +67,20 @@ API = "deployment/api"
 RESTARTED = ",".join(f"{kind.lower()}s" for kind in KINDS)
 
 
-def up(cluster: Cluster, overlay: str, components: list[str], progress: Progress) -> list[Resource]:
+def up(cluster: Cluster, choices: Choices, progress: Progress) -> list[Resource]:
     """Install or upgrade, publish waiting batches, train until a model is served.
 
     Returns the manifests.
     """
-    registry = os.environ.get("REGISTRY", "")
-    settings = chosen_settings(StackSettings(), cluster.settings())
-    text = kustomize(write_overlay(overlay, components, settings, registry))
+    components = choices.components.split()
+    text = kustomize(write_overlay(choices.overlay, components, choices.registry))
     manifests = [resource for resource in yaml.safe_load_all(text) if resource]
     built: dict[str, str] = {}
     if os.environ.get("IMAGES") != "skip":
         with progress.phase("building images and handing them to the cluster"):
-            built = build_images(cluster, text, registry, progress)
+            built = build_images(cluster, text, choices.registry, progress)
     with progress.phase("Secrets and manifests"):
-        apply(cluster, manifests, built)
+        apply(cluster, manifests, built, choices)
     workloads = workload_names(manifests)
     with progress.phase("waiting for the pods"):
         without_api = [name for name in workloads if name != API]  # ready with a model only
@@ -89,26 +90,6 @@ def up(cluster: Cluster, overlay: str, components: list[str], progress: Progress
     with progress.phase("waiting for the API to load the model"):
         await_workloads(cluster, workloads, progress)
     return manifests
-
-
-def chosen_settings(settings: StackSettings, present: dict[str, str]) -> dict[str, str]:
-    """Return the settings that this installation adds to those of the overlay.
-
-    A source that an earlier installation named stays until another is named.
-    """
-    if settings.dataset:
-        return {"DATASET": uploaded(settings.dataset)}
-    if present.get("DATASET"):
-        return {"DATASET": present["DATASET"]}
-    return {}
-
-
-def uploaded(dataset: str) -> str:
-    """Return the name of a source in the ledger.
-
-    A path of this machine means nothing to the pods.
-    """
-    return dataset if "://" in dataset else f"upload://{Path(dataset).name}"
 
 
 def build_images(
@@ -145,20 +126,29 @@ def build_images(
     return loaded
 
 
-def apply(cluster: Cluster, manifests: list[Resource], built: dict[str, str]) -> None:
-    """Apply the namespace, missing Secrets, then everything.
+def apply(
+    cluster: Cluster, manifests: list[Resource], built: dict[str, str], choices: Choices
+) -> None:
+    """Apply the namespace, missing Secrets, the choices, then everything.
 
-    Pods that read a changed ConfigMap or run a changed image are replaced.
+    Pods that read a changed ConfigMap or run a changed image are replaced. kubectl's record of what
+    was applied is that of the overlay alone, so `kubectl apply -k` finds nothing to change.
     """
+    for resource in manifests:
+        resource["metadata"].setdefault("annotations", {})  # so kubectl records it when it applies
+    rendered = as_list(manifests)
     namespace = [resource for resource in manifests if resource["kind"] == "Namespace"]
     cluster.kubectl("apply", "--filename=-", text=as_list(namespace))
     present = cluster.secrets(secret_names())
     new_secrets = missing(present)
     if new_secrets:
         cluster.kubectl("create", "--filename=-", text=as_list(new_secrets))
+    installation.keep(cluster, choices)
     stamp(manifests, built, cluster.get(RESTARTED))
     cluster.kubectl("delete", "job", SET_UP, "--ignore-not-found")  # a Job cannot be changed
-    cluster.kubectl("apply", "--filename=-", text=as_list(manifests))
+    manager = f"--field-manager={installation.FIELD_MANAGER}"
+    cluster.kubectl("apply", manager, "--filename=-", text=as_list(manifests))
+    cluster.kubectl("apply", "set-last-applied", "--filename=-", text=rendered)
 
 
 def workload_names(manifests: list[Resource]) -> list[str]:
@@ -220,7 +210,7 @@ def register(settings: StackSettings) -> None:
     if not dataset or "://" in dataset:
         sources.ensure_source(settings)
     else:
-        fetched = replace(fetch_file(Path(dataset)), name=uploaded(dataset))
+        fetched = replace(fetch_file(Path(dataset)), name=installation.uploaded(dataset))
         sources.register_fetched(fetched, settings, expected_sha256=settings.dataset_sha256)
 
 
@@ -269,11 +259,11 @@ def find_service(manifests: list[Resource], name: str) -> Resource:
 def main() -> int:
     """Command line of `make k8s-up`."""
     progress = Progress()
-    overlay = os.environ.get("OVERLAY") or "local"
-    components = os.environ.get("COMPONENTS", "").split()
     try:
         cluster = find(os.environ.get("CONTEXT", ""), os.environ.get("TOOL", ""))
-        manifests = up(cluster, overlay, components, progress)
+        variables = dict(os.environ, DATASET=StackSettings().dataset or "")
+        choices = installation.choose(variables, installation.earlier_choices(cluster))
+        manifests = up(cluster, choices, progress)
         progress.console.print(addresses(cluster, manifests))
         progress.console.print(
             "The log-in proxy knows the user `readmit`, Airflow (behind it), MLflow and Grafana"

@@ -1,4 +1,4 @@
-"""The kustomization that `make k8s-up` applies: an overlay with what this installation adds."""
+"""The kustomization that `make k8s-up` applies: an overlay, further components, a registry."""
 
 import re
 from pathlib import Path
@@ -25,10 +25,8 @@ def image_names() -> list[str]:
     return re.findall(r"\[([a-z0-9-]+)\]=\S*Dockerfile", script)
 
 
-def write_overlay(
-    overlay: str, components: list[str], settings: dict[str, str], registry: str = ""
-) -> Path:
-    """Write an overlay with further components and settings; returns its folder.
+def write_overlay(overlay: str, components: list[str], registry: str = "") -> Path:
+    """Write an overlay with further components; returns its folder.
 
     With a registry our images come from there, and so do those of task pods.
     """
@@ -40,22 +38,15 @@ def write_overlay(
         "components": [f"../../k8s/components/{name}" for name in components],
         "generatorOptions": {"disableNameSuffixHash": True},
     }
-    config_maps = []
-    if settings:
-        config_maps.append(_merged("settings", settings))
     if registry:
         images = []
         for name in image_names():
             images.append({"name": f"{LOCAL_REGISTRY}/{name}", "newName": f"{registry}/{name}"})
         document["images"] = images
-        config_maps.append(_merged("airflow-settings", {WORKER_IMAGE: f"{registry}/pipeline"}))
-    document["configMapGenerator"] = config_maps
+        worker = f"{WORKER_IMAGE}={registry}/pipeline"
+        document["configMapGenerator"] = [
+            {"name": "airflow-settings", "behavior": "merge", "literals": [worker]}
+        ]
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
     return FOLDER
-
-
-def _merged(name: str, values: dict[str, str]) -> dict[str, object]:
-    """Return the entry of a ConfigMap whose values are added to those of the overlay."""
-    literals = [f"{key}={value}" for key, value in values.items()]
-    return {"name": name, "behavior": "merge", "literals": literals}

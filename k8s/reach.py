@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from k8s.cluster import Cluster, ClusterFailed
+from k8s.installation import earlier_choices
 from k8s.make_secrets import new_values
 from readmit.settings import StackSettings
 
@@ -71,6 +72,9 @@ def variables_of(cluster: Cluster) -> dict[str, str]:
     could set PYTHONPATH here.
     """
     values = cluster.settings()
+    dataset = earlier_choices(cluster).get("DATASET")
+    if dataset:
+        values["DATASET"] = dataset
     expected = new_values()
     for name, secret in cluster.secrets(expected).items():
         for variable in expected[name].keys() & secret.keys():

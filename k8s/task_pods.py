@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from k8s.installation import CONFIG_MAP
 from k8s.make_secrets import secret_of
 from readmit.db import Role
 from readmit.settings import MLFLOW_READER
@@ -28,6 +29,7 @@ class TaskPod:
     identities: tuple[Identity, ...] = ()
     variables: tuple[tuple[str, str, str], ...] = ()  # variable, Secret, key
     login: str = ""  # a user of MLflow whose name is in no Secret
+    reads_source: bool = False  # the source file that a person chose (k8s/installation.py)
 
 
 ADMIN = (
@@ -39,7 +41,7 @@ VERIFY = (("MODEL_PUBLIC_KEY", "model-signing", "MODEL_PUBLIC_KEY"),)
 SIGN = (("MODEL_SIGNING_KEY", "model-signing", "MODEL_SIGNING_KEY"),)
 KINDS = {
     # Fetches a source file from the internet, reads it, and copies batches into RAW.
-    "intake": TaskPod(("loader",), ("loader",)),
+    "intake": TaskPod(("loader",), ("loader",), reads_source=True),
     # Claims, gates, publishing: the ledger, and the pages of the gates. What dbt has built is
     # counted and checked with dbt's own log-in.
     "batch": TaskPod(("loader", "transformer", "publisher", "reader"), ("gates",)),
@@ -67,6 +69,9 @@ def text(kind: str) -> str:
     secrets += [secret_of(identity) for identity in pod.identities]
     references = "".join(f"        - secretRef: {{name: {name}}}\n" for name in secrets)
     variables = ""
+    if pod.reads_source:
+        source = f"{{configMapKeyRef: {{name: {CONFIG_MAP}, key: DATASET, optional: true}}}}"
+        variables += f"        - {{name: DATASET, valueFrom: {source}}}\n"
     if pod.login:
         variables += f"        - {{name: MLFLOW_TRACKING_USERNAME, value: {pod.login}}}\n"
     for variable, secret, key in pod.variables:

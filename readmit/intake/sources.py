@@ -33,6 +33,9 @@ class RegisteredSource(NamedTuple):
 def ensure_source(settings: PipelineSettings, *, is_forced: bool = False) -> str | None:
     """Register the file that `DATASET` names, unless that is done.
 
+    Without `DATASET`, the public file (or the sample) fills an empty ledger only: it never joins
+    a file that a person has submitted.
+
     Args:
         settings: DATASET, and where Postgres and S3 are.
         is_forced: see `register_source`.
@@ -49,7 +52,7 @@ def ensure_source(settings: PipelineSettings, *, is_forced: bool = False) -> str
     cache = _cache_folder(settings)
     mark = unchanged_mark(settings.dataset, settings.dataset_sha256, cache)
     if not settings.dataset:
-        is_done = holds_sample or any(source.data_source == "uci" for source in registered)
+        is_done = bool(registered)
     elif printable_address(settings.dataset) in [source.name for source in registered]:
         is_done = True
     elif mark is None or not mark.is_file() or holds_sample:
@@ -60,7 +63,8 @@ def ensure_source(settings: PipelineSettings, *, is_forced: bool = False) -> str
     if is_done:
         return None
     fetched = fetch(settings.dataset, cache)
-    if fetched.data_source == "sample" and registered:
+    # The download takes a while, in which a person may have submitted a file.
+    if not settings.dataset and _registered_sources(settings):
         return None
     if fetched.data_source != "sample" and holds_sample:
         raise SourceRefused(

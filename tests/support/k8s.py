@@ -214,7 +214,7 @@ def read_by(container: Resource) -> Iterator[tuple[str, str, str]]:
     for variable in container.get("env", []):
         for kind in ("configMap", "secret"):
             reference = variable.get("valueFrom", {}).get(f"{kind}KeyRef")
-            if reference:
+            if reference and not reference.get("optional"):
                 yield kind, reference["name"], reference["key"]
 
 

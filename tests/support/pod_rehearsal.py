@@ -122,7 +122,7 @@ class Rehearsal:
             return expand(variable["value"], earlier)
         for kind in ("configMap", "secret"):
             reference = source.get(f"{kind}KeyRef")
-            if reference:
+            if reference and not reference.get("optional"):
                 return self.data(kind, reference["name"])[reference["key"]]
         return ""  # the pod's address: it has one only when it runs
 

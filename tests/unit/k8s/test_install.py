@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from k8s import cluster, install, overlays, pod_stamps
+from k8s import cluster, install, installation, overlays, pod_stamps
+from k8s.installation import Choices
 from k8s.make_secrets import IDENTITIES, missing, new_values, secret_of
 from readmit import storage
 from readmit.ops.bootstrap import LOGIN_ROLES
-from readmit.settings import StackSettings
 from stack.progress import Progress
 from tests.support import k8s
 
@@ -24,7 +24,9 @@ case "$*" in
 *"get secrets"*) echo '{{"items": [{{"metadata": {{"name": "role-serving"}}, "data": {{"A": "b2xk"}}}}]}}' ;;
 *"get "*) echo '{{"items": []}}' ;;
 *"create --filename"*) cat >"{created}" ;;
-*"apply --filename"*) cat >"{created}.applied" ;;
+*"set-last-applied"*) cat >"{created}.recorded" ;;
+*"--server-side"*) cat >"{created}.choices" ;;
+*"apply --f"*) cat >"{created}.applied" ;;
 esac
 """
 
@@ -70,7 +72,7 @@ def test_apply_keeps_secrets_and_says_what_pods_are_made_of(
     kubectl_log: Path, tmp_path: Path
 ) -> None:
     documents = [{"kind": "Namespace", "metadata": {"name": "readmit"}}, workload("ui", "settings")]
-    install.apply(cluster.Cluster("here"), documents, {})
+    install.apply(cluster.Cluster("here"), documents, {}, Choices(dataset="upload://a.zip"))
     said = [
         line.removeprefix("--context=here --namespace=readmit ")
         for line in kubectl_log.read_text().splitlines()
@@ -79,9 +81,11 @@ def test_apply_keeps_secrets_and_says_what_pods_are_made_of(
         "apply",
         "get secrets",
         "create",
+        "apply",
         f"get {install.RESTARTED}",
         "delete job set-up",
         "apply",
+        "apply set-last-applied",
     ]
     created = {
         each["metadata"]["name"] for each in json.loads((tmp_path / "created").read_text())["items"]
@@ -195,17 +199,26 @@ def test_what_is_late_is_named_with_the_state_of_its_pods(
 
 
 def test_a_file_of_this_machine_has_a_name_that_pods_can_know() -> None:
-    assert install.uploaded("/home/me/diabetic_data.zip") == "upload://diabetic_data.zip"
-    assert install.uploaded("https://example.org/data.zip") == "https://example.org/data.zip"
+    assert installation.uploaded("/home/me/diabetic_data.zip") == "upload://diabetic_data.zip"
+    assert installation.uploaded("https://example.org/data.zip") == "https://example.org/data.zip"
 
 
 def test_a_source_stays_until_another_is_named() -> None:
     present = {"DATASET": "upload://mine.zip"}
-    assert install.chosen_settings(StackSettings(dataset=None), present) == present
-    assert install.chosen_settings(StackSettings(dataset="/home/me/a.zip"), present) == {
-        "DATASET": "upload://a.zip"
-    }
-    assert install.chosen_settings(StackSettings(dataset=None), {}) == {}
+    assert installation.choose({"DATASET": ""}, present).dataset == "upload://mine.zip"
+    another = installation.choose({"DATASET": "/home/me/a.zip"}, present)
+    assert another.dataset == "upload://a.zip"
+    assert installation.choose({}, {}) == Choices()
+
+
+def test_overlay_components_and_registry_stay_until_others_are_named() -> None:
+    present = {"OVERLAY": "production", "COMPONENTS": "load-test", "REGISTRY": "host/path"}
+    kept = Choices(overlay="production", components="load-test", registry="host/path")
+    assert installation.choose({}, present) == kept
+    assert installation.choose({"COMPONENTS": "none", "REGISTRY": "none"}, present) == Choices(
+        overlay="production"
+    )
+    assert installation.config_map(kept)["data"] == present
 
 
 def test_secrets_are_fresh_and_hold_a_password_for_each_role() -> None:
@@ -285,7 +298,7 @@ def test_a_registry_is_where_all_our_images_come_from() -> None:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not on the PATH")
     resources = k8s.load(
-        overlays.kustomize(overlays.write_overlay("local", [], {}, "localhost:5001/mine"))
+        overlays.kustomize(overlays.write_overlay("local", [], "localhost:5001/mine"))
     )
     settings = k8s.named(resources, "ConfigMap", "airflow-settings")["data"]
     assert settings[overlays.WORKER_IMAGE] == "localhost:5001/mine/pipeline"

@@ -111,6 +111,9 @@ def installed(answers: Path, overlay: str) -> None:
         json.dumps(k8s.named(resources, "ConfigMap", "settings"))
     )
     (answers / "configmappostgres-ca").write_text(authority(resources))
+    (answers / "configmapinstallation").write_text(
+        json.dumps({"data": {"DATASET": "upload://mine.zip", "PYTHONPATH": "/tmp/evil"}})
+    )
     (answers / "services").write_text(json.dumps({"items": k8s.of_kind(resources, "Service")}))
     secret = {
         "metadata": {"name": "role-reader"},
@@ -136,6 +139,7 @@ def test_parts_are_reached_with_their_own_settings(
         assert settings.postgres_host == "127.0.0.1"
         assert settings.s3_endpoint_url == os.environ["MLFLOW_S3_ENDPOINT_URL"] != "http://s3:8333"
         assert ask(settings.postgres_port)
+        assert settings.dataset == "upload://mine.zip"
         assert str(settings.readmit_home) != "/var/lib/readmit"
         # A Secret of somebody else, and a variable that we did not put into ours.
         assert os.environ.get("PYTHONPATH") != "/tmp/evil"

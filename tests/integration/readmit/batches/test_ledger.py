@@ -9,6 +9,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg2
@@ -18,7 +19,7 @@ from readmit import db, storage
 from readmit.batches import builds, claims, ledger, loading
 from readmit.batches.builds import Build
 from readmit.errors import BatchRejected, SourceRefused
-from readmit.intake import registration, sample, sources
+from readmit.intake import registration, sample, source_file, sources
 from readmit.intake.layout import LANDING_COLUMNS
 from readmit.intake.source_file import sha256_of
 from readmit.intake.split import split_of
@@ -337,6 +338,33 @@ def test_real_rows_are_not_mixed_with_the_sample(registered: StackSettings) -> N
     )
     with pytest.raises(SourceRefused, match="make clean"):
         sources.ensure_source(registered)
+
+
+def test_the_public_file_never_joins_files_of_ones_own(
+    registered: StackSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unset = registered.model_copy(update={"dataset": None})
+    monkeypatch.setattr(sources, "fetch", lambda *_: pytest.fail("the public file was fetched"))
+    assert sources.ensure_source(unset) is None
+    assert count(unset, "landing.sources") == 1
+
+
+def test_a_file_that_is_submitted_during_the_download_keeps_the_public_one_out(
+    settings: StackSettings, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = tmp_path / "public.csv"
+    sample.write_csv(public, n_rows=400, seed=5)
+
+    def fetch_slowly(*_: object) -> source_file.Fetched:
+        monkeypatch.undo()
+        sources.submit(str(source), settings)
+        return replace(source_file.fetch_file(public), data_source="uci")
+
+    monkeypatch.setattr(sources, "fetch", fetch_slowly)
+    assert sources.ensure_source(settings.model_copy(update={"dataset": None})) is None
+    assert raw.query(settings, settings.raw_database, "select name from landing.sources") == [
+        (source.name,)
+    ]
 
 
 # ---- claim

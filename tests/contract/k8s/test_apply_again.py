@@ -1,0 +1,120 @@
+"""Applying again changes nothing: the manifests through a real kubectl, on an API server in memory.
+
+kubectl's three-way merge is the real one; defaults, admission and controllers are not there.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k8s import install, installation
+from k8s.cluster import Cluster, run
+from k8s.installation import Choices
+from k8s.reach import variables_of
+from tests.support import k8s, kube_api
+
+LOCAL = str(k8s.K8S / "overlays" / "local")
+OWN_FILE = Choices(dataset="upload://mine.zip")
+NO_SCHEMA = "--validate=false"  # the server in memory has none
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[kube_api.KubeApi]:
+    with kube_api.served(k8s.overlay("local"), tmp_path) as (server, kubeconfig):
+        monkeypatch.setenv("KUBECONFIG", kubeconfig)
+        plain = Cluster.command
+        monkeypatch.setattr(
+            Cluster,
+            "command",
+            lambda self, *words: _without_schema(plain(self, *words)),
+        )
+        yield server
+
+
+def _without_schema(command: list[str]) -> list[str]:
+    if {"apply", "create"} & {*command} and "set-last-applied" not in command:
+        return [*command, NO_SCHEMA]
+    return command
+
+
+def templates(api: kube_api.KubeApi) -> dict[str, Any]:
+    """Return the pod template of each workload: a controller makes new pods when it changes."""
+    found = {}
+    for path, resource in api.objects.items():
+        if resource["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
+            found[path] = json.dumps(resource["spec"]["template"], sort_keys=True)
+    return found
+
+
+def install_with(choices: Choices, built: dict[str, str]) -> None:
+    install.apply(Cluster("c"), k8s.overlay("local"), built, choices)
+
+
+def test_kubectl_apply_after_k8s_up_changes_nothing(api: kube_api.KubeApi) -> None:
+    images = {image: f"layers of {image}" for image in k8s.images(k8s.overlay("local"))}
+    install_with(OWN_FILE, images)
+    installed = templates(api)
+    assert all(
+        "readmit/images" in template for template in installed.values() if "localhost/" in template
+    )
+    for _ in range(2):
+        api.changes.clear()
+        run("kubectl", "apply", "-k", LOCAL, NO_SCHEMA)
+        assert api.changes == []
+    assert templates(api) == installed
+    assert variables_of(Cluster("c"))["DATASET"] == "upload://mine.zip"
+
+
+def test_a_changed_overlay_is_applied_and_keeps_what_k8s_up_decided(
+    api: kube_api.KubeApi, tmp_path: Path
+) -> None:
+    install_with(OWN_FILE, {})
+    changed = k8s.overlay("local")
+    k8s.named(changed, "ConfigMap", "settings")["data"]["BATCH_SIZE"] = "20000"
+    manifests = tmp_path / "manifests.json"
+    manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": changed}))
+    before = templates(api)
+    api.changes.clear()
+    run("kubectl", "apply", "-f", str(manifests), NO_SCHEMA)
+    assert [path.rpartition("/")[2] for _, path, _ in api.changes] == ["settings"]
+    assert templates(api) == before
+    assert variables_of(Cluster("c"))["DATASET"] == "upload://mine.zip"
+
+
+def test_k8s_up_again_rolls_nothing_and_keeps_source_and_passwords(
+    api: kube_api.KubeApi,
+) -> None:
+    install_with(OWN_FILE, {})
+    before = templates(api)
+    secrets = {path: value for path, value in api.objects.items() if "/secrets/" in path}
+    choices = installation.choose({}, installation.earlier_choices(Cluster("c")))
+    install_with(choices, {})
+    assert choices == OWN_FILE
+    assert templates(api) == before
+    assert secrets == {path: value for path, value in api.objects.items() if "/secrets/" in path}
+
+
+def test_the_source_of_an_earlier_release_moves_out_of_the_rendered_settings(
+    api: kube_api.KubeApi,
+) -> None:
+    earlier = k8s.overlay("local")
+    k8s.named(earlier, "ConfigMap", "settings")["data"]["DATASET"] = "upload://old.zip"
+    install.apply(Cluster("c"), earlier, {}, Choices())
+    choices = installation.choose({}, installation.earlier_choices(Cluster("c")))
+    install_with(choices, {})
+    run("kubectl", "apply", "-k", LOCAL, NO_SCHEMA)
+    assert Cluster("c").config_map("installation")["DATASET"] == "upload://old.zip"
+    assert "DATASET" not in Cluster("c").settings()
+
+
+def test_a_changed_setting_replaces_the_pods_that_read_it(api: kube_api.KubeApi) -> None:
+    install_with(OWN_FILE, {})
+    before = templates(api)
+    changed = k8s.overlay("local")
+    k8s.named(changed, "ConfigMap", "mlflow-auth")["data"]["auth.ini"] += "# more\n"
+    install.apply(Cluster("c"), changed, {}, OWN_FILE)
+    rolled = [path.rpartition("/")[2] for path in before if templates(api)[path] != before[path]]
+    assert rolled == ["mlflow"]
