@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Identity = Literal["admin", "loader", "gates", "docs", "trainer", "api", "mlflow", "logs", "backup"]
 IDENTITIES: tuple[Identity, ...] = get_args(Identity)
+REGION = "us-east-1"  # clients must name one; SeaweedFS ignores it
 
 
 def variables(identity: Identity) -> tuple[str, str]:
@@ -62,7 +63,7 @@ def client(identity: Identity, settings: ObjectStoreSettings) -> "S3Client":
         endpoint_url=settings.s3_endpoint_url,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
-        region_name="us-east-1",
+        region_name=REGION,
         config=Config(
             s3={"addressing_style": "path"},
             connect_timeout=5,

@@ -93,6 +93,7 @@ class Watcher:
         self._metrics = metrics
         self._read = read
         self._peers = peers
+        self._checking = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
 
@@ -108,13 +109,17 @@ class Watcher:
         self._source.close()
 
     def check(self) -> None:
-        """Ask the registry once and load new versions; never raises for a fault outside."""
-        try:
-            self._check_production()
-            self._check_standbys()
-            self._set_registry_state(None)
-        except UNREACHABLE as error:
-            self._set_registry_state(f"{type(error).__name__}: {error}"[:300])
+        """Ask the registry once and load new versions; never raises for a fault outside.
+
+        Two checks at the same time would load a version twice, so the second one waits.
+        """
+        with self._checking:
+            try:
+                self._check_production()
+                self._check_standbys()
+                self._set_registry_state(None)
+            except UNREACHABLE as error:
+                self._set_registry_state(f"{type(error).__name__}: {error}"[:300])
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypedDict
 
+import boto3
 import mlflow
 import numpy as np
 import pandas as pd
@@ -74,12 +75,16 @@ def reaching(settings: TrainingSettings) -> Iterator[MlflowClient]:
     """Point MLflow of this process at the tracking server and at our object store."""
     os.environ["MLFLOW_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
     access_key, secret_key = storage.keys("trainer", settings)
-    os.environ["AWS_ACCESS_KEY_ID"] = access_key
-    os.environ["AWS_SECRET_ACCESS_KEY"] = secret_key
+    # MLflow takes the default session of boto3. That reads the environment once, at its first use,
+    # so variables would not replace the keys of settings that were used before in this process.
+    boto3.setup_default_session(
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        region_name=storage.REGION,
+    )
     login = settings.mlflow_login()
     if login is not None:
         os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = login
-    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # A progress bar is noise in a log.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
