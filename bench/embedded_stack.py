@@ -133,7 +133,7 @@ def _successful_runs(airflow: Airflow, dag_id: str) -> list[Entry]:
 
 
 def _airflow(settings: StackSettings) -> Airflow:
-    airflow = Airflow(settings, patience=1)
+    airflow = Airflow(settings.model_copy(update={"patience_seconds": 1}))
     try:
         airflow.dag_ids()
     except AirflowFailed as error:

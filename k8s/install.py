@@ -46,8 +46,6 @@ from stack.outcomes import count_published, stop_if_all_rejected, summary
 from stack.progress import Progress
 
 SECONDS_FOR_ROLLOUT = 900
-# A new pod of Airflow's api-server takes so long on two busy cores.
-PATIENCE_SECONDS = 300
 # Upstream images: where nothing can be pulled they stay pending, and everything else works without
 # them.
 OPTIONAL = {"grafana", "notebook"}
@@ -188,7 +186,7 @@ def await_workloads(cluster: Cluster, workloads: list[str], progress: Progress) 
 
 def run_pipeline(settings: StackSettings, progress: Progress) -> None:
     """Run the steps of `make up`: register the source, publish what is waiting, train."""
-    airflow = Airflow(settings, patience=PATIENCE_SECONDS)
+    airflow = Airflow(settings)
     with progress.phase("reading the source file"):
         register(settings)
     with progress.phase("reading the DAG files"):

@@ -33,6 +33,9 @@ FORWARDED: dict[str, tuple[int, dict[str, str]]] = {
     "airflow": (8080, {"AIRFLOW_PORT": "{port}"}),
     "pushgateway": (9091, {"PUSHGATEWAY_URL": "http://127.0.0.1:{port}"}),
 }
+# So long commands wait for a part that does not answer: a new pod of Airflow's api-server takes
+# that long on two busy cores.
+PATIENCE_SECONDS = "300"
 ONLY_IN_PODS = {"READMIT_HOME", "PGSSLROOTCERT"}
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -49,7 +52,8 @@ def reached(cluster: Cluster) -> Iterator[StackSettings]:
     with ExitStack() as stack:
         stack.callback(os.environ.update, dict(os.environ))  # after the next line's
         stack.callback(os.environ.clear)
-        os.environ.update(variables_of(cluster))
+        patience = os.environ.get("PATIENCE_SECONDS", PATIENCE_SECONDS)
+        os.environ.update(variables_of(cluster), PATIENCE_SECONDS=patience)
         authority = cluster.postgres_authority()
         if authority:
             folder = Path(stack.enter_context(TemporaryDirectory()))

@@ -563,6 +563,13 @@ class StackSettings(
     proxy_key_file: Path | None = Field(
         default=None, description="the private key of that certificate"
     )
+    patience_seconds: int = Field(
+        default=20,
+        ge=1,
+        le=3600,
+        description="seconds that commands wait for Airflow or MLflow while it does not answer;"
+        " 300 with CONTEXT=",
+    )
     airflow_parallelism: int = Field(
         default=4, ge=1, le=64, description="Airflow tasks at once; each takes about 220 MB"
     )

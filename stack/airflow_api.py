@@ -18,14 +18,14 @@ class AirflowFailed(Exception):
 class Airflow:
     """A client that logs in as `admin` and renews its token."""
 
-    def __init__(self, settings: StackSettings, patience: int = 20) -> None:
+    def __init__(self, settings: StackSettings) -> None:
         """Create a client.
 
         Args:
-            settings: the port and the password of `admin`.
-            patience: number of retries, one second apart, while Airflow does not answer.
+            settings: the port, the password of `admin`, and the number of retries, one second
+                apart, while Airflow does not answer (PATIENCE_SECONDS).
         """
-        self._patience = patience
+        self._patience = settings.patience_seconds
         self._url = f"http://127.0.0.1:{settings.airflow_port}"
         self._password = reveal(settings.airflow_admin_password)
         self._http = httpx.Client(base_url=f"{self._url}/api/v2", timeout=30)
@@ -100,7 +100,8 @@ class Airflow:
     def _request(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 (JSON)
         """Send a request, and retry while there is no response.
 
-        The supervisor restarts a dead api-server within about ten seconds.
+        The supervisor restarts a dead api-server within about ten seconds; on a cluster a new pod
+        takes minutes on a busy node, and the forwarded port is made again.
         """
         for attempt in range(self._patience + 1):
             try:
@@ -125,9 +126,11 @@ class Airflow:
     def _log_in(self) -> None:
         credentials = {"username": "admin", "password": self._password}
         response = httpx.post(f"{self._url}/auth/token", json=credentials, timeout=30)
+        if response.is_server_error:
+            raise httpx.RemoteProtocolError(f"the log-in answers {response.status_code}")
         if response.is_error:
             raise AirflowFailed(
-                "Airflow refuses the password of .env:"
+                "Airflow refuses the password of .env (on a cluster: of the Secret airflow-admin):"
                 f" {response.status_code} {response.text[:200]}"
             )
         self._http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"

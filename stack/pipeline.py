@@ -7,6 +7,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import httpx
 from psycopg2 import OperationalError
@@ -44,6 +45,7 @@ SECONDS_FOR_DAGS = 240
 SECONDS_FOR_REPAIRED_DAGS = 60
 
 Show = Callable[[str], None]
+Answer = TypeVar("Answer")
 
 
 def unpause(airflow: Airflow, show: Show) -> None:
@@ -82,9 +84,8 @@ def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> li
     builds = dict.fromkeys(remaining)  # in the order in which they were first seen
     n_fruitless = 0
     while remaining:
-        run_id = current_or_new(airflow, INGEST)
         prefix = f"build {len(builds) - len(remaining) + 1} of {len(builds)}, "
-        state = follow(airflow, INGEST, run_id, show, prefix)
+        run_id, state = follow_next(airflow, INGEST, show, prefix)
         n_before = len(remaining)
         remaining = _waiting(settings)
         builds |= dict.fromkeys(remaining)
@@ -96,19 +97,32 @@ def publish_waiting(airflow: Airflow, settings: StackSettings, show: Show) -> li
             n_fruitless = 0
         if n_fruitless > FRUITLESS_RUNS:
             raise AirflowFailed(_explain(airflow, INGEST, run_id))
-    return outcomes_of([*builds], settings)
+    return _patiently(
+        lambda: outcomes_of([*builds], settings), OperationalError, _seconds_for_postgres(settings)
+    )
 
 
 def _waiting(settings: StackSettings) -> list[Build]:
     """Return the builds that wait; retry, since a killed Postgres is back within seconds."""
-    deadline = time.monotonic() + SECONDS_FOR_POSTGRES
+    return _patiently(
+        lambda: claims.waiting(settings), OperationalError, _seconds_for_postgres(settings)
+    )
+
+
+def _seconds_for_postgres(settings: StackSettings) -> float:
+    return max(SECONDS_FOR_POSTGRES, settings.patience_seconds)
+
+
+def _patiently(ask: Callable[[], Answer], away: type[Exception], seconds: float) -> Answer:
+    """Ask until there is an answer, or raise the error `away` when the time is over."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
-            return claims.waiting(settings)
-        except OperationalError:
+            return ask()
+        except away:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(1)
+        time.sleep(1)
 
 
 def train(airflow: Airflow, settings: StackSettings, show: Show, published: int) -> str | None:
@@ -139,7 +153,9 @@ def train(airflow: Airflow, settings: StackSettings, show: Show, published: int)
             if airflow.run(TRAIN, run_id)["state"] not in ACTIVE:
                 finish_training(airflow, run_id, show)
                 break
-            show(airflow.task_progress(TRAIN, run_id))
+            working = _active(airflow, TRAIN) or run_id
+            prefix = "" if working == run_id else "another training is first, "
+            show(prefix + airflow.task_progress(TRAIN, working))
             time.sleep(1)
     if not in_production(settings):
         raise AirflowFailed(f"no model is in production: {_last_decision(settings)}")
@@ -191,26 +207,52 @@ def follow(airflow: Airflow, dag_id: str, run_id: str, show: Show, prefix: str =
     return state
 
 
+def follow_next(airflow: Airflow, dag_id: str, show: Show, prefix: str = "") -> tuple[str, str]:
+    """Wait for the end of the run of a DAG that works next; start a run when there is none.
+
+    One run works at a time. A run that we started may have to queue behind one of the schedule,
+    which begins the moment the DAG is unpaused: then that one is followed.
+
+    Returns:
+        The run that ended, and its state.
+    """
+    run_id = _active(airflow, dag_id) or airflow.trigger(dag_id)
+    while (state := str(airflow.run(dag_id, run_id)["state"])) in ACTIVE:
+        if state == "queued":
+            run_id = _active(airflow, dag_id) or run_id
+        show(prefix + airflow.task_progress(dag_id, run_id))
+        time.sleep(1)
+    return run_id, state
+
+
 def in_production(settings: StackSettings) -> str | None:
-    """Return the version that the alias `production` points at, or None."""
+    """Return the version that the alias `production` points at, or None.
+
+    Raises:
+        httpx.HTTPError: MLflow does not answer.
+    """
     parameters = {"name": settings.model_name, "alias": "production"}
     url = f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/registered-models/alias"
-    response = httpx.get(url, params=parameters, auth=settings.mlflow_login(), timeout=30)
+
+    def ask() -> httpx.Response:
+        response = httpx.get(url, params=parameters, auth=settings.mlflow_login(), timeout=30)
+        if response.is_server_error:
+            response.raise_for_status()
+        return response
+
+    response = _patiently(ask, httpx.HTTPError, settings.patience_seconds)
     if not response.is_success:
         return None
     return str(response.json()["model_version"]["version"])
 
 
-def current_or_new(airflow: Airflow, dag_id: str) -> str:
-    """Return the id of the oldest active run of a DAG; start a run when there is none."""
-    return _active(airflow, dag_id) or airflow.trigger(dag_id)
-
-
 def _active(airflow: Airflow, dag_id: str) -> str | None:
+    """Return the run of a DAG that works, else the oldest that is queued."""
     runs = airflow.active(dag_id)
     if not runs:
         return None
-    return str(runs[-1]["dag_run_id"])
+    running = [run for run in runs if run["state"] == "running"]
+    return str((running or runs)[-1]["dag_run_id"])
 
 
 def _asset_run(airflow: Airflow, show: Show) -> str | None:

@@ -101,10 +101,18 @@ def settle(airflow: Airflow, settings: StackSettings, progress: Progress) -> Non
     Raises:
         AirflowFailed: a run failed, or no model is in production.
     """
-    outcomes = pipeline.publish_waiting(airflow, settings, progress.show)
-    run_id = pipeline.train(airflow, settings, progress.show, count_published(outcomes))
+    with progress.phase("publishing the waiting batches"):
+        outcomes = pipeline.publish_waiting(airflow, settings, progress.show)
+    if airflow.active(pipeline.TRAIN):
+        progress.console.print(
+            "A training runs. Its model would change what is compared before and after the bad"
+            " batch, so the bad batch waits until that training has ended."
+        )
+    with progress.phase("training"):
+        run_id = pipeline.train(airflow, settings, progress.show, count_published(outcomes))
     if run_id is not None:
-        pipeline.finish_training(airflow, run_id, progress.show)
+        with progress.phase("sealed test and learning curve"):
+            pipeline.finish_training(airflow, run_id, progress.show)
 
 
 def poison(airflow: Airflow, settings: StackSettings, progress: Progress) -> Poisoned:
@@ -118,8 +126,7 @@ def poison(airflow: Airflow, settings: StackSettings, progress: Progress) -> Poi
         write_poison(path, seed=int(time.time()), batch_size=settings.batch_size)
         source = sources.submit(str(path), settings)
     for _ in range(MOST_RUNS):
-        run_id = pipeline.current_or_new(airflow, pipeline.INGEST)
-        pipeline.follow(airflow, pipeline.INGEST, run_id, progress.show)
+        run_id, _ = pipeline.follow_next(airflow, pipeline.INGEST, progress.show)
         verdict = _verdict(settings, source)
         if verdict is not None:
             return Poisoned(*verdict, run_id, airflow.failed_task(pipeline.INGEST, run_id))
@@ -174,8 +181,7 @@ def main() -> int:
     progress = Progress()
     airflow = Airflow(settings)
     try:
-        with progress.phase("publishing the waiting batches"):
-            settle(airflow, settings, progress)
+        settle(airflow, settings, progress)
         before = published(settings)
         with progress.phase("submitting a bad batch"):
             batch = poison(airflow, settings, progress)

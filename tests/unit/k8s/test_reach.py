@@ -140,6 +140,7 @@ def test_parts_are_reached_with_their_own_settings(
         assert settings.s3_endpoint_url == os.environ["MLFLOW_S3_ENDPOINT_URL"] != "http://s3:8333"
         assert ask(settings.postgres_port)
         assert settings.dataset == "upload://mine.zip"
+        assert settings.patience_seconds == 300  # a pod takes longer than a process
         assert str(settings.readmit_home) != "/var/lib/readmit"
         # A Secret of somebody else, and a variable that we did not put into ours.
         assert os.environ.get("PYTHONPATH") != "/tmp/evil"

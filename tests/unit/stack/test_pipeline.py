@@ -1,9 +1,11 @@
 """`make up` unpauses every DAG, after Airflow has read all of their files."""
 
+import httpx
 import pytest
 
-from stack import pipeline
-from stack.airflow_api import AirflowFailed
+from readmit.settings import StackSettings
+from stack import airflow_api, pipeline
+from stack.airflow_api import Airflow, AirflowFailed
 
 
 class Reading:
@@ -59,7 +61,7 @@ class Trains:
     def active(self, dag_id):
         self.n_waits += 1
         if dag_id == pipeline.TRAIN and self.started and self.n_waits > 1:
-            return [{"dag_run_id": "training"}]
+            return [{"dag_run_id": "training", "state": "running"}]
         return []
 
     def runs(self, _):
@@ -95,3 +97,82 @@ def test_nobody_waits_for_an_asset_that_cannot_come():
 def test_training_is_waited_for_until_the_decision_only():
     """The sealed test and the learning curve of the run go on."""
     assert pipeline.train(Trains("success"), None, lambda _: None, published=1) == "training"
+
+
+class Schedules:
+    """A stub of Airflow in which a run of the schedule begins before the one that we started."""
+
+    def __init__(self):
+        self.states = {}
+        self.polls = 0
+
+    def trigger(self, _):
+        self.states["manual"] = "queued"
+        return "manual"
+
+    def active(self, _):
+        runs = [{"dag_run_id": run, "state": state} for run, state in self.states.items()]
+        return [run for run in runs if run["state"] in ("queued", "running")]
+
+    def run(self, _, run_id):
+        self.polls += 1
+        if self.polls == 2:
+            self.states = {"scheduled": "running"} | self.states
+        if self.polls == 5:
+            self.states["scheduled"] = "success"
+            self.states["manual"] = "running"
+        if self.polls == 8:
+            self.states["manual"] = "success"
+        return {"state": self.states[run_id]}
+
+    def task_progress(self, _, run_id):
+        return run_id
+
+
+def test_progress_follows_the_run_that_works_not_the_one_that_is_queued():
+    airflow, shown = Schedules(), []
+    assert pipeline.follow_next(airflow, pipeline.INGEST, shown.append) == ("scheduled", "success")
+    assert shown == ["manual", *["scheduled"] * 3]
+    # The second call, after which the queue is counted anew, follows ours.
+    assert pipeline.follow_next(airflow, pipeline.INGEST, shown.append) == ("manual", "success")
+    assert set(shown[4:]) == {"manual"}
+
+
+def answers(*steps):
+    """Return a client whose server gives these answers: a status, or None for no answer."""
+    left = list(steps)
+
+    def answer(request):
+        status = left.pop(0)
+        if status is None:
+            raise httpx.ConnectError("connection refused")
+        return httpx.Response(status, json={"dags": [{"dag_id": "a"}], "access_token": "t"})
+
+    return httpx.Client(transport=httpx.MockTransport(answer), base_url="http://airflow")
+
+
+@pytest.mark.parametrize("away", [None, 503])
+def test_a_cluster_has_minutes_to_bring_airflow_back(monkeypatch, away):
+    monkeypatch.setattr(airflow_api.time, "sleep", lambda _: None)
+    patient = Airflow(StackSettings(airflow_admin_password="x", patience_seconds=300))
+    patient._http = answers(*[away] * 299, 200)
+    assert patient.dag_ids() == {"a"}
+    hasty = Airflow(StackSettings(airflow_admin_password="x"))
+    hasty._http = answers(*[away] * 299, 200)
+    with pytest.raises(AirflowFailed):
+        hasty.dag_ids()
+
+
+def test_a_registry_that_is_away_is_not_taken_for_one_without_a_model(monkeypatch):
+    monkeypatch.setattr(pipeline.time, "sleep", lambda _: None)
+    client = answers(None, 503, 404)
+    monkeypatch.setattr(pipeline.httpx, "get", lambda url, timeout, **_: client.get("/"))
+    settings = StackSettings(mlflow_tracking_password="x")
+    assert pipeline.in_production(settings) is None
+    version = {"model_version": {"version": "7"}}
+    served = [
+        httpx.Response(502, request=httpx.Request("GET", "http://m")),
+        httpx.Response(200, json=version),
+    ]
+    monkeypatch.setattr(pipeline.httpx, "get", lambda *_, **__: served.pop(0))
+    assert pipeline.in_production(settings) == "7"

@@ -9,8 +9,12 @@ from stack.outcomes import Outcome
 OURS = poison.Poisoned("train-001-abcdef01", "rejected", "age", 1_057, "run", "raw_gate")
 
 
+@pytest.mark.parametrize("training", [[], [{"dag_run_id": "t", "state": "running"}]])
 @pytest.mark.parametrize("waited", [0, 2])
-def test_what_waits_is_published_and_trained_on_before_it_compares(monkeypatch, waited):
+def test_what_waits_is_published_and_trained_on_before_it_compares(
+    monkeypatch, capsys, waited, training
+):
+    monkeypatch.setattr(poison.Airflow, "active", lambda *_: training)
     state = {"batches": 10, "version": 1}
 
     def publish(*_):
@@ -31,6 +35,7 @@ def test_what_waits_is_published_and_trained_on_before_it_compares(monkeypatch, 
     monkeypatch.setattr(poison, "published", published)
     monkeypatch.setattr(poison, "poison", lambda *_: OURS)
     assert poison.main() == 0
+    assert ("A training runs." in capsys.readouterr().out) == bool(training)
 
 
 def test_a_bad_batch_that_is_published_is_a_failure(monkeypatch):
