@@ -121,7 +121,11 @@ class BoundedConnection(HttpToolsProtocol):
         elif self.flow.read_paused or self.is_answering:
             self._overdue_at += CHECK_SECONDS  # it is the server that lets the peer wait
         elif self._is_overdue():
-            self._time_out()
+            is_answered = self._is_body and (self.cycle.response_started or bool(self.pipeline))
+            if self._has_sent and not is_answered:
+                self.send_408()
+            else:
+                self.transport.close()
         self._n_received = 0
 
     def _is_read_too_slowly(self) -> bool:
@@ -140,13 +144,6 @@ class BoundedConnection(HttpToolsProtocol):
             is_too_slow = self._n_received < MIN_BYTES
             return is_too_slow or late_by > LARGE_BODY_SECONDS - SMALL_BODY_SECONDS
         return late_by > 0
-
-    def _time_out(self) -> None:
-        is_answered = self._is_body and (self.cycle.response_started or bool(self.pipeline))
-        if self._has_sent and not is_answered:
-            self.send_408()
-        else:
-            self.transport.close()
 
     def _make_room(self) -> None:
         """Close a tenth of all connections, those first that lose least, or else this one."""

@@ -86,29 +86,23 @@ def _key(entry: str) -> AccessKey:
         raise InvalidEntry(
             "an entry is name:scope+scope:sha256 or name:scope+scope:sha256:last-day"
         )
-    name, scopes, sha256 = parts[:3]
+    name, joined_scopes, sha256 = parts[:3]
     sha256 = sha256.lower()
     if not NAME.fullmatch(name) or name == LOCAL_NAME:
         raise InvalidEntry("a name has letters, digits, dots and dashes, and is not `local`")
     if not SHA256.fullmatch(sha256):
         raise InvalidEntry(f"{name}: the hash is not a sha256, which has 64 hexadecimal digits")
-    return AccessKey(name, _scopes(name, scopes), sha256, _last_day(name, parts[3:]))
-
-
-def _scopes(name: str, scopes: str) -> frozenset[Scope]:
     try:
-        return frozenset(Scope(scope) for scope in scopes.split("+"))
+        scopes = frozenset(Scope(scope) for scope in joined_scopes.split("+"))
     except ValueError:
         raise InvalidEntry(f"{name}: the scopes are {', '.join(Scope)}, joined by +") from None
-
-
-def _last_day(name: str, parts: list[str]) -> date | None:
-    if not parts:
-        return None
-    try:
-        return date.fromisoformat(parts[0])
-    except ValueError:
-        raise InvalidEntry(f"{name}: the last day is a date such as 2027-12-31") from None
+    last_day = None
+    if len(parts) == 4:
+        try:
+            last_day = date.fromisoformat(parts[3])
+        except ValueError:
+            raise InvalidEntry(f"{name}: the last day is a date such as 2027-12-31") from None
+    return AccessKey(name, scopes, sha256, last_day)
 
 
 def sha256_of(secret: str) -> str:

@@ -65,6 +65,24 @@ class Problem(Exception):
     def __str__(self) -> str:
         return f"{self.status} {self.title}: {self.detail}"
 
+    @classmethod
+    def from_response(cls, response: httpx.Response) -> Self:
+        """Return a rejection as a problem. One without a problem document keeps its status."""
+        try:
+            document = response.json()
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            return cls(response.status_code, response.reason_phrase, response.text[:200])
+        return cls(
+            status=response.status_code,
+            title=str(document.get("title") or response.reason_phrase),
+            detail=str(document.get("detail") or ""),
+            errors=tuple(document.get("errors") or ()),
+            code=str(document.get("code") or ""),
+            params=document.get("params") or {},
+        )
+
 
 class Client:
     """A connection pool to one API. Safe to share between threads."""
@@ -170,22 +188,4 @@ class Client:
         log.info("answered", extra={"fields": fields})
         if response.is_success:
             return response.json()
-        raise _problem(response)
-
-
-def _problem(response: httpx.Response) -> Problem:
-    """Return a rejection as a problem. One without a problem document keeps its status."""
-    try:
-        document = response.json()
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        return Problem(response.status_code, response.reason_phrase, response.text[:200])
-    return Problem(
-        status=response.status_code,
-        title=str(document.get("title") or response.reason_phrase),
-        detail=str(document.get("detail") or ""),
-        errors=tuple(document.get("errors") or ()),
-        code=str(document.get("code") or ""),
-        params=document.get("params") or {},
-    )
+        raise Problem.from_response(response)

@@ -124,27 +124,21 @@ class Feature(_Frozen):
             return ()
         if self.kind == "flag":
             return (False, True)
+        rule = self.derive
         if self.values is not None:
             values = list(self.values)
         elif self.seed is not None:
             values = [row["code"] for row in contract.seeds[self.seed]]
+        elif rule is not None and rule.seed and rule.get and rule.otherwise is not None:
+            results: list[Value] = [row[rule.get] for row in contract.seeds[rule.seed]]
+            values = list(dict.fromkeys([*results, rule.otherwise]))  # in the order of the seed
         else:
-            values = self._results_of_lookup(contract)
+            values = []
         if self.default is not None and self.default not in values:
             values.insert(0, self.default)
         if self.data_type in WHOLE_NUMBERS:
             return tuple(int(value) for value in values)
         return tuple(values)
-
-    def _results_of_lookup(self, contract: "Contract") -> list[Value]:
-        rule = self.derive
-        if rule is None or rule.seed is None or rule.get is None or rule.otherwise is None:
-            return []
-        values: dict[Value, None] = {}  # a set that keeps the order of the seed
-        for row in contract.seeds[rule.seed]:
-            values[row[rule.get]] = None
-        values[rule.otherwise] = None
-        return list(values)
 
 
 class Label(_Frozen):
@@ -171,20 +165,17 @@ class Contract(BaseModel):
     @model_validator(mode="after")
     def _check_references(self) -> Self:
         for feature in self.features:
-            self._check_feature(feature)
+            if feature.seed is not None:
+                self._check_seed(feature, feature.seed)
+            if feature.derive is not None:
+                self._check_rule(feature, feature.derive)
+            if feature.kind != "category" or feature.values is None:
+                continue
+            if feature.default not in (None, *feature.values):
+                raise ContractError(
+                    f"{feature.name}: default {feature.default!r} is not one of its values"
+                )
         return self
-
-    def _check_feature(self, feature: Feature) -> None:
-        if feature.seed is not None:
-            self._check_seed(feature, feature.seed)
-        if feature.derive is not None:
-            self._check_rule(feature, feature.derive)
-        if feature.kind != "category" or feature.values is None:
-            return
-        if feature.default not in (None, *feature.values):
-            raise ContractError(
-                f"{feature.name}: default {feature.default!r} is not one of its values"
-            )
 
     def _check_seed(self, feature: Feature, seed: str) -> None:
         if seed not in self.seeds:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
-from readmit.contract.definition import Contract, Derive, Feature, Value
+from readmit.contract.definition import Contract, Derive, Value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,9 @@ class Derivation:
         names = []
         self._rules = []
         for feature in contract.derived:
-            rule = _rule(feature)
+            rule = feature.derive
+            if rule is None:
+                raise ValueError(f"{feature.name}: is not derived")
             if rule.op in without:
                 continue
             names.append(feature.name)
@@ -90,12 +92,6 @@ def lookup(contract: Contract, rule: Derive) -> tuple[str, Callable[[object], Va
     return source, lambda code: results.get(str(code), rule.otherwise)
 
 
-def _rule(feature: Feature) -> Derive:
-    if feature.derive is None:
-        raise ValueError(f"{feature.name}: is not derived")
-    return feature.derive
-
-
 def _evaluator(contract: Contract, rule: Derive) -> Callable[[Row], Value | None]:
     """Return the function from the values of a rule's sources to the derived value."""
     if rule.op == "lookup":
@@ -112,7 +108,6 @@ def _evaluator(contract: Contract, rule: Derive) -> Callable[[Row], Value | None
 def _counter(rule: Derive) -> Callable[[Row], int]:
     """Return the function that counts the values that meet a rule's condition."""
     listed = set(rule.is_in or rule.not_in or (rule.equals,))
-
     is_negated = rule.not_in is not None
 
     def count(values: Row) -> int:

@@ -37,25 +37,17 @@ def page(contract: Contract) -> str:
 
 
 def _line(feature: Feature) -> str:
-    default = "" if feature.default is None else f"`{feature.default}`"
-    cells = (
-        f"`{feature.name}`",
-        feature.data_type,
-        _allowed(feature),
-        default,
-        feature.description,
-    )
-    return "| " + " | ".join(cells) + " |"
-
-
-def _allowed(feature: Feature) -> str:
     if feature.derive is not None:
-        return f"{feature.derive.op} of {', '.join(feature.derive.sources)}"
-    if feature.kind == "number":
-        return f"{feature.min:g} to {feature.max:g} {feature.unit or ''}".strip()
-    if feature.seed is not None:
-        return f"codes of `{feature.seed}`"
-    return ", ".join(map(str, feature.values or (False, True)))
+        allowed = f"{feature.derive.op} of {', '.join(feature.derive.sources)}"
+    elif feature.kind == "number":
+        allowed = f"{feature.min:g} to {feature.max:g} {feature.unit or ''}".strip()
+    elif feature.seed is not None:
+        allowed = f"codes of `{feature.seed}`"
+    else:
+        allowed = ", ".join(map(str, feature.values or (False, True)))
+    default = "" if feature.default is None else f"`{feature.default}`"
+    cells = (f"`{feature.name}`", feature.data_type, allowed, default, feature.description)
+    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

@@ -61,8 +61,19 @@ def is_recent(settings: JobSettings) -> bool:
 
 def publish_index(settings: JobSettings) -> None:
     """Write the index page: batches with their verdicts, model cards, drift reports."""
+    statement = (
+        "select batch_id, status, n_rows, n_quarantined, n_excluded, published_at, reason"
+        " from landing.batches"
+        " order by coalesce(published_at, loaded_at) desc nulls last, batch_id"
+    )
+    with (
+        db.transaction("reader", settings.raw_database, settings) as raw,
+        raw.cursor(cursor_factory=RealDictCursor) as cur,
+    ):
+        cur.execute(statement)
+        batches: Sequence[Batch] = cur.fetchall()
     drift_reports = _folders("drift/", settings)[:MAX_DRIFT_REPORTS]
-    page = index(_batches(settings), _folders("models/", settings), drift_reports)
+    page = index(batches, _folders("models/", settings), drift_reports)
     _put("index.html", page, settings)
 
 
@@ -105,20 +116,6 @@ def _put(name: str, page: str, settings: JobSettings) -> None:
         Body=page.encode(),
         ContentType="text/html; charset=utf-8",
     )
-
-
-def _batches(settings: JobSettings) -> Sequence[Batch]:
-    statement = (
-        "select batch_id, status, n_rows, n_quarantined, n_excluded, published_at, reason"
-        " from landing.batches"
-        " order by coalesce(published_at, loaded_at) desc nulls last, batch_id"
-    )
-    with (
-        db.transaction("reader", settings.raw_database, settings) as raw,
-        raw.cursor(cursor_factory=RealDictCursor) as cur,
-    ):
-        cur.execute(statement)
-        return cur.fetchall()
 
 
 def _folders(prefix: str, settings: JobSettings) -> list[str]:

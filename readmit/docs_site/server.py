@@ -37,7 +37,7 @@ POLICY = (
     " font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # The pages of Great Expectations and dbt have scripts in them. The sandbox takes their origin away:
-# whoever can write a page into the bucket has no script that acts with the reader's log-in.
+# a script that somebody writes into the bucket cannot act with the reader's log-in.
 SCRIPTS = "; sandbox allow-scripts allow-popups; script-src 'self' 'unsafe-inline'"
 POLICY_OF = {
     "gx/": POLICY + SCRIPTS,
@@ -50,7 +50,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Content-Security-Policy": POLICY,
 }
-# By the end of the name: the type that an object was stored with is its writer's to choose.
+# The type follows from the end of the name, not from the object: its writer chose that type.
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css",
@@ -87,13 +87,17 @@ class Site:
             stored = self._s3.get_object(Bucket=self._bucket, Key=PREFIX + name)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket", "404"):
-                return _missing(name)
+                if name == "index.html":
+                    return _message(HTTPStatus.OK, NOT_YET)
+                return _message(HTTPStatus.NOT_FOUND, NOT_FOUND)
             log.warning("S3 refused %s: %s", name, error)
             return _message(HTTPStatus.SERVICE_UNAVAILABLE, STORE_AWAY)
         except BotoCoreError as error:
             log.warning("S3 cannot be reached: %s", error)
             return _message(HTTPStatus.SERVICE_UNAVAILABLE, STORE_AWAY)
-        headers = _headers(name) | {
+        folder = name.partition("/")[0] + "/"
+        headers = HEADERS | {
+            "Content-Security-Policy": POLICY_OF.get(folder, POLICY),
             "Content-Type": content_type,
             "Content-Length": str(stored["ContentLength"]),
         }
@@ -106,33 +110,22 @@ def _chunks(body: StreamingBody) -> Iterator[bytes]:
         yield from body.iter_chunks(CHUNK_BYTES)
 
 
-def _headers(name: str) -> dict[str, str]:
-    """Return the headers of an object, with the policy of the folder that it lies in."""
-    folder = name.partition("/")[0] + "/"
-    return HEADERS | {"Content-Security-Policy": POLICY_OF.get(folder, POLICY)}
-
-
-def _missing(name: str) -> Response:
-    if name == "index.html":
-        return _message(HTTPStatus.OK, NOT_YET)
-    return _message(HTTPStatus.NOT_FOUND, NOT_FOUND)
-
-
 def _message(status: int, message: str) -> Response:
     page = html_pages.render(html_pages.TEMPLATES / "message.html.j2", message=message)
     return HTMLResponse(page, status, HEADERS)
 
 
-def _is_alive(_: Request) -> Response:
+def is_alive(_: Request) -> Response:
+    """Answer that the process runs; it does not look at the object store."""
     return PlainTextResponse("alive\n", headers=HEADERS)
 
 
-def _icon(_: Request) -> Response:
-    """Every browser asks for `/favicon.ico`, whatever a page names."""
+def icon(_: Request) -> Response:
+    """Return `/favicon.ico`, which every browser asks for, whatever a page names."""
     return Response(ICON, media_type="image/png", headers=HEADERS)
 
 
-def _http_error(_: Request, error: Exception) -> Response:
+def http_error(_: Request, error: Exception) -> Response:
     """Return the page of an address or a method that no route has."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == HTTPStatus.NOT_FOUND:
@@ -159,15 +152,15 @@ class HostCheck:
 def create_app(settings: DocsSiteSettings) -> Starlette:
     """Return the site as an ASGI application."""
     routes = [
-        Route("/livez", _is_alive),
-        Route("/favicon.ico", _icon),
+        Route("/livez", is_alive),
+        Route("/favicon.ico", icon),
         Route("/{path:path}", Site(settings).page),
     ]
     hosts = AllowedHosts(allowed_hosts.names(settings.docs_allowed_hosts))
     return Starlette(
         routes=routes,
         middleware=[Middleware(HostCheck, hosts=hosts)],
-        exception_handlers={HTTPException: _http_error},
+        exception_handlers={HTTPException: http_error},
     )
 
 

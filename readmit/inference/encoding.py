@@ -25,7 +25,8 @@ class Encoder:
     """Encodes rows; a row has the values of `contract.base_names`.
 
     Args:
-        contract: has the rules of derived features. columns: `columns` of `encoder.json`.
+        contract: has the rules of derived features.
+        columns: `columns` of `encoder.json`.
         converter: returns, for the number of a column, the function from its float to the
             scorer's input.
     """

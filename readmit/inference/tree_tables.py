@@ -63,9 +63,8 @@ class TreeScorer:
         self._values = arrays["values"].ravel()
         self._begin = np.arange(self._n_trees) * n_leaves
         if settings["leaf"] == FIRST:
-            self._begin -= (
-                1  # counting the bits up to the first leaf gives one more than its number
-            )
+            # Counting the bits up to the first leaf gives one more than its number.
+            self._begin -= 1
         self._columns = _columns(arrays)
         self._table = _table(arrays, self._columns).view(np.uint64)
 
@@ -81,22 +80,19 @@ class TreeScorer:
 
     def score(self, rows: Sequence[Sequence[int]], /) -> list[float]:
         """Return the probability of each row of bins."""
-        probabilities = []
+        probabilities: list[float] = []
         for begin in range(0, len(rows), MAX_TOGETHER):
-            probabilities += self._score_some(rows[begin : begin + MAX_TOGETHER])
-        return probabilities
-
-    def _score_some(self, rows: Sequence[Sequence[int]]) -> list[float]:
-        words = np.empty((len(rows), self._table.shape[1]), np.uint64)
-        for row, row_words in zip(rows, words, strict=True):
-            bins = list(filter(None, row)) or [0]
-            np.bitwise_and.reduce(self._table.take(bins, axis=0), axis=0, out=row_words)
-        left = words.view(self._bits_type)[:, : self._n_trees]
-        if self._settings["leaf"] == FIRST:
-            left = np.bitwise_count(left ^ (left - 1))
-        sums = np.add.reduce(self._values.take(self._begin + left), axis=1)
-        log_odds = self._settings["scale"] * sums + self._settings["bias"]
-        probabilities: list[float] = (1 / (1 + np.exp(-log_odds))).tolist()
+            some_rows = rows[begin : begin + MAX_TOGETHER]
+            words = np.empty((len(some_rows), self._table.shape[1]), np.uint64)
+            for row, row_words in zip(some_rows, words, strict=True):
+                bins = list(filter(None, row)) or [0]
+                np.bitwise_and.reduce(self._table.take(bins, axis=0), axis=0, out=row_words)
+            left = words.view(self._bits_type)[:, : self._n_trees]
+            if self._settings["leaf"] == FIRST:
+                left = np.bitwise_count(left ^ (left - 1))
+            sums = np.add.reduce(self._values.take(self._begin + left), axis=1)
+            log_odds = self._settings["scale"] * sums + self._settings["bias"]
+            probabilities += (1 / (1 + np.exp(-log_odds))).tolist()
         return probabilities
 
 

@@ -294,13 +294,11 @@ def page() -> str:
             "| metric | type | labels | unit | meaning |",
             "|---|---|---|---|---|",
         ]
-        lines += [_line(metric) for metric in METRICS_BY_JOB[job]]
+        for metric in METRICS_BY_JOB[job]:
+            labels = ", ".join(f"`{label}`" for label in metric.labels)
+            cells = (f"`{metric.name}`", metric.kind, labels, metric.unit, metric.meaning)
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _line(metric: Metric) -> str:
-    labels = ", ".join(f"`{label}`" for label in metric.labels)
-    return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.unit} | {metric.meaning} |"
 
 
 if __name__ == "__main__":
