@@ -10,10 +10,11 @@ STATUSES = ("waiting", "claimed", "loaded", "published", "rejected", "superseded
 
 def report_batches(settings: PipelineSettings) -> None:
     """Report the batches by state, the rows held back, and the batch that was published last."""
-    pushgateway.report(Job.INGEST, lambda: _gauges(settings), settings=settings)
+    pushgateway.report(Job.INGEST, lambda: gauges(settings), settings)
 
 
-def _gauges(settings: PipelineSettings) -> pushgateway.GaugeValues:
+def gauges(settings: PipelineSettings) -> pushgateway.GaugeValues:
+    """Return the ledger as gauges."""
     with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select status, count(*) from landing.overview group by status")
         counts = {str(status): int(n_batches) for status, n_batches in cur.fetchall()}
@@ -23,9 +24,8 @@ def _gauges(settings: PipelineSettings) -> pushgateway.GaugeValues:
         (n_quarantined,) = cur.fetchone() or (0,)
         cur.execute(
             "select extract(epoch from published_at), extract(epoch from published_at - loaded_at),"
-            " n_rows, n_rows - n_quarantined - n_excluded, n_quarantined, n_excluded from"
-            " landing.batches"
-            " where status = 'published' order by published_at desc limit 1"
+            " n_rows, n_rows - n_quarantined - n_excluded, n_quarantined, n_excluded"
+            " from landing.batches where status = 'published' order by published_at desc limit 1"
         )
         published_at, seconds, *rows = cur.fetchone() or (None,) * 6
     kinds = ("arrived", "features", "quarantined", "excluded")

@@ -19,14 +19,31 @@ log = logging.getLogger("readmit")
 
 Kind = Literal["batch", "correction"]
 
-# A run that has not taken its next step for this long is taken for dead; dbt's part of a batch
-# takes about a minute. A step that lies further ahead than that was taken before somebody put the
-# clock back, and says nothing either.
+# A run whose last step is older than this is dead; dbt's part of a batch takes about a minute. A
+# last step that lies further ahead than this does not count either: the clock was put back since.
 LEASE = timedelta(minutes=10)
 
 # An advisory lock of database `clean`: a correction is added to a build, or the build begins, never
 # both at once.
 CORRECTIONS_LOCK = 7_241_005
+
+# A corrected row stands twice, as it came and as it was corrected: the one that passed counts.
+ROW_VERDICTS = """
+    select
+        count(*) filter (where verdict = 'valid'),
+        count(*) filter (where verdict = 'quarantined'),
+        count(*) filter (where verdict = 'excluded')
+    from (
+        select distinct on (_source_row) verdict from staging.stg_uci__encounters as staged
+        where _batch_id = %(batch)s and (
+            _build_id = %(build)s
+            or exists (
+                select from ops.published_batches as p where p.build_id = staged._build_id
+            )
+        )
+        order by _source_row, verdict = 'quarantined'
+    ) as row_verdicts
+"""
 
 
 class BuildBusy(Exception):
@@ -71,8 +88,9 @@ class Build:
         return cls(batch_id, batch_id, "batch")
 
     def begin(self, settings: PipelineSettings) -> None:
-        """Take the build lock: dbt builds this next. Of a published build dbt is left with nothing
-        to build.
+        """Take the build lock, so that dbt builds this next.
+
+        A published build releases the lock: dbt has nothing to build then.
 
         Raises:
             BuildBusy: another build began less than `LEASE` ago and has not ended.
@@ -87,15 +105,23 @@ class Build:
         ):
             cur.execute("select pg_advisory_xact_lock(%s)", (CORRECTIONS_LOCK,))
             if self.kind == "correction":
-                self._ensure_requested(cur)
+                cur.execute(
+                    "select 1 from ops.corrections where build_id = %s limit 1", (self.build_id,)
+                )
+                if cur.fetchone() is None:
+                    raise LookupError(
+                        f"{self.build_id}: no such correction waits;"
+                        " see `python -m readmit.batches.corrections list`"
+                    )
             if status == "published" or is_published(cur, self.build_id):
                 cur.execute("delete from ops.current_build where build_id = %s", (self.build_id,))
             else:
                 self._take_lock(cur)
 
     def _state(self, settings: PipelineSettings) -> tuple[str | None, str]:
-        """Return the build's status and the reason for it; status None before the first step and
-        the verdict.
+        """Return the build's status and the reason for it.
+
+        The status is None until a batch is loaded, or a correction is rejected.
         """
         if self.kind == "batch":
             with (
@@ -112,14 +138,6 @@ class Build:
             )
             rejection = cur.fetchone()
         return ("rejected", str(rejection[0])) if rejection else (None, "")
-
-    def _ensure_requested(self, cur: cursor) -> None:
-        cur.execute("select 1 from ops.corrections where build_id = %s limit 1", (self.build_id,))
-        if cur.fetchone() is None:
-            raise LookupError(
-                f"{self.build_id}: no such correction waits;"
-                " see `python -m readmit.batches.corrections list`"
-            )
 
     def _take_lock(self, cur: cursor) -> None:
         cur.execute(
@@ -223,35 +241,12 @@ class Build:
             db.transaction("transformer", settings.clean_database, settings) as clean,
             clean.cursor() as cur,
         ):
-            return self._count(cur)
-
-    def _count(self, cur: cursor) -> Counts:
-        cur.execute("select n_rows from raw.batches where batch_id = %s", (self.batch_id,))
-        n_rows = ledger.fetch_count(cur)
-        # A corrected row stands twice, as it came and as it was corrected: what passed is what
-        # counts.
-        cur.execute(
-            """
-            select
-                count(*) filter (where verdict = 'valid'),
-                count(*) filter (where verdict = 'quarantined'),
-                count(*) filter (where verdict = 'excluded')
-            from (
-                select distinct on (_source_row) verdict from staging.stg_uci__encounters as staged
-                where _batch_id = %s and (
-                    _build_id = %s
-                    or exists (
-                        select from ops.published_batches as p where p.build_id = staged._build_id
-                    )
-                )
-                order by _source_row, verdict = 'quarantined'
-            ) as row_verdicts
-            """,
-            (self.batch_id, self.build_id),
-        )
-        n_valid, n_quarantined, n_excluded = cur.fetchone() or (0, 0, 0)
-        counts = Counts(n_rows, int(n_valid), int(n_quarantined), int(n_excluded))
-        self._check_accounting(cur, counts)
+            cur.execute("select n_rows from raw.batches where batch_id = %s", (self.batch_id,))
+            n_rows = ledger.fetch_count(cur)
+            cur.execute(ROW_VERDICTS, {"batch": self.batch_id, "build": self.build_id})
+            n_valid, n_quarantined, n_excluded = cur.fetchone() or (0, 0, 0)
+            counts = Counts(n_rows, int(n_valid), int(n_quarantined), int(n_excluded))
+            self._check_accounting(cur, counts)
         return counts
 
     def _check_accounting(self, cur: cursor, counts: Counts) -> None:
@@ -278,12 +273,10 @@ class Build:
             )
 
     def reject(self, reason: str, settings: PipelineSettings) -> None:
-        """Record the verdict and remove what dbt made of the build; its rows stay in RAW as
-        evidence.
+        """Record the verdict and remove what dbt built; the rows stay in RAW as evidence.
 
         Raises:
-            BuildLost: another build was begun since: the rows that were judged are not those of
-            this build.
+            BuildLost: another build was begun since: the judged rows are not those of this build.
         """
         status, _ = self._state(settings)
         if status in ledger.REJECTED:

@@ -18,22 +18,31 @@ CLAIM_LOCK = 7_241_002
 
 
 def claim(dag_run_id: str, settings: PipelineSettings) -> Build | None:
-    """Take the next build that waits, or the one that this run already holds; None when nothing
-    waits.
+    """Claim the next build that waits, or return the one that this run holds already.
 
     Corrections come first, in the order in which they were released; then slices, in the order of
-    docs/batches.md. Two runs never get the same build: one of them at a time looks, and what it
-    takes is leased to it for `LEASE`.
+    docs/batches.md. Two runs never get the same build: they look one after the other, and a claim
+    holds for `LEASE`.
+
+    Returns:
+        The build, or None when nothing waits.
     """
     ledger.repair(settings)
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select pg_advisory_xact_lock(%s)", (CLAIM_LOCK,))
         queue = [*corrections.waiting(settings), *_open_batches(cur)]
-        build = _next_free(queue, _holders(cur, dag_run_id), dag_run_id)
+        # A claim of another run counts until its lease ends.
+        cur.execute(
+            "select build_id, dag_run_id from landing.claims where dag_run_id = %(run)s or"
+            " claimed_at between clock_timestamp() - %(lease)s and clock_timestamp() + %(lease)s",
+            {"run": dag_run_id, "lease": LEASE},
+        )
+        holders = {str(build_id): str(holder) for build_id, holder in cur.fetchall()}
+        build = _next_free(queue, holders, dag_run_id)
         if build is not None:
             cur.execute(
-                "insert into landing.claims (build_id, dag_run_id) values (%s, %s) on conflict"
-                " (build_id)"
+                "insert into landing.claims (build_id, dag_run_id) values (%s, %s)"
+                " on conflict (build_id)"
                 " do update set dag_run_id = excluded.dag_run_id, claimed_at = clock_timestamp()",
                 (build.build_id, dag_run_id),
             )
@@ -59,21 +68,12 @@ def claim_and_begin(dag_run_id: str, settings: PipelineSettings) -> Build | None
 
 
 def _open_batches(cur: cursor) -> list[Build]:
-    """Return the slices about which nothing is decided and whose content nobody else brings, in the
-    order of work.
+    """Return the slices about which nothing is decided, in the order of work.
+
+    Of several slices with the same content only the first is returned.
     """
     cur.execute("select batch_id from landing.open_slices where copy = 1 order by queue_position")
     return [Build.of_batch(str(row[0])) for row in cur.fetchall()]
-
-
-def _holders(cur: cursor, dag_run_id: str) -> dict[str, str]:
-    """Return which run holds which build; other runs' claims count until their lease runs out."""
-    cur.execute(
-        "select build_id, dag_run_id from landing.claims where dag_run_id = %(run)s"
-        " or claimed_at between clock_timestamp() - %(lease)s and clock_timestamp() + %(lease)s",
-        {"run": dag_run_id, "lease": LEASE},
-    )
-    return {str(build_id): str(dag_run_id) for build_id, dag_run_id in cur.fetchall()}
 
 
 def _next_free(queue: Sequence[Build], holders: dict[str, str], dag_run_id: str) -> Build | None:
@@ -102,9 +102,7 @@ def renew(build_id: str, settings: PipelineSettings) -> None:
 
 
 def renew_claim(cur: cursor, build_id: str) -> None:
-    """Start the lease of a claim anew; nobody else can renew or take it until the transaction
-    ends.
-    """
+    """Start the lease of a claim anew. The transaction holds the claim's row until it ends."""
     cur.execute(
         "update landing.claims set claimed_at = clock_timestamp() where build_id = %s", (build_id,)
     )

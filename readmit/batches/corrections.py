@@ -1,5 +1,4 @@
-"""Rows that the row rules held back: list them, release corrected ones, each once, and withdraw a
-release that waits.
+"""Rows in quarantine: list them, release a corrected row, withdraw a release that waits.
 
 A release writes the corrected values into `ops.corrections` under a new build (`<batch_id>+r<k>`).
 The build then waits in the queue and goes through dbt as a batch does: the same rules judge the
@@ -52,8 +51,8 @@ def held_rows(settings: PipelineSettings) -> list[HeldRows]:
         clean.cursor() as cur,
     ):
         cur.execute(
-            "select _batch_id, reason, count(*) from quarantine.encounters where released_at is"
-            " null"
+            "select _batch_id, reason, count(*) from quarantine.encounters"
+            " where released_at is null"
             " group by _batch_id, reason order by count(*) desc, _batch_id, reason"
         )
         return [
@@ -79,8 +78,7 @@ def release(
         settings: where the databases are.
 
     Returns:
-        The build that the row now waits in; several rows that wait for the same batch share one
-        build.
+        The build that the row now waits in. Rows of one batch that wait share a build.
 
     Raises:
         ReleaseRefused: the row is not held back, or the values are not allowed.
@@ -93,9 +91,12 @@ def release(
         clean.cursor() as cur,
     ):
         cur.execute("select pg_advisory_xact_lock(%s)", (CORRECTIONS_LOCK,))
-        _check_is_published(cur, batch_id)
-        _check_is_held(batch_id, source_row, settings)
-        _check_is_not_waiting(cur, batch_id, source_row)
+        if not is_published(cur, batch_id):
+            raise ReleaseRefused(
+                f"{batch_id}: is not published;"
+                " rows of a rejected batch are sent again as a new file"
+            )
+        _check_is_held(cur, batch_id, source_row, settings)
         build_id = _open_build(cur, batch_id)
         cur.execute(
             "insert into ops.corrections (batch_id, source_row, corrected, released_by, build_id)"
@@ -120,43 +121,32 @@ def _check_values(batch_id: str, corrected: Mapping[str, str]) -> None:
     if patient is not None and not batch_id.startswith(f"{split_of(patient)}-"):
         raise ReleaseRefused(
             f"patient_nbr: patient {patient} belongs to the split {split_of(patient)}, not to that"
-            f" of {batch_id}; "
-            "send the row as a new file instead"
+            f" of {batch_id}; send the row as a new file instead"
         )
 
 
-def _check_is_published(cur: cursor, batch_id: str) -> None:
-    if not is_published(cur, batch_id):
-        raise ReleaseRefused(
-            f"{batch_id}: is not published; rows of a rejected batch are sent again as a new file"
-        )
+def _check_is_held(cur: cursor, batch_id: str, source_row: int, settings: PipelineSettings) -> None:
+    """Raise `ReleaseRefused` unless the row is in quarantine and in no correction that waits.
 
-
-def _check_is_held(batch_id: str, source_row: int, settings: PipelineSettings) -> None:
-    """Raise `ReleaseRefused` unless the row is in quarantine.
-
-    `reader` looks, since a function in a view of dbt's runs with the rights of the role that reads
-    the view.
+    `reader` looks into quarantine, since a function in a view of dbt's runs with the rights of the
+    role that reads the view.
     """
     with (
         db.transaction("reader", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
+        clean.cursor() as reading,
     ):
-        cur.execute(
+        reading.execute(
             "select released_at from quarantine.encounters"
             " where _batch_id = %s and _source_row = %s",
             (batch_id, source_row),
         )
-        row = cur.fetchone()
+        row = reading.fetchone()
     if row is None:
         raise ReleaseRefused(f"{batch_id}, row {source_row}: is not in quarantine")
     if row[0] is not None:
         raise ReleaseRefused(
             f"{batch_id}, row {source_row}: was released at {row[0]:%Y-%m-%d %H:%M}; it enters once"
         )
-
-
-def _check_is_not_waiting(cur: cursor, batch_id: str, source_row: int) -> None:
     cur.execute(f"{WAITING} and batch_id = %s and source_row = %s", (batch_id, source_row))
     waiting_in = cur.fetchone()
     if waiting_in is not None:
@@ -164,8 +154,9 @@ def _check_is_not_waiting(cur: cursor, batch_id: str, source_row: int) -> None:
 
 
 def _open_build(cur: cursor, batch_id: str) -> str:
-    """Return the correction of this batch that waits and is not being built, or the name of the
-    next one.
+    """Return the id of the correction that takes another row of this batch.
+
+    It is the one that waits and is not being built, or a new one.
     """
     cur.execute(
         f"{WAITING} and batch_id = %s"
@@ -210,7 +201,7 @@ def withdraw(build_id: str, withdrawn_by: str, settings: PipelineSettings) -> No
 
 
 def waiting(settings: PipelineSettings) -> list[Build]:
-    """Return the corrections that are released, neither published nor rejected, oldest first."""
+    """Return the corrections that are neither published nor rejected, oldest first."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
@@ -223,9 +214,7 @@ def waiting(settings: PipelineSettings) -> list[Build]:
 
 
 def rejections(settings: PipelineSettings) -> dict[str, str]:
-    """Return the reason for each correction that was rejected; its rows are held back and can be
-    released again.
-    """
+    """Return the reason for each rejected correction. Its rows can be released again."""
     with (
         db.transaction("reader", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
@@ -257,31 +246,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     settings = PipelineSettings()
     if options.command == "list":
-        print(_listing(settings))
+        print(listing(settings))
     elif options.command == "withdraw":
         withdraw(options.build_id, options.by, settings)
         print(f"{options.build_id} is withdrawn; its rows are still held back")
     else:
-        corrected = dict(_pair(pair) for pair in options.corrected)
+        corrected = {}
+        for pair in options.corrected:
+            column, sign, value = pair.partition("=")
+            if not sign:
+                raise ReleaseRefused(f"{pair}: write column=value")
+            corrected[column] = value
         build_id = release(options.batch_id, options.source_row, corrected, options.by, settings)
         print(f"waits in {build_id}")
     return 0
 
 
-def _listing(settings: PipelineSettings) -> str:
+def listing(settings: PipelineSettings) -> str:
+    """Return the rows held back by reason, and the corrections, one line each, as text."""
     lines = [f"{row.n_rows:>7}  {row.batch_id}  {row.reason}" for row in held_rows(settings)]
     for build in waiting(settings):
         lines.append(f"correction {build.build_id} waits")
     for build_id, reason in rejections(settings).items():
         lines.append(f"correction {build_id} was rejected: {reason}")
     return "\n".join(lines) or "nothing is held back"
-
-
-def _pair(text: str) -> tuple[str, str]:
-    column, sign, value = text.partition("=")
-    if not sign:
-        raise ReleaseRefused(f"{text}: write column=value")
-    return column, value
 
 
 if __name__ == "__main__":

@@ -44,16 +44,18 @@ def mark_rejected(build_id: str, reason: str, settings: PipelineSettings) -> Non
     """Write the verdict on a batch into the ledger and end the claim on the build."""
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
-            "update landing.batches set status = 'rejected', reason = %s where batch_id = %s and"
-            " status = 'loaded'",
+            "update landing.batches set status = 'rejected', reason = %s"
+            " where batch_id = %s and status = 'loaded'",
             (reason, build_id),
         )
         cur.execute("delete from landing.claims where build_id = %s", (build_id,))
 
 
 def repair(settings: PipelineSettings) -> list[str]:
-    """Bring the ledger up to what `clean` has decided, after a crash between the two; return the
-    batches that were repaired.
+    """Bring the ledger up to what `clean` has decided, after a crash between the two.
+
+    Returns:
+        The batches that were repaired.
     """
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select batch_id from landing.batches where status = 'loaded'")
@@ -102,32 +104,28 @@ def follow(batch_ids: list[str], settings: PipelineSettings) -> list[str]:
             if _mark_published(cur, batch_id, published_at, n_quarantined, n_excluded):
                 changed.append(str(batch_id))
             cur.execute("delete from landing.claims where build_id = any(%s)", (build_ids,))
-        changed += _end_copies(cur)
+        # Two files with equal rows may both be submitted again after a rejection. When one is
+        # published, the loaded copy ends.
+        cur.execute(
+            """
+            update landing.batches as copy
+            set
+                status = 'superseded',
+                reason = 'the same rows are published as ' || original.batch_id
+            from landing.batches as original
+            where copy.status = 'loaded' and original.status = 'published'
+                and copy.content_sha256 = original.content_sha256
+            returning copy.batch_id
+            """
+        )
+        changed += [str(row[0]) for row in cur.fetchall()]
     return changed
-
-
-def _end_copies(cur: cursor) -> list[str]:
-    """End the loaded batches whose rows are published under another name; return their ids.
-
-    Two files with equal rows may both be submitted again after a rejection.
-    """
-    cur.execute(
-        """
-        update landing.batches as copy
-        set status = 'superseded', reason = 'the same rows are published as ' || original.batch_id
-        from landing.batches as original
-        where copy.status = 'loaded' and original.status = 'published'
-            and copy.content_sha256 = original.content_sha256
-        returning copy.batch_id
-        """
-    )
-    return [str(row[0]) for row in cur.fetchall()]
 
 
 def _mark_published(
     cur: cursor, batch_id: str, published_at: datetime, n_quarantined: int, n_excluded: int
 ) -> bool:
-    """Return whether the ledger row changed."""
+    """Write a published batch into the ledger; return whether its row changed."""
     facts = {
         "batch": batch_id,
         "published_at": published_at,
@@ -172,8 +170,7 @@ def status_table(settings: PipelineSettings) -> str:
     with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             "select batch_id, n_rows, status, n_quarantined, n_excluded, data_source, supersedes,"
-            " reason"
-            " from landing.overview order by queue_position nulls last, batch_id"
+            " reason from landing.overview order by queue_position nulls last, batch_id"
         )
         for row in cur.fetchall():
             rows.append(tuple(_cell(value) for value in row))

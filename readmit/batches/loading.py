@@ -12,100 +12,25 @@ from readmit.settings import PipelineSettings
 
 log = logging.getLogger("readmit")
 
-
-class ObjectChanged(Exception):
-    """The bytes in S3 are not those that the plan was made of."""
-
-
-def load(batch_id: str, settings: PipelineSettings) -> int:
-    """COPY the batch into RAW and write its ledger row, in one transaction; nothing when that is
-    done already.
-
-    Returns:
-        The number of rows of the batch.
-
-    Raises:
-        BatchRejected: the batch was rejected before.
-        ObjectChanged: S3 holds other bytes than those that were registered, or none.
-    """
-    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        claims.renew_claim(cur, batch_id)  # a second load of the batch waits here
-        status, reason = ledger.state(cur, batch_id)
-        ledger.stop_if_rejected(batch_id, status, reason)
-        n_rows, content_sha256, key = _planned(cur, batch_id)
-        if status is None:
-            rows = slices.Checked(_open_object(batch_id, key, settings))
-            _copy(cur, rows)
-            if rows.content_sha256() != content_sha256 or cur.rowcount != n_rows:
-                raise ObjectChanged(_message(batch_id, key, settings, "is not what was registered"))
-            _write_loaded(cur, batch_id)
-            log.info("%s: %d rows copied into landing.encounters", batch_id, n_rows)
-        else:
-            log.info("%s: its %d rows were loaded before (%s)", batch_id, n_rows, status)
-        return n_rows
-
-
-def _open_object(batch_id: str, key: str, settings: PipelineSettings) -> slices.Readable:
-    s3 = storage.client("loader", settings)
-    try:
-        return s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"]
-    except s3.exceptions.NoSuchKey as error:
-        raise ObjectChanged(_message(batch_id, key, settings, "is gone")) from error
-
-
-def _message(batch_id: str, key: str, settings: PipelineSettings, problem: str) -> str:
-    return (
-        f"{batch_id}: s3://{settings.s3_pipeline_bucket}/{key} {problem}: "
-        "submit the same file again, which stores its batches anew (make submit FILE=...)"
+# An empty field is the text '', not null: RAW holds what stands in the file.
+COPY = (
+    f"copy landing.encounters ({', '.join(('_batch_id', '_source_row', *LANDING_COLUMNS))})"
+    " from stdin with (format csv, force_not_null *)"
+)
+LEDGER_ROW = """
+    insert into landing.batches (
+        batch_id, split, ordinal, first_source_row, last_source_row, n_rows, source_sha256,
+        content_sha256, data_source, status, supersedes, loaded_at, dag_run_id
     )
-
-
-def _copy(cur: cursor, body: slices.Checked) -> None:
-    columns = ", ".join(("_batch_id", "_source_row", *LANDING_COLUMNS))
-    # An empty field is the text '', not null: RAW holds what stands in the file.
-    statement = (
-        f"copy landing.encounters ({columns}) from stdin with (format csv, force_not_null *)"
-    )
-    # psycopg2 reads blocks only; its types also ask for lines.
-    cur.copy_expert(statement, body, size=1 << 17)  # type: ignore[arg-type]
-
-
-def _planned(cur: cursor, batch_id: str) -> tuple[int, str, str]:
-    cur.execute(
-        "select n_rows, content_sha256, object_key from landing.slices where batch_id = %s",
-        (batch_id,),
-    )
-    row = cur.fetchone()
-    if row is None:
-        raise LookupError(
-            f"{batch_id}: no such batch is planned; see `python -m readmit.batches.ledger status`"
-        )
-    return int(row[0]), str(row[1]), str(row[2])
-
-
-def _write_loaded(cur: cursor, batch_id: str) -> None:
-    cur.execute(
-        """
-        insert into landing.batches (
-            batch_id, split, ordinal, first_source_row, last_source_row, n_rows, source_sha256,
-            content_sha256,
-            data_source, status, supersedes, loaded_at, dag_run_id
-        )
-        select
-            s.batch_id, s.split, s.ordinal, s.first_source_row, s.last_source_row, s.n_rows,
-            s.source_sha256,
-            s.content_sha256, src.data_source, 'loaded', s.supersedes, clock_timestamp(),
-            c.dag_run_id
-        from landing.slices s
-        join landing.sources src using (source_sha256)
-        left join landing.claims c on c.build_id = s.batch_id
-        where s.batch_id = %s
-        """,
-        (batch_id,),
-    )
-    cur.execute(SUPERSEDED_BY, {"batch_id": batch_id})
-
-
+    select
+        s.batch_id, s.split, s.ordinal, s.first_source_row, s.last_source_row, s.n_rows,
+        s.source_sha256, s.content_sha256, src.data_source, 'loaded', s.supersedes,
+        clock_timestamp(), c.dag_run_id
+    from landing.slices s
+    join landing.sources src using (source_sha256)
+    left join landing.claims c on c.build_id = s.batch_id
+    where s.batch_id = %(batch_id)s
+"""
 # A batch that holds at least half of the encounters of a rejected batch of its split is that batch,
 # sent again.
 SUPERSEDED_BY = """
@@ -124,3 +49,63 @@ SUPERSEDED_BY = """
           )
       ) * 2 >= rejected.n_rows
 """
+
+
+class ObjectChanged(Exception):
+    """The bytes in S3 are not those that the plan was made of."""
+
+
+def load(batch_id: str, settings: PipelineSettings) -> int:
+    """COPY the batch into RAW and write its ledger row, in one transaction.
+
+    A batch that is loaded already stays as it is.
+
+    Returns:
+        The number of rows of the batch.
+
+    Raises:
+        BatchRejected: the batch was rejected before.
+        ObjectChanged: S3 holds other bytes than those that were registered, or none.
+    """
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        claims.renew_claim(cur, batch_id)  # a second load of the batch waits here
+        status, reason = ledger.state(cur, batch_id)
+        ledger.stop_if_rejected(batch_id, status, reason)
+        n_rows, content_sha256, key = _planned(cur, batch_id)
+        if status is None:
+            s3 = storage.client("loader", settings)
+            try:
+                stored = s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=key)
+            except s3.exceptions.NoSuchKey as error:
+                raise ObjectChanged(_message(batch_id, key, settings, "is gone")) from error
+            rows = slices.Checked(stored["Body"])
+            # psycopg2 reads blocks only; its types also ask for lines.
+            cur.copy_expert(COPY, rows, size=1 << 17)  # type: ignore[arg-type]
+            if rows.content_sha256() != content_sha256 or cur.rowcount != n_rows:
+                raise ObjectChanged(_message(batch_id, key, settings, "is not what was registered"))
+            cur.execute(LEDGER_ROW, {"batch_id": batch_id})
+            cur.execute(SUPERSEDED_BY, {"batch_id": batch_id})
+            log.info("%s: %d rows copied into landing.encounters", batch_id, n_rows)
+        else:
+            log.info("%s: its %d rows were loaded before (%s)", batch_id, n_rows, status)
+        return n_rows
+
+
+def _message(batch_id: str, key: str, settings: PipelineSettings, problem: str) -> str:
+    return (
+        f"{batch_id}: s3://{settings.s3_pipeline_bucket}/{key} {problem}: "
+        "submit the same file again, which stores its batches anew (make submit FILE=...)"
+    )
+
+
+def _planned(cur: cursor, batch_id: str) -> tuple[int, str, str]:
+    cur.execute(
+        "select n_rows, content_sha256, object_key from landing.slices where batch_id = %s",
+        (batch_id,),
+    )
+    row = cur.fetchone()
+    if row is None:
+        raise LookupError(
+            f"{batch_id}: no such batch is planned; see `python -m readmit.batches.ledger status`"
+        )
+    return int(row[0]), str(row[1]), str(row[2])
