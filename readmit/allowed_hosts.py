@@ -22,7 +22,7 @@ class AllowedHosts:
         """Tell whether a Host header has an allowed name; the port does not matter."""
         host = header.decode("latin-1").lower()
         name = host.partition(":")[0]
-        return name in self._names or _is_ip_address(host)
+        return name in self._names or is_ip_address(host)
 
 
 def names(listed: str) -> list[str]:
@@ -31,7 +31,7 @@ def names(listed: str) -> list[str]:
 
 
 @lru_cache(maxsize=128)
-def _is_ip_address(host: str) -> bool:
+def is_ip_address(host: str) -> bool:
     """Tell whether a host, in lower case and perhaps with a port, is an IPv4 or IPv6 address."""
     name, _, port = host.rpartition(":")
     if not name or host.endswith("]"):

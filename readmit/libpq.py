@@ -8,14 +8,10 @@ SERVICE = "readmit"
 SERVICE_FILE = Path(__file__).with_name("pg_service.conf")
 
 
-def _parameters() -> dict[str, str]:
-    parser = ConfigParser()
-    parser.read(SERVICE_FILE, encoding="utf-8")
-    return dict(parser[SERVICE])
-
-
+_services = ConfigParser()
+_services.read(SERVICE_FILE, encoding="utf-8")
 # Airflow imports this by its name (AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS).
-PARAMETERS = _parameters()
+PARAMETERS = dict(_services[SERVICE])
 
 
 def as_query() -> str:

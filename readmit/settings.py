@@ -71,7 +71,16 @@ class Settings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise BadSetting(_explain(error)) from None
+            lines = []
+            for problem in error.errors(include_input=True, include_url=False):
+                if problem["type"] == "default_factory_not_called":
+                    continue
+                name = str(problem["loc"][0]) if problem["loc"] else "?"
+                line = f"{name.upper()}: {problem['msg']}"
+                if not _is_secret(name):
+                    line += f" (got {problem['input']!r})"
+                lines.append(f"{line}; correct it in the environment or in {env_file()}")
+            raise BadSetting("\n".join(lines)) from None
         except UnicodeDecodeError as error:
             raise not_text(error) from None
 
@@ -585,20 +594,7 @@ class StackSettings(
             ) from None
 
 
-# ---------------------------------------------------------------- messages and the example
-
-
-def _explain(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors(include_input=True, include_url=False):
-        if problem["type"] == "default_factory_not_called":
-            continue
-        name = str(problem["loc"][0]) if problem["loc"] else "?"
-        line = f"{name.upper()}: {problem['msg']}"
-        if not _is_secret(name):
-            line += f" (got {problem['input']!r})"
-        lines.append(f"{line}; correct it in the environment or in {env_file()}")
-    return "\n".join(lines)
+# ---------------------------------------------------------------- the example
 
 
 def _is_secret(name: str) -> bool:
@@ -670,7 +666,12 @@ def example() -> str:
             default = field.default
             if field.default_factory is not None:
                 default = cast(Callable[[dict[str, Any]], str], field.default_factory)(ports)
-            lines.append(f"#{name.upper()}={_default_text(name, default)}".rstrip())
+            if default is None or isinstance(default, SecretStr):
+                is_generated = _is_secret(name) and name not in CHOSEN
+                default = GENERATED if is_generated else ""
+            elif isinstance(default, Path):
+                default = default.relative_to(ROOT)
+            lines.append(f"#{name.upper()}={default}".rstrip())
     return "\n".join(lines) + "\n"
 
 
@@ -678,15 +679,6 @@ def class_at(address: str) -> type[Settings]:
     """Return the settings class at `module:class`."""
     module, _, name = address.partition(":")
     return cast(type[Settings], getattr(import_module(module), name))
-
-
-def _default_text(name: str, default: object) -> str:
-    if default is None or isinstance(default, SecretStr):
-        is_generated = _is_secret(name) and name not in CHOSEN
-        return GENERATED if is_generated else ""
-    if isinstance(default, Path):
-        return str(default.relative_to(ROOT))
-    return str(default)
 
 
 if __name__ == "__main__":

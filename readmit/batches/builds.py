@@ -246,31 +246,28 @@ class Build:
             cur.execute(ROW_VERDICTS, {"batch": self.batch_id, "build": self.build_id})
             n_valid, n_quarantined, n_excluded = cur.fetchone() or (0, 0, 0)
             counts = Counts(n_rows, int(n_valid), int(n_quarantined), int(n_excluded))
-            self._check_accounting(cur, counts)
-        return counts
-
-    def _check_accounting(self, cur: cursor, counts: Counts) -> None:
-        total = counts.n_features + counts.n_quarantined + counts.n_excluded
-        if total != counts.n_rows:
-            raise AccountingBroken(
-                f"{self.build_id}: {counts.n_rows} rows arrived, but {total} are accounted for"
-                f" ({counts})"
+            total = counts.n_features + counts.n_quarantined + counts.n_excluded
+            if total != n_rows:
+                raise AccountingBroken(
+                    f"{self.build_id}: {n_rows} rows arrived, but {total} are accounted for"
+                    f" ({counts})"
+                )
+            # A correction rewrites some rows only, and rows of a published batch may stand in
+            # later builds.
+            if self.kind == "correction" or is_published(cur, self.build_id):
+                return counts
+            cur.execute(
+                "select count(*) from intermediate.int_encounters__features"
+                " where _build_id = %s and _batch_id = %s",
+                (self.build_id, self.batch_id),
             )
-        # A correction rewrites some rows only, and rows of a published batch may stand in later
-        # builds.
-        if self.kind == "correction" or is_published(cur, self.build_id):
-            return
-        cur.execute(
-            "select count(*) from intermediate.int_encounters__features where _build_id = %s and"
-            " _batch_id = %s",
-            (self.build_id, self.batch_id),
-        )
-        n_features = ledger.fetch_count(cur)
+            n_features = ledger.fetch_count(cur)
         if n_features != counts.n_features:
             raise AccountingBroken(
                 f"{self.build_id}: {counts.n_features} rows are valid, but {n_features} are"
                 " features"
             )
+        return counts
 
     def reject(self, reason: str, settings: PipelineSettings) -> None:
         """Record the verdict and remove what dbt built; the rows stay in RAW as evidence.

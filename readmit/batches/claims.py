@@ -1,7 +1,6 @@
 """Which run works on which build: one queue of corrections and batches, and claims with a lease."""
 
 import logging
-from collections.abc import Sequence
 
 from psycopg2.extensions import cursor
 
@@ -38,7 +37,9 @@ def claim(dag_run_id: str, settings: PipelineSettings) -> Build | None:
             {"run": dag_run_id, "lease": LEASE},
         )
         holders = {str(build_id): str(holder) for build_id, holder in cur.fetchall()}
-        build = _next_free(queue, holders, dag_run_id)
+        own = [build for build in queue if holders.get(build.build_id) == dag_run_id]
+        free = [build for build in queue if build.build_id not in holders]
+        build = next(iter([*own, *free]), None)
         if build is not None:
             cur.execute(
                 "insert into landing.claims (build_id, dag_run_id) values (%s, %s)"
@@ -74,17 +75,6 @@ def _open_batches(cur: cursor) -> list[Build]:
     """
     cur.execute("select batch_id from landing.open_slices where copy = 1 order by queue_position")
     return [Build.of_batch(str(row[0])) for row in cur.fetchall()]
-
-
-def _next_free(queue: Sequence[Build], holders: dict[str, str], dag_run_id: str) -> Build | None:
-    """Return what this run holds, else the first build that nobody holds."""
-    for build in queue:
-        if holders.get(build.build_id) == dag_run_id:
-            return build
-    for build in queue:
-        if build.build_id not in holders:
-            return build
-    return None
 
 
 def renew(build_id: str, settings: PipelineSettings) -> None:

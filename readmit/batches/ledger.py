@@ -8,7 +8,6 @@ in `raw` follows.
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 
 from psycopg2.extensions import cursor
 
@@ -19,6 +18,32 @@ from readmit.settings import PipelineSettings
 
 # The states of a batch that a gate or a test of dbt has rejected.
 REJECTED = ("rejected", "superseded")
+
+MARK_PUBLISHED = """
+    update landing.batches
+    set status = 'published', published_at = %(published_at)s, n_quarantined = %(quarantined)s,
+        n_excluded = %(excluded)s, reason = null
+    where batch_id = %(batch)s and (
+        status = 'loaded'
+        or status = 'published' and (n_quarantined, n_excluded) is distinct from
+        (%(quarantined)s, %(excluded)s)
+    )
+"""
+SUPERSEDE_REJECTED = """
+    update landing.batches set status = 'superseded'
+    where status = 'rejected'
+        and batch_id = (select supersedes from landing.batches where batch_id = %(batch)s)
+"""
+# Two files with equal rows may both be submitted again after a rejection. When one of them is
+# published, the loaded copy ends.
+END_COPIES = """
+    update landing.batches as copy
+    set status = 'superseded', reason = 'the same rows are published as ' || original.batch_id
+    from landing.batches as original
+    where copy.status = 'loaded' and original.status = 'published'
+        and copy.content_sha256 = original.content_sha256
+    returning copy.batch_id
+"""
 
 
 def state(cur: cursor, batch_id: str) -> tuple[str | None, str]:
@@ -101,57 +126,20 @@ def follow(batch_ids: list[str], settings: PipelineSettings) -> list[str]:
     changed = []
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         for batch_id, published_at, n_quarantined, n_excluded, build_ids in published:
-            if _mark_published(cur, batch_id, published_at, n_quarantined, n_excluded):
+            facts = {
+                "batch": batch_id,
+                "published_at": published_at,
+                "quarantined": n_quarantined,
+                "excluded": n_excluded,
+            }
+            cur.execute(MARK_PUBLISHED, facts)
+            if cur.rowcount > 0:
                 changed.append(str(batch_id))
+            cur.execute(SUPERSEDE_REJECTED, facts)
             cur.execute("delete from landing.claims where build_id = any(%s)", (build_ids,))
-        # Two files with equal rows may both be submitted again after a rejection. When one is
-        # published, the loaded copy ends.
-        cur.execute(
-            """
-            update landing.batches as copy
-            set
-                status = 'superseded',
-                reason = 'the same rows are published as ' || original.batch_id
-            from landing.batches as original
-            where copy.status = 'loaded' and original.status = 'published'
-                and copy.content_sha256 = original.content_sha256
-            returning copy.batch_id
-            """
-        )
+        cur.execute(END_COPIES)
         changed += [str(row[0]) for row in cur.fetchall()]
     return changed
-
-
-def _mark_published(
-    cur: cursor, batch_id: str, published_at: datetime, n_quarantined: int, n_excluded: int
-) -> bool:
-    """Write a published batch into the ledger; return whether its row changed."""
-    facts = {
-        "batch": batch_id,
-        "published_at": published_at,
-        "quarantined": n_quarantined,
-        "excluded": n_excluded,
-    }
-    cur.execute(
-        """
-        update landing.batches
-        set status = 'published', published_at = %(published_at)s, n_quarantined = %(quarantined)s,
-            n_excluded = %(excluded)s, reason = null
-        where batch_id = %(batch)s and (
-            status = 'loaded'
-            or status = 'published' and (n_quarantined, n_excluded) is distinct from
-            (%(quarantined)s, %(excluded)s)
-        )
-        """,
-        facts,
-    )
-    has_changed = cur.rowcount > 0
-    cur.execute(
-        "update landing.batches set status = 'superseded' where status = 'rejected'"
-        " and batch_id = (select supersedes from landing.batches where batch_id = %(batch)s)",
-        facts,
-    )
-    return has_changed
 
 
 def fetch_count(cur: cursor) -> int:

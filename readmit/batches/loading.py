@@ -2,8 +2,6 @@
 
 import logging
 
-from psycopg2.extensions import cursor
-
 from readmit import db, storage
 from readmit.batches import claims, ledger
 from readmit.intake import slices
@@ -71,7 +69,17 @@ def load(batch_id: str, settings: PipelineSettings) -> int:
         claims.renew_claim(cur, batch_id)  # a second load of the batch waits here
         status, reason = ledger.state(cur, batch_id)
         ledger.stop_if_rejected(batch_id, status, reason)
-        n_rows, content_sha256, key = _planned(cur, batch_id)
+        cur.execute(
+            "select n_rows, content_sha256, object_key from landing.slices where batch_id = %s",
+            (batch_id,),
+        )
+        planned = cur.fetchone()
+        if planned is None:
+            raise LookupError(
+                f"{batch_id}: no such batch is planned;"
+                " see `python -m readmit.batches.ledger status`"
+            )
+        n_rows, content_sha256, key = planned
         if status is None:
             s3 = storage.client("loader", settings)
             try:
@@ -88,7 +96,7 @@ def load(batch_id: str, settings: PipelineSettings) -> int:
             log.info("%s: %d rows copied into landing.encounters", batch_id, n_rows)
         else:
             log.info("%s: its %d rows were loaded before (%s)", batch_id, n_rows, status)
-        return n_rows
+        return int(n_rows)
 
 
 def _message(batch_id: str, key: str, settings: PipelineSettings, problem: str) -> str:
@@ -96,16 +104,3 @@ def _message(batch_id: str, key: str, settings: PipelineSettings, problem: str) 
         f"{batch_id}: s3://{settings.s3_pipeline_bucket}/{key} {problem}: "
         "submit the same file again, which stores its batches anew (make submit FILE=...)"
     )
-
-
-def _planned(cur: cursor, batch_id: str) -> tuple[int, str, str]:
-    cur.execute(
-        "select n_rows, content_sha256, object_key from landing.slices where batch_id = %s",
-        (batch_id,),
-    )
-    row = cur.fetchone()
-    if row is None:
-        raise LookupError(
-            f"{batch_id}: no such batch is planned; see `python -m readmit.batches.ledger status`"
-        )
-    return int(row[0]), str(row[1]), str(row[2])

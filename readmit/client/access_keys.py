@@ -72,15 +72,19 @@ def parse(entries: str) -> tuple[AccessKey, ...]:
     """
     keys: dict[str, AccessKey] = {}
     for entry in re.split(r"[\s,]+", entries.strip()):
-        key = _key(entry)
+        key = parse_entry(entry)
         if key.sha256 in keys:
             raise InvalidEntry(f"{key.name} and {keys[key.sha256].name} are the same key")
         keys[key.sha256] = key
     return tuple(keys.values())
 
 
-def _key(entry: str) -> AccessKey:
-    """Return the key of one entry."""
+def parse_entry(entry: str) -> AccessKey:
+    """Return the key of one entry.
+
+    Raises:
+        InvalidEntry: the entry is no key.
+    """
     parts = entry.split(":")
     if len(parts) not in (3, 4):
         raise InvalidEntry(
@@ -118,7 +122,7 @@ def new(name: str, scopes: Iterable[Scope], last_day: date | None = None) -> tup
     """
     secret = secrets.token_urlsafe(KEY_BYTES)
     key = AccessKey(name, frozenset(scopes), sha256_of(secret), last_day)
-    parse(key.entry())
+    parse_entry(key.entry())
     return secret, key
 
 

@@ -118,6 +118,24 @@ class Feature(_Frozen):
             raise ValueError("a number needs `min` and `max`")
         return self
 
+    @classmethod
+    def from_column(cls, column: JsonObject) -> Self:
+        """Return the feature that a column of dbt's manifest defines.
+
+        Raises:
+            ContractError: the column's `config.meta` is incomplete or wrong.
+        """
+        fields = {key: column.get(key) for key in ("name", "data_type", "description")}
+        fields |= _meta(column)
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            mistakes = []
+            for mistake in error.errors():
+                field = ".".join(map(str, mistake["loc"]))
+                mistakes.append(f"{field} {mistake['msg']}".strip())
+            raise ContractError(f"{column['name']}: {'; '.join(mistakes)}") from None
+
     def allowed_values(self, contract: "Contract") -> tuple[Value, ...]:
         """Return the legal values of a category or flag; empty for a number."""
         if self.kind == "number":
@@ -286,7 +304,7 @@ class Contract(BaseModel):
         for column in _mart_columns(json.loads(source.read_text(encoding="utf-8"))):
             role = _meta(column)["role"]
             if role in ROLES_OF_FEATURES:
-                features.append(_feature(column))
+                features.append(Feature.from_column(column))
             elif role == "label":
                 labels.append({key: column[key] for key in ("name", "data_type", "description")})
         if len(labels) != 1:
@@ -323,19 +341,6 @@ def _meta(column: JsonObject) -> JsonObject:
             f"{column['name']}: `config.meta.role` is missing or unknown: {meta.get('role')!r}"
         )
     return meta
-
-
-def _feature(column: JsonObject) -> Feature:
-    fields = {key: column.get(key) for key in ("name", "data_type", "description")}
-    fields |= _meta(column)
-    try:
-        return Feature.model_validate(fields)
-    except ValidationError as error:
-        mistakes = []
-        for mistake in error.errors():
-            field = ".".join(map(str, mistake["loc"]))
-            mistakes.append(f"{field} {mistake['msg']}".strip())
-        raise ContractError(f"{column['name']}: {'; '.join(mistakes)}") from None
 
 
 def _seeds(features: Sequence[Feature], folder: Path) -> dict[str, Seed]:

@@ -5,7 +5,7 @@
 
 import sys
 
-from readmit.contract.definition import Contract, Feature
+from readmit.contract.definition import Contract
 
 
 def page(contract: Contract) -> str:
@@ -32,22 +32,20 @@ def page(contract: Contract) -> str:
             "| feature | type | allowed | default | meaning |",
             "|---|---|---|---|---|",
         ]
-        lines += [_line(feature) for feature in features]
+        for feature in features:
+            if feature.derive is not None:
+                allowed = f"{feature.derive.op} of {', '.join(feature.derive.sources)}"
+            elif feature.kind == "number":
+                allowed = f"{feature.min:g} to {feature.max:g} {feature.unit or ''}".strip()
+            elif feature.seed is not None:
+                allowed = f"codes of `{feature.seed}`"
+            else:
+                allowed = ", ".join(map(str, feature.values or (False, True)))
+            default = "" if feature.default is None else f"`{feature.default}`"
+            name = f"`{feature.name}`"
+            cells = (name, feature.data_type, allowed, default, feature.description)
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _line(feature: Feature) -> str:
-    if feature.derive is not None:
-        allowed = f"{feature.derive.op} of {', '.join(feature.derive.sources)}"
-    elif feature.kind == "number":
-        allowed = f"{feature.min:g} to {feature.max:g} {feature.unit or ''}".strip()
-    elif feature.seed is not None:
-        allowed = f"codes of `{feature.seed}`"
-    else:
-        allowed = ", ".join(map(str, feature.values or (False, True)))
-    default = "" if feature.default is None else f"`{feature.default}`"
-    cells = (f"`{feature.name}`", feature.data_type, allowed, default, feature.description)
-    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

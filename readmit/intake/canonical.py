@@ -55,10 +55,10 @@ def _joined(values: list[bytes] | tuple[bytes, ...]) -> bytes:
     line = b",".join(values)
     if b'"' not in line and line.count(b",") == len(COLUMNS) - 1:
         return line
-    return b",".join(_quoted(value) for value in values)
-
-
-def _quoted(value: bytes) -> bytes:
-    if b"," not in value and b'"' not in value:
-        return value
-    return b'"%b"' % value.replace(b'"', b'""')
+    fields = []
+    for value in values:
+        if b"," in value or b'"' in value:
+            fields.append(b'"%b"' % value.replace(b'"', b'""'))
+        else:
+            fields.append(value)
+    return b",".join(fields)

@@ -1,6 +1,6 @@
 """Read a source CSV once, in blocks; refuse it at the first byte that cannot be loaded unchanged.
 
-The checks here are of the form of the file: columns, fields, bytes. SQL judges the values later.
+Only the form of the file is checked here: columns, fields, bytes. SQL judges the values later.
 """
 
 from collections.abc import Iterator
@@ -48,8 +48,14 @@ def read_blocks(path: Path, name: str) -> Iterator[Block]:
             if not data.endswith(b"\n"):
                 # The rest of the line. If it is longer than this, the check of rows refuses it.
                 data += file.readline(MAX_LINE_BYTES)
+            lines = data.replace(b"\r\n", b"\n").split(b"\n")
+            if not lines[-1]:
+                lines.pop()
+            # Editors leave blank lines at the end of a file; elsewhere a blank line is a lost row.
             is_end = not file.peek(1)
-            block = Block(row, _lines(data, is_end))
+            while is_end and lines and not lines[-1]:
+                lines.pop()
+            block = Block(row, lines)
             check_rows(block, data, name, dialect)
             block = canonical(block, name, dialect)
             check_numbers(block, name, dialect)
@@ -68,13 +74,3 @@ def _opened(path: Path, name: str) -> Iterator[tuple[BufferedReader, Dialect]]:
     with FileIO(path) as raw:
         file, encoding = open_as_utf8(raw)
         yield file, read_header(file, encoding, name)
-
-
-def _lines(data: bytes, is_end: bool) -> list[bytes]:
-    lines = data.replace(b"\r\n", b"\n").split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    # Editors leave blank lines at the end of a file; anywhere else a blank line is a lost row.
-    while is_end and lines and not lines[-1]:
-        lines.pop()
-    return lines

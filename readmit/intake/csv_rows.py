@@ -87,6 +87,7 @@ def _bad_byte(
 
 
 def _check_line(line: bytes, row: int, name: str, dialect: Dialect) -> None:
+    """Refuse the line for its quotes, for a long field, or for its number of fields."""
     position = bad_quote_position(line, dialect)
     if position is not None:
         problem = (
@@ -102,21 +103,18 @@ def _check_line(line: bytes, row: int, name: str, dialect: Dialect) -> None:
                 size = f"no line end within {MAX_LINE_BYTES} bytes"
             problem = f"{size}; a field holds at most {MAX_FIELD_BYTES}"
             raise refusal(name, row, column, problem, dialect.header_line)
-    if len(values) != len(dialect.columns):
-        raise _wrong_count(values, row, name, dialect)
-
-
-def _wrong_count(values: list[bytes], row: int, name: str, dialect: Dialect) -> SourceRefused:
     n_expected = len(dialect.columns)
-    if values == [b""]:
-        problem = "the line is blank; remove it"
-        return refusal(name, row, dialect.columns[0], problem, dialect.header_line)
+    if len(values) == n_expected:
+        return
     plural = "s" if len(values) > 1 else ""
     count = f"{len(values)} field{plural}, {n_expected} expected"
-    if len(values) > n_expected:
+    if values == [b""]:
+        column = dialect.columns[0]
+        problem = "the line is blank; remove it"
+    elif len(values) > n_expected:
         column = dialect.columns[-1]
         problem = f"{count}; is there a {DELIMITERS[dialect.delimiter]} inside a value?"
     else:
         column = dialect.columns[len(values)]
         problem = f"{count}; the row ends before this column; is the file cut off?"
-    return refusal(name, row, column, problem, dialect.header_line)
+    raise refusal(name, row, column, problem, dialect.header_line)

@@ -8,6 +8,7 @@ import time
 from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Self
 
 import httpx
 
@@ -141,7 +142,7 @@ def _save_or_find_form(
         response.raise_for_status()
         content_type = response.headers.get("content-type", "").lower()
         if "text/html" in content_type:
-            return _read_form(response, name)
+            return ConfirmForm.from_response(response, name)
         _save(response, target, name)
     return None
 
@@ -164,24 +165,6 @@ def _save(response: httpx.Response, target: Path, name: str) -> None:
     os.replace(part.name, target)
 
 
-def _read_form(response: httpx.Response, name: str) -> "ConfirmForm":
-    page = b""
-    for chunk in response.iter_bytes(1 << 16):
-        page += chunk
-        if len(page) > MAX_PAGE_BYTES:
-            break
-    text = page.decode("utf-8", errors="replace")
-    form = ConfirmForm()
-    form.feed(text)
-    if not form.action:
-        problem = "answers with a web page, not a file; is the link public, and the file's own?"
-        if any(words in text.lower() for words in QUOTA_WORDS):
-            problem = "was downloaded too often today; try again tomorrow, or download it by hand"
-        raise SourceRefused(f"{name}: {problem}")
-    form.action = str(response.url.join(form.action))
-    return form
-
-
 class ConfirmForm(HTMLParser):
     """The form of Google Drive's "cannot scan for viruses" page: its action and hidden fields."""
 
@@ -190,6 +173,31 @@ class ConfirmForm(HTMLParser):
         self.action = ""
         self.fields: dict[str, str] = {}
         self._is_inside = False
+
+    @classmethod
+    def from_response(cls, response: httpx.Response, name: str) -> Self:
+        """Return the form of a page.
+
+        Raises:
+            SourceRefused: the page has none; `name` is what the message calls the source.
+        """
+        page = b""
+        for chunk in response.iter_bytes(1 << 16):
+            page += chunk
+            if len(page) > MAX_PAGE_BYTES:
+                break
+        text = page.decode("utf-8", errors="replace")
+        form = cls()
+        form.feed(text)
+        if not form.action:
+            problem = "answers with a web page, not a file; is the link public, and the file's own?"
+            if any(words in text.lower() for words in QUOTA_WORDS):
+                problem = (
+                    "was downloaded too often today; try again tomorrow, or download it by hand"
+                )
+            raise SourceRefused(f"{name}: {problem}")
+        form.action = str(response.url.join(form.action))
+        return form
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note the action of the form, and the name and value of each of its fields."""

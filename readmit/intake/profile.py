@@ -51,22 +51,18 @@ class Profile:
         step = 1 + len(block.lines) // SAMPLED_ROWS
         self.n_rows += len(block.lines[::step])
         for column, values in zip(COLUMNS, block.columns, strict=True):
-            is_other = _RULES.get(column)
+            is_expected = _RULES.get(column)
             for value, n in Counter(values[::step]).items():
                 if value == MARK:
                     self.n_marks += n
                 elif value.lower() in MISSING:
                     self.n_missing[column] += n
-                elif is_other is not None and is_other(value):
+                elif is_expected is not None and not is_expected(value):
                     self.n_other[column] += n
-                    self._count_kind(column, value, n)
-
-    def _count_kind(self, column: str, value: bytes, n: int) -> None:
-        """Count what is known of an unexpected value."""
-        if column in NUMBERS and FLOAT.fullmatch(value):
-            self.n_float[column] += n
-        if column == "readmitted" and value.lower() in BINARY_LABELS:
-            self.n_binary_labels += n
+                    if column in NUMBERS and FLOAT.fullmatch(value):
+                        self.n_float[column] += n
+                    if column == "readmitted" and value.lower() in BINARY_LABELS:
+                        self.n_binary_labels += n
 
     def problems(self) -> list[str]:
         """Return why this is not the source as it came, and what to do; empty if it may be."""
@@ -75,8 +71,11 @@ class Profile:
         problems = []
         missing = self._above(self.n_missing, [*_RULES])
         if missing:
-            problems.append(f"{self._shares(missing, self.n_missing, 'empty')}; {_cause(missing)}")
-        elif self._is_blank_for_mark():
+            cause = "the source always fills it; submit the original file"
+            if not set(missing).isdisjoint(NONE_COLUMNS):
+                cause = f"pandas reads 'None' as missing; {KEEP_TEXT}"
+            problems.append(f"{self._shares(missing, self.n_missing, 'empty')}; {cause}")
+        elif self.n_marks == 0 and self._above(self.n_missing, [MARKED_MOST]):
             share = self._shares([MARKED_MOST], self.n_missing, "empty")
             problems.append(f"{share} and '?' stands nowhere: '?' was read as missing; {KEEP_TEXT}")
         if self.n_binary_labels > MAX_LABEL_SHARE * self.n_rows:
@@ -97,9 +96,6 @@ class Profile:
             shares = self._shares(others, self.n_other, "not a value of the source")
             problems.append(f"{shares}; was the file encoded, or are columns mixed up?")
         return problems
-
-    def _is_blank_for_mark(self) -> bool:
-        return self.n_marks == 0 and self.n_missing[MARKED_MOST] > MAX_SHARE * self.n_rows
 
     def _above(self, counts: Counter[str], columns: list[str]) -> list[str]:
         return [column for column in columns if counts[column] > MAX_SHARE * self.n_rows]
@@ -139,37 +135,19 @@ def check_profile(blocks: Iterable[Block], name: str) -> Iterator[Block]:
         yield block
 
 
-def _cause(missing: list[str]) -> str:
-    if [column for column in missing if column in NONE_COLUMNS]:
-        return f"pandas reads 'None' as missing; {KEEP_TEXT}"
-    return "the source always fills it; submit the original file"
-
-
-def _not_in(values: Iterable[str]) -> Callable[[bytes], bool]:
-    """Return a test for values outside a set."""
-    allowed = frozenset(value.encode() for value in values)
-
-    def is_other(value: bytes) -> bool:
-        return value not in allowed
-
-    return is_other
-
-
-def _is_no_number(value: bytes) -> bool:
-    return not value.isdigit()
-
-
 def _rules() -> dict[str, Callable[[bytes], bool] | None]:
-    """Return the test for an unexpected value of each column that the source always fills.
+    """Return the test for an expected value of each column that the source always fills.
 
     It is None where every value is expected.
     """
-    rules: dict[str, Callable[[bytes], bool] | None] = dict.fromkeys(NUMBERS, _is_no_number)
+    rules: dict[str, Callable[[bytes], bool] | None] = dict.fromkeys(NUMBERS, bytes.isdigit)
+    doses = frozenset(dose.encode() for dose in DOSES)
     for column in COLUMNS:
         if column.lower() in DOMAINS:
-            rules[column] = _not_in(DOMAINS[column.lower()])
+            values = frozenset(value.encode() for value in DOMAINS[column.lower()])
+            rules[column] = values.__contains__
         elif column in DRUGS:
-            rules[column] = _not_in(DOSES)
+            rules[column] = doses.__contains__
         elif column in DIAGNOSES[:1]:
             rules[column] = None
     return rules

@@ -1,9 +1,9 @@
 """A transport of httpx that connects to the addresses which it has checked.
 
-Whoever answers a download may lead it on, by a redirect or by the form of a page. Without a check
-he could make this machine read its own services, or those of its network and its cloud. So each
-host is resolved once, its addresses are checked, and the connection goes to a checked address: a
-name that resolves to another address a moment later changes nothing.
+The server of a download may lead it on, by a redirect or by the form of a page. Without a check it
+could make this machine read its own services, or those of its network and its cloud. So each host
+is resolved once, its addresses are checked, and the connection goes to a checked address. A name
+that resolves to another address a moment later changes nothing.
 """
 
 import ipaddress
@@ -94,7 +94,7 @@ class PublicTransport(httpx.BaseTransport):
         if request.url.scheme not in ("http", "https"):
             scheme = request.url.scheme[:20]
             raise httpx.UnsupportedProtocol(f"unsupported protocol '{scheme}://'")
-        proxy = _proxy_for(request.url)
+        proxy = proxy_for(request.url)
         addresses = self._checked_addresses(request.url, is_proxied=bool(proxy))
         if proxy:
             if proxy not in self._proxied:
@@ -103,7 +103,15 @@ class PublicTransport(httpx.BaseTransport):
         error: httpx.TransportError = httpx.ConnectError("the host has no address")
         for address in addresses:
             try:
-                return self._direct.handle_request(_to_address(request, address))
+                to_address = httpx.Request(
+                    request.method,
+                    request.url.copy_with(host=str(address)),
+                    headers=request.headers,
+                    stream=request.stream,
+                    # The certificate is still checked by name.
+                    extensions={**request.extensions, "sni_hostname": request.url.host},
+                )
+                return self._direct.handle_request(to_address)
             except (httpx.ConnectError, httpx.ConnectTimeout) as connect_error:
                 error = connect_error
         raise error
@@ -123,7 +131,7 @@ class PublicTransport(httpx.BaseTransport):
                 return []
             raise httpx.ConnectError(str(error)) from error
         if self._limit is None:
-            self._limit = _limit_of(url.host, addresses)
+            self._limit = limit_of(url.host, addresses)
         checked = [address for address in addresses if reach_of(address) <= self._limit]
         # A proxy resolves the name itself, so none of the addresses may be another.
         if not checked or (is_proxied and len(checked) < len(addresses)):
@@ -131,14 +139,16 @@ class PublicTransport(httpx.BaseTransport):
         return checked
 
 
-def _limit_of(host: str, addresses: Sequence[Address]) -> Reach:
+def limit_of(host: str, addresses: Sequence[Address]) -> Reach:
     """Return how far inside a download may lead whose first host is the user's own.
 
     A name of the internet may point to this machine too: only `localhost`, a name without a dot or
     an address means this machine.
     """
     reaches = [reach_of(address) for address in addresses]
-    if Reach.LOOPBACK in reaches and (_is_address(host) or _is_local_name(host)):
+    name = host.rstrip(".").lower()
+    is_local_name = "." not in name or name.endswith(".localhost")
+    if Reach.LOOPBACK in reaches and (_is_address(host) or is_local_name):
         return Reach.LOOPBACK
     if Reach.PRIVATE in reaches:
         return Reach.PRIVATE
@@ -151,11 +161,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_local_name(host: str) -> bool:
-    name = host.rstrip(".").lower()
-    return "." not in name or name.endswith(".localhost")
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
@@ -172,19 +177,7 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-def _to_address(request: httpx.Request, address: Address) -> httpx.Request:
-    """Return the request with an address as its host; the certificate is still checked by name."""
-    extensions = {**request.extensions, "sni_hostname": request.url.host}
-    return httpx.Request(
-        request.method,
-        request.url.copy_with(host=str(address)),
-        headers=request.headers,
-        stream=request.stream,
-        extensions=extensions,
-    )
-
-
-def _proxy_for(url: httpx.URL) -> str:
+def proxy_for(url: httpx.URL) -> str:
     """Return the proxy of the environment for an address; empty for a direct connection."""
     is_loopback = _is_address(url.host) and ipaddress.ip_address(url.host).is_loopback
     if is_loopback or url.host == "localhost" or proxy_bypass(url.host):

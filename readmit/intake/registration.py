@@ -81,9 +81,7 @@ def register_source(
             blocks: Iterable[Block] = read_blocks(source.path, source.name)
             if not is_forced:
                 blocks = check_profile(blocks, source.name)
-            dialect = dialect_of(source.path, source.name).describe(source.packing)
-            planned = _store_and_plan(cur, source, blocks, supersedes, settings)
-            _write_plan(cur, source, dialect, planned, supersedes)
+            _store_and_plan(cur, source, blocks, supersedes, settings)
 
 
 def _store_and_plan(
@@ -92,8 +90,9 @@ def _store_and_plan(
     blocks: Iterable[Block],
     supersedes: str | None,
     settings: PipelineSettings,
-) -> list[PlannedSlice]:
-    """Store the file and its slices and return their plan; remove them if the file is refused."""
+) -> None:
+    """Store the file and its slices and write their plan; remove them if the file is refused."""
+    dialect = dialect_of(source.path, source.name).describe(source.packing)
     planned = []
     try:
         for part in _upload(source, blocks, settings.batch_size, settings):
@@ -102,14 +101,19 @@ def _store_and_plan(
             raise SourceRefused(
                 f"{source.name}: the file changed while it was read; submit it once it is complete"
             )
-        _check_ids_are_free(cur, source, planned)
-        _check_resend(cur, source, planned, supersedes)
+        _check_plan(cur, source, planned, supersedes)
     except SourceRefused:
         s3 = storage.client("loader", settings)
         for key in (_file_key(source), *(part.object_key for part in planned)):
             s3.delete_object(Bucket=settings.s3_pipeline_bucket, Key=key)
         raise
-    return planned
+    n_rows = sum(part.n_rows for part in planned)
+    cur.execute(
+        INSERT_SOURCE,
+        (source.sha256, source.name, source.data_source, n_rows, _file_key(source), dialect),
+    )
+    rows = [(source.sha256, *part, supersedes) for part in planned]
+    execute_values(cur, INSERT_SLICES, rows)
 
 
 def _store_again(cur: cursor, source: LocalSource, settings: PipelineSettings) -> None:
@@ -175,8 +179,14 @@ def _file_key(source: LocalSource) -> str:
     return f"source/{source.sha256}/source.csv"
 
 
-def _check_ids_are_free(cur: cursor, source: LocalSource, planned: Sequence[PlannedSlice]) -> None:
-    """A batch id has 8 digits of the file's sha256: another file may begin with the same."""
+def _check_plan(
+    cur: cursor, source: LocalSource, planned: Sequence[PlannedSlice], supersedes: str | None
+) -> None:
+    """Refuse a file whose batches have the ids of others, or do not replace the rejected batch.
+
+    A batch id has 8 digits of the file's sha256: another file may begin with the same. A resend
+    has the same split as the batch that it replaces, and makes one batch only.
+    """
     batch_ids = [part.batch_id for part in planned]
     cur.execute(
         "select batch_id from landing.slices where batch_id = any(%s) order by batch_id",
@@ -188,12 +198,6 @@ def _check_ids_are_free(cur: cursor, source: LocalSource, planned: Sequence[Plan
             f"{source.name}: another file has the batches {', '.join(taken)}, because its sha256"
             " begins with the same 8 digits; submit the rows in another order, or in two files"
         )
-
-
-def _check_resend(
-    cur: cursor, source: LocalSource, planned: Sequence[PlannedSlice], supersedes: str | None
-) -> None:
-    """A resend replaces one rejected batch: it has the same split and makes one batch only."""
     if supersedes is None:
         return
     cur.execute("select split, status from landing.batches where batch_id = %s", (supersedes,))
@@ -210,10 +214,9 @@ def _check_resend(
             "only a rejected batch can be superseded"
         )
     if [part.split for part in planned] != [split]:
-        batch_ids = ", ".join(part.batch_id for part in planned)
         raise SourceRefused(
-            f"{source.name}: makes the batches {batch_ids}, but a resend of {supersedes} "
-            f"must make one {split} batch; send the rows of that batch only"
+            f"{source.name}: makes the batches {', '.join(batch_ids)}, but a resend of"
+            f" {supersedes} must make one {split} batch; send the rows of that batch only"
         )
 
 
@@ -222,7 +225,7 @@ def _check_registered(
     registered_slices: Sequence[tuple[str, str | None]],
     supersedes: str | None,
 ) -> None:
-    """The batch that a file corrects is recorded when the file is registered, and never after."""
+    """Refuse to record now which batch a registered file corrects."""
     if supersedes is None:
         return
     batch_ids = [batch_id for batch_id, _ in registered_slices]
@@ -232,19 +235,3 @@ def _check_registered(
             f"{source.name}: is registered as {', '.join(batch_ids)} and cannot be made "
             f"a correction of {supersedes} any more; submit it without SUPERSEDES"
         )
-
-
-def _write_plan(
-    cur: cursor,
-    source: LocalSource,
-    dialect: str,
-    planned: Sequence[PlannedSlice],
-    supersedes: str | None,
-) -> None:
-    n_rows = sum(part.n_rows for part in planned)
-    cur.execute(
-        INSERT_SOURCE,
-        (source.sha256, source.name, source.data_source, n_rows, _file_key(source), dialect),
-    )
-    rows = [(source.sha256, *part, supersedes) for part in planned]
-    execute_values(cur, INSERT_SLICES, rows)

@@ -80,7 +80,8 @@ def cut(blocks: Iterable[Block], source_sha256: str, batch_size: int) -> Iterato
     open_slices = {split: open_slice(split, 1, source_sha256) for split in ORDER}
     for block in blocks:
         for row, line in enumerate(block.lines, block.first_row):
-            current = open_slices[split_of(_patient(line))]
+            values = values_of(line) if b'"' in line else line.split(b",", 2)
+            current = open_slices[split_of(values[PATIENT_COLUMN])]
             current.rows.append(row)
             current.lines.append(line)
             if current.split == "train" and len(current.rows) == batch_size:
@@ -122,9 +123,3 @@ class Checked:
         digest = self._digest.copy()
         digest.update(self._rest)
         return digest.hexdigest()
-
-
-def _patient(line: bytes) -> bytes:
-    if b'"' in line:
-        return values_of(line)[PATIENT_COLUMN]
-    return line.split(b",", 2)[PATIENT_COLUMN]

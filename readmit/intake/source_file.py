@@ -68,7 +68,7 @@ def fetch(dataset: str | None, cache: Path) -> Fetched:
     """
     cache.mkdir(parents=True, exist_ok=True)
     if not dataset:
-        return _fetch_default(cache)
+        return fetch_default(cache)
     if not is_address(dataset):
         return fetch_file(Path(os.path.expanduser(dataset)))
     check(dataset)
@@ -85,6 +85,29 @@ def fetch_file(path: Path) -> Fetched:
     """
     _check_file(path)
     return Fetched(path, printable(path.name), "file", sha256_of(path))
+
+
+def fetch_default(cache: Path) -> Fetched:
+    """Return UCI's archive from the cache or the network, else the sample, with a loud warning."""
+    archive = cache / "uci.zip"
+    try:
+        if not archive.is_file() or not _is_uci(archive):
+            download(UCI_URL, archive)
+        if _is_uci(archive):
+            return Fetched(archive, UCI_NAME, "uci", sha256_of(archive))
+        reason = "UCI's archive has another sha256 than expected"
+    except (SourceUnreachable, SourceRefused) as error:
+        reason = str(error)
+    log.warning("!" * 100)
+    log.warning("NOT THE REAL DATA: the embedded SAMPLE is used, because: %s", reason)
+    log.warning("Set DATASET to the CSV or the zip of UCI dataset 296 to use the real data.")
+    log.warning("!" * 100)
+    from readmit.intake import sample  # numpy takes a while to import
+
+    target = cache / "sample.csv"
+    if not target.is_file():
+        sample.write_csv(target)
+    return Fetched(target, "embedded sample", "sample", sha256_of(target))
 
 
 def unchanged_mark(dataset: str | None, expected_sha256: str | None, cache: Path) -> Path | None:
@@ -190,29 +213,6 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fetch_default(cache: Path) -> Fetched:
-    """Return UCI's archive from the cache or the network, else the sample, with a loud warning."""
-    archive = cache / "uci.zip"
-    try:
-        if not archive.is_file() or not _is_uci(archive):
-            download(UCI_URL, archive)
-        if _is_uci(archive):
-            return Fetched(archive, UCI_NAME, "uci", sha256_of(archive))
-        reason = "UCI's archive has another sha256 than expected"
-    except (SourceUnreachable, SourceRefused) as error:
-        reason = str(error)
-    log.warning("!" * 100)
-    log.warning("NOT THE REAL DATA: the embedded SAMPLE is used, because: %s", reason)
-    log.warning("Set DATASET to the CSV or the zip of UCI dataset 296 to use the real data.")
-    log.warning("!" * 100)
-    from readmit.intake import sample  # numpy takes a while to import
-
-    target = cache / "sample.csv"
-    if not target.is_file():
-        sample.write_csv(target)
-    return Fetched(target, "embedded sample", "sample", sha256_of(target))
 
 
 def _is_uci(archive: Path) -> bool:

@@ -47,7 +47,9 @@ def ensure_source(settings: PipelineSettings, *, is_forced: bool = False) -> str
         SourceRefused: the file cannot be read; the ledger has a row `refused-...` with the reason.
         SourceUnreachable: the address does not answer.
     """
-    registered = _registered_sources(settings)
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute("select name, data_source, source_sha256 from landing.sources")
+        registered = [RegisteredSource(*row) for row in cur.fetchall()]
     holds_sample = any(source.data_source == "sample" for source in registered)
     cache = _cache_folder(settings)
     mark = unchanged_mark(settings.dataset, settings.dataset_sha256, cache)
@@ -142,12 +144,6 @@ def _cache_folder(settings: PipelineSettings) -> Path:
     return settings.readmit_home / "sources"
 
 
-def _registered_sources(settings: PipelineSettings) -> list[RegisteredSource]:
-    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        cur.execute("select name, data_source, source_sha256 from landing.sources")
-        return [RegisteredSource(*row) for row in cur.fetchall()]
-
-
 def _record_refusal(fetched: Fetched, reason: str, settings: PipelineSettings) -> None:
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         row_id = f"refused-{fetched.sha256[:8]}"
@@ -169,8 +165,8 @@ def _record_refusal(fetched: Fetched, reason: str, settings: PipelineSettings) -
         )
 
 
-def _count_waiting(sha256: str, settings: PipelineSettings) -> int:
-    """Count the batches of one file that wait or are in work."""
+def describe(sha256: str, settings: PipelineSettings) -> str:
+    """Return how a registered file was read, and how many of its batches wait, as text."""
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             "select count(*) from landing.open_slices join landing.slices using (batch_id)"
@@ -178,16 +174,14 @@ def _count_waiting(sha256: str, settings: PipelineSettings) -> int:
             (sha256,),
         )
         [(n_batches,)] = cur.fetchall()
-    return int(n_batches)
-
-
-def _dialect(sha256: str, settings: PipelineSettings) -> str:
-    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             "select source_dialect from landing.sources where source_sha256 = %s", (sha256,)
         )
         [(dialect,)] = cur.fetchall()
-    return str(dialect or "a plain CSV, registered before 0.2.0")
+    return (
+        f"registered {sha256}; {n_batches} of its batches wait\n"
+        f"read as: {dialect or 'a plain CSV, registered before 0.2.0'}"
+    )
 
 
 @explained
@@ -210,8 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     settings = PipelineSettings()
     sha256 = submit(options.file, settings, options.supersedes, is_forced=options.force)
-    print(f"registered {sha256}; {_count_waiting(sha256, settings)} of its batches wait")
-    print(f"read as: {_dialect(sha256, settings)}")
+    print(describe(sha256, settings))
     return 0
 
 

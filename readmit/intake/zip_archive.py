@@ -153,7 +153,12 @@ def csv_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     Raises:
         SourceRefused: there is none, or there are several.
     """
-    _refuse_spreadsheet(archive, name)
+    members = archive.namelist()
+    for member, title in SPREADSHEETS.items():
+        if member in members:
+            raise SourceRefused(
+                f"{name}: is {title}, not a CSV; save its sheet as CSV (UTF-8), all columns as text"
+            )
     named = []
     others = []
     archives = []
@@ -173,20 +178,10 @@ def csv_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     problem = "holds more than one CSV of encounters"
     if not candidates:
         problem = "holds no CSV of encounters"
-    content = printable(", ".join(archive.namelist()[:8])) or "nothing"
+    content = printable(", ".join(members[:8])) or "nothing"
     raise SourceRefused(
         f"{name}: the zip {problem} (it holds: {content}); put one {CSV_NAME} into it"
     )
-
-
-def _refuse_spreadsheet(archive: zipfile.ZipFile, name: str) -> None:
-    """Refuse workbooks, which are zips too."""
-    members = archive.namelist()
-    for member, title in SPREADSHEETS.items():
-        if member in members:
-            raise SourceRefused(
-                f"{name}: is {title}, not a CSV; save its sheet as CSV (UTF-8), all columns as text"
-            )
 
 
 def _damaged(name: str, error: Exception, packing: str = "zip") -> SourceRefused:

@@ -105,14 +105,27 @@ def restore(backup: Path, settings: OperationsSettings) -> None:
     check(backup, settings)
     bootstrap.bootstrap(settings)
     for name in databases(settings):
-        _drop(name, settings)
+        drop_database(name, settings)
         options = ["--create", "--exit-on-error", "--dbname=postgres", str(backup / f"{name}.dump")]
         _run_on_server("pg_restore", options, name, settings)
     # The user mappings came with the passwords of the day of the backup.
     bootstrap.bootstrap(settings)
     storage.ensure_buckets(settings)
+    s3 = storage.client("admin", settings)
     for bucket in buckets(settings):
-        _fill_bucket(bucket, backup, settings)
+        present = _etags(s3, bucket)
+        for key, (etag, _) in _read_index(backup, bucket).items():
+            if present.get(key) != etag:
+                s3.upload_file(str(backup / bucket / _file_name(key)), bucket, key)
+
+
+def drop_database(name: str, settings: OperationsSettings) -> None:
+    """Drop a database, and end the connections to it."""
+    statement = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+    with closing(db.connect("postgres", "postgres", settings)) as server:
+        server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
+        with server.cursor() as cur:
+            cur.execute(statement)
 
 
 def check(backup: Path, settings: OperationsSettings) -> None:
@@ -153,14 +166,6 @@ def _copy_bucket(
     (folder / INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
 
 
-def _fill_bucket(bucket: str, backup: Path, settings: OperationsSettings) -> None:
-    s3 = storage.client("admin", settings)
-    present = _etags(s3, bucket)
-    for key, (etag, _) in _read_index(backup, bucket).items():
-        if present.get(key) != etag:
-            s3.upload_file(str(backup / bucket / _file_name(key)), bucket, key)
-
-
 def _etags(s3: "S3Client", bucket: str) -> dict[str, str]:
     """Return the ETag of each object of a bucket."""
     etags = {}
@@ -185,14 +190,6 @@ def _file_name(key: str) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _drop(name: str, settings: OperationsSettings) -> None:
-    statement = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
-    with closing(db.connect("postgres", "postgres", settings)) as server:
-        server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
-        with server.cursor() as cur:
-            cur.execute(statement)
 
 
 def _run_on_server(

@@ -31,6 +31,7 @@ CLEAN_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "trainer", "serv
 # nothing. They end what hangs, and nothing that works comes near them: a task of the pipeline may
 # take half an hour (`execution_timeout` in dags/shared.py), and publisher waits while dbt's role
 # counts. The superuser has no limits, because it dumps and restores.
+TIME_LIMIT_NAMES = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 TIME_LIMITS: dict[str, tuple[int, int, int]] = {
     "loader": (30, 10, 15),
     "transformer": (30, 10, 15),
@@ -72,23 +73,18 @@ def _create_roles(cur: cursor, settings: OperationsSettings) -> None:
             statement = sql.SQL("alter role {} with login password {}")
             secret = sql.Literal(db.password(role, settings))
             cur.execute(statement.format(sql.Identifier(role), secret))
-        _limit_time(cur, role)
+        # Set the role's time limits, unless they are what they should be.
+        cur.execute("select coalesce(rolconfig, '{}') from pg_roles where rolname = %s", (role,))
+        [(present,)] = cur.fetchall()
+        for name, minutes in zip(TIME_LIMIT_NAMES, TIME_LIMITS[role], strict=True):
+            if f"{name}={minutes}min" not in present:
+                change = sql.SQL("alter role {} set {} = {}")
+                value = sql.Literal(f"{minutes}min")
+                cur.execute(change.format(sql.Identifier(role), sql.Identifier(name), value))
     for limited, n_connections in MAX_CONNECTIONS.items():
         limit = sql.SQL("alter role {} connection limit {}")
         cur.execute(limit.format(sql.Identifier(limited), sql.Literal(n_connections)))
     _create_role(cur, OPS_OWNER)
-
-
-def _limit_time(cur: cursor, role: str) -> None:
-    """Set the role's time limits, unless they are what they should be."""
-    cur.execute("select coalesce(rolconfig, '{}') from pg_roles where rolname = %s", (role,))
-    [(present,)] = cur.fetchall()
-    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-    change = sql.SQL("alter role {} set {} = {}")
-    for name, minutes in zip(names, TIME_LIMITS[role], strict=True):
-        if f"{name}={minutes}min" not in present:
-            value = sql.Literal(f"{minutes}min")
-            cur.execute(change.format(sql.Identifier(role), sql.Identifier(name), value))
 
 
 def _create_role(cur: cursor, role: str) -> bool:
@@ -102,20 +98,13 @@ def _create_role(cur: cursor, role: str) -> bool:
 
 def _password_works(role: db.Role, settings: OperationsSettings) -> bool:
     """Tell whether the role can log in: a second set-up then changes nothing."""
+    databases = {"mlflow": "mlflow", "airflow": "airflow", "loader": settings.raw_database}
+    database = databases.get(role, settings.clean_database)
     try:
-        db.connect(role, _database_of(role, settings), settings).close()
+        db.connect(role, database, settings).close()
     except psycopg2.OperationalError:
         return False
     return True
-
-
-def _database_of(role: db.Role, settings: OperationsSettings) -> str:
-    """Return a database that the role may connect to, once it exists."""
-    if role in ("mlflow", "airflow"):
-        return role
-    if role == "loader":
-        return settings.raw_database
-    return settings.clean_database
 
 
 def _create_databases(cur: cursor, settings: OperationsSettings) -> None:
@@ -142,11 +131,10 @@ def _create_databases(cur: cursor, settings: OperationsSettings) -> None:
         cur.execute(measure.format(database))
         cur.execute(grant.format(database, sql.SQL(", ").join(map(sql.Identifier, roles))))
         if owner == "postgres":
-            without = sorted(set(roles) - {"transformer"})  # 0.1.0 let every role make some
-            cur.execute(
-                revoke_temporary.format(database, sql.SQL(", ").join(map(sql.Identifier, without)))
-            )
-    # dbt makes temporary tables; MLflow and Airflow own their databases.
+            # In 0.1.0 every role could create temporary tables.
+            without = sql.SQL(", ").join(map(sql.Identifier, sorted(set(roles) - {"transformer"})))
+            cur.execute(revoke_temporary.format(database, without))
+    # dbt creates temporary tables; MLflow and Airflow own their databases.
     clean = sql.Identifier(settings.clean_database)
     cur.execute(sql.SQL("grant temporary on database {} to transformer").format(clean))
     cur.execute("revoke all on database postgres, template1 from public")
@@ -160,8 +148,17 @@ def _set_up_clean(settings: OperationsSettings) -> None:
     ):
         cur.execute("create extension if not exists postgres_fdw")
         _create_server(cur, settings)
+        # Each role is itself on the foreign server too, so that its own rights in `raw` hold.
+        create = sql.SQL(
+            "create user mapping if not exists for {} server raw_server"
+            " options (user {}, password {})"
+        )
+        change = sql.SQL("alter user mapping for {} server raw_server options (set password {})")
         for role in FDW_ROLES:
-            _map_user(cur, role, settings)
+            user = sql.Identifier(role)
+            secret = sql.Literal(db.password(role, settings))
+            cur.execute(create.format(user, sql.Literal(role), secret))
+            cur.execute(change.format(user, secret))
         with db.transaction("postgres", settings.raw_database, settings) as raw:
             _follow_tables(cur, raw.cursor())
         cur.execute(_statements("clean.sql"))
@@ -203,18 +200,6 @@ def foreign_sslmode(sslmode: SslMode | None) -> SslMode:
     if sslmode in ("verify-ca", "verify-full"):
         return "require"
     return sslmode or "prefer"
-
-
-def _map_user(cur: cursor, role: db.Role, settings: OperationsSettings) -> None:
-    """Map `role` to itself on the foreign server, so that its own rights in `raw` hold."""
-    user = sql.Identifier(role)
-    secret = sql.Literal(db.password(role, settings))
-    create = sql.SQL(
-        "create user mapping if not exists for {} server raw_server options (user {}, password {})"
-    )
-    cur.execute(create.format(user, sql.Literal(role), secret))
-    change = sql.SQL("alter user mapping for {} server raw_server options (set password {})")
-    cur.execute(change.format(user, secret))
 
 
 def _follow_tables(clean: cursor, raw: cursor) -> None:

@@ -86,7 +86,7 @@ def state(settings: StackSettings) -> dict[str, object]:
 
 def lose_everything(settings: StackSettings) -> None:
     for name in backup.databases(settings):
-        backup._drop(name, settings)
+        backup.drop_database(name, settings)
     for bucket in backup.buckets(settings):
         s3 = storage.client("admin", settings)
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):

@@ -141,6 +141,20 @@ def test_a_name_of_the_internet_that_points_inside_is_no_local_address(address):
         client.get("http://evil.example/")
 
 
+@pytest.mark.parametrize(
+    ("host", "address", "reach"),
+    [
+        ("localhost", "127.0.0.1", Reach.LOOPBACK),
+        ("desk", "127.0.1.1", Reach.LOOPBACK),
+        ("files.example", "127.0.0.1", Reach.PUBLIC),
+        ("files.example", "10.1.1.1", Reach.PRIVATE),
+        ("files.example", PUBLIC, Reach.PUBLIC),
+    ],
+)
+def test_the_first_host_says_how_far_inside_a_download_may_lead(host, address, reach):
+    assert public_transport.limit_of(host, [ipaddress.ip_address(address)]) == reach
+
+
 def test_public_addresses_are_public():
     for address in (PUBLIC, "2606:2800:21f:cb07::1", "::ffff:8.8.8.8", "64:ff9b::808:808"):
         assert public_transport.reach_of(ipaddress.ip_address(address)) == Reach.PUBLIC
@@ -178,4 +192,4 @@ def test_a_download_that_is_led_inside_is_refused_and_repeats_nothing(tmp_path, 
 )
 def test_the_proxy_of_the_environment_is_used(monkeypatch, proxies, host, proxy):
     monkeypatch.setattr(public_transport, "getproxies", lambda: proxies)
-    assert public_transport._proxy_for(httpx.URL(f"http://{host}/")) == proxy
+    assert public_transport.proxy_for(httpx.URL(f"http://{host}/")) == proxy
