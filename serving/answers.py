@@ -88,7 +88,17 @@ def record(
     model: ServedModel, answered: Sequence[Answered], services: PredictionServices, caller: Caller
 ) -> None:
     """Count answers of the same moment; queue them for the log and for the challenger."""
-    _count(model, answered, services.metrics)
+    version = model.version.version
+    observe_score = services.metrics.histogram("readmit_score", version).observe
+    counts: dict[tuple[str, str], int] = {}
+    for _, stay in answered:
+        observe_score(stay["probability"])
+        kind = (stay["risk"], stay["history"])
+        counts[kind] = counts.get(kind, 0) + 1
+    for (risk, history), n_rows in counts.items():
+        counter = services.metrics.counter("readmit_predictions_total", version, risk, history)
+        counter.inc(n_rows)
+
     predicted_at = datetime.now(UTC)
     names = model.requests.names
     services.log.add(
@@ -97,7 +107,7 @@ def record(
                 stay["request_id"],
                 predicted_at,
                 model.version.name,
-                model.version.version,
+                version,
                 model.version.run_id,
                 model.contract.hash,
                 (names, request.values),
@@ -119,18 +129,6 @@ def record(
     )
 
 
-def _count(model: ServedModel, answered: Sequence[Answered], metrics: Metrics) -> None:
-    version = model.version.version
-    observe_score = metrics.histogram("readmit_score", version).observe
-    counts: dict[tuple[str, str], int] = {}
-    for _, stay in answered:
-        observe_score(stay["probability"])
-        kind = (stay["risk"], stay["history"])
-        counts[kind] = counts.get(kind, 0) + 1
-    for (risk, history), n_rows in counts.items():
-        metrics.counter("readmit_predictions_total", version, risk, history).inc(n_rows)
-
-
 def explain(model: ServedModel, row: Row) -> Contributions:
     """Return contributions of inputs and history that add up to the score, in log-odds.
 
@@ -142,7 +140,10 @@ def explain(model: ServedModel, row: Row) -> Contributions:
     forward_path = _path(base, row, range(n))
     backward_path = _path(base, row, reversed(range(n)))
     probabilities = model.compiled.score([*forward_path, *backward_path])
-    scores = [_log_odds(float(probability)) for probability in probabilities]
+    scores = []
+    for probability in probabilities:
+        p = min(max(float(probability), SMALLEST_PROBABILITY), 1 - SMALLEST_PROBABILITY)
+        scores.append(math.log(p / (1 - p)))
     forward = scores[: n + 1]
     backward = scores[n + 1 :]
     contributions: list[FieldContribution] = []
@@ -191,8 +192,3 @@ def _path(base: Row, row: Row, order: Iterable[int]) -> list[Row]:
         values[position] = row[position]
         path.append(tuple(values))
     return path
-
-
-def _log_odds(probability: float) -> float:
-    p = min(max(probability, SMALLEST_PROBABILITY), 1 - SMALLEST_PROBABILITY)
-    return math.log(p / (1 - p))

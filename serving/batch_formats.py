@@ -40,8 +40,7 @@ def json_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[objec
 
 
 def _check_shape(requests: RequestSchema, body: bytes, max_rows: int) -> None:
-    """Refuse a body that has too many rows or fields to be read, before a parser makes objects of
-    it.
+    """Refuse a body with too many rows or fields, before a parser makes objects of it.
 
     A parsed object takes up to twenty times the memory of its text: sixteen megabytes of `{},` are
     five million objects. So rows are counted by their brackets, fields by their colons, and both by
@@ -79,7 +78,13 @@ def csv_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object
         readers = [(name, cell_reader(requests, name)) for name in header]
         filled_lines = filter(None, lines)
         for line in itertools.islice(filled_lines, max_rows + 1):
-            rows.append(_row(readers, line))
+            row: dict[str, object] = {}
+            for (name, read), cell in zip(readers, line, strict=False):
+                if cell:
+                    row[name] = read(cell)
+            if len(line) > len(readers):
+                row["extra"] = ""  # no field of any model, so the row is refused
+            rows.append(row)
     except (UnicodeDecodeError, csv.Error) as error:
         raise Problem(ProblemCode.INVALID_CSV, reason=str(error)) from None
     _check_number(rows, max_rows)
@@ -132,16 +137,6 @@ def _check_header(requests: RequestSchema, header: list[str]) -> None:
             errors.append(field_error(name, FieldErrorCode.DUPLICATE_COLUMN))
     if errors:
         raise Problem(ProblemCode.DUPLICATE_COLUMNS, errors=errors)
-
-
-def _row(readers: Sequence[tuple[str, CellReader]], line: Sequence[str]) -> dict[str, object]:
-    row: dict[str, object] = {}
-    for (name, read), cell in zip(readers, line, strict=False):
-        if cell:
-            row[name] = read(cell)
-    if len(line) > len(readers):
-        row["extra"] = ""  # no field of any model, so the row is refused
-    return row
 
 
 def _check_number(rows: Sequence[object], max_rows: int) -> None:

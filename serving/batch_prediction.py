@@ -13,7 +13,8 @@ from serving.problems import Problem
 from serving.request_fields import MAX_INTEGER
 from serving.schema import PredictionRequest
 
-# Then each further wrong row has its first error only: 30 kB of empty rows made an answer of 29 MB.
+# After these, each further wrong row has its first error only: 30 kB of empty rows made an answer
+# of 29 MB.
 MAX_ERRORS = 10_000
 TrialHistory = PastStays | Literal["unavailable"]
 CHUNK_ROWS = 250  # what is made of these rows is freed before the next ones
@@ -23,8 +24,9 @@ CHUNK_ROWS = 250  # what is made of these rows is freed before the next ones
 class BatchCall:
     """One call of /predict/batch.
 
-    `history` is that of the one patient that a trial is about, or that it cannot be read now. A
-    trial has no `services`: its rows are about nobody, so they are neither counted nor logged.
+    `history` is that of the one patient that a trial is about, or "unavailable" when it cannot be
+    read now. A trial has no `services`: its rows are about nobody, so they are neither counted nor
+    logged.
     """
 
     model: ServedModel
@@ -44,7 +46,16 @@ def score(call: BatchCall, rows: Sequence[object]) -> BatchAnswer:
         predictions += _scores(call, requests, begin)
         for row, problem in enumerate(requests, begin):
             if isinstance(problem, Problem):
-                errors += _row_errors(problem, row)[: max(1, MAX_ERRORS - len(errors))]
+                for error in problem.errors[: max(1, MAX_ERRORS - len(errors))]:
+                    errors.append(
+                        {
+                            "row": row,
+                            "field": error["field"],
+                            "code": error["code"],
+                            "params": error["params"],
+                            "detail": error["detail"],
+                        }
+                    )
                 for error in problem.errors:
                     if "allowed" in error:
                         allowed[error["field"]] = error["allowed"]
@@ -68,7 +79,13 @@ def _scores(
     for row, request in enumerate(requests, begin):
         if isinstance(request, Problem):
             continue
-        valid[row] = _with_trial_history(call, request)
+        # The history of the trial's patient, unless the request came with its own.
+        if call.history is None or request.history == "given":
+            valid[row] = request
+        elif isinstance(call.history, str):
+            valid[row] = request._replace(history=UNAVAILABLE)
+        else:
+            valid[row] = call.model.requests.with_history(request, call.history)
     stays: list[ScoredStay | None] = [None] * len(requests)
     if not valid:
         return stays
@@ -82,30 +99,6 @@ def _scores(
     if call.services is not None:
         record(call.model, answered, call.services, call.caller)
     return stays
-
-
-def _with_trial_history(call: BatchCall, request: PredictionRequest) -> PredictionRequest:
-    """Return the request with the history of the trial's patient, unless it came with its own."""
-    if call.history is None or request.history == "given":
-        return request
-    if isinstance(call.history, str):
-        return request._replace(history=UNAVAILABLE)
-    return call.model.requests.with_history(request, call.history)
-
-
-def _row_errors(problem: Problem, row: int) -> list[RowError]:
-    errors: list[RowError] = []
-    for error in problem.errors:
-        errors.append(
-            {
-                "row": row,
-                "field": error["field"],
-                "code": error["code"],
-                "params": error["params"],
-                "detail": error["detail"],
-            }
-        )
-    return errors
 
 
 def shared_patient(rows: Sequence[object]) -> int | None:

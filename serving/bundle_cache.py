@@ -52,7 +52,12 @@ class BundleCache:
             download(version, partial)
             partial.touch()
             partial.rename(final)
-            prune(self._folder, self._keys_in_use(loaded))
+            keys_in_use = {version.key for version in loaded}
+            for path in self._folder.glob("*.json"):
+                named = self.pointer(path.stem)
+                if named is not None:
+                    keys_in_use.add(named.key)
+            prune(self._folder, keys_in_use)
         except OSError:
             if not final.exists():  # else another worker was first
                 raise
@@ -97,14 +102,6 @@ class BundleCache:
 
     def _pointer_path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
-
-    def _keys_in_use(self, loaded: Collection[Version]) -> set[str]:
-        keys = {version.key for version in loaded}
-        for path in self._folder.glob("*.json"):
-            version = self.pointer(path.stem)
-            if version is not None:
-                keys.add(version.key)
-        return keys
 
 
 def prune(folder: Path, in_use: Collection[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """A model as it is served: read from its folder, checked, and never changed afterwards."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,6 +15,7 @@ from readmit.contract.derivation import tuple_getter
 from serving import schema
 
 TOLERANCE = 1e-6
+ODD_CHARACTERS = re.compile(r"[^\w-]")
 MOST_LEARNING_POINTS = 20
 Json = Mapping[str, object]
 
@@ -60,7 +62,9 @@ class Version:
     @property
     def key(self) -> str:
         """Return the name of the version's folder; odd characters of names and ids are left out."""
-        name, number, run_id = map(_plain, (self.name, self.version, self.run_id))
+        name = ODD_CHARACTERS.sub("", self.name)
+        number = ODD_CHARACTERS.sub("", self.version)
+        run_id = ODD_CHARACTERS.sub("", self.run_id)
         return f"{name}-{number}-{run_id[:12]}"
 
     @property
@@ -89,10 +93,6 @@ class ServedModel:
         return "high" if probability >= self.threshold else "low"
 
 
-def _plain(text: str) -> str:
-    return "".join(c for c in text if c.isalnum() or c in "-_")
-
-
 def read_bundle(folder: Path) -> tuple[Contract, Compiled]:
     """Read the contract and the compiled model of a bundle."""
     from readmit.inference.compiled_model import CompiledModel
@@ -109,7 +109,26 @@ def load(folder: Path, version: Version, read: BundleReader = read_bundle) -> Se
         ModelUnavailable: the files cannot be read now, or memory is short.
     """
     try:
-        return _load(folder, version, read)
+        contract, compiled = read(folder)
+        stored = orjson.loads((folder / "contract.json").read_bytes())
+        report = orjson.loads((folder / "report.json").read_bytes())
+        examples = orjson.loads((folder / "examples.json").read_bytes())
+        if stored.get("hash") != contract.hash:
+            raise ModelRefused(
+                f"contract.json says hash {stored.get('hash')}, its content has {contract.hash}"
+            )
+        _check_examples(examples["rows"], examples["probabilities"], contract, compiled)
+        card = folder / "model_card.md"
+        card_text = card.read_text() if card.exists() else ""
+        return ServedModel(
+            version=version,
+            identity=version.identity,
+            contract=contract,
+            compiled=compiled,
+            requests=schema.build(contract),
+            threshold=float(report["threshold"]),
+            description=_describe(version, stored, report, card_text),
+        )
     except ModelRefused:
         raise
     # Whatever a bundle raises, the last good model keeps serving.
@@ -120,28 +139,6 @@ def load(folder: Path, version: Version, read: BundleReader = read_bundle) -> Se
         raise ModelUnavailable(reason) from error
 
 
-def _load(folder: Path, version: Version, read: BundleReader) -> ServedModel:
-    contract, compiled = read(folder)
-    stored = orjson.loads((folder / "contract.json").read_bytes())
-    report = orjson.loads((folder / "report.json").read_bytes())
-    examples = orjson.loads((folder / "examples.json").read_bytes())
-    if stored.get("hash") != contract.hash:
-        raise ModelRefused(
-            f"contract.json says hash {stored.get('hash')}, its content has {contract.hash}"
-        )
-    _check_examples(examples["rows"], examples["probabilities"], contract, compiled)
-    card = folder / "model_card.md"
-    return ServedModel(
-        version=version,
-        identity=version.identity,
-        contract=contract,
-        compiled=compiled,
-        requests=schema.build(contract),
-        threshold=float(report["threshold"]),
-        description=_describe(version, stored, report, card.read_text() if card.exists() else ""),
-    )
-
-
 def with_learning_curve(model: ServedModel, version: Version) -> ServedModel:
     """Return the model with the learning curve that its version has by now."""
     description = orjson.loads(model.description)
@@ -150,8 +147,9 @@ def with_learning_curve(model: ServedModel, version: Version) -> ServedModel:
 
 
 def _learning_points(text: str) -> list[LearningPoint]:
-    """Read a learning curve. It is not part of the signed bundle: only numbers are taken from it,
-    and none when it is something else.
+    """Return the points of a learning curve; none when the text is something else.
+
+    The curve is not part of the signed bundle, so only numbers are taken from it.
     """
     points: list[LearningPoint] = []
     try:

@@ -76,7 +76,13 @@ def document(app: FastAPI, model: ServedModel | None) -> dict[str, Any]:
         },
     }
     _restore_nulls(app, openapi)
-    _remove_validation_errors(openapi)
+    # FastAPI adds a 422 of its own to routes with parameters. Ours never send it.
+    for operations in openapi["paths"].values():
+        for operation in operations.values():
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
     return openapi
 
 
@@ -92,13 +98,3 @@ def _restore_nulls(app: FastAPI, openapi: dict[str, Any]) -> None:
                 if "example" in content:
                     target = documented[str(status)]["content"][media_type]
                     target["example"] = content["example"]
-
-
-def _remove_validation_errors(openapi: dict[str, Any]) -> None:
-    """Remove FastAPI's own 422, which it adds to routes with parameters and ours never sends."""
-    for operations in openapi["paths"].values():
-        for operation in operations.values():
-            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
-                del operation["responses"]["422"]
-    for name in ("HTTPValidationError", "ValidationError"):
-        openapi["components"]["schemas"].pop(name, None)

@@ -122,7 +122,13 @@ class HistoryLookup:
         )
         parameters = {**reader._asdict(), "patient_nbr": patient_nbr}
         try:
-            with self._connect().cursor() as cur:
+            if self._local.database is None:
+                database = db.connect("serving", self._settings.clean_database, self._settings)
+                database.set_session(autocommit=True)
+                with database.cursor() as cur:
+                    cur.execute(SESSION, (self._settings.history_timeout_ms,))
+                self._local.database = database
+            with self._local.database.cursor() as cur:
                 cur.execute(query, parameters)
                 row = cur.fetchone()
         except psycopg2.Error:
@@ -137,13 +143,3 @@ class HistoryLookup:
             if isinstance(value, Decimal):
                 history[column] = float(value)
         return history
-
-    def _connect(self) -> connection:
-        """Return the thread's connection, made on first use."""
-        if self._local.database is None:
-            fresh = db.connect("serving", self._settings.clean_database, self._settings)
-            fresh.set_session(autocommit=True)
-            with fresh.cursor() as cur:
-                cur.execute(SESSION, (self._settings.history_timeout_ms,))
-            self._local.database = fresh
-        return self._local.database

@@ -48,8 +48,9 @@ class Metrics:
         return histogram
 
     def record_process(self) -> None:
-        """Record memory and CPU time of this worker; the standard `process_` metrics have no sum
-        over workers.
+        """Record memory and CPU time of this worker.
+
+        The standard `process_` metrics have no sum over workers.
         """
         process = CollectorRegistry()
         ProcessCollector(registry=process)
@@ -65,7 +66,11 @@ class Metrics:
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         if not folder:
             return generate_latest(self.registry)
-        _forget_dead_workers(Path(folder))
+        # Gauges of killed workers, such as requests in flight, go; counters stay in the sums.
+        for file in Path(folder).glob("gauge_live*_*.db"):
+            process = file.stem.rpartition("_")[2]
+            if not Path(f"/proc/{process}").exists():
+                mark_process_dead(process, folder)  # type: ignore[no-untyped-call]
         all_workers = CollectorRegistry()
         MultiProcessCollector(all_workers)  # type: ignore[no-untyped-call]
         return generate_latest(all_workers)
@@ -99,13 +104,3 @@ class Metrics:
             instrument = self._instruments[name].labels(*labels)
             self._labelled[key] = instrument
         return instrument
-
-
-def _forget_dead_workers(folder: Path) -> None:
-    """Remove the gauges of killed workers, such as requests in flight; counters stay in the
-    sums.
-    """
-    for file in folder.glob("gauge_live*_*.db"):
-        process = file.stem.rpartition("_")[2]
-        if not Path(f"/proc/{process}").exists():
-            mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]

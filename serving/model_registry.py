@@ -38,7 +38,7 @@ class Registry:
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
         )
-        # Experiment of each run: a run never moves, and few are ever served.
+        # Experiment of each run, for links to MLflow's pages. A run never moves.
         self._experiments: dict[str, str] = {}
         self._record = PromotionRecord(settings)
 
@@ -54,13 +54,21 @@ class Registry:
             return None
         version = answer["model_version"]
         tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
+        promoted_at = tags.get("promoted_at") or None
+        milliseconds = version.get("last_updated_timestamp")
+        if promoted_at is None and milliseconds:
+            promoted_at = datetime.fromtimestamp(int(milliseconds) / 1000, UTC).isoformat()
         run_id = version.get("run_id", "")
+        if run_id and run_id not in self._experiments:
+            run = self._get("/runs/get", {"run_id": run_id})
+            if run is not None:
+                self._experiments[run_id] = str(run["run"]["info"]["experiment_id"])
         return Version(
             name=version["name"],
             version=str(version["version"]),
             run_id=run_id,
-            promoted_at=tags.get("promoted_at") or _iso_time(version.get("last_updated_timestamp")),
-            experiment_id=self._experiment(run_id),
+            promoted_at=promoted_at,
+            experiment_id=self._experiments.get(run_id),
             learning_curve=tags.get("learning_curve", ""),
         )
 
@@ -78,7 +86,13 @@ class Registry:
         Raises:
             ModelRefused: the version has no contract.json, or its files are not in S3.
         """
-        address = urlsplit(self._artifact_uri(version))
+        params = {"name": version.name, "version": version.version}
+        uri = str(self._required("/model-versions/get-download-uri", params)["artifact_uri"])
+        if uri.startswith("models:/"):  # MLflow 3
+            model_id = uri.removeprefix("models:/").strip("/")
+            logged = self._required(f"/logged-models/{model_id}", {})
+            uri = str(logged["model"]["info"]["artifact_uri"])
+        address = urlsplit(uri)
         if address.scheme != "s3":
             raise ModelRefused(
                 f"version {version.version}: artifacts are at {address.scheme}:, expected s3:"
@@ -97,31 +111,12 @@ class Registry:
         base = str(PurePosixPath(min(contracts, key=len)).parent) + "/"
         for key in keys:
             name = key.removeprefix(base)
-            if key.startswith(base) and _is_of_bundle(name):
+            is_compiled = name.startswith("compiled/") and ".." not in PurePosixPath(name).parts
+            # Never the Pipeline, which needs training's libraries.
+            if key.startswith(base) and (name in BUNDLE_FILES or is_compiled):
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 s3.download_file(address.netloc, key, str(target))
-
-    def _experiment(self, run_id: str) -> str | None:
-        """Return the experiment of a run, for links to MLflow's pages; None when the run is
-        gone.
-        """
-        if run_id and run_id not in self._experiments:
-            answer = self._get("/runs/get", {"run_id": run_id})
-            if answer is None:
-                return None
-            self._experiments[run_id] = str(answer["run"]["info"]["experiment_id"])
-        return self._experiments.get(run_id)
-
-    def _artifact_uri(self, version: Version) -> str:
-        params = {"name": version.name, "version": version.version}
-        answer = self._required("/model-versions/get-download-uri", params)
-        uri = str(answer["artifact_uri"])
-        if not uri.startswith("models:/"):
-            return uri
-        model_id = uri.removeprefix("models:/").strip("/")  # MLflow 3
-        logged = self._required(f"/logged-models/{model_id}", {})
-        return str(logged["model"]["info"]["artifact_uri"])
 
     def _get(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | None:
         """Return MLflow's answer, or None when the thing is missing."""
@@ -135,16 +130,3 @@ class Registry:
         """Return MLflow's answer; a missing thing is an HTTP error."""
         answer: dict[str, Any] = self._http.get(API + path, params=params).raise_for_status().json()
         return answer
-
-
-def _is_of_bundle(name: str) -> bool:
-    """Select the files that serving reads: never the Pipeline, which needs training's libraries."""
-    if name in BUNDLE_FILES:
-        return True
-    return name.startswith("compiled/") and ".." not in PurePosixPath(name).parts
-
-
-def _iso_time(milliseconds: int | str | None) -> str | None:
-    if not milliseconds:
-        return None
-    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).isoformat()

@@ -96,7 +96,14 @@ class Peers:
 
     def bundle(self) -> bytes | None:
         """Return the archive of the first peer that serves a model, or None."""
-        for address in self._addresses():
+        if not self._host or self._token is None:
+            return None
+        try:
+            entries = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            log.warning("peers cannot be found by the name %s: %s", self._host, error)
+            return None
+        for address in sorted({str(entry[4][0]) for entry in entries}):
             try:
                 archive = self._ask(address)
             except httpx.HTTPError as error:
@@ -105,16 +112,6 @@ class Peers:
             if archive is not None:
                 return archive
         return None
-
-    def _addresses(self) -> list[str]:
-        if not self._host or self._token is None:
-            return []
-        try:
-            entries = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            log.warning("peers cannot be found by the name %s: %s", self._host, error)
-            return []
-        return sorted({str(address[4][0]) for address in entries})
 
     def _ask(self, address: str) -> bytes | None:
         host = f"[{address}]" if ":" in address else address

@@ -1,6 +1,4 @@
-"""The prediction log: written to Postgres in the background; bounded, and what is lost is
-counted.
-"""
+"""The prediction log: bounded, written to Postgres in the background; lost rows are counted."""
 
 import logging
 import threading

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 from fastapi import FastAPI, Request, Response
-from pydantic_core import ErrorDetails, ValidationError
+from pydantic_core import ValidationError
 from starlette.exceptions import HTTPException
 
 from readmit.client.answer_types import (
@@ -225,19 +225,18 @@ def field_errors(
     The input is never echoed: it may hold patient data or unprintable text.
     """
     details = error.errors(include_input=False, include_url=False)
-    return [_from_pydantic(detail, allowed) for detail in details[:MAX_FIELD_ERRORS]]
-
-
-def _from_pydantic(error: ErrorDetails, allowed: Mapping[str, Sequence[Value]]) -> FieldError:
-    name = "body"
-    if error["loc"]:
-        name = printable(".".join(str(part) for part in error["loc"]))
-    params: dict[str, ParamValue] = {}
-    for key, value in error.get("ctx", {}).items():
-        if key in PYDANTIC_PARAMS:
-            params[PYDANTIC_PARAMS[key]] = printable(value) if isinstance(value, str) else value
-    code = PYDANTIC_CODES.get(error["type"], FieldErrorCode.INVALID)
-    return field_error(name, code, allowed=allowed.get(name, ()), params=params)
+    errors = []
+    for detail in details[:MAX_FIELD_ERRORS]:
+        name = "body"
+        if detail["loc"]:
+            name = printable(".".join(str(part) for part in detail["loc"]))
+        params: dict[str, ParamValue] = {}
+        for key, value in detail.get("ctx", {}).items():
+            if key in PYDANTIC_PARAMS:
+                params[PYDANTIC_PARAMS[key]] = printable(value) if isinstance(value, str) else value
+        code = PYDANTIC_CODES.get(detail["type"], FieldErrorCode.INVALID)
+        errors.append(field_error(name, code, allowed=allowed.get(name, ()), params=params))
+    return errors
 
 
 def printable(text: str) -> str:

@@ -78,7 +78,11 @@ class DataQueries:
             Problem: 503 with the reason when the database does not answer.
         """
         result = self._results.get(query)
-        if result is None or _is_stale(result):
+        is_stale = False
+        if result is not None and result.done():
+            has_failed = result.cancelled() or result.exception() is not None
+            is_stale = has_failed or time.monotonic() - result.result().read_at > CACHE_SECONDS
+        if result is None or is_stale:
             loop = asyncio.get_running_loop()
             result = loop.run_in_executor(self._threads, self._read, query)
             self._results[query] = result
@@ -103,20 +107,9 @@ class DataQueries:
         except psycopg2.errors.UndefinedTable:
             rows = []  # nothing was built yet
         except (psycopg2.Error, LookupError) as error:
-            return QueryResult(_unavailable(error), time.monotonic())
+            code = ProblemCode.DATABASE_REFUSED
+            if isinstance(error, psycopg2.OperationalError):
+                code = ProblemCode.DATABASE_UNREACHABLE
+            problem = Problem(code, headers={"Retry-After": "10"}, error=type(error).__name__)
+            return QueryResult(problem, time.monotonic())
         return QueryResult(orjson.dumps({query.name: rows}, default=str), time.monotonic())
-
-
-def _is_stale(result: asyncio.Future[QueryResult]) -> bool:
-    if not result.done():
-        return False
-    if result.cancelled() or result.exception() is not None:
-        return True
-    return time.monotonic() - result.result().read_at > CACHE_SECONDS
-
-
-def _unavailable(error: Exception) -> Problem:
-    code = ProblemCode.DATABASE_REFUSED
-    if isinstance(error, psycopg2.OperationalError):
-        code = ProblemCode.DATABASE_UNREACHABLE
-    return Problem(code, headers={"Retry-After": "10"}, error=type(error).__name__)

@@ -69,7 +69,12 @@ def _definition(feature: Feature, allowed: tuple[Value, ...]) -> Definition:
     kind: Any = PYTHON_TYPES[feature.data_type]
     default: Any = feature.default if feature.role == "history" else ...
     if feature.kind == "category" and allowed:
-        kind = _category(feature, allowed)
+        kind = Literal.__getitem__(allowed)
+        if feature.seed is not None or len(allowed) > MAX_ALLOWED:
+            # The document refers to the code table.
+            json_type = "integer" if isinstance(allowed[0], int) else "string"
+            codes = {"type": json_type, "x-codes": f"/model/seeds/{feature.seed}"}
+            kind = Annotated[kind, WithJsonSchema(codes)]
     elif feature.kind == "number":
         to_kind = int if kind is int else float
         minimum = to_kind(feature.min or 0)
@@ -77,13 +82,3 @@ def _definition(feature: Feature, allowed: tuple[Value, ...]) -> Definition:
         kind = Annotated[kind, Field(ge=minimum, le=maximum)]
     field = Field(default=default, description=feature.description, examples=[feature.default])
     return kind, field
-
-
-def _category(feature: Feature, allowed: tuple[Value, ...]) -> Any:  # noqa: ANN401 (a type)
-    """Return a literal type; the document refers to the code table of a long one."""
-    literal: Any = Literal.__getitem__(allowed)
-    if feature.seed is None and len(allowed) <= MAX_ALLOWED:
-        return literal
-    json_type = "integer" if isinstance(allowed[0], int) else "string"
-    schema = {"type": json_type, "x-codes": f"/model/seeds/{feature.seed}"}
-    return Annotated[literal, WithJsonSchema(schema)]

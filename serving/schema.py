@@ -21,7 +21,6 @@ ID_FIELDS = ("patient_nbr", "encounter_id", "contract_hash")
 SPARE_FIELDS = 32
 SPARE_COLONS = 500  # that may stand in texts
 MAX_IGNORED = 100  # names of dropped fields in an answer
-Columns = dict[str, tuple[object, ...]]
 
 
 class PredictionRequest(NamedTuple):
@@ -142,8 +141,17 @@ class RequestSchema:
 
         One call for all rows checks a value in a fifth of the time of a call per row.
         """
-        sent = _columns(rows)
-        if sent is None:
+        first = rows[0]
+        if type(first) is not dict:
+            return None
+        for row in rows:
+            if type(row) is not dict or len(row) != len(first):
+                return None
+        names = tuple(first)
+        try:
+            values = zip(*map(tuple_getter(names), rows), strict=True)
+            sent = dict(zip(names, values, strict=True))
+        except KeyError:
             return None
         try:
             checked = self.columns.__pydantic_validator__.validate_python(sent).__dict__
@@ -229,19 +237,3 @@ def build(contract: Contract) -> RequestSchema:
         types=types,
         values_of=tuple_getter(contract.base_names),
     )
-
-
-def _columns(rows: Sequence[object]) -> Columns | None:
-    """Return the values of each field, or None unless the rows are objects with the same fields."""
-    first = rows[0]
-    if type(first) is not dict:
-        return None
-    for row in rows:
-        if type(row) is not dict or len(row) != len(first):
-            return None
-    names = tuple(first)
-    try:
-        values = zip(*map(tuple_getter(names), rows), strict=True)
-    except KeyError:
-        return None
-    return dict(zip(names, values, strict=True))

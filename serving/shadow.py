@@ -88,7 +88,13 @@ class Shadow:
         scores = self._scores(challenger, rows)
         self._count(version, "failed", len(batch) - len(scores))
         for scored, score in zip(mapped, scores, strict=False):
-            self._record(challenger, scored, score)
+            if not 0 <= score <= 1:  # NaN fails too
+                self._count(version, "failed", 1)
+                continue
+            risk = challenger.risk_of(score)
+            self._count(version, "agree" if risk == scored.risk else "disagree", 1)
+            difference = abs(score - scored.probability)
+            self._metrics.histogram("readmit_shadow_score_difference", version).observe(difference)
 
     def _scores(self, challenger: ServedModel, rows: list[Row]) -> list[float]:
         """Return the challenger's probabilities; none when it cannot score."""
@@ -103,16 +109,6 @@ class Shadow:
             log.warning("the challenger, version %s, cannot score", version, exc_info=True)
             return []
         return scores
-
-    def _record(self, challenger: ServedModel, scored: ScoredRequest, score: float) -> None:
-        version = challenger.version.version
-        if not 0 <= score <= 1:  # NaN fails too
-            self._count(version, "failed", 1)
-            return
-        risk = challenger.risk_of(score)
-        self._count(version, "agree" if risk == scored.risk else "disagree", 1)
-        difference = abs(score - scored.probability)
-        self._metrics.histogram("readmit_shadow_score_difference", version).observe(difference)
 
     def _count(self, version: str, outcome: str, n_rows: int) -> None:
         if n_rows:

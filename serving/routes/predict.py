@@ -163,7 +163,11 @@ async def _batch_answer(
         history=await _trial_history(request, model, rows, state) if is_trial else None,
         services=None if is_trial else state.services,
     )
-    media_type = CSV if _wants_csv(request, is_csv) else JSON
+    # A caller that sent CSV gets CSV, unless it asks for JSON.
+    accept = request.headers.get("accept", "")
+    media_type = JSON
+    if CSV in accept or (is_csv and JSON not in accept):
+        media_type = CSV
     content = await asyncio.to_thread(_scored_content, call, rows, media_type)
     return Response(content, media_type=media_type)
 
@@ -246,12 +250,6 @@ def _check_history(request: Request, history: History | None) -> None:
     """
     if history == UNAVAILABLE and STRICT.search(",".join(request.headers.getlist("prefer"))):
         raise Problem(ProblemCode.HISTORY_UNAVAILABLE, headers={"Retry-After": "5"})
-
-
-def _wants_csv(request: Request, is_csv: bool) -> bool:
-    """Return whether the caller accepts CSV; one that sent CSV gets it unless it asks for JSON."""
-    accept = request.headers.get("accept", "")
-    return CSV in accept or (is_csv and JSON not in accept)
 
 
 async def _json_body(request: Request) -> bytes:
