@@ -47,9 +47,7 @@ def ensure_source(settings: PipelineSettings, *, is_forced: bool = False) -> str
         SourceRefused: the file cannot be read; the ledger has a row `refused-...` with the reason.
         SourceUnreachable: the address does not answer.
     """
-    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        cur.execute("select name, data_source, source_sha256 from landing.sources")
-        registered = [RegisteredSource(*row) for row in cur.fetchall()]
+    registered = _registered_sources(settings)
     holds_sample = any(source.data_source == "sample" for source in registered)
     cache = _cache_folder(settings)
     mark = unchanged_mark(settings.dataset, settings.dataset_sha256, cache)
@@ -142,6 +140,12 @@ def register_fetched(
 
 def _cache_folder(settings: PipelineSettings) -> Path:
     return settings.readmit_home / "sources"
+
+
+def _registered_sources(settings: PipelineSettings) -> list[RegisteredSource]:
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute("select name, data_source, source_sha256 from landing.sources")
+        return [RegisteredSource(*row) for row in cur.fetchall()]
 
 
 def _record_refusal(fetched: Fetched, reason: str, settings: PipelineSettings) -> None:
