@@ -21,7 +21,7 @@ TESTS ?= tests/e2e tests/integration tests/contract tests/unit
 WORKERS ?= 2
 # Values of the caller reach the commands by the environment only: make does not expand them (the
 # loop), and no shell reads them as code. A list of words is split by the shell, without globs (`set -f`).
-PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE FORCE ID IMAGES LAST_DAY NAME ONLY \
+PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE FORCE ID IMAGES LAST_DAY MONITORING NAME ONLY \
 	OPTIONS OVERLAY PYTHON SCOPES SHAPE SUPERSEDES TESTS TO TOOL WAIT WORKERS YES
 COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(sort $(PASSED) $(COMMAND_LINE)),$(eval override $(name) := $$(value $(name))))
@@ -39,8 +39,8 @@ lock: env ## write requirements.lock anew from pyproject.toml; what is locked st
 	@set -f; $(BIN)/uv pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-header \
 		--universal --python-version 3.11.2 -o requirements.lock $$ARGS
 
-up: env ## install, start everything, run the pipeline until a model is served
-	@$(RUN) -m stack.up
+up: env ## install, start everything, run the pipeline until a model is served (MONITORING=off: without Prometheus and Grafana)
+	@$(RUN) -m stack.up $(if $(MONITORING),--monitoring "$$MONITORING")
 
 down: ## stop everything
 	@$(RUN) -m stack.down

@@ -16,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from readmit.settings import ROOT
+from stack import releases
 
 LIST = Path(__file__).with_name("advisories.toml")
 # The wheel's version may have a further number of its own.
@@ -27,7 +28,13 @@ IMAGE = re.compile(
     r"image: (?P<name>[\w./-]+/(?P<component>[\w-]+)):v?(?P<tag>[\w.+-]+)(?P<digest>@)?"
 )
 OURS = "localhost/readmit/"
-DEBIAN = ("prometheus", "prometheus-pushgateway", "prometheus-node-exporter", "nginx")
+DEBIAN = (
+    "prometheus",
+    "prometheus-alertmanager",
+    "prometheus-pushgateway",
+    "prometheus-node-exporter",
+    "nginx",
+)
 POLICY = re.compile(
     r"^(?P<name>[\w.+-]+):\n  Installed: (?P<installed>\S+)\n  Candidate: (?P<candidate>\S+)",
     re.MULTILINE,
@@ -51,6 +58,8 @@ def programs() -> Iterator[Program]:
         if found is None:
             raise LookupError(f"requirements.lock has no {component}")
         yield Program(component, found[1], "requirements.lock")
+    for release in releases.read().values():
+        yield Program(release.name, release.version, str(releases.LIST.relative_to(ROOT)))
     for path in sorted((ROOT / "k8s").rglob("*.yaml")):
         for image in IMAGE.finditer(path.read_text(encoding="utf-8")):
             if not image["name"].startswith(OURS):

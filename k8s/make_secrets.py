@@ -17,6 +17,8 @@ from readmit import storage
 from readmit.client import access_keys
 from readmit.inference import signatures
 from readmit.ops.bootstrap import LOGIN_ROLES
+from readmit.settings import AlertSettings
+from stack import alerting
 from stack.certificates import self_signed
 from stack.login_proxy import htpasswd
 from stack.object_store import identities, mutual_tls
@@ -50,6 +52,8 @@ def new_values() -> dict[str, Values]:
         },
         "mlflow-api": {"MLFLOW_API_PASSWORD": _password()},
         "grafana-admin": {"GRAFANA_ADMIN_PASSWORD": _password()},
+        # Who gets the alerts is a setting of whoever installs: `.env` and the environment.
+        "alertmanager": {"alertmanager.yml": alerting.configuration(AlertSettings())},
         "login-proxy": _login_proxy(),
         "api-keys": _api_keys(),
         "model-signing": _model_signing(),

@@ -17,14 +17,15 @@ from readmit.client import access_keys
 from readmit.inference import signatures
 from readmit.open_files import NEEDED
 from readmit.settings import ROOT, StackSettings, env_file, not_text
-from stack import login_proxy, machine, state_folder
+from stack import alerting, login_proxy, machine, state_folder
 from stack.postgres import make_private
-from stack.programs import Program, python, reveal
+from stack.programs import OPTIONAL, Program, python, reveal
 
 PASSWORDS = (*db.ROLES, "airflow_admin", "grafana_admin", "mlflow_tracking", "mlflow_api", "proxy")
 # Prometheus' jobs that need an optional program.
 EXPORTER_OF = {
     "pushgateway": "pushgateway",
+    "alertmanager": "alertmanager",
     "node": "node-exporter",
     "postgres": "postgres-exporter",
     "probe": "blackbox-exporter",
@@ -60,8 +61,11 @@ def stack_settings() -> StackSettings:
     """Return the settings.
 
     DATASET comes from the environment, else from the last `make up DATASET=...`, else from `.env`.
+    Monitoring is off after `make up MONITORING=off`, until `make up MONITORING=on`.
     """
     settings = StackSettings()
+    if _monitoring_file(settings).is_file():
+        settings = settings.model_copy(update={"monitoring": False})
     path = _dataset_file(settings)
     if not os.environ.get("DATASET") and path.is_file():
         dataset = os.fsdecode(path.read_bytes()).strip()
@@ -74,6 +78,15 @@ def keep_dataset(settings: StackSettings) -> None:
     if os.environ.get("DATASET") and settings.dataset:
         state_folder.claim(settings.readmit_home)
         _write_private(_dataset_file(settings), settings.dataset + "\n")
+
+
+def keep_monitoring(settings: StackSettings, switch: str) -> None:
+    """Store `make up MONITORING=off` for the programs and the next `make up`, outside `.env`."""
+    if switch == "off":
+        state_folder.claim(settings.readmit_home)
+        _write_private(_monitoring_file(settings), "off\n")
+    elif switch == "on":
+        _monitoring_file(settings).unlink(missing_ok=True)
 
 
 def write_env() -> list[str]:
@@ -157,6 +170,7 @@ def write_files(settings: StackSettings, programs: list[Program]) -> Path:
     if login_proxy.is_open(settings):
         login_proxy.write_files(settings)
     _write_private(home / "prometheus.yml", prometheus_configuration(settings, programs))
+    _write_private(home / "alertmanager.yml", alerting.configuration(settings))
     path = home / "supervisord.conf"
     _write_private(path, supervisor_configuration(settings, programs))
     return path
@@ -180,6 +194,8 @@ def prometheus_configuration(settings: StackSettings, programs: list[Program]) -
             job["static_configs"] = _health_checks(programs)
         jobs.append(job)
     document["scrape_configs"] = jobs
+    if "alertmanager" not in running:
+        del document["alerting"]
     return str(yaml.safe_dump(document, sort_keys=False))
 
 
@@ -213,7 +229,11 @@ def supervisor_configuration(settings: StackSettings, programs: list[Program]) -
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
     ]
     for start_order, program in enumerate(programs):
-        lines += _section(settings, program, start_order)
+        priority = 100 + start_order
+        if program.name in OPTIONAL:
+            # A fixed number: one that is fetched later changes, and so restarts, no other.
+            priority = 200 + OPTIONAL.index(program.name)
+        lines += _section(settings, program, priority)
     return "\n".join(lines) + "\n"
 
 
@@ -222,8 +242,8 @@ def socket_path(home: Path) -> Path:
     return state_folder.socket_folder(home) / "supervisor.sock"
 
 
-def _section(settings: StackSettings, program: Program, start_order: int) -> list[str]:
-    """Return a program's section; supervisord stops programs in the reverse of the start order."""
+def _section(settings: StackSettings, program: Program, priority: int) -> list[str]:
+    """Return a program's section; supervisord stops programs in the reverse of the priority."""
     log = settings.readmit_home / "log" / f"{program.name}.log"
     words = []
     for word in python("-m", "stack.run_program", program.name):
@@ -237,7 +257,7 @@ def _section(settings: StackSettings, program: Program, start_order: int) -> lis
         "command=" + " ".join(words),
         f"directory={_quote(ROOT)}",
         f'environment=READMIT_FINGERPRINT="{program.fingerprint}",PYTHONPATH="{_quote(ROOT)}"',
-        f"priority={100 + start_order}",
+        f"priority={priority}",
         "autostart=false",
         "autorestart=true",
         "startsecs=1",
@@ -260,6 +280,10 @@ def _quote(path: Path | str) -> str:
 
 def _dataset_file(settings: StackSettings) -> Path:
     return settings.readmit_home / "dataset"
+
+
+def _monitoring_file(settings: StackSettings) -> Path:
+    return settings.readmit_home / "monitoring"
 
 
 def _write_private(path: Path, text: str) -> None:

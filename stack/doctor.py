@@ -47,7 +47,7 @@ def findings(settings: StackSettings) -> Iterator[Finding]:
         yield Finding("fail", f"make up refuses: {problem}")
     if not problems:
         yield Finding("ok", "make up finds nothing that stops it")
-    for line in programs.installation_hints():
+    for line in programs.installation_hints(settings):
         yield Finding("note", line)
     yield from _running_stack(settings, running)
 

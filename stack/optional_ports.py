@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from readmit.settings import StackSettings
 from stack import configuration, processes, sessions
-from stack.programs import all_programs
+from stack.programs import all_programs, expected_programs
 from stack.supervisor import Supervisor
 
 VARIABLES = (
@@ -18,6 +18,7 @@ VARIABLES = (
     "NODE_EXPORTER_PORT",
     "POSTGRES_EXPORTER_PORT",
     "BLACKBOX_EXPORTER_PORT",
+    "ALERTMANAGER_PORT",
     "GRAFANA_PORT",
 )
 HIGHEST_PORT = 65_535
@@ -42,7 +43,7 @@ class BusyPort:
 
 def busy_ports(settings: StackSettings) -> list[BusyPort]:
     """Return the ports of optional components that other programs have."""
-    programs = all_programs(settings)
+    programs = [*all_programs(settings), *expected_programs(settings)]
     running = Supervisor(settings).running()
     used = {port for program in programs for ports in program.ports.values() for port in ports}
     busy = []

@@ -10,7 +10,7 @@ from readmit import open_files
 from readmit.errors import SourceRefused
 from readmit.intake import source_file
 from readmit.settings import StackSettings
-from stack import login_proxy, processes, state_folder
+from stack import alerting, login_proxy, processes, state_folder
 from stack.programs import Program, server, store
 
 DISK_GB = 6.0
@@ -51,6 +51,7 @@ def problems(
     if "s3" not in running:
         messages.append(foreign_socket(store(settings).sockets))
     messages.append(missing_dataset(settings.dataset))
+    messages.append(alerting.problem(settings))
     messages.extend(login_proxy.problems(settings))
     return [message for message in messages if message] + same_port_twice(programs)
 

@@ -36,7 +36,8 @@ SETTINGS_OF = {
 }
 # Settings that reach a program in a file of its own, not by its environment.
 SETTINGS_IN_FILES = {
-    "s3": tuple(f"readmit.settings:{name.capitalize()}Store" for name in storage.IDENTITIES)
+    "s3": tuple(f"readmit.settings:{name.capitalize()}Store" for name in storage.IDENTITIES),
+    "alertmanager": ("readmit.settings:AlertSettings",),
 }
 # It reads the DAG files, which take schedules from the settings, and runs no task.
 WITHOUT_SECRETS = {"airflow-dag-processor"}
@@ -58,6 +59,7 @@ WITHOUT_PACKAGES = (
     "node-exporter",
     "postgres-exporter",
     "blackbox-exporter",
+    "alertmanager",
     "grafana",
     "login-proxy",
 )

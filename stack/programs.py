@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from pydantic import SecretStr
 
 from readmit import libpq, storage
 from readmit.settings import ROOT, StackSettings, all_names
-from stack import login_proxy, object_store
+from stack import login_proxy, monitoring, object_store
 from stack.object_store import Store
 from stack.postgres import Server
 from stack.program_inputs import digest_of, settings_of
@@ -33,20 +32,16 @@ AIRFLOW_PROGRAMS = (
 # Other programs write to these while they stop: tasks their state, the API its last predictions.
 NEEDED_TO_END = ("postgres", "s3", "mlflow", "airflow-api-server", "pushgateway")
 # Everything else works without them, so they never stop a start.
-OPTIONAL = (
-    "pushgateway",
-    "node-exporter",
-    "postgres-exporter",
-    "blackbox-exporter",
-    "prometheus",
-    "grafana",
-)
+OPTIONAL = tuple(monitoring.PROGRAMS)
 EXPORTERS = (
     "prometheus-node-exporter",
     "prometheus-postgres-exporter",
     "prometheus-blackbox-exporter",
 )
-PROMETHEUS_HINT = f"apt-get install prometheus prometheus-pushgateway {' '.join(EXPORTERS)}"
+PROMETHEUS_HINT = (
+    "apt-get install prometheus prometheus-pushgateway prometheus-alertmanager"
+    f" {' '.join(EXPORTERS)}"
+)
 GRAFANA_HINT = (
     "install Grafana from https://grafana.com/grafana/download so that `grafana` is on the PATH"
 )
@@ -127,12 +122,23 @@ def all_programs(settings: StackSettings) -> list[Program]:
         _mlflow(settings),
         *_airflow(settings),
         *_web(settings),
-        *_observability(settings),
         *_login_proxy(settings),
     ]
-    programs.append(_watchdog(settings, programs))
+    optional = _observability(settings)
+    programs.append(_watchdog(settings, [*programs, *optional]))
     key = reveal(settings.aws_secret_access_key)
-    return [replace(program, inputs=digest_of(program.name, settings, key)) for program in programs]
+    listed = []
+    for program in (*programs, *optional):
+        listed.append(replace(program, inputs=digest_of(program.name, settings, key)))
+    return listed
+
+
+def expected_programs(settings: StackSettings) -> list[Program]:
+    """Return the programs of monitoring that `make up` will fetch."""
+    paths = {}
+    for release in monitoring.to_fetch(settings):
+        paths[release.name] = str(release.path(settings.readmit_home))
+    return _observability(settings, paths)
 
 
 def find(name: str, settings: StackSettings) -> Program:
@@ -142,25 +148,26 @@ def find(name: str, settings: StackSettings) -> Program:
 
 def missing_programs() -> dict[str, str]:
     """Return the optional components that are not installed, with a hint how to install each."""
-    hints = {
-        "prometheus": PROMETHEUS_HINT,
-        "prometheus-pushgateway": PROMETHEUS_HINT,
-        **dict.fromkeys(EXPORTERS, PROMETHEUS_HINT),
-        "grafana": GRAFANA_HINT,
-    }
-    if shutil.which("grafana-server"):  # the program of older packages
-        del hints["grafana"]
-    return {name: hint for name, hint in hints.items() if shutil.which(name) is None}
+    hints = {}
+    for name, (package, *_) in monitoring.PROGRAMS.items():
+        if monitoring.find_installed(name) is None:
+            hints[package] = GRAFANA_HINT if name == "grafana" else PROMETHEUS_HINT
+    return hints
 
 
-def installation_hints() -> list[str]:
-    """Return one line per hint, with the components that it installs."""
+def installation_hints(settings: StackSettings) -> list[str]:
+    """Return one line per hint, with the components that are neither installed nor fetched."""
+    present = monitoring.find(settings)
     names: dict[str, list[str]] = {}
-    for name, hint in missing_programs().items():
-        names.setdefault(hint, []).append(name)
+    for name, (package, *_) in monitoring.PROGRAMS.items():
+        hint = missing_programs().get(package)
+        if hint and settings.monitoring and name not in present:
+            names.setdefault(hint, []).append(package)
     lines = []
-    for hint, components in names.items():
-        lines.append(f"not installed: {', '.join(components)}. To install: {hint}")
+    for hint, packages in names.items():
+        lines.append(
+            f"not installed: {', '.join(packages)}. `make up` downloads them. To install: {hint}"
+        )
     return lines
 
 
@@ -185,7 +192,7 @@ def environment_of(program: Program, settings: StackSettings) -> dict[str, str]:
     every secret, so programs do not read it.
     """
     variables = {name: os.environ[name] for name in os.environ.keys() - all_names()}
-    if shutil.which("prometheus-pushgateway"):
+    if monitoring.is_expected("pushgateway", settings):
         variables["PUSHGATEWAY_URL"] = f"http://127.0.0.1:{settings.pushgateway_port}"
     variables |= settings_of(program.name, settings)
     return variables | _switches(settings) | dict(program.environment)
@@ -481,23 +488,22 @@ def _public_ports(settings: StackSettings) -> dict[str, str]:
     return variables
 
 
-def _observability(settings: StackSettings) -> list[Program]:
+def _observability(
+    settings: StackSettings, paths: Mapping[str, str] | None = None
+) -> list[Program]:
+    """Return the programs of monitoring that have a path: those that are there, or the given."""
+    if paths is None:
+        paths = monitoring.find(settings)
     builders: dict[str, Callable[[StackSettings, str], Program]] = {
-        "prometheus-pushgateway": _pushgateway,
-        "prometheus-node-exporter": _node_exporter,
-        "prometheus-postgres-exporter": _postgres_exporter,
-        "prometheus-blackbox-exporter": _blackbox_exporter,
+        "pushgateway": _pushgateway,
+        "node-exporter": _node_exporter,
+        "postgres-exporter": _postgres_exporter,
+        "blackbox-exporter": _blackbox_exporter,
+        "alertmanager": _alertmanager,
         "prometheus": _prometheus,
+        "grafana": _grafana,
     }
-    programs = []
-    for name, build in builders.items():
-        path = shutil.which(name)
-        if path:
-            programs.append(build(settings, path))
-    grafana = shutil.which("grafana") or shutil.which("grafana-server")
-    if grafana:
-        programs.append(_grafana(settings, grafana))
-    return programs
+    return [build(settings, paths[name]) for name, build in builders.items() if name in paths]
 
 
 def _pushgateway(settings: StackSettings, path: str) -> Program:
@@ -558,6 +564,25 @@ def _blackbox_exporter(settings: StackSettings, path: str) -> Program:
         health=f"{url}/-/healthy",
         address=url,
         ports={"BLACKBOX_EXPORTER_PORT": (settings.blackbox_exporter_port,)},
+    )
+
+
+def _alertmanager(settings: StackSettings, path: str) -> Program:
+    url = f"http://127.0.0.1:{settings.alertmanager_port}"
+    home = settings.readmit_home
+    options = (
+        f"--config.file={home / 'alertmanager.yml'}",
+        f"--storage.path={home / 'alertmanager'}",
+        f"--web.listen-address=127.0.0.1:{settings.alertmanager_port}",
+        "--cluster.listen-address=",  # one instance: it needs no port for others
+    )
+    return Program(
+        "alertmanager",
+        (path, *options),
+        "Alertmanager",
+        health=f"{url}/-/ready",
+        address=url,
+        ports={"ALERTMANAGER_PORT": (settings.alertmanager_port,)},
     )
 
 

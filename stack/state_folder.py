@@ -20,10 +20,12 @@ MARKER = ".readmit"
 # Made at the first start, so that no program creates one that others may enter.
 FOLDERS = (
     "airflow",
+    "alertmanager",
     "grafana",
     "log",
     "login-proxy",
     "models",
+    "programs",
     "prometheus",
     "s3",
     "search",
@@ -34,7 +36,9 @@ FOLDERS = (
 # Those of programs that root runs as another user; they close their folders themselves.
 ORDINARY_USERS_ENTRIES = (".initialising", "login-proxy", "postgres", "postgres.log", "sockets")
 FILES = (
+    "alertmanager.yml",
     "dataset",
+    "monitoring",
     "prometheus.yml",
     "pushgateway.db",
     "s3-certificate.pem",

@@ -94,13 +94,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stack.status", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the records as JSON")
     options = parser.parse_args()
-    rows = components(stack_settings())
+    settings = stack_settings()
+    rows = components(settings)
     if options.json:
         print(json.dumps(rows, indent=1))
     else:
         console = wide_console()
         console.print(table(rows))
-        for line in programs.installation_hints():
+        for line in programs.installation_hints(settings):
             console.print(line, style="dim")
     is_all_up = all(row["up"] for row in rows)
     return int(not is_all_up)

@@ -123,6 +123,11 @@ class Supervisor:
         with suppress(Fault), self._rpc() as rpc:
             rpc.startProcess(name, False)
 
+    def reload(self, name: str) -> None:
+        """Have a program that runs read its configuration again."""
+        with suppress(Fault, OSError), self._rpc() as rpc:
+            rpc.signalProcess(name, "HUP")
+
     def states(self) -> dict[str, dict[str, Any]]:
         """Return the supervisor's record of each program, by name.
 

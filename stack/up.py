@@ -4,6 +4,7 @@ Every step does only what is still missing. So a second run resumes where the fi
 changes nothing when that was complete.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -30,9 +31,11 @@ from readmit.settings import (
     env_file,
 )
 from stack import (
+    alerting,
     configuration,
     login_proxy,
     machine,
+    monitoring,
     optional_ports,
     pipeline,
     preflight,
@@ -61,6 +64,8 @@ CORE = ("mlflow", *AIRFLOW_PROGRAMS)
 TIMES = "up.json"
 # On 2 idle cores the slowest start takes 30 s. The limits leave room for a busy machine.
 SECONDS = {"storage": 180.0, "core": 420.0, "rest": 300.0, "optional": 20.0, "model": 300.0}
+# How long `make up` waits for the download of monitoring when all else is done.
+DOWNLOAD_SECONDS = 600.0
 
 
 # About how long each phase takes on 2 cores until a prediction is possible, for the estimate.
@@ -99,7 +104,9 @@ def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = (
     listed = _programs_to_start(settings, busy)
     required = [program for program in listed if program.name not in programs.OPTIONAL]
     supervisor = Supervisor(settings)
+    download = _start_download(settings, supervisor, busy)
     _start_all(listed, settings, supervisor, progress)
+    download.stack_runs()
     with progress.phase("reading the source file"):
         sources.ensure_source(settings, is_forced=bool(os.environ.get("FORCE")))
     airflow = Airflow(settings)
@@ -118,13 +125,53 @@ def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = (
         _start(required, settings, supervisor, progress, "rest")
         wait_for_model(settings, progress, SECONDS["model"])
         _announce_prediction(settings, progress, count(outcomes, "batch"))
-        for program in listed:
-            if program.name in programs.OPTIONAL:
-                _start_optional(program, settings, supervisor, progress)
     if training is not None:
         with progress.phase("sealed test and learning curve"):
             pipeline.finish_training(airflow, training, progress.show)
+    with progress.phase("monitoring"):
+        _finish_monitoring(download, settings, supervisor, progress, busy)
     return outcomes
+
+
+def _start_download(
+    settings: StackSettings, supervisor: Supervisor, busy: Sequence[BusyPort]
+) -> monitoring.Download:
+    """Begin to fetch what monitoring lacks, beside the rest.
+
+    What is there is started when the stack runs.
+    """
+
+    def start_programs() -> None:
+        present = _programs_to_start(settings, busy)
+        configuration.write_files(settings, present)
+        supervisor.apply()
+        _ensure(present, supervisor)
+        supervisor.reload("prometheus")
+
+    releases = monitoring.to_fetch(settings)
+    if releases:
+        state_folder.claim(settings.readmit_home)
+    download = monitoring.Download(settings, releases, start_programs)
+    download.start()
+    return download
+
+
+def _finish_monitoring(
+    download: monitoring.Download,
+    settings: StackSettings,
+    supervisor: Supervisor,
+    progress: Progress,
+    busy: Sequence[BusyPort],
+) -> None:
+    """Wait for the download and for the programs; what is missing is one line."""
+    download.wait(DOWNLOAD_SECONDS, progress.show)
+    for line in download.errors:
+        progress.error(line)
+    if line := download.report():
+        progress.console.print(line, style="yellow", markup=False)
+    for program in _programs_to_start(settings, busy):
+        if program.name in programs.OPTIONAL:
+            _start_optional(program, settings, supervisor, progress)
 
 
 def _start_all(
@@ -368,6 +415,9 @@ def _move_optional_ports(settings: StackSettings, progress: Progress) -> list[Bu
 
 def main() -> int:
     """Command line of `make up`."""
+    parser = argparse.ArgumentParser(prog="python -m stack.up", description=__doc__)
+    parser.add_argument("--monitoring", choices=("on", "off"), default="", help="MONITORING=...")
+    options = parser.parse_args()
     os.umask(0o077)  # the state holds records of patients
     progress = Progress(expected=EXPECTED_SECONDS)
     try:
@@ -376,8 +426,11 @@ def main() -> int:
         if configuration.write_api_key(settings):
             settings = configuration.stack_settings()
         configuration.keep_dataset(settings)
+        configuration.keep_monitoring(settings, options.monitoring)
+        settings = configuration.stack_settings()
         busy = _move_optional_ports(settings, progress)
-        outcomes = up(configuration.stack_settings(), progress, busy)
+        settings = configuration.stack_settings()
+        outcomes = up(settings, progress, busy)
     except (
         BadSetting,
         CannotStart,
@@ -392,6 +445,14 @@ def main() -> int:
         return _fail(progress, [" ".join(str(error).split())])
     except KeyboardInterrupt:
         return _fail(progress, ["interrupted"])
+    _print_results(settings, outcomes, progress)
+    return 0
+
+
+def _print_results(
+    settings: StackSettings, outcomes: Sequence[Outcome], progress: Progress
+) -> None:
+    """Print addresses, times, the verdicts, and where to go on."""
     tables = [addresses(settings), progress.summary()]
     if outcomes:
         tables.append(table(outcomes, settings))
@@ -409,9 +470,10 @@ def main() -> int:
             f"The certificate's sha256 is {login_proxy.fingerprint(settings)}:"
             " compare it when the browser warns. Everything else listens on 127.0.0.1 only."
         )
-    for line in programs.installation_hints():
-        progress.console.print(f"[dim]{line}[/]")
-    return 0
+    if settings.monitoring and not alerting.has_receiver(settings):
+        progress.console.print(
+            "[dim]Alerts reach nobody: set ALERT_WEBHOOK_URL or ALERT_EMAIL_TO (docs/alerts.md)[/]"
+        )
 
 
 def _fail(progress: Progress, lines: list[str]) -> int:

@@ -46,7 +46,7 @@ def routes() -> dict[str, set[str]]:
     known["api"] = {route.path for route in health.router.routes}
     known["api-server"] = known["airflow-api-server"]
     known["docs"] |= {"/", "/livez"}
-    for name in ("prometheus", "pushgateway"):
+    for name in ("prometheus", "pushgateway", "alertmanager"):
         known[name] = {"/-/ready", "/-/healthy"}
     others = {
         "scheduler": "/health",

@@ -12,6 +12,7 @@ from tests.support import k8s
 READ = {
     "postgres",
     "prometheus",
+    "alertmanager",
     "pushgateway",
     "node-exporter",
     "postgres-exporter",

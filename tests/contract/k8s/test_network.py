@@ -62,6 +62,7 @@ def test_who_leaves_the_namespace() -> None:
         "airflow-scheduler",
         "airflow-api-server",
         "airflow-task",
+        "alertmanager",
     }
 
 

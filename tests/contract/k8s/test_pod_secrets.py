@@ -20,6 +20,8 @@ NO_SECRETS = {"MLFLOW_TRACKING_USERNAME", "MODEL_PUBLIC_KEY", "API_KEYS"}  # has
 BY_POD = {
     "postgres": {"POSTGRES_PASSWORD"},
 }
+# What a mounted file of a Secret holds.
+IN_FILES = {"alertmanager": {"ALERT_WEBHOOK_URL", "ALERT_SMTP_PASSWORD"}}
 
 
 def held(container: k8s.Resource) -> set[str]:
@@ -38,8 +40,11 @@ def held(container: k8s.Resource) -> set[str]:
 
 @pytest.mark.parametrize("name", TABLE)
 def test_a_pod_has_its_own_secrets_and_no_others(name: str) -> None:
-    container = k8s.pods(k8s.overlay("local"))[name]["spec"]["containers"][0]
-    assert held(container) == TABLE[name] | BY_POD.get(name, set())
+    pod = k8s.pods(k8s.overlay("local"))[name]["spec"]
+    in_files: set[str] = set()
+    for volume in pod.get("volumes", []):
+        in_files |= IN_FILES.get(volume.get("secret", {}).get("secretName"), set())
+    assert held(pod["containers"][0]) | in_files == TABLE[name] | BY_POD.get(name, set())
 
 
 @pytest.mark.parametrize("name", k8s.OVERLAYS)

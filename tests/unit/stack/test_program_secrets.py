@@ -9,7 +9,7 @@ import pytest
 
 from readmit.settings import StackSettings, all_names
 from readmit.storage import variables as keys
-from stack import configuration, programs
+from stack import alerting, configuration, programs
 from tests.support.secret_table import secrets_of_programs
 
 OBSERVABILITY = {
@@ -17,6 +17,7 @@ OBSERVABILITY = {
     "node-exporter": programs._node_exporter,
     "postgres-exporter": programs._postgres_exporter,
     "blackbox-exporter": programs._blackbox_exporter,
+    "alertmanager": programs._alertmanager,
     "prometheus": programs._prometheus,
     "grafana": programs._grafana,
 }
@@ -59,6 +60,9 @@ def held(program: programs.Program, settings: StackSettings) -> set[str]:
     """Return the secrets whose value stands anywhere in a program's environment or command."""
     environment = programs.environment_of(program, settings)
     text = " ".join([*environment.values(), *program.command])
+    if program.name == "alertmanager":
+        mail = {"alert_email_to": "a@example.org", "alert_smtp_address": "mail.example.org:587"}
+        text += alerting.configuration(settings.model_copy(update=mail))
     return {name for name in secret_names() if distinct(name) in text}
 
 
