@@ -18,6 +18,16 @@ REQUIRED_SCOPES = {
     "data": Scope.DATA,
 }
 
+# Probes and Prometheus carry no key.
+UNKEYED_PATHS = ("/livez", "/readyz", "/metrics")
+SCOPE_TEXTS = {
+    Scope.PREDICT: "`/predict`, `/predict/batch`, `/explain`, `/compare`",
+    Scope.HISTORY: "see the values of a history that was looked up",
+    Scope.DATA: "`/data/...`",
+    Scope.SUBMIT: "reserved",
+    Scope.CLINICAL: "answers count for drift and realised performance",
+}
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -41,13 +51,18 @@ class Caller:
 LOCAL = Caller(LOCAL_NAME, frozenset(Scope))
 
 
+def required_scope(path: str) -> Scope | None:
+    """Return the scope that a path needs; None for one that any valid key may use."""
+    return REQUIRED_SCOPES.get(path.lstrip("/").partition("/")[0])
+
+
 def check_scope(caller: Caller, path: str) -> None:
     """Refuse what the caller's key may not be used for.
 
     Raises:
         Problem: 403, with the scope that is missing.
     """
-    scope = REQUIRED_SCOPES.get(path.lstrip("/").partition("/")[0])
+    scope = required_scope(path)
     if scope is not None and scope not in caller.scopes:
         raise Problem(ProblemCode.MISSING_SCOPE, scope=scope.value)
 

@@ -12,7 +12,7 @@ import orjson
 from readmit.client.answer_types import BatchAnswer, FieldErrorCode, ProblemCode
 from serving.body_limit import SMALL_BYTES
 from serving.problems import Problem, field_error
-from serving.schema import RequestSchema
+from serving.schema import RequestSchema, utf8_json
 
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 SPARE_SIGNS = 1_000  # brackets, colons and line ends that may stand in texts
@@ -26,6 +26,7 @@ def json_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[objec
     Raises:
         Problem: 422 when there are none, or too many.
     """
+    body = utf8_json(body)
     _check_shape(requests, body, max_rows)
     try:
         document = orjson.loads(body)

@@ -13,16 +13,24 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import TypeAdapter
 
 from readmit.client.answer_types import ProblemDocument
+from serving import code_samples, request_bodies
+from serving.api_keys import SCOPE_TEXTS, UNKEYED_PATHS, required_scope
+from serving.api_settings import ServingSettings
 from serving.bundle_loader import ServedModel
+from serving.code_samples import BASE_URL, KEY_HEADER
 
 ASSETS = "/docs/assets"
-REFERENCE = "#/components/schemas/{model}"
-STAY = {"$ref": "#/components/schemas/Encounter"}
-ROWS = {
-    "type": "object",
-    "required": ["rows"],
-    "properties": {"rows": {"type": "array", "items": STAY}},
-}
+# Whoever reaches the API may read what it takes: these pages hold no data of patients or models'
+# scores, and a browser cannot send a key for a page.
+OPEN_PATHS = (
+    "/docs",
+    "/openapi.json",
+    f"{ASSETS}/swagger-ui-bundle.js",
+    f"{ASSETS}/swagger-ui.css",
+    f"{ASSETS}/favicon.png",
+)
+STAY_PATHS = ("/predict", "/explain", "/compare")
+KEY_SCHEME = "ApiKey"
 
 
 def install(app: FastAPI) -> None:
@@ -42,6 +50,8 @@ def install(app: FastAPI) -> None:
             content = orjson.dumps(document(request.app, model))
             built.clear()
             built[contract] = content
+        address = str(request.base_url).rstrip("/")
+        content = content.replace(BASE_URL.encode(), address.encode())
         return Response(content, media_type="application/json")
 
     @app.get("/docs", include_in_schema=False)
@@ -57,24 +67,22 @@ def install(app: FastAPI) -> None:
 
 def document(app: FastAPI, model: ServedModel | None) -> dict[str, Any]:
     """Return the OpenAPI document; without a model a request is any object."""
+    settings: ServingSettings = app.state.parts.settings
     openapi = get_openapi(title=app.title, version=app.version, routes=app.routes)
     schemas = openapi["components"]["schemas"]
-    problem = TypeAdapter(ProblemDocument).json_schema(ref_template=REFERENCE)
+    problem = TypeAdapter(ProblemDocument).json_schema(ref_template=request_bodies.REFERENCE)
     schemas |= problem.pop("$defs")
     schemas["ProblemDocument"] = problem
-    schemas["Encounter"] = {"type": "object"}
-    if model is not None:
-        schemas["Encounter"] = model.requests.model.model_json_schema(ref_template=REFERENCE)
-    for path in ("/predict", "/explain", "/compare"):
-        content = {"application/json": {"schema": STAY}}
-        openapi["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
-    openapi["paths"]["/predict/batch"]["post"]["requestBody"] = {
-        "required": True,
-        "content": {
-            "application/json": {"schema": ROWS},
-            "text/csv": {"schema": {"type": "string"}},
-        },
-    }
+    requests = model.requests if model is not None else None
+    schemas |= request_bodies.schemas(requests)
+    paths = openapi["paths"]
+    for path in STAY_PATHS:
+        operation = paths[path]["post"]
+        operation["requestBody"] = request_bodies.stay(requests)
+        operation.setdefault("parameters", []).append(request_bodies.PREFER)
+    batch = paths["/predict/batch"]["post"]
+    batch["requestBody"] = request_bodies.batch(requests, settings.api_max_batch_rows)
+    batch["parameters"] = [request_bodies.TRIAL, request_bodies.PREFER]
     _restore_nulls(app, openapi)
     # FastAPI adds a 422 of its own to routes with parameters. Ours never send it.
     for operations in openapi["paths"].values():
@@ -83,7 +91,55 @@ def document(app: FastAPI, model: ServedModel | None) -> dict[str, Any]:
                 del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    has_keys = bool(settings.accepted_keys())
+    _add_keys(openapi, has_keys=has_keys)
+    for path, operations in paths.items():
+        if "get" in operations:
+            operations["head"] = _without_content(operations["get"])
+        for method, operation in operations.items():
+            _add_samples(operation, method.upper(), path, has_keys=has_keys)
     return openapi
+
+
+def _add_keys(openapi: dict[str, Any], *, has_keys: bool) -> None:
+    """Describe API keys, and name the scope that each route needs when keys are on."""
+    scopes = [f"- `{scope}`: {text}" for scope, text in SCOPE_TEXTS.items()]
+    off = "" if has_keys else "Keys are off: nobody needs one.\n\n"
+    openapi["components"]["securitySchemes"] = {
+        KEY_SCHEME: {
+            "type": "apiKey",
+            "in": "header",
+            "name": KEY_HEADER,
+            "description": f"{off}A key has scopes:\n" + "\n".join(scopes),
+        }
+    }
+    if not has_keys:
+        return
+    for path, operations in openapi["paths"].items():
+        if path in UNKEYED_PATHS:
+            continue
+        scope = required_scope(path)
+        for operation in operations.values():
+            operation["security"] = [{KEY_SCHEME: [scope.value] if scope else []}]
+
+
+def _without_content(operation: dict[str, Any]) -> dict[str, Any]:
+    """Return what is said about GET for HEAD, whose answers have no body."""
+    responses = {}
+    for status, response in operation["responses"].items():
+        responses[status] = {"description": response["description"]}
+    operation_id = f"{operation['operationId']}_head"
+    return {**operation, "operationId": operation_id, "responses": responses}
+
+
+def _add_samples(operation: dict[str, Any], method: str, path: str, *, has_keys: bool) -> None:
+    """Add a curl line and a Python snippet for each example; Swagger UI shows the description."""
+    body = operation.get("requestBody")
+    examples = request_bodies.examples(body) if body else []
+    samples = code_samples.samples(method, path, examples, has_keys=has_keys)
+    operation["x-codeSamples"] = samples
+    description = operation.get("description", "")
+    operation["description"] = f"{description}\n\n{code_samples.as_markdown(samples)}"
 
 
 def _restore_nulls(app: FastAPI, openapi: dict[str, Any]) -> None:

@@ -6,9 +6,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from readmit import allowed_hosts
 from readmit.allowed_hosts import AllowedHosts
 from readmit.client.answer_types import ProblemCode
-from serving import peer_bundles
+from serving import documentation, peer_bundles
 from serving.access_log import AccessLog, access
-from serving.api_keys import LOCAL, ApiKeys, check_scope
+from serving.api_keys import LOCAL, UNKEYED_PATHS, ApiKeys, check_scope
 from serving.api_settings import ServingSettings
 from serving.body_limit import BodyLimit
 from serving.draining import Draining
@@ -18,8 +18,8 @@ from serving.problems import Problem
 from serving.rate_limit import RateLimit, network_of
 from serving.request_ids import RequestIds
 
-# Probes and Prometheus carry no key; peers have a token of their own.
-OPEN_PATHS = ("/livez", "/readyz", "/metrics", peer_bundles.PATH)
+# Peers have a token of their own.
+OPEN_PATHS = frozenset((*UNKEYED_PATHS, *documentation.OPEN_PATHS, peer_bundles.PATH))
 
 
 class RequestMiddleware:
@@ -56,6 +56,10 @@ class RequestMiddleware:
             draining=self._draining,
         )
         self._in_flight.inc()
+        if scope["method"] == "HEAD":
+            # Routes answer it as GET. The server keeps the scope that it made, so it leaves the
+            # body out.
+            scope = {**scope, "method": "GET"}
         try:
             self._admit(scope)
             await self._app(scope, exchange.receive, exchange.send)
@@ -71,6 +75,7 @@ class RequestMiddleware:
         finally:
             self._in_flight.dec()
             self._bodies.release(exchange.body_bytes)
+            scope["method"] = exchange.scope["method"]
             self._log.record(scope, exchange.status, exchange.seconds())
 
     def _admit(self, scope: Scope) -> None:

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from pydantic_core import ValidationError
 from starlette.exceptions import HTTPException
 
+from readmit.client.access_keys import LOCAL_NAME
 from readmit.client.answer_types import (
     FieldError,
     FieldErrorCode,
@@ -19,6 +21,7 @@ from readmit.client.answer_types import (
     ProblemDocument,
     Value,
 )
+from serving import code_samples
 
 MEDIA_TYPE = "application/problem+json"
 MAX_FIELD_ERRORS = 100
@@ -56,13 +59,18 @@ PROBLEMS: Mapping[ProblemCode, ProblemKind] = {
     ProblemCode.BAD_REQUEST: ProblemKind(400, "the request cannot be read"),
     ProblemCode.INVALID_KEY: ProblemKind(401, "send a valid key in the header X-API-Key"),
     ProblemCode.MISSING_SCOPE: ProblemKind(403, "the key does not have the scope {scope}"),
+    ProblemCode.FOREIGN_FORM: ProblemKind(
+        403,
+        "a form needs a key in X-API-Key or the header Origin: {origin}, because browsers send"
+        " forms for any page",
+    ),
     ProblemCode.NOT_FOUND: ProblemKind(404, "there is nothing at this address"),
     ProblemCode.UNKNOWN_SEED: ProblemKind(404, "the model has no such code table"),
     ProblemCode.VERSION_UNAVAILABLE: ProblemKind(
         404,
         "no other version has this alias, or it could not be loaded: only production answers",
     ),
-    ProblemCode.METHOD_NOT_ALLOWED: ProblemKind(405, "this address does not accept the method"),
+    ProblemCode.METHOD_NOT_ALLOWED: ProblemKind(405, "this address takes {allow}: {line}"),
     ProblemCode.SLOW_REQUEST: ProblemKind(
         408, "the request did not arrive in time: the limit frees the memory of slow senders"
     ),
@@ -74,9 +82,7 @@ PROBLEMS: Mapping[ProblemCode, ProblemKind] = {
     ),
     ProblemCode.COMPRESSED_BODY: ProblemKind(415, "send the body uncompressed"),
     ProblemCode.WRONG_MEDIA_TYPE: ProblemKind(
-        415,
-        "send the header Content-Type: application/json; for /predict/batch also"
-        " Content-Type: text/csv",
+        415, "this address takes {accepted}, named in the header Content-Type: {line}"
     ),
     ProblemCode.UNKNOWN_HOST: ProblemKind(
         421, "the API is not reached by this name: API_ALLOWED_HOSTS lists its names"
@@ -91,6 +97,7 @@ PROBLEMS: Mapping[ProblemCode, ProblemKind] = {
         422, "more than {max_fields} fields in a row: the model has fewer; nothing was read"
     ),
     ProblemCode.INVALID_CSV: ProblemKind(422, "the body is not CSV in UTF-8: {reason}"),
+    ProblemCode.INVALID_FORM: ProblemKind(422, "the form has no file that can be read: {reason}"),
     ProblemCode.UNKNOWN_HEADER: ProblemKind(
         422, "the first line must name fields of the model, separated by commas"
     ),
@@ -157,7 +164,7 @@ PYDANTIC_CODES: Mapping[str, FieldErrorCode] = {
     "invalid_key": FieldErrorCode.INVALID_NAME,
 }
 PYDANTIC_PARAMS = {"ge": "minimum", "le": "maximum", "max_length": "max_length", "error": "reason"}
-HTTP_CODES = {404: ProblemCode.NOT_FOUND, 405: ProblemCode.METHOD_NOT_ALLOWED}
+HTTP_CODES = {404: ProblemCode.NOT_FOUND}
 
 
 class Problem(Exception):
@@ -244,6 +251,31 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()[:200]
 
 
+def wrong_media_type(request: Request, accepted: Sequence[str]) -> Problem:
+    """Return the refusal of a body in another media type, with the line to use."""
+    types = ", ".join(accepted)
+    headers = {"Accept-Post": types}
+    line = _line(request)
+    return Problem(ProblemCode.WRONG_MEDIA_TYPE, headers=headers, accepted=types, line=line)
+
+
+def _method_not_allowed(request: Request, error: HTTPException) -> Problem:
+    allow = (error.headers or {}).get("Allow", "GET")
+    if allow == "GET":
+        allow = "GET, HEAD"
+    line = _line(request)
+    return Problem(ProblemCode.METHOD_NOT_ALLOWED, headers={"Allow": allow}, allow=allow, line=line)
+
+
+def _line(request: Request) -> str:
+    """Return the command for the route of a request, without what the caller put into its path."""
+    route = request.scope.get("route")
+    path = route.path if isinstance(route, APIRoute) else "/docs"
+    caller = getattr(request.state, "caller", None)
+    has_key = caller is not None and caller.name != LOCAL_NAME
+    return code_samples.line(path, str(request.base_url).rstrip("/"), has_key=has_key)
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the app a problem document."""
 
@@ -253,6 +285,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http_exception(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:
+            return await on_problem(request, _method_not_allowed(request, error))
         code = HTTP_CODES.get(error.status_code, ProblemCode.BAD_REQUEST)
         return await on_problem(request, Problem(code, headers=error.headers))
 

@@ -3,7 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    WithJsonSchema,
+    create_model,
+)
+from pydantic_core import core_schema
 
 from readmit.client.answer_types import Value
 from readmit.contract.definition import Contract, Feature
@@ -69,12 +77,7 @@ def _definition(feature: Feature, allowed: tuple[Value, ...]) -> Definition:
     kind: Any = PYTHON_TYPES[feature.data_type]
     default: Any = feature.default if feature.role == "history" else ...
     if feature.kind == "category" and allowed:
-        kind = Literal.__getitem__(allowed)
-        if feature.seed is not None or len(allowed) > MAX_ALLOWED:
-            # The document refers to the code table.
-            json_type = "integer" if isinstance(allowed[0], int) else "string"
-            codes = {"type": json_type, "x-codes": f"/model/seeds/{feature.seed}"}
-            kind = Annotated[kind, WithJsonSchema(codes)]
+        kind = _category(feature, allowed)
     elif feature.kind == "number":
         to_kind = int if kind is int else float
         minimum = to_kind(feature.min or 0)
@@ -82,3 +85,22 @@ def _definition(feature: Feature, allowed: tuple[Value, ...]) -> Definition:
         kind = Annotated[kind, Field(ge=minimum, le=maximum)]
     field = Field(default=default, description=feature.description, examples=[feature.default])
     return kind, field
+
+
+def _category(feature: Feature, allowed: tuple[Value, ...]) -> Any:  # noqa: ANN401 (a type)
+    """Return a type that takes the allowed values only; its schema lists them if they are few.
+
+    A literal of pydantic takes false for 0 and true for 1, so codes are checked to be whole numbers
+    first.
+    """
+    is_code = isinstance(allowed[0], int)
+    schema: dict[str, Any] = {"type": "integer" if is_code else "string"}
+    if len(allowed) <= MAX_ALLOWED:
+        schema["enum"] = list(allowed)
+    if feature.seed is not None:
+        schema["x-codes"] = f"/model/seeds/{feature.seed}"
+    if not is_code:
+        return Annotated[Literal.__getitem__(allowed), WithJsonSchema(schema)]
+    steps = [core_schema.int_schema(strict=True), core_schema.literal_schema(list(allowed))]
+    whole_number = GetPydanticSchema(lambda _source, _handler: core_schema.chain_schema(steps))
+    return Annotated[int, whole_number, WithJsonSchema(schema)]

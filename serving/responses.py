@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from readmit.client.answer_types import FieldError, FieldErrorCode, ParamValue, ProblemCode
+from serving import code_samples
 from serving.problems import MEDIA_TYPE, Problem, field_error
 
 Responses = dict[int | str, dict[str, Any]]  # FastAPI's type
@@ -42,6 +43,8 @@ BATCH = (
     ProblemCode.TOO_MANY_ROWS,
     ProblemCode.TOO_MANY_FIELDS,
     ProblemCode.INVALID_CSV,
+    ProblemCode.INVALID_FORM,
+    ProblemCode.FOREIGN_FORM,
     ProblemCode.UNKNOWN_HEADER,
     ProblemCode.DUPLICATE_COLUMNS,
     ProblemCode.HISTORY_UNAVAILABLE,
@@ -52,10 +55,16 @@ DATABASE = (*WITH_KEY, ProblemCode.DATABASE_UNREACHABLE, ProblemCode.DATABASE_RE
 DATA = (*DATABASE, ProblemCode.MISSING_SCOPE)
 EXAMPLE_PARAMS: dict[ProblemCode, dict[str, ParamValue]] = {
     ProblemCode.MISSING_SCOPE: {"scope": "data"},
+    ProblemCode.WRONG_MEDIA_TYPE: {
+        "accepted": JSON,
+        "line": code_samples.line("/predict", code_samples.BASE_URL, has_key=False),
+    },
     ProblemCode.BODY_TOO_LARGE: {"max_bytes": 16_000_000},
     ProblemCode.TOO_MANY_ROWS: {"max_rows": 10_000},
     ProblemCode.TOO_MANY_FIELDS: {"max_fields": 80},
     ProblemCode.INVALID_CSV: {"reason": "unexpected end of data"},
+    ProblemCode.INVALID_FORM: {"reason": "it has more than one part"},
+    ProblemCode.FOREIGN_FORM: {"origin": code_samples.BASE_URL},
     ProblemCode.RATE_LIMITED: {"max_per_second": 5},
     ProblemCode.MEMORY_LIMIT: {"held_bytes": 64_200_000},
     ProblemCode.DATABASE_UNREACHABLE: {"error": "OperationalError"},

@@ -1,8 +1,10 @@
 """The request schema, generated from the contract of the served model."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import repeat
+from operator import is_not
 from typing import NamedTuple
 
 import orjson
@@ -21,6 +23,7 @@ ID_FIELDS = ("patient_nbr", "encounter_id", "contract_hash")
 SPARE_FIELDS = 32
 SPARE_COLONS = 500  # that may stand in texts
 MAX_IGNORED = 100  # names of dropped fields in an answer
+MAX_EXACT = 2**53  # a larger float may have lost digits
 
 
 class PredictionRequest(NamedTuple):
@@ -75,11 +78,14 @@ class RequestSchema:
         try:
             return self._request(self.model.__pydantic_validator__.validate_json(body))
         except ValidationError as error:
+            text = utf8_json(body)
             try:
-                row = orjson.loads(body)
+                row = orjson.loads(text)
             except orjson.JSONDecodeError:
-                row = None
-            return self._mapped(row, error)
+                return self._mapped(None, error)
+            if text is not body:
+                return self.from_row(row)
+            return self._reread(row, error)
 
     def from_row(self, row: object) -> PredictionRequest:
         """Return the request in a row.
@@ -92,11 +98,16 @@ class RequestSchema:
         try:
             return self._request(self.model.__pydantic_validator__.validate_python(row))
         except ValidationError as error:
-            return self._mapped(row, error)
+            return self._reread(row, error)
 
     def from_rows(self, rows: Sequence[object]) -> list[PredictionRequest | Problem]:
         """Return the request in each row of a batch, or what is wrong with it."""
         together = self._by_column(rows)
+        if together is None:
+            whole_rows = [self._with_whole_numbers(row) for row in rows]
+            if any(map(is_not, whole_rows, rows)):
+                rows = whole_rows
+                together = self._by_column(rows)
         if together is not None:
             return [*together]
         requests: list[PredictionRequest | Problem] = []
@@ -135,6 +146,33 @@ class RequestSchema:
         row["encounter_id"] = request.encounter_id
         row["contract_hash"] = sender.contract_hash
         return self.from_row(row)
+
+    def _reread(self, row: object, error: ValidationError) -> PredictionRequest:
+        """Read a row again with 5 for 5.0, which is an integer in JSON Schema.
+
+        Raises:
+            Problem: as `from_json`.
+        """
+        whole = self._with_whole_numbers(row)
+        if whole is row:
+            return self._mapped(row, error)
+        try:
+            return self._request(self.model.__pydantic_validator__.validate_python(whole))
+        except ValidationError as remaining:
+            return self._mapped(whole, remaining)
+
+    def _with_whole_numbers(self, row: object) -> object:
+        """Return the row with an integer for each float without a fraction in a field of integers;
+        the row itself if it has none.
+        """
+        if not isinstance(row, dict):
+            return row
+        integers = {}
+        for name, value in row.items():
+            is_integer = type(value) is float and value.is_integer() and abs(value) <= MAX_EXACT
+            if is_integer and self.types.get(name) is int:
+                integers[name] = int(value)
+        return {**row, **integers} if integers else row
 
     def _by_column(self, rows: Sequence[object]) -> list[PredictionRequest] | None:
         """Return the requests if all rows have the same fields and no error, else None.
@@ -196,6 +234,8 @@ class RequestSchema:
         if not isinstance(row, dict) or not is_of_other_contract:
             errors = field_errors(error, self.allowed)
             raise Problem(ProblemCode.INVALID_FIELDS, errors=errors)
+        if len(row) > self.max_fields:
+            raise Problem(ProblemCode.TOO_MANY_FIELDS, max_fields=self.max_fields)
         mapped = {}
         ignored = []
         for name, value in row.items():
@@ -212,6 +252,17 @@ class RequestSchema:
             errors = field_errors(remaining, self.allowed)
             raise Problem(ProblemCode.OUTDATED_FORM, errors=errors) from None
         return self._request(checked, defaulted, tuple(ignored[:MAX_IGNORED]))
+
+
+def utf8_json(body: bytes) -> bytes:
+    """Return JSON as UTF-8 without a byte order mark; the body itself if it is that already.
+
+    Windows PowerShell writes files in UTF-16, and many programs for Windows with a mark.
+    """
+    encoding = json.detect_encoding(body)
+    if encoding == "utf-8":
+        return body
+    return body.decode(encoding, "replace").encode()
 
 
 def build(contract: Contract) -> RequestSchema:

@@ -5,9 +5,10 @@ import gc
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from readmit.client.access_keys import Scope
 from readmit.client.answer_types import (
@@ -25,6 +26,7 @@ from serving import (
     batch_prediction,
     model_comparison,
     responses,
+    uploads,
 )
 from serving.answers import (
     explain,
@@ -37,15 +39,17 @@ from serving.app_state import AppState, Model, Parts, parts, served
 from serving.batch_prediction import BatchCall, TrialHistory
 from serving.bundle_loader import ServedModel
 from serving.history import UNAVAILABLE, HistoryUnavailable, Reader
-from serving.problems import Problem, field_error
+from serving.problems import Problem, field_error, wrong_media_type
 from serving.rate_limit import EXPLANATION_REQUESTS, ROWS_PER_REQUEST
 from serving.schema import PredictionRequest
 from serving.standby import loaded
+from serving.uploads import Upload
 from serving.watcher import STANDBY_ALIASES
 
 router = APIRouter(tags=["predict"])
 JSON = "application/json"
 CSV = "text/csv"
+Alias = Annotated[str, Query(json_schema_extra={"enum": [*STANDBY_ALIASES]})]
 # The header `Prefer: handling=strict`: no answer is better than one without the history.
 STRICT = re.compile(r"(^|[,;\s])handling\s*=\s*\"?strict\"?\s*($|[,;])", re.IGNORECASE)
 
@@ -102,7 +106,7 @@ async def explained(request: Request, model: Model) -> Response:
     | responses.refusals(responses.COMPARED_STAY),
 )
 async def compare(
-    request: Request, model: Model, state: Parts, alias: str = "previous"
+    request: Request, model: Model, state: Parts, alias: Alias = "previous"
 ) -> Response:
     """Answers of production and of the version with the alias, or why it has none.
 
@@ -140,21 +144,19 @@ async def predict_batch(request: Request, model: Model, state: Parts) -> Respons
     With `?trial=true` nothing is logged or counted: the rows are about nobody (examples, what-if).
     If they all have the same patient number, that patient's history is looked up, once.
     """
-    is_csv = _media_type(request) == CSV
-    body = await (request.body() if is_csv else _json_body(request))
+    upload = await uploads.read(request)
     async with state.batch_slot:
         with _without_collection():
-            return await _batch_answer(request, model, state, body)
+            return await _batch_answer(request, model, state, upload)
 
 
 async def _batch_answer(
-    request: Request, model: ServedModel, state: AppState, body: bytes
+    request: Request, model: ServedModel, state: AppState, upload: Upload
 ) -> Response:
-    is_csv = _media_type(request) == CSV
     is_trial = request.query_params.get("trial") == "true"
-    to_rows = batch_formats.csv_rows if is_csv else batch_formats.json_rows
+    to_rows = batch_formats.csv_rows if upload.is_csv else batch_formats.json_rows
     max_rows = state.settings.api_max_batch_rows
-    rows = await asyncio.to_thread(to_rows, model.requests, body, max_rows)
+    rows = await asyncio.to_thread(to_rows, model.requests, upload.body, max_rows)
     _spend(request, len(rows) / ROWS_PER_REQUEST)
     call = BatchCall(
         model,
@@ -166,7 +168,7 @@ async def _batch_answer(
     # A caller that sent CSV gets CSV, unless it asks for JSON.
     accept = request.headers.get("accept", "")
     media_type = JSON
-    if CSV in accept or (is_csv and JSON not in accept):
+    if CSV in accept or (upload.is_csv and JSON not in accept):
         media_type = CSV
     content = await asyncio.to_thread(_scored_content, call, rows, media_type)
     return Response(content, media_type=media_type)
@@ -260,7 +262,7 @@ async def _json_body(request: Request) -> bytes:
             other types, or none, without asking us first (CORS).
     """
     if _media_type(request) != JSON:
-        raise Problem(ProblemCode.WRONG_MEDIA_TYPE, headers={"Accept-Post": JSON})
+        raise wrong_media_type(request, (JSON,))
     return await request.body()
 
 

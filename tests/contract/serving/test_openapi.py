@@ -2,6 +2,9 @@
 shape.
 """
 
+import re
+import shlex
+
 import hypothesis
 import pytest
 import schemathesis
@@ -13,8 +16,11 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from starlette.testclient import TestClient
 
 from readmit.client.answer_types import ProblemCode
+from serving import request_bodies
+from serving import schema as request_schema
 from serving.app import create_app
 from tests.support.serving import FolderSource, read, settings
 
@@ -55,6 +61,8 @@ def document(schema):
 def responses(document):
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
+            if method == "head":
+                continue
             for status, response in operation["responses"].items():
                 yield path, method, status, response
 
@@ -106,3 +114,75 @@ def test_every_code_is_documented_at_a_route(document):
         for content in response["content"].values():
             codes |= set(content.get("examples", {}))
     assert codes == set(ProblemCode) - NEVER_OF_A_ROUTE
+
+
+def test_head_is_documented_where_get_is_without_content(document):
+    n_heads = 0
+    for path, operations in document["paths"].items():
+        assert ("head" in operations) == ("get" in operations), path
+        if "get" in operations:
+            get, head = operations["get"], operations["head"]
+            assert get["responses"].keys() == head["responses"].keys()
+            assert not any("content" in response for response in head["responses"].values())
+            assert get["operationId"] != head["operationId"]
+            n_heads += 1
+    assert n_heads > 8
+
+
+def test_every_route_has_a_line_and_a_snippet_for_each_example(document):
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            samples = operation["x-codeSamples"]
+            assert {sample["lang"] for sample in samples} == {"Shell", "Python"}
+            for sample in samples:
+                assert sample["source"] in operation["description"], (path, method)
+                if sample["lang"] == "Python":
+                    compile(sample["source"], path, "exec")
+
+
+def test_the_snippets_of_json_are_accepted_as_they_stand(app, document):
+    """What a caller copies from /docs gets an answer."""
+    n_tried = 0
+    client = TestClient(app)
+    for path in ("/predict", "/explain", "/compare", "/predict/batch"):
+        for sample in document["paths"][path]["post"]["x-codeSamples"]:
+            if "application/json" not in sample["source"] or sample["lang"] != "Shell":
+                continue
+            words = shlex.split(sample["source"])
+            body = words[words.index("--data-binary") + 1]
+            headers = {"content-type": "application/json"}
+            assert client.post(path, content=body, headers=headers).status_code == 200
+            n_tried += 1
+    assert n_tried == 4
+
+
+def test_the_document_names_the_address_that_was_asked(app):
+    text = TestClient(app, base_url="http://localhost:8123").get("/openapi.json").text
+    assert "curl -H 'Content-Type: application/json'" in text
+    assert "'http://localhost:8123/predict'" in text
+    assert "127.0.0.1:8000" not in text
+
+
+def test_the_schema_lists_the_values_of_every_category(contract):
+    """The real contract: also code tables, and lists too long to stand in each place."""
+    requests = request_schema.build(contract)
+    components = request_bodies.schemas(requests)
+    properties = components["Encounter"]["properties"]
+    for name, values in requests.allowed.items():
+        schema = properties[name]
+        if "$ref" in schema:
+            schema = components[schema["$ref"].rpartition("/")[2]]
+        if requests.types[name] is not bool:
+            assert schema["enum"] == list(values), name
+    assert properties["diagnosis_1"]["$ref"] == properties["diagnosis_3"]["$ref"]
+    assert properties["admission_type_id"]["x-codes"] == "/model/seeds/admission_types"
+
+
+def test_the_pattern_of_a_csv_holds_what_the_reader_takes(app, document):
+    content = document["paths"]["/predict/batch"]["post"]["requestBody"]["content"]
+    pattern = re.compile(content["text/csv"]["schema"]["pattern"])
+    client = TestClient(app)
+    texts = ["gender\nMale", '"gender",x\r\n"a,b",1\r\n', "x", "", "genders\n1", 'gender\n"open']
+    for text in texts:
+        answer = client.post("/predict/batch", content=text, headers={"content-type": "text/csv"})
+        assert (pattern.search(text) is not None) == (answer.status_code == 200), text

@@ -191,7 +191,9 @@ def test_fuzzed_fields_are_never_a_fault(api, changes):
 def test_what_a_browser_would_send_for_any_page_unasked_is_refused(api, path):
     refused = api.post(path, content=json.dumps(ROW), headers={"content-type": "text/plain"})
     assert refused.status_code == 415
-    assert refused.headers["accept-post"] == "application/json"
+    types = refused.headers["accept-post"].split(", ")
+    assert types[0] == "application/json"
+    assert ("text/csv" in types) == ("batch" in path) == (len(types) > 1)
     assert "application/json" in refused.json()["detail"]
 
 
@@ -536,6 +538,124 @@ def test_keys_and_rate(tmp_path, source):
         assert [client.get("/model", headers=headers).status_code for _ in range(2)] == [200, 429]
 
 
+def test_docs_open_and_can_authorise_when_keys_are_on(tmp_path, source):
+    """A browser cannot send a key for a page; what it reads there is no data of a patient."""
+    _, entry = key_with(Scope.PREDICT)
+    keys = settings(tmp_path, api_keys=entry)
+    with TestClient(ready(create_app(keys, source=source, read=read))) as client:
+        assets = [f"/docs/assets/{name}" for name in ("swagger-ui-bundle.js", "swagger-ui.css")]
+        for path in ("/docs", "/openapi.json", *assets):
+            assert client.get(path).status_code == 200, path
+        assert client.get("/docs/assets/nothing.js").status_code == 401
+        document = client.get("/openapi.json").json()
+    assert document["components"]["securitySchemes"]["ApiKey"]["name"] == "X-API-Key"
+    needed = {}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            needed[method, path] = operation.get("security")
+    assert needed["post", "/predict/batch"] == [{"ApiKey": ["predict"]}]
+    assert needed["get", "/data/batches"] == [{"ApiKey": ["data"]}]
+    assert needed["head", "/model"] == [{"ApiKey": []}]
+    assert needed["get", "/livez"] is None
+
+
+def test_without_keys_the_document_asks_for_none(api):
+    document = api.get("/openapi.json").json()
+    assert "ApiKey" in document["components"]["securitySchemes"]
+    assert not any("security" in x for path in document["paths"].values() for x in path.values())
+
+
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/metrics", "/model", "/model/seeds/icd9_codes", "/docs"]
+)
+def test_head_is_answered_where_get_is(api, path):
+    """Uptime robots, load balancers and link checkers send it."""
+    head, get = api.head(path), api.get(path)
+    assert head.status_code == get.status_code == 200
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert head.content == b""
+    assert 'method="HEAD"' in api.get("/metrics").text
+
+
+def test_head_says_that_the_api_is_not_ready(tmp_path):
+    app = create_app(settings(tmp_path), source=FolderSource(), read=read)
+    assert TestClient(app).head("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow", "line"),
+    [
+        ("GET", "/predict", "POST", "curl -H 'Content-Type: application/json' --data-binary"),
+        ("HEAD", "/predict", "POST", ""),
+        ("PUT", "/predict/batch", "POST", "-H 'Content-Type: text/csv' --data-binary @stays.csv"),
+        ("POST", "/livez", "GET, HEAD", "curl 'http://testserver/livez'"),
+        ("DELETE", "/model/seeds/x", "GET, HEAD", "curl 'http://testserver/model/seeds/{seed}'"),
+        ("OPTIONS", "/explain", "POST", "'http://testserver/explain'"),
+        ("POST", "/docs/assets/swagger-ui.css", "GET, HEAD", "'http://testserver/docs'"),
+    ],
+)
+def test_another_method_is_refused_with_the_line_to_use(api, method, path, allow, line):
+    refused = api.request(method, path)
+    assert (refused.status_code, refused.headers["allow"]) == (405, allow)
+    if method != "HEAD":
+        assert refused.json()["params"]["allow"] == allow
+        assert line in refused.json()["detail"]
+
+
+def test_the_line_to_use_has_a_key_when_keys_are_on(tmp_path, source):
+    header, entry = key_with(Scope.PREDICT)
+    keys = settings(tmp_path, api_keys=entry)
+    with TestClient(ready(create_app(keys, source=source, read=read))) as client:
+        refused = client.post("/predict", content=b"{}", headers=header)
+    line = refused.json()["params"]["line"]
+    assert refused.status_code == 415
+    assert '-H "X-API-Key: $API_KEY"' in line
+    assert header["X-API-Key"] not in refused.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/compare", "/predict/batch"])
+def test_json_with_a_byte_order_mark_is_read(api, path, encoding):
+    """PowerShell and many programs for Windows write one."""
+    body = {"rows": [ROW]} if "batch" in path else ROW
+    plain = api.post(path, json=body).json()
+    marked = api.post(path, content=json.dumps(body).encode(encoding), headers=JSON)
+    assert marked.status_code == 200
+    for answer in (plain, marked.json()):
+        answer.pop("request_id")
+    if path != "/predict/batch":
+        assert marked.json()["request_id"]
+    assert str(plain)[:60] == str(marked.json())[:60]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_integer"),
+    [
+        ("5.0", True),
+        ("5e0", True),
+        ("-0.0", True),
+        ("5.5", False),
+        ("1e400", False),
+        ("true", False),
+        ('"5"', False),
+        ('"5.0"', False),
+        ("null", False),
+    ],
+)
+def test_an_integer_may_have_a_fraction_of_zero_as_in_json_schema(api, value, is_integer):
+    text = json.dumps(ROW | {"n_medications": 0})
+    body = text.replace('"n_medications": 0', f'"n_medications": {value}')
+    assert body != text
+    answer = api.post("/predict", content=body, headers=JSON)
+    assert answer.status_code == (200 if is_integer else 422)
+    batch = api.post("/predict/batch", content=f'{{"rows": [{body}, {body}]}}', headers=JSON)
+    if batch.status_code == 200:  # JSON itself has no 1e400
+        assert (batch.json()["predictions"][1] is not None) == is_integer
+    if value == "5.0":
+        whole = api.post("/predict", json=ROW | {"n_medications": 5}).json()
+        assert answer.json()["probability"] == whole["probability"]
+
+
 def key_with(*scopes, last_day=None):
     """Return the header and the entry of a new key."""
     secret, key = access_keys.new("ward-3", scopes, last_day)
@@ -555,7 +675,6 @@ def key_with(*scopes, last_day=None):
         ("GET", "/data/monitoring", Scope.DATA),
         ("GET", "/model", None),
         ("GET", "/model/history", None),
-        ("GET", "/openapi.json", None),
     ],
 )
 def test_a_key_may_only_do_what_its_scopes_allow(tmp_path, source, method, path, scope):
