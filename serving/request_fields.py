@@ -101,6 +101,9 @@ def _category(feature: Feature, allowed: tuple[Value, ...]) -> Any:  # noqa: ANN
         schema["x-codes"] = f"/model/seeds/{feature.seed}"
     if not is_code:
         return Annotated[Literal.__getitem__(allowed), WithJsonSchema(schema)]
-    steps = [core_schema.int_schema(strict=True), core_schema.literal_schema(list(allowed))]
+    steps: list[core_schema.CoreSchema] = [
+        core_schema.int_schema(strict=True),
+        core_schema.literal_schema(list(allowed)),
+    ]
     whole_number = GetPydanticSchema(lambda _source, _handler: core_schema.chain_schema(steps))
     return Annotated[int, whole_number, WithJsonSchema(schema)]
