@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down status doctor logs pipeline submit quarantine api-key rollback poison test test-full lint bench capacity load quality search report images k8s k8s-up k8s-down audit clean env lock
+.PHONY: help up down backup restore status doctor logs pipeline submit quarantine api-key rollback poison test test-full lint bench capacity load quality search report images k8s k8s-up k8s-down audit clean env lock
 
 ROOT := $(shell pwd)
 BIN := .venv/bin
@@ -21,7 +21,7 @@ TESTS ?= tests/e2e tests/integration tests/contract tests/unit
 WORKERS ?= 2
 # Values of the caller reach the commands by the environment only: make does not expand them (the
 # loop), and no shell reads them as code. A list of words is split by the shell, without globs (`set -f`).
-PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE FORCE ID IMAGES LAST_DAY MONITORING NAME ONLY \
+PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE FORCE FROM ID IMAGES LAST_DAY MONITORING NAME ONLY \
 	OPTIONS OVERLAY PYTHON SCOPES SHAPE SUPERSEDES TESTS TO TOOL WAIT WORKERS YES
 COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(sort $(PASSED) $(COMMAND_LINE)),$(eval override $(name) := $$(value $(name))))
@@ -44,6 +44,12 @@ up: env ## install, start everything, run the pipeline until a model is served (
 
 down: ## stop everything
 	@$(RUN) -m stack.down
+
+backup: ## write a backup of everything that is state (READMIT_BACKUP_FOLDER, READMIT_BACKUP_KEY)
+	@$(RUN) -m stack.backups save
+
+restore: ## restore a backup into the stopped stack: FROM=folder (a backup, or of several the newest; FORCE=1: also one that is not consistent)
+	@$(RUN) -m stack.backups restore -- "$$FROM"
 
 status: ## each component: up, address, memory, last error
 	@$(RUN) -m stack.status

@@ -33,6 +33,7 @@ SETTINGS_OF = {
     "airflow-scheduler": (*PIPELINE_SETTINGS, "readmit.settings:TransformerLogin"),
     "airflow-dag-processor": PIPELINE_SETTINGS,
     "grafana": ("readmit.settings:ReaderLogin",),
+    "clock": ("readmit.settings:ClockSettings",),
 }
 # Settings that reach a program in a file of its own, not by its environment.
 SETTINGS_IN_FILES = {
@@ -48,6 +49,7 @@ FOLDERS_OF = {
     "airflow-scheduler": PIPELINE_FOLDERS,
     "airflow-dag-processor": PIPELINE_FOLDERS,
     "watchdog": ("stack",),
+    "clock": ("stack", "readmit"),
 }
 # `make up DATASET=...` names a file for one run: no program has to restart for it.
 OF_ONE_RUN = ("DATASET", "DATASET_SHA256")

@@ -124,8 +124,12 @@ def all_programs(settings: StackSettings) -> list[Program]:
         *_web(settings),
         *_login_proxy(settings),
     ]
+<<<<<<< HEAD
     optional = _observability(settings)
     programs.append(_watchdog(settings, [*programs, *optional]))
+=======
+    programs += [_watchdog(settings, programs), _clock()]
+>>>>>>> 771d8ec (Backups of one moment, encrypted, restored beside the databases in use and switched in when verified)
     key = reveal(settings.aws_secret_access_key)
     listed = []
     for program in (*programs, *optional):
@@ -315,6 +319,11 @@ def _watchdog(settings: StackSettings, programs: list[Program]) -> Program:
             "POSTGRES_PORT": str(settings.postgres_port),
         },
     )
+
+
+def _clock() -> Program:
+    """Return the program that makes the backups; a backup that runs ends with it, and is none."""
+    return Program("clock", python("-m", "stack.clock"), "Clock (backups)")
 
 
 def _storage(settings: StackSettings) -> list[Program]:

@@ -1,57 +1,60 @@
 """Back up and restore everything that is state: the databases and the buckets.
 
-`python -m readmit.ops.backup save FOLDER` writes `FOLDER/<time>/` and keeps the newest seven.
-`restore FOLDER/<time>` restores one backup, `restore FOLDER` the newest.
+`python -m readmit.ops.backup save FOLDER` writes `FOLDER/<time>/` and keeps the newest ones.
+`restore FOLDER/<time>` restores one backup, `restore FOLDER` the newest. `check` reads one through.
+`forget` drops the databases that the last restore has replaced.
 
-Needs `pg_dump` and `pg_restore` of the server's version on the PATH. A backup holds passwords of
-roles.
+With READMIT_BACKUP_KEY every file is encrypted. A backup that is not encrypted holds passwords of
+roles and records of patients in clear.
 """
 
-import hashlib
-import json
+import errno
 import os
 import shutil
-import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psycopg2 import sql
-from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
+from psycopg2 import OperationalError
+from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
 from readmit import db, storage
-from readmit.ops import bootstrap
-from readmit.settings import OperationsSettings
+from readmit.command import explained
+from readmit.ops import backup_folder, pg_programs, restore
+from readmit.ops.backup_folder import Backup, BackupFailed, Manifest, saved
+from readmit.ops.sealed_files import BadKey, Sealer, decode_key
+from readmit.settings import BackupSettings, BadSetting, ModelVerification, OperationsSettings
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import Job
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MAX_BACKUPS = 7
-INDEX_FILE = "objects.json"
-# {key: [its ETag in the store, sha256 of its bytes]}
-Index = dict[str, list[str]]
+# A publication and a decision touch two databases. Both wait while the snapshots are taken, so no
+# snapshot has one half of them. Predictions do not wait.
+HALT = "lock table ops.published_batches, ops.promotions in share mode"
+SECONDS_FOR_LOCK = 60
 
 
-class BackupFailed(Exception):
-    """A backup or a restore failed; the message names the database or the object."""
+def sealer(settings: BackupSettings) -> Sealer:
+    """Return what writes new backups.
+
+    Raises:
+        BadSetting: the key is no key.
+    """
+    if settings.readmit_backup_key is None:
+        return Sealer()
+    try:
+        return Sealer(decode_key(settings.readmit_backup_key.get_secret_value()))
+    except BadKey as error:
+        raise BadSetting(f"READMIT_BACKUP_KEY {error}") from None
 
 
-def databases(settings: OperationsSettings) -> tuple[str, ...]:
-    """Return the databases that hold state."""
-    return (settings.raw_database, settings.clean_database, "mlflow", "airflow")
-
-
-def buckets(settings: OperationsSettings) -> tuple[str, ...]:
-    """Return the buckets that hold state."""
-    return (settings.s3_mlflow_bucket, settings.s3_pipeline_bucket)
-
-
-def save(folder: Path, settings: OperationsSettings, keep: int = MAX_BACKUPS) -> Path:
+def save(folder: Path, settings: BackupSettings) -> Path:
     """Write a backup below `folder`; the backup gets its name only when it is complete.
 
     The databases come first: an object is written before the row that names it, so every object
@@ -59,185 +62,216 @@ def save(folder: Path, settings: OperationsSettings, keep: int = MAX_BACKUPS) ->
 
     Args:
         folder: where backups are.
-        settings: where Postgres and S3 are.
-        keep: the number of backups to keep; older ones are removed.
+        settings: where Postgres and S3 are, the key, and how many backups are kept.
 
     Returns:
         The folder of the new backup.
 
     Raises:
-        BackupFailed: a database cannot be dumped.
+        BackupFailed: a database cannot be dumped, or the disk is full; no backup was removed.
     """
-    for unfinished in folder.glob("*.part"):
-        shutil.rmtree(unfinished)
-    earlier_backups = saved(folder)
-    previous = earlier_backups[-1] if earlier_backups else None
-    target = folder / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    part = target.with_name(target.name + ".part")
-    part.mkdir(parents=True, mode=0o700)
-    for name in databases(settings):
-        dump = part / f"{name}.dump"
-        options = ["--format=custom", "--compress=6", f"--file={dump}", f"--dbname={name}"]
-        _run_on_server("pg_dump", options, name, settings)
-    for bucket in buckets(settings):
-        _copy_bucket(bucket, part, previous, settings)
-    part.rename(target)
-    for expired in saved(folder)[:-keep]:
-        shutil.rmtree(expired)
-    return target
+    seal = sealer(settings)
+    try:
+        with backup_folder.locked(folder):
+            previous = _previous(folder, seal)
+            with backup_folder.unfinished(folder) as part:
+                manifest = Manifest(datetime.now(UTC).isoformat(timespec="seconds"))
+                _dump_databases(part, manifest, seal, settings)
+                for bucket in restore.buckets(settings):
+                    manifest.objects[bucket] = _copy_bucket(bucket, part, previous, seal, settings)
+                backup_folder.write_manifest(part, manifest, seal)
+            backup_folder.expire(folder, settings.readmit_backup_keep)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        free_mb = shutil.disk_usage(folder).free / 1e6
+        raise BackupFailed(
+            f"the disk of {folder} is full ({free_mb:.0f} MB free): the backups before are whole;"
+            " keep fewer (READMIT_BACKUP_KEEP), or set READMIT_BACKUP_FOLDER to another disk"
+        ) from None
+    return saved(folder)[-1]
 
 
-def saved(folder: Path) -> list[Path]:
-    """Return the complete backups below `folder`, oldest first."""
-    return sorted(path for path in folder.glob("*Z") if path.is_dir())
-
-
-def restore(backup: Path, settings: OperationsSettings) -> None:
-    """Restore the databases as they were, and the objects that are missing or different.
-
-    Stop the programs that use the databases first: each database is dropped and created again.
-    Roles get the passwords of today's settings.
+def check(backup: Path, settings: BackupSettings) -> Manifest:
+    """Read the whole backup, and return what it holds.
 
     Raises:
-        BackupFailed: a file of the backup is missing or damaged (then nothing is changed), or a
-            database cannot be restored.
+        BackupFailed: a file is missing, its bytes are not those that were saved, or the key is
+            another.
     """
-    check(backup, settings)
-    bootstrap.bootstrap(settings)
-    for name in databases(settings):
-        drop_database(name, settings)
-        options = ["--create", "--exit-on-error", "--dbname=postgres", str(backup / f"{name}.dump")]
-        _run_on_server("pg_restore", options, name, settings)
-    # The user mappings came with the passwords of the day of the backup.
-    bootstrap.bootstrap(settings)
-    storage.ensure_buckets(settings)
-    s3 = storage.client("admin", settings)
-    for bucket in buckets(settings):
-        present = _etags(s3, bucket)
-        for key, (etag, _) in _read_index(backup, bucket).items():
-            if present.get(key) != etag:
-                s3.upload_file(str(backup / bucket / _file_name(key)), bucket, key)
-
-
-def drop_database(name: str, settings: OperationsSettings) -> None:
-    """Drop a database, and end the connections to it."""
-    statement = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
-    with closing(db.connect("postgres", "postgres", settings)) as server:
-        server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
-        with server.cursor() as cur:
-            cur.execute(statement)
-
-
-def check(backup: Path, settings: OperationsSettings) -> None:
-    """Read the whole backup.
-
-    Raises:
-        BackupFailed: a file is missing, or an object's bytes are not those that were saved.
-    """
-    for name in databases(settings):
-        dump = backup / f"{name}.dump"
-        if not dump.is_file():
+    seal = backup_folder.sealer_of(backup, sealer(settings).key)
+    manifest = backup_folder.read_manifest(backup, seal)
+    for name in restore.databases(settings):
+        if name not in manifest.dumps:
             raise BackupFailed(f"{backup} has no dump of {name}")
-        _run(["pg_restore", "--list", str(dump)], {}, f"the dump of {name}")
-    for bucket in buckets(settings):
-        for key, (_, digest) in _read_index(backup, bucket).items():
-            path = backup / bucket / _file_name(key)
-            if not path.is_file() or _sha256(path) != digest:
-                raise BackupFailed(f"{backup}: {bucket}/{key} is missing or damaged")
+    for bucket in restore.buckets(settings):
+        if bucket not in manifest.objects:
+            raise BackupFailed(f"{backup} has no copy of the bucket {bucket}")
+    backup_folder.check_files(backup, manifest)
+    return manifest
+
+
+def restore_from(
+    path: Path,
+    settings: OperationsSettings,
+    public_key: str | None = None,
+    is_forced: bool = False,
+) -> None:
+    """Read a backup through and restore it; see `restore.restore`."""
+    manifest = check(path, settings)
+    seal = backup_folder.sealer_of(path, sealer(settings).key)
+    restore.restore(Backup(path, manifest, seal), settings, public_key, is_forced)
+
+
+def _dump_databases(part: Path, manifest: Manifest, seal: Sealer, settings: BackupSettings) -> None:
+    with _snapshots(settings) as snapshots:
+        for name, snapshot in snapshots.items():
+            options = ["--format=custom", "--compress=6", f"--snapshot={snapshot}", name]
+            subject = f"database {name}"
+            with pg_programs.pipe(
+                "pg_dump", options, subject, settings, is_written=False
+            ) as output:
+                file = f"{name}.dump"
+                manifest.dumps[name] = seal.write(output, part / file, file)
+
+
+@contextmanager
+def _snapshots(settings: BackupSettings) -> Iterator[dict[str, str]]:
+    """Take one moment of all databases; the snapshots hold while the block runs.
+
+    Yields:
+        The name of the snapshot by database.
+    """
+    with ExitStack() as stack:
+        halting = stack.enter_context(
+            closing(db.connect("postgres", settings.clean_database, settings))
+        )
+        with halting.cursor() as cur:
+            cur.execute(f"set lock_timeout = '{SECONDS_FOR_LOCK}s'")
+            try:
+                cur.execute(HALT)
+            except OperationalError as error:
+                raise BackupFailed(
+                    f"a publication has not ended within {SECONDS_FOR_LOCK} s: {error}".strip()
+                ) from None
+        snapshots = {}
+        for name in restore.databases(settings):
+            connection = stack.enter_context(closing(db.connect("postgres", name, settings)))
+            connection.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True)
+            with connection.cursor() as cur:
+                cur.execute("select pg_export_snapshot()")
+                [(snapshots[name],)] = cur.fetchall()
+        halting.rollback()
+        yield snapshots
+
+
+class _Previous:
+    """The backup before: its objects that have not changed become links."""
+
+    def __init__(self, backup: Path, manifest: Manifest) -> None:
+        self._backup = backup
+        self._objects = manifest.objects
+
+    def link(self, bucket: str, key: str, etag: str, path: Path) -> list[str] | None:
+        """Make `path` a link to an object's file and return its entry; None when it has changed, or
+        the file is damaged.
+        """
+        entry = self._objects.get(bucket, {}).get(key)
+        file = backup_folder.object_file(self._backup, bucket, key)
+        if entry is None or entry[0] != etag or not backup_folder.has_digest(file, entry[1]):
+            return None
+        try:
+            os.link(file, path)
+        except OSError:  # a disk without links, or with too many of this file
+            shutil.copy2(file, path)
+        return entry
+
+
+def _previous(folder: Path, seal: Sealer) -> _Previous | None:
+    """Return the newest backup when its files are written as ours are; None when not."""
+    backups = saved(folder)
+    if not backups:
+        return None
+    try:
+        manifest = backup_folder.read_manifest(backups[-1], seal)
+    except BackupFailed:
+        return None
+    if backup_folder.sealer_of(backups[-1], seal.key) != seal:
+        return None
+    return _Previous(backups[-1], manifest)
 
 
 def _copy_bucket(
-    bucket: str, part: Path, previous: Path | None, settings: OperationsSettings
-) -> None:
+    bucket: str, part: Path, previous: _Previous | None, seal: Sealer, settings: BackupSettings
+) -> dict[str, list[str]]:
     """Copy a bucket; an object that the previous backup has already becomes a hard link to it."""
     s3 = storage.client("backup", settings)
-    folder = part / bucket
-    folder.mkdir()
-    previous_index = _read_index(previous, bucket) if previous else {}
-    index: Index = {}
-    for key, etag in _etags(s3, bucket).items():
-        path = folder / _file_name(key)
-        if previous and key in previous_index and previous_index[key][0] == etag:
-            os.link(previous / bucket / _file_name(key), path)
-            index[key] = previous_index[key]
-        else:
-            s3.download_file(bucket, key, str(path))
-            index[key] = [etag, _sha256(path)]
-    (folder / INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
+    (part / bucket).mkdir()
+    entries = {}
+    for key, etag in restore.etags(s3, bucket).items():
+        path = backup_folder.object_file(part, bucket, key)
+        entry = previous.link(bucket, key, etag, path) if previous else None
+        if entry is None:
+            entry = _copy_object(s3, bucket, key, path, seal)
+        if entry:
+            entries[key] = entry
+    return entries
 
 
-def _etags(s3: "S3Client", bucket: str) -> dict[str, str]:
-    """Return the ETag of each object of a bucket."""
-    etags = {}
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for entry in page.get("Contents", []):
-            etags[entry["Key"]] = entry["ETag"]
-    return etags
-
-
-def _read_index(backup: Path, bucket: str) -> Index:
+def _copy_object(
+    s3: "S3Client", bucket: str, key: str, path: Path, seal: Sealer
+) -> list[str] | None:
+    """Copy an object, and return its ETag and the sha256 of its file; None when it is gone."""
     try:
-        return dict(json.loads((backup / bucket / INDEX_FILE).read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise BackupFailed(f"{backup} has no copy of the bucket {bucket}") from error
+        answer = s3.get_object(Bucket=bucket, Key=key)
+    except s3.exceptions.NoSuchKey:
+        return None  # deleted since the list was made
+    digest = seal.write(answer["Body"], path, f"{bucket}/{path.name}")
+    return [answer["ETag"], digest]
 
 
-def _file_name(key: str) -> str:
-    """Return the file name for a key: keys may hold characters that file names may not."""
-    return hashlib.sha256(key.encode()).hexdigest()
+def report(settings: BackupSettings) -> None:
+    """Push the time of a backup that was finished."""
+    pushgateway.report(
+        Job.BACKUP,
+        lambda: {"readmit_backup_finished_timestamp_seconds": time.time()},
+        settings,
+    )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def newest(path: Path) -> Path:
+    """Return a backup: the newest of a folder of backups, or `path` itself."""
+    backups = saved(path)
+    return backups[-1] if backups else path
 
 
-def _run_on_server(
-    program: str, options: list[str], database: str, settings: OperationsSettings
-) -> None:
-    """Run a program of Postgres as superuser."""
-    server = {
-        "PGHOST": settings.postgres_host,
-        "PGPORT": str(settings.postgres_port),
-        "PGUSER": "postgres",
-        "PGPASSWORD": db.password("postgres", settings),
-    }
-    _run([program, "--no-password", *options], server, f"database {database}")
-
-
-def _run(command: list[str], environment: dict[str, str], subject: str) -> None:
-    try:
-        process = subprocess.run(
-            command, env=os.environ | environment, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError as error:
-        raise BackupFailed(
-            f"{command[0]} is not on the PATH: use the one of the server's version"
-        ) from error
-    if process.returncode != 0:
-        raise BackupFailed(f"{command[0]}, {subject}: {process.stderr.strip()[-1000:]}")
-
-
-def main() -> int:
-    """Command line: `save FOLDER`, or `restore` a backup or the newest one of a folder."""
-    if len(sys.argv) != 3 or sys.argv[1] not in ("save", "restore"):
+@explained
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line: `save FOLDER`, `check` or `restore` a backup or the newest one of a folder."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] not in ("save", "check", "restore", "forget"):
         print(__doc__, file=sys.stderr)
         return 2
-    command = sys.argv[1]
-    path = Path(sys.argv[2])
+    command = words[0]
+    if len(words) != (1 if command == "forget" else 2):
+        print(__doc__, file=sys.stderr)
+        return 2
     settings = OperationsSettings()
     try:
+        if command == "forget":
+            print(f"dropped: {', '.join(restore.forget(settings)) or 'nothing'}")
+            return 0
+        path = Path(words[1])
         if command == "save":
             path = save(path, settings)
-            pushgateway.report(
-                Job.BACKUP,
-                lambda: {"readmit_backup_finished_timestamp_seconds": time.time()},
-                settings,
-            )
+            report(settings)
         else:
-            backups = saved(path)
-            path = backups[-1] if backups else path
-            restore(path, settings)
+            path = newest(path)
+            if command == "check":
+                check(path, settings)
+            else:
+                public_key = ModelVerification().model_public_key
+                restore_from(path, settings, public_key, bool(os.environ.get("FORCE")))
     except BackupFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -63,6 +63,7 @@ SECRETS = {
         "aws_secret_access_key",
         "s3_mlflow_secret_access_key",
         "s3_backup_secret_access_key",
+        "readmit_backup_key",
     },
 }
 NAMES = sorted({name for cls in CLASSES for name in cls.model_fields})

@@ -86,6 +86,6 @@ def test_every_generated_secret_is_a_setting_that_the_table_knows():
     assert set(configuration.GENERATORS) <= all_names()
     assert set(configuration.GENERATORS) <= secret_names()
     in_use = set().union(*SECRETS.values())
-    set_up_only = {"POSTGRES_PASSWORD", "AIRFLOW_ADMIN_PASSWORD", *keys("admin"), *keys("backup")}
+    set_up_only = {"AIRFLOW_ADMIN_PASSWORD", *keys("admin")}
     only_as_a_hash = {"PROXY_PASSWORD"}
     assert set(configuration.GENERATORS) - in_use == set_up_only | only_as_a_hash

@@ -1,29 +1,28 @@
 """Backups on a real Postgres and object store: saved, everything lost, put back."""
 
+import base64
+import errno
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from k8s.make_secrets import missing
 from readmit import db, storage
 from readmit.batches import loading
 from readmit.intake import sources
-from readmit.ops import backup
-from readmit.settings import StackSettings
-from stack.postgres import binary
+from readmit.ops import backup, backup_folder, pg_programs, restore
+from readmit.settings import BadSetting, StackSettings
 from tests.support import k8s, raw
 from tests.support.services import environment, keys_of_admin
 
 # The foreign tables of `clean` show what is in `raw`: both must come back.
 ROWS = "select count(*), md5(string_agg(t::text, ',' order by t::text)) from"
-
-
-@pytest.fixture(autouse=True)
-def _programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", f"{binary('pg_dump').parent}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture
@@ -72,7 +71,7 @@ def state(settings: StackSettings) -> dict[str, object]:
         name: raw.query(settings, name, text, role=roles.get(name, "postgres"))
         for name, text in queries.items()
     }
-    for bucket in backup.buckets(settings):
+    for bucket in restore.buckets(settings):
         pages = (
             storage.client("admin", settings)
             .get_paginator("list_objects_v2")
@@ -85,9 +84,8 @@ def state(settings: StackSettings) -> dict[str, object]:
 
 
 def lose_everything(settings: StackSettings) -> None:
-    for name in backup.databases(settings):
-        backup.drop_database(name, settings)
-    for bucket in backup.buckets(settings):
+    restore._drop_all([*restore.databases(settings)], settings)
+    for bucket in restore.buckets(settings):
         s3 = storage.client("admin", settings)
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
             for entry in page.get("Contents", []):
@@ -98,7 +96,7 @@ def test_everything_comes_back(settings: StackSettings, tmp_path: Path) -> None:
     before = state(settings)
     saved = backup.save(tmp_path / "backups", settings)
     lose_everything(settings)
-    backup.restore(saved, settings)
+    backup.restore_from(saved, settings)
     assert state(settings) == before
 
 
@@ -152,7 +150,7 @@ def test_the_pods_save_and_restore_with_what_they_are_given(
 def test_roles_keep_their_rights(settings: StackSettings, tmp_path: Path) -> None:
     saved = backup.save(tmp_path / "backups", settings)
     lose_everything(settings)
-    backup.restore(saved, settings)
+    backup.restore_from(saved, settings)
     counted = raw.query(
         settings, settings.clean_database, "select count(*) from raw.encounters", role="transformer"
     )
@@ -170,21 +168,21 @@ def test_a_restore_over_a_living_stack_takes_back_later_rows(
     saved = backup.save(tmp_path / "backups", settings)
     raw.query(settings, "mlflow", "insert into kept values (2)", role="mlflow")
     with db.transaction("mlflow", "mlflow", settings):  # somebody is connected
-        backup.restore(saved, settings)
+        backup.restore_from(saved, settings)
     assert state(settings) == before
 
 
 def test_the_last_ones_are_kept_and_unchanged_objects_are_stored_once(
     settings: StackSettings, tmp_path: Path
 ) -> None:
-    folder, key = tmp_path / "backups", backup._file_name("1/models/m-1/model.onnx")
+    folder, key = tmp_path / "backups", "1/models/m-1/model.onnx"
     copies = []
     for number in range(3):
         saved = folder / f"2026010{number}T000000Z"
         backup.save(folder, settings).rename(saved)
-        copies.append(saved / settings.s3_mlflow_bucket / key)
+        copies.append(backup_folder.object_file(saved, settings.s3_mlflow_bucket, key))
     assert len({path.stat().st_ino for path in copies}) == 1
-    newest = backup.save(folder, settings, keep=2)
+    newest = backup.save(folder, settings.model_copy(update={"readmit_backup_keep": 2}))
     assert backup.saved(folder) == [folder / "20260102T000000Z", newest]
 
 
@@ -193,13 +191,13 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(
 ) -> None:
     saved = backup.save(tmp_path / "backups", settings)
     before = state(settings)
-    path = saved / settings.s3_mlflow_bucket / backup._file_name("1/models/m-1/model.onnx")
+    path = backup_folder.object_file(saved, settings.s3_mlflow_bucket, "1/models/m-1/model.onnx")
     path.write_bytes(b"\x01" * 5000)
     with pytest.raises(backup.BackupFailed, match=r"model\.onnx is missing or damaged"):
-        backup.restore(saved, settings)
+        backup.restore_from(saved, settings)
     (saved / "mlflow.dump").write_bytes(b"PGDMP")
     with pytest.raises(backup.BackupFailed, match="mlflow"):
-        backup.restore(saved, settings)
+        backup.restore_from(saved, settings)
     assert state(settings) == before
 
 
@@ -210,7 +208,228 @@ def test_an_interrupted_backup_is_none(
     (folder / "20260101T000000Z.part").mkdir(parents=True)
     assert backup.saved(folder) == []
     saved = backup.save(folder, settings)
-    assert [path.name for path in folder.iterdir()] == [saved.name]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", saved.name]
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(pg_programs, "find_spec", lambda _: None)
     with pytest.raises(backup.BackupFailed, match="pg_dump is not on the PATH"):
         backup.save(folder, settings)
+
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+OTHER_KEY = base64.b64encode(bytes(32)).decode()
+
+
+def with_key(settings: StackSettings, key: str | None = KEY) -> StackSettings:
+    secret = SecretStr(key) if key else None
+    return settings.model_copy(update={"readmit_backup_key": secret})
+
+
+def test_an_encrypted_backup_shows_nothing_and_comes_back(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    before = state(settings)
+    saved = backup.save(tmp_path / "backups", with_key(settings))
+    for path in saved.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"encounter_id" not in content, path
+            assert b"PGDMP" not in content, path
+    lose_everything(settings)
+    for key, message in ((None, "is encrypted"), (OTHER_KEY, "is another key")):
+        with pytest.raises(backup.BackupFailed, match=message):
+            backup.restore_from(saved, with_key(settings, key))
+    backup.restore_from(saved, with_key(settings))
+    assert state(settings) == before
+
+
+def test_a_key_that_is_none_is_named(settings: StackSettings, tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match="READMIT_BACKUP_KEY is not 32 bytes"):
+        backup.save(tmp_path / "backups", with_key(settings, "short"))
+
+
+def test_a_backup_without_a_key_can_be_restored_when_there_is_one_now(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    before = state(settings)
+    folder = tmp_path / "backups"
+    saved = backup.save(folder, settings)
+    sealed = backup.save(folder, with_key(settings))  # none of its files is a link to a clear one
+    assert not {path.stat().st_ino for path in saved.rglob("*") if path.is_file()} & {
+        path.stat().st_ino for path in sealed.rglob("*") if path.is_file()
+    }
+    backup.restore_from(saved, with_key(settings))
+    assert state(settings) == before
+
+
+@pytest.mark.parametrize("change", ["truncate", "flip", "remove"])
+@pytest.mark.parametrize("name", ["raw.dump", "manifest.json"])
+def test_a_file_that_changed_is_refused(
+    settings: StackSettings, tmp_path: Path, name: str, change: str
+) -> None:
+    sealed = with_key(settings)
+    saved = backup.save(tmp_path / "backups", sealed)
+    file = f"{settings.raw_database}.dump" if name == "raw.dump" else name
+    content = (saved / file).read_bytes()
+    if change == "truncate":
+        (saved / file).write_bytes(content[: len(content) // 2])
+    elif change == "flip":
+        middle = len(content) // 2
+        flipped = bytes([content[middle] ^ 1])
+        (saved / file).write_bytes(content[:middle] + flipped + content[middle + 1 :])
+    else:
+        (saved / file).unlink()
+    with pytest.raises(backup.BackupFailed, match=r"damaged|no backup"):
+        backup.check(saved, sealed)
+
+
+def test_a_damaged_object_is_copied_anew_by_the_next_backup(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    first = backup.save(folder, settings)
+    key = "1/models/m-1/model.onnx"
+    backup_folder.object_file(first, settings.s3_mlflow_bucket, key).write_bytes(b"\x01" * 5000)
+    backup.check(backup.save(folder, settings), settings)
+
+
+def test_a_batch_that_is_published_meanwhile_is_whole_or_not_there(
+    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, the databases were dumped one after the other: `raw` had no rows of a batch that
+    `clean` had published.
+    """
+    first = backup.pg_programs.pipe
+
+    def publish(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(backup.pg_programs, "pipe", first)
+        raw.query(
+            settings,
+            settings.raw_database,
+            "update landing.batches set status = 'published', published_at = now();"
+            " insert into landing.batches (batch_id, split, ordinal, n_rows, source_sha256,"
+            " data_source, status) values ('late', 'train', 9, 1, 'x', 'sample', 'published')",
+            role="postgres",
+        )
+        insert = (
+            "insert into ops.published_batches values ('late', 'late', 'batch', now(), 1, 1, 0, 0)"
+        )
+        raw.query(settings, settings.clean_database, insert, role="postgres")
+        return first(*arguments, **options)
+
+    monkeypatch.setattr(backup.pg_programs, "pipe", publish)
+    saved = backup.save(tmp_path / "backups", settings)
+    backup.restore_from(saved, settings)
+    counted = raw.query(
+        settings,
+        settings.raw_database,
+        "select count(*) from landing.batches where status = 'published'",
+        role="postgres",
+    )
+    assert counted == [(0,)]
+
+
+def test_a_publication_under_way_ends_before_the_snapshot(
+    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "SECONDS_FOR_LOCK", 1)
+    with db.transaction("postgres", settings.clean_database, settings) as clean:
+        clean.cursor().execute("lock table ops.published_batches in row exclusive mode")
+        with pytest.raises(backup.BackupFailed, match="publication has not ended"):
+            backup.save(tmp_path / "backups", settings)
+    assert backup.saved(tmp_path / "backups") == []
+
+
+@pytest.mark.parametrize(
+    ("database", "statement", "message"),
+    [
+        ("raw_database", "update landing.batches set n_rows = n_rows + 1", "rows in RAW"),
+        ("raw_database", "update landing.batches set status = 'published'", "ledger only"),
+        (
+            "clean_database",
+            "insert into ops.published_batches values ('b', 'b', 'batch', now(), 1, 1, 0, 0)",
+            "not in the ledger",
+        ),
+    ],
+)
+def test_what_is_not_accounted_for_is_not_switched_in(
+    settings: StackSettings, tmp_path: Path, database: str, statement: str, message: str
+) -> None:
+    name = getattr(settings, database)
+    raw.query(settings, name, statement, role="postgres")
+    saved = backup.save(tmp_path / "backups", settings)
+    raw.query(settings, "mlflow", "insert into kept values (2)", role="mlflow")
+    before = state(settings)
+    with pytest.raises(backup.BackupFailed, match=message):
+        backup.restore_from(saved, settings)
+    assert state(settings) == before
+    backup.restore_from(saved, settings, is_forced=True)
+    assert state(settings) != before
+    assert len(restore.forget(settings)) == 4
+
+
+def test_a_restore_that_is_killed_leaves_what_was_there(
+    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = backup.save(tmp_path / "backups", settings)
+    raw.query(settings, "mlflow", "insert into kept values (2)", role="mlflow")
+    before = state(settings)
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    for function in ("_load", "_switch", "_fill_bucket"):
+        with monkeypatch.context() as patch:
+            patch.setattr(restore, function, die)
+            with pytest.raises(KeyboardInterrupt):
+                backup.restore_from(saved, settings)
+        assert state(settings) == before, function
+    backup.restore_from(saved, settings)
+    assert state(settings) != before
+
+
+def test_a_full_disk_leaves_the_backups_before(
+    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backups"
+    saved = backup.save(folder, settings)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(backup.BackupFailed, match="is full"):
+        backup.save(folder, settings.model_copy(update={"readmit_backup_keep": 1}))
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", saved.name]
+    backup.check(saved, settings)
+
+
+def test_two_backups_at_once_do_not_disturb_each_other(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    with backup_folder.locked(folder), pytest.raises(backup.BackupFailed, match="under way"):
+        backup.save(folder, settings)
+
+
+def test_a_backup_of_0_1_0_is_restored(settings: StackSettings, tmp_path: Path) -> None:
+    before = state(settings)
+    saved = backup.save(tmp_path / "backups", settings)
+    document = json.loads((saved / "manifest.json").read_text())
+    for bucket, objects in document["objects"].items():
+        (saved / bucket / "objects.json").write_text(json.dumps(objects))
+    (saved / "manifest.json").unlink()
+    lose_everything(settings)
+    backup.restore_from(saved, settings)
+    assert state(settings) == before
+
+
+def test_a_backup_of_a_newer_schema_is_refused(settings: StackSettings, tmp_path: Path) -> None:
+    newer = "update landing.alembic_version set version_num = '9999'"
+    raw.query(settings, settings.raw_database, newer, role="postgres")
+    saved = backup.save(tmp_path / "backups", settings)
+    older = "update landing.alembic_version set version_num = '0001'"
+    raw.query(settings, settings.raw_database, older, role="postgres")
+    before = state(settings)
+    with pytest.raises(backup.BackupFailed, match="schema version 9999"):
+        backup.restore_from(saved, settings)
+    assert state(settings) == before
