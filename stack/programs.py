@@ -124,12 +124,9 @@ def all_programs(settings: StackSettings) -> list[Program]:
         *_web(settings),
         *_login_proxy(settings),
     ]
-<<<<<<< HEAD
     optional = _observability(settings)
     programs.append(_watchdog(settings, [*programs, *optional]))
-=======
-    programs += [_watchdog(settings, programs), _clock()]
->>>>>>> 771d8ec (Backups of one moment, encrypted, restored beside the databases in use and switched in when verified)
+    programs.append(_clock())
     key = reveal(settings.aws_secret_access_key)
     listed = []
     for program in (*programs, *optional):

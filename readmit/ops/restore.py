@@ -63,9 +63,27 @@ def restore(
     """
     bootstrap.bootstrap(settings)
     names = databases(settings)
-    _drop_all([name + NEW for name in names], settings)
+    drop_databases([name + NEW for name in names], settings)
     for name in names:
         _load(name, backup, settings)
+    problems = _problems(backup, settings, public_key)
+    if problems and not is_forced:
+        drop_databases([name + NEW for name in names], settings)
+        lines = "; ".join(problems)
+        raise BackupFailed(f"{backup.folder} is not restored: {lines} (FORCE=1 restores it)")
+    storage.ensure_buckets(settings)
+    for bucket in buckets(settings):
+        _fill_bucket(bucket, backup, settings, replaces=False)
+    drop_databases([name + OLD for name in names], settings)
+    _switch(names, settings)
+    # Grants on databases and the address of `raw` follow their new names.
+    bootstrap.bootstrap(settings)
+    for bucket in buckets(settings):
+        _fill_bucket(bucket, backup, settings, replaces=True)
+
+
+def _problems(backup: Backup, settings: OperationsSettings, public_key: str | None) -> list[str]:
+    """Bring the new databases to this release's schema, and return what is wrong with them."""
     restored = settings.model_copy(
         update={
             "raw_database": settings.raw_database + NEW,
@@ -75,28 +93,15 @@ def restore(
     try:
         bootstrap.bootstrap(restored)
     except (SchemaTooNew, MigrationFailed) as error:
-        _drop_all([name + NEW for name in names], settings)
+        drop_databases([name + NEW for name in databases(settings)], settings)
         raise BackupFailed(f"{backup.folder} is not restored: {error}") from None
     problems = restore_checks.accounting_problems(restored)
-    problems += restore_checks.model_problems(backup, restored, "mlflow" + NEW, public_key)
-    if problems and not is_forced:
-        _drop_all([name + NEW for name in names], settings)
-        lines = "; ".join(problems)
-        raise BackupFailed(f"{backup.folder} is not restored: {lines} (FORCE=1 restores it)")
-    storage.ensure_buckets(settings)
-    for bucket in buckets(settings):
-        _fill_bucket(bucket, backup, settings, replaces=False)
-    _drop_all([name + OLD for name in names], settings)
-    _switch(names, settings)
-    # Grants on databases and the address of `raw` follow their new names.
-    bootstrap.bootstrap(settings)
-    for bucket in buckets(settings):
-        _fill_bucket(bucket, backup, settings, replaces=True)
+    return problems + restore_checks.model_problems(backup, restored, "mlflow" + NEW, public_key)
 
 
 def forget(settings: OperationsSettings) -> list[str]:
     """Drop the databases that the last restore has replaced, and return their names."""
-    return _drop_all([name + OLD for name in databases(settings)], settings)
+    return drop_databases([name + OLD for name in databases(settings)], settings)
 
 
 def etags(s3: "S3Client", bucket: str) -> dict[str, str]:
@@ -153,7 +158,7 @@ def _switch(names: tuple[str, ...], settings: OperationsSettings) -> None:
                 time.sleep(0.2)
 
 
-def _drop_all(names: list[str], settings: OperationsSettings) -> list[str]:
+def drop_databases(names: list[str], settings: OperationsSettings) -> list[str]:
     """Drop the databases that exist among `names`, and return them."""
     dropped = []
     with closing(db.connect("postgres", "postgres", settings)) as server:

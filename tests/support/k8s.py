@@ -209,8 +209,9 @@ def read_by(container: Resource) -> Iterator[tuple[str, str, str]]:
     """Yield (kind, name, key) of the ConfigMaps and Secrets in the environment of a container."""
     for source in container.get("envFrom", []):
         for kind in ("configMap", "secret"):
-            if f"{kind}Ref" in source:
-                yield kind, source[f"{kind}Ref"]["name"], ""
+            reference = source.get(f"{kind}Ref")
+            if reference and not reference.get("optional"):
+                yield kind, reference["name"], ""
     for variable in container.get("env", []):
         for kind in ("configMap", "secret"):
             reference = variable.get("valueFrom", {}).get(f"{kind}KeyRef")

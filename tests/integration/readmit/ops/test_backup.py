@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ ROWS = "select count(*), md5(string_agg(t::text, ',' order by t::text)) from"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> StackSettings:
+def settings(tmp_path: Path) -> Iterator[StackSettings]:
     """A stack with a loaded batch, a model's file and rows in MLflow's and Airflow's databases."""
     names = {
         "s3_mlflow_bucket": f"m{os.urandom(4).hex()}",
@@ -46,7 +47,11 @@ def settings(tmp_path: Path) -> StackSettings:
     for name in ("mlflow", "airflow"):
         raw.query(settings, name, "create table if not exists kept (n int)", role=name)
         raw.query(settings, name, "truncate kept; insert into kept values (1)", role=name)
-    return settings
+    yield settings
+    s3 = storage.client("admin", settings)
+    empty_buckets(settings)  # the store has a limited number of volumes, and each bucket takes some
+    for bucket in restore.buckets(settings):
+        s3.delete_bucket(Bucket=bucket)
 
 
 def sample(folder: Path) -> Path:
@@ -84,7 +89,11 @@ def state(settings: StackSettings) -> dict[str, object]:
 
 
 def lose_everything(settings: StackSettings) -> None:
-    restore._drop_all([*restore.databases(settings)], settings)
+    restore.drop_databases([*restore.databases(settings)], settings)
+    empty_buckets(settings)
+
+
+def empty_buckets(settings: StackSettings) -> None:
     for bucket in restore.buckets(settings):
         s3 = storage.client("admin", settings)
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
@@ -374,7 +383,7 @@ def test_a_restore_that_is_killed_leaves_what_was_there(
     raw.query(settings, "mlflow", "insert into kept values (2)", role="mlflow")
     before = state(settings)
 
-    def die(*_: Any) -> None:
+    def die(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     for function in ("_load", "_switch", "_fill_bucket"):
