@@ -25,7 +25,9 @@ from `k8s/components/grafana/dashboards/`, on one machine and on Kubernetes.
 WIDTH = 24
 ROW_HEIGHT = 1
 HEIGHTS = {"stat": 4, "timeseries": 8, "state-timeline": 8, "bargauge": 8, "table": 8, "heatmap": 8}
-PROMETHEUS = {"type": "prometheus", "uid": "prometheus"}
+# Readers with several Prometheus servers choose one; ours is the first.
+PROMETHEUS = {"type": "prometheus", "uid": "${datasource}"}
+OUR_PROMETHEUS = "prometheus"
 POSTGRES = {"type": "grafana-postgresql-datasource", "uid": "clean"}
 TAG = "readmit"
 LOGARITHMIC_MIN = 0.001  # a logarithmic axis of seconds begins at a millisecond
@@ -173,7 +175,7 @@ def document(dashboard: Dashboard) -> Json:
             }
         ],
         "annotations": {"list": [_promotions()]},
-        "templating": {"list": [_variable(*item) for item in dashboard.variables.items()]},
+        "templating": {"list": _variables(dashboard)},
         "panels": _panels(dashboard.rows),
     }
 
@@ -190,17 +192,31 @@ def _promotions() -> Json:
     }
 
 
-def _variable(name: str, query: str) -> Json:
-    return {
-        "name": name,
-        "type": "query",
-        "datasource": PROMETHEUS,
-        "query": {"query": query, "refId": name},
-        "refresh": 2,  # when the time range changes
-        "includeAll": True,
-        "multi": True,
-        "current": {"text": "All", "value": "$__all"},
-    }
+def _variables(dashboard: Dashboard) -> list[Json]:
+    """Return what a reader may choose: the Prometheus server, then the dashboard's own."""
+    variables: list[Json] = [
+        {
+            "name": "datasource",
+            "label": "Prometheus",
+            "type": "datasource",
+            "query": "prometheus",
+            "refresh": 1,  # when the dashboard is opened
+            "current": {"text": "Prometheus", "value": OUR_PROMETHEUS},
+        }
+    ]
+    for name, query in dashboard.variables.items():
+        variable = {
+            "name": name,
+            "type": "query",
+            "datasource": PROMETHEUS,
+            "query": {"query": query, "refId": name},
+            "refresh": 2,  # when the time range changes
+            "includeAll": True,
+            "multi": True,
+            "current": {"text": "All", "value": "$__all"},
+        }
+        variables.append(variable)
+    return variables
 
 
 def _panels(rows: Sequence[Row]) -> list[Json]:

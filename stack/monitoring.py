@@ -5,6 +5,8 @@ Everything else works without them, and nothing waits for them: `Download` works
 """
 
 import json
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +30,8 @@ PROGRAMS = {
 }
 # Below the folder of releases: the names of those that could not be fetched.
 LEFT_OUT = "left-out.json"
+# Unpacking must not take the processor from what the first prediction needs.
+LOWEST_PRIORITY = 19
 
 
 def find_installed(name: str) -> str | None:
@@ -112,6 +116,8 @@ class Download(threading.Thread):
     def run(self) -> None:
         """Fetch one release after the other; a failure is kept for the report."""
         home = self._settings.readmit_home
+        if sys.platform == "linux":  # elsewhere this would slow the whole process down
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
         with suppress(OSError):
             (releases.folder_of_releases(home) / LEFT_OUT).unlink()
         for release in list(self._pending):

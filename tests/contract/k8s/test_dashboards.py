@@ -90,6 +90,24 @@ def test_a_name_that_does_not_exist_is_seen():
     }
 
 
+def choice(board):
+    """Return the data source that the variable $datasource has when the dashboard is opened."""
+    [variable] = [
+        each
+        for each in dashboards.document(board)["templating"]["list"]
+        if each["name"] == "datasource"
+    ]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
+    return variable["current"]["value"]
+
+
+def test_a_reader_chooses_the_prometheus_of_every_panel_and_variable():
+    for board in BOARDS:
+        document = json.dumps(dashboards.document(board))
+        fixed = re.findall(r'{"type": "prometheus", "uid": "([^"]+)"}', document)
+        assert set(fixed) == {"${datasource}"}
+
+
 def test_data_sources_are_those_that_panels_ask():
     path = dashboards.FOLDER.parent / "provisioning" / "datasources" / "datasources.yaml"
     given = {
@@ -102,7 +120,8 @@ def test_data_sources_are_those_that_panels_ask():
         for panel in dashboards.document(board)["panels"]
         if panel["type"] != "row"
     ]
-    asked = {(source["uid"], source["type"]) for source in sources}
+    [chosen] = {choice(board) for board in BOARDS}
+    asked = {(source["uid"].replace("${datasource}", chosen), source["type"]) for source in sources}
     assert asked == given
     assert json.loads(dashboards.file_text(BOARDS[0]))["schemaVersion"] >= 39
 

@@ -1,6 +1,7 @@
 """Monitoring comes beside `make up`: nothing waits for it, and what cannot be had is one line."""
 
-import json
+import os
+import sys
 import time
 
 import pytest
@@ -90,6 +91,17 @@ def test_nothing_waits_for_a_server_that_does_not_answer(settings):
         assert running.errors == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_the_download_leaves_the_processor_to_the_rest(settings):
+    with server(pause=0.05) as (url, _):
+        running = download(settings, [release(GOOD, url)])
+        time.sleep(0.3)
+        assert running.native_id is not None
+        assert os.getpriority(os.PRIO_PROCESS, running.native_id) == monitoring.LOWEST_PRIORITY
+        assert os.getpriority(os.PRIO_PROCESS, 0) < monitoring.LOWEST_PRIORITY
+        running.wait(0.1, quiet)
+
+
 def test_a_release_is_started_once_it_is_there_and_the_stack_runs(settings):
     started: list[float] = []
     with server() as (url, _):
@@ -154,8 +166,7 @@ def test_a_start_that_fails_does_not_end_the_download(settings):
 
 
 def test_every_program_of_monitoring_has_a_release_and_a_fixed_priority(settings):
-    pinned = json.loads(json.dumps(sorted(releases.read())))
-    assert pinned == sorted(monitoring.PROGRAMS)
+    assert sorted(releases.read()) == sorted(monitoring.PROGRAMS)
     alone = configuration.supervisor_configuration(settings, programs.all_programs(settings))
     for entry in releases.read().values():
         path = entry.path(settings.readmit_home)
