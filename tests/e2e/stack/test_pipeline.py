@@ -9,7 +9,7 @@ import pytest
 from readmit.batches import claims
 from readmit.contract.definition import Contract
 from readmit.intake.sample import REAL_ROWS
-from stack import pipeline, poison
+from stack import monitoring, pipeline, poison
 from tests.support import accounting, raw, stack
 from training import experiments, snapshots
 from training.training_settings import TrainingSettings
@@ -38,6 +38,32 @@ def test_every_row_is_accounted_for(up):
             assert published == sum(1 for _ in file) - 1
     assert n_rows == n_features + n_quarantined + n_excluded
     assert claims.count_waiting(up.settings) == 0
+
+
+def asked(up, path, **parameters):
+    """Return what Prometheus answers."""
+    url = f"http://127.0.0.1:{up.settings.prometheus_port}/api/v1/{path}"
+    return httpx.get(url, params=parameters, trust_env=False).json()["data"]
+
+
+@pytest.mark.skipif(monitoring.find_installed("prometheus") is None, reason="no prometheus")
+def test_prometheus_of_the_machine_watches_the_stack(up):
+    """What the machine has runs; what it lacks, and no test downloads, was one line."""
+    rows = json.loads(stack.run("stack.status", "--json").stdout)
+    state = {row["name"]: row["up"] for row in rows}
+    installed = {name for name in monitoring.PROGRAMS if monitoring.find_installed(name)}
+    assert {name for name in installed if state.get(name)} == installed
+    left_out = [line for line in up.said.splitlines() if line.startswith("left out: ")]
+    assert len(left_out) == int(installed != set(monitoring.PROGRAMS))
+    targets = {
+        each["labels"]["job"]: each["health"] for each in asked(up, "targets")["activeTargets"]
+    }
+    assert {targets["api"], targets["s3"], targets["prometheus"]} == {"up"}
+    if "pushgateway" in installed:
+        [published] = asked(up, "query", query='max(readmit_batches{status="published"})')["result"]
+        assert float(published["value"][1]) == len(accounting.check(up.settings))
+    if "alertmanager" in installed:
+        assert len(asked(up, "alertmanagers")["activeAlertmanagers"]) == 1
 
 
 @pytest.mark.full
