@@ -2,12 +2,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down backup restore status doctor logs pipeline submit quarantine api-key rollback poison test test-full lint bench capacity load quality search report images k8s k8s-up k8s-down audit clean env lock
+.PHONY: help up down backup restore status doctor logs pipeline submit quarantine api-key rollback poison test test-full lint guide bench capacity load quality search report images k8s k8s-up k8s-down audit clean env lock
 
 ROOT := $(shell pwd)
 BIN := .venv/bin
 RUN := PYTHONPATH="$$PWD" $(BIN)/python
 STAMP := .venv/.lock-sha256
+GUIDE := build/guide/index.html
 # With CONTEXT=name a command works on that cluster instead of this machine.
 THERE = $(if $(CONTEXT),-m k8s.reach)
 ONLY ?=
@@ -41,6 +42,7 @@ lock: env ## write requirements.lock anew from pyproject.toml; what is locked st
 
 up: env ## install, start everything, run the pipeline until a model is served (MONITORING=off: without Prometheus and Grafana)
 	@$(RUN) -m stack.up $(if $(MONITORING),--monitoring "$$MONITORING")
+	@$(MAKE) --no-print-directory $(GUIDE) || echo "The guide was not built; everything else runs."
 
 down: ## stop everything
 	@$(RUN) -m stack.down
@@ -88,6 +90,11 @@ test-full: env ## plus the real file (DATASET=path), faults, poison, fuzz and dr
 	@$(RUN) -m stack.test_tools
 	@$(PYTEST) $$TESTS
 
+guide: env $(GUIDE) ## README and docs/ as a site with search: build/guide (the docs site serves it at /guide/)
+
+$(GUIDE): mkdocs.yml readmit/docs_site/guide_hooks.py $(wildcard *.md docs/*.md docs/adr/*.md docs/*/*.png docs/*/*.svg)
+	@PYTHONPATH="$$PWD" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build
+
 lint: env ## ruff, mypy --strict, import-linter, sqlfluff, YAML, shell and workflow checks
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -98,6 +105,7 @@ lint: env ## ruff, mypy --strict, import-linter, sqlfluff, YAML, shell and workf
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	@$(RUN) -m pytest -q tests/integration/dbt_project/test_sqlfluff.py
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH="$$PWD" $(BIN)/mkdocs --quiet build
 
 bench: ## the measured figures: build/bench.json (ONLY=name for one)
 	@$(RUN) -m bench $(if $(ONLY),--only "$$ONLY")

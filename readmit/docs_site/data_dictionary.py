@@ -13,6 +13,9 @@ def page(contract: Contract) -> str:
     lines = [
         "# Data dictionary",
         "",
+        "For whoever enters, reads or adds a feature. Afterwards you can say what each one means"
+        " and which values it takes.",
+        "",
         "Generated from the contract (`dbt_project/models/marts/fct_encounter_features.yml`)."
         " Do not edit:",
         "`python -m readmit.docs_site.data_dictionary > docs/data-dictionary.md`.",

@@ -16,20 +16,28 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import (
+    HTMLResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from readmit import allowed_hosts, open_files, storage
 from readmit.allowed_hosts import AllowedHosts
 from readmit.connection_limits import BoundedConnection
 from readmit.docs_site import html_pages
-from readmit.settings import DocsSiteSettings
+from readmit.settings import ROOT, DocsSiteSettings
 from readmit.telemetry.json_logs import log_as_json
 
 log = logging.getLogger("docs_site")
 
 PREFIX = "docs/"
+GUIDE = ROOT / "build" / "guide"
 ICON = (Path(__file__).parent / "assets" / "favicon.png").read_bytes()
 # Our own pages need no script, and no page loads or sends anything elsewhere.
 POLICY = (
@@ -43,6 +51,8 @@ POLICY_OF = {
     "gx/": POLICY + SCRIPTS,
     "dbt/": POLICY + SCRIPTS + " 'unsafe-eval'; worker-src blob:",
 }
+# The guide is made from files of the repository, so its scripts are ours: the search, and Mermaid.
+GUIDE_POLICY = POLICY + "; script-src 'self' 'unsafe-inline'; connect-src 'self'; worker-src 'self'"
 HEADERS = {
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
@@ -62,6 +72,7 @@ CONTENT_TYPES = {
 CHUNK_BYTES = 65_536
 SHUTDOWN_SECONDS = 10  # for answers under way; Kubernetes waits 30 s
 NOT_FOUND = "There is no such page."
+NO_GUIDE = "The guide has not been built: `make guide` builds it."
 NOT_YET = "Nothing has been published yet: the pages appear when the first batch is published."
 STORE_AWAY = "The object store that holds the pages cannot be reached."
 UNKNOWN_HOST = "The docs site is not reached by this name: DOCS_ALLOWED_HOSTS lists its names."
@@ -104,6 +115,22 @@ class Site:
         return StreamingResponse(_chunks(stored["Body"]), headers=headers)
 
 
+class Guide:
+    """Answers with the pages that MkDocs made from README and `docs/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = StaticFiles(directory=folder, html=True, check_dir=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        answer: Response = _message(HTTPStatus.NOT_FOUND, NO_GUIDE)
+        if self._folder.is_dir():
+            answer = await self._files.get_response(self._files.get_path(scope), scope)
+            answer.headers.update(HEADERS | {"Content-Security-Policy": GUIDE_POLICY})
+        await answer(scope, receive, send)
+
+
 def _chunks(body: StreamingBody) -> Iterator[bytes]:
     """Yield an object piece by piece: it never lies in memory as a whole."""
     with closing(body):
@@ -123,6 +150,11 @@ def is_alive(_: Request) -> Response:
 def icon(_: Request) -> Response:
     """Return `/favicon.ico`, which every browser asks for, whatever a page names."""
     return Response(ICON, media_type="image/png", headers=HEADERS)
+
+
+def to_guide(_: Request) -> Response:
+    """Lead the address without its slash to the guide's first page."""
+    return RedirectResponse("guide/", headers=HEADERS)
 
 
 def http_error(_: Request, error: Exception) -> Response:
@@ -149,11 +181,18 @@ class HostCheck:
             await refusal(scope, receive, send)
 
 
-def create_app(settings: DocsSiteSettings) -> Starlette:
-    """Return the site as an ASGI application."""
+def create_app(settings: DocsSiteSettings, guide: Path = GUIDE) -> Starlette:
+    """Return the site as an ASGI application.
+
+    Args:
+        settings: the settings of the docs site.
+        guide: the folder with the pages of the guide.
+    """
     routes = [
         Route("/livez", is_alive),
         Route("/favicon.ico", icon),
+        Route("/guide", to_guide),
+        Mount("/guide", Guide(guide)),
         Route("/{path:path}", Site(settings).page),
     ]
     hosts = AllowedHosts(allowed_hosts.names(settings.docs_allowed_hosts))

@@ -279,6 +279,9 @@ def page() -> str:
     lines = [
         "# Metrics",
         "",
+        "For whoever writes an alert, a panel or a query. Afterwards you can name the metric and"
+        " its labels.",
+        "",
         "Generated from `readmit/telemetry/metrics.py`. Do not edit:",
         "`python -m readmit.telemetry.metrics > docs/metrics.md`.",
         "",

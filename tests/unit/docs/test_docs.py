@@ -11,6 +11,15 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
+# What a page says first: for whom it is, and what they can do after it.
+PURPOSE = re.compile(r"# [^\n]+\n\nFor [^.]+\. Afterwards you can ")
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_a_page_says_for_whom_it_is(page):
+    assert PURPOSE.match(page.read_text()), "begin with: For <whom>. Afterwards you can <what>."
+
+
 def anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
