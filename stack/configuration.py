@@ -185,29 +185,25 @@ def prometheus_configuration(settings: StackSettings, programs: list[Program]) -
             text = text.replace("{" + name + "}", str(getattr(settings, name)))
     document = yaml.safe_load(text)
     running = {program.name for program in programs}
+    # What the blackbox exporter asks; each part of Airflow has a module of its own.
+    health_checks: list[ScrapeTarget] = []
+    for program in programs:
+        if program.health:
+            url, _, part = program.health.partition("#")
+            labels = {"instance": program.name, "__param_module": part or "http"}
+            health_checks.append({"targets": [url], "labels": labels})
     jobs = []
     for job in document["scrape_configs"]:
         exporter = EXPORTER_OF.get(job["job_name"])
         if exporter is not None and exporter not in running:
             continue
         if job["job_name"] == "probe":
-            job["static_configs"] = _health_checks(programs)
+            job["static_configs"] = health_checks
         jobs.append(job)
     document["scrape_configs"] = jobs
     if "alertmanager" not in running:
         del document["alerting"]
     return str(yaml.safe_dump(document, sort_keys=False))
-
-
-def _health_checks(programs: list[Program]) -> list[ScrapeTarget]:
-    """Return the blackbox exporter's targets; each part of Airflow has a module of its own."""
-    targets: list[ScrapeTarget] = []
-    for program in programs:
-        if program.health:
-            url, _, part = program.health.partition("#")
-            labels = {"instance": program.name, "__param_module": part or "http"}
-            targets.append({"targets": [url], "labels": labels})
-    return targets
 
 
 def supervisor_configuration(settings: StackSettings, programs: list[Program]) -> str:

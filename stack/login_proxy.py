@@ -132,10 +132,6 @@ def problems(settings: StackSettings) -> Iterator[str]:
             f"READMIT_LISTEN_ADDRESS={listen} is no address of this machine, which has"
             f" {', '.join(own)}: name one of them, or 0.0.0.0 for all"
         )
-    yield from _certificate_problems(settings)
-
-
-def _certificate_problems(settings: StackSettings) -> Iterator[str]:
     files = {
         "PROXY_CERTIFICATE_FILE": settings.proxy_certificate_file,
         "PROXY_KEY_FILE": settings.proxy_key_file,

@@ -124,7 +124,7 @@ def all_programs(settings: StackSettings) -> list[Program]:
         *_web(settings),
         *_login_proxy(settings),
     ]
-    optional = _observability(settings)
+    optional = observability(settings)
     programs.append(_watchdog(settings, [*programs, *optional]))
     programs.append(_clock())
     key = reveal(settings.aws_secret_access_key)
@@ -139,7 +139,7 @@ def expected_programs(settings: StackSettings) -> list[Program]:
     paths = {}
     for release in monitoring.to_fetch(settings):
         paths[release.name] = str(release.path(settings.readmit_home))
-    return _observability(settings, paths)
+    return observability(settings, paths)
 
 
 def find(name: str, settings: StackSettings) -> Program:
@@ -196,12 +196,8 @@ def environment_of(program: Program, settings: StackSettings) -> dict[str, str]:
     if monitoring.is_expected("pushgateway", settings):
         variables["PUSHGATEWAY_URL"] = f"http://127.0.0.1:{settings.pushgateway_port}"
     variables |= settings_of(program.name, settings)
-    return variables | _switches(settings) | dict(program.environment)
-
-
-def _switches(settings: StackSettings) -> dict[str, str]:
-    """Return what every program's environment has: marks, paths, and switches of telemetry."""
-    return {
+    # Marks, paths, and switches of telemetry: every program has them.
+    variables |= {
         "READMIT_ENV_FILE": os.devnull,
         HOME_MARK: str(settings.readmit_home),
         "PYTHONPATH": str(ROOT),
@@ -219,6 +215,7 @@ def _switches(settings: StackSettings) -> dict[str, str]:
         # which the processes are found.
         "SPT_NOENV": "1",
     }
+    return variables | dict(program.environment)
 
 
 def airflow_environment(settings: StackSettings) -> dict[str, str]:
@@ -494,25 +491,24 @@ def _public_ports(settings: StackSettings) -> dict[str, str]:
     return variables
 
 
-def _observability(
-    settings: StackSettings, paths: Mapping[str, str] | None = None
-) -> list[Program]:
-    """Return the programs of monitoring that have a path: those that are there, or the given."""
+def observability(settings: StackSettings, paths: Mapping[str, str] | None = None) -> list[Program]:
+    """Return the programs of monitoring at these paths, by default those that are there."""
     if paths is None:
         paths = monitoring.find(settings)
     builders: dict[str, Callable[[StackSettings, str], Program]] = {
-        "pushgateway": _pushgateway,
-        "node-exporter": _node_exporter,
-        "postgres-exporter": _postgres_exporter,
-        "blackbox-exporter": _blackbox_exporter,
-        "alertmanager": _alertmanager,
-        "prometheus": _prometheus,
-        "grafana": _grafana,
+        "pushgateway": pushgateway,
+        "node-exporter": node_exporter,
+        "postgres-exporter": postgres_exporter,
+        "blackbox-exporter": blackbox_exporter,
+        "alertmanager": alertmanager,
+        "prometheus": prometheus,
+        "grafana": grafana,
     }
     return [build(settings, paths[name]) for name, build in builders.items() if name in paths]
 
 
-def _pushgateway(settings: StackSettings, path: str) -> Program:
+def pushgateway(settings: StackSettings, path: str) -> Program:
+    """Return the Pushgateway at `path`, which holds the gauges of jobs."""
     url = f"http://127.0.0.1:{settings.pushgateway_port}"
     database = settings.readmit_home / "pushgateway.db"
     return Program(
@@ -529,7 +525,8 @@ def _pushgateway(settings: StackSettings, path: str) -> Program:
     )
 
 
-def _node_exporter(settings: StackSettings, path: str) -> Program:
+def node_exporter(settings: StackSettings, path: str) -> Program:
+    """Return the exporter of the machine's metrics, whose program is at `path`."""
     url = f"http://127.0.0.1:{settings.node_exporter_port}"
     return Program(
         "node-exporter",
@@ -541,7 +538,8 @@ def _node_exporter(settings: StackSettings, path: str) -> Program:
     )
 
 
-def _postgres_exporter(settings: StackSettings, path: str) -> Program:
+def postgres_exporter(settings: StackSettings, path: str) -> Program:
+    """Return the exporter of Postgres' metrics, whose program is at `path`."""
     url = f"http://127.0.0.1:{settings.postgres_exporter_port}"
     database = f"{settings.postgres_host}:{settings.postgres_port}/{settings.clean_database}"
     return Program(
@@ -559,7 +557,8 @@ def _postgres_exporter(settings: StackSettings, path: str) -> Program:
     )
 
 
-def _blackbox_exporter(settings: StackSettings, path: str) -> Program:
+def blackbox_exporter(settings: StackSettings, path: str) -> Program:
+    """Return the program at `path` that probes the pages of the others."""
     url = f"http://127.0.0.1:{settings.blackbox_exporter_port}"
     listen = f"--web.listen-address=127.0.0.1:{settings.blackbox_exporter_port}"
     modules = ROOT / "k8s" / "components" / "monitoring" / "blackbox.yml"
@@ -573,7 +572,8 @@ def _blackbox_exporter(settings: StackSettings, path: str) -> Program:
     )
 
 
-def _alertmanager(settings: StackSettings, path: str) -> Program:
+def alertmanager(settings: StackSettings, path: str) -> Program:
+    """Return Alertmanager, whose program is at `path`."""
     url = f"http://127.0.0.1:{settings.alertmanager_port}"
     home = settings.readmit_home
     options = (
@@ -592,7 +592,8 @@ def _alertmanager(settings: StackSettings, path: str) -> Program:
     )
 
 
-def _prometheus(settings: StackSettings, path: str) -> Program:
+def prometheus(settings: StackSettings, path: str) -> Program:
+    """Return Prometheus, whose program is at `path`."""
     url = f"http://127.0.0.1:{settings.prometheus_port}"
     home = settings.readmit_home
     options = (
@@ -620,7 +621,8 @@ def grafana_home(path: str) -> Path:
     return Path("/usr/share/grafana")
 
 
-def _grafana(settings: StackSettings, path: str) -> Program:
+def grafana(settings: StackSettings, path: str) -> Program:
+    """Return Grafana, whose program is at `path`."""
     url = f"http://127.0.0.1:{settings.grafana_port}"
     home = settings.readmit_home / "grafana"
     command = [path]

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from rich.table import Table
 from rich.text import Text
@@ -34,9 +34,23 @@ def components(settings: StackSettings) -> list[Component]:
     """Return the state of each program, and of the supervisor when it runs."""
     supervisor = Supervisor(settings)
     states = supervisor.states()
-    rows = []
+    rows: list[Component] = []
     for program in programs.all_programs(settings):
-        rows.append(_component(program, settings, states.get(program.name, {})))
+        info = states.get(program.name, {})
+        state = str(info.get("statename", "STOPPED"))
+        memory_mb = 0.0
+        if info.get("pid"):
+            memory_mb = processes.memory_mb(processes.family(int(info["pid"])))
+        component: Component = {
+            "name": program.name,
+            "title": program.title,
+            "up": state == "RUNNING" and readiness.is_ready(program, settings),
+            "state": state,
+            "address": program.address,
+            "memory_mb": round(memory_mb),
+            "last_error": readiness.last_error(program.name, settings),
+        }
+        rows.append(component)
     process = supervisor.process()
     if process is not None:
         row: Component = {
@@ -50,24 +64,6 @@ def components(settings: StackSettings) -> list[Component]:
         }
         rows.append(row)
     return rows
-
-
-def _component(
-    program: programs.Program, settings: StackSettings, info: dict[str, Any]
-) -> Component:
-    state = str(info.get("statename", "STOPPED"))
-    memory_mb = 0.0
-    if info.get("pid"):
-        memory_mb = processes.memory_mb(processes.family(int(info["pid"])))
-    return {
-        "name": program.name,
-        "title": program.title,
-        "up": state == "RUNNING" and readiness.is_ready(program, settings),
-        "state": state,
-        "address": program.address,
-        "memory_mb": round(memory_mb),
-        "last_error": readiness.last_error(program.name, settings),
-    }
 
 
 def table(rows: list[Component]) -> Table:

@@ -68,21 +68,13 @@ def services() -> dict[str, Any]:
     values["readmit_home"] = home
     values["model_signing_key"], values["model_public_key"] = signatures.generate_keys()
     settings = StackSettings(**values)
-    _start_store(settings)
-    _start_postgres(settings)
-    storage.ensure_buckets(settings)
-    return {**values, "s3_endpoint_url": settings.s3_endpoint_url}
 
-
-def _start_store(settings: StackSettings) -> None:
     store = Store(settings.readmit_home, settings.s3_port)
     process = store.start(identities(settings), SECONDS_TO_START)
     atexit.register(store.tidy)
     atexit.register(process.wait)
     atexit.register(process.kill)  # the data is temporary, and a regular stop takes 15 s
 
-
-def _start_postgres(settings: StackSettings) -> None:
     server = Server(settings.readmit_home, settings.postgres_port)
     server.initialise(db.password("postgres", settings), is_durable=False)
     process = server.start(SECONDS_TO_START)
@@ -95,6 +87,8 @@ def _start_postgres(settings: StackSettings) -> None:
         connection.autocommit = True
         cur.execute("alter system set fsync = off")  # the data is temporary
         cur.execute("select pg_reload_conf()")
+    storage.ensure_buckets(settings)
+    return {**values, "s3_endpoint_url": settings.s3_endpoint_url}
 
 
 def fresh(home: Path, **values: Any) -> StackSettings:  # noqa: ANN401 (values of any setting)

@@ -184,7 +184,7 @@ def _start_all(
         if problems := preflight.problems(settings, listed, supervisor.running()):
             raise CannotStart("\n".join(problems))
     with progress.phase("starting Postgres and S3"):
-        _start_supervisor(settings, listed, supervisor)
+        start_supervisor(settings, listed, supervisor)
         _start(storage_programs, settings, supervisor, progress, "storage")
     with progress.phase("setting up databases, buckets and Airflow"):
         _set_up(settings, progress)
@@ -220,9 +220,10 @@ def write_times(settings: StackSettings, progress: Progress, batches: int) -> No
     (settings.readmit_home / TIMES).write_text(json.dumps(times, indent=1), encoding="utf-8")
 
 
-def _start_supervisor(
+def start_supervisor(
     settings: StackSettings, listed: list[Program], supervisor: Supervisor
 ) -> None:
+    """Write the files of the programs and start the supervisor, or let it read them again."""
     state_folder.claim(settings.readmit_home)
     os.environ.update(machine.environment(settings.readmit_home))
     programs.server(settings).initialise(programs.reveal(settings.postgres_password))
@@ -280,7 +281,7 @@ def _set_up(settings: StackSettings, progress: Progress) -> None:
     storage.ensure_buckets(settings)
     progress.show("Airflow's tables")
     _run(settings, "airflow-migrate", "airflow", "db", "migrate")
-    if not _mlflow_knows_its_users(settings):
+    if not mlflow_knows_its_users(settings):
         progress.show("MLflow's tables and users")
         _run(settings, "mlflow-users", "readmit.ops.mlflow_users", has_every_setting=True)
     if _is_manifest_old():
@@ -290,7 +291,7 @@ def _set_up(settings: StackSettings, progress: Progress) -> None:
         _run(settings, "dbt-parse", "dbt.cli.main", "parse", *folders)
 
 
-def _mlflow_knows_its_users(settings: StackSettings) -> bool:
+def mlflow_knows_its_users(settings: StackSettings) -> bool:
     """Return whether MLflow runs, takes the passwords of these settings, and asks for them.
 
     One of an earlier release asks for none, and knows no users.

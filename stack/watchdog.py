@@ -133,16 +133,12 @@ class Watchdog:
             return ""
         if name == "postgres" and _replays_its_log(observation.pid):
             return ""
-        if not self._may_restart(name):
-            return ""
-        return f"no answer for {seconds:.0f} s, {used:.1f} s of processor time"
-
-    def _may_restart(self, name: str) -> bool:
-        """Return whether the program was not restarted too often in the last hour."""
         now = self.clock()
         recent = [restart for restart in self._restarts.get(name, []) if now - restart < HOUR]
         self._restarts[name] = recent
-        return len(recent) < MAX_RESTARTS
+        if len(recent) >= MAX_RESTARTS:
+            return ""
+        return f"no answer for {seconds:.0f} s, {used:.1f} s of processor time"
 
     def _restart(self, name: str, reason: str) -> None:
         self._restarts.setdefault(name, []).append(self.clock())

@@ -132,7 +132,7 @@ def test_variables_of_the_data_sources_are_given_on_one_machine_and_on_kubernete
         re.findall(r"\$(\w+)", "".join(p.read_text() for p in folder.glob("provisioning/*/*.yaml")))
     )
     settings = StackSettings(reader_password="p")
-    alone = programs.environment_of(programs._grafana(settings, "/usr/bin/grafana"), settings)
+    alone = programs.environment_of(programs.grafana(settings, "/usr/bin/grafana"), settings)
     assert wanted <= set(alone)
     lines = (folder.parents[1] / "base" / "settings.env").read_text().splitlines()
     container = (folder / "grafana.yaml").read_text()
@@ -162,7 +162,7 @@ def test_a_tile_without_data_does_not_look_good():
     """Without any API the tiles of the promise once were green: 0 % of no requests failed."""
     for panel in tiles():
         assert "vector(0)" not in "".join(panel.queries.values()), panel.title
-        steps = dashboards._thresholds(panel)["steps"]
+        steps = dashboards.thresholds(panel)["steps"]
         if panel.red is None and panel.orange is None:
             assert [step["color"] for step in steps] == ["text"], panel.title
 

@@ -41,7 +41,7 @@ def routes() -> dict[str, set[str]]:
     stack.
     """
     settings = StackSettings(postgres_password="x", aws_secret_access_key="x")
-    listed = [*programs.all_programs(settings), *programs._observability(settings)]
+    listed = [*programs.all_programs(settings), *programs.observability(settings)]
     known = {program.name: {urlsplit(program.health).path} for program in listed if program.health}
     known["api"] = {route.path for route in health.router.routes}
     known["api-server"] = known["airflow-api-server"]

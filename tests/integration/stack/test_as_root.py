@@ -38,7 +38,7 @@ def start_postgres(settings) -> psutil.Process:
     """Do what `make up` does, as far as Postgres."""
     listed = programs.all_programs(settings)
     supervisor = Supervisor(settings)
-    up._start_supervisor(settings, listed, supervisor)
+    up.start_supervisor(settings, listed, supervisor)
     postgres = [program for program in listed if program.name == "postgres"]
     up._start(postgres, settings, supervisor, Progress(), "storage")
     return psutil.Process(stack.pid(settings, "postgres"))

@@ -18,7 +18,7 @@ def test_postgres_and_the_object_store_run_in_it(tmp_path, monkeypatch, name):
         assert settings.readmit_home == folder / "stack"
         listed = programs.all_programs(settings)
         supervisor = Supervisor(settings)
-        up._start_supervisor(settings, listed, supervisor)
+        up.start_supervisor(settings, listed, supervisor)
         storage = [program for program in listed if program.name in up.STORAGE]
         up._start(storage, settings, supervisor, Progress(), "storage")
         assert supervisor.running() == {"postgres", "s3"}

@@ -364,7 +364,7 @@ def test_the_supervisor_runs_it_as_make_up_does(tmp_path):
         listed = programs.all_programs(settings)
         proxy = [program for program in listed if program.name == "login-proxy"]
         supervisor = Supervisor(settings)
-        up._start_supervisor(settings, listed, supervisor)
+        up.start_supervisor(settings, listed, supervisor)
         up._start(proxy, settings, supervisor, Progress(), "storage")
         with proxies.Proxy(settings, tmp_path).client("docs") as client:
             assert client.get("/").status_code == 401

@@ -40,7 +40,7 @@ def start(settings) -> list[programs.Program]:
     """Start storage and MLflow as `make up` does."""
     listed = programs.all_programs(settings)
     supervisor = Supervisor(settings)
-    up._start_supervisor(settings, listed, supervisor)
+    up.start_supervisor(settings, listed, supervisor)
     storage_programs = [program for program in listed if program.name in NAMES[:2]]
     other_programs = [program for program in listed if program.name in NAMES[2:]]
     up._start(storage_programs, settings, supervisor, Progress(), "core")

@@ -89,9 +89,9 @@ def test_training_logs_in_by_its_settings(mlflow_server, model, monkeypatch):
 
 def test_make_up_sets_mlflows_users_until_mlflow_asks_for_their_passwords(mlflow_server):
     """An MLflow without a log-in, as an earlier release had it, answers any user."""
-    assert up._mlflow_knows_its_users(mlflow_server)
+    assert up.mlflow_knows_its_users(mlflow_server)
     other = {"mlflow_api_password": SecretStr("another-password")}
-    assert not up._mlflow_knows_its_users(mlflow_server.model_copy(update=other))
+    assert not up.mlflow_knows_its_users(mlflow_server.model_copy(update=other))
     open_url = f"http://127.0.0.1:{mlflow_server.s3_port}/healthz?"  # answers without a log-in
     open_server = {"mlflow_tracking_uri": open_url}
-    assert not up._mlflow_knows_its_users(mlflow_server.model_copy(update=open_server))
+    assert not up.mlflow_knows_its_users(mlflow_server.model_copy(update=open_server))

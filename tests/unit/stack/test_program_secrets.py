@@ -13,13 +13,13 @@ from stack import alerting, configuration, programs
 from tests.support.secret_table import secrets_of_programs
 
 OBSERVABILITY = {
-    "pushgateway": programs._pushgateway,
-    "node-exporter": programs._node_exporter,
-    "postgres-exporter": programs._postgres_exporter,
-    "blackbox-exporter": programs._blackbox_exporter,
-    "alertmanager": programs._alertmanager,
-    "prometheus": programs._prometheus,
-    "grafana": programs._grafana,
+    "pushgateway": programs.pushgateway,
+    "node-exporter": programs.node_exporter,
+    "postgres-exporter": programs.postgres_exporter,
+    "blackbox-exporter": programs.blackbox_exporter,
+    "alertmanager": programs.alertmanager,
+    "prometheus": programs.prometheus,
+    "grafana": programs.grafana,
 }
 SECRETS = secrets_of_programs()
 for name in [name for name in SECRETS if name.startswith("airflow-task")]:
