@@ -28,8 +28,14 @@ def bodies(stay: Mapping[str, object], *, number: str, category: str) -> dict[st
         number: a field of it that is a number.
         category: a field of it that is one of some texts.
     """
+    keys = _keys(N_BYTES)
+    few_keys = _keys(SMALL_BYTES)
     return {
-        **_unknown_fields(),
+        "unknown keys of a stay": HostileBody("/predict", JSON, f"{{{keys}}}"),
+        "unknown keys, to explain": HostileBody("/explain", JSON, f"{{{keys}}}"),
+        "unknown keys, to compare": HostileBody("/compare", JSON, f"{{{keys}}}"),
+        "unknown keys of a row": HostileBody(BATCH, JSON, f"[{{{keys}}}]"),
+        "keys within the small limit": HostileBody("/predict", JSON, f"{{{few_keys}}}"),
         **_single_stays(stay, number),
         **_batches(stay, number, category),
         **_csv(category),
@@ -39,17 +45,6 @@ def bodies(stay: Mapping[str, object], *, number: str, category: str) -> dict[st
 def _keys(n_bytes: int) -> str:
     keys = ",".join(f'"{i:x}":0' for i in range(n_bytes // 10))
     return keys[:n_bytes].rpartition(",")[0]
-
-
-def _unknown_fields() -> dict[str, HostileBody]:
-    keys = _keys(N_BYTES)
-    return {
-        "unknown keys of a stay": HostileBody("/predict", JSON, f"{{{keys}}}"),
-        "unknown keys, to explain": HostileBody("/explain", JSON, f"{{{keys}}}"),
-        "unknown keys, to compare": HostileBody("/compare", JSON, f"{{{keys}}}"),
-        "unknown keys of a row": HostileBody(BATCH, JSON, f"[{{{keys}}}]"),
-        "keys within the small limit": HostileBody("/predict", JSON, f"{{{_keys(SMALL_BYTES)}}}"),
-    }
 
 
 def _single_stays(stay: Mapping[str, object], number: str) -> dict[str, HostileBody]:

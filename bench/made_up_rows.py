@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from readmit.contract.definition import Contract, Feature
+from readmit.contract.definition import Contract
 from readmit.contract.derivation import derive_frame
 from training import features
 
@@ -19,9 +19,14 @@ N_CODES = 40
 def make_rows(contract: Contract, n: int = 1200, seed: int = 0) -> pd.DataFrame:
     """Return `n` rows with the columns and types of the mart; the same seed gives the same rows."""
     rng = np.random.default_rng(seed)
-    columns = {}
+    columns: dict[str, NDArray[np.generic]] = {}
     for feature in (*contract.inputs, *contract.history):
-        columns[feature.name] = _values(feature, contract, rng, n)
+        if feature.min is not None and feature.max is not None:
+            top = min(feature.max, feature.min + NUMBERS_ABOVE_MINIMUM)
+            columns[feature.name] = rng.integers(int(feature.min), int(top) + 1, n)
+        else:
+            codes = list(feature.allowed_values(contract))[:N_CODES]
+            columns[feature.name] = rng.choice(np.array(codes, dtype=object), n)
     frame = derive_frame(contract, pd.DataFrame(columns))
     frame["encounter_id"] = np.arange(n) + 1
     frame["patient_nbr"] = rng.integers(0, n // 2, n)
@@ -33,13 +38,3 @@ def make_rows(contract: Contract, n: int = 1200, seed: int = 0) -> pd.DataFrame:
     frame[contract.label.name] = rng.random(n) < 1 / (1 + np.exp(-score.astype(float)))
     types = features.pandas_types(contract)
     return frame[list(types)].astype(types)
-
-
-def _values(
-    feature: Feature, contract: Contract, rng: np.random.Generator, n: int
-) -> NDArray[np.generic]:
-    if feature.min is not None and feature.max is not None:
-        top = min(feature.max, feature.min + NUMBERS_ABOVE_MINIMUM)
-        return rng.integers(int(feature.min), int(top) + 1, n)
-    codes = list(feature.allowed_values(contract))[:N_CODES]
-    return rng.choice(np.array(codes, dtype=object), n)

@@ -28,7 +28,11 @@ def measure() -> list[Figure]:
     load_seconds = []
     copy_seconds = []
     with private_services.databases(REPEATS + 1) as settings:
-        _create_copied_table(settings)
+        with (
+            db.transaction("postgres", settings.raw_database, settings) as raw,
+            raw.cursor() as cur,
+        ):
+            cur.execute("create table landing.copied (like landing.encounters including all)")
         client = storage.client("admin", settings)
         for batch in private_services.train_batches(settings)[: REPEATS + 1]:
             file = settings.readmit_home / f"{batch.batch_id}.csv"
@@ -40,14 +44,6 @@ def measure() -> list[Figure]:
     copy = statistics.median(copy_seconds[1:])
     detail = f"load {load:.3f} s, psql \\copy {copy:.3f} s, 15,000 rows, medians of {REPEATS}"
     return [Figure("raw_load_vs_copy", load / copy, "ratio", "<= 1.25", detail)]
-
-
-def _create_copied_table(settings: StackSettings) -> None:
-    with (
-        db.transaction("postgres", settings.raw_database, settings) as raw,
-        raw.cursor() as cur,
-    ):
-        cur.execute("create table landing.copied (like landing.encounters including all)")
 
 
 def _psql_copy(settings: StackSettings, file: Path) -> None:

@@ -131,7 +131,9 @@ class Cluster:
         Raises:
             ClusterFailed: the service cannot be reached.
         """
-        local_port = _free_port()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))  # a port that is free
+            local_port = int(probe.getsockname()[1])
         forward = self.command(
             "port-forward",
             "--address=127.0.0.1",
@@ -174,12 +176,6 @@ class Cluster:
                 run("minikube", "image", "load", archive, f"--profile={self.name}")
             elif self.tool == "k3d":
                 run("k3d", "image", "import", archive, f"--cluster={self.name}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _listens(port: int) -> bool:
@@ -280,19 +276,16 @@ def _minikube_profiles() -> list[str]:
 
 def _create(tool: str) -> None:
     if tool == "kind":
-        run("kind", "create", "cluster", f"--name={CLUSTER}", "--config=-", text=_kind_config())
+        mappings = []
+        for port in NODE_PORTS:
+            mappings.append({"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1"})
+        node = {"role": "control-plane", "extraPortMappings": mappings}
+        config = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [node]}
+        document = yaml.safe_dump(config)
+        run("kind", "create", "cluster", f"--name={CLUSTER}", "--config=-", text=document)
     elif tool == "k3d":
         ports = [f"--port=127.0.0.1:{port}:{port}@server:0" for port in NODE_PORTS]
         run("k3d", "cluster", "create", CLUSTER, "--k3s-arg=--disable=traefik@server:0", *ports)
     else:
         # Its default network plugin ignores network policies.
         run("minikube", "start", f"--profile={CLUSTER}", "--cni=calico", "--cpus=2", "--memory=12g")
-
-
-def _kind_config() -> str:
-    mappings = []
-    for port in NODE_PORTS:
-        mappings.append({"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1"})
-    node = {"role": "control-plane", "extraPortMappings": mappings}
-    config = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [node]}
-    return yaml.safe_dump(config)

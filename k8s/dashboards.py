@@ -157,6 +157,15 @@ def read() -> list[Dashboard]:
 
 def document(dashboard: Dashboard) -> Json:
     """Return a dashboard as Grafana reads it (dashboard JSON model, schemaVersion 41)."""
+    # Marks promotions and roll-backs in every panel.
+    promotions = {
+        "name": "Promotions",
+        "datasource": POSTGRES,
+        "enable": True,
+        "iconColor": "purple",
+        "target": {"refId": "promotions", "datasource": POSTGRES, **_sql(PROMOTIONS)},
+    }
+    link = {"type": "dashboards", "tags": [TAG], "keepTime": True, "asDropdown": False, "title": ""}
     return {
         "uid": dashboard.uid,
         "title": dashboard.title,
@@ -168,30 +177,10 @@ def document(dashboard: Dashboard) -> Json:
         "graphTooltip": 1,  # the pointer's time is shown in all panels
         "time": {"from": f"now-{dashboard.hours}h", "to": "now"},
         "timezone": "browser",
-        "links": [
-            {
-                "type": "dashboards",
-                "tags": [TAG],
-                "keepTime": True,
-                "asDropdown": False,
-                "title": "",
-            }
-        ],
-        "annotations": {"list": [_promotions()]},
+        "links": [link],
+        "annotations": {"list": [promotions]},
         "templating": {"list": _variables(dashboard)},
         "panels": _panels(dashboard.rows),
-    }
-
-
-def _promotions() -> Json:
-    """Return the annotation that marks promotions and roll-backs in every panel."""
-    target = {"refId": "promotions", "datasource": POSTGRES, **_sql(PROMOTIONS)}
-    return {
-        "name": "Promotions",
-        "datasource": POSTGRES,
-        "enable": True,
-        "iconColor": "purple",
-        "target": target,
     }
 
 
@@ -228,7 +217,14 @@ def _panels(rows: Sequence[Row]) -> list[Json]:
     y = 0
     for row in rows:
         if row.title:
-            documents.append(_heading(len(documents) + 1, row.title, y))
+            heading: Json = {
+                "id": len(documents) + 1,
+                "type": "row",
+                "title": row.title,
+                "gridPos": {"x": 0, "y": y, "w": WIDTH, "h": ROW_HEIGHT},
+                "panels": [],
+            }
+            documents.append(heading)
             y += ROW_HEIGHT
         x = 0
         line_height = 0
@@ -245,16 +241,24 @@ def _panels(rows: Sequence[Row]) -> list[Json]:
     return documents
 
 
-def _heading(number: int, title: str, y: int) -> Json:
-    position = {"x": 0, "y": y, "w": WIDTH, "h": ROW_HEIGHT}
-    return {"id": number, "type": "row", "title": title, "gridPos": position, "panels": []}
-
-
 def _panel(number: int, panel: Panel, position: dict[str, int]) -> Json:
     source = POSTGRES if panel.is_sql else PROMETHEUS
+    formats = {"table": "table", "heatmap": "heatmap"}
+    is_range = panel.kind in ("timeseries", "state-timeline", "heatmap")
     targets = []
     for letter, (legend, query) in zip("ABCDEFGH", panel.queries.items(), strict=False):
-        targets.append({"refId": letter, "datasource": source, **_target(panel, legend, query)})
+        target: Json = {"refId": letter, "datasource": source}
+        if panel.is_sql:
+            target |= _sql(query)
+        else:
+            target |= {
+                "expr": query,
+                "legendFormat": legend or "__auto",
+                "format": formats.get(panel.kind, "time_series"),
+                "instant": not is_range,
+                "range": is_range,
+            }
+        targets.append(target)
     return {
         "id": number,
         "type": panel.kind,
@@ -271,20 +275,6 @@ def _panel(number: int, panel: Panel, position: dict[str, int]) -> Json:
 
 def _sql(query: str) -> Json:
     return {"rawSql": query, "rawQuery": True, "editorMode": "code", "format": "table"}
-
-
-def _target(panel: Panel, legend: str, query: str) -> Json:
-    if panel.is_sql:
-        return _sql(query)
-    formats = {"table": "table", "heatmap": "heatmap"}
-    is_range = panel.kind in ("timeseries", "state-timeline", "heatmap")
-    return {
-        "expr": query,
-        "legendFormat": legend or "__auto",
-        "format": formats.get(panel.kind, "time_series"),
-        "instant": not is_range,
-        "range": is_range,
-    }
 
 
 def _transformations(panel: Panel) -> list[Json]:
@@ -306,7 +296,7 @@ def _transformations(panel: Panel) -> list[Json]:
 
 
 def _field_defaults(panel: Panel) -> Json:
-    defaults: Json = {"unit": panel.unit, "thresholds": _thresholds(panel)}
+    defaults: Json = {"unit": panel.unit, "thresholds": thresholds(panel)}
     if panel.no_value:
         defaults["noValue"] = panel.no_value
     if panel.values:
@@ -322,7 +312,7 @@ def _field_defaults(panel: Panel) -> Json:
     return defaults
 
 
-def _thresholds(panel: Panel) -> Json:
+def thresholds(panel: Panel) -> Json:
     """Return the limits of a panel; one without limits has the colour of text, not green."""
     if panel.red is None and panel.orange is None:
         return {"mode": "absolute", "steps": [{"color": "text", "value": None}]}

@@ -33,6 +33,8 @@ def _password() -> str:
 def new_values() -> dict[str, Values]:
     """Return new values of every Secret that has values of its own, by its name."""
     admin_password = _password()
+    proxy_password = _password()
+    signing_key, public_key = signatures.generate_keys()
     values_of = {
         "postgres-admin": {"POSTGRES_PASSWORD": _password()},
         "object-store-tls": _object_store_tls(),
@@ -52,11 +54,11 @@ def new_values() -> dict[str, Values]:
         },
         "mlflow-api": {"MLFLOW_API_PASSWORD": _password()},
         "grafana-admin": {"GRAFANA_ADMIN_PASSWORD": _password()},
-        # Who gets the alerts is a setting of whoever installs: `.env` and the environment.
+        # The settings of the person who installs say who gets the alerts.
         "alertmanager": {"alertmanager.yml": alerting.configuration(AlertSettings())},
-        "login-proxy": _login_proxy(),
+        "login-proxy": {"PROXY_PASSWORD": proxy_password, "htpasswd": htpasswd(proxy_password)},
         "api-keys": _api_keys(),
-        "model-signing": _model_signing(),
+        "model-signing": {"MODEL_SIGNING_KEY": signing_key, "MODEL_PUBLIC_KEY": public_key},
         "notebook": {"JUPYTER_TOKEN": _password()},
     }
     for role in LOGIN_ROLES:
@@ -68,17 +70,6 @@ def new_values() -> dict[str, Values]:
             secret_key: secrets.token_urlsafe(30),
         }
     return values_of
-
-
-def _model_signing() -> Values:
-    private_key, public_key = signatures.generate_keys()
-    return {"MODEL_SIGNING_KEY": private_key, "MODEL_PUBLIC_KEY": public_key}
-
-
-def _login_proxy() -> Values:
-    """Return the password of the log-in proxy, and the file in which nginx looks it up."""
-    password = _password()
-    return {"PROXY_PASSWORD": password, "htpasswd": htpasswd(password)}
 
 
 def _api_keys() -> Values:
@@ -113,15 +104,6 @@ def secret_of(identity: storage.Identity) -> str:
     return "object-store" if identity == "admin" else f"s3-{identity}"
 
 
-def _identities(values_of: Mapping[str, Values]) -> Values:
-    keys = {}
-    for identity in storage.IDENTITIES:
-        access_key, secret_key = storage.variables(identity)
-        values = values_of[secret_of(identity)]
-        keys[identity] = (values[access_key], values[secret_key])
-    return {"identities.json": identities(keys)}
-
-
 def secret_names() -> list[str]:
     """Return the names of all our Secrets."""
     return [*new_values(), IDENTITIES]
@@ -145,7 +127,13 @@ def missing(present: Mapping[str, Values]) -> list[Resource]:
     The object store's file gets the keys that are present.
     """
     values_of = new_values()
-    values_of[IDENTITIES] = _identities({**values_of, **present})
+    all_values = {**values_of, **present}
+    keys = {}
+    for identity in storage.IDENTITIES:
+        access_key, secret_key = storage.variables(identity)
+        values = all_values[secret_of(identity)]
+        keys[identity] = (values[access_key], values[secret_key])
+    values_of[IDENTITIES] = {"identities.json": identities(keys)}
     return [manifest(name, values) for name, values in values_of.items() if name not in present]
 
 

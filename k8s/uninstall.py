@@ -33,7 +33,8 @@ DELETE = {
 def remove(context: str, tool: str, with_backups: bool) -> str:
     """Remove the cluster that a tool made, or our namespace with its state from a given context.
 
-    Returns a line that says what is gone.
+    Returns:
+        A line that says what is gone.
 
     Raises:
         ClusterFailed: the cluster or the namespace is not ours, or the backups cannot be kept.
@@ -58,7 +59,17 @@ def _remove_namespace(cluster: Cluster, with_backups: bool) -> str:
         outcome += f"; the volume {volume} of the backups stays"
     confirm(f"This deletes the namespace {NAMESPACE} of {cluster.context}, {outcome}.")
     if volume and not with_backups:
-        _retain(cluster, volume)
+        # The volume must outlive its claim. Stop when the cluster does not confirm it.
+        patch = {"spec": {"persistentVolumeReclaimPolicy": "Retain"}}
+        cluster.kubectl("patch", "pv", volume, f"--patch={json.dumps(patch)}")
+        policy = cluster.kubectl(
+            "get", "pv", volume, "--output=jsonpath={.spec.persistentVolumeReclaimPolicy}"
+        )
+        if policy.strip() != "Retain":
+            raise ClusterFailed(
+                f"the volume {volume} of the backups cannot be kept: nothing was deleted;"
+                " BACKUPS=delete deletes it too"
+            )
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
     return f"the namespace {NAMESPACE} of {cluster.context} is gone, {outcome}"
 
@@ -107,20 +118,6 @@ def _volume_of_backups(cluster: Cluster) -> str:
     if not output:
         return ""
     return str(json.loads(output)["spec"].get("volumeName", ""))
-
-
-def _retain(cluster: Cluster, volume: str) -> None:
-    """Make a volume outlive its claim; stop when the cluster does not confirm it."""
-    patch = {"spec": {"persistentVolumeReclaimPolicy": "Retain"}}
-    cluster.kubectl("patch", "pv", volume, f"--patch={json.dumps(patch)}")
-    policy = cluster.kubectl(
-        "get", "pv", volume, "--output=jsonpath={.spec.persistentVolumeReclaimPolicy}"
-    )
-    if policy.strip() != "Retain":
-        raise ClusterFailed(
-            f"the volume {volume} of the backups cannot be kept: nothing was deleted;"
-            " BACKUPS=delete deletes it too"
-        )
 
 
 def main() -> int:
