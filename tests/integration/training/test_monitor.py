@@ -173,35 +173,29 @@ def test_too_few_requests_say_so(contract, settings, production):
     assert evidence["realised"][0]["metrics"] is None
 
 
+def log_other_requests(rows, p, predicted_at, contract, settings, version):
+    """Log requests that must not change the performance on `rows`, which were scored as `p`."""
+    served = (contract, settings, version)
+    # A later what-if on a stay: its first answer counts.
+    hour = timedelta(hours=1)
+    log_requests(rows.head(40), 1 - p[:40], *served, moment=predicted_at + hour)
+    # Requests that are not clinical never count, neither before nor after.
+    for moment in (predicted_at - hour, predicted_at + hour):
+        log_requests(rows.tail(200), 1 - p[-200:], *served, moment=moment, is_clinical=False)
+    # Stays that the model learned from say nothing.
+    learned = make_rows(contract, n=3000).head(30)
+    log_requests(learned, np.full(30, 0.5), *served)
+    # Stays that are not in the mart wait for their outcome.
+    waiting = stays(contract, seed=3, n=20, first_id=900_000)
+    log_requests(waiting, np.full(20, 0.5), *served)
+
+
 def test_outcomes_of_a_later_batch_are_joined(contract, settings, production):
     rows = stays(contract, seed=2)
     p = scored(rows, settings, production)
-    asked_at = NOW - timedelta(hours=2)
-    log_requests(rows, p, contract, settings, production, moment=asked_at)
-    # A later what-if: the first answer counts. A stranger's: never counts, before and after.
-    # Known at training: says nothing. Never in the mart: waits.
-    log_requests(
-        rows.head(40),
-        1 - p[:40],
-        contract,
-        settings,
-        production,
-        moment=asked_at + timedelta(hours=1),
-    )
-    for hours in (-1, 1):
-        log_requests(
-            rows.tail(200),
-            1 - p[-200:],
-            contract,
-            settings,
-            production,
-            moment=asked_at + timedelta(hours=hours),
-            is_clinical=False,
-        )
-    learned = make_rows(contract, n=3000).head(30)
-    log_requests(learned, np.full(30, 0.5), contract, settings, production)
-    waiting = stays(contract, seed=3, n=20, first_id=900_000)
-    log_requests(waiting, np.full(20, 0.5), contract, settings, production)
+    predicted_at = NOW - timedelta(hours=2)
+    log_requests(rows, p, contract, settings, production, moment=predicted_at)
+    log_other_requests(rows, p, predicted_at, contract, settings, production)
     learned_from = snapshots.described("a" * 64, settings)[0].batches
 
     def judged():
