@@ -71,7 +71,12 @@ def csv_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object
     """
     rows: list[object] = []
     try:
-        _check_csv_shape(body, max_rows)
+        # Too many lines or fields are refused before a parser reads them.
+        if body.count(b"\n") + body.count(b"\r") > 4 * max_rows + SPARE_SIGNS:
+            raise Problem(ProblemCode.TOO_MANY_ROWS, max_rows=max_rows)
+        if any(len(line) > SMALL_BYTES for line in io.BytesIO(body)):
+            reason = f"a line has more than {SMALL_BYTES} bytes"
+            raise Problem(ProblemCode.INVALID_CSV, reason=reason)
         text = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8-sig", newline="")
         lines = csv.reader(text, strict=True)
         header = next(lines, [])
@@ -90,21 +95,6 @@ def csv_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object
         raise Problem(ProblemCode.INVALID_CSV, reason=str(error)) from None
     _check_number(rows, max_rows)
     return rows
-
-
-def _check_csv_shape(body: bytes, max_rows: int) -> None:
-    """Refuse a CSV with too many lines or fields to be read.
-
-    Raises:
-        Problem: 422.
-    """
-    if body.count(b"\n") + body.count(b"\r") > 4 * max_rows + SPARE_SIGNS:
-        raise Problem(ProblemCode.TOO_MANY_ROWS, max_rows=max_rows)
-    for line in io.BytesIO(body):
-        if len(line) > SMALL_BYTES:
-            raise Problem(
-                ProblemCode.INVALID_CSV, reason=f"a line has more than {SMALL_BYTES} bytes"
-            )
 
 
 def cell_reader(requests: RequestSchema, name: str) -> CellReader:

@@ -48,7 +48,7 @@ def samples(
     for example in examples or [RequestExample("", "")]:
         label = f" ({example.title})" if example.title else ""
         command = curl(method, path, example, has_key=has_keys)
-        snippet = _python(method, path, example, has_key=has_keys)
+        snippet = python(method, path, example, has_key=has_keys)
         listed.append({"lang": "Shell", "label": f"curl{label}", "source": command})
         listed.append({"lang": "Python", "label": f"Python{label}", "source": snippet})
     return listed
@@ -98,7 +98,8 @@ def line(path: str, address: str, *, has_key: bool) -> str:
     return " or ".join(commands).replace(BASE_URL, address)
 
 
-def _python(method: str, path: str, example: RequestExample, *, has_key: bool) -> str:
+def python(method: str, path: str, example: RequestExample, *, has_key: bool) -> str:
+    """Return the Python snippet that sends an example and prints the answer."""
     lines = ["import httpx  # pip install httpx", ""]
     headers = {}
     arguments = [f'"{BASE_URL}{path}"']

@@ -95,7 +95,12 @@ def document(app: FastAPI, model: ServedModel | None) -> dict[str, Any]:
     _add_keys(openapi, has_keys=has_keys)
     for path, operations in paths.items():
         if "get" in operations:
-            operations["head"] = _without_content(operations["get"])
+            # HEAD is described as GET is, but its answers have no body.
+            head = {**operations["get"], "responses": {}}
+            head["operationId"] += "_head"
+            for status, response in operations["get"]["responses"].items():
+                head["responses"][status] = {"description": response["description"]}
+            operations["head"] = head
         for method, operation in operations.items():
             _add_samples(operation, method.upper(), path, has_keys=has_keys)
     return openapi
@@ -121,15 +126,6 @@ def _add_keys(openapi: dict[str, Any], *, has_keys: bool) -> None:
         scope = required_scope(path)
         for operation in operations.values():
             operation["security"] = [{KEY_SCHEME: [scope.value] if scope else []}]
-
-
-def _without_content(operation: dict[str, Any]) -> dict[str, Any]:
-    """Return what is said about GET for HEAD, whose answers have no body."""
-    responses = {}
-    for status, response in operation["responses"].items():
-        responses[status] = {"description": response["description"]}
-    operation_id = f"{operation['operationId']}_head"
-    return {**operation, "operationId": operation_id, "responses": responses}
 
 
 def _add_samples(operation: dict[str, Any], method: str, path: str, *, has_keys: bool) -> None:

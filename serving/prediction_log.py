@@ -124,8 +124,17 @@ class PredictionLog:
             self._writing = self._take(min(self._batch_rows, len(self._waiting)))
         try:
             self._write(self._writing)
-        except ROW_FAULTS as error:
-            self._narrow_down(error)
+        except ROW_FAULTS as error:  # its text may hold values of a row
+            self.error = type(error).__name__
+            if len(self._writing) > 1:
+                self._batch_rows = len(self._writing) // 2
+                self._put_back()
+                return True
+            (prediction,) = self._writing
+            self._writing = []
+            self._count_lost(1)
+            request_id = prediction.request_id
+            log.error("prediction %s cannot be written and is dropped: %s", request_id, self.error)
             return True
         except Exception as error:
             self._put_back()
@@ -140,20 +149,6 @@ class PredictionLog:
         self._batch_rows = min(BATCH_ROWS, 2 * self._batch_rows)
         self.error = None
         return True
-
-    def _narrow_down(self, error: Exception) -> None:
-        """Try half of the rows next, or drop the only one; the error's text may hold its values."""
-        self.error = type(error).__name__
-        if len(self._writing) > 1:
-            self._batch_rows = len(self._writing) // 2
-            self._put_back()
-            return
-        (prediction,) = self._writing
-        self._writing = []
-        self._count_lost(1)
-        log.error(
-            "prediction %s cannot be written and is dropped: %s", prediction.request_id, self.error
-        )
 
     def _put_back(self) -> None:
         """Return the rows that are being written to the head of the queue."""

@@ -259,7 +259,8 @@ def wrong_media_type(request: Request, accepted: Sequence[str]) -> Problem:
     return Problem(ProblemCode.WRONG_MEDIA_TYPE, headers=headers, accepted=types, line=line)
 
 
-def _method_not_allowed(request: Request, error: HTTPException) -> Problem:
+def method_not_allowed(request: Request, error: HTTPException) -> Problem:
+    """Return the refusal of another method, with the methods of the route and the line to use."""
     allow = (error.headers or {}).get("Allow", "GET")
     if allow == "GET":
         allow = "GET, HEAD"
@@ -286,7 +287,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http_exception(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
-            return await on_problem(request, _method_not_allowed(request, error))
+            return await on_problem(request, method_not_allowed(request, error))
         code = HTTP_CODES.get(error.status_code, ProblemCode.BAD_REQUEST)
         return await on_problem(request, Problem(code, headers=error.headers))
 

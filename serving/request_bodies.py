@@ -80,6 +80,16 @@ def batch(requests: RequestSchema | None, max_rows: int) -> JsonSchema:
     document = {"type": "object", "required": ["rows"], "properties": {"rows": rows}}
     json_content: JsonSchema = {"schema": {"anyOf": [document, rows]}}
     text = _csv_schema(requests)
+    # A form has one part of any name, which is the CSV.
+    form = {
+        "type": "object",
+        "description": "Without a key in X-API-Key, the header Origin must be that of the API: a"
+        " browser sends forms for any page.",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": {"file": {**text, "contentMediaType": CSV}},
+        "additionalProperties": text,
+    }
     if requests is not None:
         json_content["example"] = {"rows": [_typical(requests)]}
     return {
@@ -89,7 +99,7 @@ def batch(requests: RequestSchema | None, max_rows: int) -> JsonSchema:
         "content": {
             JSON: json_content,
             CSV: {"schema": text},
-            MULTIPART: {"schema": _form_schema(text)},
+            MULTIPART: {"schema": form},
         },
     }
 
@@ -107,13 +117,6 @@ def _typical(requests: RequestSchema) -> dict[str, object]:
     return {name: requests.defaults[name] for name in requests.inputs}
 
 
-def _csv_text(row: dict[str, object]) -> str:
-    cells = []
-    for value in row.values():
-        cells.append(str(value).lower() if isinstance(value, bool) else str(value))
-    return f"{','.join(row)}\r\n{','.join(cells)}\r\n"
-
-
 def _csv_schema(requests: RequestSchema | None) -> JsonSchema:
     """Return the plain form of a CSV; the reader takes more, which the description tells."""
     schema: JsonSchema = {
@@ -126,18 +129,10 @@ def _csv_schema(requests: RequestSchema | None) -> JsonSchema:
         row = f"(?:{CELL},)*{CELL}"
         known = f'(?:"(?:{names})"|{names})'
         schema["pattern"] = f"^(?:{CELL},)*{known}(?:,{CELL})*(?:(?:\\r\\n|\\r|\\n){row})*$"
-        schema["description"] += f" Example:\n```\n{_csv_text(_typical(requests))}```"
+        typical = _typical(requests)
+        cells = []
+        for value in typical.values():
+            cells.append(str(value).lower() if isinstance(value, bool) else str(value))
+        lines = f"{','.join(typical)}\r\n{','.join(cells)}\r\n"
+        schema["description"] += f" Example:\n```\n{lines}```"
     return schema
-
-
-def _form_schema(text: JsonSchema) -> JsonSchema:
-    """Return the schema of a form: one part of any name, which is the CSV."""
-    return {
-        "type": "object",
-        "description": "Without a key in X-API-Key, the header Origin must be that of the API: a"
-        " browser sends forms for any page.",
-        "minProperties": 1,
-        "maxProperties": 1,
-        "properties": {"file": {**text, "contentMediaType": CSV}},
-        "additionalProperties": text,
-    }

@@ -85,7 +85,15 @@ class Shadow:
             mapped.append(scored)
             rows.append(request.values)
         version = challenger.version.version
-        scores = self._scores(challenger, rows)
+        scores: list[float] = []
+        try:
+            if rows:
+                scores = [float(score) for score in challenger.compiled.score(rows)]
+            if len(scores) != len(rows):
+                raise ValueError(f"{len(scores)} scores for {len(rows)} rows")
+        except FAULTS:
+            log.warning("the challenger, version %s, cannot score", version, exc_info=True)
+            scores = []
         self._count(version, "failed", len(batch) - len(scores))
         for scored, score in zip(mapped, scores, strict=False):
             if not 0 <= score <= 1:  # NaN fails too
@@ -95,20 +103,6 @@ class Shadow:
             self._count(version, "agree" if risk == scored.risk else "disagree", 1)
             difference = abs(score - scored.probability)
             self._metrics.histogram("readmit_shadow_score_difference", version).observe(difference)
-
-    def _scores(self, challenger: ServedModel, rows: list[Row]) -> list[float]:
-        """Return the challenger's probabilities; none when it cannot score."""
-        if not rows:
-            return []
-        try:
-            scores = [float(score) for score in challenger.compiled.score(rows)]
-            if len(scores) != len(rows):
-                raise ValueError(f"{len(scores)} scores for {len(rows)} rows")
-        except FAULTS:
-            version = challenger.version.version
-            log.warning("the challenger, version %s, cannot score", version, exc_info=True)
-            return []
-        return scores
 
     def _count(self, version: str, outcome: str, n_rows: int) -> None:
         if n_rows:

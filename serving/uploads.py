@@ -42,7 +42,9 @@ async def read(request: Request) -> Upload:
         Problem: 403 for a form that a foreign web page may have sent, 415 for another media type or
             character set, 422 for a form without a file.
     """
-    header = _header(request.headers.get("content-type", ""))
+    header = Message()
+    if request.headers.get("content-type"):
+        header["content-type"] = request.headers["content-type"]
     media_type = header.get_content_type() if header["content-type"] else ""
     if media_type == JSON:
         return Upload(is_csv=False, body=await request.body())
@@ -54,13 +56,6 @@ async def read(request: Request) -> Upload:
     else:
         raise wrong_media_type(request, BATCH_TYPES)
     return Upload(is_csv=True, body=_in_utf8(request, header.get_content_charset(), body))
-
-
-def _header(content_type: str) -> Message:
-    message = Message()
-    if content_type:
-        message["content-type"] = content_type
-    return message
 
 
 def _check_origin(request: Request) -> None:

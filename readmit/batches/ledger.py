@@ -161,17 +161,16 @@ def status_table(settings: PipelineSettings) -> str:
             " reason from landing.overview order by queue_position nulls last, batch_id"
         )
         for row in cur.fetchall():
-            rows.append(tuple(_cell(value) for value in row))
+            cells = []
+            for value in row:
+                cells.append("" if value is None else str(value)[:MAX_CELL_CHARACTERS])
+            rows.append(tuple(cells))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
         cells = [value.ljust(width) for value, width in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else str(value)[:MAX_CELL_CHARACTERS]
 
 
 @explained

@@ -299,9 +299,13 @@ class Contract(BaseModel):
         source = path or PROJECT / "target" / "manifest.json"
         if not source.is_file():
             raise ContractError(f"{source} is missing: run `dbt parse` in dbt_project")
+        nodes = json.loads(source.read_text(encoding="utf-8"))["nodes"].values()
+        marts = [node for node in nodes if (node["resource_type"], node["name"]) == ("model", MART)]
+        if not marts:
+            raise ContractError(f"the manifest has no model {MART}")
         features = []
         labels = []
-        for column in _mart_columns(json.loads(source.read_text(encoding="utf-8"))):
+        for column in marts[0]["columns"].values():
             role = _meta(column)["role"]
             if role in ROLES_OF_FEATURES:
                 features.append(Feature.from_column(column))
@@ -325,13 +329,6 @@ def _validated(cls: type[ContractT], document: JsonObject) -> ContractT:
         return cls.model_validate(document)
     except ValidationError as error:
         raise ContractError(str(error)) from None
-
-
-def _mart_columns(manifest: JsonObject) -> list[JsonObject]:
-    for node in manifest["nodes"].values():
-        if node["resource_type"] == "model" and node["name"] == MART:
-            return list(node["columns"].values())
-    raise ContractError(f"the manifest has no model {MART}")
 
 
 def _meta(column: JsonObject) -> JsonObject:

@@ -10,6 +10,8 @@ from readmit.intake.csv_rows import Block
 from readmit.intake.dialect import Dialect
 from readmit.intake.layout import COLUMNS
 
+NO_ROW_NUMBER = "an unknown column that holds something other than row numbers; remove it"
+
 
 def canonical(block: Block, name: str, dialect: Dialect) -> Block:
     """Return the rows of a block in canonical form.
@@ -24,8 +26,16 @@ def canonical(block: Block, name: str, dialect: Dialect) -> Block:
     """
     is_comma = dialect.delimiter == b","
     if dialect.has_own_order:
-        reordered = _reorder(block, name, dialect)
-        return Block(block.first_row, [_joined(values) for values in reordered])
+        pick = itemgetter(*dialect.positions)
+        reordered = []
+        for row, line in enumerate(block.lines, block.first_row):
+            values = values_of(line, dialect.delimiter)
+            for position in dialect.index_columns:
+                if values[position] and not values[position].isdigit():
+                    column = dialect.columns[position]
+                    raise refusal(name, row, column, NO_ROW_NUMBER, dialect.header_line)
+            reordered.append(_joined(pick(values)))
+        return Block(block.first_row, reordered)
     if is_comma and not block.has_quotes:
         return block
     lines = []
@@ -35,20 +45,6 @@ def canonical(block: Block, name: str, dialect: Dialect) -> Block:
         else:
             lines.append(_joined(values_of(line, dialect.delimiter)))
     return Block(block.first_row, lines)
-
-
-def _reorder(block: Block, name: str, dialect: Dialect) -> list[tuple[bytes, ...]]:
-    pick = itemgetter(*dialect.positions)
-    rows = []
-    for row, line in enumerate(block.lines, block.first_row):
-        values = values_of(line, dialect.delimiter)
-        for position in dialect.index_columns:
-            if values[position] and not values[position].isdigit():
-                problem = "an unknown column that holds something other than row numbers; remove it"
-                column = dialect.columns[position]
-                raise refusal(name, row, column, problem, dialect.header_line)
-        rows.append(pick(values))
-    return rows
 
 
 def _joined(values: list[bytes] | tuple[bytes, ...]) -> bytes:

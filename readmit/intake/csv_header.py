@@ -42,7 +42,11 @@ def read_header(file: BufferedReader, encoding: Encoding, name: str) -> Dialect:
         problem = "the file is UTF-32; save it as UTF-8"
     if problem:
         raise refusal(name, 0, COLUMNS[0], problem, header_line)
-    delimiter = max(DELIMITERS, key=lambda candidate: _count_known(_names(line, candidate)))
+    n_known = {}
+    for candidate in DELIMITERS:
+        keys = {_key(candidate_name) for candidate_name in _names(line, candidate)}
+        n_known[candidate] = len(_KNOWN.keys() & keys)
+    delimiter = max(DELIMITERS, key=n_known.__getitem__)
     written_names = _names(line, delimiter)
     columns = [_KNOWN.get(_key(written), written) for written in written_names]
     index_columns = []
@@ -74,10 +78,6 @@ _KNOWN = {_key(column): column for column in COLUMNS}
 def _names(line: bytes, delimiter: bytes) -> list[str]:
     text = line.rstrip(b"\r\n").replace(b'"', b"").decode()
     return [name.strip() for name in text.split(delimiter.decode())]
-
-
-def _count_known(names: list[str]) -> int:
-    return len(_KNOWN.keys() & {_key(name) for name in names})
 
 
 def _not_text(line: bytes) -> str:

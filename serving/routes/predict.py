@@ -261,11 +261,7 @@ async def _json_body(request: Request) -> bytes:
         Problem: 415 without the media type of JSON. A foreign web page can make a browser send
             other types, or none, without asking us first (CORS).
     """
-    if _media_type(request) != JSON:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != JSON:
         raise wrong_media_type(request, (JSON,))
     return await request.body()
-
-
-def _media_type(request: Request) -> str:
-    """Return the media type of the body, without parameters such as the character set."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
