@@ -30,6 +30,7 @@ VAGUE = {
 MOST_VAGUE_NAMES = 5
 MOST_PARALLEL_ASSIGNMENTS = 3
 MOST_FOLDS_PER_1000_LINES = 35
+MOST_USED_ONCE = 0.15  # of the functions of a folder: private, and named in one place only
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FOLDS = (*COMPREHENSIONS, ast.Lambda, ast.IfExp)
 MAY_SHARE_A_NAME = {"__init__.py", "__main__.py"}
@@ -110,6 +111,28 @@ def test_code_is_not_folded(folder):
     )
     per_1000_lines = 1000 * places.total() / code_lines(folder)
     assert per_1000_lines <= MOST_FOLDS_PER_1000_LINES, places.most_common(10)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_few_private_functions_are_used_once(folder):
+    """Such a function is worth its name when the name says more than its lines; most are not."""
+    n_functions = 0
+    used_once = []
+    for path in files(folder):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+        uses = Counter(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+        uses.update(node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+        n_functions += len(functions)
+        for function in functions:
+            is_private = function.name.startswith("_") and not function.name.startswith("__")
+            if is_private and uses[function.name] <= 1:
+                used_once.append(f"{path.relative_to(ROOT)}:{function.lineno} {function.name}")
+    assert len(used_once) <= MOST_USED_ONCE * n_functions, used_once
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
