@@ -1,5 +1,6 @@
-"""`api_vs_naive` and `api_vs_mlflow_serve`: requests/s at the same p95, the API over other ways to
-serve the Pipeline.
+"""`api_vs_naive` and `api_vs_mlflow_serve`: the API against other ways to serve the Pipeline.
+
+Compared are the requests per second at the same p95.
 
 The other server is measured first. Of several numbers of connections, the one with most requests/s
 within the SLO (p95 250 ms) gives its rate and its p95. The API then gets the number with most

@@ -35,8 +35,7 @@ class Traffic:
 
 
 def api_vs_noop() -> list[Figure]:
-    """Compare requests/s of /predict with those of a route with the same request model and
-    middleware.
+    """Compare /predict with a route that has the same request model and middleware.
 
     Raises:
         CannotMeasure: the generator was the limit, which makes both look the same.

@@ -1,5 +1,6 @@
-"""The load generator: raw sockets and requests made beforehand; a connection sends its next request
-as soon as it has an answer.
+"""The load generator: raw sockets and requests made beforehand.
+
+A connection sends its next request as soon as it has an answer.
 
 Python's HTTP clients need more of a core for a request than the API does. This one measures its own
 headroom: `Load` says which share of its core it used.

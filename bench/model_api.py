@@ -1,6 +1,4 @@
-"""The API with the model of a folder (READMIT_BENCH_MODEL) and without a database, for
-measurements.
-"""
+"""The API with the model of a folder (READMIT_BENCH_MODEL), without a database."""
 
 import os
 import shutil
@@ -47,10 +45,7 @@ class ModelFolder:
 
 
 def add_noop(app: FastAPI) -> None:
-    """Add POST /noop.
-
-    The same body read and validated, an answer of the same shape, nothing else.
-    """
+    """Add POST /noop, which reads and validates the same body and answers in the same shape."""
 
     @app.post("/noop")
     async def noop(request: Request) -> Response:

@@ -36,8 +36,9 @@ class Batch:
 
 @contextmanager
 def databases(n_batches: int, batch_size: int = 15_000) -> Iterator[StackSettings]:
-    """Give settings with two new databases, and a registered source of at least `n_batches` train
-    batches.
+    """Give settings with two new databases, and a registered source.
+
+    The source has at least `n_batches` train batches.
     """
     with TemporaryDirectory() as folder:
         source = Path(folder) / "sample.csv"

@@ -159,9 +159,7 @@ def _download_production() -> Path | None:
 
 
 def main() -> None:
-    """Print the folder of the model, or fit one on rows of a mart: ROWS.parquet MANIFEST.json
-    FOLDER.
-    """
+    """Print the folder of the model, or fit one: ROWS.parquet MANIFEST.json FOLDER."""
     if len(sys.argv) == 1:
         print(find().folder)
     else:

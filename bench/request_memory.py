@@ -43,7 +43,7 @@ def measure() -> list[Figure]:
 
 
 def growth_mb(server: Server, client: httpx.Client, body: HostileBody) -> float:
-    """Return the peak of the worker's memory during a request over what it held before, in MB.
+    """Return by how many MB the worker's memory grows at most during a request.
 
     Raises:
         RuntimeError: the request was neither answered nor refused.

@@ -13,8 +13,9 @@ from shared import log
 
 
 def news_for_training(announcements: Any, settings: PipelineSettings) -> int:  # noqa: ANN401 (Airflow's accessor)
-    """Return how many batches are published; each announcement carries that number, so the last one
-    is the memory.
+    """Return how many batches are published.
+
+    Each announcement carries that number, so the last one is the memory.
 
     Raises:
         AirflowSkipException: builds wait, or nothing was published since the last announcement.
@@ -43,9 +44,7 @@ def announce_training(
     inlet_events: Any = None,  # noqa: ANN401 (Airflow names no type for it)
     outlet_events: OutletEventAccessorsProtocol | None = None,
 ) -> None:
-    """Announce to training, after every run, that nothing waits and that more is published than
-    last time.
-    """
+    """Announce to training that nothing waits and that more is published than last time."""
     n_published = news_for_training(inlet_events[TRAINING_READY], PipelineSettings())
     log.info("training is announced: nothing waits, and %d batches are published", n_published)
     outlet_events[TRAINING_READY].extra = {"published": n_published}

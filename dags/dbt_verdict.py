@@ -1,5 +1,6 @@
-"""The verdict of dbt's tests: they run inside the one `dbt build`, and one task shows what they
-found.
+"""The verdict of dbt's tests.
+
+They run inside the one `dbt build`, and one task shows their results.
 """
 
 import os
@@ -28,8 +29,9 @@ TEST_RESULTS = "test_results"  # its XCom
 
 
 def share_test_results(project: str, context: Context, **_: object) -> None:
-    """Called by Cosmos after dbt, in the task that ran it; hands the results of the tests on to
-    `dbt_tests`.
+    """Hand the results of dbt's tests on to the task `dbt_tests`.
+
+    Cosmos calls this after dbt, in the task that ran it.
 
     Raises:
         AirflowFailException: a test failed: another try would find the same.
@@ -70,8 +72,9 @@ def _has_dbt_run(ti: RuntimeTaskInstanceProtocol) -> bool:
 
 
 def run_tests() -> "TestResults":
-    """Run dbt's tests on the current build, in a process of their own; its output is in the task's
-    log.
+    """Run dbt's tests on the current build, in a process of their own.
+
+    Its output is in the task's log.
     """
     from readmit.batches import verdicts
 

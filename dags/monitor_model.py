@@ -1,5 +1,4 @@
-"""Have the requests drifted from the training data of the production model, and how good were its
-predictions?
+"""Watches the production model: drift of its requests, and how good its predictions were.
 
 Looks daily (MONITOR_SCHEDULE); beside it, dbt is asked how old the sources are. With
 DRIFT_TRIGGERS_TRAINING=true drift starts `train_model`: see docs/monitoring.md.
@@ -47,8 +46,9 @@ def look() -> str:
 def ask_for_training(
     verdict: str, outlet_events: OutletEventAccessorsProtocol | None = None
 ) -> None:
-    """Start training when there is drift and the setting allows it; a skipped task announces
-    nothing.
+    """Start training when there is drift and the setting allows it.
+
+    A skipped task announces nothing.
     """
     from readmit.batches import builds
 

@@ -1,5 +1,6 @@
-"""Publish dbt docs (lineage) and the index of the docs site when a batch is published or a model
-was decided on.
+"""Publish dbt docs (lineage) and the index of the docs site.
+
+A published batch or a decision on a model starts it.
 """
 
 from airflow.sdk import dag, task

@@ -57,15 +57,17 @@ DAG_ARGS: dict[str, object] = {
 
 
 def nothing(task_id: str) -> EmptyOperator:
-    """Return a task that only stands for a point of the run; without a callback it costs no
-    process.
+    """Return a task that only marks a point of the run.
+
+    It has no callback, so it costs no process.
     """
     return EmptyOperator(task_id=task_id, on_success_callback=None)
 
 
 def bad_data_is_final(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn a verdict on the data into a failure without retries: the same bytes get the same
-    verdict.
+    """Turn a verdict on the data into a failure without retries.
+
+    The same bytes get the same verdict.
     """
 
     @wraps(function)

@@ -1,6 +1,4 @@
-"""The dbt project as an Airflow task group: one visible task per model, one `dbt build` beneath
-them.
-"""
+"""The dbt project as an Airflow task group: a visible task per model, one `dbt build`."""
 
 import os
 from pathlib import Path
@@ -36,8 +34,9 @@ RENDER_CONFIG = RenderConfig(
 
 
 def dbt_task_group() -> TaskGroup:
-    """Return the group `dbt`, parsed from the manifest so that no dbt runs while Airflow parses DAG
-    files.
+    """Return the group `dbt`.
+
+    It is made from the manifest, so that no dbt runs while Airflow reads the DAG files.
 
     WATCHER runs one `dbt build`; a task per model follows it (measured:
     docs/adr/0003-cosmos-execution.md). An ephemeral model is a step of the one that it is written

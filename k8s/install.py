@@ -93,8 +93,7 @@ def up(cluster: Cluster, choices: Choices, progress: Progress) -> list[Resource]
 def build_images(
     cluster: Cluster, manifests: str, registry: str, progress: Progress
 ) -> dict[str, str]:
-    """Build our images that the manifests use; push them to the registry or load them into the
-    nodes.
+    """Build our images that the manifests use; push them or load them into the nodes.
 
     Returns:
         The layers of each image that was loaded, by name: the name stays when the content changes.

@@ -64,8 +64,9 @@ def pinned(text: str, digests: dict[str, str]) -> str:
 
 
 def with_digests(manifest: str, digests: dict[str, str]) -> str:
-    """Return a manifest with the digests of its images behind their tags, where `digests` has
-    them.
+    """Return a manifest with the digests of its images behind their tags.
+
+    An image that `digests` does not have stays as it is.
     """
 
     def with_digest(match: re.Match[str]) -> str:

@@ -69,8 +69,9 @@ def reached(cluster: Cluster) -> Iterator[StackSettings]:
 
 
 def variables_of(cluster: Cluster) -> dict[str, str]:
-    """Return settings and passwords of the parts as variables, but for a DATASET that is set
-    here.
+    """Return settings and passwords of the parts as variables.
+
+    A DATASET that is set here stays.
 
     A Secret gives the variables that we put into it and no other: who may write to the namespace
     could set PYTHONPATH here.

@@ -1,5 +1,6 @@
-"""Limits of a server's connections, which uvicorn lacks: how slow a peer may be, and how many
-connections are held.
+"""Limits of a server's connections, which uvicorn lacks.
+
+They say how slow a peer may be, and how many connections are held.
 
 nginx has them as `client_header_timeout`, `client_body_timeout`, `send_timeout` and
 `worker_connections`.

@@ -1,3 +1,1 @@
-"""The prediction API: serves the production model of the registry and follows it without a
-restart.
-"""
+"""The prediction API: serves the production model and follows the registry without a restart."""

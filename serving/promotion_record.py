@@ -1,5 +1,6 @@
-"""What production may be: the version that the last signed decision in `ops.promotions` names, file
-by file.
+"""The version that may be in production: the one of the last signed decision.
+
+Decisions stand in `ops.promotions`; each file is compared.
 """
 
 from pathlib import Path
@@ -21,8 +22,9 @@ QUERY = """
 
 
 class NotBacked(ModelRefused):
-    """The alias names a version that no signed decision put in production; the next look may find
-    one.
+    """The alias names a version that no signed decision put in production.
+
+    The next check may find such a decision.
     """
 
 

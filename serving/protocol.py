@@ -1,5 +1,6 @@
-"""uvicorn's HTTP with limits on connections and on the head of a request; what is not HTTP, or
-comes too slowly, gets a problem document.
+"""uvicorn's HTTP with limits on connections and on the head of a request.
+
+A request that is not HTTP, or comes too slowly, gets a problem document.
 
 `uvicorn --http serving.protocol:Protocol`. httptools collects a header at a cost that grows with
 the square of its length: 300 MB in one header blocked a worker for minutes.

@@ -162,8 +162,9 @@ class RequestSchema:
             return self._mapped(whole, remaining)
 
     def _with_whole_numbers(self, row: object) -> object:
-        """Return the row with an integer for each float without a fraction in a field of integers;
-        the row itself if it has none.
+        """Return the row with integers for floats without a fraction in fields of integers.
+
+        A row without such floats is returned itself.
         """
         if not isinstance(row, dict):
             return row

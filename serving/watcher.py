@@ -1,6 +1,4 @@
-"""Follows the registry: loads newly promoted versions, refuses bad ones, starts from the local
-copy.
-"""
+"""Follows the registry: loads promoted versions, refuses bad ones, starts from the local copy."""
 
 import logging
 import threading

@@ -1,5 +1,6 @@
-"""Sign the version in production once, after an upgrade from the time before signatures: `python -m
-training.adopt`.
+"""Sign the version in production once, after an upgrade from before signatures.
+
+`python -m training.adopt`
 
 The version is taken as it is now: whoever could write to the object store before the upgrade is
 trusted this once. `make up` runs it after such an upgrade; on a cluster: `CONTEXT=name python -m

@@ -74,8 +74,9 @@ def record(promotion: Promotion, settings: TrainingSettings) -> None:
 
 
 def record_outcome(decision_id: str, settings: TrainingSettings) -> None:
-    """Append that a decision took effect: the registry names the version. A second call changes
-    nothing.
+    """Append that a decision took effect: the registry names the version.
+
+    A second call changes nothing.
     """
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,

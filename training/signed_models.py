@@ -1,5 +1,6 @@
-"""Registered models as they were signed: downloaded, compared with the signed statement, and only
-then loaded.
+"""Registered models as they were signed.
+
+They are downloaded, compared with the signed statement, and only then loaded.
 
 An artefact says in its own MLmodel file how it wants to be loaded, and pickles run code. So nothing
 of an artefact is
@@ -100,8 +101,9 @@ def verified(name: str, version: str, settings: ModelVerification) -> Iterator[P
 
 @contextmanager
 def logged(model_id: str) -> Iterator[Path]:
-    """Download a logged model that is not registered yet and give its folder, once its form is
-    ours.
+    """Download a logged model that is not registered yet.
+
+    Its folder is given once its form is ours.
     """
     with _downloaded(f"models:/{model_id}") as folder:
         check_form(folder)
@@ -128,8 +130,7 @@ def check(folder: Path, version: str, settings: ModelVerification) -> Statement:
 
 
 def check_form(folder: Path) -> None:
-    """Check that an artefact is a scikit-learn model in skops' form with our types, and brings no
-    code.
+    """Check that an artefact is a scikit-learn model in skops' form, and brings no code.
 
     Raises:
         NotSigned: it asks to be loaded in another way.

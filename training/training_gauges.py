@@ -66,7 +66,7 @@ def decision(promotion: Promotion, settings: TrainingSettings) -> None:
 def production(snapshot_id: str, settings: TrainingSettings) -> None:
     """Report when the youngest batch was published that the production model learned from."""
 
-    # A function, so that an error here is a warning in the log as everywhere else that pushes.
+    # An error in this function is a warning in the log, as for all gauges.
     def gauges() -> GaugeValues:
         facts = snapshots.facts(snapshot_id, settings)
         return {"readmit_model_data_timestamp_seconds": _last_published(facts, settings)}

@@ -70,8 +70,9 @@ def record_rejection(build: Build, settings: PipelineSettings) -> Iterator[None]
 
 
 def read_test_results(run_results: Path) -> TestResults:
-    """Read dbt's tests from `run_results.json`; a run that was killed leaves no file, and so no
-    results.
+    """Read the results of dbt's tests from `run_results.json`.
+
+    A run that was killed leaves no file, and so no results.
 
     A test that fails looked at the rows; another try gives the same answer. A node that cannot be
     built (`error`) says nothing of the rows: the database went away, or the code is wrong. That is

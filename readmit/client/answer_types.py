@@ -1,5 +1,4 @@
-"""Types of the JSON that the prediction API answers: one place for the API, its client and the
-form.
+"""Types of the JSON that the prediction API answers, for the API, its client and the form.
 
 They cost nothing at run time: an answer is a plain dictionary. OpenAPI's response schemas are
 generated from them, and a contract test checks real answers against them.
@@ -82,9 +81,7 @@ class FieldErrorCode(StrEnum):
 
 
 class FieldError(TypedDict):
-    """What is wrong with one field; `allowed` lists its legal values, or the first of
-    `n_allowed`.
-    """
+    """A fault of one field; `allowed` lists its legal values, or the first of `n_allowed`."""
 
     field: str
     code: FieldErrorCode
@@ -95,8 +92,9 @@ class FieldError(TypedDict):
 
 
 class ProblemDocument(TypedDict):
-    """An RFC 9457 problem document: `code` and `params` for programs, `title` and `detail` for
-    people.
+    """An RFC 9457 problem document.
+
+    Programs read `code` and `params`, people `title` and `detail`.
     """
 
     type: Literal["about:blank"]

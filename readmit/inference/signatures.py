@@ -1,5 +1,6 @@
-"""Signed statements about models: which files a decision was about, so that nothing else is served
-in their place.
+"""Signed statements about models: which files a decision was about.
+
+So nothing else is served in their place.
 
 A statement names the model, its version, the decision and the sha256 of every file. Whoever decides
 signs it with an ed25519 key; whoever loads the model holds the public key only and compares the
@@ -28,8 +29,9 @@ class NotSigned(Exception):
 
 @dataclass(frozen=True)
 class Statement:
-    """What a decision was about: `files` maps each path below the model's folder to its sha256 in
-    hex.
+    """The files that a decision was about.
+
+    `files` maps each path below the model's folder to its sha256 in hex.
     """
 
     model: str
@@ -50,8 +52,9 @@ def public_key_of(private_key: str) -> str:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the sha256 of each file below `folder` by its path, the signature's own file left
-    out.
+    """Return the sha256 of each file below `folder` by its path.
+
+    The signature's own file is left out.
     """
     files = {}
     for path in sorted(folder.rglob("*")):
@@ -101,8 +104,9 @@ def read(document: str) -> Statement:
 
 
 def check_files(statement: Statement, folder: Path, required: Iterable[str] = ()) -> None:
-    """Compare the files of a folder with a statement. Files that were signed and are not there are
-    no fault.
+    """Compare the files of a folder with a statement.
+
+    A signed file that is not there is no fault.
 
     Args:
         statement: from `verify`.
