@@ -97,7 +97,7 @@ def find(
 def _bracket(
     attempt: Measure, start: int, growth: float, most_users: int
 ) -> tuple[Step | None, Step | None]:
-    """Return a step that holds and one above that does not; None for one that does not exist."""
+    """Return a step that holds and a step above it that does not; each may be None."""
     step = attempt(min(start, most_users))
     high: Step | None = None
     while not step.holds:

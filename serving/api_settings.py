@@ -71,7 +71,7 @@ class ServingSettings(
     @field_validator("api_key_hashes")
     @classmethod
     def _every_hash_is_one(cls, value: str) -> str:
-        """A list that holds no hash would leave the API open, which nobody who set it wants."""
+        """Refuse a list without a hash: it would leave the API open."""
         if not value.strip():
             return ""
         for part in value.split(","):

@@ -20,8 +20,8 @@ from serving.bundle_loader import ServedModel
 from serving.code_samples import BASE_URL, KEY_HEADER
 
 ASSETS = "/docs/assets"
-# Whoever reaches the API may read what it takes: these pages hold no data of patients or models'
-# scores, and a browser cannot send a key for a page.
+# These pages need no key: they hold no data of patients and no scores, and a browser cannot send a
+# key for a page.
 OPEN_PATHS = (
     "/docs",
     "/openapi.json",

@@ -24,7 +24,7 @@ EVERY_SECONDS = 1.0
 # The last write at the end of the process. With what the other parts take, it fits into the time
 # that Kubernetes leaves after uvicorn's own shut-down: tests/contract/k8s holds the sum.
 STOP_SECONDS = 10.0
-# What Postgres or its driver says when it is the rows that cannot be written.
+# Errors of Postgres or its driver about rows that cannot be written.
 ROW_FAULTS = (psycopg2.DataError, psycopg2.IntegrityError, TypeError, ValueError)
 OUTSIDE_FAULTS = (psycopg2.Error, LookupError, OSError)  # Postgres is away, or refuses the log-in
 
@@ -119,7 +119,7 @@ class PredictionLog:
         self._metrics.gauge("readmit_log_emptied_timestamp_seconds").set(time.time())
 
     def _write_some(self) -> bool:
-        """Write the oldest rows; return False when it is not the rows that are at fault."""
+        """Write the oldest rows; return False when a fault lies outside of the rows."""
         with self._lock:
             self._writing = self._take(min(self._batch_rows, len(self._waiting)))
         try:

@@ -51,7 +51,7 @@ def configuration(settings: AlertSettings) -> str:
                 }
             ],
         },
-        # Whoever knows that the API is down needs no further message about its latency.
+        # While the API is down, nobody needs a message about its latency.
         "inhibit_rules": [
             {
                 "source_matchers": ['alertname="ApiDown"'],

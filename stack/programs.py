@@ -298,7 +298,7 @@ def _logs_connection(settings: StackSettings, has_keys: bool) -> dict[str, str]:
 
 
 def _watchdog(settings: StackSettings, programs: list[Program]) -> Program:
-    """Return the program that looks for programs that hang; it is told all that it needs."""
+    """Return the program that restarts hanging programs; its environment has all that it needs."""
     watched = {}
     for program in programs:
         if program.health or program.name == "postgres":

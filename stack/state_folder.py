@@ -128,8 +128,8 @@ def claim(home: Path) -> None:
 def socket_folder(home: Path) -> Path:
     """Return the folder of the stack's sockets: the state folder, or one with a shorter name.
 
-    Whoever listens there first would get the supervisor's commands, and the name can be guessed:
-    create it by `stack.postgres.make_private`, which keeps others out.
+    The name can be guessed, and a program that listens there first would get the supervisor's
+    commands. So create the folder by `stack.postgres.make_private`, which keeps others out.
     """
     if len(os.fsencode(home)) <= LONGEST_HOME_OF_SOCKETS:
         return home

@@ -2,8 +2,8 @@
 
 `python -m training.adopt`
 
-The version is taken as it is now: whoever could write to the object store before the upgrade is
-trusted this once. `make up` runs it after such an upgrade; on a cluster: `CONTEXT=name python -m
+The version is taken as it is now: everybody who could write to the object store before the upgrade
+is trusted this once. `make up` runs it after such an upgrade; on a cluster: `CONTEXT=name python -m
 k8s.reach -m training.adopt`. With a signed version in production it changes nothing.
 """
 

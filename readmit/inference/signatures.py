@@ -1,11 +1,9 @@
-"""Signed statements about models: which files a decision was about.
+"""Signed statements about models: no files are served but those that a decision was about.
 
-So nothing else is served in their place.
-
-A statement names the model, its version, the decision and the sha256 of every file. Whoever decides
-signs it with an ed25519 key; whoever loads the model holds the public key only and compares the
-files before reading any of them. Keys are 32 bytes in URL-safe base64 (RFC 8032), as
-`generate_keys` returns them.
+A statement names the model, its version, the decision and the sha256 of every file. The program
+that decides signs it with an ed25519 key. A program that loads the model has the public key only,
+and compares the files before it reads any of them. Keys are 32 bytes in URL-safe base64 (RFC 8032),
+as `generate_keys` returns them.
 """
 
 import base64
