@@ -91,22 +91,21 @@ def index(batches: Sequence[Batch], models: Sequence[str], drift_reports: Sequen
         models: versions that have a model card.
         drift_reports: days that have a drift report.
     """
+    rows = []
+    for batch in batches:
+        # The gates that judged a batch: each of them left a page.
+        gates = ["raw"]
+        if batch["status"] == "refused":
+            gates = []
+        elif batch["status"] == "published" or str(batch["reason"]).startswith("publish gate"):
+            gates = ["raw", "publish"]
+        rows.append({**batch, "gates": gates})
     return html_pages.render(
         html_pages.TEMPLATES / "index.html.j2",
-        batches=[{**batch, "gates": _gates_with_page(batch)} for batch in batches],
+        batches=rows,
         models=models,
         drift_reports=drift_reports,
     )
-
-
-def _gates_with_page(batch: Batch) -> list[str]:
-    """Return the gates that judged a batch: each of them left a page."""
-    if batch["status"] == "refused":
-        return []
-    reason = str(batch["reason"] or "")
-    if batch["status"] == "published" or reason.startswith("publish gate"):
-        return ["raw", "publish"]
-    return ["raw"]
 
 
 def _put(name: str, page: str, settings: JobSettings) -> None:

@@ -113,20 +113,16 @@ def _wrong_columns(columns: list[str], name: str, header_line: int) -> SourceRef
         elif unknown:
             # This line may be a row of a patient, or another page: nothing of it is repeated.
             problem += f"; unknown: {len(unknown)}"
-        problem += f"; {count}; {_hint(missing)}"
+        hint = "is the header there?"
+        if {*UCIMLREPO_APART} <= {*missing} <= {*UCIMLREPO_APART, "readmitted"}:
+            hint = "of ucimlrepo's answer save data.original: data.features lacks the ids"
+        elif len(missing) > len(COLUMNS) // 2:
+            hint = "is the header there, and is this UCI's dataset 296?"
+        problem += f"; {count}; {hint}"
     else:
         column = _unknown_names(unknown[:1]) if len(unknown) <= MAX_NAMES else COLUMNS[-1]
         problem = f"unknown: {_unknown_names(unknown)}; {count}; remove what is unknown"
     return refusal(name, 0, column, problem, header_line)
-
-
-def _hint(missing: list[str]) -> str:
-    is_from_ucimlrepo = {*UCIMLREPO_APART} <= {*missing} <= {*UCIMLREPO_APART, "readmitted"}
-    if is_from_ucimlrepo:
-        return "of ucimlrepo's answer save data.original: data.features lacks the ids"
-    if len(missing) > len(COLUMNS) // 2:
-        return "is the header there, and is this UCI's dataset 296?"
-    return "is the header there?"
 
 
 def _unknown_names(names: list[str]) -> str:

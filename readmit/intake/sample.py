@@ -56,7 +56,15 @@ def generate(n_rows: int = REAL_ROWS, seed: int = SEED) -> dict[str, Texts]:
     patient_frailty = rng.normal(0.0, 0.75, len(n_stays)) + 0.35 * np.log(n_stays) - 0.1
     frailty = patient_frailty[patient]
     columns = {"encounter_id": _texts(12_522 + np.cumsum(rng.integers(1, 8_722, n_rows)))}
-    columns |= _person_columns(rng, patient)
+    numbers = 135 + rng.choice(189_000_000, len(n_stays), replace=False)
+    decade = _pick(rng, frequencies.AGE, len(n_stays)).astype(np.int64)
+    columns |= {
+        "patient_nbr": _texts(numbers[patient]),
+        "race": _pick(rng, frequencies.RACE, len(n_stays))[patient],
+        "gender": _pick(rng, frequencies.GENDER, len(n_stays))[patient],
+        "age": np.array(frequencies.AGES)[decade[patient]],
+        "weight": _pick(rng, frequencies.WEIGHT, n_rows),
+    }
     columns |= _admission_columns(rng, late)
     columns |= _utilisation_columns(rng, stay, frailty, late)
     columns |= _drug_columns(rng, late)
@@ -85,19 +93,6 @@ def _stays(rng: np.random.Generator, n_rows: int) -> tuple[Ints, Ints, Ints]:
     stay = np.empty(n_rows, dtype=np.int64)
     stay[by_patient] = np.arange(n_rows) - first_of[patient[by_patient]]
     return patient, stay, n_stays
-
-
-def _person_columns(rng: np.random.Generator, patient: Ints) -> dict[str, Texts]:
-    n_patients = int(patient.max()) + 1
-    numbers = 135 + rng.choice(189_000_000, n_patients, replace=False)
-    decade = _pick(rng, frequencies.AGE, n_patients).astype(np.int64)
-    return {
-        "patient_nbr": _texts(numbers[patient]),
-        "race": _pick(rng, frequencies.RACE, n_patients)[patient],
-        "gender": _pick(rng, frequencies.GENDER, n_patients)[patient],
-        "age": np.array(frequencies.AGES)[decade[patient]],
-        "weight": _pick(rng, frequencies.WEIGHT, len(patient)),
-    }
 
 
 def _admission_columns(rng: np.random.Generator, late: Floats) -> dict[str, Texts]:

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from psycopg2 import OperationalError
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
@@ -30,9 +29,6 @@ from readmit.ops.sealed_files import BadKey, Sealer, decode_key
 from readmit.settings import BackupSettings, BadSetting, ModelVerification, OperationsSettings
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import Job
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 # A publication and a decision touch two databases. Both wait while the snapshots are taken, so no
 # snapshot has one half of them. Predictions do not wait.
@@ -212,22 +208,14 @@ def _copy_bucket(
         path = backup_folder.object_file(part, bucket, key)
         entry = previous.link(bucket, key, etag, path) if previous else None
         if entry is None:
-            entry = _copy_object(s3, bucket, key, path, seal)
-        if entry:
-            entries[key] = entry
+            try:
+                answer = s3.get_object(Bucket=bucket, Key=key)
+            except s3.exceptions.NoSuchKey:
+                continue  # deleted since the list was made
+            digest = seal.write(answer["Body"], path, f"{bucket}/{path.name}")
+            entry = [answer["ETag"], digest]
+        entries[key] = entry
     return entries
-
-
-def _copy_object(
-    s3: "S3Client", bucket: str, key: str, path: Path, seal: Sealer
-) -> list[str] | None:
-    """Copy an object, and return its ETag and the sha256 of its file; None when it is gone."""
-    try:
-        answer = s3.get_object(Bucket=bucket, Key=key)
-    except s3.exceptions.NoSuchKey:
-        return None  # deleted since the list was made
-    digest = seal.write(answer["Body"], path, f"{bucket}/{path.name}")
-    return [answer["ETag"], digest]
 
 
 def report(settings: BackupSettings) -> None:

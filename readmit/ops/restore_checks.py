@@ -131,7 +131,12 @@ def model_problems(
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(content)
                 signatures.check_files(statement, model, REQUIRED)
-                _load(model)
+                try:
+                    from readmit.inference.compiled_model import CompiledModel
+
+                    CompiledModel.load(model)
+                except ModuleNotFoundError:
+                    pass  # the image of Postgres has no onnxruntime; the digests were compared
         except NotSigned as error:
             problems.append(f"the model in production cannot be served: {error}")
         except (ValueError, LookupError, OSError) as error:
@@ -183,13 +188,3 @@ def _files(address: str, backup: Backup) -> Iterator[tuple[str, bytes]]:
         if key.startswith(base) and (path in REQUIRED or path.startswith("compiled/")):
             file = backup_folder.object_file(backup.folder, bucket, key)
             yield path, backup.sealer.read(file, f"{bucket}/{file.name}")
-
-
-def _load(model: Path) -> None:
-    """Load the compiled form, where the libraries for it are."""
-    try:
-        from readmit.inference.compiled_model import CompiledModel
-
-        CompiledModel.load(model)
-    except ModuleNotFoundError:
-        return  # the image of Postgres has no onnxruntime; the digests were compared
