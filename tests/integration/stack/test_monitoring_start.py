@@ -89,4 +89,4 @@ def test_a_fetched_exporter_is_started_and_prometheus_asks_it(settings, tmp_path
 
 
 def monitoring_programs(settings: StackSettings) -> list[programs.Program]:
-    return programs._observability(settings, monitoring.find(settings))
+    return programs.observability(settings, monitoring.find(settings))
