@@ -72,6 +72,7 @@ def make(folder, *arguments: str, **variables: str) -> str:
         ("test", "WORKERS"),
         ("up", "DATASET"),
         ("up", "PYTHON"),
+        ("up", "MONITORING"),
         ("images", "REGISTRY"),
         ("k8s-up", "COMPONENTS"),
         ("k8s-down", "TOOL"),
@@ -99,6 +100,11 @@ def test_a_list_is_split_into_words_and_no_file_names_come_in(folder):
         folder, "test", "TESTS=tests/unit tests/contract"
     )
     assert "<-n>\n<2>\n" in make(folder, "test")
+
+
+def test_monitoring_is_switched_by_a_word(folder):
+    assert "<stack.up>\n<--monitoring>\n<off>\n" in make(folder, "up", "MONITORING=off")
+    assert "<--monitoring>" not in make(folder, "up")
 
 
 def test_a_context_leads_to_the_cluster(folder):
