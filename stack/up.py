@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 import httpx
@@ -281,7 +282,7 @@ def _set_up(settings: StackSettings, progress: Progress) -> None:
     storage.ensure_buckets(settings)
     progress.show("Airflow's tables")
     _run(settings, "airflow-migrate", "airflow", "db", "migrate")
-    if not mlflow_knows_its_users(settings):
+    if not is_mlflow_current(settings):
         progress.show("MLflow's tables and users")
         _run(settings, "mlflow-users", "readmit.ops.mlflow_users", has_every_setting=True)
     if _is_manifest_old():
@@ -291,18 +292,20 @@ def _set_up(settings: StackSettings, progress: Progress) -> None:
         _run(settings, "dbt-parse", "dbt.cli.main", "parse", *folders)
 
 
-def mlflow_knows_its_users(settings: StackSettings) -> bool:
-    """Return whether MLflow runs, takes the passwords of these settings, and asks for them.
+def is_mlflow_current(settings: StackSettings) -> bool:
+    """Return whether MLflow runs, in the installed version and with the users of these settings.
 
-    One of an earlier release asks for none, and knows no users.
+    One of an earlier release asks for no password, or its tables may be older.
     """
-    url = f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/experiments/search?max_results=1"
+    search = "/api/2.0/mlflow/experiments/search?max_results=1"
     logins = (None, settings.mlflow_login(), RegistryReaderSettings.mlflow_login(settings))
     try:
-        answers = [httpx.get(url, auth=login, timeout=10).is_success for login in logins]
+        with httpx.Client(base_url=settings.mlflow_tracking_uri, timeout=10) as client:
+            answers = [client.get(search, auth=login).is_success for login in logins]
+            version = client.get("/version", auth=settings.mlflow_login()).text
     except httpx.HTTPError:
         return False
-    return answers == [False, True, True]
+    return answers == [False, True, True] and version == metadata.version("mlflow")
 
 
 def _adopt_production(settings: StackSettings) -> None:

@@ -1,28 +1,35 @@
-"""MLflow's users: `python -m readmit.ops.mlflow_users`, before MLflow starts.
+"""MLflow's tables and users: `python -m readmit.ops.mlflow_users`, before MLflow starts.
 
-`admin` may change everything. `api` is the prediction API's user and may only read: the default
-permission is READ (`k8s/base/mlflow-auth.ini`), and it has no other. It may be run again at any
-time, and gives both users the passwords of today's settings.
+MLflow itself creates tables, and refuses tables of an older release: `mlflow db upgrade` brings
+them forward. `admin` may change everything. `api` is the prediction API's user and may only read:
+the default permission is READ (`k8s/base/mlflow-auth.ini`), and it has no other. It may be run
+again at any time, and gives both users the passwords of today's settings.
 """
 
 import os
 import sys
 
+from mlflow import db as mlflow_database
 from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
 from readmit import db
 from readmit.command import explained
 from readmit.settings import MLFLOW_READER, RegistryUsersSettings
 
+URL = "postgresql+psycopg2://mlflow@/mlflow"
 
-def create_users(settings: RegistryUsersSettings) -> None:
-    """Create MLflow's tables of users, and each user that has a password in the settings."""
+
+def set_up(settings: RegistryUsersSettings) -> None:
+    """Bring MLflow's tables to the installed release, and create each user that has a password in
+    the settings.
+    """
     # No password is written into an address, where some characters have a meaning.
     os.environ["PGHOST"] = settings.postgres_host
     os.environ["PGPORT"] = str(settings.postgres_port)
     os.environ["PGPASSWORD"] = db.password("mlflow", settings)
+    mlflow_database.commands(["upgrade", URL], standalone_mode=False)
     store = SqlAlchemyStore()
-    store.init_db("postgresql+psycopg2://mlflow@/mlflow")  # type: ignore[no-untyped-call]
+    store.init_db(URL)  # type: ignore[no-untyped-call]
     passwords = {
         settings.mlflow_tracking_username: settings.mlflow_tracking_password,
         MLFLOW_READER: settings.mlflow_api_password,
@@ -41,7 +48,7 @@ def create_users(settings: RegistryUsersSettings) -> None:
 @explained
 def main() -> int:
     """Command line."""
-    create_users(RegistryUsersSettings())
+    set_up(RegistryUsersSettings())
     return 0
 
 

@@ -4,13 +4,17 @@ Before, any user of the machine moved the alias `production` by one request with
 """
 
 import secrets
+import subprocess
+import sys
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from readmit.settings import MLFLOW_READER, StackSettings
+from readmit import db
+from readmit.settings import MLFLOW_READER, ROOT, StackSettings
 from stack import up
+from tests.support import services
 from training import mlflow_tracking
 
 API = "/api/2.0/mlflow"
@@ -89,9 +93,67 @@ def test_training_logs_in_by_its_settings(mlflow_server, model, monkeypatch):
 
 def test_make_up_sets_mlflows_users_until_mlflow_asks_for_their_passwords(mlflow_server):
     """An MLflow without a log-in, as an earlier release had it, answers any user."""
-    assert up.mlflow_knows_its_users(mlflow_server)
+    assert up.is_mlflow_current(mlflow_server)
     other = {"mlflow_api_password": SecretStr("another-password")}
-    assert not up.mlflow_knows_its_users(mlflow_server.model_copy(update=other))
+    assert not up.is_mlflow_current(mlflow_server.model_copy(update=other))
     open_url = f"http://127.0.0.1:{mlflow_server.s3_port}/healthz?"  # answers without a log-in
     open_server = {"mlflow_tracking_uri": open_url}
-    assert not up.mlflow_knows_its_users(mlflow_server.model_copy(update=open_server))
+    assert not up.is_mlflow_current(mlflow_server.model_copy(update=open_server))
+
+
+# Prints whether MLflow would start before and after the set-up, on tables of the revision before the newest.
+UPGRADE = """
+import os
+from alembic import command
+from sqlalchemy import create_engine
+from mlflow.store.db import utils
+from mlflow.store.tracking.dbmodels.initial_models import Base
+from readmit.ops import mlflow_users
+
+mlflow_users.URL = "postgresql+psycopg2://mlflow@/mlflow_old"
+engine = create_engine(mlflow_users.URL)
+Base.metadata.create_all(engine)
+config = utils._get_alembic_config(mlflow_users.URL)
+with engine.begin() as connection:
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head-1")
+for step in ("before", "after"):
+    try:
+        utils._verify_schema(engine)
+        print(step, "fits")
+    except Exception as error:
+        print(step, str(error)[:40])
+    mlflow_users.main()
+"""
+
+
+def test_tables_of_an_earlier_release_are_brought_forward(mlflow_server: StackSettings) -> None:
+    connection = db.connect("postgres", "postgres", mlflow_server)
+    connection.autocommit = True
+    connection.cursor().execute("create database mlflow_old owner mlflow")
+    connection.close()
+    login = {
+        "PGHOST": mlflow_server.postgres_host,
+        "PGPORT": str(mlflow_server.postgres_port),
+        "PGPASSWORD": db.password("mlflow", mlflow_server),
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", UPGRADE],
+        env=services.environment(mlflow_server) | login,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    before, after = run.stdout.splitlines()[-2:]
+    assert before.startswith("before Detected out-of-date database schema"), run.stdout
+    assert after == "after fits"
+
+
+def test_running_mlflow_of_another_version_is_not_current(
+    mlflow_server: StackSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert up.is_mlflow_current(mlflow_server)
+    monkeypatch.setattr(up.metadata, "version", lambda _: "3.18.0")
+    assert not up.is_mlflow_current(mlflow_server)
