@@ -229,7 +229,7 @@ def _publish(settings: StackSettings, batch_id: str, n_before: int) -> Cost:
     seconds["raw gate"] = timed(gate.check_raw, batch_id, settings)
     Build.of_batch(batch_id).begin(settings)
     seconds["dbt"] = timed(private_services.dbt_build, settings)
-    seconds["publish gate"] = timed(gate.check_publish, batch_id, settings=settings)
+    seconds["publish gate"] = timed(gate.check_publish, Build.of_batch(batch_id), settings=settings)
     seconds["publish"] = timed(Build.of_batch(batch_id).publish, settings)
     own_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     dbt_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

@@ -4,7 +4,7 @@ from typing import Any
 
 from airflow.sdk import TriggerRule, task
 from airflow.sdk.exceptions import AirflowSkipException
-from airflow.sdk.types import OutletEventAccessorsProtocol
+from airflow.sdk.types import OutletEventAccessorsProtocol, RuntimeTaskInstanceProtocol
 
 from assets import TRAINING_READY
 from pod_kinds import pod_of
@@ -12,7 +12,12 @@ from readmit.settings import PipelineSettings
 from shared import log
 
 
-def news_for_training(announcements: Any, settings: PipelineSettings) -> int:  # noqa: ANN401 (Airflow's accessor)
+def news_for_training(
+    announcements: Any,  # noqa: ANN401 (Airflow's accessor)
+    settings: PipelineSettings,
+    *,
+    has_new_contract: bool = False,
+) -> int:
     """Return how many batches are published.
 
     Each announcement carries that number, so the last one is the memory.
@@ -29,7 +34,7 @@ def news_for_training(announcements: Any, settings: PipelineSettings) -> int:  #
     n_announced = 0
     for event in announcements.ascending(False).limit(1):
         n_announced = event.extra.get("published", 0)
-    if n_published <= n_announced:
+    if n_published <= n_announced and not has_new_contract:
         raise AirflowSkipException("everything that is published was announced before")
     return n_published
 
@@ -43,8 +48,15 @@ def news_for_training(announcements: Any, settings: PipelineSettings) -> int:  #
 def announce_training(
     inlet_events: Any = None,  # noqa: ANN401 (Airflow names no type for it)
     outlet_events: OutletEventAccessorsProtocol | None = None,
+    ti: RuntimeTaskInstanceProtocol | None = None,
 ) -> None:
-    """Announce to training that nothing waits and that more is published than last time."""
-    n_published = news_for_training(inlet_events[TRAINING_READY], PipelineSettings())
+    """Announce to training that nothing waits, and that more is published than last time or that
+    the mart has another contract.
+    """
+    n_published = news_for_training(
+        inlet_events[TRAINING_READY],
+        PipelineSettings(),
+        has_new_contract=bool(ti.xcom_pull(task_ids="publish")),
+    )
     log.info("training is announced: nothing waits, and %d batches are published", n_published)
     outlet_events[TRAINING_READY].extra = {"published": n_published}

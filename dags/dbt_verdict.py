@@ -3,6 +3,7 @@
 They run inside the one `dbt build`, and one task shows their results.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def dbt_tests(ti: RuntimeTaskInstanceProtocol | None = None) -> None:
     with verdicts.record_rejection(Build(**build), PipelineSettings()):
         results = verdicts.TestResults(**(ti.xcom_pull(task_ids=PRODUCER, key=TEST_RESULTS) or {}))
         if not results.are_decisive:
-            results = run_tests()
+            results = run_tests(Build(**build).schema_suffix)
         verdicts.check_tests(build["build_id"], results)
 
 
@@ -71,7 +72,7 @@ def _has_dbt_run(ti: RuntimeTaskInstanceProtocol) -> bool:
     return states[ti.run_id].get(PRODUCER) != TaskInstanceState.UPSTREAM_FAILED
 
 
-def run_tests() -> "TestResults":
+def run_tests(schema_suffix: str = "") -> "TestResults":
     """Run dbt's tests on the current build, in a process of their own.
 
     Its output is in the task's log.
@@ -80,10 +81,11 @@ def run_tests() -> "TestResults":
 
     dbt = str(Path(sys.executable).parent / "dbt")
     paths = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+    variables = ["--vars", json.dumps({"schema_suffix": schema_suffix})]
     with TemporaryDirectory() as target:
         folders = {"DBT_TARGET_PATH": target, "DBT_LOG_PATH": target}
         subprocess.run(
-            [dbt, "test", "--exclude-resource-type", "unit_test", *paths],
+            [dbt, "test", "--exclude-resource-type", "unit_test", *variables, *paths],
             env=os.environ | libpq.environment() | folders,
             check=False,
         )

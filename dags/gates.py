@@ -31,4 +31,4 @@ def publish_gate(build: dict[str, str]) -> None:
 
     settings = PipelineSettings()
     with verdicts.record_rejection(Build(**build), settings):
-        gate.check_publish(build["batch_id"], settings, build["build_id"])
+        gate.check_publish(Build(**build), settings)

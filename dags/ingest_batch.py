@@ -1,8 +1,8 @@
 """One build: the next of the queue goes through load, raw gate, dbt, publish gate and publish.
 
-Each task is safe to repeat at any point (docs/batches.md). A correction skips `load` and
-`raw_gate`. A verdict on the data is recorded and fails its task without retries; another failure
-releases the claim. XCom carries names, no rows.
+Each task is safe to repeat at any point (docs/batches.md). A correction and a rebuild for another
+contract skip `load` and `raw_gate`. A verdict on the data is recorded and fails its task without
+retries; another failure releases the claim. XCom carries names, no rows.
 """
 
 from dataclasses import asdict
@@ -37,9 +37,11 @@ def register_source() -> None:
 @bad_data_is_final
 def claim_build(run_id: str | None = None) -> dict[str, str]:
     """Take the next build that waits; two runs never take the same one."""
-    from readmit.batches import batch_gauges, claims
+    from readmit.batches import batch_gauges, claims, rebuilds
 
     settings = PipelineSettings()
+    rebuilds.plan(settings)
+    rebuilds.switch(settings)  # a run that died may have left that undone
     batch_gauges.report_batches(settings)
     build = claims.claim_and_begin(str(run_id), settings)
     if build is None:
@@ -54,16 +56,21 @@ def load(build: dict[str, str]) -> None:
     from readmit.batches import loading
 
     if build["kind"] != "batch":
-        raise AirflowSkipException("the rows of a correction are in RAW already")
+        raise AirflowSkipException("its rows are in RAW already")
     loading.load(build["batch_id"], PipelineSettings())
 
 
 @task(outlets=[ENCOUNTER_FEATURES], executor_config=pod_of("batch"))
-def publish(build: dict[str, str]) -> None:
-    """Make the build visible to readers by one insert."""
+def publish(build: dict[str, str]) -> bool:
+    """Make the build visible to readers by one insert; the last build of a rebuild makes all of
+    them visible. Returns whether the mart got another contract.
+    """
+    from readmit.batches import rebuilds
     from readmit.batches.builds import Build
 
-    Build(**build).publish(PipelineSettings())
+    settings = PipelineSettings()
+    Build(**build).publish(settings)
+    return build["kind"] == "rebuild" and rebuilds.switch(settings)
 
 
 @task(executor_config=pod_of("batch"))
@@ -78,7 +85,7 @@ def release_claim(run_id: str | None = None) -> None:
 
 @dag(
     schedule=PipelineSettings().ingest_schedule,
-    description="One batch or correction: load, raw gate, dbt, publish gate, publish",
+    description="One batch, correction or rebuild: load, raw gate, dbt, publish gate, publish",
     tags=["data"],
     doc_md=f"{__doc__}\nBatches and their gates: {DOCS_SITE}/#batches",
     **DAG_ARGS,
@@ -91,7 +98,8 @@ def ingest_batch() -> None:
     load(build) >> raw_checked
     dbt = dbt_task_group()
     tested = dbt_tests()
-    # A correction skips `raw_gate`; that something was claimed lets dbt start nevertheless.
+    # A correction and a rebuild skip `raw_gate`; that something was claimed lets dbt start all the
+    # same.
     [build >> nothing("claimed"), raw_checked] >> dbt >> tested
     checked = publish_gate(build)
     published = publish(build)

@@ -21,6 +21,10 @@ from readmit import libpq
 DONE = "dbt.dbt_producer_watcher_done"  # Cosmos' end of the task that runs dbt
 # `load` and `raw_gate` are skipped for a correction; a run that claimed nothing skips dbt as well.
 STARTS_AFTER_A_SKIP = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+# dbt's schemas of a rebuild, which must not touch the live ones (readmit/batches/rebuilds.py).
+SCHEMA_SUFFIX = (
+    "{{ '_next' if (ti.xcom_pull(task_ids='claim_build') or {}).get('kind') == 'rebuild' else '' }}"
+)
 PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
 
 RENDER_CONFIG = RenderConfig(
@@ -68,6 +72,7 @@ def dbt_task_group() -> TaskGroup:
         render_config=RENDER_CONFIG,
         operator_args={
             "executor_config": pod_of("dbt"),
+            "vars": {"schema_suffix": SCHEMA_SUFFIX},
             "poke_interval": 1,
             "trigger_rule": STARTS_AFTER_A_SKIP,
         },

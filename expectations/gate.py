@@ -14,6 +14,7 @@ from great_expectations.core import ExpectationValidationResult
 
 from expectations import gate_queries, gx_validation, pages, profiles, publish_suite, raw_suite
 from expectations.gx_validation import Check
+from readmit.batches.builds import Build
 from readmit.contract.definition import Contract
 from readmit.errors import BatchRejected
 from readmit.settings import PipelineSettings
@@ -47,7 +48,7 @@ def check_raw(batch_id: str, settings: PipelineSettings) -> GateResult:
     Raises:
         BatchRejected: an expectation failed that is more than a warning; names them and the page.
     """
-    if gate_queries.is_published(batch_id, settings):
+    if gate_queries.is_visible(Build.of_batch(batch_id), settings):
         return GateResult(batch_id, "raw", 0, (), (), pages.address(batch_id, "raw", settings))
     n_rows = gate_queries.n_rows_of(batch_id, settings)
     log.info("raw gate, batch %s: %d rows in landing.encounters", batch_id, n_rows)
@@ -65,36 +66,32 @@ def check_raw(batch_id: str, settings: PipelineSettings) -> GateResult:
     return result
 
 
-def check_publish(
-    batch_id: str, settings: PipelineSettings, build_id: str | None = None
-) -> GateResult:
+def check_publish(build: Build, settings: PipelineSettings) -> GateResult:
     """Check what a build made of a batch, against the contract and the number of rows that arrived.
 
     A published build is not checked again: later builds have replaced some of its rows.
 
     Args:
-        batch_id: the batch.
+        build: the build.
         settings: where the databases are.
-        build_id: the build. The first build of a batch has the name of the batch, that of a
-            correction has its own.
 
     Raises:
         BatchRejected: an expectation failed; names them and the page.
     """
-    build_id = build_id or batch_id
-    if gate_queries.is_published(build_id, settings):
+    build_id = build.build_id
+    if gate_queries.is_visible(build, settings):
         page = pages.address(build_id, "publish", settings)
         return GateResult(build_id, "publish", 0, (), (), page)
     # Airflow's tasks have dbt's files in a folder of their own; without it, the project has them.
     target = os.environ.get("DBT_TARGET_PATH")
     contract = Contract.from_manifest(Path(target, "manifest.json") if target else None)
-    counts = gate_queries.counts(batch_id, build_id, settings)
+    counts = gate_queries.counts(build, settings)
     log.info("publish gate, build %s: rows by verdict %s", build_id, dict(counts))
     feature_suite = publish_suite.features(contract, int(counts["n_valid"]))
-    checks = [Check(feature_suite, gate_queries.feature_rows(batch_id, build_id, settings))]
+    checks = [Check(feature_suite, gate_queries.feature_rows(build, settings))]
     # A correction adds rows to a batch whose accounting was checked when it was published.
-    if build_id == batch_id:
-        accounting = publish_suite.accounting(gate_queries.frequent_reasons(build_id, settings))
+    if build_id == build.batch_id:
+        accounting = publish_suite.accounting(gate_queries.frequent_reasons(build, settings))
         checks.append(Check(accounting, gate_queries.one_row(counts)))
     outcomes = gx_validation.evaluate(checks, "transformer", settings.clean_database, settings)
     return _conclude(build_id, "publish", outcomes, settings)

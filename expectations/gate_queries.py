@@ -10,6 +10,7 @@ from psycopg2 import sql
 
 from expectations import raw_suite
 from readmit import db
+from readmit.batches.builds import Build
 from readmit.intake.layout import LANDING_COLUMNS
 from readmit.settings import PipelineSettings
 
@@ -30,13 +31,16 @@ def n_rows_of(batch_id: str, settings: PipelineSettings) -> int:
     return int(row[0])
 
 
-def is_published(build_id: str, settings: PipelineSettings) -> bool:
-    """Return whether a build is published."""
+def is_visible(build: Build, settings: PipelineSettings) -> bool:
+    """Return whether a build is published, or verified when it is a rebuild."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
-        cur.execute("select 1 from ops.published_batches where build_id = %s", (build_id,))
+        cur.execute(
+            f"select 1 from {build.published_builds} where build_id = %s",  # noqa: S608
+            (build.build_id,),
+        )
         return cur.fetchone() is not None
 
 
@@ -51,13 +55,13 @@ def raw_rows(batch_id: str, settings: PipelineSettings) -> str:
     return _with_literals(query + " where _batch_id = {}", settings, batch_id)
 
 
-def feature_rows(batch_id: str, build_id: str, settings: PipelineSettings) -> str:
+def feature_rows(build: Build, settings: PipelineSettings) -> str:
     """Return the query of the feature rows that a build made of a batch."""
     query = (
-        "select * from intermediate.int_encounters__features"
+        f"select * from intermediate{build.schema_suffix}.int_encounters__features"  # noqa: S608
         " where _build_id = {} and _batch_id = {}"
     )
-    return _with_literals(query, settings, build_id, batch_id)
+    return _with_literals(query, settings, build.build_id, build.batch_id)
 
 
 def _with_literals(statement: str, settings: PipelineSettings, *values: str) -> str:
@@ -76,43 +80,45 @@ def one_row(values: Mapping[str, float]) -> str:
     return "select " + ", ".join(columns)
 
 
-def counts(batch_id: str, build_id: str, settings: PipelineSettings) -> dict[str, float]:
+def counts(build: Build, settings: PipelineSettings) -> dict[str, float]:
     """Return the number of rows of a build at each layer.
 
     `n_valid` are the stays that the build writes. It writes all stays of its patients, so the
     build of a correction writes more rows of its batch than it corrects.
     """
-    statement = """
+    staging = f"staging{build.schema_suffix}.stg_uci__encounters"
+    features = f"intermediate{build.schema_suffix}.int_encounters__features"
+    statement = f"""
         select
             count(*) as n_staging,
-            (select count(*) from staging.stg_uci__encounters
+            (select count(*) from {staging}
              where
                 _batch_id = %(batch)s and verdict = 'valid'
                 and (
                     _build_id = %(build)s
                     or _build_id in (
-                        select build_id from ops.published_batches where batch_id = %(batch)s
+                        select build_id from {build.published_builds} where batch_id = %(batch)s
                     )
                 )
                 and patient_nbr in (
-                    select patient_nbr from staging.stg_uci__encounters
+                    select patient_nbr from {staging}
                     where _build_id = %(build)s and verdict <> 'quarantined'
                 )) as n_valid,
             count(*) filter (where verdict = 'quarantined') as n_quarantined,
             count(*) filter (where verdict = 'excluded') as n_excluded,
-            (select count(*) from intermediate.int_encounters__features
+            (select count(*) from {features}
              where _build_id = %(build)s and _batch_id = %(batch)s) as n_features
-        from staging.stg_uci__encounters
+        from {staging}
         where _build_id = %(build)s and _batch_id = %(batch)s
-    """
+    """  # noqa: S608 (our own names)
     with (
         db.transaction("transformer", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
-        cur.execute(statement, {"build": build_id, "batch": batch_id})
+        cur.execute(statement, {"build": build.build_id, "batch": build.batch_id})
         names = [column.name for column in cur.description or ()]
         by_layer: dict[str, float] = dict(zip(names, cur.fetchone() or (), strict=True))
-    n_raw = n_rows_of(batch_id, settings)
+    n_raw = n_rows_of(build.batch_id, settings)
     return {
         **by_layer,
         "n_raw": n_raw,
@@ -123,23 +129,24 @@ def counts(batch_id: str, build_id: str, settings: PipelineSettings) -> dict[str
     }
 
 
-def frequent_reasons(build_id: str, settings: PipelineSettings) -> str:
+def frequent_reasons(build: Build, settings: PipelineSettings) -> str:
     """Return the rules that quarantine most rows of a build, as text for the error.
 
     The error must name them: the quarantined rows of a rejected build are gone when somebody reads
     it.
     """
-    statement = """
-        select rule, count(*), min(_source_row) from staging.stg_uci__encounters
+    statement = f"""
+        select rule, count(*), min(_source_row)
+        from staging{build.schema_suffix}.stg_uci__encounters
         cross join unnest(string_to_array(reason, '; ')) as rule
         where _build_id = %s and verdict = 'quarantined'
         group by rule order by count(*) desc, rule limit %s
-    """
+    """  # noqa: S608 (our own names)
     with (
         db.transaction("transformer", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
-        cur.execute(statement, (build_id, N_REASONS))
+        cur.execute(statement, (build.build_id, N_REASONS))
         reasons = [
             f"from row {first_row} on (rows: {n}): {rule}" for rule, n, first_row in cur.fetchall()
         ]

@@ -27,6 +27,12 @@ CORRECTIONS = """
     union all
     select build_id, 'rejected', reason from ops.rejected_builds where build_id = any(%(builds)s)
 """
+# A rebuild has the name of a published build; it is no longer listed once the mart has switched.
+REBUILDS = """
+    select
+        build_id, case when reason is null then 'waiting' else 'rejected' end, coalesce(reason, '')
+    from ops.rebuilds where build_id = any(%s) and verified_at is null
+"""
 
 
 class Outcome(NamedTuple):
@@ -56,10 +62,14 @@ def outcomes_of(builds: Sequence[Build], settings: StackSettings) -> list[Outcom
     ):
         cur.execute(CORRECTIONS, {"builds": build_ids})
         rows += cur.fetchall()
+        cur.execute(REBUILDS, (build_ids,))
+        rebuilds = {str(build_id): (verdict, reason) for build_id, verdict, reason in cur}
     verdicts = {str(build_id): (str(status), str(reason)) for build_id, status, reason in rows}
     outcomes = []
     for build in builds:
         verdict, reason = verdicts.get(build.build_id, ("waiting", ""))
+        if build.kind == "rebuild":
+            verdict, reason = rebuilds.get(build.build_id, ("published", ""))
         outcomes.append(Outcome(build.build_id, build.kind, verdict, reason))
     return outcomes
 
@@ -79,6 +89,8 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     batches = count(outcomes, "batch")
     corrections = count(outcomes, "correction")
     line = f"{batches} batch{'' if batches == 1 else 'es'}"
+    if n_rebuilds := count(outcomes, "rebuild"):
+        line += f", {n_rebuilds} rebuilt for the new contract"
     if corrections:
         line += f" and {corrections} correction{'' if corrections == 1 else 's'}"
     verdicts = Counter(outcome.verdict for outcome in outcomes)

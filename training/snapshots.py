@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from readmit import db, storage
+from readmit.batches import rebuilds
 from readmit.contract.definition import Contract
 from readmit.errors import BadData
 from training import features
@@ -24,7 +25,7 @@ MART = "marts.fct_encounter_features"
 
 
 class NothingToTrainOn(BadData):
-    """The mart has no train or no validation rows."""
+    """The mart has no train or no validation rows, or is about to get another contract."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,11 @@ def freeze(settings: TrainingSettings) -> Facts:
     """Write a snapshot of the mart; the same rows give the same snapshot.
 
     Raises:
-        NothingToTrainOn: there are no train or no validation rows.
+        NothingToTrainOn: there are no train or no validation rows, or published batches wait for
+            their rebuild.
     """
+    if reason := rebuilds.hold_reason(settings):
+        raise NothingToTrainOn(reason)
     contract = Contract.from_manifest(manifest())
     rows, fingerprint = read_mart(contract, settings)
     n_rows = rows["split"].value_counts()

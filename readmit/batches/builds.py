@@ -5,7 +5,7 @@ step may be killed at any point and repeated.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 from typing import Literal
 
@@ -17,7 +17,9 @@ from readmit.settings import PipelineSettings
 
 log = logging.getLogger("readmit")
 
-Kind = Literal["batch", "correction"]
+Kind = Literal["batch", "correction", "rebuild"]
+# The schemas of a rebuild are named after the live ones, with this suffix.
+NEXT = "_next"
 
 # A run whose last step is older than this is dead; dbt's part of a batch takes about a minute. A
 # last step that lies further ahead than this does not count either: the clock was put back since.
@@ -34,11 +36,12 @@ ROW_VERDICTS = """
         count(*) filter (where verdict = 'quarantined'),
         count(*) filter (where verdict = 'excluded')
     from (
-        select distinct on (_source_row) verdict from staging.stg_uci__encounters as staged
+        select distinct on (_source_row) verdict
+        from staging{suffix}.stg_uci__encounters as staged
         where _batch_id = %(batch)s and (
             _build_id = %(build)s
             or exists (
-                select from ops.published_batches as p where p.build_id = staged._build_id
+                select from {published} as p where p.build_id = staged._build_id
             )
         )
         order by _source_row, verdict = 'quarantined'
@@ -75,7 +78,8 @@ class Build:
     Attributes:
         build_id: the batch's own id, or `<batch_id>+r<k>` for its k-th correction.
         batch_id: the batch that the rows belong to.
-        kind: whether dbt takes all rows of the batch, or those that were corrected.
+        kind: whether dbt takes all rows of the batch, or those that were corrected; or, for another
+            contract, what this published build took (`readmit.batches.rebuilds`).
     """
 
     build_id: str
@@ -86,6 +90,16 @@ class Build:
     def of_batch(cls, batch_id: str) -> "Build":
         """Return the build of a whole batch; it has the batch's id."""
         return cls(batch_id, batch_id, "batch")
+
+    @property
+    def schema_suffix(self) -> str:
+        """What dbt's schemas are called after the name of the layer."""
+        return NEXT if self.kind == "rebuild" else ""
+
+    @property
+    def published_builds(self) -> str:
+        """The relation of the builds that are visible beside this one."""
+        return "ops.rebuilt_builds" if self.kind == "rebuild" else "ops.published_batches"
 
     def begin(self, settings: PipelineSettings) -> None:
         """Take the build lock, so that dbt builds this next.
@@ -113,7 +127,7 @@ class Build:
                         f"{self.build_id}: no such correction waits;"
                         " see `python -m readmit.batches.corrections list`"
                     )
-            if status == "published" or is_published(cur, self.build_id):
+            if status == "published" or self._is_visible(cur):
                 cur.execute("delete from ops.current_build where build_id = %s", (self.build_id,))
             else:
                 self._take_lock(cur)
@@ -129,13 +143,15 @@ class Build:
                 raw.cursor() as cur,
             ):
                 return ledger.state(cur, self.batch_id)
+        reasons = {
+            "correction": "select reason from ops.rejected_builds where build_id = %s",
+            "rebuild": "select reason from ops.rebuilds where build_id = %s and reason is not null",
+        }
         with (
             db.transaction("publisher", settings.clean_database, settings) as clean,
             clean.cursor() as cur,
         ):
-            cur.execute(
-                "select reason from ops.rejected_builds where build_id = %s", (self.build_id,)
-            )
+            cur.execute(reasons[self.kind], (self.build_id,))
             rejection = cur.fetchone()
         return ("rejected", str(rejection[0])) if rejection else (None, "")
 
@@ -150,7 +166,9 @@ class Build:
             where held.build_id = excluded.build_id
                or held.set_at not between
                    clock_timestamp() - %(lease)s and clock_timestamp() + %(lease)s
-               or exists (select 1 from ops.published_batches p where p.build_id = held.build_id)
+               or held.kind <> 'rebuild' and exists (
+                   select 1 from ops.published_batches p where p.build_id = held.build_id
+               )
             """,
             {
                 "build": self.build_id,
@@ -178,11 +196,19 @@ class Build:
         cur.execute(
             "select 1 from ops.current_build where build_id = %s for update", (self.build_id,)
         )
-        if cur.fetchone() is None and not is_published(cur, self.build_id):
+        if cur.fetchone() is None and not self._is_visible(cur):
             raise BuildLost(
                 f"{self.build_id}: has lost the build lock to another build; the next run builds"
                 " it again"
             )
+
+    def _is_visible(self, cur: cursor) -> bool:
+        """Tell whether this build is published, or verified when it is a rebuild."""
+        cur.execute(
+            f"select 1 from {self.published_builds} where build_id = %s",  # noqa: S608
+            (self.build_id,),
+        )
+        return cur.fetchone() is not None
 
     def publish(self, settings: PipelineSettings) -> Counts:
         """Make the build visible: one row in `clean`, then the ledger follows.
@@ -205,15 +231,7 @@ class Build:
             counts = self.count(settings)
             cur.execute(
                 "select ops.publish_build(%s, %s, %s, %s, %s, %s, %s)",
-                (
-                    self.build_id,
-                    self.batch_id,
-                    self.kind,
-                    counts.n_rows,
-                    counts.n_features,
-                    counts.n_quarantined,
-                    counts.n_excluded,
-                ),
+                (self.build_id, self.batch_id, self.kind, *astuple(counts)),
             )
         ledger.follow([self.batch_id], settings)
         log.info(
@@ -243,7 +261,10 @@ class Build:
         ):
             cur.execute("select n_rows from raw.batches where batch_id = %s", (self.batch_id,))
             n_rows = ledger.fetch_count(cur)
-            cur.execute(ROW_VERDICTS, {"batch": self.batch_id, "build": self.build_id})
+            verdicts = ROW_VERDICTS.format(
+                suffix=self.schema_suffix, published=self.published_builds
+            )
+            cur.execute(verdicts, {"batch": self.batch_id, "build": self.build_id})
             n_valid, n_quarantined, n_excluded = cur.fetchone() or (0, 0, 0)
             counts = Counts(n_rows, int(n_valid), int(n_quarantined), int(n_excluded))
             total = counts.n_features + counts.n_quarantined + counts.n_excluded
@@ -254,10 +275,10 @@ class Build:
                 )
             # A correction rewrites some rows only, and rows of a published batch may stand in
             # later builds.
-            if self.kind == "correction" or is_published(cur, self.build_id):
+            if self.build_id != self.batch_id or self._is_visible(cur):
                 return counts
             cur.execute(
-                "select count(*) from intermediate.int_encounters__features"
+                f"select count(*) from intermediate{self.schema_suffix}.int_encounters__features"  # noqa: S608
                 " where _build_id = %s and _batch_id = %s",
                 (self.build_id, self.batch_id),
             )
@@ -289,6 +310,12 @@ class Build:
                     "insert into ops.rejected_builds (build_id, reason) values (%s, %s)",
                     (self.build_id, reason),
                 )
+            if self.kind == "rebuild":
+                cur.execute(
+                    "update ops.rebuilds set reason = %s where build_id = %s",
+                    (reason, self.build_id),
+                )
+                return
         ledger.mark_rejected(self.build_id, reason, settings)
 
 

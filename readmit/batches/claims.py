@@ -5,7 +5,7 @@ import logging
 from psycopg2.extensions import cursor
 
 from readmit import db
-from readmit.batches import builds, corrections, ledger
+from readmit.batches import builds, corrections, ledger, rebuilds
 from readmit.batches.builds import LEASE, Build
 from readmit.settings import PipelineSettings
 
@@ -19,7 +19,8 @@ CLAIM_LOCK = 7_241_002
 def claim(dag_run_id: str, settings: PipelineSettings) -> Build | None:
     """Claim the next build that waits, or return the one that this run holds already.
 
-    Corrections come first, in the order in which they were released; then slices, in the order of
+    While a rebuild for another contract is under way, nothing else is built. Then corrections come
+    first, in the order in which they were released; then slices, in the order of
     docs/batches.md. Two runs never get the same build: they look one after the other, and a claim
     holds for `LEASE`.
 
@@ -29,7 +30,10 @@ def claim(dag_run_id: str, settings: PipelineSettings) -> Build | None:
     ledger.repair(settings)
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select pg_advisory_xact_lock(%s)", (CLAIM_LOCK,))
-        queue = [*corrections.waiting(settings), *_open_batches(cur)]
+        queue = rebuilds.waiting(settings) or [
+            *corrections.waiting(settings),
+            *_open_batches(cur),
+        ]
         # A claim of another run counts until its lease ends.
         cur.execute(
             "select build_id, dag_run_id from landing.claims where dag_run_id = %(run)s or"
@@ -117,7 +121,7 @@ def waiting(settings: PipelineSettings) -> list[Build]:
     """Return the builds about which nothing is decided yet, those under way included."""
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         batches = _open_batches(cur)
-    return [*corrections.waiting(settings), *batches]
+    return [*rebuilds.waiting(settings), *corrections.waiting(settings), *batches]
 
 
 def count_waiting(settings: PipelineSettings) -> int:

@@ -1,5 +1,6 @@
 """dbt in this process, as Cosmos runs it: its import and start are not paid for by every build."""
 
+import json
 import os
 from pathlib import Path
 from unittest import mock
@@ -9,10 +10,14 @@ from readmit.settings import StackSettings
 from tests.support.services import environment
 
 
-def build(settings: StackSettings, target: Path, *, project: Path = PROJECT) -> None:
+def build(
+    settings: StackSettings, target: Path, *, project: Path = PROJECT, suffix: str = ""
+) -> None:
     """Build and test the models of the batch that is set, as a run does."""
-    variables = environment(settings)
-    run(target, "build", "--exclude-resource-type", "unit_test", project=project, env=variables)
+    command = ["build", "--exclude-resource-type", "unit_test"]
+    if suffix:
+        command += ["--vars", json.dumps({"schema_suffix": suffix})]
+    run(target, *command, project=project, env=environment(settings))
 
 
 def parse(target: Path, *, project: Path = PROJECT) -> None:

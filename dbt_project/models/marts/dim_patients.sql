@@ -32,7 +32,8 @@ with_history as (
 ),
 
 final as (
-    select patient_nbr{% for name in contract_columns(['history']) %}, {{ name }}{% endfor %}
+    -- All of them, the contract's or not: a model in production reads those that it was trained with.
+    select patient_nbr{% for name in history_expressions() %}, {{ name }}{% endfor %}
     from with_history
     where is_next
 )

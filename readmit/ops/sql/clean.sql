@@ -28,6 +28,10 @@ where
         0
     );
 
+-- What is published among the tables beside the live ones.
+create or replace view ops.rebuilt_builds as
+select build_id, batch_id from ops.rebuilds where verified_at is not null;
+
 create or replace function ops.forbid_change() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -76,7 +80,8 @@ begin
 end
 $$;
 
--- Publish a build in one transaction: the switch, and the end of the row versions that it replaces.
+-- Publish a build in one transaction: the switch, and the end of the row versions that it replaces. A rebuild is verified
+-- instead: it becomes visible with all the others (ops.finish_rebuild).
 -- A build writes all rows of every patient it touches, so an older version of a patient's row is superseded by it.
 -- Runs with the rights of ops_owner, who may only delete from intermediate what a published build replaced.
 create or replace function ops.publish_build(
@@ -94,21 +99,30 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     is_new boolean;
+    features text := 'intermediate.int_encounters__features';
 begin
-    insert into ops.published_batches
-        (build_id, batch_id, kind, n_rows, n_features, n_quarantined, n_excluded)
-    values (p_build_id, p_batch_id, p_kind, p_n_rows, p_n_features, p_n_quarantined, p_n_excluded)
-    on conflict (build_id) do nothing;
+    if p_kind = 'rebuild' then
+        features := 'intermediate_next.int_encounters__features';
+        update ops.rebuilds
+        set
+            verified_at = clock_timestamp(), n_rows = p_n_rows, n_features = p_n_features,
+            n_quarantined = p_n_quarantined, n_excluded = p_n_excluded
+        where build_id = p_build_id and verified_at is null;
+    else
+        insert into ops.published_batches
+            (build_id, batch_id, kind, n_rows, n_features, n_quarantined, n_excluded)
+        values (p_build_id, p_batch_id, p_kind, p_n_rows, p_n_features, p_n_quarantined, p_n_excluded)
+        on conflict (build_id) do nothing;
+    end if;
     is_new := found;
-    if is_new and to_regclass('intermediate.int_encounters__features') is not null then
-        perform ops.lock_plain_table('intermediate.int_encounters__features');
-        delete from intermediate.int_encounters__features as older
-        using (
-            select distinct newer.patient_nbr
-            from intermediate.int_encounters__features as newer
-            where newer._build_id = p_build_id
-        ) as touched
-        where older.patient_nbr = touched.patient_nbr and older._build_id <> p_build_id;
+    if is_new and to_regclass(features) is not null then
+        perform ops.lock_plain_table(features);
+        execute format(
+            'delete from %1$s as older'
+            ' using (select distinct newer.patient_nbr from %1$s as newer where newer._build_id = $1) as touched'
+            ' where older.patient_nbr = touched.patient_nbr and older._build_id <> $1',
+            features
+        ) using p_build_id;
     end if;
     delete from ops.current_build where build_id = p_build_id;
     return is_new;
@@ -123,8 +137,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     target record;
+    suffix text;
 begin
-    if exists (select from ops.published_batches where build_id = p_build_id) then
+    -- A rebuild has the name of a published build, whose rows stay: its own are in the schemas beside.
+    select case when kind = 'rebuild' then '_next' else '' end into strict suffix
+    from (select max(kind) as kind from ops.current_build where build_id = p_build_id) as lock;
+    if suffix = '' and exists (select from ops.published_batches where build_id = p_build_id) then
         raise exception 'build % is published and stays', p_build_id;
     end if;
     for target in
@@ -132,7 +150,7 @@ begin
         from pg_class as c
         inner join pg_namespace as n on c.relnamespace = n.oid
         inner join pg_attribute as a on c.oid = a.attrelid
-        where n.nspname in ('staging', 'intermediate', 'quarantine')
+        where n.nspname in ('staging' || suffix, 'intermediate' || suffix, 'quarantine' || suffix)
             and c.relkind = 'r'
             and a.attname = '_build_id'
             and not a.attisdropped
@@ -145,6 +163,31 @@ begin
 end
 $$;
 
+-- The end of a rebuild, in the transaction in which dbt's role puts the tables beside into the place of the live ones.
+create or replace function ops.finish_rebuild() returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    lock table ops.published_batches, ops.rebuilds in share row exclusive mode;
+    if not exists (select from ops.rebuilds) or exists (
+        select from ops.published_batches as p
+        left join ops.rebuilds as r on p.build_id = r.build_id
+        where r.verified_at is null
+    ) then
+        raise exception 'published builds are not verified under the new contract';
+    end if;
+    update ops.published_batches as p
+    set n_rows = r.n_rows, n_features = r.n_features, n_quarantined = r.n_quarantined, n_excluded = r.n_excluded
+    from ops.rebuilds as r
+    where p.build_id = r.build_id;
+    update ops.mart_contract
+    set contract_hash = (select min(contract_hash) from ops.rebuilds), built_at = clock_timestamp();
+    delete from ops.rebuilds;
+end
+$$;
+
 grant create on schema ops to ops_owner;
 alter function ops.lock_plain_table(regclass) owner to ops_owner;
 revoke all on function ops.lock_plain_table(regclass) from public;
@@ -152,10 +195,15 @@ alter function ops.discard_build(text) owner to ops_owner;
 revoke all on function ops.discard_build(text) from public;
 grant execute on function ops.discard_build(text) to publisher;
 alter function ops.publish_build(text, text, text, bigint, bigint, bigint, bigint) owner to ops_owner;
+alter function ops.finish_rebuild() owner to ops_owner;
 revoke create on schema ops from ops_owner;
+revoke all on function ops.finish_rebuild() from public;
+grant execute on function ops.finish_rebuild() to transformer;
+grant select, update on ops.published_batches, ops.mart_contract to ops_owner;
+grant select, update, delete on ops.rebuilds to ops_owner;
 revoke all on function ops.publish_build(text, text, text, bigint, bigint, bigint, bigint) from public;
 grant execute on function ops.publish_build(text, text, text, bigint, bigint, bigint, bigint) to publisher;
-grant usage on schema ops, staging, intermediate, quarantine to ops_owner;
+grant usage on schema ops, staging, intermediate, quarantine, staging_next, intermediate_next, quarantine_next to ops_owner;
 grant select, insert on ops.published_batches to ops_owner;
 grant select, delete on ops.current_build to ops_owner;
 
@@ -167,7 +215,10 @@ grant usage on schema raw to transformer, publisher, reader;
 
 grant select on raw.encounters to transformer, publisher;
 grant select on raw.batches, raw.sources to transformer, publisher, reader;
-grant select on ops.current_build, ops.published_batches, ops.corrections to transformer;
+grant select on ops.current_build, ops.published_batches, ops.corrections, ops.rebuilds, ops.rebuilt_builds to transformer;
+grant select, insert, update on ops.mart_contract to publisher;
+grant select, insert, update, delete on ops.rebuilds to publisher;
+grant select on ops.rebuilt_builds to publisher;
 grant select, insert, update, delete on ops.current_build to publisher;
 grant select, insert on
 ops.corrections, ops.rejected_builds, ops.promotions, ops.promotion_outcomes, ops.monitor_reports
@@ -179,9 +230,11 @@ grant select on all tables in schema ops to reader;
 
 -- Tables that dbt makes later: these rights come with them (dbt's own `grants` would take them away again).
 -- serving reads one model only, the patient history: that model grants it itself (post-hook).
-alter default privileges for role transformer in schema marts grant select on tables to trainer, reader;
-alter default privileges for role transformer in schema quarantine grant select on tables to reader;
-alter default privileges for role transformer in schema staging, intermediate, quarantine
+-- Tables in the schemas `*_next` take them along into the live ones.
+alter default privileges for role transformer in schema marts, marts_next grant select on tables to trainer, reader;
+alter default privileges for role transformer in schema quarantine, quarantine_next grant select on tables to reader;
+alter default privileges for role transformer
+in schema staging, intermediate, quarantine, staging_next, intermediate_next, quarantine_next
 grant select, delete on tables to ops_owner;
 grant select on all tables in schema marts to trainer, reader;
 grant select on all tables in schema quarantine to reader;

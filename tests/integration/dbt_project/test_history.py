@@ -215,7 +215,7 @@ def test_late_releases_in_random_order_equal_a_full_rebuild(rows, plain, tmp_pat
         assert build == raw.correction(build_id)
         build.begin(settings)
         dbt.build(settings, tmp_path / "target")
-        assert gate.check_publish(batch_id, settings, build_id).n_expectations
+        assert gate.check_publish(build, settings).n_expectations
         build.publish(settings)
     pd.testing.assert_frame_equal(mart(settings), mart(plain))
     assert patients(settings) == patients(plain)

@@ -62,7 +62,7 @@ def world(tmp_path_factory, dbt_manifest):
     raw = gate.check_raw(batch_id, in_batch_pod)
     Build.of_batch(batch_id).begin(in_batch_pod)
     dbt.build(in_pod_of("dbt", settings), home / "target")
-    publish = gate.check_publish(batch_id, in_batch_pod)
+    publish = gate.check_publish(Build.of_batch(batch_id), in_batch_pod)
     Build.of_batch(batch_id).publish(in_batch_pod)
     return settings, batch_id, raw, publish
 
@@ -102,7 +102,7 @@ def test_the_next_batch_is_compared_with_the_ones_before(world):
 def test_a_published_batch_is_not_judged_again(world):
     settings, batch_id, _, _ = world
     assert gate.check_raw(batch_id, settings).n_expectations == 0
-    assert gate.check_publish(batch_id, settings).n_expectations == 0
+    assert gate.check_publish(Build.of_batch(batch_id), settings).n_expectations == 0
 
 
 def test_rows_that_went_missing_stop_the_publish_gate(tmp_path, dbt_manifest):
@@ -116,7 +116,7 @@ def test_rows_that_went_missing_stop_the_publish_gate(tmp_path, dbt_manifest):
         " (select encounter_id from intermediate.int_encounters__features limit 1)",
     )
     with pytest.raises(BatchRejected, match=r"publish gate.*table_row_count"):
-        gate.check_publish(batch_id, settings)
+        gate.check_publish(Build.of_batch(batch_id), settings)
 
 
 @pytest.mark.parametrize(
@@ -314,14 +314,14 @@ def test_rows_that_do_not_add_up_or_fit_stop_the_publish_gate(intact, damage, re
     settings, batch_id = intact
     raw_support.query(settings, settings.clean_database, damage)
     with pytest.raises(BatchRejected, match=rf"publish gate.*{reason}"):
-        gate.check_publish(batch_id, settings)
+        gate.check_publish(Build.of_batch(batch_id), settings)
     assert not verdict_file(settings, batch_id, "publish")["success"]
 
 
 def test_up_to_one_percent_held_back_passes_the_publish_gate(intact):
     settings, batch_id = intact
     raw_support.query(settings, settings.clean_database, HOLD.format(0.009) + TAKE)
-    assert gate.check_publish(batch_id, settings).failed == ()
+    assert gate.check_publish(Build.of_batch(batch_id), settings).failed == ()
 
 
 def test_the_docs_site_shows_batches_with_verdicts_and_their_pages(world):

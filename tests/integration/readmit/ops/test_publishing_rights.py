@@ -129,15 +129,15 @@ def publish(settings: StackSettings, batch_id: str) -> None:
 
 
 def count_for_the_gate(settings: StackSettings, batch_id: str) -> None:
-    gate_queries.counts(batch_id, batch_id, settings)
+    gate_queries.counts(Build.of_batch(batch_id), settings)
 
 
 def name_reasons(settings: StackSettings, batch_id: str) -> None:
-    gate_queries.frequent_reasons(batch_id, settings)
+    gate_queries.frequent_reasons(Build.of_batch(batch_id), settings)
 
 
 def evaluate_features(settings: StackSettings, batch_id: str) -> None:
-    query = gate_queries.feature_rows(batch_id, batch_id, settings)
+    query = gate_queries.feature_rows(Build.of_batch(batch_id), settings)
     check = gx_validation.Check(publish_suite.accounting("none"), query)
     gx_validation.evaluate([check], "transformer", settings.clean_database, settings)
 
