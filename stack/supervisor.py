@@ -17,7 +17,15 @@ from stack.configuration import socket_path
 from stack.programs import HOME_MARK, NEEDED_TO_END
 
 # `make` sets these for one run. Programs must not inherit the values of the first `make up`.
-NOT_INHERITED = ("DATASET", "DATASET_SHA256", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
+NOT_INHERITED = (
+    "DATASET",
+    "DATASET_SHA256",
+    "MONITORING",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+    "MAKEOVERRIDES",
+)
 
 
 class SupervisorFailed(Exception):
