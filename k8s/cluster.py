@@ -4,6 +4,7 @@ It runs kubectl on one context, puts images into the nodes and forwards ports.
 """
 
 import base64
+import ipaddress
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from readmit.settings import ROOT
@@ -41,6 +43,7 @@ while alive $PPID; do
 done
 """
 SECONDS_FOR_PORT = 60.0
+SECONDS_FOR_REGISTRY = 10.0
 
 
 class ClusterFailed(Exception):
@@ -199,8 +202,41 @@ def layers(image: str) -> str:
 
 
 def push(image: str) -> None:
-    """Push an image of this machine to the registry that its name says."""
-    run(container_engine(), "push", image)
+    """Push an image of this machine to the registry that its name says.
+
+    podman asks for HTTPS also where only HTTP is spoken; Docker knows that of this machine.
+    """
+    engine = container_engine()
+    options = []
+    if engine.endswith("podman") and speaks_http_only(image.partition("/")[0]):
+        options.append("--tls-verify=false")
+    run(engine, "push", *options, image)
+
+
+def speaks_http_only(host: str) -> bool:
+    """Tell whether a registry answers by plain HTTP and not by HTTPS."""
+    return not answers(f"https://{host}/v2/") and answers(f"http://{host}/v2/")
+
+
+def answers(url: str) -> bool:
+    """Tell whether something answers at an address; a log-in that it asks for is an answer."""
+    try:
+        # This machine is reached without a proxy.
+        trust_proxy = not is_loopback(httpx.URL(url).host)
+        httpx.get(url, timeout=SECONDS_FOR_REGISTRY, trust_env=trust_proxy)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def container_engine() -> str:

@@ -19,13 +19,14 @@ import yaml
 from httpx import HTTPError
 from rich.table import Table
 
-from k8s import installation
+from k8s import cluster_checks, installation
 from k8s.cluster import (
     NAMESPACE,
     Cluster,
     ClusterFailed,
     Resource,
     as_list,
+    container_engine,
     find,
     layers,
     push,
@@ -34,6 +35,7 @@ from k8s.cluster import (
 from k8s.installation import Choices
 from k8s.make_secrets import missing, secret_names
 from k8s.overlays import LOCAL_REGISTRY, kustomize, write_overlay
+from k8s.pod_reasons import reason
 from k8s.pod_stamps import KINDS, stamp
 from k8s.reach import reached
 from readmit.command import EXPECTED
@@ -46,6 +48,7 @@ from stack.outcomes import count_published, stop_if_all_rejected, summary
 from stack.progress import Progress
 
 SECONDS_FOR_ROLLOUT = 900
+SECONDS_PER_LOOK = 10  # so old the reason in the waiting line may be
 # Upstream images: where nothing can be pulled they stay pending, and everything else works without
 # them.
 OPTIONAL = {"grafana", "notebook"}
@@ -61,6 +64,7 @@ PAGES = {
     "Prometheus": ("prometheus", "", LOGIN),
 }
 SET_UP = "set-up"
+NAME = "app.kubernetes.io/name"
 API = "deployment/api"
 RESTARTED = ",".join(f"{kind.lower()}s" for kind in KINDS)
 
@@ -73,6 +77,8 @@ def up(cluster: Cluster, choices: Choices, progress: Progress) -> list[Resource]
     components = choices.components.split()
     text = kustomize(write_overlay(choices.overlay, components, choices.registry))
     manifests = [resource for resource in yaml.safe_load_all(text) if resource]
+    with progress.phase("checking the cluster"):
+        check(cluster, manifests, choices.registry, progress)
     built: dict[str, str] = {}
     if os.environ.get("IMAGES") != "skip":
         with progress.phase("building images and handing them to the cluster"):
@@ -88,6 +94,27 @@ def up(cluster: Cluster, choices: Choices, progress: Progress) -> list[Resource]
     with progress.phase("waiting for the API to load the model"):
         await_workloads(cluster, workloads, progress)
     return manifests
+
+
+def check(cluster: Cluster, manifests: list[Resource], registry: str, progress: Progress) -> None:
+    """Look for what would keep the installation from becoming ready, before images are built.
+
+    Raises:
+        ClusterFailed: there is something; each line has the command that helps.
+    """
+    try:
+        lines = cluster_checks.problems(cluster, manifests)
+    except ClusterFailed as error:
+        if "forbidden" not in str(error).lower():
+            raise
+        progress.console.print(f"not checked, since you may not look: {error}", markup=False)
+        lines = []
+    if registry and os.environ.get("IMAGES") != "skip":
+        problem = cluster_checks.registry_problem(registry, container_engine())
+        if problem:
+            lines.append(problem)
+    if lines:
+        raise ClusterFailed("\n".join(lines))
 
 
 def build_images(
@@ -108,7 +135,8 @@ def build_images(
         raise ClusterFailed(
             f"the nodes of {cluster.context} cannot pull {LOCAL_REGISTRY}: REGISTRY=host/path"
             " builds and pushes the "
-            "images, IMAGES=skip when the nodes have them"
+            "images (MicroK8s: microk8s enable registry, REGISTRY=localhost:32000/readmit),"
+            " IMAGES=skip when the nodes have them"
         )
     loaded = {}
     for image in images:
@@ -166,21 +194,33 @@ def await_workloads(cluster: Cluster, workloads: list[str], progress: Progress) 
     """
     deadline = time.monotonic() + SECONDS_FOR_ROLLOUT
     for workload in workloads:
-        progress.show(f"waiting for {workload}")
-        seconds = max(1, round(deadline - time.monotonic()))
         kind, _, name = workload.partition("/")
         command = ["rollout", "status", workload]
         if kind == "job":
             command = ["wait", "--for=condition=complete", workload]
-        try:
-            cluster.kubectl(*command, f"--timeout={seconds}s")
-        except ClusterFailed as error:
-            selector = f"--selector=app.kubernetes.io/name={name}"
-            pods = cluster.kubectl("get", "pods", selector, "--no-headers").strip()
-            raise ClusterFailed(
-                f"{workload} is not ready: {pods or 'it has no pod'}; "
-                f"kubectl -n {NAMESPACE} describe pods, and logs"
-            ) from error
+        news = ""
+        while True:
+            progress.show(f"waiting for {workload}{news}")
+            seconds = min(SECONDS_PER_LOOK, max(1, round(deadline - time.monotonic())))
+            try:
+                cluster.kubectl(*command, f"--timeout={seconds}s")
+                break
+            except ClusterFailed as error:
+                why = reason(cluster.get("pods", f"--selector={NAME}={name}"))
+                news = f": {why}" if why else ""
+                is_late = re.search("timed out|context deadline exceeded", str(error))
+                if is_late and time.monotonic() < deadline:
+                    continue
+                raise ClusterFailed(_late(cluster, workload, news)) from error
+
+
+def _late(cluster: Cluster, workload: str, news: str) -> str:
+    name = workload.partition("/")[2]
+    pods = cluster.kubectl("get", "pods", f"--selector={NAME}={name}", "--no-headers").strip()
+    return (
+        f"{workload} is not ready: {pods or 'it has no pod'}{news}; "
+        f"kubectl -n {NAMESPACE} describe pods, and logs"
+    )
 
 
 def run_pipeline(settings: StackSettings, progress: Progress) -> None:

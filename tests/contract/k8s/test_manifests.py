@@ -305,6 +305,36 @@ def test_local_fits_a_small_node() -> None:
     assert k8s.requested(resources, "memory") <= 12e9
 
 
+# The most resident memory, in MB, on a real cluster with 220,000 rows.
+SEEN = {
+    "airflow-scheduler": 467,
+    "mlflow": 456,
+    "postgres": 522,
+    "s3": 249,
+    "api": 221,
+    "airflow-task-training": 1_334,
+    "airflow-task-promotion": 1_334,
+}
+
+
+@pytest.mark.parametrize("part", SEEN)
+def test_requests_cover_what_was_seen_and_limits_leave_room(part: str) -> None:
+    resources = k8s.pods(k8s.overlay("local"))[part]["spec"]["containers"][0]["resources"]
+    assert k8s.quantity(resources["requests"]["memory"]) >= SEEN[part] * 1e6
+    assert k8s.quantity(resources["limits"]["memory"]) >= 2 * SEEN[part] * 1e6
+
+
+@pytest.mark.parametrize("part", [part for part in SEEN if "task" not in part])
+def test_the_sizing_table_has_what_the_manifests_request(part: str) -> None:
+    text = (k8s.ROOT / "docs" / "kubernetes.md").read_text()
+    [row] = re.findall(rf"(?m)^\| `{part}` \| (.*?) \| (.*?) \| (.*?) \|", text)
+    resources = k8s.pods(k8s.overlay("local"))[part]["spec"]["containers"][0]["resources"]
+    requests, limits = resources["requests"], resources["limits"]
+    assert row[0] == f"{requests['cpu']}, {requests['memory']}"
+    assert row[1] == f"{limits['cpu']}, {limits['memory']}"
+    assert row[2] == f"{SEEN[part]} MB"
+
+
 def test_a_larger_pod_is_counted() -> None:
     resources = k8s.overlay("local")
     before = k8s.requested(resources, "cpu")
@@ -351,6 +381,35 @@ def test_nobody_waits_long_for_a_server_that_has_another_address_by_now(name: st
     for part in readers | {"airflow-task"}:
         main = k8s.pods(k8s.overlay(name))[part]["spec"]["containers"][0]
         assert {"configMapRef": {"name": "settings"}} in main["envFrom"]
+
+
+def test_postgres_may_go_without_ending_what_works_with_it() -> None:
+    """Its Service keeps an address while there is no pod, and Airflow's loops wait for it."""
+    from readmit.ops import patient_connections
+
+    resources = k8s.overlay("local")
+    host = k8s.named(resources, "ConfigMap", "settings")["data"]["POSTGRES_HOST"]
+    assert "clusterIP" not in k8s.named(resources, "Service", host)["spec"]
+    variable = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS"
+    patient = {
+        name
+        for name, pod in k8s.pods(resources).items()
+        for each in pod["spec"]["containers"][0].get("env", [])
+        if each["name"] == variable
+        and each["value"] == f"{patient_connections.__name__}.PARAMETERS"
+    }
+    assert patient == {"airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"}
+    for name in patient:
+        probe = k8s.pods(resources)[name]["spec"]["containers"][0]["livenessProbe"]
+        seconds = probe["periodSeconds"] * probe["failureThreshold"]
+        assert seconds > patient_connections.SECONDS
+
+
+def test_the_only_pod_of_the_api_keeps_its_model_on_a_claim() -> None:
+    volumes = k8s.pods(k8s.overlay("local"))["api"]["spec"]["volumes"]
+    claim = {"claimName": "api-state"}
+    assert {"name": "state", "persistentVolumeClaim": claim} in volumes
+    assert k8s.named(k8s.overlay("local"), "PersistentVolumeClaim", "api-state")
 
 
 def test_namespace_refuses_what_is_not_restricted() -> None:

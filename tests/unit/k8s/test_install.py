@@ -168,15 +168,22 @@ def test_every_workload_is_awaited_by_kubectl(kubectl_log: Path) -> None:
         "rollout status deployment/ui",
     ]
     for command in commands:
-        assert re.search(r" --timeout=(900|899)s$", command), command
+        assert re.search(r" --timeout=10s$", command), command
 
 
 LATE = """#!/bin/sh
+echo "$@" >>"{log}"
 case "$*" in
 *"rollout status statefulset/mlflow"*) echo "error: timed out waiting for the condition" >&2; exit 1 ;;
+*"get pods"*"name=mlflow --output=json") echo '{{"items": {items}}}' ;;
 *"get pods"*"name=mlflow"*) echo "{pods}" ;;
 esac
 """
+UNBOUND = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+PENDING = {
+    "metadata": {"name": "mlflow-0"},
+    "status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": UNBOUND}]},
+}
 
 
 @pytest.mark.parametrize(
@@ -190,12 +197,29 @@ esac
     ],
 )
 def test_what_is_late_is_named_with_the_state_of_its_pods(
-    kubectl_log: Path, pods: str, state: str
+    kubectl_log: Path, pods: str, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (kubectl_log.parent / "kubectl").write_text(LATE.format(pods=pods))
+    monkeypatch.setattr(install, "SECONDS_FOR_ROLLOUT", 0)
+    (kubectl_log.parent / "kubectl").write_text(LATE.format(pods=pods, items="[]", log=kubectl_log))
     message = re.escape(f"statefulset/mlflow is not ready: {state}; kubectl -n readmit describe")
     with pytest.raises(cluster.ClusterFailed, match=message):
         install.await_workloads(cluster.Cluster("here"), WORKLOADS, Progress())
+
+
+def test_the_waiting_line_has_the_schedulers_reason(
+    kubectl_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "SECONDS_FOR_ROLLOUT", 1)
+    shown: list[str] = []
+    monkeypatch.setattr(Progress, "show", lambda _, news: shown.append(news))
+    items = json.dumps([PENDING])
+    (kubectl_log.parent / "kubectl").write_text(
+        LATE.format(pods="mlflow-0 0/1 Pending", items=items, log=kubectl_log)
+    )
+    with pytest.raises(cluster.ClusterFailed, match="unbound immediate PersistentVolumeClaims"):
+        install.await_workloads(cluster.Cluster("here"), WORKLOADS, Progress())
+    waiting = f"waiting for statefulset/mlflow: {UNBOUND} (kubectl get storageclass"
+    assert any(news.startswith(waiting) for news in shown)
 
 
 def test_a_file_of_this_machine_has_a_name_that_pods_can_know() -> None:
