@@ -27,8 +27,8 @@ def problems(cluster: Cluster, manifests: list[Resource]) -> list[str]:
     """Return what the cluster lacks for these manifests."""
     nodes = cluster.get("nodes")
     is_microk8s = any(MICROK8S in node["metadata"].get("labels", {}) for node in nodes)
-    lines = [*_storage_problems(cluster, manifests, is_microk8s)]
-    lines += _dns_problems(cluster, is_microk8s)
+    lines = [*storage_problems(cluster, manifests, is_microk8s)]
+    lines += dns_problems(cluster, is_microk8s)
     usable = []
     node_problems = []
     for node in nodes:
@@ -38,13 +38,13 @@ def problems(cluster: Cluster, manifests: list[Resource]) -> list[str]:
         else:
             usable.append(node)
     if usable:
-        lines += _room_problems(cluster, usable, manifests)
+        lines += room_problems(cluster, usable, manifests)
     else:
         lines += node_problems
     return lines
 
 
-def _storage_problems(
+def storage_problems(
     cluster: Cluster, manifests: list[Resource], is_microk8s: bool
 ) -> Iterator[str]:
     """Yield a line when claims name no class, are not bound yet, and no class is the default."""
@@ -90,7 +90,7 @@ def claim_names(manifests: list[Resource]) -> list[str]:
     return names
 
 
-def _dns_problems(cluster: Cluster, is_microk8s: bool) -> Iterator[str]:
+def dns_problems(cluster: Cluster, is_microk8s: bool) -> Iterator[str]:
     """Yield a line for a MicroK8s without its DNS add-on, which it has only when asked."""
     if not is_microk8s:
         return
@@ -114,7 +114,7 @@ def node_problem(node: Resource) -> str:
     return ""
 
 
-def _room_problems(
+def room_problems(
     cluster: Cluster, nodes: list[Resource], manifests: list[Resource]
 ) -> Iterator[str]:
     """Yield a line for each of CPU and memory of which the nodes have less than is requested."""

@@ -211,16 +211,12 @@ def await_workloads(cluster: Cluster, workloads: list[str], progress: Progress) 
                 is_late = re.search("timed out|context deadline exceeded", str(error))
                 if is_late and time.monotonic() < deadline:
                     continue
-                raise ClusterFailed(_late(cluster, workload, news)) from error
-
-
-def _late(cluster: Cluster, workload: str, news: str) -> str:
-    name = workload.partition("/")[2]
-    pods = cluster.kubectl("get", "pods", f"--selector={NAME}={name}", "--no-headers").strip()
-    return (
-        f"{workload} is not ready: {pods or 'it has no pod'}{news}; "
-        f"kubectl -n {NAMESPACE} describe pods, and logs"
-    )
+                selector = f"--selector={NAME}={name}"
+                pods = cluster.kubectl("get", "pods", selector, "--no-headers").strip()
+                raise ClusterFailed(
+                    f"{workload} is not ready: {pods or 'it has no pod'}{news}; "
+                    f"kubectl -n {NAMESPACE} describe pods, and logs"
+                ) from error
 
 
 def run_pipeline(settings: StackSettings, progress: Progress) -> None:

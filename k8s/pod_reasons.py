@@ -20,7 +20,7 @@ HELPS = {
 def reason(pods: list[Resource]) -> str:
     """Return the first reason why one of the pods does not run, and what helps; else empty."""
     for pod in pods:
-        for text in _reasons(pod):
+        for text in reasons_of(pod):
             for part, helps in HELPS.items():
                 if part in text:
                     return f"{text} ({helps})"
@@ -28,7 +28,8 @@ def reason(pods: list[Resource]) -> str:
     return ""
 
 
-def _reasons(pod: Resource) -> Iterator[str]:
+def reasons_of(pod: Resource) -> Iterator[str]:
+    """Yield why the pod is not scheduled, then why each container waits."""
     status = pod["status"]
     for condition in status.get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
