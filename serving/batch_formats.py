@@ -4,20 +4,28 @@ import csv
 import io
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 
 import orjson
 
 from readmit.client.answer_types import BatchAnswer, FieldErrorCode, ProblemCode
+from readmit.contract.stay_columns import (
+    ID_NAMES,
+    CellReader,
+    StayColumns,
+    cell_reader,
+    columns_of,
+    known_keys,
+)
+from readmit.intake.file_kinds import foreign_kind
+from readmit.tables import encodings
+from readmit.tables.delimiters import SEPARATOR_LINE, delimiter_of
 from serving.body_limit import SMALL_BYTES
 from serving.problems import Problem, field_error
 from serving.schema import RequestSchema, utf8_json
 
-BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 SPARE_SIGNS = 1_000  # brackets, colons and line ends that may stand in texts
 CSV_COLUMNS = ("row", "probability", "risk", "history", "model_version", "error")
-CellReader = Callable[[str], object]
 
 
 def json_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object]:
@@ -37,7 +45,39 @@ def json_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[objec
         error = field_error("rows", FieldErrorCode.NOT_A_LIST)
         raise Problem(ProblemCode.MISSING_ROWS, errors=[error])
     _check_number(rows, max_rows)
+    first = rows[0] if rows else None
+    if isinstance(first, dict):
+        columns = columns_of(list(first), requests.features)
+        if columns.is_source:
+            return _from_source(requests, rows)
     return rows
+
+
+def _from_source(requests: RequestSchema, rows: Sequence[object]) -> list[object]:
+    """Return rows in the layout of the source in the contract's names and types.
+
+    Values are read as the same values in a CSV would be.
+    """
+    readers: dict[str, tuple[str, CellReader]] = {}
+    typed_rows: list[object] = []
+    for row in rows:
+        if not isinstance(row, dict):
+            typed_rows.append(row)
+            continue
+        new_names = [name for name in row if name not in readers]
+        if new_names:
+            columns = columns_of([*readers, *new_names], requests.features)
+            for name, field in zip([*readers, *new_names], columns.names, strict=True):
+                readers[name] = (field, _cell_reader(requests, field, columns))
+        typed_row: dict[str, object] = {}
+        for name, value in row.items():
+            field, read = readers[name]
+            if field and value is not None:
+                typed_row[field] = (
+                    value if isinstance(value, bool | dict | list) else read(str(value))
+                )
+        typed_rows.append(typed_row)
+    return typed_rows
 
 
 def _check_shape(requests: RequestSchema, body: bytes, max_rows: int) -> None:
@@ -64,24 +104,36 @@ def _check_shape(requests: RequestSchema, body: bytes, max_rows: int) -> None:
 def csv_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object]:
     """Return the rows of a CSV with a header, in the contract's types.
 
-    An empty cell is a missing field; a cell that cannot be read stays text, to be refused.
+    The header has the contract's names or those of the source file; it shows the delimiter. An
+    empty cell is a missing field; a cell that cannot be read stays text, to be refused.
 
     Raises:
         Problem: 422 when it is no CSV, names no field, or has too many rows.
     """
     rows: list[object] = []
+    kind = foreign_kind(body[:64])
+    if kind and not body.startswith((b"{", b"[")):  # of JSON the header is refused
+        raise Problem(ProblemCode.INVALID_CSV, reason=kind)
     try:
+        body = encodings.as_utf8(body)
         # Too many lines or fields are refused before a parser reads them.
         if body.count(b"\n") + body.count(b"\r") > 4 * max_rows + SPARE_SIGNS:
             raise Problem(ProblemCode.TOO_MANY_ROWS, max_rows=max_rows)
         if any(len(line) > SMALL_BYTES for line in io.BytesIO(body)):
             reason = f"a line has more than {SMALL_BYTES} bytes"
             raise Problem(ProblemCode.INVALID_CSV, reason=reason)
-        text = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8-sig", newline="")
-        lines = csv.reader(text, strict=True)
+        file = io.BytesIO(body)
+        header_line = file.readline()
+        if SEPARATOR_LINE.fullmatch(header_line):
+            header_line = file.readline()
+        delimiter = delimiter_of(header_line, known_keys(requests.features)).decode()
+        file.seek(-len(header_line), io.SEEK_CUR)
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        lines = csv.reader(text, delimiter=delimiter, strict=True)
         header = next(lines, [])
-        _check_header(requests, header)
-        readers = [(name, cell_reader(requests, name)) for name in header]
+        columns = columns_of(header, requests.features)
+        _check_header(requests, columns.names)
+        readers = [(name, _cell_reader(requests, name, columns)) for name in columns.names]
         filled_lines = filter(None, lines)
         for line in itertools.islice(filled_lines, max_rows + 1):
             row: dict[str, object] = {}
@@ -90,6 +142,8 @@ def csv_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object
                     row[name] = read(cell)
             if len(line) > len(readers):
                 row["extra"] = ""  # no field of any model, so the row is refused
+            if columns.is_source:
+                row.pop("", None)
             rows.append(row)
     except (UnicodeDecodeError, csv.Error) as error:
         raise Problem(ProblemCode.INVALID_CSV, reason=str(error)) from None
@@ -97,27 +151,12 @@ def csv_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object
     return rows
 
 
-def cell_reader(requests: RequestSchema, name: str) -> CellReader:
-    """Return the function from the cells of a column to values of the contract's type."""
-    kind = requests.types.get(name, str)
-    if kind is str:
-        return str
-
-    @cache
-    def read(cell: str) -> object:
-        if kind is bool:
-            return BOOLEANS.get(cell.strip().lower(), cell)
-        if not cell.isascii() or "_" in cell:  # Python reads 1_0 and digits of any script
-            return cell
-        try:
-            return kind(cell)
-        except ValueError:
-            return cell
-
-    return read
+def _cell_reader(requests: RequestSchema, name: str, columns: StayColumns) -> CellReader:
+    feature = requests.features_by_name.get(name)
+    return cell_reader(feature, is_id=name in ID_NAMES, is_source=columns.is_source)
 
 
-def _check_header(requests: RequestSchema, header: list[str]) -> None:
+def _check_header(requests: RequestSchema, header: Sequence[str]) -> None:
     """Refuse a header without a known field, as with other separators, or with one twice."""
     if requests.fields.isdisjoint(header):
         unknown = field_error("header", FieldErrorCode.NO_KNOWN_FIELD, allowed=requests.names)

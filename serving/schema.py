@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import ValidationError
 
 from readmit.client.answer_types import History, ProblemCode, Value
-from readmit.contract.definition import Contract
+from readmit.contract.definition import Contract, Feature
 from readmit.contract.derivation import tuple_getter
 from serving.problems import Problem, field_errors
 from serving.request_fields import PYTHON_TYPES, column_model, request_model
@@ -54,6 +54,8 @@ class RequestSchema:
     defaults: Mapping[str, Value]
     allowed: Mapping[str, Sequence[Value]]
     types: Mapping[str, type]
+    features: tuple[Feature, ...]  # inputs, then history
+    features_by_name: Mapping[str, Feature]
     values_of: Callable[[Mapping[str, Value]], tuple[Value, ...]]  # in the order of `names`
 
     @property
@@ -287,5 +289,7 @@ def build(contract: Contract) -> RequestSchema:
         defaults=defaults,
         allowed={name: values for name, values in allowed.items() if values},
         types=types,
+        features=tuple(features),
+        features_by_name=contract.by_name,
         values_of=tuple_getter(contract.base_names),
     )

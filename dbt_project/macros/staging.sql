@@ -1,6 +1,11 @@
 {# The row type of RAW as `clean` sees it. Not source(): a unit test puts a CTE there, which is no type. #}
 {% macro landing_row() %}raw.encounters{% endmacro %}
 
+{#
+The macros *_columns name the columns of the file that the contract's inputs are typed from. They are literals, and the
+contract takes them from here (readmit.contract.definition): the API and the form read a file by the same names.
+#}
+
 {# The file's name of each categorical feature that is taken over as it stands ('?' becomes unknown). #}
 {% macro text_columns() %}
     {{ return({
@@ -16,6 +21,15 @@
         "n_outpatient_visits": "number_outpatient", "n_emergency_visits": "number_emergency",
         "n_inpatient_visits": "number_inpatient", "n_diagnoses": "number_diagnoses"
     }) }}
+{% endmacro %}
+
+{# A flag and the column of the file, with the value that says yes and the one that says no. #}
+{% macro flag_columns() %}
+    {{ return({"is_medication_changed": ["change", "Ch", "No"]}) }}
+{% endmacro %}
+
+{% macro diagnosis_columns() %}
+    {{ return({"diagnosis_1": "diag_1", "diagnosis_2": "diag_2", "diagnosis_3": "diag_3"}) }}
 {% endmacro %}
 
 {% macro code_columns() %}

@@ -294,6 +294,7 @@ class FeatureDocument(TypedDict):
     default: Value | None
     form: FormText | None
     derive: Mapping[str, object] | None
+    source: NotRequired[Mapping[str, str | None]]
 
 
 class LabelDocument(TypedDict):

@@ -4,9 +4,11 @@
 `Contract.from_json` reads it and checks its hash.
 """
 
+import ast
 import csv
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Sequence
 from functools import cached_property
@@ -26,6 +28,8 @@ DataType = Literal["text", "integer", "bigint", "boolean", "double precision"]
 WHOLE_NUMBERS = ("integer", "bigint")
 ROLES_OF_FEATURES = ("input", "history", "derived")
 ROLES = ("key", "label", *ROLES_OF_FEATURES)
+
+RETURNED = re.compile(r"return\((.*)\)\s*\}\}", re.DOTALL)  # in a macro
 
 ContractT = TypeVar("ContractT", bound="Contract")
 JsonObject = dict[str, Any]
@@ -81,6 +85,19 @@ class Derive(_Frozen):
         return self
 
 
+class Source(_Frozen):
+    """The column of the source file that dbt types an input from.
+
+    `reads` is how: a text as it stands, a whole number, an ICD-9 code, or a flag that is true for
+    `yes` and false for `no`.
+    """
+
+    column: str
+    reads: Literal["text", "whole_number", "icd9", "flag"]
+    yes: str | None = None
+    no: str | None = None
+
+
 class Feature(_Frozen):
     """A feature: a column of the mart that is neither a key nor the label."""
 
@@ -100,6 +117,7 @@ class Feature(_Frozen):
     default: Value | None = None
     form: Form | None = None
     derive: Derive | None = None
+    source: Source | None = Field(default=None, exclude_if=lambda source: source is None)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -251,10 +269,15 @@ class Contract(BaseModel):
 
     @cached_property
     def hash(self) -> str:
-        """sha256 of the canonical JSON, without the hash itself."""
-        text = json.dumps(
-            self._document(), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
+        """sha256 of the canonical JSON, without the hash itself.
+
+        Nor does it cover the columns of the source file: they say how a file is read, not what a
+        request is.
+        """
+        document = self._document()
+        for feature in document["features"]:
+            feature.pop("source", None)
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _document(self) -> JsonObject:
@@ -299,16 +322,20 @@ class Contract(BaseModel):
         source = path or PROJECT / "target" / "manifest.json"
         if not source.is_file():
             raise ContractError(f"{source} is missing: run `dbt parse` in dbt_project")
-        nodes = json.loads(source.read_text(encoding="utf-8"))["nodes"].values()
+        manifest = json.loads(source.read_text(encoding="utf-8"))
+        nodes = manifest["nodes"].values()
         marts = [node for node in nodes if (node["resource_type"], node["name"]) == ("model", MART)]
         if not marts:
             raise ContractError(f"the manifest has no model {MART}")
         features = []
         labels = []
+        source_columns = _source_columns(manifest)
         for column in marts[0]["columns"].values():
             role = _meta(column)["role"]
             if role in ROLES_OF_FEATURES:
-                features.append(Feature.from_column(column))
+                feature = Feature.from_column(column)
+                source_column = source_columns.get(feature.name)
+                features.append(feature.model_copy(update={"source": source_column}))
             elif role == "label":
                 labels.append({key: column[key] for key in ("name", "data_type", "description")})
         if len(labels) != 1:
@@ -329,6 +356,31 @@ def _validated(cls: type[ContractT], document: JsonObject) -> ContractT:
         return cls.model_validate(document)
     except ValidationError as error:
         raise ContractError(str(error)) from None
+
+
+def _source_columns(manifest: JsonObject) -> dict[str, Source]:
+    """Return the column of the file for each input, as the macros of dbt's staging type it."""
+    sources = {}
+    for name, column in _literal(manifest, "text_columns").items():
+        sources[name] = Source(column=column, reads="text")
+    for name in _literal(manifest, "drug_columns"):
+        sources[name] = Source(column=name, reads="text")
+    for name, column in _literal(manifest, "number_columns").items():
+        sources[name] = Source(column=column, reads="whole_number")
+    for name in _literal(manifest, "code_columns"):
+        sources[name] = Source(column=name, reads="whole_number")
+    for name, column in _literal(manifest, "diagnosis_columns").items():
+        sources[name] = Source(column=column, reads="icd9")
+    for name, (column, yes, no) in _literal(manifest, "flag_columns").items():
+        sources[name] = Source(column=column, reads="flag", yes=yes, no=no)
+    return sources
+
+
+def _literal(manifest: JsonObject, macro: str) -> Any:  # noqa: ANN401 (what the macro returns)
+    """Return the literal that a macro of the project returns; nothing without the macro."""
+    text = manifest.get("macros", {}).get(f"macro.readmit.{macro}", {}).get("macro_sql", "")
+    returned = RETURNED.search(text)
+    return ast.literal_eval(returned[1]) if returned else {}
 
 
 def _meta(column: JsonObject) -> JsonObject:

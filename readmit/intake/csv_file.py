@@ -13,9 +13,9 @@ from readmit.intake.canonical import canonical
 from readmit.intake.csv_header import read_header
 from readmit.intake.csv_rows import Block, check_rows
 from readmit.intake.dialect import Dialect
-from readmit.intake.encodings import open_as_utf8
 from readmit.intake.layout import MAX_LINE_BYTES
 from readmit.intake.number_forms import check_numbers
+from readmit.tables.encodings import open_as_utf8
 
 BLOCK_BYTES = 2 << 20
 

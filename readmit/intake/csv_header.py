@@ -1,19 +1,21 @@
 """Read the header of a source CSV: decide the dialect, or name the likely mistake."""
 
-import re
 from io import BufferedReader
 
 from readmit.errors import SourceRefused, printable
 from readmit.intake.csv_fields import refusal
-from readmit.intake.dialect import DELIMITERS, Dialect
-from readmit.intake.encodings import Encoding
+from readmit.intake.dialect import Dialect
 from readmit.intake.file_kinds import foreign_kind
 from readmit.intake.layout import COLUMNS, MAX_LINE_BYTES
+from readmit.tables.delimiters import (
+    INDEX_NAME,
+    SEPARATOR_LINE,
+    delimiter_of,
+    name_key,
+    names_in,
+)
+from readmit.tables.encodings import Encoding
 
-# The first line that tells Excel how fields are separated.
-SEPARATOR_LINE = re.compile(rb'"?sep=[,;|\t]"?\r?\n', re.IGNORECASE)
-# What pandas, R and spreadsheets call the row numbers that they write in front of the columns.
-INDEX_NAME = re.compile(r"|Unnamed: \d+(?:\.\d+)*|index|level_\d+|\.\.\.\d+", re.IGNORECASE)
 MAX_NAMES = 5  # names listed in a message
 # The two columns of the file that explains the codes: UCI's archive holds it beside the data.
 CODE_TABLE = ["admission_type_id", "description"]
@@ -42,13 +44,9 @@ def read_header(file: BufferedReader, encoding: Encoding, name: str) -> Dialect:
         problem = "the file is UTF-32; save it as UTF-8"
     if problem:
         raise refusal(name, 0, COLUMNS[0], problem, header_line)
-    n_known = {}
-    for candidate in DELIMITERS:
-        keys = {_key(candidate_name) for candidate_name in _names(line, candidate)}
-        n_known[candidate] = len(_KNOWN.keys() & keys)
-    delimiter = max(DELIMITERS, key=n_known.__getitem__)
-    written_names = _names(line, delimiter)
-    columns = [_KNOWN.get(_key(written), written) for written in written_names]
+    delimiter = delimiter_of(line, _KNOWN)
+    written_names = names_in(line, delimiter)
+    columns = [_KNOWN.get(name_key(written), written) for written in written_names]
     index_columns = []
     for position, column in enumerate(columns):
         if column not in COLUMNS and INDEX_NAME.fullmatch(column):
@@ -67,17 +65,7 @@ def read_header(file: BufferedReader, encoding: Encoding, name: str) -> Dialect:
     )
 
 
-def _key(name: str) -> str:
-    """Return a name without case and separators: `A1Cresult` and `a1c.result` are one column."""
-    return re.sub(r"[-_. ]", "", name).lower()
-
-
-_KNOWN = {_key(column): column for column in COLUMNS}
-
-
-def _names(line: bytes, delimiter: bytes) -> list[str]:
-    text = line.rstrip(b"\r\n").replace(b'"', b"").decode()
-    return [name.strip() for name in text.split(delimiter.decode())]
+_KNOWN = {name_key(column): column for column in COLUMNS}
 
 
 def _not_text(line: bytes) -> str:

@@ -7,8 +7,9 @@ from functools import cached_property
 
 from readmit.errors import SourceRefused
 from readmit.intake.csv_fields import bad_quote_position, column_at, refusal, values_of
-from readmit.intake.dialect import DELIMITERS, Dialect
+from readmit.intake.dialect import Dialect
 from readmit.intake.layout import COLUMNS, MAX_FIELD_BYTES, MAX_LINE_BYTES
+from readmit.tables.delimiters import DELIMITERS
 
 NOT_ASCII = re.compile(rb"[\0\x80-\xff]")
 CARRIAGE_RETURN = re.compile(rb"\r")

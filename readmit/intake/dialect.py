@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from readmit.intake.encodings import Encoding
 from readmit.intake.layout import COLUMNS
-
-DELIMITERS = {b",": "comma", b";": "semicolon", b"\t": "tab", b"|": "vertical bar"}
+from readmit.tables.delimiters import DELIMITERS
+from readmit.tables.encodings import Encoding
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ RAW = "models/staging/raw"
 SQL = [
     (
         f"{RAW}/base/base_raw__encounters_typed.sql",
-        "        change = 'Ch' as is_medication_changed,\n",
+        "        row_number() over",
         f"        medical_specialty <> '?' as {NEW},\n",
     ),
     (

@@ -2,7 +2,8 @@
 
 import json
 
-from serving import batch_formats, schema
+from readmit.contract.stay_columns import cell_reader
+from serving import schema
 
 
 def test_contract_of_the_project_is_served(contract):
@@ -13,7 +14,9 @@ def test_contract_of_the_project_is_served(contract):
     assert (
         found.from_row(
             {
-                name: batch_formats.cell_reader(found, name)(str(value))
+                name: cell_reader(found.features_by_name[name], is_id=False, is_source=False)(
+                    str(value)
+                )
                 for name, value in row.items()
             }
         )

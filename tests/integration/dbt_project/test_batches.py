@@ -1,20 +1,26 @@
 """dbt on a real Postgres: accounting, quarantine, release, reruns, history, and one rule with two evaluators."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from jinja2 import Environment
 
 from readmit import db
 from readmit.batches import claims, corrections, loading
 from readmit.batches.builds import Build
-from readmit.contract.definition import Contract
+from readmit.contract.definition import PROJECT, Contract
 from readmit.contract.derivation import derive_frame
+from readmit.contract.stay_columns import icd9
 from readmit.docs_site import dbt_docs
 from readmit.intake import sample, sources
 from readmit.settings import StackSettings
+from readmit.tables.numbers import whole_number
+from serving import batch_formats
+from serving import schema as request_schema
 from tests.support import dbt, dbt_rules, raw
 
 BAD_AGE = 7  # index of a row whose age no rule accepts
@@ -116,6 +122,57 @@ def test_macro_and_python_derive_the_same(world):
     for name in names:
         assert (again[name] == mart[name]).all(), name
     assert not mart.isna().any().any()
+
+
+def test_scoring_reads_a_source_row_as_dbt_types_raw(world):
+    """The API takes rows in the layout of the file: each gets the inputs that the mart has."""
+    settings, home, rows, _ = world
+    contract = Contract.from_manifest(home / "target" / "manifest.json")
+    requests = request_schema.build(contract)
+    names = ["encounter_id", *requests.inputs]
+    mart = read(settings, "select * from marts.fct_encounter_features").set_index("encounter_id")
+    by_id = {int(row["encounter_id"]): row for row in rows}
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]), extrasaction="ignore")
+    writer.writeheader()
+    # The released row has its corrected age in the mart only.
+    ids = [number for number in mart.index if by_id[number]["age"] == mart.age_band[number]]
+    writer.writerows(by_id[number] for number in ids)
+    typed = batch_formats.csv_rows(requests, file.getvalue().encode(), 10_000)
+    assert len(ids) > 1000
+    for number, row in zip(ids, typed, strict=True):
+        assert {name: row[name] for name in names} == {
+            "encounter_id": number,
+            **{name: mart.at[number, name] for name in requests.inputs},
+        }
+    document = json.dumps([by_id[number] for number in ids]).encode()
+    assert batch_formats.json_rows(requests, document, 10_000) == typed
+
+
+def test_cells_are_read_as_the_macros_read_them(world):
+    """Values of all kinds: whatever SQL takes for a legal value, the API takes for the same."""
+    settings, _, _, _ = world
+    codes = ["8", "08", "008", "250", "250.1", "250.13", "250.x", "V4", "E8", "?", "", "1", "99"]
+    numbers = ["7", "07", "0", "999999999", "-1", "", "x", "1_0", "\u0663", "nan", "1e3", " 7"]
+    text = (PROJECT / "macros" / "staging.sql").read_text()
+    begin = text.index("{# A whole number")
+    end = text.index("{% macro when_outside")
+    calls = "{{ icd9('c') }}#{{ whole_number('c') }}"
+    rendered = Environment().from_string(text[begin:end] + calls).render()
+    as_code, as_number = rendered.strip().split("#")
+    for cells, statement, function in (
+        (codes, as_code, icd9),
+        (numbers, as_number, whole_number),
+    ):
+        for cell in cells:
+            (row,) = raw.query(
+                settings,
+                settings.clean_database,
+                f"select {statement} from (select %s::text as c) as t",
+                cell,
+                role="reader",
+            )
+            assert row[0] is None or function(cell) == row[0], cell
 
 
 def test_serving_reads_the_history_of_a_next_stay(world):

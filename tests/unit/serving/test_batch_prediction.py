@@ -170,7 +170,7 @@ NAMES = "n_medications,gender,diagnosis_1,is_medication_changed"
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n", json.dumps({"rows": [ROW]}), NAMES.replace(",", ";") + "\n20;Male;401;1\n"]
+    "text", ["", "\n", json.dumps({"rows": [ROW]}), NAMES.replace(",", "#") + "\n20#Male#401#1\n"]
 )
 def test_a_csv_that_names_no_field_is_refused_as_a_whole(api, text):
     refused = post_csv(api, text)
@@ -186,7 +186,21 @@ def test_a_csv_with_two_columns_of_a_name_is_refused(api):
 
 
 @pytest.mark.parametrize(
-    "number", ["1_0", "\u0663", "\u00a05", "0x5", "5.0", "9" * 5000, "nan", "true"]
+    "number",
+    [
+        "1_0",
+        "\u0663",
+        "\u00a05",
+        "0x5",
+        "5.5",
+        "9" * 5000,
+        "nan",
+        "true",
+        "inf",
+        "1e999",
+        "1e1",
+        "\uff15",
+    ],
 )
 def test_a_cell_that_is_no_plain_number_is_refused(api, number):
     said = post_csv(api, f"{NAMES}\n{number},Male,401,true\n20,Male,401,true\n").json()
@@ -206,3 +220,35 @@ def test_a_contract_without_history_takes_batches():
         each.history
         for each in schema.build(Contract.from_json(json.dumps(plain))).from_rows([ROW] * 2)
     ] == ["assumed_first_stay"] * 2
+
+
+@pytest.mark.parametrize("number", ["5", "5.0", "5.", "+5", " 5 ", "005"])
+def test_a_whole_number_may_be_written_as_tools_do(api, number):
+    said = post_csv(api, f"{NAMES}\n{number},Male,401,true\n5,Male,401,true\n").json()
+    first, second = said["predictions"]
+    assert first["probability"] == second["probability"]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("first_line", ["", "sep={}\r\n"])
+def test_a_csv_may_come_in_any_dialect(api, delimiter, encoding, first_line):
+    table = f"{NAMES}\r\n20,Male,401,true\r\n".replace(",", delimiter)
+    text = first_line.format(delimiter) + table
+    said = api.post(
+        "/predict/batch",
+        content=text.encode(encoding),
+        headers={"content-type": "text/csv", "accept": "application/json"},
+    ).json()
+    plain = post_csv(api, f"{NAMES}\n20,Male,401,true\n").json()
+    assert said["predictions"][0]["probability"] == plain["predictions"][0]["probability"]
+
+
+def test_a_workbook_is_called_one(api):
+    answer = api.post(
+        "/predict/batch",
+        content=b"\xd0\xcf\x11\xe0" + b"x" * 100,
+        headers={"content-type": "application/vnd.ms-excel"},
+    )
+    assert answer.status_code == 422
+    assert "Excel workbook" in answer.json()["detail"]

@@ -18,11 +18,12 @@ final as (
         {% endfor %}
         {% for name in code_columns() %}{{ whole_number(name) }} as {{ name }},
         {% endfor %}
-        {% for i in (1, 2, 3) %}{{ icd9('diag_' ~ i) }} as diagnosis_{{ i }},
+        {% for name, source in diagnosis_columns().items() %}{{ icd9(source) }} as {{ name }},
         {% endfor %}
         {% for drug in drug_columns() %}{{ drug }},
         {% endfor %}
-        change = 'Ch' as is_medication_changed,
+        {% for name, flag in flag_columns().items() %}{{ flag[0] }} = '{{ flag[1] }}' as {{ name }},
+        {% endfor %}
         row_number() over (partition by encounter_id order by _source_row) as nth_copy
     from corrected
 )

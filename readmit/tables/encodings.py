@@ -49,6 +49,19 @@ def encoding_of(first_bytes: bytes) -> Encoding:
     return UTF_8
 
 
+def as_utf8(content: bytes) -> bytes:
+    """Return a text as UTF-8 without a byte order mark; what is neither marked nor UTF-16 as it is.
+
+    Raises:
+        UnicodeDecodeError: it is not written in the encoding that its first bytes show.
+    """
+    encoding = encoding_of(content[:N_FIRST_BYTES])
+    content = content.removeprefix(encoding.mark)
+    if encoding.codec is None:
+        return content
+    return content.decode(encoding.codec).encode()
+
+
 def open_as_utf8(file: FileIO) -> tuple[BufferedReader, Encoding]:
     """Return a reader of the file's text as UTF-8, behind the byte order mark, and its encoding."""
     encoding = encoding_of(file.read(N_FIRST_BYTES))

@@ -1,0 +1,134 @@
+"""The columns of a table of stays: named as the contract does, or as the source file does.
+
+A table in the layout of the source has its names (`time_in_hospital`, `glyburide-metformin`) and
+its values (`?`, `8` for the code 008). dbt types the rows of RAW by the same declarations
+(`Feature.source`, from the macros of staging); a test compares both.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from readmit.contract.definition import WHOLE_NUMBERS, Feature, Source, Value
+from readmit.tables.delimiters import INDEX_NAME, name_key
+from readmit.tables.numbers import number, whole_number
+
+ID_NAMES = ("patient_nbr", "encounter_id")
+# Columns of the source that say nothing about a stay at its discharge.
+NOT_READ = ("readmitted", "diabetesmed")
+NOT_RECORDED = ("?", "Unknown/Invalid")
+UNKNOWN = "unknown"
+FLAGS: dict[str, Value] = {"true": True, "false": False, "1": True, "0": False}
+CellReader = Callable[[str], Value]
+
+
+class StayColumns(NamedTuple):
+    """What the columns of a table are.
+
+    `names` has the field of each column; it is empty for one that is left out. `missing` names the
+    inputs without a column as the table would write them.
+    """
+
+    is_source: bool
+    names: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def known_keys(features: Iterable[Feature]) -> set[str]:
+    """Return all names that a header may have, without case and separators."""
+    keys = {name_key(name) for name in ID_NAMES}
+    for feature in features:
+        keys.add(name_key(feature.name))
+        if feature.source is not None:
+            keys.add(name_key(feature.source.column))
+    return keys
+
+
+def columns_of(header: Sequence[str], features: Sequence[Feature]) -> StayColumns:
+    """Return what the columns of a header are.
+
+    Names that only the source has decide for its layout, if no name that only the contract has
+    stands beside them. In the layout of the source, row numbers that a tool has added and columns
+    that are not known at discharge are left out. Other columns keep their names.
+
+    Args:
+        header: names of columns.
+        features: inputs and history of a contract.
+    """
+    inputs = [feature for feature in features if feature.role == "input"]
+    if not _is_source(header, inputs):
+        missing = [feature.name for feature in inputs if feature.name not in header]
+        return StayColumns(False, tuple(header), tuple(missing))
+    fields = {name_key(name): name for name in ID_NAMES}
+    for feature in inputs:
+        if feature.source is not None:
+            fields[name_key(feature.source.column)] = feature.name
+    names = []
+    for name in header:
+        key = name_key(name)
+        is_left_out = key in NOT_READ or (key not in fields and INDEX_NAME.fullmatch(name))
+        names.append("" if is_left_out else fields.get(key, name))
+    missing = []
+    for feature in inputs:
+        if feature.name not in names:
+            missing.append(feature.source.column if feature.source else feature.name)
+    return StayColumns(True, tuple(names), tuple(missing))
+
+
+def _is_source(header: Collection[str], inputs: Sequence[Feature]) -> bool:
+    renamed = [
+        feature for feature in inputs if feature.source and feature.source.column != feature.name
+    ]
+    names = {feature.name for feature in renamed}
+    keys = {name_key(feature.source.column) for feature in renamed if feature.source}
+    if names.intersection(header):
+        return False
+    return any(name_key(name) in keys for name in header)
+
+
+def cell_reader(feature: Feature | None, *, is_id: bool, is_source: bool) -> CellReader:
+    """Return the function from the cells of a column to values of the contract's type.
+
+    A cell that cannot be read stays text, to be refused.
+
+    Args:
+        feature: that the column holds; None for an id or an unknown column.
+        is_id: whether it holds ids.
+        is_source: whether the table has the layout of the source.
+    """
+    if is_id:
+        return cache(whole_number)
+    if feature is None:
+        return str
+    if is_source and feature.source is not None:
+        return cache(_source_reader(feature.source))
+    if feature.data_type == "boolean":
+        return cache(lambda cell: FLAGS.get(cell.strip().lower(), cell))
+    if feature.data_type in WHOLE_NUMBERS:
+        return cache(whole_number)
+    return cache(number) if feature.data_type == "double precision" else str
+
+
+def _source_reader(source: Source) -> CellReader:
+    """Return how a column of the source is typed: as the macros of dbt's staging do."""
+    if source.reads == "whole_number":
+        return whole_number
+    if source.reads == "icd9":
+        return icd9
+    if source.reads == "flag":
+        flags: dict[str | None, Value] = {source.yes: True, source.no: False}
+        return lambda cell: flags.get(cell, cell)
+    return lambda cell: UNKNOWN if cell in NOT_RECORDED else cell
+
+
+def icd9(code: str) -> str:
+    """Return an ICD-9 code of the file as the code table writes it: the file has lost zeros."""
+    if code == "?":
+        return UNKNOWN
+    if not code.isascii():
+        return code
+    if code.isdigit() and len(code) < 3:
+        return code.zfill(3)
+    if len(code) == 5 and code.startswith("250.") and code[4].isdigit():
+        return f"{code}0"
+    return code

@@ -1,0 +1,1 @@
+"""Text tables as people save them: encoding, delimiter, names of columns, numbers."""
