@@ -6,24 +6,40 @@ row, and only the rows of one chunk are in memory.
 
 import csv
 import io
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from readmit.client.answer_types import Value
+from readmit.contract.definition import Feature
+from readmit.contract.stay_columns import ID_NAMES, cell_reader, columns_of, known_keys
+from readmit.tables.delimiters import SEPARATOR_LINE, delimiter_of
+from readmit.tables.encodings import open_as_utf8
 from ui.form import Field
+from ui.language import Code
 
 CHUNK_ROWS = 500  # rows in one call: a step of the progress bar, well under the API's limit
 MAX_ROWS = 120_000  # one reading of them takes about a second
 MAX_COLUMNS = 500
 MAX_ROW_CHARACTERS = 1 << 16
 PREVIEW_ROWS = 5
-KEYS = ("patient_nbr", "encounter_id")
-FLAGS: Mapping[str, Value] = {"true": True, "1": True, "false": False, "0": False}
-# As the API's CSV reads numbers: Python also takes 1_000, nan and digits of any script.
-NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Spreadsheet(NamedTuple):
+    """How a spreadsheet of one language writes CSV: a mark makes it read UTF-8."""
+
+    mark: str
+    delimiter: str
+    decimal_point: str
+
+
+# Spanish spreadsheets open a CSV in columns only if semicolons separate them.
+SPREADSHEETS: Mapping[Code, Spreadsheet] = {
+    "en": Spreadsheet("", ",", "."),
+    "es": Spreadsheet("\ufeff", ";", ","),
+}
 
 
 class UnreadableFile(Exception):
@@ -46,6 +62,8 @@ class Upload:
     n_rows: int
     preview: list[dict[str, str]]
     missing: tuple[str, ...]
+    delimiter: str = ","
+    header_line: int = 1
 
     @property
     def is_too_long(self) -> bool:
@@ -54,7 +72,7 @@ class Upload:
 
     def rows(self) -> Iterator[dict[str, str]]:
         """Read the rows from the file again, one after the other."""
-        return rows(self.content)
+        return rows(self.content, self.delimiter, self.header_line)
 
 
 def read(content: bytes, fields: Sequence[Field]) -> Upload:
@@ -64,30 +82,34 @@ def read(content: bytes, fields: Sequence[Field]) -> Upload:
         UnreadableFile: it is not UTF-8, its header names no field, a row is too long, or a row has
             more or fewer fields than the header.
     """
-    header = _header(content)
+    features = [field.feature for field in fields]
+    delimiter, header_line = _dialect(content, features)
+    _, header = next(_records(content, delimiter, header_line), (0, []))
+    if len(header) > MAX_COLUMNS:
+        raise UnreadableFile("file_columns", columns=len(header), limit=MAX_COLUMNS)
     if not header:
         raise UnreadableFile("file_empty")
     n_rows = 0
     preview = []
-    for row in rows(content):
+    for row in rows(content, delimiter, header_line):
         if n_rows < PREVIEW_ROWS:
             preview.append(row)
         n_rows += 1
         if n_rows > MAX_ROWS:
             break
-    missing = [field.name for field in fields if field.name not in header]
-    if len(missing) == len(fields):  # most often columns are separated by semicolons
+    missing = columns_of(header, features).missing
+    if len(missing) == len(fields):
         raise UnreadableFile("file_header")
-    return Upload(content, n_rows, preview, tuple(missing))
+    return Upload(content, n_rows, preview, missing, delimiter, header_line)
 
 
-def rows(content: bytes) -> Iterator[dict[str, str]]:
+def rows(content: bytes, delimiter: str, header_line: int) -> Iterator[dict[str, str]]:
     """Yield each row of a CSV file under the names of its header.
 
     Raises:
         UnreadableFile: as `read` does.
     """
-    records = _records(content)
+    records = _records(content, delimiter, header_line)
     _, header = next(records, (0, []))
     for line, cells in records:
         if not cells:
@@ -97,21 +119,26 @@ def rows(content: bytes) -> Iterator[dict[str, str]]:
         yield dict(zip(header, cells, strict=True))
 
 
-def _header(content: bytes) -> list[str]:
-    _, header = next(_records(content), (0, []))
-    if len(header) > MAX_COLUMNS:
-        raise UnreadableFile("file_columns", columns=len(header), limit=MAX_COLUMNS)
-    return header
+def _dialect(content: bytes, features: Sequence[Feature]) -> tuple[str, int]:
+    """Return the delimiter, and the line of the header: 2 behind a line like `sep=;`."""
+    file, _ = open_as_utf8(io.BytesIO(content))
+    line = file.readline(MAX_ROW_CHARACTERS)
+    header_line = 1
+    if SEPARATOR_LINE.fullmatch(line):
+        line = file.readline(MAX_ROW_CHARACTERS)
+        header_line = 2
+    return delimiter_of(line, known_keys(features)).decode(), header_line
 
 
-def _records(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record of a CSV file with the number of its last line."""
+def _records(content: bytes, delimiter: str, header_line: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record of a CSV file, from its header, with the number of its last line."""
     lines = _Lines(content)
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             lines.start_record()
-            yield reader.line_num, cells
+            if reader.line_num >= header_line:
+                yield reader.line_num, cells
     except csv.Error as error:
         raise UnreadableFile("file_quotes", line=reader.line_num, detail=error) from error
     except UnicodeDecodeError as error:
@@ -122,7 +149,8 @@ class _Lines:
     """The lines of a file for `csv.reader`, which puts no limit on the lines of one record."""
 
     def __init__(self, content: bytes) -> None:
-        self._file = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
+        file, _ = open_as_utf8(io.BytesIO(content))
+        self._file = io.TextIOWrapper(file, encoding="utf-8", newline="")
         self._n_characters = 0
         self._line = 0
 
@@ -152,35 +180,38 @@ def _first_bad_byte(content: bytes) -> int:
     return len(content)
 
 
-def typed(row: Mapping[str, str], fields: Sequence[Field]) -> dict[str, Value]:
-    """Return the inputs and keys of a row with the types of the contract.
+def row_reader(
+    header: Sequence[str], fields: Sequence[Field]
+) -> Callable[[Mapping[str, str]], dict[str, Value]]:
+    """Return the function from a row to its inputs and keys with the types of the contract.
 
-    A cell that does not have its type stays text, and the API says what is wrong with it.
+    Cells are read as the API reads those of a CSV. One that does not have its type stays text, and
+    the API says what is wrong with it. An empty cell of a key is left out, as other columns are.
     """
-    values = {field.name: _cell(row[field.name], field) for field in fields if field.name in row}
-    for key in KEYS:
-        if row.get(key):
-            values[key] = _number(row[key])
-    return values
+    features = {field.name: field.feature for field in fields}
+    columns = columns_of(header, list(features.values()))
+    readers = []
+    for name, field_name in zip(header, columns.names, strict=True):
+        feature = features.get(field_name)
+        is_id = field_name in ID_NAMES
+        if feature is not None or is_id:
+            read = cell_reader(feature, is_id=is_id, is_source=columns.is_source)
+            readers.append((name, field_name, is_id, read))
+
+    def typed_row(row: Mapping[str, str]) -> dict[str, Value]:
+        values = {}
+        for name, field_name, is_id, read in readers:
+            cell = row[name]
+            if cell or not is_id:
+                values[field_name] = read(cell)
+        return values
+
+    return typed_row
 
 
-def _cell(text: str, field: Field) -> Value:
-    if field.kind == "flag":
-        return FLAGS.get(text.strip().lower(), text)
-    if field.kind == "number" or (field.options and isinstance(field.options[0], int)):
-        return _number(text)
-    return text
-
-
-def _number(text: str) -> Value:
-    if not NUMBER.fullmatch(text.strip()):
-        return text
-    for number_type in (int, float):
-        try:
-            return number_type(text)
-        except ValueError:
-            continue
-    return text
+def typed(row: Mapping[str, str], fields: Sequence[Field]) -> dict[str, Value]:
+    """Return the inputs and keys of one row with the types of the contract."""
+    return row_reader(list(row), fields)(row)
 
 
 def chunks(
@@ -192,25 +223,36 @@ def chunks(
         yield chunk
 
 
-def template(fields: Sequence[Field]) -> str:
+def template(fields: Sequence[Field], code: Code = "en") -> str:
     """Return a CSV with one row of typical values."""
-    return write([{field.name: field.default for field in fields}])
+    return write([{field.name: field.default for field in fields}], code=code)
 
 
-def write(rows: Sequence[Mapping[str, Value | None]], has_header: bool = True) -> str:
-    """Return rows as CSV text. An apostrophe stands before a cell that would run as a formula.
+def write(
+    rows: Sequence[Mapping[str, Value | None]], has_header: bool = True, code: Code = "en"
+) -> str:
+    """Return rows as CSV text that a spreadsheet of a language opens in columns.
 
-    The names of columns are cells too: an upload may have named them.
+    An apostrophe stands before a cell that would run as a formula. The names of columns are cells
+    too: an upload may have named them.
     """
     if not rows:
         return ""
+    spreadsheet = SPREADSHEETS[code]
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out, delimiter=spreadsheet.delimiter, lineterminator="\n")
     names = list(rows[0])
     if has_header:
+        out.write(spreadsheet.mark)
         writer.writerow([_without_formula(name) for name in names])
     for row in rows:
-        writer.writerow([_without_formula(row[name]) for name in names])
+        cells = []
+        for name in names:
+            value = row[name]
+            if isinstance(value, float):
+                value = str(value).replace(".", spreadsheet.decimal_point)
+            cells.append(_without_formula(value))
+        writer.writerow(cells)
     return out.getvalue()
 
 

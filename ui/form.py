@@ -34,6 +34,7 @@ class Field:
     help: str
     group: str
     default: Value
+    feature: Feature
     options: tuple[Value, ...] = ()
     captions: tuple[str, ...] = ()
     low: float | None = None
@@ -104,6 +105,7 @@ def _field(feature: Feature, seeds: Seeds, language: Language) -> Field:
         help=help_text or feature.description,
         group=group,
         default=_default(feature, options),
+        feature=feature,
         options=tuple(options),
         captions=tuple(options.values()),
         low=feature.min,

@@ -8,7 +8,7 @@ from ui import batch_file, problem_messages, wording
 from ui.batch_file import Upload
 from ui.examples import Scorer
 from ui.form import Field
-from ui.language import Language
+from ui.language import Code, Language
 
 MAX_SHOWN = 50  # the download has all rows
 MAX_ERRORS_SHOWN = 1_000
@@ -80,6 +80,8 @@ class ScoredFile:
     `first` has the first outcomes, `errors` the first outcomes with errors by their line.
     """
 
+    code: Code = "en"
+    header_line: int = 1
     parts: list[str] = field(default_factory=list)
     n_rows: int = 0
     n_errors: int = 0
@@ -101,17 +103,30 @@ class ScoredFile:
             if not outcome.is_scored:
                 self.n_errors += 1
                 if len(self.errors) < MAX_ERRORS_SHOWN:
-                    line = self.n_rows + len(scored) + 1  # line 1 is the header
+                    line = self.header_line + self.n_rows + len(scored)
                     self.errors[line] = outcome
-        self.parts.append(batch_file.write(scored, has_header=self.n_rows == 0))
+        is_first = self.n_rows == 0
+        self.parts.append(batch_file.write(scored, has_header=is_first, code=self.code))
         self.n_rows += len(scored)
 
 
-def score(upload: Upload, fields: Sequence[Field], scorer: Scorer) -> Iterator[ScoredFile]:
-    """Score a file chunk by chunk, and yield the result so far after each chunk."""
-    scored = ScoredFile()
+def score(
+    upload: Upload, fields: Sequence[Field], scorer: Scorer, code: Code = "en"
+) -> Iterator[ScoredFile]:
+    """Score a file chunk by chunk, and yield the result so far after each chunk.
+
+    Args:
+        upload: the file.
+        fields: of the form.
+        scorer: sends rows to the API.
+        code: the language whose spreadsheets open the result.
+    """
+    scored = ScoredFile(code, upload.header_line)
+    read_row = None
     for rows in batch_file.chunks(upload.rows()):
-        typed = [batch_file.typed(row, fields) for row in rows]
+        if read_row is None:
+            read_row = batch_file.row_reader(list(rows[0]), fields)
+        typed = [read_row(row) for row in rows]
         scored.add(rows, outcomes(scorer(typed), len(rows)))
         yield scored
 

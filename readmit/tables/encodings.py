@@ -2,7 +2,8 @@
 
 import codecs
 from dataclasses import dataclass
-from io import BufferedReader, FileIO, RawIOBase
+from io import BufferedReader, BytesIO, FileIO, RawIOBase
+from typing import cast
 
 CHUNK_BYTES = 1 << 16
 N_FIRST_BYTES = 4
@@ -62,11 +63,11 @@ def as_utf8(content: bytes) -> bytes:
     return content.decode(encoding.codec).encode()
 
 
-def open_as_utf8(file: FileIO) -> tuple[BufferedReader, Encoding]:
+def open_as_utf8(file: FileIO | BytesIO) -> tuple[BufferedReader, Encoding]:
     """Return a reader of the file's text as UTF-8, behind the byte order mark, and its encoding."""
     encoding = encoding_of(file.read(N_FIRST_BYTES))
     file.seek(len(encoding.mark))
-    raw: RawIOBase = file
+    raw = cast(RawIOBase, file)
     if encoding.codec is not None:
         raw = TranscodedFile(file, encoding.codec)
     return BufferedReader(raw, CHUNK_BYTES), encoding
@@ -78,7 +79,7 @@ class TranscodedFile(RawIOBase):
     What cannot be decoded becomes U+FFFD: the check of rows then names its row and column.
     """
 
-    def __init__(self, file: FileIO, codec: str) -> None:
+    def __init__(self, file: FileIO | BytesIO, codec: str) -> None:
         super().__init__()
         self._file = file
         self._decoder = codecs.getincrementaldecoder(codec)(errors="replace")

@@ -23,7 +23,7 @@ def render() -> None:
     page_parts.banners(model.data_source)
     st.download_button(
         language.text("batch_template"),
-        batch_file.template(fields),
+        batch_file.template(fields, language.code),
         "template.csv",
         "text/csv",
         icon=":material/download:",
@@ -93,8 +93,9 @@ def _scored(file: batch_file.Upload, fields: Sequence[Field]) -> scoring.ScoredF
     n_rows = wording.whole(file.n_rows, language)
     bar = st.progress(0.0, language.text("batch_progress", done=0, n=n_rows))
     scored = scoring.ScoredFile()
+    scorer = session.client().predict_batch
     with page_parts.guarded():
-        for scored in scoring.score(file, fields, session.client().predict_batch):
+        for scored in scoring.score(file, fields, scorer, language.code):
             n_scored = wording.whole(scored.n_rows, language)
             progress = language.text("batch_progress", done=n_scored, n=n_rows)
             bar.progress(scored.n_rows / file.n_rows, progress)
@@ -127,6 +128,6 @@ def show_scored(scored: scoring.ScoredFile) -> None:
     )
     st.caption(language.text("batch_first", n=len(scored.first)))
     table = []
-    for line, outcome in enumerate(scored.first, start=2):  # line 1 is the header
+    for line, outcome in enumerate(scored.first, start=scored.header_line + 1):
         table.append({line_title: line, **outcome.shown(language)})
     st.dataframe(table, hide_index=True)

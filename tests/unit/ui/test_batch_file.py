@@ -5,8 +5,10 @@ from contextlib import suppress
 
 import pytest
 
+from readmit.intake.layout import COLUMNS
+from serving import batch_formats, schema
 from tests.support.form import fields
-from ui import batch_file, language
+from ui import batch_file, form, language
 
 
 def test_the_template_can_be_read_back_and_is_typed():
@@ -31,7 +33,7 @@ def test_keys_for_late_labels_are_sent_and_other_columns_are_not():
     ("content", "reason"),
     [
         (b"", "it is empty"),
-        (b"age_band;n_procedures\n[70-80);1\n", "the first line names no column"),
+        (b"age_band#n_procedures\n[70-80)#1\n", "the first line names no column"),
         (b"a,b\n1,2,3\n", "line 2 has 3 fields, the header has 2"),
         (b"a\n\xff\n", "byte 2 is not UTF-8"),
         (b'a\n"open', "line 2 breaks the rules for quotation marks"),
@@ -96,14 +98,91 @@ def test_the_name_of_a_column_runs_no_formula():
     assert batch_file.write([{"=cmd()": 1, "b": 0.5}]) == "'=cmd(),b\n1,0.5\n"
 
 
-@pytest.mark.parametrize("text", ["1_000", "nan", "inf", "-Infinity", "\u0661\u0662", "0x10", "1e"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1_000",
+        "nan",
+        "inf",
+        "-Infinity",
+        "\u0661\u0662",
+        "0x10",
+        "1e",
+        "1e999",
+        "1e3",
+        "0.5",
+        "9" * 500,
+    ],
+)
 def test_what_the_api_does_not_read_as_a_number_stays_text(text):
     """The form and the API's CSV give the same file the same verdict."""
     assert batch_file.typed({"n_procedures": text}, fields()) == {"n_procedures": text}
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("12", 12), ("-3", -3), ("0.5", 0.5), ("1e3", 1000.0), (" 7 ", 7)]
+    ("text", "value"), [("12", 12), ("-3", -3), ("+5", 5), ("5.0", 5), (" 7 ", 7), ("007", 7)]
 )
 def test_numbers_are_read(text, value):
     assert batch_file.typed({"n_procedures": text}, fields()) == {"n_procedures": value}
+
+
+TABLE = "age_band,admission_type_id,n_procedures,is_changed\r\n[70-80),1,2,true\r\nx,1,2,\r\n"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("first_line", ["", "sep={}\r\n"])
+def test_a_file_may_come_in_any_dialect(delimiter, encoding, first_line):
+    text = first_line.format(delimiter) + TABLE.replace(",", delimiter)
+    upload = batch_file.read(text.encode(encoding), fields())
+    assert (upload.n_rows, upload.missing) == (2, ())
+    assert upload.header_line == (2 if first_line else 1)
+    expected = {
+        "age_band": "[70-80)",
+        "admission_type_id": 1,
+        "n_procedures": 2,
+        "is_changed": True,
+    }
+    assert batch_file.typed(next(upload.rows()), fields()) == expected
+
+
+def test_a_row_of_the_source_is_typed_as_the_contract_has_it(contract):
+    """The real contract; the API reads such a row as the same values."""
+    seeds = contract.seeds.__getitem__
+    inputs = form.fields(contract.features, seeds, language.load("en"))
+    row = dict.fromkeys(COLUMNS, "No") | {
+        "encounter_id": "12",
+        "patient_nbr": "7",
+        "race": "?",
+        "gender": "Unknown/Invalid",
+        "age": "[70-80)",
+        "diag_1": "8",
+        "diag_2": "250.1",
+        "diag_3": "V45",
+        "change": "Ch",
+        "time_in_hospital": "3.0",
+        "readmitted": "NO",
+    }
+    content = ",".join(row) + "\n" + ",".join(row.values()) + "\n"
+    upload = batch_file.read(content.encode(), inputs)
+    assert upload.missing == ()
+    values = batch_file.typed(next(upload.rows()), inputs)
+    assert values["race"] == values["gender"] == "unknown"
+    assert (values["diagnosis_1"], values["diagnosis_2"]) == ("008", "250.10")
+    assert (values["is_medication_changed"], values["length_of_stay_days"]) == (True, 3)
+    assert (values["patient_nbr"], values["encounter_id"]) == (7, 12)
+    assert "readmitted" not in values
+    (from_csv,) = batch_formats.csv_rows(schema.build(contract), content.encode(), 10)
+    assert from_csv == values
+    without = content.replace("diag_2", "other")
+    assert batch_file.read(without.encode(), inputs).missing == ("diag_2",)
+
+
+def test_a_spanish_spreadsheet_opens_template_and_result_in_columns():
+    text = batch_file.template(fields(), "es")
+    assert text.startswith("\ufeffage_band;admission_type_id;")
+    assert batch_file.read(text.encode(), fields()).missing == ()
+    assert (
+        batch_file.write([{"a": "x", "probability": 0.25}], code="es")
+        == "\ufeffa;probability\nx;0,25\n"
+    )
