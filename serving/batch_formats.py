@@ -4,7 +4,7 @@ import csv
 import io
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import orjson
 
@@ -111,25 +111,8 @@ def csv_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object
         Problem: 422 when it is no CSV, names no field, or has too many rows.
     """
     rows: list[object] = []
-    kind = foreign_kind(body[:64])
-    if kind and not body.startswith((b"{", b"[")):  # of JSON the header is refused
-        raise Problem(ProblemCode.INVALID_CSV, reason=kind)
     try:
-        body = encodings.as_utf8(body)
-        # Too many lines or fields are refused before a parser reads them.
-        if body.count(b"\n") + body.count(b"\r") > 4 * max_rows + SPARE_SIGNS:
-            raise Problem(ProblemCode.TOO_MANY_ROWS, max_rows=max_rows)
-        if any(len(line) > SMALL_BYTES for line in io.BytesIO(body)):
-            reason = f"a line has more than {SMALL_BYTES} bytes"
-            raise Problem(ProblemCode.INVALID_CSV, reason=reason)
-        file = io.BytesIO(body)
-        header_line = file.readline()
-        if SEPARATOR_LINE.fullmatch(header_line):
-            header_line = file.readline()
-        delimiter = delimiter_of(header_line, known_keys(requests.features)).decode()
-        file.seek(-len(header_line), io.SEEK_CUR)
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        lines = csv.reader(text, delimiter=delimiter, strict=True)
+        lines = _csv_lines(requests, body, max_rows)
         header = next(lines, [])
         columns = columns_of(header, requests.features)
         _check_header(requests, columns.names)
@@ -149,6 +132,35 @@ def csv_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object
         raise Problem(ProblemCode.INVALID_CSV, reason=str(error)) from None
     _check_number(rows, max_rows)
     return rows
+
+
+def _csv_lines(requests: RequestSchema, body: bytes, max_rows: int) -> Iterator[list[str]]:
+    """Return the lines of a CSV in any dialect, from its header.
+
+    Raises:
+        Problem: 422 when it is another kind of file, or has too many lines or fields to be read.
+        UnicodeDecodeError: it is not in the encoding that its first bytes show.
+    """
+    kind = foreign_kind(body[:64])
+    if kind and not body.startswith((b"{", b"[")):  # of JSON the header is refused
+        raise Problem(ProblemCode.INVALID_CSV, reason=kind)
+    body = encodings.as_utf8(body)
+    # Too many lines or fields are refused before a parser reads them.
+    if body.count(b"\n") + body.count(b"\r") > 4 * max_rows + SPARE_SIGNS:
+        raise Problem(ProblemCode.TOO_MANY_ROWS, max_rows=max_rows)
+    if any(len(line) > SMALL_BYTES for line in io.BytesIO(body)):
+        reason = f"a line has more than {SMALL_BYTES} bytes"
+        raise Problem(ProblemCode.INVALID_CSV, reason=reason)
+    file = io.BytesIO(body)
+    header = file.readline()
+    begin = 0
+    if SEPARATOR_LINE.fullmatch(header):
+        begin = file.tell()
+        header = file.readline()
+    delimiter = delimiter_of(header, known_keys(requests.features)).decode()
+    file.seek(begin)
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    return csv.reader(text, delimiter=delimiter, strict=True)
 
 
 def _cell_reader(requests: RequestSchema, name: str, columns: StayColumns) -> CellReader:
