@@ -103,10 +103,14 @@ def cell_reader(feature: Feature | None, *, is_id: bool, is_source: bool) -> Cel
     if is_source and feature.source is not None:
         return cache(_source_reader(feature.source))
     if feature.data_type == "boolean":
-        return cache(lambda cell: FLAGS.get(cell.strip().lower(), cell))
+        return cache(_flag)
     if feature.data_type in WHOLE_NUMBERS:
         return cache(whole_number)
     return cache(number) if feature.data_type == "double precision" else str
+
+
+def _flag(cell: str) -> Value:
+    return FLAGS.get(cell.strip().lower(), cell)
 
 
 def _source_reader(source: Source) -> CellReader:
