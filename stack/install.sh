@@ -83,6 +83,10 @@ if ! .venv/bin/python -c '' 2>/dev/null; then
             fail "uv could not fetch Python (the line above says why): apt-get install python3 python3-venv, or set PYTHON=path, or UV_PYTHON_INSTALL_MIRROR=url of a mirror"
     fi
 fi
+if [ -f "$stamp" ]; then
+    # A running stack: Airflow and MLflow must not find other packages at their next import.
+    PYTHONPATH=$PWD .venv/bin/python -m stack.prepare_upgrade 2>/dev/null || echo "nothing was stopped before the packages change"
+fi
 echo "installing the locked environment (minutes the first time, seconds when packages are cached)"
 .venv/bin/python -m uv --version >/dev/null 2>&1 || install_uv .venv/bin/python
 .venv/bin/python -m uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock ||

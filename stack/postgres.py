@@ -144,7 +144,7 @@ class Server:
             return processes.start(
                 self.command(),
                 self.home / "postgres.log",
-                _environment(),
+                environment(),
                 self.is_ready,
                 seconds=seconds,
                 start_new_session=True,
@@ -183,7 +183,7 @@ class Server:
         """Return the exit code of pg_isready: 0 accepts, 1 refuses for now, 2 no answer."""
         options = ["-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", str(seconds)]
         command = [str(binary("pg_isready")), *options]
-        return subprocess.run(command, check=False, env=_environment()).returncode
+        return subprocess.run(command, check=False, env=environment()).returncode
 
     def pid(self) -> int | None:
         """Return the process id of the running server, or None."""
@@ -203,7 +203,7 @@ class Server:
     def _run(self, name: str, *arguments: str) -> None:
         command = [*as_ordinary_user(), *with_a_name(), str(binary(name)), *arguments]
         process = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=self.home, env=_environment()
+            command, capture_output=True, text=True, check=False, cwd=self.home, env=environment()
         )
         if process.returncode != 0:
             message = process.stderr.strip() or process.stdout.strip()
@@ -354,7 +354,7 @@ def give_to_ordinary_user(path: Path) -> None:
     os.chown(path, user.pw_uid, user.pw_gid)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return this process' environment without PG* variables, which change Postgres' defaults."""
     variables = {"LC_ALL": "C.UTF-8"}
     for name, value in os.environ.items():

@@ -46,7 +46,8 @@ def problems(
     if not running:
         messages.append(not_enough_memory())
     for program in programs:
-        if program.name not in running:
+        is_held = program.name == "api" and "api-socket" in running
+        if program.name not in running and not is_held:
             messages.append(taken_port(program, moved))
     if "s3" not in running:
         messages.append(foreign_socket(store(settings).sockets))
@@ -90,7 +91,8 @@ def other_postgres(data: Path) -> str:
         return ""
     return (
         f"the data in {data} is of Postgres {version_of_data}, and {installed} is installed:"
-        " set READMIT_HOME to a new folder and restore a backup there"
+        " python -m stack.postgres_major /usr/lib/postgresql/"
+        f"{version_of_data}/bin brings it over (docs/upgrade.md)"
     )
 
 

@@ -54,6 +54,7 @@ FOLDERS_OF = {
 # `make up DATASET=...` names a file for one run: no program has to restart for it.
 OF_ONE_RUN = ("DATASET", "DATASET_SHA256")
 WITHOUT_PACKAGES = (
+    "api-socket",  # it must hold the port while the API is replaced
     "postgres",
     "s3",
     "prometheus",

@@ -31,6 +31,7 @@ AIRFLOW_PROGRAMS = (
 )
 # Other programs write to these while they stop: tasks their state, the API its last predictions.
 NEEDED_TO_END = ("postgres", "s3", "mlflow", "airflow-api-server", "pushgateway")
+API_FD = 3  # where the API finds its listening port (stack/api_socket.py)
 # Everything else works without them, so they never stop a start.
 OPTIONAL = tuple(monitoring.PROGRAMS)
 EXPORTERS = (
@@ -420,7 +421,7 @@ def _airflow(settings: StackSettings) -> list[Program]:
     return programs
 
 
-def _api(settings: StackSettings) -> Program:
+def _api(settings: StackSettings) -> list[Program]:
     port = settings.api_port
     uvicorn = ("-m", "uvicorn", "serving.app:create_app", "--factory", "--no-access-log")
     # JSON from the first line on: uvicorn logs before the application does.
@@ -431,15 +432,23 @@ def _api(settings: StackSettings) -> Program:
     # Whose X-Forwarded-For is believed is the API's own setting; uvicorn would believe loopback.
     # After the shut-down the prediction log is written: `stop_seconds` covers both.
     more = ("--no-proxy-headers", "--timeout-graceful-shutdown", "10")
-    return Program(
-        "api",
-        python(*uvicorn, *logs, *http, *more, "--host", "127.0.0.1", "--port", str(port)),
-        "API",
-        stop_seconds=30,
-        health=f"http://127.0.0.1:{port}/livez",
-        address=f"http://127.0.0.1:{port}/docs",
-        ports={"API_PORT": (port,)},
-    )
+    return [
+        # It reads no settings: nothing but its port makes `make up` restart it.
+        Program(
+            "api-socket",
+            python("-m", "stack.api_socket", str(port), str(settings.readmit_home)),
+            "API port",
+        ),
+        Program(
+            "api",
+            python(*uvicorn, *logs, *http, *more, "--fd", str(API_FD)),
+            "API",
+            stop_seconds=30,
+            health=f"http://127.0.0.1:{port}/livez",
+            address=f"http://127.0.0.1:{port}/docs",
+            ports={"API_PORT": (port,)},
+        ),
+    ]
 
 
 def _web(settings: StackSettings) -> list[Program]:
@@ -459,7 +468,7 @@ def _web(settings: StackSettings) -> list[Program]:
     )
     quiet = ("--server.fileWatcherType=none", "--browser.serverAddress=127.0.0.1")
     return [
-        _api(settings),
+        *_api(settings),
         Program(
             "ui",
             python(*streamlit, *local, *quiet),

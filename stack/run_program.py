@@ -10,7 +10,7 @@ from pathlib import Path
 
 from readmit import open_files
 from readmit.settings import ROOT
-from stack import processes, sessions
+from stack import api_socket, processes, sessions
 from stack.configuration import stack_settings
 from stack.postgres import give_to_ordinary_user
 from stack.programs import PROGRAM_MARK, environment_of, find, server
@@ -28,6 +28,8 @@ def main() -> None:
     if name == "login-proxy" and os.geteuid() == 0:
         # nginx opens /dev/stdout for its access log, as the ordinary user.
         give_to_ordinary_user(Path("/dev/stdout"))
+    if name == "api":
+        api_socket.receive(settings.readmit_home)
     open_files.raise_limit()
     processes.die_with_parent()
     sessions.record(settings.readmit_home, name)

@@ -34,13 +34,23 @@ FOLDERS = (
     "tmp",
 )
 # Those of programs that root runs as another user; they close their folders themselves.
-ORDINARY_USERS_ENTRIES = (".initialising", "login-proxy", "postgres", "postgres.log", "sockets")
+ORDINARY_USERS_ENTRIES = (
+    ".initialising",
+    "login-proxy",
+    "postgres",
+    "postgres-before",
+    "postgres-next",
+    "postgres.log",
+    "sockets",
+)
 FILES = (
     "alertmanager.yml",
+    "api.sock",
     "dataset",
     "monitoring",
     "prometheus.yml",
     "pushgateway.db",
+    "release",
     "s3-certificate.pem",
     "s3-identities.json",
     "s3-key.pem",

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
@@ -86,20 +86,53 @@ class Supervisor:
         self._wait()
         return True
 
-    def apply(self) -> list[str]:
+    def apply(self, deferred: Collection[str] = ()) -> list[str]:
         """Load a changed configuration, and stop the programs that it changes or removes.
 
+        Args:
+            deferred: names of programs that go on as they are until `replace`.
+
         Returns:
-            The names of these programs.
+            The names of the deferred programs whose configuration has changed.
         """
+        running = self.running()
+        waiting = []
         with self._rpc() as rpc:
             added, changed, removed = rpc.reloadConfig()[0]
             for name in (*changed, *removed):
+                if name in changed and name in deferred and name in running:
+                    waiting.append(name)
+                    continue
                 rpc.stopProcessGroup(name, True)
                 rpc.removeProcessGroup(name)
             for name in (*added, *changed):
-                rpc.addProcessGroup(name)
-        return [*changed, *removed]
+                if name not in waiting:
+                    rpc.addProcessGroup(name)
+        return waiting
+
+    def replace(self, name: str, drain_seconds: float) -> None:
+        """Start a program anew with the configuration that was loaded last.
+
+        Args:
+            name: the program's; at SIGUSR1 it lets its callers go.
+            drain_seconds: the time for that.
+
+        Raises:
+            SupervisorFailed: it did not start.
+        """
+        with suppress(Fault), self._rpc() as rpc:
+            rpc.signalProcess(name, "USR1")
+            time.sleep(drain_seconds)
+        with self._rpc() as rpc:
+            rpc.stopProcessGroup(name, True)
+            rpc.removeProcessGroup(name)
+            rpc.addProcessGroup(name)
+        self.ensure(name)
+
+    def stop_program(self, name: str) -> None:
+        """Stop a program unless it is stopped."""
+        with suppress(Fault), self._rpc() as rpc:
+            rpc.stopProcess(name, True)
 
     def running(self) -> set[str]:
         """Return the names of the programs that run or start."""

@@ -7,10 +7,12 @@ changes nothing when that was complete.
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from psycopg2 import OperationalError
 from rich.table import Table
 
 from readmit import db, storage
-from readmit.batches import claims
+from readmit.batches import claims, rebuilds
 from readmit.command import EXPECTED
 from readmit.intake import sources
 from readmit.ops import bootstrap
@@ -40,8 +42,10 @@ from stack import (
     optional_ports,
     pipeline,
     preflight,
+    processes,
     programs,
     readiness,
+    release,
     state_folder,
 )
 from stack.airflow_api import Airflow, AirflowFailed
@@ -64,7 +68,16 @@ CORE = ("mlflow", *AIRFLOW_PROGRAMS)
 # The file below READMIT_HOME with the times of the last `make up` that published batches.
 TIMES = "up.json"
 # On 2 idle cores the slowest start takes 30 s. The limits leave room for a busy machine.
-SECONDS = {"storage": 180.0, "core": 420.0, "rest": 300.0, "optional": 20.0, "model": 300.0}
+SECONDS = {
+    "storage": 180.0,
+    "core": 420.0,
+    "rest": 300.0,
+    "optional": 20.0,
+    "model": 300.0,
+    "trial": 120.0,
+}
+# In this time each caller of the API gets an answer that ends its connection.
+DRAIN_SECONDS = 3.0
 # How long `make up` waits for the download of monitoring when all else is done.
 DOWNLOAD_SECONDS = 600.0
 
@@ -114,6 +127,7 @@ def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = (
     with progress.phase("reading the DAG files"):
         pipeline.unpause(airflow, progress.show)
     with progress.phase("publishing batches"):
+        rebuilds.plan(settings)
         n_waiting = claims.count_waiting(settings)
         progress.expect("publishing batches", n_waiting * pipeline.SECONDS_PER_BATCH)
         if not n_waiting:
@@ -185,7 +199,7 @@ def _start_all(
         if problems := preflight.problems(settings, listed, supervisor.running()):
             raise CannotStart("\n".join(problems))
     with progress.phase("starting Postgres and S3"):
-        start_supervisor(settings, listed, supervisor)
+        has_other_api = start_supervisor(settings, listed, supervisor)
         _start(storage_programs, settings, supervisor, progress, "storage")
     with progress.phase("setting up databases, buckets and Airflow"):
         _set_up(settings, progress)
@@ -193,6 +207,9 @@ def _start_all(
         _ensure(listed, supervisor)
         _start(core_programs, settings, supervisor, progress, "core")
     _adopt_production(settings)
+    if has_other_api:
+        with progress.phase("replacing the API"):
+            _replace_api(settings, supervisor, progress)
 
 
 def _announce_prediction(settings: StackSettings, progress: Progress, n_batches: int) -> None:
@@ -223,15 +240,73 @@ def write_times(settings: StackSettings, progress: Progress, batches: int) -> No
 
 def start_supervisor(
     settings: StackSettings, listed: list[Program], supervisor: Supervisor
-) -> None:
-    """Write the files of the programs and start the supervisor, or let it read them again."""
+) -> bool:
+    """Start the supervisor, or apply a changed configuration.
+
+    Returns:
+        Whether the API that runs has another configuration or code: it goes on until the end.
+    """
     state_folder.claim(settings.readmit_home)
     os.environ.update(machine.environment(settings.readmit_home))
     programs.server(settings).initialise(programs.reveal(settings.postgres_password))
     programs.store(settings).prepare(programs.identities(settings))
     configuration.write_files(settings, listed)
-    if not supervisor.start():
-        supervisor.apply()
+    if supervisor.start():
+        return False
+    return "api" in supervisor.apply(deferred=["api"])
+
+
+def _replace_api(settings: StackSettings, supervisor: Supervisor, progress: Progress) -> None:
+    """Let the API of this code take over, once a process of it has loaded the model.
+
+    `stack.api_socket` holds the port meanwhile, so that no prediction is refused.
+
+    Raises:
+        SetUpFailed: the new API does not get ready; the old one goes on answering.
+    """
+    api = programs.find("api", settings)
+    if _is_api_ready(settings.api_url):
+        progress.show("trying the new API beside the one that answers")
+        _try_api(api, settings)
+    supervisor.replace("api", DRAIN_SECONDS)
+    readiness.wait([api], settings, supervisor, SECONDS["rest"], progress.show)
+
+
+def _try_api(api: Program, settings: StackSettings) -> None:
+    """Start the API on a port of its own until it has loaded the model, and end it.
+
+    Raises:
+        SetUpFailed: it does not get ready.
+    """
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        port = any_port.getsockname()[1]
+    mark = {programs.PROGRAM_MARK: "api-trial"}
+    log = settings.readmit_home / "log" / "api-trial.log"
+    log.unlink(missing_ok=True)
+    try:
+        processes.start(
+            [*api.command[:-2], "--host", "127.0.0.1", "--port", str(port)],
+            log,
+            programs.environment_of(api, settings) | mark,
+            partial(_is_api_ready, f"http://127.0.0.1:{port}"),
+            seconds=SECONDS["trial"],
+            start_new_session=True,
+        )
+    except processes.NotReady as error:
+        raise SetUpFailed(
+            f"the new API does not get ready: {error}\nThe one before goes on answering; log: {log}"
+        ) from error
+    finally:
+        processes.end(processes.marked(mark | {programs.HOME_MARK: str(settings.readmit_home)}), 10)
+
+
+def _is_api_ready(url: str) -> bool:
+    """Return whether the API at this address serves a model."""
+    try:
+        return httpx.get(f"{url}/readyz", timeout=10).is_success
+    except httpx.HTTPError:
+        return False
 
 
 def _start(
@@ -435,6 +510,7 @@ def main() -> int:
         busy = _move_optional_ports(settings, progress)
         settings = configuration.stack_settings()
         outcomes = up(settings, progress, busy)
+        release.record(settings.readmit_home)
     except (
         BadSetting,
         CannotStart,
@@ -481,7 +557,7 @@ def _print_results(
 
 
 def _fail(progress: Progress, lines: list[str]) -> int:
-    for line in lines:
+    for line in [*lines, *release.way_back()]:
         progress.error(line)
     progress.console.print(
         "Programs that run keep running. `make up` resumes, `make status` shows them,"
