@@ -50,6 +50,8 @@ KINDS = {
     # Runs dbt's tests or asks for freshness, and records what follows.
     "verdict": TaskPod(("loader", "transformer", "publisher")),
     "docs": TaskPod(("transformer", "reader"), ("gates",)),
+    # Deletes old logs and pages.
+    "housekeep": TaskPod((), ("gates", "logs")),
     "training": TaskPod(
         ("publisher", "trainer", "reader"),
         ("gates", "trainer"),

@@ -529,6 +529,12 @@ class ClockSettings(BackupSettings, HomeSettings):
         " night in any case. 0: none by themselves",
     )
 
+    readmit_run_retention_days: int = Field(
+        default=180,
+        ge=7,
+        description="days that Airflow's tables and local log files keep of a run",
+    )
+
     def backup_folder(self) -> Path:
         """Return the folder of the backups."""
         if self.readmit_backup_folder is None:
@@ -661,6 +667,17 @@ class StackSettings(
             ) from None
 
 
+class RetentionSettings(LogsStore, GatesStore):
+    """How long the DAG `housekeep` keeps what grows in the object store."""
+
+    readmit_log_retention_days: int = Field(
+        default=90, ge=7, description="days that logs of tasks are kept in the object store"
+    )
+    readmit_page_retention_days: int = Field(
+        default=730, ge=7, description="days that pages of gates and drift are kept"
+    )
+
+
 # ---------------------------------------------------------------- the example
 
 
@@ -692,6 +709,7 @@ SECTIONS = (
     ("Web pages", "readmit.settings:PageSettings"),
     ("Pipeline", "readmit.settings:PipelineSettings"),
     ("Alerts", "readmit.settings:AlertSettings"),
+    ("Retention", "readmit.settings:RetentionSettings"),
     ("One-machine stack", "readmit.settings:StackSettings"),
     ("Prediction API", "serving.api_settings:ServingSettings"),
     (

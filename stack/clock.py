@@ -14,12 +14,14 @@ from datetime import time as time_of_day
 
 from readmit.ops import backup_folder
 from readmit.settings import ROOT, ClockSettings
+from stack import old_runs
 
 PERIOD = 60.0  # seconds between two looks
 # A stack that has just started has work of its own.
 GRACE = timedelta(minutes=10)
 # A job that failed is tried again after this time.
 RETRY = timedelta(hours=1)
+NIGHTLY_CLEANING = time_of_day(3, 37, tzinfo=UTC)  # after the backup
 NIGHTLY_BACKUP = time_of_day(2, 17, tzinfo=UTC)  # as the CronJob on Kubernetes
 LOW_PRIORITY = 10
 
@@ -89,7 +91,11 @@ def jobs(settings: ClockSettings) -> list[Job]:
         backups = backup_folder.saved(folder)
         return backup_folder.time_of(backups[-1]) if backups else None
 
-    listed = []
+    def last_cleaning() -> datetime | None:
+        path = settings.readmit_home / "clock" / old_runs.DONE
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else None
+
+    listed = [Job("old runs", ("stack.old_runs",), last_cleaning, NIGHTLY_CLEANING)]
     if settings.readmit_backup_every:
         every = timedelta(hours=settings.readmit_backup_every)
         listed.append(Job("backup", ("stack.backups", "save"), last_backup, NIGHTLY_BACKUP, every))

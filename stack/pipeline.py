@@ -33,7 +33,7 @@ INGEST = "ingest_batch"
 TRAIN = "train_model"
 ANNOUNCEMENT = "announce_training"  # the task of INGEST that emits the Asset
 DECISION = "decide"  # the task of TRAIN after which the model is in production, or is not
-DAGS = (INGEST, TRAIN, "publish_docs", "monitor_model")
+DAGS = (INGEST, TRAIN, "publish_docs", "monitor_model", "housekeep")
 # A run after which as many builds wait as before failed for a technical reason, not for bad data.
 FRUITLESS_RUNS = 2
 SECONDS_PER_BATCH = 20  # about, on 2 cores

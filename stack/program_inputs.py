@@ -30,7 +30,11 @@ SETTINGS_OF = {
     "api": ("serving.api_settings:ServingSettings",),
     "ui": ("ui.form_settings:FormSettings",),
     "docs": ("readmit.settings:DocsSiteSettings",),
-    "airflow-scheduler": (*PIPELINE_SETTINGS, "readmit.settings:TransformerLogin"),
+    "airflow-scheduler": (
+        *PIPELINE_SETTINGS,
+        "readmit.settings:TransformerLogin",
+        "readmit.settings:RetentionSettings",
+    ),
     "airflow-dag-processor": PIPELINE_SETTINGS,
     "grafana": ("readmit.settings:ReaderLogin",),
     "clock": ("readmit.settings:ClockSettings",),

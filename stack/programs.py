@@ -127,7 +127,7 @@ def all_programs(settings: StackSettings) -> list[Program]:
     ]
     optional = observability(settings)
     programs.append(_watchdog(settings, [*programs, *optional]))
-    programs.append(_clock())
+    programs.append(_clock(settings))
     key = reveal(settings.aws_secret_access_key)
     listed = []
     for program in (*programs, *optional):
@@ -316,9 +316,19 @@ def _watchdog(settings: StackSettings, programs: list[Program]) -> Program:
     )
 
 
-def _clock() -> Program:
-    """Return the program that makes the backups; a backup that runs ends with it, and is none."""
-    return Program("clock", python("-m", "stack.clock"), "Clock (backups)")
+def _clock(settings: StackSettings) -> Program:
+    """Return the program that makes the backups and cleans Airflow's tables.
+
+    A backup that runs when it ends is none.
+    """
+    names = ("AIRFLOW_HOME", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
+    airflow = airflow_environment(settings)
+    return Program(
+        "clock",
+        python("-m", "stack.clock"),
+        "Clock (backups, old runs)",
+        environment={name: airflow[name] for name in names},
+    )
 
 
 def _storage(settings: StackSettings) -> list[Program]:

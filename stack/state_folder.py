@@ -21,6 +21,7 @@ MARKER = ".readmit"
 FOLDERS = (
     "airflow",
     "alertmanager",
+    "clock",
     "grafana",
     "log",
     "login-proxy",

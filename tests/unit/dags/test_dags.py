@@ -42,6 +42,7 @@ KINDS = {
     "dbt_tests": "verdict",
     "source_freshness": "verdict",
     "publish_site": "docs",
+    "expire_objects": "housekeep",
     "snapshot": "training",
     "candidates": "training",
     "fit": "training",

@@ -1,0 +1,34 @@
+"""Each night: delete task logs and pages that are older than the settings say (docs/retention.md).
+
+What Airflow itself keeps of old runs is cleaned outside of its tasks, which have no access to it.
+"""
+
+from airflow.sdk import dag, task
+
+from assets import DOCS_SITE
+from pod_kinds import pod_of
+from shared import DAG_ARGS, log
+
+
+@task(executor_config=pod_of("housekeep"))
+def expire_objects() -> None:
+    """Delete old task logs, and old pages of gates and drift, from the object store."""
+    from readmit.ops import retention
+    from readmit.settings import RetentionSettings
+
+    for prefix, n_objects in retention.expire_objects(RetentionSettings()).items():
+        log.info("%s: %d objects were too old", prefix, n_objects)
+
+
+@dag(
+    schedule="37 3 * * *",
+    description="Delete task logs and pages that are too old",
+    tags=["operations"],
+    doc_md=f"{__doc__}\nThe site: {DOCS_SITE}",
+    **DAG_ARGS,
+)
+def housekeep() -> None:
+    expire_objects()
+
+
+housekeep()

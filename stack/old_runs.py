@@ -1,0 +1,69 @@
+"""`python -m stack.old_runs`: remove what Airflow keeps of old runs: its tables and local logs.
+
+Its tasks have no access to its database, so the stack's clock does it each night.
+"""
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from readmit.command import explained
+from readmit.settings import ROOT, ClockSettings
+
+DONE = "old-runs"  # a file in the clock's folder, whose time is that of the last success
+LAST_CHARACTERS = 500
+
+
+def clean_tables(before: datetime) -> None:
+    """Delete rows of runs before a time from Airflow's tables; the last run of a DAG stays.
+
+    Raises:
+        OSError: Airflow failed; the message has the end of its output.
+    """
+    command = [sys.executable, "-m", "airflow", "db", "clean", "--yes", "--skip-archive"]
+    process = subprocess.run(
+        [*command, "--clean-before-timestamp", before.isoformat(timespec="seconds")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if process.returncode != 0:
+        text = (process.stderr or process.stdout).strip()
+        raise OSError(f"airflow db clean: {text[-LAST_CHARACTERS:]}")
+
+
+def delete_logs(folder: Path, before: datetime) -> int:
+    """Delete the files below a folder that were last written before a time, and empty folders."""
+    count = 0
+    for path, folders, names in os.walk(folder, topdown=False):
+        for name in names:
+            file = Path(path, name)
+            if not file.is_symlink() and file.stat().st_mtime < before.timestamp():
+                file.unlink()
+                count += 1
+        for name in folders:
+            with suppress(OSError):  # it is not empty, or a link
+                Path(path, name).rmdir()
+    return count
+
+
+@explained
+def main() -> int:
+    """Clean both, and note the time."""
+    settings = ClockSettings()
+    before = datetime.now(UTC) - timedelta(days=settings.readmit_run_retention_days)
+    clean_tables(before)
+    n_files = delete_logs(settings.readmit_home / "airflow" / "logs", before)
+    marker = settings.readmit_home / "clock" / DONE
+    marker.parent.mkdir(exist_ok=True)
+    marker.touch()
+    print(f"runs before {before:%Y-%m-%d} are removed, and {n_files} files of logs")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Old logs and pages go; what is young, or lies elsewhere, stays."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from readmit import storage
+from readmit.ops import retention
+from readmit.settings import RetentionSettings, StackSettings
+from stack import old_runs
+from tests.support.services import services
+
+KEYS = {
+    "logs/dag_id=ingest_batch/run_id=1/attempt=1.log",
+    "docs/gx/train-001/publish.html",
+    "docs/drift/2026-11-26/index.html",
+    "docs/index.html",
+    "source/a.csv",
+    "snapshots/a.parquet",
+}
+
+
+@pytest.fixture
+def settings() -> RetentionSettings:
+    stack = StackSettings(**services())
+    s3 = storage.client("admin", stack)
+    for key in KEYS:
+        s3.put_object(Bucket=stack.s3_pipeline_bucket, Key=key, Body=b"x")
+    names = RetentionSettings.model_fields
+    return RetentionSettings(**{name: value for name, value in services().items() if name in names})
+
+
+def keys() -> set[str]:
+    stack = StackSettings(**services())
+    pages = storage.client("admin", stack).list_objects_v2(Bucket=stack.s3_pipeline_bucket)
+    return {entry["Key"] for entry in pages["Contents"]} & KEYS
+
+
+def test_each_kind_goes_after_its_own_time(settings: RetentionSettings) -> None:
+    now = datetime.now(UTC)
+    retention.expire_objects(settings, now + timedelta(days=89))
+    assert keys() == KEYS
+    assert retention.expire_objects(settings, now + timedelta(days=91))["logs/"] >= 1
+    assert keys() == {key for key in KEYS if not key.startswith("logs/")}
+    retention.expire_objects(settings, now + timedelta(days=731))
+    assert keys() == {"docs/index.html", "source/a.csv", "snapshots/a.parquet"}
+
+
+def test_old_local_logs_go_with_their_folders(tmp_path: Path) -> None:
+    old = tmp_path / "dag_id=a" / "old.log"
+    young = tmp_path / "dag_id=b" / "young.log"
+    for path in (old, young):
+        path.parent.mkdir()
+        path.write_text("line")
+    target = tmp_path / "elsewhere"
+    target.write_text("line")
+    (tmp_path / "latest").symlink_to(target)
+    os.utime(old, (0, 0))
+    assert old_runs.delete_logs(tmp_path, datetime(2020, 1, 1, tzinfo=UTC)) == 1
+    assert not old.parent.exists()
+    assert young.exists()
+    assert target.exists()
