@@ -13,6 +13,7 @@ from readmit.settings import (
     DocsSiteSettings,
     OperationsSettings,
     PipelineSettings,
+    RetentionSettings,
     Settings,
     StackSettings,
     example,
@@ -30,9 +31,11 @@ CLASSES = (
     ServingSettings,
     TrainingSettings,
     MonitorSettings,
+    RetentionSettings,
 )
 # Each deployable, and every secret that its process can have.
 SECRETS = {
+    RetentionSettings: {"s3_logs_secret_access_key", "s3_gates_secret_access_key"},
     FormSettings: {"api_key"},
     DocsSiteSettings: {"s3_docs_secret_access_key"},
     ServingSettings: {
