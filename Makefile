@@ -4,31 +4,45 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help up down backup restore status doctor logs pipeline submit quarantine api-key rollback poison test test-full lint guide bench capacity load quality search report images k8s k8s-up k8s-down audit clean env lock
 
-ROOT := $(shell pwd)
-BIN := .venv/bin
-RUN := PYTHONPATH="$$PWD" $(BIN)/python
-STAMP := .venv/.lock-sha256
-GUIDE := build/guide/index.html
+override GUIDE := build/guide/index.html
+override BIN := .venv/bin
+override RUN := PYTHONPATH="$$PWD" $(BIN)/python
 # With CONTEXT=name a command works on that cluster instead of this machine.
-THERE = $(if $(CONTEXT),-m k8s.reach)
-ONLY ?=
-OPTIONS ?=
-SHAPE ?= smoke
-TO ?=
-FILE ?=
+override THERE = $(if $(CONTEXT),-m k8s.reach)
+# Variables of this Makefile, set on its command line. Those of the same name in a shell are of other projects.
+PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE FORCE FROM ID IMAGES LAST_DAY MONITORING NAME \
+	ONLY OPTIONS OVERLAY PYTHON SCOPES SHAPE SUPERSEDES TESTS TO TOOL WAIT WORKERS YES
+FROM_SHELL := $(foreach name,$(.VARIABLES),$(if $(filter environment%,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(filter $(PASSED),$(FROM_SHELL)),$(eval override undefine $(name)))
+$(foreach name,$(PASSED),$(eval $(name) :=))
+SHAPE := smoke
 # Tiers of the tests; `make test TESTS=tests/unit` runs one. The longest first: it decides when all are done.
-TESTS ?= tests/e2e tests/integration tests/contract tests/unit
+TESTS := tests/e2e tests/integration tests/contract tests/unit
 # Test processes; the end-to-end tests share one stack, so one process has all of them.
-WORKERS ?= 2
+WORKERS := 2
 # Values of the caller reach the commands by the environment only: make does not expand them (the
 # loop), and no shell reads them as code. A list of words is split by the shell, without globs (`set -f`).
-PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE FORCE FROM ID IMAGES LAST_DAY MONITORING NAME ONLY \
-	OPTIONS OVERLAY PYTHON SCOPES SHAPE SUPERSEDES TESTS TO TOOL WAIT WORKERS YES
 COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(sort $(PASSED) $(COMMAND_LINE)),$(eval override $(name) := $$(value $(name))))
 export $(PASSED)
-PYTEST = set -f; $(RUN) -m pytest -n "$$WORKERS"
-SHELL_SCRIPTS = $(wildcard *.sh */*.sh */*/*.sh */*/*/*.sh)
+# Programs read these as settings, which begin with READMIT_.
+$(foreach name,DATASET DATASET_SHA256 FORCE YES,$(if $(value $(name)),$(eval export READMIT_$(name) := $$(value $(name)))))
+# A recipe gets these of the caller's environment and no others, so that nothing that another project exports changes
+# what it does. readmit/inherited_environment.py has the same list. What installs has the settings of package registries
+# too, and tests a browser; what needs kubectl or a container engine has all but what changes the shell and Python.
+INHERITED := PATH HOME USER LOGNAME SHELL SUDO_USER TERM COLORTERM NO_COLOR LANG LANGUAGE LC_% TZ TMPDIR SSL_CERT_FILE \
+	SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY \
+	ALL_PROXY NO_PROXY READMIT_%
+OF_INSTALLERS := PIP_% UV_% CI CHROMIUM
+NEVER := PYTHON% LD_% MALLOC_% GLIBC_% BASH% ENV SHELLOPTS CDPATH GLOBIGNORE PS4 POSIXLY_CORRECT
+DROPPED := $(filter-out $(INHERITED),$(FROM_SHELL))
+ifneq ($(filter images k8s k8s-up k8s-down,$(MAKECMDGOALS))$(value CONTEXT),)
+DROPPED := $(filter $(NEVER),$(FROM_SHELL))
+endif
+$(foreach name,$(filter-out $(PASSED) MAKE%,$(DROPPED)),$(eval unexport $(name)))
+$(foreach name,$(filter $(OF_INSTALLERS),$(DROPPED)),$(eval env lock test test-full audit: export $(name) := $$(value $(name))))
+override PYTEST = set -f; $(RUN) -m pytest -n "$$WORKERS"
+override SHELL_SCRIPTS = $(wildcard *.sh */*.sh */*/*.sh */*/*/*.sh)
 
 help: ## show the commands
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -111,7 +125,7 @@ bench: ## the measured figures: build/bench.json (ONLY=name for one)
 	@$(RUN) -m bench $(if $(ONLY),--only "$$ONLY")
 
 capacity: ## the maximum users at the SLO: build/capacity.html (OPTIONS="--own --workers 1,2": without the stack)
-	@export PUSHGATEWAY_URL="$${PUSHGATEWAY_URL:-$$($(RUN) -m stack.address pushgateway)}"; \
+	@export READMIT_PUSHGATEWAY_URL="$${READMIT_PUSHGATEWAY_URL:-$$($(RUN) -m stack.address pushgateway)}"; \
 	set -f; $(RUN) locust/capacity.py $$OPTIONS
 
 load: ## a named shape of load on the API: SHAPE=smoke|average|spike|soak

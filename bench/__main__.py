@@ -20,6 +20,7 @@ from rich.table import Table
 
 from bench.figure import CannotMeasure, Figure
 from readmit import open_files
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import ROOT
 
 # Needs 20 GB of disk and a quarter of an hour: `make bench ONLY=batch_cost_100x`.
@@ -161,4 +162,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

@@ -20,8 +20,8 @@ from bench.servers import mlflow_serve
 from readmit.settings import ROOT
 
 CAPACITY = ROOT / "locust" / "capacity.py"
-SEARCHES = os.environ.get("BENCH_SEARCHES", "3")
-STEP_SECONDS = os.environ.get("BENCH_STEP_SECONDS", "10")
+SEARCHES = os.environ.get("READMIT_BENCH_SEARCHES", "3")
+STEP_SECONDS = os.environ.get("READMIT_BENCH_STEP_SECONDS", "10")
 
 
 class Capacity(TypedDict):

@@ -1,7 +1,7 @@
 """Watches the production model: drift of its requests, and how good its predictions were.
 
-Looks daily (MONITOR_SCHEDULE); beside it, dbt is asked how old the sources are. With
-DRIFT_TRIGGERS_TRAINING=true drift starts `train_model`: see docs/monitoring.md.
+Looks daily (READMIT_MONITOR_SCHEDULE); beside it, dbt is asked how old the sources are. With
+READMIT_DRIFT_TRIGGERS_TRAINING=true drift starts `train_model`: see docs/monitoring.md.
 """
 
 from airflow.sdk import dag, task
@@ -57,7 +57,7 @@ def ask_for_training(
     settings = PipelineSettings()
     if not settings.drift_triggers_training:
         raise AirflowSkipException(
-            "drift, and DRIFT_TRIGGERS_TRAINING is off: see the report on the docs site"
+            "drift, and READMIT_DRIFT_TRIGGERS_TRAINING is off: see the report on the docs site"
         )
     # The number that `ingest_batch` compares with: without it, it would announce the same batches
     # again.

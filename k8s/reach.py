@@ -17,26 +17,28 @@ from tempfile import TemporaryDirectory
 from k8s.cluster import Cluster, ClusterFailed
 from k8s.installation import earlier_choices
 from k8s.make_secrets import new_values
-from readmit.settings import StackSettings
+from readmit.inherited_environment import forget_the_shell
+from readmit.settings import StackSettings, variable
 
 # By Service: its port, and the variables that say where the part is.
 FORWARDED: dict[str, tuple[int, dict[str, str]]] = {
-    "postgres": (5432, {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "{port}"}),
+    "postgres": (5432, {"READMIT_POSTGRES_HOST": "127.0.0.1", "READMIT_POSTGRES_PORT": "{port}"}),
     "s3": (
         8333,
         {
-            "S3_ENDPOINT_URL": "http://127.0.0.1:{port}",
+            "READMIT_S3_ENDPOINT_URL": "http://127.0.0.1:{port}",
             "MLFLOW_S3_ENDPOINT_URL": "http://127.0.0.1:{port}",
         },
     ),
-    "mlflow": (5000, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:{port}"}),
-    "airflow": (8080, {"AIRFLOW_PORT": "{port}"}),
-    "pushgateway": (9091, {"PUSHGATEWAY_URL": "http://127.0.0.1:{port}"}),
+    "mlflow": (5000, {"READMIT_MLFLOW_TRACKING_URI": "http://127.0.0.1:{port}"}),
+    "airflow": (8080, {"READMIT_AIRFLOW_PORT": "{port}"}),
+    "pushgateway": (9091, {"READMIT_PUSHGATEWAY_URL": "http://127.0.0.1:{port}"}),
 }
 # So long commands wait for a part that does not answer: a new pod of Airflow's api-server takes
 # that long on two busy cores.
+PATIENCE = "READMIT_PATIENCE_SECONDS"
 PATIENCE_SECONDS = "300"
-ONLY_IN_PODS = {"READMIT_HOME", "PGSSLROOTCERT"}
+ONLY_IN_PODS = {"READMIT_HOME", "READMIT_PGSSLROOTCERT", "PGSSLROOTCERT"}
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -52,19 +54,22 @@ def reached(cluster: Cluster) -> Iterator[StackSettings]:
     with ExitStack() as stack:
         stack.callback(os.environ.update, dict(os.environ))  # after the next line's
         stack.callback(os.environ.clear)
-        patience = os.environ.get("PATIENCE_SECONDS", PATIENCE_SECONDS)
-        os.environ.update(variables_of(cluster), PATIENCE_SECONDS=patience)
+        patience = os.environ.get(PATIENCE, PATIENCE_SECONDS)
+        variables = variables_of(cluster) | {PATIENCE: patience}
         authority = cluster.postgres_authority()
         if authority:
             folder = Path(stack.enter_context(TemporaryDirectory()))
             (folder / "ca.crt").write_text(authority, encoding="utf-8")
-            os.environ["PGSSLROOTCERT"] = str(folder / "ca.crt")
+            variables["READMIT_PGSSLROOTCERT"] = str(folder / "ca.crt")
         services = [service["metadata"]["name"] for service in cluster.get("services")]
         for service, (port, addresses) in FORWARDED.items():
             if service in services:
                 local_port = stack.enter_context(cluster.forwarded(service, port))
                 for name, address in addresses.items():
-                    os.environ[name] = address.format(port=local_port)
+                    variables[name] = address.format(port=local_port)
+        # From here on nobody runs kubectl, which needs what its users' shells have.
+        forget_the_shell()
+        os.environ.update(variables)
         yield StackSettings()
 
 
@@ -82,11 +87,14 @@ def variables_of(cluster: Cluster) -> dict[str, str]:
         values["DATASET"] = dataset
     expected = new_values()
     for name, secret in cluster.secrets(expected).items():
-        for variable in expected[name].keys() & secret.keys():
-            values[variable] = secret[variable]
+        for key in expected[name].keys() & secret.keys():
+            values[key] = secret[key]
     variables = {}
     for name, value in values.items():
-        if name == "DATASET" and os.environ.get(name):
+        # Secrets, and settings of before 0.2.0, have no prefix.
+        if name.lower() in StackSettings.model_fields:
+            name = variable(name)  # noqa: PLW2901
+        if name == "READMIT_DATASET" and os.environ.get(name):
             continue
         if VARIABLE.fullmatch(name) and name not in ONLY_IN_PODS:
             variables[name] = value

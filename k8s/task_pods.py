@@ -12,7 +12,7 @@ from pathlib import Path
 from k8s.installation import CONFIG_MAP
 from k8s.make_secrets import secret_of
 from readmit.db import Role
-from readmit.settings import MLFLOW_READER
+from readmit.settings import MLFLOW_READER, PREFIX, variable
 from readmit.storage import Identity
 
 BASE = Path(__file__).parent / "base" / "pod-template.yaml"
@@ -27,7 +27,7 @@ class TaskPod:
 
     roles: tuple[Role, ...]
     identities: tuple[Identity, ...] = ()
-    variables: tuple[tuple[str, str, str], ...] = ()  # variable, Secret, key
+    variables: tuple[tuple[str, str, str], ...] = ()  # setting, Secret, key
     login: str = ""  # a user of MLflow whose name is in no Secret
     memory: str = "768Mi"  # its request
     reads_source: bool = False  # the source file that a person chose (k8s/installation.py)
@@ -76,16 +76,19 @@ def text(kind: str) -> str:
     pod = KINDS[kind]
     secrets = [f"role-{role}" for role in pod.roles]
     secrets += [secret_of(identity) for identity in pod.identities]
-    references = "".join(f"        - secretRef: {{name: {name}}}\n" for name in secrets)
+    references = ""
+    for name in secrets:
+        references += f"        - {{prefix: {PREFIX}, secretRef: {{name: {name}}}}}\n"
     variables = ""
     if pod.reads_source:
         source = f"{{configMapKeyRef: {{name: {CONFIG_MAP}, key: DATASET, optional: true}}}}"
-        variables += f"        - {{name: DATASET, valueFrom: {source}}}\n"
+        variables += f"        - {{name: READMIT_DATASET, valueFrom: {source}}}\n"
     if pod.login:
-        variables += f"        - {{name: MLFLOW_TRACKING_USERNAME, value: {pod.login}}}\n"
-    for variable, secret, key in pod.variables:
+        name = variable("mlflow_tracking_username")
+        variables += f"        - {{name: {name}, value: {pod.login}}}\n"
+    for setting, secret, key in pod.variables:
         source = f"{{secretKeyRef: {{name: {secret}, key: {key}}}}}"
-        variables += f"        - {{name: {variable}, valueFrom: {source}}}\n"
+        variables += f"        - {{name: {variable(setting)}, valueFrom: {source}}}\n"
     template = BASE.read_text(encoding="utf-8")
     template = template.replace(CONFIG, CONFIG + references)
     template = template.replace(ENVIRONMENT, ENVIRONMENT + variables)

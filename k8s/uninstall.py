@@ -19,7 +19,7 @@ from k8s.cluster import (
     exists,
     run,
 )
-from stack.confirmation import NotConfirmed, confirm
+from readmit.confirmation import NotConfirmed, confirm
 
 LABEL = "app.kubernetes.io/part-of"
 CLAIM = "backups"

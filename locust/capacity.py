@@ -1,8 +1,8 @@
 """`make capacity`: the maximum number of users for which the SLO holds. Method: docs/load.md.
 
-It measures the API of the settings (API_URL), or with --own an API that is started on this machine,
-without a stack. Exit code: 0 when every configuration holds --least users and its searches agree,
-1 otherwise, 2 when it cannot measure.
+It measures the API of the settings (READMIT_API_URL), or with --own an API that is started on this
+machine, without a stack. Exit code: 0 when every configuration holds --least users and its searches
+agree, 1 otherwise, 2 when it cannot measure.
 """
 
 import argparse
@@ -23,11 +23,14 @@ import psycopg2
 from capacity_report import Conditions, Result
 from capacity_search import SearchResult, Step, find
 from load_step import Generator, LoadFailed, processes_at
+from load_target import confirm_target
 from own_api import CannotMeasure, own_api, reference_model
 from payloads import Row, api_key, inputs_of, rows_of
 
 from readmit import db, open_files
 from readmit.client.api_client import LOAD_TEST_STAY, ApiDown, Client, Problem
+from readmit.confirmation import NotConfirmed
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import ROOT, ApiClientSettings, PushgatewaySettings, ReaderLogin
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import Job
@@ -77,7 +80,7 @@ def arguments(words: Sequence[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(prog="python locust/capacity.py", description=__doc__)
     add = parser.add_argument
     add("--own", action="store_true", help="start an API instead of using the one of the settings")
-    add("--host", help="address of the server (default: API_URL)")
+    add("--host", help="address of the server (default: READMIT_API_URL)")
     add("--model", type=Path, help="with --own: folder of a logged model (default: that of bench)")
     add(
         "--workers",
@@ -234,6 +237,8 @@ def measure_deployed(
 ) -> tuple[Conditions, list[Result]]:
     """Measure the server of the settings."""
     host = (options.host or settings.api_url).rstrip("/")
+    confirm_target(host)
+    os.environ["READMIT_YES"] = "1"  # the generators, which have no terminal, ask no second time
     pids, workers = processes_at(host)
     with payload_file(options, host, settings) as (rows, source):
         generator = make_generator(options, host, rows, free_cores(pids), pids)
@@ -289,7 +294,7 @@ def main() -> int:
             conditions, results = measure_own(options, settings)
         else:
             conditions, results = measure_deployed(options, settings)
-    except (CannotMeasure, LoadFailed, ApiDown, Problem, httpx.HTTPError) as error:
+    except (CannotMeasure, LoadFailed, ApiDown, Problem, httpx.HTTPError, NotConfirmed) as error:
         print(f"error: cannot measure: {error}", file=sys.stderr)
         return 2
     conditions |= {
@@ -312,4 +317,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

@@ -10,17 +10,38 @@ send instead (`capacity.py` samples them from the mart).
 
 import logging
 import random
+import sys
 
+from load_target import confirm_target
 from locust.env import Environment
-from locust.runners import MasterRunner
+from locust.runners import MasterRunner, WorkerRunner
 from payloads import Row, document, headers, is_prediction, rows_of
 
 from locust import FastHttpUser, between, events, task
 from readmit import open_files
+from readmit.confirmation import NotConfirmed
 
 log = logging.getLogger(__name__)
 ROWS_PER_BATCH = 100
 PAYLOADS: list[Row] = []  # of this process
+
+
+def ask_before(environment: Environment, **_: object) -> None:
+    """End before a server of another machine gets a request, unless somebody confirms it.
+
+    The command line names the host or, later, Locust's page; a worker has its master's.
+    """
+    if not environment.host or isinstance(environment.runner, WorkerRunner):
+        return
+    try:
+        confirm_target(environment.host)
+    except NotConfirmed as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+events.init.add_listener(ask_before)
+events.test_start.add_listener(ask_before)
 
 
 def prepare(environment: Environment, **_: object) -> None:

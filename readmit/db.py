@@ -11,7 +11,7 @@ from psycopg2.extensions import make_dsn
 from pydantic import SecretStr
 
 from readmit import libpq
-from readmit.settings import DatabaseSettings
+from readmit.settings import DatabaseSettings, variable
 
 Role = Literal[
     "postgres",
@@ -28,7 +28,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 def password(role: Role, settings: DatabaseSettings) -> str:
-    """Return the password of `role`, from `<ROLE>_PASSWORD` in the environment or `.env`.
+    """Return the password of `role`, from `READMIT_<ROLE>_PASSWORD` in the environment or `.env`.
 
     Raises:
         LookupError: the variable is not set, or this program does not log in as `role`; the
@@ -37,12 +37,13 @@ def password(role: Role, settings: DatabaseSettings) -> str:
     field = f"{role}_password"
     if field not in type(settings).model_fields:
         raise LookupError(
-            f"{field.upper()} is not among the settings of this program: {type(settings).__name__}"
+            f"{variable(field)} is not among the settings of this program:"
+            f" {type(settings).__name__}"
         )
     secret: SecretStr | None = getattr(settings, field)
     if secret is None or not secret.get_secret_value():
         raise LookupError(
-            f"{field.upper()} is not set: `make up` writes it into .env, "
+            f"{variable(field)} is not set: `make up` writes it into .env, "
             "`make k8s-up` into a Secret"
         )
     return secret.get_secret_value()

@@ -1,5 +1,9 @@
 """Settings, read from the environment and from `.env`; the environment wins.
 
+Each variable begins with READMIT_, so that nothing that another project exports is a setting.
+`.env` may also have the names without the prefix, as releases before 0.2.0 wrote them; the
+environment may not.
+
 Each deployable has one frozen settings class, made of the groups in this file. A process has only
 the fields that it uses: the password of the loader is no field of the web form.
 
@@ -25,10 +29,20 @@ from pydantic_settings import (
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# What the variable of every setting begins with.
+PREFIX = "READMIT_"
 # MLflow's user for the prediction API.
 MLFLOW_READER = "api"
 Port = Annotated[int, Field(ge=1024, le=65535)]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting, by its field or by its name of before 0.2.0."""
+    name = name.upper()
+    if name.startswith(PREFIX):
+        return name
+    return PREFIX + name
 
 
 class BadSetting(Exception):
@@ -59,7 +73,11 @@ class Settings(BaseSettings):
     """How settings are read. This class has no fields; groups and deployables below have them."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True, case_sensitive=False
+        frozen=True,
+        extra="ignore",
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        case_sensitive=False,
     )
 
     def __init__(self, **values: Any) -> None:  # noqa: ANN401 (whatever the fields take)
@@ -76,7 +94,7 @@ class Settings(BaseSettings):
                 if problem["type"] == "default_factory_not_called":
                     continue
                 name = str(problem["loc"][0]) if problem["loc"] else "?"
-                line = f"{name.upper()}: {problem['msg']}"
+                line = f"{variable(name)}: {problem['msg']}"
                 if not _is_secret(name):
                     line += f" (got {problem['input']!r})"
                 lines.append(f"{line}; correct it in the environment or in {env_file()}")
@@ -95,7 +113,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Look for `.env` when settings are created, not when this module is imported."""
         file = DotEnvSettingsSource(settings_cls, env_file=env_file(), env_file_encoding="utf-8")
-        return init_settings, env_settings, file
+        # The names of before 0.2.0 have no prefix.
+        old_names = DotEnvSettingsSource(
+            settings_cls, env_file=env_file(), env_file_encoding="utf-8", env_prefix=""
+        )
+        return init_settings, env_settings, file, old_names
 
 
 # ---------------------------------------------------------------- groups of fields
@@ -104,8 +126,11 @@ class Settings(BaseSettings):
 class HomeSettings(Settings):
     """The folder for state."""
 
+    # An alias gets no prefix: this name has it already.
     readmit_home: Path = Field(
-        default=ROOT / ".stack", description="folder for the state of the one-machine stack"
+        default=ROOT / ".stack",
+        validation_alias="readmit_home",
+        description="folder for the state of the one-machine stack",
     )
 
     @field_validator("readmit_home")
@@ -413,7 +438,7 @@ class ApiClientSettings(ApiAddress):
 
     api_key: SecretStr | None = Field(
         default=None,
-        description="key that the web form and Locust send to the API, if API_KEY_HASHES needs one",
+        description="key that the web form and Locust send to the API, if READMIT_API_KEYS has one",
     )
 
 
@@ -436,7 +461,7 @@ class PageSettings(RegistryAddress, ApiAddress, DocsAddress):
     grafana_port: Port = Field(default=3000, description="port of Grafana")
 
     def page(self, part: str, host: str = "127.0.0.1", scheme: str = "http") -> str:
-        """Return the address of a part for browsers: PUBLIC_URL's, else a port of `host`."""
+        """Return a part's address for browsers: as READMIT_PUBLIC_URL says, or a port of `host`."""
         if self.public_url:
             return self.public_url.format(part=part).rstrip("/")
         return f"{scheme}://{host}:{getattr(self, f'{part}_port')}"
@@ -506,12 +531,17 @@ class BackupSettings(SuperuserLogin, BackupStore, PushgatewaySettings):
     """What a backup reads with, and how it is kept."""
 
     readmit_backup_key: SecretStr | None = Field(
+        validation_alias="readmit_backup_key",
         default=None,
         description="32 bytes in base64 that encrypt backups (`openssl rand -base64 32`); empty:"
         " they are not encrypted",
     )
     readmit_backup_keep: int = Field(
-        default=7, ge=1, le=10_000, description="how many backups are kept"
+        validation_alias="readmit_backup_keep",
+        default=7,
+        ge=1,
+        le=10_000,
+        description="how many backups are kept",
     )
 
 
@@ -519,10 +549,12 @@ class ClockSettings(BackupSettings, HomeSettings):
     """What runs by the clock of the one-machine stack."""
 
     readmit_backup_folder: Path | None = Field(
+        validation_alias="readmit_backup_folder",
         default=None,
         description="folder of the backups, best on another disk; empty: beside READMIT_HOME",
     )
     readmit_backup_every: float = Field(
+        validation_alias="readmit_backup_every",
         default=24,
         ge=0,
         description="hours between two backups, which is what a loss may cost; there is one each"
@@ -615,6 +647,7 @@ class StackSettings(
     )
     readmit_listen_address: str = Field(
         default="127.0.0.1",
+        validation_alias="readmit_listen_address",
         description="address on which the pages are open; another than loopback starts the log-in"
         " proxy there",
     )
@@ -724,8 +757,18 @@ def all_names() -> set[str]:
     """Return the name of every setting of every part, as its variable is written."""
     names: set[str] = set()
     for _, address in SECTIONS:
-        names |= {name.upper() for name in class_at(address).model_fields}
+        names |= {variable(name) for name in class_at(address).model_fields}
     return names
+
+
+def old_names() -> dict[str, str]:
+    """Return the variable of each setting by its name of before 0.2.0, which had no prefix."""
+    variables = {}
+    for _, address in SECTIONS:
+        for name in class_at(address).model_fields:
+            if name.upper() != variable(name):
+                variables[name.upper()] = variable(name)
+    return variables
 
 
 GENERATED = "generated by `make up`"
@@ -758,7 +801,7 @@ def example() -> str:
                 default = GENERATED if is_generated else ""
             elif isinstance(default, Path):
                 default = default.relative_to(ROOT)
-            lines.append(f"#{name.upper()}={default}".rstrip())
+            lines.append(f"#{variable(name)}={default}".rstrip())
     return "\n".join(lines) + "\n"
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import SecretStr
 
-from readmit.settings import AdminStore, ObjectStoreSettings
+from readmit.settings import AdminStore, ObjectStoreSettings, variable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -16,7 +16,7 @@ REGION = "us-east-1"  # clients must name one; SeaweedFS ignores it
 
 
 def variables(identity: Identity) -> tuple[str, str]:
-    """Return the names of the two variables that hold an identity's keys."""
+    """Return the names of an identity's two keys, as the Secrets of Kubernetes have them."""
     prefix = "AWS" if identity == "admin" else f"S3_{identity.upper()}"
     return f"{prefix}_ACCESS_KEY_ID", f"{prefix}_SECRET_ACCESS_KEY"
 
@@ -32,14 +32,16 @@ def keys(identity: Identity, settings: ObjectStoreSettings) -> tuple[str, str]:
     for name in variables(identity):
         if name.lower() not in type(settings).model_fields:
             raise LookupError(
-                f"{name} is not among the settings of this program: {type(settings).__name__}"
+                f"{variable(name)} is not among the settings of this program:"
+                f" {type(settings).__name__}"
             )
         value = getattr(settings, name.lower())
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
         if not value:
             raise LookupError(
-                f"{name} is not set: `make up` writes it into .env, `make k8s-up` into a Secret"
+                f"{variable(name)} is not set: `make up` writes it into .env, "
+                "`make k8s-up` into a Secret"
             )
         values.append(str(value))
     access_key, secret_key = values
@@ -47,7 +49,7 @@ def keys(identity: Identity, settings: ObjectStoreSettings) -> tuple[str, str]:
 
 
 def client(identity: Identity, settings: ObjectStoreSettings) -> "S3Client":
-    """Return a boto3 client for `S3_ENDPOINT_URL` with path-style addresses.
+    """Return a boto3 client for `READMIT_S3_ENDPOINT_URL` with path-style addresses.
 
     It connects within 5 s, reads within 60 s, and makes five attempts.
 

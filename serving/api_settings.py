@@ -89,7 +89,7 @@ class ServingSettings(
     def accepted_keys(self) -> tuple[AccessKey, ...]:
         """Return the keys of both lists; a hash without a name is called `key-1` and so on.
 
-        A key that stands in both has the name and the scopes of API_KEYS.
+        A key that stands in both has the name and the scopes of READMIT_API_KEYS.
         """
         by_hash: dict[str, AccessKey] = {}
         if self.api_key_hashes:

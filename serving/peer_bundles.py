@@ -87,7 +87,7 @@ def unpack(archive: bytes, folder: Path) -> None:
 
 
 class Peers:
-    """The other processes of the API: all addresses of the host name in API_PEERS."""
+    """The other processes of the API: all addresses of the host name in READMIT_API_PEERS."""
 
     def __init__(self, settings: ServingSettings) -> None:
         self._host, _, port = settings.api_peers.partition(":")

@@ -85,7 +85,7 @@ PROBLEMS: Mapping[ProblemCode, ProblemKind] = {
         415, "this address takes {accepted}, named in the header Content-Type: {line}"
     ),
     ProblemCode.UNKNOWN_HOST: ProblemKind(
-        421, "the API is not reached by this name: API_ALLOWED_HOSTS lists its names"
+        421, "the API is not reached by this name: READMIT_API_ALLOWED_HOSTS lists its names"
     ),
     ProblemCode.INVALID_FIELDS: ProblemKind(422, "the request does not fit the model's contract"),
     ProblemCode.INVALID_JSON: ProblemKind(422, "the body is not JSON"),

@@ -81,7 +81,7 @@ class PromotionRecord:
     def _verify(self, document: str, version: Version) -> Statement:
         key = self._settings.model_public_key
         if not key:
-            raise ModelRefused("MODEL_PUBLIC_KEY is not set: no model can be verified")
+            raise ModelRefused("READMIT_MODEL_PUBLIC_KEY is not set: no model can be verified")
         try:
             statement = signatures.verify(document, key)
         except NotSigned as error:

@@ -3,6 +3,7 @@
 import sys
 
 from readmit.command import explained
+from readmit.inherited_environment import forget_the_shell
 from stack import programs
 from stack.configuration import stack_settings
 
@@ -20,4 +21,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

@@ -23,12 +23,12 @@ class Airflow:
 
         Args:
             settings: the port, the password of `admin`, and the number of retries, one second
-                apart, while Airflow does not answer (PATIENCE_SECONDS).
+                apart, while Airflow does not answer (READMIT_PATIENCE_SECONDS).
         """
         self._patience = settings.patience_seconds
         self._url = f"http://127.0.0.1:{settings.airflow_port}"
         self._password = reveal(settings.airflow_admin_password)
-        self._http = httpx.Client(base_url=f"{self._url}/api/v2", timeout=30)
+        self._http = httpx.Client(base_url=f"{self._url}/api/v2", timeout=30, trust_env=False)
 
     def dag_ids(self) -> set[str]:
         """Return the ids of the DAGs that Airflow has read."""
@@ -125,7 +125,8 @@ class Airflow:
 
     def _log_in(self) -> None:
         credentials = {"username": "admin", "password": self._password}
-        response = httpx.post(f"{self._url}/auth/token", json=credentials, timeout=30)
+        url = f"{self._url}/auth/token"
+        response = httpx.post(url, json=credentials, timeout=30, trust_env=False)
         if response.is_server_error:
             raise httpx.RemoteProtocolError(f"the log-in answers {response.status_code}")
         if response.is_error:

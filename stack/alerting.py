@@ -23,7 +23,10 @@ def has_receiver(settings: AlertSettings) -> bool:
 def problem(settings: AlertSettings) -> str:
     """Return a problem when mails are asked for and no server is named, or an empty text."""
     if settings.alert_email_to and not settings.alert_smtp_address:
-        return "ALERT_EMAIL_TO is set, and no mail server: set ALERT_SMTP_ADDRESS=host:port"
+        return (
+            "READMIT_ALERT_EMAIL_TO is set, and no mail server:"
+            " set READMIT_ALERT_SMTP_ADDRESS=host:port"
+        )
     return ""
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from readmit.command import explained
+from readmit.inherited_environment import forget_the_shell
 from readmit.ops import backup
 from readmit.ops.backup_folder import BackupFailed
 from readmit.settings import StackSettings
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.command == "check":
                 backup.check(path, settings)
             else:
-                restore(path, settings, Progress(), is_forced=bool(os.environ.get("FORCE")))
+                restore(path, settings, Progress(), is_forced=bool(os.environ.get("READMIT_FORCE")))
     except (BackupFailed, readiness.NotReady) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -116,4 +117,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

@@ -8,10 +8,11 @@ import sys
 from contextlib import suppress
 
 from readmit.command import explained
+from readmit.confirmation import NotConfirmed, confirm
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import StackSettings
 from stack import login_proxy, state_folder
 from stack.configuration import stack_settings
-from stack.confirmation import NotConfirmed, confirm
 from stack.down import stop
 from stack.postgres import reachable
 
@@ -54,4 +55,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

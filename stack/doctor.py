@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from dotenv import dotenv_values
+
+from readmit import inherited_environment
 from readmit.command import explained
-from readmit.settings import ROOT, StackSettings, env_file
+from readmit.settings import PREFIX, ROOT, StackSettings, all_names, env_file, old_names
 from stack import machine, optional_ports, preflight, programs, status
 from stack.configuration import stack_settings
 from stack.supervisor import Supervisor
 
 PYTHON = (3, 11)
-PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,23 @@ def _environment() -> Iterator[Finding]:
     path = env_file()
     if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
         yield Finding("fail", f"{path} holds secrets and others may read it: chmod 600 {path}")
-    fields = StackSettings.model_fields
-    names = sorted(name for name in os.environ if name.lower() in fields and os.environ[name])
+    names = sorted(name for name in all_names() & set(os.environ) if os.environ[name])
     if names:
-        yield Finding("note", f"the environment sets {', '.join(names)}: they win over {path}")
-    proxies = [name for name in os.environ if name.lower() in PROXIES and os.environ[name]]
+        yield Finding(
+            "note",
+            f"the environment sets {', '.join(names)}: they win over {path}, where make up stores"
+            " them",
+        )
+    before = sorted(old_names().keys() & dotenv_values(path).keys())
+    if before:
+        yield Finding(
+            "note", f"{path} has names of before 0.2.0, without READMIT_: {', '.join(before)}"
+        )
+    proxies = [
+        name.removeprefix(PREFIX).lower() for name in inherited_environment.proxies(os.environ)
+    ]
     if proxies:
-        yield Finding("note", f"a proxy is set ({', '.join(sorted(proxies))})")
+        yield Finding("note", f"a proxy is set ({', '.join(proxies)})")
     if shutil.which("make") is None:
         yield Finding("fail", "make is not on the PATH: apt-get install make")
 
@@ -131,4 +143,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    inherited_environment.forget_the_shell()
     sys.exit(main())

@@ -3,6 +3,7 @@
 import sys
 
 from readmit.command import explained
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import StackSettings
 from stack import sessions
 from stack.configuration import stack_settings
@@ -30,4 +31,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

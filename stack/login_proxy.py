@@ -1,7 +1,7 @@
 """The log-in proxy of one machine: Debian's nginx with the configuration that Kubernetes uses, too.
 
 It runs when READMIT_LISTEN_ADDRESS is an address that other machines reach: one TLS port per page
-from PROXY_PORT upward. Every other program stays on loopback.
+from READMIT_PROXY_PORT upward. Every other program stays on loopback.
 """
 
 import ipaddress
@@ -43,18 +43,18 @@ class Page:
 
 
 PAGES = (
-    Page("ui", "Web form", 8501, f"{USER}, PROXY_PASSWORD"),
-    Page("api", "API", 8000, "X-API-Key: API_KEY"),
-    Page("docs", "Docs site", 8088, f"{USER}, PROXY_PASSWORD"),
+    Page("ui", "Web form", 8501, f"{USER}, READMIT_PROXY_PASSWORD"),
+    Page("api", "API", 8000, "X-API-Key: READMIT_API_KEY"),
+    Page("docs", "Docs site", 8088, f"{USER}, READMIT_PROXY_PASSWORD"),
     Page(
         "airflow",
         "Airflow",
         8080,
-        f"{USER}, PROXY_PASSWORD; then admin, AIRFLOW_ADMIN_PASSWORD",
+        f"{USER}, READMIT_PROXY_PASSWORD; then admin, READMIT_AIRFLOW_ADMIN_PASSWORD",
     ),
-    Page("mlflow", "MLflow", 5000, "admin, MLFLOW_TRACKING_PASSWORD"),
-    Page("grafana", "Grafana", 3000, "admin, GRAFANA_ADMIN_PASSWORD"),
-    Page("prometheus", "Prometheus", 9090, f"{USER}, PROXY_PASSWORD"),
+    Page("mlflow", "MLflow", 5000, "admin, READMIT_MLFLOW_TRACKING_PASSWORD"),
+    Page("grafana", "Grafana", 3000, "admin, READMIT_GRAFANA_ADMIN_PASSWORD"),
+    Page("prometheus", "Prometheus", 9090, f"{USER}, READMIT_PROXY_PASSWORD"),
 )
 
 
@@ -133,8 +133,8 @@ def problems(settings: StackSettings) -> Iterator[str]:
             f" {', '.join(own)}: name one of them, or 0.0.0.0 for all"
         )
     files = {
-        "PROXY_CERTIFICATE_FILE": settings.proxy_certificate_file,
-        "PROXY_KEY_FILE": settings.proxy_key_file,
+        "READMIT_PROXY_CERTIFICATE_FILE": settings.proxy_certificate_file,
+        "READMIT_PROXY_KEY_FILE": settings.proxy_key_file,
     }
     if not any(files.values()):
         return
@@ -279,5 +279,5 @@ def fingerprint(settings: StackSettings) -> str:
 
 def _password(settings: StackSettings) -> str:
     if settings.proxy_password is None:
-        raise LookupError("PROXY_PASSWORD is not set: `make up` writes it into .env")
+        raise LookupError("READMIT_PROXY_PASSWORD is not set: `make up` writes it into .env")
     return settings.proxy_password.get_secret_value()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from readmit.command import explained
+from readmit.inherited_environment import forget_the_shell
 from stack.configuration import stack_settings
 
 
@@ -60,4 +61,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

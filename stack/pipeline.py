@@ -16,6 +16,7 @@ from readmit import db
 from readmit.batches import claims
 from readmit.batches.builds import Build
 from readmit.command import explained
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import StackSettings
 from stack.airflow_api import ACTIVE, Airflow, AirflowFailed
 from stack.configuration import stack_settings
@@ -235,7 +236,8 @@ def in_production(settings: StackSettings) -> str | None:
     url = f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/registered-models/alias"
 
     def ask() -> httpx.Response:
-        response = httpx.get(url, params=parameters, auth=settings.mlflow_login(), timeout=30)
+        login = settings.mlflow_login()
+        response = httpx.get(url, params=parameters, auth=login, timeout=30, trust_env=False)
         if response.is_server_error:
             response.raise_for_status()
         return response
@@ -304,4 +306,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

@@ -20,6 +20,7 @@ from rich.text import Text
 from readmit import db
 from readmit.command import explained
 from readmit.errors import BadData
+from readmit.inherited_environment import forget_the_shell
 from readmit.intake import sample, sources
 from readmit.intake.split import split_of
 from readmit.settings import StackSettings
@@ -195,4 +196,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

@@ -18,6 +18,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from readmit.inherited_environment import inherited
 from stack import machine, processes
 from stack.state_folder import ENTER_ONLY, make_enterable
 
@@ -355,12 +356,8 @@ def give_to_ordinary_user(path: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Return this process' environment without PG* variables, which change Postgres' defaults."""
-    variables = {"LC_ALL": "C.UTF-8"}
-    for name, value in os.environ.items():
-        if not name.startswith("PG") and name != "LC_ALL":
-            variables[name] = value
-    return variables
+    """Return the environment of Postgres' programs; PG* variables would change their defaults."""
+    return inherited(os.environ) | {"LC_ALL": "C.UTF-8"}
 
 
 def _runs_on(pid: int, data: Path) -> bool:

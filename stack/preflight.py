@@ -144,7 +144,9 @@ def foreign_socket(sockets: list[Path]) -> str:
     """Return a problem when a socket is another user's: the object store would not start."""
     for path in sockets:
         if path.exists() and path.stat().st_uid != os.geteuid() != 0:
-            return f"{path} belongs to another user: have it removed, or set S3_PORT in .env"
+            return (
+                f"{path} belongs to another user: have it removed, or set READMIT_S3_PORT in .env"
+            )
     return ""
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from readmit import storage
-from readmit.settings import ROOT, StackSettings, class_at
+from readmit.settings import ROOT, StackSettings, class_at, variable
 
 LOCK = ROOT / "requirements.lock"
 PIPELINE_SETTINGS = (
@@ -56,7 +56,7 @@ FOLDERS_OF = {
     "clock": ("stack", "readmit"),
 }
 # `make up DATASET=...` names a file for one run: no program has to restart for it.
-OF_ONE_RUN = ("DATASET", "DATASET_SHA256")
+OF_ONE_RUN = ("READMIT_DATASET", "READMIT_DATASET_SHA256")
 WITHOUT_PACKAGES = (
     "api-socket",  # it must hold the port while the API is replaced
     "postgres",
@@ -95,7 +95,7 @@ def _variables(
                 continue
             if isinstance(setting, SecretStr):
                 setting = setting.get_secret_value()
-            variables[field.upper()] = str(setting)
+            variables[variable(field)] = str(setting)
     return variables
 
 
@@ -109,8 +109,8 @@ def digest_of(name: str, settings: StackSettings, key: str) -> str:
     """
     variables = settings_of(name, settings)
     variables |= _variables(SETTINGS_IN_FILES.get(name, ()), settings)
-    for variable in OF_ONE_RUN:
-        variables.pop(variable, None)
+    for name_of_run in OF_ONE_RUN:
+        variables.pop(name_of_run, None)
     document = {
         "settings": variables,
         "code": _digest_of_folders(FOLDERS_OF.get(name, ())),

@@ -12,7 +12,8 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from readmit import libpq, storage
-from readmit.settings import ROOT, StackSettings, all_names
+from readmit.inherited_environment import WITHOUT_FILES, inherited, proxies
+from readmit.settings import ROOT, StackSettings, variable
 from stack import login_proxy, monitoring, object_store
 from stack.object_store import Store
 from stack.postgres import Server
@@ -32,6 +33,8 @@ AIRFLOW_PROGRAMS = (
 # Other programs write to these while they stop: tasks their state, the API its last predictions.
 NEEDED_TO_END = ("postgres", "s3", "mlflow", "airflow-api-server", "pushgateway")
 API_FD = 3  # where the API finds its listening port (stack/api_socket.py)
+# A task of the scheduler fetches the source file, when DATASET is an address.
+DOWNLOADING = ("airflow-scheduler",)
 # Everything else works without them, so they never stop a start.
 OPTIONAL = tuple(monitoring.PROGRAMS)
 EXPORTERS = (
@@ -181,24 +184,33 @@ def settings_environment(settings: StackSettings) -> dict[str, str]:
     variables = {}
     for name, value in settings.model_dump(exclude_none=True).items():
         if isinstance(value, SecretStr):
-            variables[name.upper()] = value.get_secret_value()
+            variables[variable(name)] = value.get_secret_value()
         else:
-            variables[name.upper()] = str(value)
+            variables[variable(name)] = str(value)
     return variables
 
 
 def environment_of(program: Program, settings: StackSettings) -> dict[str, str]:
     """Return the whole environment of a program: of the settings, those that it reads itself.
 
-    A setting of this process' environment that the program does not read is left out. `.env` holds
-    every secret, so programs do not read it.
+    Of this process' environment it gets what every program may inherit. `.env` holds every secret,
+    so programs do not read it.
     """
-    variables = {name: os.environ[name] for name in os.environ.keys() - all_names()}
+    variables = inherited(os.environ)
+    if program.name in DOWNLOADING:
+        variables |= proxies(os.environ)
     if monitoring.is_expected("pushgateway", settings):
-        variables["PUSHGATEWAY_URL"] = f"http://127.0.0.1:{settings.pushgateway_port}"
+        url = f"http://127.0.0.1:{settings.pushgateway_port}"
+        variables[variable("pushgateway_url")] = url
     variables |= settings_of(program.name, settings)
+    # libpq in dbt, Airflow and MLflow.
+    if settings.pgsslmode:
+        variables["PGSSLMODE"] = settings.pgsslmode
+    if settings.pgsslrootcert:
+        variables["PGSSLROOTCERT"] = str(settings.pgsslrootcert)
     # Marks, paths, and switches of telemetry: every program has them.
     variables |= {
+        **WITHOUT_FILES,
         "READMIT_ENV_FILE": os.devnull,
         HOME_MARK: str(settings.readmit_home),
         "PYTHONPATH": str(ROOT),
@@ -311,7 +323,7 @@ def _watchdog(settings: StackSettings, programs: list[Program]) -> Program:
         environment={
             WATCHED: json.dumps(watched),
             "READMIT_HOME": str(settings.readmit_home),
-            "POSTGRES_PORT": str(settings.postgres_port),
+            "READMIT_POSTGRES_PORT": str(settings.postgres_port),
         },
     )
 
@@ -340,7 +352,7 @@ def _storage(settings: StackSettings) -> list[Program]:
             tuple(postgres.command()),
             "Postgres 18",
             address=f"127.0.0.1:{settings.postgres_port}",
-            ports={"POSTGRES_PORT": (settings.postgres_port,)},
+            ports={"READMIT_POSTGRES_PORT": (settings.postgres_port,)},
             stop_signal="INT",
             stop_seconds=60,
         ),
@@ -352,8 +364,8 @@ def _storage(settings: StackSettings) -> list[Program]:
             health=f"http://127.0.0.1:{settings.s3_port}/healthz",
             address=f"http://127.0.0.1:{settings.s3_port}",
             ports={
-                "S3_PORT": seaweed.ports,
-                "S3_METRICS_PORT": (seaweed.metrics_port,),
+                "READMIT_S3_PORT": seaweed.ports,
+                "READMIT_S3_METRICS_PORT": (seaweed.metrics_port,),
             },
         ),
     ]
@@ -393,7 +405,7 @@ def _mlflow(settings: StackSettings) -> Program:
         },
         health=f"{url}/health",
         address=url,
-        ports={"MLFLOW_PORT": (settings.mlflow_port,)},
+        ports={"READMIT_MLFLOW_PORT": (settings.mlflow_port,)},
     )
 
 
@@ -409,7 +421,7 @@ def _airflow(settings: StackSettings) -> list[Program]:
         environment=environment,
         health=health,
         address=url,
-        ports={"AIRFLOW_PORT": (settings.airflow_port,)},
+        ports={"READMIT_AIRFLOW_PORT": (settings.airflow_port,)},
     )
     programs = [api_server]
     for name in AIRFLOW_PROGRAMS[1:]:
@@ -456,7 +468,7 @@ def _api(settings: StackSettings) -> list[Program]:
             stop_seconds=30,
             health=f"http://127.0.0.1:{port}/livez",
             address=f"http://127.0.0.1:{port}/docs",
-            ports={"API_PORT": (port,)},
+            ports={"READMIT_API_PORT": (port,)},
         ),
     ]
 
@@ -486,7 +498,7 @@ def _web(settings: StackSettings) -> list[Program]:
             environment=_public_ports(settings),
             health=f"http://127.0.0.1:{ui}/_stcore/health",
             address=f"http://127.0.0.1:{ui}",
-            ports={"UI_PORT": (ui,)},
+            ports={"READMIT_UI_PORT": (ui,)},
         ),
         Program(
             "docs",
@@ -494,7 +506,7 @@ def _web(settings: StackSettings) -> list[Program]:
             "Docs site",
             health=f"http://127.0.0.1:{docs}/",
             address=f"http://127.0.0.1:{docs}",
-            ports={"DOCS_PORT": (docs,)},
+            ports={"READMIT_DOCS_PORT": (docs,)},
         ),
     ]
 
@@ -503,10 +515,10 @@ def _public_ports(settings: StackSettings) -> dict[str, str]:
     """Return the ports that the form's links name: those of the proxy when readers come by it."""
     if not login_proxy.is_open(settings):
         return {}
-    variables = {"API_URL": settings.api_url}
+    variables = {variable("api_url"): settings.api_url}
     for part, port in login_proxy.ports(settings).items():
         if part != "ui":
-            variables[f"{part.upper()}_PORT"] = str(port)
+            variables[variable(f"{part}_port")] = str(port)
     return variables
 
 
@@ -540,7 +552,7 @@ def pushgateway(settings: StackSettings, path: str) -> Program:
         "Pushgateway",
         health=f"{url}/-/ready",
         address=url,
-        ports={"PUSHGATEWAY_PORT": (settings.pushgateway_port,)},
+        ports={"READMIT_PUSHGATEWAY_PORT": (settings.pushgateway_port,)},
     )
 
 
@@ -553,7 +565,7 @@ def node_exporter(settings: StackSettings, path: str) -> Program:
         "Node exporter",
         health=f"{url}/",
         address=url,
-        ports={"NODE_EXPORTER_PORT": (settings.node_exporter_port,)},
+        ports={"READMIT_NODE_EXPORTER_PORT": (settings.node_exporter_port,)},
     )
 
 
@@ -572,7 +584,7 @@ def postgres_exporter(settings: StackSettings, path: str) -> Program:
         },
         health=f"{url}/",
         address=url,
-        ports={"POSTGRES_EXPORTER_PORT": (settings.postgres_exporter_port,)},
+        ports={"READMIT_POSTGRES_EXPORTER_PORT": (settings.postgres_exporter_port,)},
     )
 
 
@@ -587,7 +599,7 @@ def blackbox_exporter(settings: StackSettings, path: str) -> Program:
         "Health checks (blackbox exporter)",
         health=f"{url}/-/healthy",
         address=url,
-        ports={"BLACKBOX_EXPORTER_PORT": (settings.blackbox_exporter_port,)},
+        ports={"READMIT_BLACKBOX_EXPORTER_PORT": (settings.blackbox_exporter_port,)},
     )
 
 
@@ -607,7 +619,7 @@ def alertmanager(settings: StackSettings, path: str) -> Program:
         "Alertmanager",
         health=f"{url}/-/ready",
         address=url,
-        ports={"ALERTMANAGER_PORT": (settings.alertmanager_port,)},
+        ports={"READMIT_ALERTMANAGER_PORT": (settings.alertmanager_port,)},
     )
 
 
@@ -628,7 +640,7 @@ def prometheus(settings: StackSettings, path: str) -> Program:
         environment={"GOGC": "50"},
         health=f"{url}/-/ready",
         address=url,
-        ports={"PROMETHEUS_PORT": (settings.prometheus_port,)},
+        ports={"READMIT_PROMETHEUS_PORT": (settings.prometheus_port,)},
     )
 
 
@@ -660,8 +672,8 @@ def grafana(settings: StackSettings, path: str) -> Program:
             "GF_PATHS_PROVISIONING": str(folder / "provisioning"),
             "DASHBOARDS_FOLDER": str(folder / "dashboards"),
             "PROMETHEUS_URL": f"http://127.0.0.1:{settings.prometheus_port}",
-            "PGSSLMODE": "disable",
-            "PGSSLROOTCERT": "",
+            "READMIT_PGSSLMODE": "disable",
+            "READMIT_PGSSLROOTCERT": "",
             "GF_SECURITY_ADMIN_PASSWORD": reveal(settings.grafana_admin_password),
             "GF_ANALYTICS_REPORTING_ENABLED": "false",
             "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
@@ -673,7 +685,7 @@ def grafana(settings: StackSettings, path: str) -> Program:
         },
         health=f"{url}/api/health",
         address=url,
-        ports={"GRAFANA_PORT": (settings.grafana_port,)},
+        ports={"READMIT_GRAFANA_PORT": (settings.grafana_port,)},
     )
 
 
@@ -691,7 +703,7 @@ def _login_proxy(settings: StackSettings) -> list[Program]:
             environment={"READMIT_PROXY_FILES": login_proxy.digest(settings)},
             health=f"http://127.0.0.1:{health_port}/livez",
             address=pages["ui"],
-            ports={"PROXY_PORT": (*login_proxy.ports(settings).values(), health_port)},
+            ports={"READMIT_PROXY_PORT": (*login_proxy.ports(settings).values(), health_port)},
             stop_signal="QUIT",
         )
     ]

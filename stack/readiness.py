@@ -58,7 +58,7 @@ def is_ready(program: Program, settings: StackSettings) -> bool:
         return True
     url, _, part = program.health.partition("#")
     try:
-        response = httpx.get(url, timeout=5)
+        response = httpx.get(url, timeout=5, trust_env=False)
     except httpx.HTTPError:
         return False
     if response.status_code != httpx.codes.OK:

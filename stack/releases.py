@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 
 import httpx
 
+from readmit.intake.public_transport import proxy_for
 from stack.state_folder import delete
 
 LIST = Path(__file__).with_name("monitoring_releases.toml")
@@ -181,9 +182,12 @@ def download(url: str, path: Path, limits: Limits, deadline: float) -> str:
     timeout = httpx.Timeout(limits.silence, connect=limits.connect)
     headers = {"Accept-Encoding": "identity"}
     host = httpx.URL(url).host
+    proxy = proxy_for(httpx.URL(url)) or None
     try:
         with (
-            httpx.Client(timeout=timeout, follow_redirects=True, headers=headers) as client,
+            httpx.Client(
+                timeout=timeout, follow_redirects=True, headers=headers, proxy=proxy
+            ) as client,
             client.stream("GET", url) as response,
             path.open("wb") as file,
         ):

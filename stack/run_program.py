@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from readmit import open_files
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import ROOT
 from stack import api_socket, processes, sessions
 from stack.configuration import stack_settings
@@ -39,4 +40,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     main()

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from readmit.command import explained
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import StackSettings
 from stack import processes, programs, readiness
 from stack.configuration import stack_settings
@@ -104,4 +105,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

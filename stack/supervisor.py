@@ -11,21 +11,11 @@ from xmlrpc.client import Fault, ServerProxy
 
 import psutil
 
-from readmit.settings import ROOT, StackSettings
+from readmit.inherited_environment import inherited, proxies
+from readmit.settings import ROOT, StackSettings, env_file
 from stack import processes, sessions
 from stack.configuration import socket_path
 from stack.programs import HOME_MARK, NEEDED_TO_END
-
-# `make` sets these for one run. Programs must not inherit the values of the first `make up`.
-NOT_INHERITED = (
-    "DATASET",
-    "DATASET_SHA256",
-    "MONITORING",
-    "MAKEFLAGS",
-    "MAKELEVEL",
-    "MFLAGS",
-    "MAKEOVERRIDES",
-)
 
 
 class SupervisorFailed(Exception):
@@ -67,9 +57,14 @@ class Supervisor:
             return False
         sessions.end(self._home)
         socket_path(self._home).unlink(missing_ok=True)
-        environment = os.environ | {HOME_MARK: str(self._home)}
-        for name in NOT_INHERITED:
-            environment.pop(name, None)
+        # Without settings: programs read `.env` when they start, not the first `make up`'s shell.
+        environment = inherited(os.environ) | proxies(os.environ)
+        environment |= {
+            HOME_MARK: str(self._home),
+            "READMIT_HOME": str(self._home),
+            "READMIT_ENV_FILE": str(env_file()),
+            "PYTHONPATH": str(ROOT),
+        }
         command = [sys.executable, "-W", "ignore", "-m", "stack.supervisord"]
         process = subprocess.run(
             [*command, "-c", str(self._home / "supervisord.conf")],

@@ -23,6 +23,7 @@ from rich.table import Table
 from readmit import db, storage
 from readmit.batches import claims, rebuilds
 from readmit.command import EXPECTED
+from readmit.inherited_environment import forget_the_shell
 from readmit.intake import sources
 from readmit.ops import bootstrap
 from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
@@ -122,7 +123,7 @@ def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = (
     _start_all(listed, settings, supervisor, progress)
     download.stack_runs()
     with progress.phase("reading the source file"):
-        sources.ensure_source(settings, is_forced=bool(os.environ.get("FORCE")))
+        sources.ensure_source(settings, is_forced=bool(os.environ.get("READMIT_FORCE")))
     airflow = Airflow(settings)
     with progress.phase("reading the DAG files"):
         pipeline.unpause(airflow, progress.show)
@@ -375,7 +376,8 @@ def is_mlflow_current(settings: StackSettings) -> bool:
     search = "/api/2.0/mlflow/experiments/search?max_results=1"
     logins = (None, settings.mlflow_login(), RegistryReaderSettings.mlflow_login(settings))
     try:
-        with httpx.Client(base_url=settings.mlflow_tracking_uri, timeout=10) as client:
+        url = settings.mlflow_tracking_uri
+        with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
             answers = [client.get(search, auth=login).is_success for login in logins]
             version = client.get("/version", auth=settings.mlflow_login()).text
     except httpx.HTTPError:
@@ -444,7 +446,7 @@ def wait_for_model(settings: StackSettings, progress: Progress, seconds: float) 
     reason = ""
     while time.monotonic() < deadline:
         try:
-            response = httpx.get(f"{settings.api_url}/readyz", timeout=5)
+            response = httpx.get(f"{settings.api_url}/readyz", timeout=5, trust_env=False)
             if response.is_success:
                 return
             reason = response.text[:300]
@@ -459,11 +461,11 @@ def addresses(settings: StackSettings) -> Table:
     """Return a table with the address and the login of each component."""
     table = Table("component", "address", "log in with", box=None, pad_edge=False)
     logins = {
-        "airflow-api-server": "admin, AIRFLOW_ADMIN_PASSWORD",
-        "mlflow": f"{settings.mlflow_tracking_username}, MLFLOW_TRACKING_PASSWORD",
-        "grafana": "admin, GRAFANA_ADMIN_PASSWORD",
+        "airflow-api-server": "admin, READMIT_AIRFLOW_ADMIN_PASSWORD",
+        "mlflow": f"{settings.mlflow_tracking_username}, READMIT_MLFLOW_TRACKING_PASSWORD",
+        "grafana": "admin, READMIT_GRAFANA_ADMIN_PASSWORD",
         "postgres": "each role, <ROLE>_PASSWORD",
-        "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
+        "s3": "READMIT_AWS_ACCESS_KEY_ID, READMIT_AWS_SECRET_ACCESS_KEY",
     }
     for program in programs.all_programs(settings):
         if program.address:
@@ -500,6 +502,8 @@ def main() -> int:
     os.umask(0o077)  # the state holds records of patients
     progress = Progress(expected=EXPECTED_SECONDS)
     try:
+        for line in configuration.take_environment():
+            progress.console.print(line, markup=False, highlight=False)
         configuration.write_env()
         settings = configuration.stack_settings()
         if configuration.write_api_key(settings):
@@ -552,7 +556,8 @@ def _print_results(
         )
     if settings.monitoring and not alerting.has_receiver(settings):
         progress.console.print(
-            "[dim]Alerts reach nobody: set ALERT_WEBHOOK_URL or ALERT_EMAIL_TO (docs/alerts.md)[/]"
+            "[dim]Alerts reach nobody: set READMIT_ALERT_WEBHOOK_URL or READMIT_ALERT_EMAIL_TO"
+            " (docs/alerts.md)[/]"
         )
 
 
@@ -567,4 +572,5 @@ def _fail(progress: Progress, lines: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

@@ -20,6 +20,7 @@ from sklearn.pipeline import Pipeline
 
 from readmit.command import explained
 from readmit.contract.definition import Contract
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import ROOT
 from training import candidates, features, model_metrics, snapshots
 from training.bundle_writer import markdown
@@ -230,4 +231,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

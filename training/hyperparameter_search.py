@@ -27,6 +27,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from readmit.command import explained
 from readmit.contract.definition import Contract
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import ROOT
 from training import candidates, evaluation, features, mlflow_tracking, model_metrics, snapshots
 from training.training_settings import TrainingSettings
@@ -287,4 +288,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

@@ -63,7 +63,7 @@ def candidates(settings: TrainingSettings) -> list[str]:
     """Return the names of the candidates of a training run.
 
     Raises:
-        KeyError: TRAINING_CANDIDATES has a name that does not exist.
+        KeyError: READMIT_TRAINING_CANDIDATES has a name that does not exist.
     """
     names = [name.strip() for name in settings.training_candidates.split(",") if name.strip()]
     for name in names:

@@ -125,8 +125,8 @@ def is_broken(error: Exception) -> bool:
 
 
 def git_sha() -> str:
-    """Return the commit that runs: `GIT_SHA` in an image, else that of git, else `unknown`."""
-    image_sha = os.environ.get("GIT_SHA")
+    """Return the commit: `READMIT_GIT_SHA` in an image, else that of git, else `unknown`."""
+    image_sha = os.environ.get("READMIT_GIT_SHA")
     if image_sha:
         return image_sha
     process = subprocess.run(

@@ -24,6 +24,7 @@ from sklearn.pipeline import Pipeline
 
 from readmit.command import explained
 from readmit.contract.definition import Contract
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import ROOT
 from training import candidates, evaluation, features, model_metrics, snapshots
 from training.model_metrics import Bootstrap, Estimate
@@ -228,4 +229,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from readmit.command import explained
 from readmit.inference.signatures import NotSigned
+from readmit.inherited_environment import forget_the_shell
 from training import mlflow_tracking, promotions, signed_models, training_gauges
 from training.training_settings import TrainingSettings
 
@@ -109,4 +110,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

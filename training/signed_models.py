@@ -65,7 +65,7 @@ def sign_version(
 
     Raises:
         NotSigned: the files are not those that were signed at the registration.
-        KeyMissing: MODEL_SIGNING_KEY is not set.
+        KeyMissing: READMIT_MODEL_SIGNING_KEY is not set.
     """
     with _downloaded(f"models:/{name}/{version}") as folder:
         if decision_id != REGISTRATION:
@@ -115,10 +115,10 @@ def check(folder: Path, version: str, settings: ModelVerification) -> Statement:
 
     Raises:
         NotSigned: there is none, it is about another version, or a file differs.
-        KeyMissing: MODEL_PUBLIC_KEY is not set.
+        KeyMissing: READMIT_MODEL_PUBLIC_KEY is not set.
     """
     if not settings.model_public_key:
-        raise KeyMissing("MODEL_PUBLIC_KEY is not set: `make up` writes it into .env")
+        raise KeyMissing("READMIT_MODEL_PUBLIC_KEY is not set: `make up` writes it into .env")
     path = folder / signatures.FILE_NAME
     if not path.is_file():
         raise NotSigned(f"version {version} was never signed: `python -m training.adopt` signs it")
@@ -166,7 +166,7 @@ def _store_statement(client: MlflowClient, statement: Statement, settings: Model
     """Sign a statement and store it beside the files of its version; return the document."""
     key = settings.model_signing_key
     if key is None or not key.get_secret_value():
-        raise KeyMissing("MODEL_SIGNING_KEY is not set: `make up` writes it into .env")
+        raise KeyMissing("READMIT_MODEL_SIGNING_KEY is not set: `make up` writes it into .env")
     document = signatures.sign(statement, key.get_secret_value())
     source = str(client.get_model_version(statement.model, statement.version).source)
     if not source.startswith("models:/"):

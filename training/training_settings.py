@@ -12,12 +12,13 @@ from readmit.settings import (
 )
 
 # Constants of the monitor, not settings: the alerts, the drift page and docs/monitoring.md are
-# written for these values. DRIFT_THRESHOLD and DRIFT_ALPHA make the monitor more or less strict.
+# written for these values. READMIT_DRIFT_THRESHOLD and READMIT_DRIFT_ALPHA make the monitor more or
+# less strict.
 REQUEST_DAYS = 30  # long enough to gather requests, short enough that a change shows within weeks
 MAX_REQUESTS = 10_000  # the newest of them: a share is then known to within 0.01
 MIN_ROWS = 200  # with fewer requests or outcomes a share is known to within 0.07 at best
 MIN_CASES = 20  # readmissions (and other stays) that an interval of the AUROC needs
-DRIFT_REPLICATES = 500  # the smallest p-value is 1/501, below a third of DRIFT_ALPHA
+DRIFT_REPLICATES = 500  # the smallest p-value is 1/501, below a third of READMIT_DRIFT_ALPHA
 
 
 class TrainingSettings(

@@ -44,8 +44,8 @@ class Links:
 def links(settings: FormSettings, page_url: str | None) -> Links:
     """Return the addresses.
 
-    They are those of PUBLIC_URL, else ports of the host that the reader used for this page, and
-    with TLS if this page has it.
+    They are those of READMIT_PUBLIC_URL, else ports of the host that the reader used for this page,
+    and with TLS if this page has it.
     """
     reader = urlsplit(page_url or "")
     host = reader.hostname or "127.0.0.1"

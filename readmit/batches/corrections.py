@@ -19,6 +19,7 @@ from readmit.batches.builds import CORRECTIONS_LOCK, Build, is_published
 from readmit.batches.ledger import fetch_count
 from readmit.command import explained
 from readmit.errors import BadData
+from readmit.inherited_environment import forget_the_shell
 from readmit.intake.layout import LANDING_COLUMNS, MAX_FIELD_BYTES
 from readmit.intake.split import split_of
 from readmit.settings import PipelineSettings
@@ -273,4 +274,5 @@ def listing(settings: PipelineSettings) -> str:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

@@ -14,6 +14,7 @@ from psycopg2.extensions import cursor
 from readmit import db
 from readmit.command import explained
 from readmit.errors import BatchRejected
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import PipelineSettings
 
 # The states of a batch that a gate or a test of dbt has rejected.
@@ -194,4 +195,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

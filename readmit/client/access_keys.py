@@ -1,4 +1,4 @@
-"""API keys with a name and scopes: the entries of API_KEYS, and the command that makes one.
+"""API keys with a name and scopes: the entries of READMIT_API_KEYS, and the command that makes one.
 
     python -m readmit.client.access_keys ward-3 predict history clinical --last-day 2027-12-31
 
@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
+
+from readmit.inherited_environment import forget_the_shell
 
 KEY_BYTES = 32
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -34,7 +36,7 @@ class Scope(StrEnum):
 
 
 class InvalidEntry(ValueError):
-    """An entry of API_KEYS cannot be used; the message has no hash and no key."""
+    """An entry of READMIT_API_KEYS cannot be used; the message has no hash and no key."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class AccessKey:
     last_day: date | None = None
 
     def entry(self) -> str:
-        """Return the key as API_KEYS lists it."""
+        """Return the key as READMIT_API_KEYS lists it."""
         parts = [self.name, "+".join(sorted(self.scopes)), self.sha256]
         if self.last_day is not None:
             parts.append(self.last_day.isoformat())
@@ -140,8 +142,9 @@ def main() -> None:
     except InvalidEntry as error:
         parser.error(str(error))
     print(f"key, for the caller's header X-API-Key (shown this once): {secret}")
-    print(f"entry, for API_KEYS of the API:                           {key.entry()}")
+    print(f"entry, for READMIT_API_KEYS of the API:                           {key.entry()}")
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     main()

@@ -15,6 +15,7 @@ from psycopg2.extras import RealDictCursor
 from readmit import db, storage
 from readmit.contract.definition import Contract
 from readmit.docs_site import data_dictionary, dbt_docs, html_pages
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import JobSettings, PipelineSettings
 
 PREFIX = "docs/"
@@ -131,4 +132,5 @@ def _folders(prefix: str, settings: JobSettings) -> list[str]:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     publish(PipelineSettings())

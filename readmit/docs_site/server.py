@@ -75,7 +75,9 @@ NOT_FOUND = "There is no such page."
 NO_GUIDE = "The guide has not been built: `make guide` builds it."
 NOT_YET = "Nothing has been published yet: the pages appear when the first batch is published."
 STORE_AWAY = "The object store that holds the pages cannot be reached."
-UNKNOWN_HOST = "The docs site is not reached by this name: DOCS_ALLOWED_HOSTS lists its names."
+UNKNOWN_HOST = (
+    "The docs site is not reached by this name: READMIT_DOCS_ALLOWED_HOSTS lists its names."
+)
 
 
 class Site:
@@ -204,7 +206,7 @@ def create_app(settings: DocsSiteSettings, guide: Path = GUIDE) -> Starlette:
 
 
 def main() -> None:
-    """Serve until SIGTERM. DOCS_HOST is the address to listen on, by default loopback."""
+    """Serve until SIGTERM. READMIT_DOCS_HOST is the address to listen on, by default loopback."""
     log_as_json("docs_site", "readmit", "uvicorn")
     settings = DocsSiteSettings()
     if too_low := open_files.raise_limit():
@@ -214,7 +216,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     uvicorn.run(
         create_app(settings),
-        host=os.environ.get("DOCS_HOST", "127.0.0.1"),
+        host=os.environ.get("READMIT_DOCS_HOST", "127.0.0.1"),
         port=settings.docs_port,
         log_config=None,
         access_log=False,

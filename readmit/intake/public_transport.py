@@ -11,9 +11,11 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import httpx
+
+from readmit.inherited_environment import download_proxies
 
 log = logging.getLogger(__name__)
 
@@ -180,9 +182,9 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 def proxy_for(url: httpx.URL) -> str:
     """Return the proxy of the environment for an address; empty for a direct connection."""
     is_loopback = _is_address(url.host) and ipaddress.ip_address(url.host).is_loopback
-    if is_loopback or url.host == "localhost" or proxy_bypass(url.host):
+    proxies = getproxies() | download_proxies()
+    if is_loopback or url.host == "localhost" or proxy_bypass_environment(url.host, proxies):
         return ""
-    proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all") or ""
     if proxy.startswith("socks"):
         log.warning("downloads do not use the SOCKS proxy of the environment")

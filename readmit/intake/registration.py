@@ -131,7 +131,7 @@ def _store_again(cur: cursor, source: LocalSource, settings: PipelineSettings) -
     )
     [(planned_batch_size, are_all_loaded, planned_hashes)] = cur.fetchall()
     if not are_all_loaded:
-        # BATCH_SIZE may have changed since.
+        # READMIT_BATCH_SIZE may have changed since.
         batch_size = planned_batch_size or settings.batch_size
         blocks = read_blocks(source.path, source.name)
         list(_upload(source, blocks, batch_size, settings, planned_hashes))

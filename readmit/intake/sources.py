@@ -9,6 +9,7 @@ from typing import NamedTuple
 from readmit import db
 from readmit.command import explained
 from readmit.errors import SourceRefused
+from readmit.inherited_environment import forget_the_shell
 from readmit.intake.download import printable_address
 from readmit.intake.registration import register_source
 from readmit.intake.source_file import (
@@ -213,4 +214,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())

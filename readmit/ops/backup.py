@@ -259,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 check(path, settings)
             else:
                 public_key = ModelVerification().model_public_key
-                restore_from(path, settings, public_key, bool(os.environ.get("FORCE")))
+                restore_from(path, settings, public_key, bool(os.environ.get("READMIT_FORCE")))
     except BackupFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

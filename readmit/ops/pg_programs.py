@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from readmit import db
+from readmit.inherited_environment import inherited
 from readmit.ops.backup_folder import BackupFailed
 from readmit.settings import SuperuserLogin
 
@@ -80,4 +81,4 @@ def _environment(settings: SuperuserLogin) -> dict[str, str]:
         server["PGSSLMODE"] = settings.pgsslmode
     if settings.pgsslrootcert:
         server["PGSSLROOTCERT"] = str(settings.pgsslrootcert)
-    return os.environ | server
+    return inherited(os.environ) | server

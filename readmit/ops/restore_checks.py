@@ -172,7 +172,9 @@ def _statement(
     try:
         return signatures.verify(str(row[0]), public_key)
     except NotSigned as error:
-        raise NotSigned(f"{error}: set MODEL_PUBLIC_KEY and MODEL_SIGNING_KEY of then") from None
+        raise NotSigned(
+            f"{error}: set READMIT_MODEL_PUBLIC_KEY and READMIT_MODEL_SIGNING_KEY of then"
+        ) from None
 
 
 def _files(address: str, backup: Backup) -> Iterator[tuple[str, bytes]]:

@@ -3,8 +3,8 @@
     rows = {"arrived": 15_000, "features": 14_630}
     pushgateway.report(Job.INGEST, lambda: {"readmit_batch_rows": rows}, settings)
 
-Nothing happens while PUSHGATEWAY_URL is not set. A failure to report never fails the job: it is one
-warning in the log.
+Nothing happens while READMIT_PUSHGATEWAY_URL is not set. A failure to report never fails the job:
+it is one warning in the log.
 """
 
 import logging

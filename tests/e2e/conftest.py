@@ -12,12 +12,16 @@ import pytest
 from readmit.intake import sample
 from readmit.settings import ROOT, StackSettings
 from stack.airflow_api import Airflow
-from tests.support import stack
+from tests.support import hostile_environment, stack
 
 SECONDS_FOR_UP = 1500
 N_ROWS = 4_000
 # A model of so few rows ranks hardly better than chance: the floor is for real data.
-SMALL = {"BATCH_SIZE": 1_500, "TRAINING_CANDIDATES": "logistic,lightgbm", "PROMOTION_FLOOR": 0.5}
+SMALL = {
+    "READMIT_BATCH_SIZE": 1_500,
+    "READMIT_TRAINING_CANDIDATES": "logistic,lightgbm",
+    "READMIT_PROMOTION_FLOOR": 0.5,
+}
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,9 @@ def up(tmp_path_factory, pytestconfig):
     home = tmp_path_factory.mktemp("e2e")
     home.chmod(0o711)
     source, values = _source(home, given)
-    with stack.environment(stack.write_env(home, DATASET=source, **values)) as settings:
-        done = stack.run("stack.up", seconds=SECONDS_FOR_UP)
+    with stack.environment(stack.write_env(home, READMIT_DATASET=source, **values)) as settings:
+        # In the shell of somebody with many other projects: nothing of them may come in.
+        done = stack.make("up", seconds=SECONDS_FOR_UP, **hostile_environment.variables())
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
         yield Running(settings, Airflow(settings), source, given is not None, done.stdout)
         stopped = stack.run("stack.down")

@@ -22,7 +22,7 @@ def build(
 
 def parse(target: Path, *, project: Path = PROJECT) -> None:
     """Write the manifest into `target`, read anew from the project."""
-    variables = {"TRANSFORMER_PASSWORD": "unused"}
+    variables = {"READMIT_TRANSFORMER_PASSWORD": "unused"}
     run(target, "parse", "--no-partial-parse", project=project, env=variables)
 
 

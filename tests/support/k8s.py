@@ -308,7 +308,9 @@ def addresses(resources: list[Resource]) -> list[str]:
         for name, port in ADDRESS.findall(text):
             used.add((where, name, port))
     settings = named(resources, "ConfigMap", "settings")["data"]
-    used.add(("ConfigMap settings", settings["POSTGRES_HOST"], settings["POSTGRES_PORT"]))
+    used.add(
+        ("ConfigMap settings", settings["READMIT_POSTGRES_HOST"], settings["READMIT_POSTGRES_PORT"])
+    )
     problems = []
     for where, name, port in sorted(used):
         is_outside = name[0].isdigit() or name.endswith(OUTSIDE)

@@ -110,7 +110,8 @@ class Rehearsal:
         for source in container.get("envFrom", []):
             for kind in ("configMap", "secret"):
                 if f"{kind}Ref" in source:
-                    values |= self.data(kind, source[f"{kind}Ref"]["name"])
+                    for key, value in self.data(kind, source[f"{kind}Ref"]["name"]).items():
+                        values[source.get("prefix", "") + key] = value
         own_values: dict[str, str] = {}
         for variable in container.get("env", []):
             own_values[variable["name"]] = self._value(variable, own_values)

@@ -3,7 +3,7 @@
 import re
 
 from readmit import storage
-from readmit.settings import StackSettings
+from readmit.settings import StackSettings, variable
 from tests.support.k8s import ROOT
 
 ROW = re.compile(r"^\| `([\w-]+)` \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", re.MULTILINE)
@@ -17,9 +17,9 @@ def secrets_of_programs() -> dict[str, set[str]]:
     for name, roles, identities, others in ROW.findall(section):
         held = set(re.findall(r"`(\w+)`", others))
         for role in re.findall(r"\w+", roles):
-            held.add(f"{role.upper()}_PASSWORD")
+            held.add(variable(f"{role}_password"))
         for identity in re.findall(r"\w+", identities):
-            held |= set(storage.variables(identity))
+            held |= set(map(variable, storage.variables(identity)))
         table[name] = held
     return table
 
@@ -30,6 +30,6 @@ def in_pod_of(kind: str, settings: StackSettings) -> StackSettings:
     lacking = {}
     for name, field in StackSettings.model_fields.items():
         is_secret = "SecretStr" in str(field.annotation) or name.endswith("_access_key_id")
-        if is_secret and name.upper() not in held:
+        if is_secret and variable(name) not in held:
             lacking[name] = None
     return settings.model_copy(update=lacking)

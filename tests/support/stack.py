@@ -16,29 +16,29 @@ from stack.supervisor import Supervisor
 from tests.support.services import S3_OFFSETS, free_port
 
 PORTS = (
-    "POSTGRES_PORT",
-    "MLFLOW_PORT",
-    "API_PORT",
-    "UI_PORT",
-    "DOCS_PORT",
-    "AIRFLOW_PORT",
-    "PROMETHEUS_PORT",
-    "PUSHGATEWAY_PORT",
-    "NODE_EXPORTER_PORT",
-    "POSTGRES_EXPORTER_PORT",
-    "BLACKBOX_EXPORTER_PORT",
-    "S3_METRICS_PORT",
-    "ALERTMANAGER_PORT",
-    "GRAFANA_PORT",
+    "READMIT_POSTGRES_PORT",
+    "READMIT_MLFLOW_PORT",
+    "READMIT_API_PORT",
+    "READMIT_UI_PORT",
+    "READMIT_DOCS_PORT",
+    "READMIT_AIRFLOW_PORT",
+    "READMIT_PROMETHEUS_PORT",
+    "READMIT_PUSHGATEWAY_PORT",
+    "READMIT_NODE_EXPORTER_PORT",
+    "READMIT_POSTGRES_EXPORTER_PORT",
+    "READMIT_BLACKBOX_EXPORTER_PORT",
+    "READMIT_S3_METRICS_PORT",
+    "READMIT_ALERTMANAGER_PORT",
+    "READMIT_GRAFANA_PORT",
 )
 
 
 def write_env(home: Path, **values: object) -> Path:
     """Write an env file with free ports; `make up` adds the passwords."""
     variables: dict[str, object] = {name: free_port() for name in PORTS}
-    variables |= {"S3_PORT": free_port(S3_OFFSETS), "READMIT_HOME": home / "stack"}
+    variables |= {"READMIT_S3_PORT": free_port(S3_OFFSETS), "READMIT_HOME": home / "stack"}
     # No test downloads what the machine lacks.
-    variables |= {"MONITORING_MIRROR": "http://127.0.0.1:9", **values}
+    variables |= {"READMIT_MONITORING_MIRROR": "http://127.0.0.1:9", **values}
     lines = [f"{name}={value}\n" for name, value in variables.items()]
     path = home / "stack.env"
     path.write_text("".join(lines))
@@ -60,6 +60,19 @@ def run(
     )
 
 
+def make(target: str, seconds: float = 120, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run `make` in a shell that has more variables; the environment is not installed anew."""
+    return subprocess.run(
+        ["make", "--old-file=env", target],
+        env={**os.environ, **variables},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )
+
+
 def leftovers(settings: StackSettings) -> list[int]:
     """Return the ids of the processes of this stack."""
     return [process.pid for process in sessions.processes_of(settings.readmit_home)]
@@ -70,7 +83,7 @@ def environment(env_file: Path):
     """Yield the settings of this env file; at the end, the stack is stopped in any case."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("READMIT_ENV_FILE", str(env_file))
-        for name in ("DATASET", "DATASET_SHA256", "DBT_TARGET_PATH"):
+        for name in ("READMIT_DATASET", "READMIT_DATASET_SHA256", "DBT_TARGET_PATH"):
             patch.delenv(name, raising=False)
         configuration.write_env()
         settings = StackSettings()

@@ -65,7 +65,7 @@ def test_kubectl_apply_after_k8s_up_changes_nothing(api: kube_api.KubeApi) -> No
         run("kubectl", "apply", "-k", LOCAL, NO_SCHEMA)
         assert api.changes == []
     assert templates(api) == installed
-    assert variables_of(Cluster("c"))["DATASET"] == "upload://mine.zip"
+    assert variables_of(Cluster("c"))["READMIT_DATASET"] == "upload://mine.zip"
 
 
 def test_a_changed_overlay_is_applied_and_keeps_what_k8s_up_decided(
@@ -73,7 +73,7 @@ def test_a_changed_overlay_is_applied_and_keeps_what_k8s_up_decided(
 ) -> None:
     install_with(OWN_FILE, {})
     changed = k8s.overlay("local")
-    k8s.named(changed, "ConfigMap", "settings")["data"]["BATCH_SIZE"] = "20000"
+    k8s.named(changed, "ConfigMap", "settings")["data"]["READMIT_BATCH_SIZE"] = "20000"
     manifests = tmp_path / "manifests.json"
     manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": changed}))
     before = templates(api)
@@ -81,7 +81,7 @@ def test_a_changed_overlay_is_applied_and_keeps_what_k8s_up_decided(
     run("kubectl", "apply", "-f", str(manifests), NO_SCHEMA)
     assert [path.rpartition("/")[2] for _, path, _ in api.changes] == ["settings"]
     assert templates(api) == before
-    assert variables_of(Cluster("c"))["DATASET"] == "upload://mine.zip"
+    assert variables_of(Cluster("c"))["READMIT_DATASET"] == "upload://mine.zip"
 
 
 def test_k8s_up_again_rolls_nothing_and_keeps_source_and_passwords(

@@ -211,7 +211,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
     "moved database": (
         "addresses",
         lambda resources: k8s.named(resources, "ConfigMap", "settings")["data"].update(
-            POSTGRES_PORT="5433"
+            READMIT_POSTGRES_PORT="5433"
         ),
     ),
     "budget of none": (
@@ -350,7 +350,7 @@ def test_settings_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in data.items():
         monkeypatch.setenv(key, value)
     settings = PipelineSettings()
-    assert settings.postgres_host == data["POSTGRES_HOST"]
+    assert settings.postgres_host == data["READMIT_POSTGRES_HOST"]
     assert settings.s3_endpoint_url == data["MLFLOW_S3_ENDPOINT_URL"]
 
 

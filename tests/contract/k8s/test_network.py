@@ -38,7 +38,7 @@ def test_the_web_form_and_the_gates_name_the_docs_site_by_the_nodes_port() -> No
     ports = k8s.named(resources, "Service", "login-proxy")["spec"]["ports"]
     port = next(port["nodePort"] for port in ports if port["name"] == "docs")
     for name in ("ui-links", "airflow-settings"):
-        assert k8s.named(resources, "ConfigMap", name)["data"]["DOCS_PORT"] == str(port)
+        assert k8s.named(resources, "ConfigMap", name)["data"]["READMIT_DOCS_PORT"] == str(port)
 
 
 def test_the_local_log_in_proxy_is_open_to_any_address_and_nothing_else_is() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from k8s.make_secrets import missing
-from readmit.settings import ObjectStoreSettings
+from readmit.settings import ObjectStoreSettings, variable
 from tests.support import k8s
 from tests.support.secret_table import secrets_of_programs
 
@@ -12,17 +12,21 @@ del TABLE["watchdog"]  # of one machine; Kubernetes has probes
 del TABLE["clock"]  # of one machine; Kubernetes has CronJobs
 # Keys of Secrets that are settings of the stack under another name, or public.
 SAME = {
-    "AIRFLOW__CORE__FERNET_KEY": "AIRFLOW_FERNET_KEY",
-    "AIRFLOW__API_AUTH__JWT_SECRET": "AIRFLOW_JWT_SECRET",
-    "AIRFLOW__API__SECRET_KEY": "AIRFLOW_SECRET_KEY",
+    "AIRFLOW__CORE__FERNET_KEY": "READMIT_AIRFLOW_FERNET_KEY",
+    "AIRFLOW__API_AUTH__JWT_SECRET": "READMIT_AIRFLOW_JWT_SECRET",
+    "AIRFLOW__API__SECRET_KEY": "READMIT_AIRFLOW_SECRET_KEY",
 }
-NO_SECRETS = {"MLFLOW_TRACKING_USERNAME", "MODEL_PUBLIC_KEY", "API_KEYS"}  # hashes
+NO_SECRETS = {
+    "READMIT_MLFLOW_TRACKING_USERNAME",
+    "READMIT_MODEL_PUBLIC_KEY",
+    "READMIT_API_KEYS",
+}  # hashes
 # Of these the stack hands over a value in a file, or the pod alone has one.
 BY_POD = {
-    "postgres": {"POSTGRES_PASSWORD"},
+    "postgres": {"READMIT_POSTGRES_PASSWORD"},
 }
 # What a mounted file of a Secret holds.
-IN_FILES = {"alertmanager": {"ALERT_WEBHOOK_URL", "ALERT_SMTP_PASSWORD"}}
+IN_FILES = {"alertmanager": {"READMIT_ALERT_WEBHOOK_URL", "READMIT_ALERT_SMTP_PASSWORD"}}
 
 
 def held(container: k8s.Resource) -> set[str]:
@@ -32,11 +36,11 @@ def held(container: k8s.Resource) -> set[str]:
     for source in container.get("envFrom", []):
         if "secretRef" in source:
             keys |= set(values_of[source["secretRef"]["name"]])
-    for variable in container.get("env", []):
-        reference = variable.get("valueFrom", {}).get("secretKeyRef")
+    for entry in container.get("env", []):
+        reference = entry.get("valueFrom", {}).get("secretKeyRef")
         if reference:
             keys.add(reference["key"])
-    return {SAME.get(key, key) for key in keys} - NO_SECRETS
+    return {SAME.get(key, variable(key)) for key in keys} - NO_SECRETS
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -59,11 +63,11 @@ def test_every_pod_of_a_program_is_in_the_table(name: str) -> None:
 def test_a_secret_too_many_is_seen() -> None:
     container = k8s.pods(k8s.overlay("local"))["docs"]["spec"]["containers"][0]
     container["envFrom"].append({"secretRef": {"name": "postgres-admin"}})
-    assert held(container) - TABLE["docs"] == {"POSTGRES_PASSWORD"}
+    assert held(container) - TABLE["docs"] == {"READMIT_POSTGRES_PASSWORD"}
 
 
 def test_the_stores_file_names_the_buckets_of_the_manifests() -> None:
     settings = k8s.named(k8s.overlay("local"), "ConfigMap", "settings")["data"]
     defaults = ObjectStoreSettings.model_construct()
-    assert settings["S3_MLFLOW_BUCKET"] == defaults.s3_mlflow_bucket
-    assert settings["S3_PIPELINE_BUCKET"] == defaults.s3_pipeline_bucket
+    assert settings["READMIT_S3_MLFLOW_BUCKET"] == defaults.s3_mlflow_bucket
+    assert settings["READMIT_S3_PIPELINE_BUCKET"] == defaults.s3_pipeline_bucket

@@ -30,8 +30,12 @@ def unverified(resources: list[k8s.Resource]) -> list[str]:
     """Containers with a password of Postgres that would send it to any server."""
     settings = k8s.named(resources, "ConfigMap", "settings")["data"]
     problems = []
-    if settings["PGSSLMODE"] != "verify-full":
-        problems.append(f"PGSSLMODE is {settings['PGSSLMODE']}")
+    # Of our own code, and of libpq in the programs of others.
+    for name in ("READMIT_PGSSLMODE", "PGSSLMODE"):
+        if settings[name] != "verify-full":
+            problems.append(f"{name} is {settings[name]}")
+    if settings["READMIT_PGSSLROOTCERT"] != settings["PGSSLROOTCERT"]:
+        problems.append("two authorities")
     folder, _, name = settings["PGSSLROOTCERT"].rpartition("/")
     authorities = [
         config_map
@@ -60,7 +64,7 @@ def secrets_of(container: k8s.Resource) -> set[str]:
 def reads_settings(container: k8s.Resource) -> bool:
     whole = {"configMapRef": {"name": "settings"}} in container.get("envFrom", [])
     keys = {key for kind, name, key in k8s.read_by(container) if name == "settings"}
-    return whole or {"PGSSLMODE", "PGSSLROOTCERT"} <= keys
+    return whole or {"READMIT_PGSSLMODE", "READMIT_PGSSLROOTCERT"} <= keys
 
 
 def test_production_verifies_the_postgres_server() -> None:
@@ -82,6 +86,8 @@ def settings_with(**values: str) -> Break:
 BROKEN: dict[str, Break] = {
     "encrypted, not verified": settings_with(PGSSLMODE="require"),
     "in clear": settings_with(PGSSLMODE="disable"),
+    "our own code, not verified": settings_with(READMIT_PGSSLMODE="require"),
+    "another authority": settings_with(READMIT_PGSSLROOTCERT="/tmp/ca.crt"),
     "no authority": lambda resources: resources.remove(
         k8s.named(resources, "ConfigMap", "postgres-ca")
     ),

@@ -33,10 +33,10 @@ def logs(tmp_path_factory, dbt_manifest, mlflow_server) -> dict[str, list[str]]:
     )
     variables = {
         "AIRFLOW_HOME": os.environ["AIRFLOW_HOME"],
-        "BOOTSTRAP_REPLICATES": "100",
-        "TRAINING_CANDIDATES": "logistic",
-        "TRAINING_THREADS": "1",
-        "PROMOTION_FLOOR": "0.5",
+        "READMIT_BOOTSTRAP_REPLICATES": "100",
+        "READMIT_TRAINING_CANDIDATES": "logistic",
+        "READMIT_TRAINING_THREADS": "1",
+        "READMIT_PROMOTION_FLOOR": "0.5",
         "PYTHONPATH": f"{ROOT}:{ROOT / 'dags'}",
     }
     output = home / "lines.json"

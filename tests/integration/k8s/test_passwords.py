@@ -69,9 +69,9 @@ def environment(part: str, values: dict[str, str]) -> dict[str, str]:
 
 def test_airflow_logs_in(settings: StackSettings, tmp_path: Path) -> None:
     values = {
-        "POSTGRES_HOST": "127.0.0.1",
-        "POSTGRES_PORT": str(settings.postgres_port),
-        "AIRFLOW_PASSWORD": PASSWORD,
+        "READMIT_POSTGRES_HOST": "127.0.0.1",
+        "READMIT_POSTGRES_PORT": str(settings.postgres_port),
+        "READMIT_AIRFLOW_PASSWORD": PASSWORD,
     }
     told = {
         "PATH": os.environ["PATH"],
@@ -101,10 +101,10 @@ class Guarded(BaseHTTPRequestHandler):
 
 def test_the_api_logs_in_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     Guarded.asked = []
-    secret = {"MLFLOW_API_PASSWORD": PASSWORD}
+    secret = {"READMIT_MLFLOW_API_PASSWORD": PASSWORD}
     with HTTPServer(("127.0.0.1", 0), Guarded) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        address = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{server.server_port}"}
+        address = {"READMIT_MLFLOW_TRACKING_URI": f"http://127.0.0.1:{server.server_port}"}
         for name, value in (address | environment("api", secret)).items():
             monkeypatch.setenv(
                 name, value.replace("mlflow:5000", f"127.0.0.1:{server.server_port}")

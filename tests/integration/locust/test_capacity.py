@@ -90,12 +90,14 @@ def test_workers_of_a_server_are_counted(workers, model):
 
 def test_payloads_are_asked_for_with_the_key_that_the_api_wants(tmp_path, monkeypatch):
     key = "a key"
-    with api.running(tmp_path, 1, API_KEY_HASHES=hashlib.sha256(key.encode()).hexdigest()) as (
+    with api.running(
+        tmp_path, 1, READMIT_API_KEY_HASHES=hashlib.sha256(key.encode()).hexdigest()
+    ) as (
         host,
         _,
     ):
-        monkeypatch.setenv("API_KEY", key)
-        monkeypatch.setenv("POSTGRES_PORT", "1025")  # no mart
+        monkeypatch.setenv("READMIT_API_KEY", key)
+        monkeypatch.setenv("READMIT_POSTGRES_PORT", "1025")  # no mart
         with capacity.payload_file(capacity.arguments(["--host", host]), host, StackSettings()) as (
             file,
             source,

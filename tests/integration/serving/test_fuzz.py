@@ -18,8 +18,8 @@ GROWTH_MB = 25  # allocators round up; a leak of 5 kB per request shows at 10,00
 LONGEST_SILENCE_SECONDS = 2.0  # a busy machine
 # The limits of requests are the defaults.
 SETTINGS = {
-    "PREDICTION_LOG_ROWS": "200",
-    "REGISTRY_POLL_SECONDS": "0.2",
+    "READMIT_PREDICTION_LOG_ROWS": "200",
+    "READMIT_REGISTRY_POLL_SECONDS": "0.2",
 }
 
 

@@ -39,7 +39,7 @@ NO_HTTP = {
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
     home = tmp_path_factory.mktemp("api")
-    with running(home, 1, PREDICTION_LOG_ROWS="100") as (url, _):
+    with running(home, 1, READMIT_PREDICTION_LOG_ROWS="100") as (url, _):
         yield httpx.URL(url), home / "api.log"
 
 

@@ -71,7 +71,7 @@ async def swapped_twice(url, home):
 
 
 def test_a_thousand_requests_in_flight_over_two_swaps_of_two_workers_all_get_their_answer(tmp_path):
-    with running(tmp_path, WORKERS, REGISTRY_POLL_SECONDS="0.2") as (url, _):
+    with running(tmp_path, WORKERS, READMIT_REGISTRY_POLL_SECONDS="0.2") as (url, _):
         answers, others = asyncio.run(swapped_twice(url, tmp_path))
     assert len(answers) == IN_FLIGHT
     assert {status for status, _ in answers + others} == {b"200"}

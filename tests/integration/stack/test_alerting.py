@@ -241,7 +241,7 @@ def route(path: Path, severity: str) -> str:
 def test_a_mail_address_without_a_server_is_refused_before_the_start(tmp_path):
     settings = StackSettings(readmit_home=tmp_path, alert_email_to="a@example.org")
     problems = preflight.problems(settings, [], {"s3"})
-    assert [line for line in problems if "set ALERT_SMTP_ADDRESS=host:port" in line]
+    assert [line for line in problems if "set READMIT_ALERT_SMTP_ADDRESS=host:port" in line]
 
 
 def test_a_changed_receiver_restarts_alertmanager_and_nothing_else(monkeypatch):

@@ -59,7 +59,7 @@ def test_clean_ends_and_removes_all_of_it_after_kill_9_of_the_supervisor(setting
     start_postgres(settings)
     Supervisor(settings).process().kill()
     data = programs.server(settings).data
-    assert stack.run("stack.clean", YES="1").returncode == 0
+    assert stack.run("stack.clean", READMIT_YES="1").returncode == 0
     assert stack.leftovers(settings) == []
     assert not data.exists()
     assert not settings.readmit_home.exists()

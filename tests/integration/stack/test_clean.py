@@ -30,7 +30,7 @@ def others(home):
 
 
 def test_it_deletes_what_is_ours_and_leaves_other_files_and_backups(home):
-    process = stack.run("stack.clean", YES="1")
+    process = stack.run("stack.clean", READMIT_YES="1")
     assert process.returncode == 0, process.stderr
     assert others(home) == ["backups", "photos"]
     assert (home / "photos" / "a").read_text() == "mine"
@@ -39,7 +39,7 @@ def test_it_deletes_what_is_ours_and_leaves_other_files_and_backups(home):
 @pytest.mark.parametrize("answer", ["", "0", "no"])
 def test_without_a_terminal_it_refuses(home, answer):
     before = others(home)
-    process = stack.run("stack.clean", YES=answer)
+    process = stack.run("stack.clean", READMIT_YES=answer)
     assert process.returncode == 1
     assert process.stderr.startswith("error: nothing was deleted. This stops the stack and deletes")
     assert "YES=1" in process.stderr
@@ -54,7 +54,7 @@ def test_at_a_terminal_it_asks(home, answer, code):
         [sys.executable, "-m", "stack.clean"],
         stdin=theirs,
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "YES": ""},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "READMIT_YES": ""},
         capture_output=True,
         text=True,
         check=False,
@@ -69,7 +69,7 @@ def test_a_folder_without_a_marker_stays_as_it_is(tmp_path):
     folder = tmp_path / "disk"
     (folder / "postgres").mkdir(parents=True)
     with stack.environment(stack.write_env(tmp_path, READMIT_HOME=folder)):
-        process = stack.run("stack.clean", YES="1")
+        process = stack.run("stack.clean", READMIT_YES="1")
     assert process.returncode == 1
     assert "has no file .readmit" in process.stderr
     assert others(folder) == ["postgres"]

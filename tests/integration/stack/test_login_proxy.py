@@ -359,7 +359,7 @@ def test_a_browser_shows_the_form_through_the_proxy(form):
 
 def test_the_supervisor_runs_it_as_make_up_does(tmp_path):
     port = free_port(tuple(range(len(PAGES) + 1)))
-    env = stack.write_env(tmp_path, READMIT_LISTEN_ADDRESS="0.0.0.0", PROXY_PORT=port)
+    env = stack.write_env(tmp_path, READMIT_LISTEN_ADDRESS="0.0.0.0", READMIT_PROXY_PORT=port)
     with stack.environment(env) as settings:
         listed = programs.all_programs(settings)
         proxy = [program for program in listed if program.name == "login-proxy"]

@@ -39,7 +39,7 @@ def test_a_taken_port_names_its_holder_and_the_variable(env):
         lines = refused(env)
     name = psutil.Process().name()  # of a test worker, or Python's own
     assert lines == [
-        f"port {env.api_port} for API is taken by {name} (process {os.getpid()}): end it, or set API_PORT in .env"
+        f"port {env.api_port} for API is taken by {name} (process {os.getpid()}): end it, or set READMIT_API_PORT in .env"
     ]
 
 
@@ -49,8 +49,8 @@ COMMANDS = ("up", "down", "status", "logs", "pipeline", "poison", "clean", "addr
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_wrong_env_file_ends_every_command_in_one_line(env, tmp_path, command):
     for text, message in (
-        (b"API_PORT=none\n", "API_PORT: Input should be"),
-        (b"MODEL_NAME=caf\xe9\n", "is not UTF-8"),
+        (b"READMIT_API_PORT=none\n", "READMIT_API_PORT: Input should be"),
+        (b"READMIT_MODEL_NAME=caf\xe9\n", "is not UTF-8"),
     ):
         (tmp_path / "wrong.env").write_bytes(
             b"READMIT_HOME=" + os.fsencode(tmp_path / "none") + b"\n" + text
@@ -70,14 +70,22 @@ def test_a_wrong_env_file_ends_every_command_in_one_line(env, tmp_path, command)
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("API_PORT", "none", "API_PORT: Input should be a valid integer"),
-        ("BATCH_SIZE", "0", "BATCH_SIZE: Input should be greater than or equal to 1 (got '0')"),
-        ("POSTGRES_PORT", "80", "POSTGRES_PORT: Input should be greater than or equal to 1024"),
-        ("DATASET", "/no/such/file.csv", "DATASET: /no/such/file.csv does not exist"),
-        ("READMIT_HOME", "/dev/null", "[Errno 17] File exists: '/dev/null'"),
-        ("DATASET", "/dev/zero", "DATASET: /dev/zero is a pipe or a device, not a file"),
+        ("READMIT_API_PORT", "none", "READMIT_API_PORT: Input should be a valid integer"),
         (
-            "DATASET",
+            "READMIT_BATCH_SIZE",
+            "0",
+            "READMIT_BATCH_SIZE: Input should be greater than or equal to 1 (got '0')",
+        ),
+        (
+            "READMIT_POSTGRES_PORT",
+            "80",
+            "READMIT_POSTGRES_PORT: Input should be greater than or equal to 1024",
+        ),
+        ("READMIT_DATASET", "/no/such/file.csv", "DATASET: /no/such/file.csv does not exist"),
+        ("READMIT_HOME", "/dev/null", "[Errno 17] File exists: '/dev/null'"),
+        ("READMIT_DATASET", "/dev/zero", "DATASET: /dev/zero is a pipe or a device, not a file"),
+        (
+            "READMIT_DATASET",
             "ftp://host/x.zip",
             "DATASET: ftp://host/x.zip: addresses begin with http:// or https://",
         ),
@@ -91,16 +99,18 @@ def test_a_wrong_value_names_its_variable(env, name, value, message):
 
 def test_the_dataset_is_kept_for_this_user_alone_whatever_its_name(env, monkeypatch):
     dataset = os.fsdecode(b"http://me:secret@host/donn\xe9es.csv")
-    monkeypatch.setenv("DATASET", dataset)
+    monkeypatch.setenv("READMIT_DATASET", dataset)
     configuration.keep_dataset(configuration.stack_settings())
-    monkeypatch.delenv("DATASET")
+    monkeypatch.delenv("READMIT_DATASET")
     assert configuration.stack_settings().dataset == dataset
     assert (env.readmit_home / "dataset").stat().st_mode & 0o077 == 0
 
 
 def test_the_same_port_twice_names_both(env):
-    lines = refused(env, UI_PORT=str(env.docs_port))
-    assert lines == [f"port {env.docs_port} is set for Web form and Docs site: change DOCS_PORT"]
+    lines = refused(env, READMIT_UI_PORT=str(env.docs_port))
+    assert lines == [
+        f"port {env.docs_port} is set for Web form and Docs site: change READMIT_DOCS_PORT"
+    ]
 
 
 def test_too_little_disk_names_the_folder(tmp_path):
@@ -172,4 +182,4 @@ def test_a_socket_of_another_user_is_named(tmp_path, monkeypatch):
     path.touch()
     assert preflight.foreign_socket([path]) == ""
     monkeypatch.setattr("os.geteuid", lambda: path.stat().st_uid + 1)
-    assert "set S3_PORT in .env" in preflight.foreign_socket([path])
+    assert "set READMIT_S3_PORT in .env" in preflight.foreign_socket([path])

@@ -16,7 +16,7 @@ def settings(mlflow_server, monkeypatch):
     for name, value in services.environment(mlflow_server).items():
         if name.isupper():
             monkeypatch.setenv(name, value)
-    monkeypatch.setenv("TRAINING_THREADS", "1")
+    monkeypatch.setenv("READMIT_TRAINING_THREADS", "1")
     return TrainingSettings()
 
 

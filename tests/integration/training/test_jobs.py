@@ -36,10 +36,10 @@ def settings(mlflow_server):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        patch.setenv("TRAINING_CANDIDATES", "logistic")
-        patch.setenv("TRAINING_THREADS", "1")
-        patch.setenv("BOOTSTRAP_REPLICATES", "100")
-        patch.setenv("PROMOTION_FLOOR", "0.55")
+        patch.setenv("READMIT_TRAINING_CANDIDATES", "logistic")
+        patch.setenv("READMIT_TRAINING_THREADS", "1")
+        patch.setenv("READMIT_BOOTSTRAP_REPLICATES", "100")
+        patch.setenv("READMIT_PROMOTION_FLOOR", "0.55")
         yield TrainingSettings()
 
 

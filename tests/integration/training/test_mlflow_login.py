@@ -85,8 +85,8 @@ def test_the_api_user_reads_and_changes_nothing(mlflow_server, model):
 
 
 def test_training_logs_in_by_its_settings(mlflow_server, model, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
+    monkeypatch.delenv("READMIT_MLFLOW_TRACKING_USERNAME", raising=False)
+    monkeypatch.delenv("READMIT_MLFLOW_TRACKING_PASSWORD", raising=False)
     with mlflow_tracking.reaching(mlflow_server) as registry:
         assert registry.get_model_version_by_alias(model, "production").version in (1, "1")
 

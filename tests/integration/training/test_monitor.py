@@ -37,16 +37,16 @@ def settings(mlflow_server, tmp_path_factory):
     """
     own = services.fresh(tmp_path_factory.mktemp("monitor"), mlflow_port=mlflow_server.mlflow_port)
     chosen = {
-        "MODEL_NAME": NAME,
-        "TRAINING_CANDIDATES": "logistic",
-        "TRAINING_THREADS": "1",
-        "PROMOTION_FLOOR": "0.5",
+        "READMIT_MODEL_NAME": NAME,
+        "READMIT_TRAINING_CANDIDATES": "logistic",
+        "READMIT_TRAINING_THREADS": "1",
+        "READMIT_PROMOTION_FLOOR": "0.5",
     }
     environment = {
         name: value for name, value in services.environment(own).items() if name.isupper()
     }
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (environment | chosen | {"BOOTSTRAP_REPLICATES": "100"}).items():
+        for name, value in (environment | chosen | {"READMIT_BOOTSTRAP_REPLICATES": "100"}).items():
             patch.setenv(name, value)
         yield MonitorSettings()
 

@@ -22,11 +22,11 @@ ENGLISH, SPANISH = languages.load("en"), languages.load("es")
 def api(tmp_path_factory):
     home = tmp_path_factory.mktemp("api")
     with (
-        running(home, 1, REGISTRY_POLL_SECONDS="0.2") as (url, _),
+        running(home, 1, READMIT_REGISTRY_POLL_SECONDS="0.2") as (url, _),
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("READMIT_ENV_FILE", str(home / "none"))
-        patch.setenv("API_URL", url)
+        patch.setenv("READMIT_API_URL", url)
         st.cache_resource.clear()
         st.cache_data.clear()
         yield url, home
@@ -178,10 +178,13 @@ def test_a_model_without_a_decision_curve_says_so(api):
 
 def test_the_form_sends_its_key_to_an_api_that_wants_one(tmp_path, monkeypatch):
     monkeypatch.setenv("READMIT_ENV_FILE", str(tmp_path / "none"))
-    with running(tmp_path, 1, API_KEY_HASHES=hashlib.sha256(b"a key").hexdigest()) as (url, _):
-        monkeypatch.setenv("API_URL", url)
+    with running(tmp_path, 1, READMIT_API_KEY_HASHES=hashlib.sha256(b"a key").hexdigest()) as (
+        url,
+        _,
+    ):
+        monkeypatch.setenv("READMIT_API_URL", url)
         for key, is_accepted in (("a key", True), ("another", False)):
-            monkeypatch.setenv("API_KEY", key)
+            monkeypatch.setenv("READMIT_API_KEY", key)
             st.cache_resource.clear()
             st.cache_data.clear()
             app = AppTest.from_string(

@@ -27,7 +27,7 @@ def api_away(monkeypatch, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     monkeypatch.setenv("READMIT_ENV_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("API_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("READMIT_API_URL", f"http://127.0.0.1:{port}")
     st.cache_resource.clear()
     st.cache_data.clear()
     yield port

@@ -53,7 +53,7 @@ def test_training_is_asked_for_by_drift_and_only_when_switched_on(
     dag, monkeypatch, verdict, setting, asks
 ):
     if setting:
-        monkeypatch.setenv("DRIFT_TRIGGERS_TRAINING", setting)
+        monkeypatch.setenv("READMIT_DRIFT_TRIGGERS_TRAINING", setting)
     ask = dag.get_task("ask_for_training").python_callable
     monkeypatch.setattr("readmit.batches.builds.count_published", lambda _: 7)
     events = {

@@ -97,7 +97,7 @@ def test_apply_keeps_secrets_and_says_what_pods_are_made_of(
 
 def test_what_reads_a_changed_configmap_is_made_anew() -> None:
     def installed(port: str) -> list[dict[str, Any]]:
-        maps = [config("settings", API_PORT=port), config("mlflow-auth", file="x")]
+        maps = [config("settings", READMIT_API_PORT=port), config("mlflow-auth", file="x")]
         return [*maps, workload("ui", "settings"), workload("mlflow", "mlflow-auth", "StatefulSet")]
 
     before, same, after = (stamped(installed(port), {}, []) for port in ("1", "1", "2"))

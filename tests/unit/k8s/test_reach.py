@@ -131,7 +131,8 @@ def test_parts_are_reached_with_their_own_settings(
     answers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(answers, "local")
-    monkeypatch.setenv("BATCH_SIZE", "7")
+    monkeypatch.setenv("READMIT_BATCH_SIZE", "7")
+    monkeypatch.setenv("PGOPTIONS", "-c search_path=x")
     with reach.reached(Cluster("mine")) as settings:
         assert settings.reader_password
         assert settings.reader_password.get_secret_value() == "read"
@@ -145,8 +146,9 @@ def test_parts_are_reached_with_their_own_settings(
         # A Secret of somebody else, and a variable that we did not put into ours.
         assert os.environ.get("PYTHONPATH") != "/tmp/evil"
         assert os.environ.get("LD_PRELOAD") != "/tmp/evil"
-    assert os.environ["BATCH_SIZE"] == "7"
-    assert "READER_PASSWORD" not in os.environ
+        assert "PGOPTIONS" not in os.environ
+    assert os.environ["READMIT_BATCH_SIZE"] == "7"
+    assert "READMIT_READER_PASSWORD" not in os.environ
 
 
 def test_what_is_outside_of_the_cluster_is_asked_where_it_is(answers: Path) -> None:
@@ -156,7 +158,7 @@ def test_what_is_outside_of_the_cluster_is_asked_where_it_is(answers: Path) -> N
         assert settings.s3_endpoint_url == "https://s3.example.org"
         assert settings.s3_pipeline_bucket == "example-readmit-pipeline"
         assert settings.mlflow_tracking_uri.startswith("http://127.0.0.1:")
-        assert os.environ["PGSSLMODE"] == "verify-full"
-        authority_file = Path(os.environ["PGSSLROOTCERT"])
+        assert settings.pgsslmode == "verify-full"
+        authority_file = settings.pgsslrootcert
         assert "PEM" in authority_file.read_text()
     assert not authority_file.exists()

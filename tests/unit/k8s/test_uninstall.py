@@ -6,7 +6,7 @@ import pytest
 
 from k8s import uninstall
 from k8s.cluster import ClusterFailed
-from stack.confirmation import NotConfirmed
+from readmit.confirmation import NotConfirmed
 
 OURS = {"metadata": {"labels": {"app.kubernetes.io/part-of": "readmit"}}}
 BOUND = {"spec": {"volumeName": "pvc-1"}}
@@ -40,7 +40,7 @@ def scripts(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setenv("YES", "1")
+    monkeypatch.setenv("READMIT_YES", "1")
     return Scripts(tmp_path)
 
 
@@ -99,7 +99,7 @@ def test_a_cluster_with_backups_goes_only_with_the_word(scripts):
 
 
 def test_it_asks_first(scripts, monkeypatch):
-    monkeypatch.delenv("YES")
+    monkeypatch.delenv("READMIT_YES")
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     for context, tool in (("c", ""), ("", "kind")):
         with pytest.raises(NotConfirmed, match="YES=1"):

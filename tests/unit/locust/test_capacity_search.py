@@ -213,5 +213,5 @@ def test_rows_carry_the_stay_of_a_load_test():
 
 def test_users_send_the_key_that_the_api_wants(monkeypatch):
     assert payloads.headers() == {}
-    monkeypatch.setenv("API_KEY", "a key")
+    monkeypatch.setenv("READMIT_API_KEY", "a key")
     assert payloads.headers() == {"X-API-Key": "a key"}

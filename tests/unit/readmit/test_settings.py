@@ -17,6 +17,7 @@ from readmit.settings import (
     Settings,
     StackSettings,
     example,
+    variable,
 )
 from serving.api_settings import ServingSettings
 from training.training_settings import MonitorSettings, TrainingSettings
@@ -92,7 +93,7 @@ def test_the_example_is_current():
 
 def test_the_example_has_every_setting_once():
     listed = re.findall(r"^#([A-Z0-9_]+)=", example(), re.MULTILINE)
-    assert sorted(listed) == sorted(name.upper() for name in NAMES)
+    assert sorted(listed) == sorted(variable(name) for name in NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -143,17 +144,17 @@ def test_a_process_cannot_use_the_identity_of_another(identity):
 
 @pytest.mark.parametrize("command", ["rollback", "quality", "hyperparameter_search", "experiments"])
 def test_a_command_says_in_one_line_which_setting_is_wrong(command, monkeypatch, capsys):
-    monkeypatch.setenv("POSTGRES_PORT", "five")
+    monkeypatch.setenv("READMIT_POSTGRES_PORT", "five")
     assert import_module(f"training.{command}").main([]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     assert re.fullmatch(
-        r"error: POSTGRES_PORT: [^\n]+ \(got 'five'\); correct it [^\n]+\n", printed.err
+        r"error: READMIT_POSTGRES_PORT: [^\n]+ \(got 'five'\); correct it [^\n]+\n", printed.err
     )
 
 
 @pytest.mark.parametrize("hashes", [",", " , ", "abc", f"{'a' * 64},", f"{'a' * 63}g"])
 def test_a_list_of_key_hashes_without_a_hash_stops_the_start(hashes, monkeypatch):
-    monkeypatch.setenv("API_KEY_HASHES", hashes)
-    with pytest.raises(BadSetting, match="API_KEY_HASHES"):
+    monkeypatch.setenv("READMIT_API_KEY_HASHES", hashes)
+    with pytest.raises(BadSetting, match="READMIT_API_KEY_HASHES"):
         ServingSettings()

@@ -34,7 +34,7 @@ def test_on_loopback_there_is_no_proxy(tmp_path, address):
 def test_another_address_starts_the_proxy_and_opens_no_other_program(tmp_path, address):
     listed = programs.all_programs(settings(tmp_path, address))
     [proxy] = [program for program in listed if program.name == "login-proxy"]
-    assert proxy.ports == {"PROXY_PORT": tuple(range(8443, 8451))}
+    assert proxy.ports == {"READMIT_PROXY_PORT": tuple(range(8443, 8451))}
     for program in listed:
         if program is not proxy:
             words = [*program.command, *program.environment.values()]
@@ -44,8 +44,8 @@ def test_another_address_starts_the_proxy_and_opens_no_other_program(tmp_path, a
 def test_the_form_leads_to_the_pages_of_the_proxy(tmp_path):
     listed = {program.name: program for program in programs.all_programs(settings(tmp_path))}
     environment = listed["ui"].environment
-    assert environment["DOCS_PORT"] == "8445"
-    assert environment["API_URL"] == "http://127.0.0.1:8000"  # the form itself asks inside
+    assert environment["READMIT_DOCS_PORT"] == "8445"
+    assert environment["READMIT_API_URL"] == "http://127.0.0.1:8000"  # the form itself asks inside
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_certificate_of_ones_own_needs_two_files_that_can_be_read(tmp_path):
     certificate = tmp_path / "own.pem"
     certificate.write_text("x")
     [problem] = login_proxy.problems(settings(tmp_path, proxy_certificate_file=certificate))
-    assert problem.startswith("PROXY_KEY_FILE is not set")
+    assert problem.startswith("READMIT_PROXY_KEY_FILE is not set")
     files = {"proxy_certificate_file": certificate, "proxy_key_file": tmp_path / "none"}
     [problem] = login_proxy.problems(settings(tmp_path, **files))
     assert "none cannot be read" in problem
@@ -122,10 +122,10 @@ def test_a_certificate_of_ones_own_is_taken_and_a_new_one_restarts_nginx(tmp_pat
 @pytest.fixture
 def env(tmp_path, monkeypatch):
     path = tmp_path / "stack.env"
-    path.write_text("BATCH_SIZE=7\n")
+    path.write_text("READMIT_BATCH_SIZE=7\n")
     monkeypatch.setenv("READMIT_ENV_FILE", str(path))
     for name in list(os.environ):
-        if name.startswith("API_KEY"):
+        if name.startswith("READMIT_API_KEY"):
             monkeypatch.delenv(name)
     return path
 
@@ -133,28 +133,30 @@ def env(tmp_path, monkeypatch):
 def test_an_open_api_gets_a_key_once(tmp_path, env):
     assert configuration.write_api_key(settings(tmp_path))
     values = dotenv_values(env)
-    assert [key.name for key in access_keys.parse(values["API_KEYS"])] == ["form"]
-    assert hashlib.sha256(values["API_KEY"].encode()).hexdigest() in values["API_KEYS"]
-    assert values["BATCH_SIZE"] == "7"
+    assert [key.name for key in access_keys.parse(values["READMIT_API_KEYS"])] == ["form"]
+    assert (
+        hashlib.sha256(values["READMIT_API_KEY"].encode()).hexdigest() in values["READMIT_API_KEYS"]
+    )
+    assert values["READMIT_BATCH_SIZE"] == "7"
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
     assert not configuration.write_api_key(settings(tmp_path))
     assert dotenv_values(env) == values
 
 
 def test_a_key_of_ones_own_stays(tmp_path, env):
-    env.write_text("API_KEY=mine\n")
+    env.write_text("READMIT_API_KEY=mine\n")
     assert configuration.write_api_key(settings(tmp_path))
     assert dotenv_values(env) == {
-        "API_KEY": "mine",
-        "API_KEYS": access_keys.of_the_form("mine").entry(),
+        "READMIT_API_KEY": "mine",
+        "READMIT_API_KEYS": access_keys.of_the_form("mine").entry(),
     }
-    env.write_text("API_KEY_HASHES=" + "0" * 64 + "\n")
+    env.write_text("READMIT_API_KEY_HASHES=" + "0" * 64 + "\n")
     assert not configuration.write_api_key(settings(tmp_path))
 
 
 def test_on_loopback_no_key_is_made(tmp_path, env):
     assert not configuration.write_api_key(settings(tmp_path, "127.0.0.1"))
-    assert env.read_text() == "BATCH_SIZE=7\n"
+    assert env.read_text() == "READMIT_BATCH_SIZE=7\n"
 
 
 def test_every_page_of_the_component_is_given_an_address_of_this_machine(tmp_path):

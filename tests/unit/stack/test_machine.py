@@ -92,13 +92,13 @@ def test_a_busy_port_of_an_optional_part_moves_for_good(settings, with_prometheu
 def test_a_busy_port_that_the_environment_sets_leaves_the_part_out(
     settings, with_prometheus, monkeypatch
 ):
-    monkeypatch.setenv("PROMETHEUS_PORT", str(settings.prometheus_port))
+    monkeypatch.setenv("READMIT_PROMETHEUS_PORT", str(settings.prometheus_port))
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", settings.prometheus_port))
         holder.listen()
         [busy] = optional_ports.busy_ports(settings)
     assert busy.free_port == 0
-    assert "left out, because the environment sets PROMETHEUS_PORT" in str(busy)
+    assert "left out, because the environment sets READMIT_PROMETHEUS_PORT" in str(busy)
     optional_ports.move([busy])
     assert StackSettings().prometheus_port == settings.prometheus_port
 
@@ -134,7 +134,7 @@ def test_doctor_finds_nothing_wrong_with_this_machine(settings, monkeypatch, cap
 def test_doctor_names_what_make_up_would_refuse(settings, tmp_path, monkeypatch):
     (settings.readmit_home / "postgres").mkdir(parents=True)
     (tmp_path / "stack.env").chmod(0o644)
-    monkeypatch.setenv("DATASET", "/no/such/file.csv")
+    monkeypatch.setenv("READMIT_DATASET", "/no/such/file.csv")
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", settings.api_port))
         holder.listen()
@@ -150,10 +150,10 @@ def test_doctor_names_what_make_up_would_refuse(settings, tmp_path, monkeypatch)
 
 
 def test_doctor_names_what_the_shell_changes(settings, monkeypatch):
-    monkeypatch.setenv("BATCH_SIZE", "32")
+    monkeypatch.setenv("READMIT_BATCH_SIZE", "32")
     monkeypatch.setenv("https_proxy", "http://proxy:3128")
     notes = texts(settings, "note")
-    assert any("BATCH_SIZE" in note and "they win over" in note for note in notes)
+    assert any("READMIT_BATCH_SIZE" in note and "they win over" in note for note in notes)
     assert "a proxy is set (https_proxy)" in notes
 
 

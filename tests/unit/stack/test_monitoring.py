@@ -66,7 +66,7 @@ def test_off_leaves_everything_out(settings):
     names = {program.name for program in programs.all_programs(off)}
     assert not names & set(programs.OPTIONAL)
     api = programs.find("api", off)
-    assert not any("PUSHGATEWAY_URL" in name for name in programs.environment_of(api, off))
+    assert not any("READMIT_PUSHGATEWAY_URL" in name for name in programs.environment_of(api, off))
 
 
 def test_off_lasts_until_on(settings, monkeypatch):
@@ -138,7 +138,9 @@ def test_offline_is_one_line_and_jobs_do_not_push(settings):
     assert running.errors == []
     assert not monitoring.is_expected("pushgateway", mirrored)
     api = programs.find("api", mirrored)
-    assert not any("PUSHGATEWAY_URL" in name for name in programs.environment_of(api, mirrored))
+    assert not any(
+        "READMIT_PUSHGATEWAY_URL" in name for name in programs.environment_of(api, mirrored)
+    )
 
 
 def test_another_digest_is_an_error_and_the_rest_is_fetched(settings):

@@ -18,14 +18,14 @@ def fingerprints() -> dict[str, str]:
 @pytest.mark.parametrize(
     ("variable", "value", "restarted"),
     [
-        ("API_KEY_HASHES", HASH, {"api"}),
-        ("API_RATE_PER_SECOND", "5", {"api"}),
-        ("HISTORY_TIMEOUT_MS", "60", {"api"}),
-        ("API_KEY", "secret", {"ui"}),
-        ("SERVING_PASSWORD", "changed", {"api"}),
-        ("TRANSFORMER_PASSWORD", "changed", {"airflow-scheduler"}),
-        ("PROMOTION_FLOOR", "0.65", {"airflow-scheduler", "airflow-dag-processor"}),
-        ("DRIFT_ALPHA", "0.02", {"airflow-scheduler", "airflow-dag-processor"}),
+        ("READMIT_API_KEY_HASHES", HASH, {"api"}),
+        ("READMIT_API_RATE_PER_SECOND", "5", {"api"}),
+        ("READMIT_HISTORY_TIMEOUT_MS", "60", {"api"}),
+        ("READMIT_API_KEY", "secret", {"ui"}),
+        ("READMIT_SERVING_PASSWORD", "changed", {"api"}),
+        ("READMIT_TRANSFORMER_PASSWORD", "changed", {"airflow-scheduler"}),
+        ("READMIT_PROMOTION_FLOOR", "0.65", {"airflow-scheduler", "airflow-dag-processor"}),
+        ("READMIT_DRIFT_ALPHA", "0.02", {"airflow-scheduler", "airflow-dag-processor"}),
     ],
 )
 def test_a_changed_setting_restarts_what_reads_it(variable, value, restarted, monkeypatch):

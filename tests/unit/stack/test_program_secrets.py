@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from readmit.settings import StackSettings, all_names
+from readmit.settings import StackSettings, all_names, variable
 from readmit.storage import variables as keys
 from stack import alerting, configuration, programs
 from tests.support.secret_table import secrets_of_programs
@@ -24,7 +24,8 @@ OBSERVABILITY = {
 SECRETS = secrets_of_programs()
 for name in [name for name in SECRETS if name.startswith("airflow-task")]:
     SECRETS["airflow-scheduler"] |= SECRETS.pop(name)  # it runs the tasks on one machine
-SECRETS["airflow-scheduler"].discard("MLFLOW_API_PASSWORD")  # there the monitor logs in as training
+# There the monitor logs in as training.
+SECRETS["airflow-scheduler"].discard("READMIT_MLFLOW_API_PASSWORD")
 
 
 def secret_names() -> set[str]:
@@ -32,7 +33,7 @@ def secret_names() -> set[str]:
     names = set()
     for name, field in StackSettings.model_fields.items():
         if "SecretStr" in str(field.annotation) or name.endswith("_access_key_id"):
-            names.add(name.upper())
+            names.add(variable(name))
     return names
 
 
@@ -86,6 +87,6 @@ def test_every_generated_secret_is_a_setting_that_the_table_knows():
     assert set(configuration.GENERATORS) <= all_names()
     assert set(configuration.GENERATORS) <= secret_names()
     in_use = set().union(*SECRETS.values())
-    set_up_only = {"AIRFLOW_ADMIN_PASSWORD", *keys("admin")}
-    only_as_a_hash = {"PROXY_PASSWORD"}
+    set_up_only = {"READMIT_AIRFLOW_ADMIN_PASSWORD", *map(variable, keys("admin"))}
+    only_as_a_hash = {"READMIT_PROXY_PASSWORD"}
     assert set(configuration.GENERATORS) - in_use == set_up_only | only_as_a_hash

@@ -10,7 +10,7 @@ from training.training_settings import TrainingSettings
 @pytest.mark.parametrize("key", ["first", "second"])
 def test_the_keys_of_new_settings_replace_those_of_earlier_ones(key, monkeypatch):
     """boto3's default session kept the first keys: later uploads of the process were refused."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+    for name in ("READMIT_MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, "")  # MLflow sets them; they go when the test ends
     settings = TrainingSettings(s3_trainer_access_key_id=key, s3_trainer_secret_access_key="secret")
     with mlflow_tracking.reaching(settings):

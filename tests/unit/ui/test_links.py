@@ -30,13 +30,13 @@ def test_a_name_inside_the_cluster_is_never_shown() -> None:
 
 
 def test_an_address_without_its_place_is_refused() -> None:
-    with pytest.raises(BadSetting, match="PUBLIC_URL"):
+    with pytest.raises(BadSetting, match="READMIT_PUBLIC_URL"):
         FormSettings(public_url="https://readmit.example.org")
 
 
 def test_links_use_the_name_by_which_the_reader_came(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("READMIT_ENV_FILE", str(tmp_path / "none"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("READMIT_MLFLOW_TRACKING_URI", raising=False)
     addresses = links(FormSettings(), "http://ward-7:8501/predict")
     assert addresses.run("a/b", "12").startswith("http://ward-7:5000/#/experiments/12/")
     assert addresses.run("a/b", "12").endswith("runs/a%2Fb")

@@ -804,10 +804,10 @@ def test_end_of_a_session_is_told_as_what_it_is(registered: StackSettings) -> No
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("S3_LOADER_SECRET_ACCESS_KEY", "wrong", "SignatureDoesNotMatch"),
-        ("S3_ENDPOINT_URL", "http://127.0.0.1:9", "Could not connect"),
-        ("POSTGRES_PORT", "1024", "Connection refused"),
-        ("LOADER_PASSWORD", "wrong", "password authentication failed"),
+        ("READMIT_S3_LOADER_SECRET_ACCESS_KEY", "wrong", "SignatureDoesNotMatch"),
+        ("READMIT_S3_ENDPOINT_URL", "http://127.0.0.1:9", "Could not connect"),
+        ("READMIT_POSTGRES_PORT", "1024", "Connection refused"),
+        ("READMIT_LOADER_PASSWORD", "wrong", "password authentication failed"),
         ("READMIT_HOME", "/proc/no", "No such file or directory: '/proc/no"),
     ],
 )

@@ -207,7 +207,7 @@ def test_nobody_comes_in_without_the_password(settings: StackSettings) -> None:
 
 def test_missing_password_names_the_variable(settings: StackSettings) -> None:
     without = settings.model_copy(update={"reader_password": None})
-    with pytest.raises(LookupError, match="READER_PASSWORD is not set"):
+    with pytest.raises(LookupError, match="READMIT_READER_PASSWORD is not set"):
         db.connect("reader", settings.clean_database, without)
 
 

@@ -85,7 +85,7 @@ def value(url, name, job, **labels):
 
 @pytest.fixture
 def settings(gateway, monkeypatch):
-    monkeypatch.setenv("PUSHGATEWAY_URL", gateway)
+    monkeypatch.setenv("READMIT_PUSHGATEWAY_URL", gateway)
     return StackSettings()
 
 
@@ -259,12 +259,12 @@ def test_a_backup(gateway, tmp_path, monkeypatch):
 
 
 def test_without_a_gateway_nothing_is_asked_for(monkeypatch):
-    monkeypatch.delenv("PUSHGATEWAY_URL", raising=False)
+    monkeypatch.delenv("READMIT_PUSHGATEWAY_URL", raising=False)
     pushgateway.report(Job.INGEST, lambda: pytest.fail("gauges were computed"), StackSettings())
 
 
 def test_a_gateway_that_is_away_and_figures_that_cannot_be_had_are_warnings(monkeypatch, caplog):
-    monkeypatch.setenv("PUSHGATEWAY_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("READMIT_PUSHGATEWAY_URL", f"http://127.0.0.1:{free_port()}")
     settings = StackSettings()
     with caplog.at_level(logging.WARNING, "readmit"):
         pushgateway.report(Job.INGEST, lambda: {"readmit_quarantined_rows": 1}, settings)

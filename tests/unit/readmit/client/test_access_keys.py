@@ -1,4 +1,4 @@
-"""Entries of API_KEYS: what is accepted, and what stops the start without showing a key."""
+"""Entries of READMIT_API_KEYS: what is accepted, and what stops the start without showing a key."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -51,8 +51,8 @@ def test_a_list_with_a_wrong_entry_stops_the_start_and_shows_no_key(entries, mon
     with pytest.raises(InvalidEntry) as error:
         access_keys.parse(entries)
     assert "secret" not in str(error.value)
-    monkeypatch.setenv("API_KEYS", entries)
-    with pytest.raises(BadSetting, match="API_KEYS: ") as stopped:
+    monkeypatch.setenv("READMIT_API_KEYS", entries)
+    with pytest.raises(BadSetting, match="READMIT_API_KEYS: ") as stopped:
         ServingSettings()
     assert "secret" not in str(stopped.value)
     assert HASH not in str(stopped.value)
@@ -70,7 +70,7 @@ def test_the_command_prints_a_key_and_its_entry(monkeypatch, capsys):
     access_keys.main()
     printed = capsys.readouterr().out
     secret = re.search(r"once\): (\S+)", printed)[1]
-    (key,) = access_keys.parse(re.search(r"API of|API_KEYS of the API: +(\S+)", printed)[1])
+    (key,) = access_keys.parse(re.search(r"API of|READMIT_API_KEYS of the API: +(\S+)", printed)[1])
     assert key.sha256 == access_keys.sha256_of(secret)
     assert key.scopes == {Scope.PREDICT, Scope.CLINICAL}
 

@@ -74,8 +74,8 @@ def test_an_old_source_warns_and_one_beyond_its_limit_fails():
 @pytest.fixture
 def keys(monkeypatch):
     """The docs site's own keys of the object store, which is not there."""
-    monkeypatch.setenv("S3_DOCS_ACCESS_KEY_ID", "docs")
-    monkeypatch.setenv("S3_DOCS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("READMIT_S3_DOCS_ACCESS_KEY_ID", "docs")
+    monkeypatch.setenv("READMIT_S3_DOCS_SECRET_ACCESS_KEY", "secret")
 
 
 @pytest.mark.usefixtures("keys")
@@ -103,7 +103,7 @@ def test_the_site_ends_when_it_is_asked_to():
     """
     port = free_port()
     command = [sys.executable, "-m", "readmit.docs_site.server"]
-    with subprocess.Popen(command, env=os.environ | {"DOCS_PORT": str(port)}) as site:
+    with subprocess.Popen(command, env=os.environ | {"READMIT_DOCS_PORT": str(port)}) as site:
         try:
             wait_until(
                 lambda: docs_site.is_alive(f"http://127.0.0.1:{port}"), "the site does not answer"
