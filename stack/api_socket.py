@@ -25,7 +25,13 @@ def path(home: Path) -> Path:
 
 def serve(port: int, home: Path) -> None:
     """Listen on the API's port, and hand it to whoever connects to the socket: this user only."""
-    listener = _listen("127.0.0.1", port)
+    listener = None
+    while listener is None:
+        try:
+            listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
+        except OSError as error:  # an API that outlived this process may have the port for now
+            print(f"port {port} is taken: {error}", flush=True)
+            time.sleep(PAUSE_SECONDS)
     address = path(home)
     address.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
@@ -36,21 +42,6 @@ def serve(port: int, home: Path) -> None:
             connection, _ = server.accept()
             with connection:
                 socket.send_fds(connection, [b"port"], [listener.fileno()])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Return the listening socket; an API that outlived this process may have the port for now."""
-    while True:
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(BACKLOG)
-            return listener
-        except OSError as error:
-            listener.close()
-            print(f"port {port} is taken: {error}", flush=True)
-            time.sleep(PAUSE_SECONDS)
 
 
 def receive(home: Path, seconds: float = SECONDS_TO_CONNECT) -> None:

@@ -22,6 +22,7 @@ from stack.postgres import PostgresFailed, Server
 from stack.programs import server
 
 SECONDS_TO_START = 60.0
+WITHOUT_CHECKSUMS = re.compile("^Data page checksum version: +0$", re.MULTILINE)
 # pg_dumpall creates the role that runs the restore, too; Debian's 15.20 numbers columns for itself.
 HARMLESS = re.compile(
     r'ERROR: +(role "postgres" already exists|unrecognized parameter "pg_attver")'
@@ -53,7 +54,8 @@ def upgrade(settings: StackSettings, old_programs: Path) -> str:
     fresh = Server(workplace, settings.postgres_port)
     try:
         fresh.initialise(password)
-        has_checksums = _has_checksums(present.data, old_programs)
+        control = [str(old_programs / "pg_controldata"), str(present.data)]
+        has_checksums = WITHOUT_CHECKSUMS.search(_run(control, present.home, {})) is None
         way = "dump and restore"
         if has_checksums:
             try:
@@ -72,16 +74,18 @@ def upgrade(settings: StackSettings, old_programs: Path) -> str:
     return way
 
 
-def _has_checksums(data: Path, programs: Path) -> bool:
-    report = _run([str(programs / "pg_controldata"), str(data)], data.parent, {})
-    return re.search(r"^Data page checksum version: +0$", report, flags=re.MULTILINE) is None
-
-
 def _copy(present: Server, fresh: Server, old_programs: Path, password: str) -> None:
     """Run pg_upgrade in a folder of the user that runs Postgres: it leaves its log there."""
     with tempfile.TemporaryDirectory(dir=fresh.home, prefix="log-") as folder:
         postgres.give_to_ordinary_user(Path(folder))
-        options = ["-U", "postgres", "-b", str(old_programs), "-B", str(_new_programs())]
+        options = [
+            "-U",
+            "postgres",
+            "-b",
+            str(old_programs),
+            "-B",
+            str(postgres.binary("postgres").parent),
+        ]
         folders = ["-d", str(present.data), "-D", str(fresh.data), "--socketdir", folder]
         _run(
             [str(postgres.binary("pg_upgrade")), *options, *folders],
@@ -119,10 +123,6 @@ def _dump_and_restore(present: Server, fresh: Server, old_programs: Path, passwo
         _run([*psql, str(dump)], fresh.home, login, harmless=HARMLESS)
     finally:
         fresh.stop()
-
-
-def _new_programs() -> Path:
-    return postgres.binary("postgres").parent
 
 
 def _run(
