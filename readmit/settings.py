@@ -562,6 +562,7 @@ class ClockSettings(BackupSettings, HomeSettings):
     )
 
     readmit_run_retention_days: int = Field(
+        validation_alias="readmit_run_retention_days",
         default=180,
         ge=7,
         description="days that Airflow's tables and local log files keep of a run",
@@ -704,10 +705,16 @@ class RetentionSettings(LogsStore, GatesStore):
     """How long the DAG `housekeep` keeps what grows in the object store."""
 
     readmit_log_retention_days: int = Field(
-        default=90, ge=7, description="days that logs of tasks are kept in the object store"
+        validation_alias="readmit_log_retention_days",
+        default=90,
+        ge=7,
+        description="days that logs of tasks are kept in the object store",
     )
     readmit_page_retention_days: int = Field(
-        default=730, ge=7, description="days that pages of gates and drift are kept"
+        validation_alias="readmit_page_retention_days",
+        default=730,
+        ge=7,
+        description="days that pages of gates and drift are kept",
     )
 
 

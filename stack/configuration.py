@@ -210,29 +210,25 @@ def _env_text() -> str:
 
 
 def _append(text: str, values: Mapping[str, str]) -> None:
-    """Write `.env`: a text, and a line for each further variable."""
+    """Write `.env`: a text, and a line for each further variable.
+
+    Raises:
+        BadSetting: it cannot hold a value.
+    """
     if text and not text.endswith("\n"):
         text += "\n"
     for name, value in values.items():
-        text += f"{name}={_quoted(name, value)}\n"
+        line = f"{name}={value}\n"
+        if not PLAIN.fullmatch(value):
+            if not value.isprintable() or "${" in value:
+                raise BadSetting(
+                    f"{name} in the environment has a line break, a character that is not"
+                    f" printable, or ${{...}}: it cannot be stored in {env_file()}"
+                )
+            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+            line = f"{name}='{escaped}'\n"
+        text += line
     _write_private(env_file(), text)
-
-
-def _quoted(name: str, value: str) -> str:
-    """Return a value as `.env` has it.
-
-    Raises:
-        BadSetting: `.env` cannot hold it.
-    """
-    if PLAIN.fullmatch(value):
-        return value
-    if not value.isprintable() or "${" in value:
-        raise BadSetting(
-            f"{name} in the environment has a line break, a character that is not printable, or"
-            f" ${{...}}: it cannot be stored in {env_file()}"
-        )
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def write_files(settings: StackSettings, programs: list[Program]) -> Path:

@@ -78,14 +78,8 @@ def _copy(present: Server, fresh: Server, old_programs: Path, password: str) -> 
     """Run pg_upgrade in a folder of the user that runs Postgres: it leaves its log there."""
     with tempfile.TemporaryDirectory(dir=fresh.home, prefix="log-") as folder:
         postgres.give_to_ordinary_user(Path(folder))
-        options = [
-            "-U",
-            "postgres",
-            "-b",
-            str(old_programs),
-            "-B",
-            str(postgres.binary("postgres").parent),
-        ]
+        new_programs = postgres.binary("postgres").parent
+        options = ["-U", "postgres", "-b", str(old_programs), "-B", str(new_programs)]
         folders = ["-d", str(present.data), "-D", str(fresh.data), "--socketdir", folder]
         _run(
             [str(postgres.binary("pg_upgrade")), *options, *folders],
