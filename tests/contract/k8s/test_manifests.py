@@ -187,7 +187,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "passwords",
         first(
             lambda each: each["env"].append(
-                {"name": "X", "value": "http://api:$(MLFLOW_API_PASSWORD)@x:1"}
+                {"name": "X", "value": "http://api:$(READMIT_MLFLOW_API_PASSWORD)@x:1"}
             )
         ),
     ),
@@ -388,7 +388,7 @@ def test_postgres_may_go_without_ending_what_works_with_it() -> None:
     from readmit.ops import patient_connections
 
     resources = k8s.overlay("local")
-    host = k8s.named(resources, "ConfigMap", "settings")["data"]["POSTGRES_HOST"]
+    host = k8s.named(resources, "ConfigMap", "settings")["data"]["READMIT_POSTGRES_HOST"]
     assert "clusterIP" not in k8s.named(resources, "Service", host)["spec"]
     variable = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS"
     patient = {

@@ -4,6 +4,7 @@ import pytest
 
 from readmit import allowed_hosts
 from readmit.allowed_hosts import AllowedHosts
+from readmit.settings import variable
 from tests.support import k8s
 
 # Nobody reaches a page from outside but through the log-in proxy.
@@ -117,7 +118,7 @@ def test_mlflow_answers_the_log_in_proxy_and_no_other_page(name: str) -> None:
 def test_services_answer_to_their_names(part: str, overlay: str) -> None:
     resources = k8s.overlay(overlay)
     data = k8s.named(resources, "ConfigMap", "settings")["data"]
-    hosts = AllowedHosts(allowed_hosts.names(data[f"{part.upper()}_ALLOWED_HOSTS"]))
+    hosts = AllowedHosts(allowed_hosts.names(data[variable(f"{part}_allowed_hosts")]))
     port = k8s.named(resources, "Service", part)["spec"]["ports"][0]["port"]
     names = {part, f"{part}.readmit", f"{part}.readmit.svc.cluster.local", "10.1.2.3"}
     # The log-in proxy asks by the first of them, whatever its caller asked for.
