@@ -9,6 +9,7 @@ from tests.support.secret_table import secrets_of_programs
 
 TABLE = secrets_of_programs()
 del TABLE["watchdog"]  # of one machine; Kubernetes has probes
+del TABLE["api-socket"]  # of one machine; a Service holds the address
 del TABLE["clock"]  # of one machine; Kubernetes has CronJobs
 # Keys of Secrets that are settings of the stack under another name, or public.
 SAME = {

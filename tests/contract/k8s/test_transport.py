@@ -13,7 +13,7 @@ CLIENTS = {
     "airflow-api-server",
     "airflow-dag-processor",
     "airflow-scheduler",
-    *(f"airflow-task-{kind}" for kind in task_pods.KINDS),
+    *(f"airflow-task-{kind}" for kind, pod in task_pods.KINDS.items() if pod.roles),
     "airflow-triggerer",
     "api",
     "backup",

@@ -74,7 +74,7 @@ def test_the_docs_site_serves_it(site):
 def test_what_it_does_not_have_is_a_page_that_says_so(site, path):
     answer = site.get(f"/guide/{path}")
     assert answer.status_code in (404, 503)
-    assert "READMIT" not in answer.text
+    assert "PASSWORD=" not in answer.text
 
 
 def test_without_a_build_the_page_says_how_to_make_one(tmp_path):
