@@ -14,6 +14,7 @@ from readmit.telemetry.json_logs import new_id
 from serving.exchange import SECURITY_HEADERS
 from serving.problems import MEDIA_TYPE, Problem
 
+ARRIVAL_SECONDS = 0.5  # from the caller's first byte to ours
 MAX_HEAD_BYTES = 65_536  # httptools allows as much for an address alone
 
 
@@ -38,6 +39,13 @@ class Protocol(BoundedConnection):
         """Begin to count anew: a part of the body is complete."""
         self._unread_bytes = 0
         super().on_body(body)
+
+    def shutdown(self) -> None:
+        """Close the connection; a request that is on its way may still arrive and is answered."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(ARRIVAL_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
 
     def send_400_response(self, _: str) -> None:
         """Refuse what is not HTTP; uvicorn's own text is not sent."""

@@ -120,6 +120,19 @@ def test_garbage_after_requests_leaves_no_traceback(api):
     assert "Traceback" not in api[1].read_text()
 
 
+def test_a_request_on_its_way_is_answered_although_the_api_ends(tmp_path):
+    """uvicorn closed the connection: with each replacement of the API a few predictions failed."""
+    with running(tmp_path, 1) as (url, process):
+        address = httpx.URL(url)
+        with socket.create_connection((address.host, address.port), timeout=30) as connection:
+            httpx.get(f"{url}/livez", trust_env=False)  # the connection before it is accepted
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.25)
+            connection.sendall(WHOLE)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+        assert process.wait(30) in (0, -signal.SIGTERM)
+
+
 def test_a_pod_that_drains_answers_and_closes_connections_that_are_kept(tmp_path):
     with (
         running(tmp_path, 1) as (url, process),
