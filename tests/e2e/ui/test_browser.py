@@ -1,8 +1,7 @@
 """The main path in a real Chromium: open the form, choose a patient, press Predict, see the
 probability and the model.
 
-The stack's addresses are given by the e2e conftest; with `READMIT_SCREENSHOTS` set to a folder, the
-pictures of the README are made.
+With `READMIT_SCREENSHOTS` set to a folder, the pictures of the README are made.
 """
 
 import csv
@@ -14,22 +13,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from tests.support import pictures
 from tests.support.services import wait_until
 from training import mlflow_tracking, signed_models
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ANSWER_MS = 30_000
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @pytest.fixture
@@ -92,11 +82,8 @@ def predict(page: Page) -> None:
 
 
 def take_screenshot(page: Page, name: str) -> None:
-    folder = os.environ.get("READMIT_SCREENSHOTS")
-    if folder:
-        expect(page.get_by_test_id("stSkeleton")).to_have_count(0)  # what is loaded later has come
-        page.wait_for_timeout(1500)  # charts fade in
-        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)  # what is loaded later has come
+    pictures.take(page, name)
 
 
 def test_predict_shows_probability_and_model_version(browser, ui_url):

@@ -12,7 +12,7 @@ TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.
 
 
 # What a page says first: for whom it is, and what they can do after it.
-PURPOSE = re.compile(r"# [^\n]+\n\nFor [^.]+\. Afterwards you can ")
+PURPOSE = re.compile(r"# [^\n]+\n\n(For [^.]+\. Afterwards you can|Para [^.]+\. Después puede) ")
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)

@@ -188,7 +188,9 @@ def test_links_within_the_archive_are_never_followed(tmp_path) -> None:
     assert not (path.parent / "file").exists()
 
 
-@pytest.mark.parametrize("content", [b"<html>log in</html>", GOOD[: len(GOOD) // 2], b""])
+@pytest.mark.parametrize(
+    "content", [b"<html>log in</html>", GOOD[: len(GOOD) // 2], b""], ids=["page", "half", "empty"]
+)
 def test_what_is_no_archive_is_rejected(tmp_path, content) -> None:
     with server(content=content) as (url, _), pytest.raises(Rejected, match="archive"):
         releases.fetch(release(content, url), tmp_path)
