@@ -95,9 +95,11 @@ def content_length(head: bytes) -> int:
     return int(match[1])
 
 
-def requests(path: str, bodies: Sequence[object]) -> list[bytes]:
-    """Return whole requests with bodies as JSON."""
+def requests(path: str, bodies: Sequence[object], api_key: str = "") -> list[bytes]:
+    """Return whole requests with bodies as JSON, and with the API key if there is one."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    if api_key:
+        head += f"X-API-Key: {api_key}\r\n"
     head += "Content-Type: application/json\r\nContent-Length: "
     whole_requests = []
     for body in bodies:

@@ -71,12 +71,18 @@ def generator_core() -> int:
 
 
 @contextmanager
-def api(model: Path) -> Iterator[Server]:
-    """Run one worker of the API as `make up` does, with the model of a folder and no database."""
+def api(model: Path, api_keys: str = "") -> Iterator[Server]:
+    """Run one worker of the API as `make up` does, with the model of a folder and no database.
+
+    Args:
+        model: the folder of the model.
+        api_keys: the entries of READMIT_API_KEYS; empty: keys are off.
+    """
     options = _uvicorn("bench.model_api:create")
     options += ["--http", "serving.protocol:Protocol", "--ws", "none"]
     with tempfile.TemporaryDirectory() as home:
         environment = {"READMIT_HOME": home, "READMIT_BENCH_MODEL": str(model)}
+        environment["READMIT_API_KEYS"] = api_keys
         with _running(options, "/readyz", environment) as server:
             yield server
 
