@@ -20,6 +20,8 @@ from typing import TypedDict
 import psutil
 from capacity_search import Step
 
+from readmit.settings import ROOT
+
 FOLDER = Path(__file__).resolve().parent
 # Locust's time begins before its users do. A busy machine starts them late; then the step is
 # measured again, for longer.
@@ -124,7 +126,10 @@ class Generator:
     def _run(
         self, users: int, folder: Path, margin: float
     ) -> tuple[list[RouteStats], list[Sample]]:
-        environment = os.environ | {"LOAD_STATIC_PATH": self.static_path}
+        environment = os.environ | {
+            "LOAD_STATIC_PATH": self.static_path,
+            "PYTHONPATH": str(ROOT),
+        }
         if self.rows:
             environment["LOAD_ROWS"] = str(self.rows)
         command = self.command(users, folder / "stats", margin)

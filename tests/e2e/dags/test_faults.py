@@ -94,10 +94,12 @@ def test_down_ends_all_and_up_goes_on_after_kill_9_of_scheduler_and_supervisor(u
     before = accounting.totals(up.settings)
     n_rows, run_id = submit_and_wait_for_dbt(up, tmp_path / "more.csv", seed=204)
     task = wait_until(lambda: worker(up, run_id), "no process runs dbt")
+    os.kill(task, signal.SIGSTOP)  # it must not end by itself meanwhile
     everything = processes.family(Supervisor(up.settings).pid())
     os.kill(stack.pid(up.settings, "airflow-scheduler"), signal.SIGKILL)
     os.kill(Supervisor(up.settings).pid(), signal.SIGKILL)
     assert task in stack.leftovers(up.settings)
+    os.kill(task, signal.SIGCONT)
     done = stack.run("stack.down")
     assert (done.returncode, done.stdout) == (0, "everything is stopped\n")
     assert [process for process in everything if processes.is_running(process)] == []

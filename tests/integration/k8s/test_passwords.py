@@ -71,7 +71,7 @@ def test_airflow_logs_in(settings: StackSettings, tmp_path: Path) -> None:
     values = {
         "READMIT_POSTGRES_HOST": "127.0.0.1",
         "READMIT_POSTGRES_PORT": str(settings.postgres_port),
-        "READMIT_AIRFLOW_PASSWORD": PASSWORD,
+        "AIRFLOW_PASSWORD": PASSWORD,
     }
     told = {
         "PATH": os.environ["PATH"],
@@ -101,7 +101,7 @@ class Guarded(BaseHTTPRequestHandler):
 
 def test_the_api_logs_in_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     Guarded.asked = []
-    secret = {"READMIT_MLFLOW_API_PASSWORD": PASSWORD}
+    secret = {"MLFLOW_API_PASSWORD": PASSWORD}
     with HTTPServer(("127.0.0.1", 0), Guarded) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         address = {"READMIT_MLFLOW_TRACKING_URI": f"http://127.0.0.1:{server.server_port}"}

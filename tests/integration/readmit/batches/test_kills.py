@@ -141,7 +141,9 @@ def start_again(settings: StackSettings) -> None:
         " staging.stg_uci__encounters, intermediate.int_encounters__features",
     }
     for database, tables in emptied.items():
-        raw.query(settings, database, f"set session_replication_role = replica; truncate {tables}")
+        raw.query(
+            settings, database, f"set session_replication_role = replica; truncate {tables} cascade"
+        )
     for mark in (settings.readmit_home / "sources").glob("*.known"):
         mark.unlink()
 

@@ -119,7 +119,7 @@ def in_the_pod(
     main = pod["spec"]["containers"][0]
     keys = {secret["metadata"]["name"]: set(secret["stringData"]) for secret in missing({})}
     granted = {
-        key
+        source.get("prefix", "") + key
         for source in main["envFrom"]
         for key in keys.get(source.get("secretRef", {}).get("name"), ())
     }

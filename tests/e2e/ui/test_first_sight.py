@@ -1,0 +1,79 @@
+"""What a visitor sees first in each tool, in a real Chromium, beside the pages of the form.
+
+With `READMIT_SCREENSHOTS` set to a folder, the pictures of the guide for examiners are made.
+"""
+
+import re
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from stack.programs import reveal
+from tests.support import pictures
+
+SIZE = {"width": 1500, "height": 950}
+PATIENCE_MS = 60_000
+
+
+@pytest.fixture
+def page(browser, up):
+    """Return a page that is logged in to MLflow; it closes with the test."""
+    name, password = up.settings.mlflow_login()
+    context = browser.new_context(
+        viewport=SIZE, http_credentials={"username": name, "password": password}
+    )
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
+    yield opened
+    context.close()
+
+
+def log_in_to_airflow(page: Page, up, path: str) -> None:
+    address = f"http://127.0.0.1:{up.settings.airflow_port}"
+    page.goto(f"{address}/auth/login?next={quote(address + path, safe='')}")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill(reveal(up.settings.airflow_admin_password))
+    page.get_by_role("button", name=re.compile("sign in|log ?in", re.IGNORECASE)).click()
+
+
+def test_airflow_shows_the_grid_of_a_batch(page, up):
+    log_in_to_airflow(page, up, "/dags/ingest_batch")
+    for task in ("load", "raw_gate", "publish_gate"):
+        expect(page.get_by_text(task, exact=True).first).to_be_visible()
+    pictures.take(page, "airflow")
+
+
+def test_dbt_docs_open_at_the_lineage(page, docs_url):
+    page.goto(docs_url)
+    page.get_by_role("link", name=re.compile("^Lineage")).click()
+    expect(page.locator("canvas").first).to_be_visible()
+    pictures.take(page, "lineage")
+
+
+def test_the_page_of_a_gate_names_its_expectations(page, docs_url):
+    page.goto(docs_url)
+    page.get_by_role("link", name="publish gate").first.click()
+    expect(page.get_by_text("Expectation Validation Result").first).to_be_visible()
+    pictures.take(page, "gate")
+
+
+def test_mlflow_opens_at_the_training_runs(page, up):
+    page.goto(up.settings.mlflow_tracking_uri)
+    page.get_by_role("link", name=re.compile("readmission")).first.click()
+    expect(page.get_by_text("lightgbm").first).to_be_visible()
+    pictures.take(page, "mlflow")
+
+
+def test_the_registered_model_has_its_card(page, up):
+    name = up.settings.model_name
+    page.goto(f"{up.settings.mlflow_tracking_uri}/#/models/{quote(name)}")
+    expect(page.get_by_text("production").first).to_be_visible()
+    pictures.take(page, "registry")
+
+
+def test_the_api_documents_itself(page, api_url):
+    page.goto(f"{api_url}/docs")
+    expect(page.get_by_text("/predict", exact=True)).to_be_visible()
+    pictures.take(page, "api")

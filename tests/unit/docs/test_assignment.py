@@ -1,0 +1,39 @@
+"""The guide for examiners: each file, page and picture that it names exists, in both languages."""
+
+import re
+from urllib.parse import urlsplit
+
+import pytest
+
+from readmit.settings import ROOT, StackSettings
+
+SPANISH = ROOT / "docs" / "assignment.md"
+ENGLISH = ROOT / "docs" / "assignment.en.md"
+FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)`")
+PAGE = re.compile(r"<(http[^>]+)>")
+COMMAND = re.compile(r"`make ([\w-]+)`")
+WEIGHT = re.compile(r"^## .+ \((\d+) %\)$", re.MULTILINE)
+PICTURE = re.compile(r"!\[[^]]+\]\(([^)]+)\)")
+
+
+@pytest.mark.parametrize("page", [SPANISH, ENGLISH], ids=lambda page: page.name)
+def test_what_it_names_exists(page):
+    text = page.read_text()
+    files = FILE.findall(text)
+    assert len(files) > 25
+    for name in files:
+        assert (ROOT / name).exists(), name
+    # That commands exist and links lead somewhere is tested for all pages.
+    fields = StackSettings.model_fields.items()
+    ports = {field.default for name, field in fields if name.endswith("_port")}
+    for address in PAGE.findall(text):
+        assert urlsplit(address).port in ports, address
+
+
+def test_the_demands_add_up():
+    assert sum(map(int, WEIGHT.findall(SPANISH.read_text()))) == 100
+
+
+@pytest.mark.parametrize("pattern", [FILE, PAGE, COMMAND, WEIGHT, PICTURE])
+def test_both_languages_name_the_same(pattern):
+    assert pattern.findall(SPANISH.read_text()) == pattern.findall(ENGLISH.read_text())
