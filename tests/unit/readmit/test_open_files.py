@@ -18,8 +18,8 @@ TOO_LOW = (
 )
 PRINT = "-c 'from readmit import open_files; print(open_files.raise_limit())'"
 LOCUST = (
-    "-c 'import locustfile; from locust import events;"
-    " events.init.fire(environment=None, runner=None, web_ui=None)'"
+    "-c 'import locustfile; from locust import env, events;"
+    " events.init.fire(environment=env.Environment(), runner=None, web_ui=None)'"
 )
 
 
