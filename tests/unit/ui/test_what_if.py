@@ -14,11 +14,12 @@ def test_what_if_offers_legal_values_and_marks_the_current_one():
 
 def test_what_if_keeps_long_lists_readable():
     codes = tuple(str(code) for code in range(900))
-    field = form.Field("d", "category", "D", "", "G", "5", options=codes, captions=codes)
+    feature = fields()[0].feature
+    field = form.Field("d", "category", "D", "", "G", "5", feature, options=codes, captions=codes)
     values, current = what_if.alternatives(field, "600")
     assert len(values) == what_if.MAX_VALUES
     assert values[current] == "600"
-    wide = form.Field("n", "number", "N", "", "G", 5, low=0, high=132)
+    wide = form.Field("n", "number", "N", "", "G", 5, feature, low=0, high=132)
     values, current = what_if.alternatives(wide, 44)
     assert values[current] == 44
     assert values == sorted(values)
