@@ -98,7 +98,7 @@ def _dump_and_restore(present: Server, fresh: Server, old_programs: Path, passwo
     postgres.give_to_ordinary_user(dump)
     old = [str(old_programs / "postgres"), "-D", str(present.data), "-p", str(present.port)]
     options = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
-    processes.start(
+    old_server = processes.start(
         [*postgres.as_ordinary_user(), *old, *options],
         present.home / "postgres.log",
         postgres.environment(),
@@ -111,12 +111,14 @@ def _dump_and_restore(present: Server, fresh: Server, old_programs: Path, passwo
         _run(pg_dumpall, fresh.home, login)
     finally:
         present.stop()
-    fresh.start()
+        old_server.wait()
+    new_server = fresh.start()
     try:
         psql = [str(postgres.binary("psql")), *client, "-q", "-X", "-d", "postgres", "-f"]
         _run([*psql, str(dump)], fresh.home, login, harmless=HARMLESS)
     finally:
         fresh.stop()
+        new_server.wait()
 
 
 def _run(

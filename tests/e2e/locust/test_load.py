@@ -32,7 +32,7 @@ def test_users_get_valid_answers(api_url, tmp_path):
     done = subprocess.run(
         command,
         cwd=tmp_path,
-        env=os.environ,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

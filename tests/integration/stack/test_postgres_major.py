@@ -97,7 +97,7 @@ def test_data_of_an_older_major_version_is_brought_over(settings, options, ways)
     assert "is of Postgres 15, and 18 is installed" in preflight.other_postgres(server.data)
     assert postgres_major.upgrade(settings, OLD) in ways
     assert preflight.other_postgres(server.data) == ""
-    server.start()
+    process = server.start()
     try:
         with closing(connect(server, "clean")) as connection:
             cur = connection.cursor()
@@ -113,6 +113,7 @@ def test_data_of_an_older_major_version_is_brought_over(settings, options, ways)
             pass
     finally:
         server.stop()
+        process.wait()
     assert (server.home / "postgres-before" / "PG_VERSION").read_text().strip() == "15"
     assert not (server.home / "postgres-next").exists()
 
