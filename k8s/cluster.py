@@ -4,7 +4,6 @@ It runs kubectl on one context, puts images into the nodes and forwards ports.
 """
 
 import base64
-import ipaddress
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from typing import Any
 import httpx
 import yaml
 
+from readmit.loopback import is_loopback
 from readmit.settings import ROOT
 
 # A Kubernetes resource, as its manifest has it.
@@ -227,16 +227,6 @@ def answers(url: str) -> bool:
     except httpx.HTTPError:
         return False
     return True
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def container_engine() -> str:

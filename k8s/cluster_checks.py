@@ -6,7 +6,8 @@ Each problem is one line with the command that helps.
 import re
 from collections.abc import Iterator
 
-from k8s.cluster import NAMESPACE, Cluster, Resource, answers, is_loopback
+from k8s.cluster import NAMESPACE, Cluster, Resource, answers
+from readmit.loopback import is_loopback
 
 DEFAULT_CLASS = (
     "storageclass.kubernetes.io/is-default-class",

@@ -16,6 +16,7 @@ from urllib.request import getproxies, proxy_bypass_environment  # type: ignore[
 import httpx
 
 from readmit.inherited_environment import download_proxies
+from readmit.loopback import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -181,9 +182,8 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 def proxy_for(url: httpx.URL) -> str:
     """Return the proxy of the environment for an address; empty for a direct connection."""
-    is_loopback = _is_address(url.host) and ipaddress.ip_address(url.host).is_loopback
     proxies = getproxies() | download_proxies()
-    if is_loopback or url.host == "localhost" or proxy_bypass_environment(url.host, proxies):
+    if is_loopback(url.host) or proxy_bypass_environment(url.host, proxies):
         return ""
     proxy = proxies.get(url.scheme) or proxies.get("all") or ""
     if proxy.startswith("socks"):

@@ -10,7 +10,7 @@ from readmit.settings import ROOT
 
 CHECK = """
 import sys
-from load_target import confirm_target, is_of_this_machine
+from load_target import confirm_target
 from readmit.confirmation import NotConfirmed
 try:
     confirm_target(sys.argv[1])
