@@ -6,7 +6,7 @@ Each database counts its own versions, in the table `alembic_version` of its sch
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, update_wrapper
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -72,7 +72,6 @@ def versions(database: Database, folder: Path = FOLDER) -> list[str]:
 
 def _apply(connection: Connection, database: Database, folder: Path) -> None:
     context = _context(connection, database, folder)
-    version = context.get_current_revision()
     try:
         with context.begin_transaction():
             context.run_migrations(connection=connection)
@@ -123,7 +122,8 @@ def _scripts(database: Database, folder: Path) -> Iterator[Script]:
     for path in sorted((folder / database).glob("*.sql")):
         number = path.name.partition("_")[0]
         module = ModuleType(path.stem)
-        module.__dict__.update(down_revision=before, upgrade=partial(_execute, path))
+        upgrade = update_wrapper(partial(_execute, path), _execute)  # Alembic's log names it
+        module.__dict__.update(down_revision=before, upgrade=upgrade)
         yield Script(module, number, path)
         before = number
 

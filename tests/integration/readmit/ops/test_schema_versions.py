@@ -181,6 +181,16 @@ def folder(tmp_path) -> Path:
     return tmp_path / "migrations"
 
 
+def test_migration_is_logged(tmp_path, folder, caplog):
+    """Alembic's log needs the name of a function; with logging on, no migration ran."""
+    settings = fresh(tmp_path)
+    (folder / "clean/9001_logged.sql").write_text("create table ops.first_one (x text);")
+    with caplog.at_level("INFO"):
+        schema_versions.migrate(settings, folder)
+    assert version(settings, "clean") == "9001"
+    assert "9001" in caplog.text
+
+
 def test_failing_migration_leaves_the_version_before(tmp_path, folder):
     settings = fresh(tmp_path)
     (folder / "clean/9001_right.sql").write_text(
