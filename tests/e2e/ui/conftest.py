@@ -1,4 +1,4 @@
-"""One Chromium for all browser tests."""
+"""Chromium for the browser tests."""
 
 import os
 
@@ -9,9 +9,12 @@ CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser():
-    """Start Chromium; it ends with the tests."""
+    """Start Chromium for the tests of a file.
+
+    Playwright's event loop runs until then: no other test of the process can have one.
+    """
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield running

@@ -6,11 +6,13 @@ With `READMIT_SCREENSHOTS` set to a folder, the pictures of the guide for examin
 import re
 from urllib.parse import quote
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
 from stack.programs import reveal
 from tests.support import pictures
+from training.jobs import EXPERIMENT
 
 SIZE = {"width": 1500, "height": 950}
 PATIENCE_MS = 60_000
@@ -59,9 +61,16 @@ def test_the_page_of_a_gate_names_its_expectations(page, docs_url):
     pictures.take(page, "gate")
 
 
-def test_mlflow_opens_at_the_training_runs(page, up):
-    page.goto(up.settings.mlflow_tracking_uri)
-    page.get_by_role("link", name=re.compile("readmission")).first.click()
+def test_the_experiment_opens_at_the_training_runs(page, up):
+    """Its kind says so; MLflow's first page leads to the pages for language models by default."""
+    found = httpx.get(
+        f"{up.settings.mlflow_tracking_uri}/api/2.0/mlflow/experiments/get-by-name",
+        params={"experiment_name": EXPERIMENT},
+        auth=up.settings.mlflow_login(),
+        trust_env=False,
+    )
+    number = found.raise_for_status().json()["experiment"]["experiment_id"]
+    page.goto(f"{up.settings.mlflow_tracking_uri}/#/experiments/{number}")
     expect(page.get_by_text("lightgbm").first).to_be_visible()
     pictures.take(page, "mlflow")
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -34,12 +35,19 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": f"{os.getpid()} {client}".encode()})
 
 api_socket.receive(Path(sys.argv[1]))
-uvicorn.run(app, fd=API_FD, log_level="warning")
+uvicorn.run(app, fd=API_FD, log_level="warning", http="serving.protocol:Protocol")
 """
 
 
 @pytest.fixture
-def start(tmp_path):
+def home():
+    """Return a state folder whose name is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="readmit-socket-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def start():
     """Return a function that starts a process; all end with the test."""
     started = []
 
@@ -64,11 +72,11 @@ def ask(url: str, answers: list[str], stop: threading.Event) -> None:
         time.sleep(0.02)
 
 
-def test_nothing_is_refused_while_the_api_is_replaced(tmp_path: Path, start) -> None:
+def test_nothing_is_refused_while_the_api_is_replaced(home: Path, start) -> None:
     port = services.free_port()
-    holder = f"from pathlib import Path; from stack import api_socket; api_socket.serve({port}, Path({str(tmp_path)!r}))"
+    holder = f"from pathlib import Path; from stack import api_socket; api_socket.serve({port}, Path({str(home)!r}))"
     start("-c", holder)
-    before = start("-c", API, str(tmp_path))
+    before = start("-c", API, str(home))
     url = f"http://127.0.0.1:{port}/"
     services.wait_until(lambda: answers(url), "no answer")
     texts: list[str] = []
@@ -79,7 +87,7 @@ def test_nothing_is_refused_while_the_api_is_replaced(tmp_path: Path, start) -> 
     time.sleep(0.5)
     before.send_signal(signal.SIGTERM)
     before.wait(30)
-    after = start("-c", API, str(tmp_path))
+    after = start("-c", API, str(home))
     services.wait_until(lambda: f"{after.pid} 127.0.0.1" in texts, "the new one does not answer")
     stop.set()
     for thread in threads:
@@ -94,13 +102,13 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_only_this_user_gets_the_port(tmp_path: Path, start) -> None:
+def test_only_this_user_gets_the_port(home: Path, start) -> None:
     port = services.free_port()
     start(
         "-c",
-        f"from pathlib import Path; from stack import api_socket; api_socket.serve({port}, Path({str(tmp_path)!r}))",
+        f"from pathlib import Path; from stack import api_socket; api_socket.serve({port}, Path({str(home)!r}))",
     )
-    path = tmp_path / "api.sock"
+    path = home / "api.sock"
     services.wait_until(path.exists, "no socket")
     time.sleep(0.1)
     assert path.stat().st_mode & 0o777 == 0o600

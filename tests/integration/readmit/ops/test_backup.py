@@ -48,6 +48,8 @@ def settings(tmp_path: Path) -> Iterator[StackSettings]:
         raw.query(settings, name, "create table if not exists kept (n int)", role=name)
         raw.query(settings, name, "truncate kept; insert into kept values (1)", role=name)
     yield settings
+    for name in ("mlflow", "airflow"):  # MLflow takes a database with a table for one of its own
+        raw.query(settings, name, "drop table kept", role=name)
     s3 = storage.client("admin", settings)
     empty_buckets(settings)  # the store has a limited number of volumes, and each bucket takes some
     for bucket in restore.buckets(settings):
