@@ -404,7 +404,9 @@ def _mlflow(settings: StackSettings) -> Program:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         },
         health=f"{url}/health",
-        address=url,
+        # The runs of the first experiment, which is the training's: MLflow's first page leads to
+        # pages for language models.
+        address=f"{url}/#/experiments/1/runs",
         ports={"READMIT_MLFLOW_PORT": (settings.mlflow_port,)},
     )
 

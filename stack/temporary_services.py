@@ -1,7 +1,7 @@
 """Postgres and the object store for tests and measurements.
 
 They are the stack's own programs, on free ports and in a temporary folder. They end with the
-process that started them.
+process that started them, or when it closes `CLEAN_UP`.
 """
 
 import atexit
@@ -10,7 +10,7 @@ import random
 import secrets
 import shutil
 import tempfile
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,10 @@ _test_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("g
 _first_port = 12_000 + 2_500 * (_test_process % N_TEST_PROCESSES)
 PORTS = range(_first_port, _first_port + 2_500)
 _used_ports: set[int] = set()
+# What is to be stopped and deleted, latest first. A process of pytest-xdist closes it itself: it is
+# killed ten seconds after its last test, and this can take longer.
+CLEAN_UP = ExitStack()
+atexit.register(CLEAN_UP.close)
 
 
 def free_port(offsets: tuple[int, ...] = (0,)) -> int:
@@ -56,7 +60,7 @@ def services() -> dict[str, Any]:
     """Start Postgres and S3, once per process, and return the settings of their clients."""
     home = Path(tempfile.mkdtemp(prefix="readmit-temporary-"))
     home.chmod(0o711)  # root runs Postgres as another user
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    CLEAN_UP.callback(shutil.rmtree, home, ignore_errors=True)
     values: dict[str, Any] = {f"{role}_password": secrets.token_urlsafe(12) for role in db.ROLES}
     for name in ("tracking_password", "api_password", "flask_server_secret_key"):
         values[f"mlflow_{name}"] = secrets.token_urlsafe(12)
@@ -71,15 +75,15 @@ def services() -> dict[str, Any]:
 
     store = Store(settings.readmit_home, settings.s3_port)
     process = store.start(identities(settings), SECONDS_TO_START)
-    atexit.register(store.tidy)
-    atexit.register(process.wait)
-    atexit.register(process.kill)  # the data is temporary, and a regular stop takes 15 s
+    CLEAN_UP.callback(store.tidy)
+    CLEAN_UP.callback(process.wait)
+    CLEAN_UP.callback(process.kill)  # the data is temporary, and a regular stop takes 15 s
 
     server = Server(settings.readmit_home, settings.postgres_port)
     server.initialise(db.password("postgres", settings), is_durable=False)
     process = server.start(SECONDS_TO_START)
-    atexit.register(process.wait)
-    atexit.register(server.stop)
+    CLEAN_UP.callback(process.wait)
+    CLEAN_UP.callback(server.stop)
     with (
         closing(db.connect("postgres", "postgres", settings)) as connection,
         connection.cursor() as cur,

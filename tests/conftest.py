@@ -18,6 +18,7 @@ from readmit import open_files
 from readmit.contract.definition import Contract
 from readmit.ops.bootstrap import bootstrap
 from readmit.settings import StackSettings
+from stack.temporary_services import CLEAN_UP
 from tests.support import dbt, services
 
 E2E = "tests/e2e/"
@@ -82,6 +83,11 @@ def pytest_collection_finish() -> None:
     """What the imports of all test files made stays: nobody need look for garbage among it."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Stop the services of this process and delete their folder before the process is stopped."""
+    CLEAN_UP.close()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,5 @@
 """Real Postgres, S3 and MLflow for tests; they end with the test run."""
 
-import atexit
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from readmit.ops.bootstrap import bootstrap
 from readmit.settings import ROOT, StackSettings
 from stack import processes, programs
 from stack.temporary_services import (
+    CLEAN_UP,
     S3_OFFSETS,
     environment,
     free_port,
@@ -85,7 +85,7 @@ def mlflow() -> StackSettings:
             stderr=file,
             start_new_session=True,
         )
-    atexit.register(end, process)
+    CLEAN_UP.callback(end, process)
     wait_until(lambda: _answers(program.health, process, log), "MLflow does not answer")
     return settings
 

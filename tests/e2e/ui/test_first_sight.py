@@ -61,8 +61,11 @@ def test_the_page_of_a_gate_names_its_expectations(page, docs_url):
     pictures.take(page, "gate")
 
 
-def test_the_experiment_opens_at_the_training_runs(page, up):
-    """Its kind says so; MLflow's first page leads to the pages for language models by default."""
+def test_the_runs_of_the_experiment_have_an_address(page, up):
+    """MLflow's first page leads a new browser to pages for language models, whatever the kind.
+
+    So the README and the guides link to the runs.
+    """
     found = httpx.get(
         f"{up.settings.mlflow_tracking_uri}/api/2.0/mlflow/experiments/get-by-name",
         params={"experiment_name": EXPERIMENT},
@@ -70,7 +73,8 @@ def test_the_experiment_opens_at_the_training_runs(page, up):
         trust_env=False,
     )
     number = found.raise_for_status().json()["experiment"]["experiment_id"]
-    page.goto(f"{up.settings.mlflow_tracking_uri}/#/experiments/{number}")
+    assert number == "1"
+    page.goto(f"{up.settings.mlflow_tracking_uri}/#/experiments/{number}/runs")
     expect(page.get_by_text("lightgbm").first).to_be_visible()
     pictures.take(page, "mlflow")
 
