@@ -84,8 +84,9 @@ submit: ## submit a further source file: FILE=path (SUPERSEDES=batch: it correct
 	@$(RUN) $(THERE) -m readmit.intake.sources submit $(if $(SUPERSEDES),--supersedes "$$SUPERSEDES") $(if $(FORCE),--force) -- "$$FILE"
 	$(if $(WAIT),@$(RUN) $(THERE) -m stack.pipeline --batches-only)
 
-quarantine: ## rows that are held back, by batch and reason, and releases that wait
+quarantine: ## rows that are held back, by batch and reason, releases that wait, and changed rows of later files
 	@$(RUN) $(THERE) -m readmit.batches.corrections list
+	@$(RUN) $(THERE) -m readmit.batches.proposals list
 
 api-key: ## make a key of the API: NAME=ward-3 SCOPES="predict history clinical" (and LAST_DAY=2027-12-31)
 	@set -f; $(RUN) -m readmit.client.access_keys $(if $(LAST_DAY),--last-day="$$LAST_DAY") -- "$$NAME" $$SCOPES

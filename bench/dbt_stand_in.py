@@ -6,7 +6,8 @@ from readmit.settings import StackSettings
 # The columns of dbt's relations that publishing looks at.
 TABLES = """
     create table staging.stg_uci__encounters (
-        _build_id text, _batch_id text, _source_row bigint, verdict text, reason text
+        _build_id text, _batch_id text, _source_row bigint, verdict text, reason text,
+        encounter_id bigint
     );
     create table intermediate.int_encounters__features (
         encounter_id bigint, patient_nbr bigint, _batch_id text, _build_id text
@@ -31,9 +32,12 @@ BUILD = """
         _batch_id,
         _source_row,
         case when position > %(n_quarantined)s then 'valid' else 'quarantined' end,
-        'age is not a band'
+        'age is not a band',
+        encounter_id::bigint
     from (
-        select _batch_id, _source_row, row_number() over (order by _source_row) as position
+        select
+            _batch_id, _source_row, encounter_id,
+            row_number() over (order by _source_row) as position
         from raw.encounters where _batch_id = %(batch)s
     ) as arrived;
     insert into intermediate.int_encounters__features

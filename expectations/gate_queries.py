@@ -15,6 +15,40 @@ from readmit.intake.layout import LANDING_COLUMNS
 from readmit.settings import PipelineSettings
 
 N_REASONS = 3  # reasons for quarantine that the error names
+# Rows of a build; `n_valid` are the stays of its patients without those that a correction replaces.
+COUNTS = """
+    select
+        count(*) as n_staging,
+        (select count(*) from {staging} as stays
+         where
+            _batch_id = %(batch)s and verdict = 'valid'
+            and (
+                _build_id = %(build)s
+                or _build_id in (
+                    select build_id from {published_builds} where batch_id = %(batch)s
+                )
+                and not exists (
+                    select from {staging} as own
+                    where
+                        own._build_id = %(build)s and own.verdict <> 'quarantined'
+                        and own._source_row = stays._source_row
+                )
+            )
+            and patient_nbr in (
+                select versions.patient_nbr
+                from {staging} as own
+                inner join {staging} as versions using (_source_row)
+                where
+                    own._build_id = %(build)s and own.verdict <> 'quarantined'
+                    and versions._batch_id = %(batch)s and versions.verdict <> 'quarantined'
+            )) as n_valid,
+        count(*) filter (where verdict = 'quarantined') as n_quarantined,
+        count(*) filter (where verdict = 'excluded') as n_excluded,
+        (select count(*) from {features}
+         where _build_id = %(build)s and _batch_id = %(batch)s) as n_features
+    from {staging}
+    where _build_id = %(build)s and _batch_id = %(batch)s
+"""
 
 
 def n_rows_of(batch_id: str, settings: PipelineSettings) -> int:
@@ -86,31 +120,11 @@ def counts(build: Build, settings: PipelineSettings) -> dict[str, float]:
     `n_valid` are the stays that the build writes. It writes all stays of its patients, so the
     build of a correction writes more rows of its batch than it corrects.
     """
-    staging = f"staging{build.schema_suffix}.stg_uci__encounters"
-    features = f"intermediate{build.schema_suffix}.int_encounters__features"
-    statement = f"""
-        select
-            count(*) as n_staging,
-            (select count(*) from {staging}
-             where
-                _batch_id = %(batch)s and verdict = 'valid'
-                and (
-                    _build_id = %(build)s
-                    or _build_id in (
-                        select build_id from {build.published_builds} where batch_id = %(batch)s
-                    )
-                )
-                and patient_nbr in (
-                    select patient_nbr from {staging}
-                    where _build_id = %(build)s and verdict <> 'quarantined'
-                )) as n_valid,
-            count(*) filter (where verdict = 'quarantined') as n_quarantined,
-            count(*) filter (where verdict = 'excluded') as n_excluded,
-            (select count(*) from {features}
-             where _build_id = %(build)s and _batch_id = %(batch)s) as n_features
-        from {staging}
-        where _build_id = %(build)s and _batch_id = %(batch)s
-    """  # noqa: S608 (our own names)
+    statement = COUNTS.format(
+        staging=f"staging{build.schema_suffix}.stg_uci__encounters",
+        features=f"intermediate{build.schema_suffix}.int_encounters__features",
+        published_builds=build.published_builds,
+    )
     with (
         db.transaction("transformer", settings.clean_database, settings) as clean,
         clean.cursor() as cur,

@@ -1,6 +1,7 @@
 """Report the ledger of batches to the Pushgateway."""
 
 from readmit import db
+from readmit.intake.source_counts import source_counts
 from readmit.settings import PipelineSettings
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import Job
@@ -28,10 +29,19 @@ def gauges(settings: PipelineSettings) -> pushgateway.GaugeValues:
             " from landing.batches where status = 'published' order by published_at desc limit 1"
         )
         published_at, seconds, *rows = cur.fetchone() or (None,) * 6
+        cur.execute("select count(*) from landing.proposals where state = 'open'")
+        (n_proposals,) = cur.fetchone() or (0,)
+    last_source = source_counts(settings)[-1:]
     kinds = ("arrived", "features", "quarantined", "excluded")
     return {
         "readmit_batches": {status: counts.get(status, 0) for status in STATUSES},
         "readmit_quarantined_rows": n_quarantined,
+        "readmit_source_rows": {
+            "known": sum(source.n_known for source in last_source),
+            "changed": sum(source.n_changed for source in last_source),
+            "sliced": sum(source.n_sliced for source in last_source),
+        },
+        "readmit_proposals": n_proposals,
         "readmit_data_published_timestamp_seconds": published_at,
         "readmit_batch_seconds": seconds,
         "readmit_batch_rows": dict(zip(kinds, rows, strict=True)),

@@ -44,7 +44,7 @@ ROW_VERDICTS = """
                 select from {published} as p where p.build_id = staged._build_id
             )
         )
-        order by _source_row, verdict = 'quarantined'
+        order by _source_row, verdict = 'quarantined', _build_id = %(build)s desc
     ) as row_verdicts
 """
 

@@ -9,14 +9,15 @@ import argparse
 import getpass
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from psycopg2.extensions import cursor
 
 from readmit import db
 from readmit.batches.builds import CORRECTIONS_LOCK, Build, is_published
-from readmit.batches.ledger import fetch_count
+from readmit.batches.ledger import fetch_count, reopen_proposals
 from readmit.command import explained
 from readmit.errors import BadData
 from readmit.inherited_environment import forget_the_shell
@@ -84,6 +85,46 @@ def release(
     Raises:
         ReleaseRefused: the row is not held back, or the values are not allowed.
     """
+    with _recording(batch_id, corrected, released_by, settings) as cur:
+        _check_is_held(batch_id, source_row, settings)
+        return _record(cur, batch_id, source_row, corrected, released_by)
+
+
+def replace(
+    batch_id: str,
+    source_row: int,
+    corrected: Mapping[str, str],
+    accepted_by: str,
+    settings: PipelineSettings,
+) -> str:
+    """Have a row built again with these values, whether it is held back or not.
+
+    When the last correction of the row has the same values, nothing is added.
+
+    Args and returned build: those of `release`.
+
+    Raises:
+        ReleaseRefused: the batch is not published, or the values are not allowed.
+    """
+    with _recording(batch_id, corrected, accepted_by, settings) as cur:
+        cur.execute(
+            "select build_id, corrected = %s from ops.corrections"
+            " where batch_id = %s and source_row = %s"
+            " and build_id not in (select build_id from ops.rejected_builds)"
+            " order by correction_id desc limit 1",
+            (json.dumps(dict(corrected)), batch_id, source_row),
+        )
+        last = cur.fetchone()
+        if last is not None and last[1]:
+            return str(last[0])
+        return _record(cur, batch_id, source_row, corrected, accepted_by)
+
+
+@contextmanager
+def _recording(
+    batch_id: str, corrected: Mapping[str, str], released_by: str, settings: PipelineSettings
+) -> Iterator[cursor]:
+    """Check the values and the batch; no correction begins to be built until the block ends."""
     _check_values(batch_id, corrected)
     if not released_by.strip():
         raise ReleaseRefused("a release needs the name of the person who answers for it")
@@ -97,14 +138,24 @@ def release(
                 f"{batch_id}: is not published;"
                 " rows of a rejected batch are sent again as a new file"
             )
-        _check_is_held(cur, batch_id, source_row, settings)
-        build_id = _open_build(cur, batch_id)
-        cur.execute(
-            "insert into ops.corrections (batch_id, source_row, corrected, released_by, build_id)"
-            " values (%s, %s, %s, %s, %s)",
-            (batch_id, source_row, json.dumps(dict(corrected)), released_by, build_id),
-        )
-        return build_id
+        yield cur
+
+
+def _record(
+    cur: cursor, batch_id: str, source_row: int, corrected: Mapping[str, str], released_by: str
+) -> str:
+    """Write a correction; no row waits in two."""
+    cur.execute(f"{WAITING} and batch_id = %s and source_row = %s", (batch_id, source_row))
+    waiting_in = cur.fetchone()
+    if waiting_in is not None:
+        raise ReleaseRefused(f"{batch_id}, row {source_row}: waits in {waiting_in[0]} already")
+    build_id = _open_build(cur, batch_id)
+    cur.execute(
+        "insert into ops.corrections (batch_id, source_row, corrected, released_by, build_id)"
+        " values (%s, %s, %s, %s, %s)",
+        (batch_id, source_row, json.dumps(dict(corrected)), released_by, build_id),
+    )
+    return build_id
 
 
 def _check_values(batch_id: str, corrected: Mapping[str, str]) -> None:
@@ -126,8 +177,8 @@ def _check_values(batch_id: str, corrected: Mapping[str, str]) -> None:
         )
 
 
-def _check_is_held(cur: cursor, batch_id: str, source_row: int, settings: PipelineSettings) -> None:
-    """Raise `ReleaseRefused` unless the row is in quarantine and in no correction that waits.
+def _check_is_held(batch_id: str, source_row: int, settings: PipelineSettings) -> None:
+    """Raise `ReleaseRefused` unless the row is in quarantine.
 
     `reader` looks into quarantine, since a function in a view of dbt's runs with the rights of the
     role that reads the view.
@@ -148,10 +199,6 @@ def _check_is_held(cur: cursor, batch_id: str, source_row: int, settings: Pipeli
         raise ReleaseRefused(
             f"{batch_id}, row {source_row}: was released at {row[0]:%Y-%m-%d %H:%M}; it enters once"
         )
-    cur.execute(f"{WAITING} and batch_id = %s and source_row = %s", (batch_id, source_row))
-    waiting_in = cur.fetchone()
-    if waiting_in is not None:
-        raise ReleaseRefused(f"{batch_id}, row {source_row}: waits in {waiting_in[0]} already")
 
 
 def _open_build(cur: cursor, batch_id: str) -> str:
@@ -199,6 +246,8 @@ def withdraw(build_id: str, withdrawn_by: str, settings: PipelineSettings) -> No
             "insert into ops.rejected_builds (build_id, reason) values (%s, %s)",
             (build_id, f"withdrawn by {withdrawn_by}"),
         )
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        reopen_proposals(cur, [build_id])
 
 
 def waiting(settings: PipelineSettings) -> list[Build]:

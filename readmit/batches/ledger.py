@@ -15,6 +15,7 @@ from readmit import db
 from readmit.command import explained
 from readmit.errors import BatchRejected
 from readmit.inherited_environment import forget_the_shell
+from readmit.intake.source_counts import source_counts
 from readmit.settings import PipelineSettings
 
 # The states of a batch that a gate or a test of dbt has rejected.
@@ -75,6 +76,17 @@ def mark_rejected(build_id: str, reason: str, settings: PipelineSettings) -> Non
             (reason, build_id),
         )
         cur.execute("delete from landing.claims where build_id = %s", (build_id,))
+        reopen_proposals(cur, [build_id])
+
+
+def reopen_proposals(cur: cursor, rejected_builds: list[str]) -> None:
+    """Have changed rows decided again whose correction was rejected or withdrawn."""
+    cur.execute(
+        "update landing.proposals"
+        " set state = 'open', build_id = null, decided_by = null, decided_at = null"
+        " where state = 'accepted' and build_id = any(%s)",
+        (rejected_builds,),
+    )
 
 
 def repair(settings: PipelineSettings) -> list[str]:
@@ -86,7 +98,10 @@ def repair(settings: PipelineSettings) -> list[str]:
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select batch_id from landing.batches where status = 'loaded'")
         loaded = [str(row[0]) for row in cur.fetchall()]
-        cur.execute("select build_id from landing.claims")
+        cur.execute(
+            "select build_id from landing.claims"
+            " union select build_id from landing.proposals where state = 'accepted'"
+        )
         claimed = [str(row[0]) for row in cur.fetchall()]
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
@@ -99,6 +114,7 @@ def repair(settings: PipelineSettings) -> list[str]:
     if rejected:
         with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
             cur.execute("delete from landing.claims where build_id = any(%s)", (rejected,))
+            reopen_proposals(cur, rejected)
     if not loaded and not corrected:
         return []
     return follow(loaded + corrected, settings)
@@ -107,8 +123,8 @@ def repair(settings: PipelineSettings) -> list[str]:
 def follow(batch_ids: list[str], settings: PipelineSettings) -> list[str]:
     """Copy what `clean` holds of these batches, corrections included, into the ledger.
 
-    A correction takes rows out of quarantine and may find them excluded: the smallest number of
-    quarantined rows and the largest number of excluded rows are the latest.
+    A correction takes rows out of quarantine, never into it: the smallest number of quarantined
+    rows is the latest. A row may be excluded by a correction, and included by the next.
 
     Returns:
         The batches whose ledger row changed.
@@ -118,8 +134,8 @@ def follow(batch_ids: list[str], settings: PipelineSettings) -> list[str]:
         clean.cursor() as cur,
     ):
         cur.execute(
-            "select batch_id, min(published_at), min(n_quarantined), max(n_excluded),"
-            " array_agg(build_id)"
+            "select batch_id, min(published_at), min(n_quarantined),"
+            " (array_agg(n_excluded order by published_at desc))[1], array_agg(build_id)"
             " from ops.published_batches where batch_id = any(%s) group by batch_id",
             (batch_ids,),
         )
@@ -154,7 +170,7 @@ MAX_CELL_CHARACTERS = 160
 
 
 def status_table(settings: PipelineSettings) -> str:
-    """Return what was planned, loaded and refused, one line per batch, as text."""
+    """Return what was planned, loaded and refused, one line per batch and per file, as text."""
     rows: list[tuple[str, ...]] = [HEADER]
     with db.transaction("reader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
@@ -171,7 +187,7 @@ def status_table(settings: PipelineSettings) -> str:
     for row in rows:
         cells = [value.ljust(width) for value, width in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(str, source_counts(settings))])
 
 
 @explained

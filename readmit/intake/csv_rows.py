@@ -1,7 +1,7 @@
 """Check the rows of a source CSV: bytes, quotes, number and length of fields."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,9 @@ from readmit.tables.delimiters import DELIMITERS
 
 NOT_ASCII = re.compile(rb"[\0\x80-\xff]")
 CARRIAGE_RETURN = re.compile(rb"\r")
+
+# The number of a row in its file, from 1, and its bytes.
+NumberedRow = tuple[int, bytes]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,10 @@ class Block:
         """Whether a quote stands in any row."""
         return any(b'"' in line for line in self.lines)
 
+    def numbered(self) -> Iterator[NumberedRow]:
+        """Yield the rows with their numbers."""
+        return enumerate(self.lines, self.first_row)
+
     @cached_property
     def columns(self) -> list[Sequence[bytes]]:
         """The values by column; only of rows in canonical form."""
@@ -35,6 +42,12 @@ class Block:
         values = b",".join(self.lines).split(b",")
         n_columns = len(COLUMNS)
         return [values[position::n_columns] for position in range(n_columns)]
+
+
+def numbered_rows(blocks: Iterable[Block]) -> Iterator[NumberedRow]:
+    """Yield the rows of all blocks with their numbers."""
+    for block in blocks:
+        yield from block.numbered()
 
 
 def check_rows(block: Block, data: bytes, name: str, dialect: Dialect) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import time
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -34,9 +35,51 @@ FORM_IDS = ("download-form", "downloadForm")
 TEMPORARY_STATUSES = (408, 425, 429)
 
 
+# A server's mark of a version is short; a longer one is not sent back.
+MAX_MARK_CHARACTERS = 500
+
+
+class NotChanged(Exception):
+    """The server says that the file is the version that was fetched last."""
+
+
+@dataclass(frozen=True)
+class FileVersion:
+    """How a server marks the version of a file: ETag and Last-Modified, as far as it has any."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    @classmethod
+    def of(cls, headers: httpx.Headers) -> "FileVersion":
+        """Return the version that an answer names."""
+        marks = []
+        for name in ("etag", "last-modified"):
+            mark = headers.get(name)
+            is_usable = mark and mark.isascii() and mark.isprintable()
+            marks.append(mark if is_usable and len(mark) <= MAX_MARK_CHARACTERS else None)
+        return cls(*marks)
+
+    def conditions(self) -> dict[str, str]:
+        """Return the headers that ask for the file only if it has changed since."""
+        headers = {}
+        if self.etag:
+            headers["If-None-Match"] = self.etag
+        if self.last_modified:
+            headers["If-Modified-Since"] = self.last_modified
+        return headers
+
+
+NO_VERSION = FileVersion()
+
+
 def download(
-    url: str, target: Path, attempts: int = ATTEMPTS, pause: float = FIRST_PAUSE_SECONDS
-) -> None:
+    url: str,
+    target: Path,
+    attempts: int = ATTEMPTS,
+    pause: float = FIRST_PAUSE_SECONDS,
+    last_version: FileVersion = FileVersion(),
+) -> FileVersion:
     """Fetch `url` into `target`: all of it, or `target` is not touched.
 
     Args:
@@ -44,16 +87,20 @@ def download(
         target: file to write; its folder exists.
         attempts: how often to try before giving up.
         pause: seconds before the second attempt; doubled before each further one.
+        last_version: what was fetched before; the server need not send it again.
+
+    Returns:
+        The version that was fetched.
 
     Raises:
+        NotChanged: the server has no other version than `last_version`.
         SourceRefused: the address answers, but not with a file (4xx, or a web page).
         SourceUnreachable: no complete answer after all attempts.
     """
     name = printable_address(url)
     for attempt in range(1, attempts + 1):
         try:
-            _fetch(url, target)
-            return
+            return _fetch(url, target, last_version.conditions())
         except NotPublic as error:
             raise SourceRefused(
                 f"{name}: {error} (a redirect, a page or a name leads into a network);"
@@ -117,34 +164,39 @@ def _is_final(error: Exception) -> bool:
     return isinstance(error, httpx.InvalidURL | httpx.TooManyRedirects | httpx.UnsupportedProtocol)
 
 
-def _fetch(url: str, target: Path) -> None:
+def _fetch(url: str, target: Path, conditions: dict[str, str]) -> FileVersion:
     transport = PublicTransport()
-    with httpx.Client(timeout=TIMEOUT, follow_redirects=True, transport=transport) as client:
+    with httpx.Client(
+        timeout=TIMEOUT, follow_redirects=True, transport=transport, headers=conditions
+    ) as client:
         name = printable_address(url)
-        form = _save_or_find_form(client, url, {}, target, name)
-        if form is None:
-            return
-        form = _save_or_find_form(client, form.action, form.fields, target, name)
-        if form is not None:
+        answer = _save_or_find_form(client, url, {}, target, name)
+        if isinstance(answer, ConfirmForm):
+            answer = _save_or_find_form(client, answer.action, answer.fields, target, name)
+        if isinstance(answer, ConfirmForm):
             raise SourceRefused(
                 f"{name}: the server asks for confirmation again and again; download it by hand"
             )
+        return answer
 
 
 def _save_or_find_form(
     client: httpx.Client, url: str, fields: dict[str, str], target: Path, name: str
-) -> "ConfirmForm | None":
+) -> "FileVersion | ConfirmForm":
     """Save the answer, or return the confirm form when the answer is a page that holds one.
 
     `name` is what messages call the source: nothing that a server answered stands in them.
     """
     with client.stream("GET", url, params=fields or None) as response:
+        is_conditional = "if-none-match" in client.headers or "if-modified-since" in client.headers
+        if response.status_code == httpx.codes.NOT_MODIFIED and is_conditional:
+            raise NotChanged(name)
         response.raise_for_status()
         content_type = response.headers.get("content-type", "").lower()
         if "text/html" in content_type:
             return ConfirmForm.from_response(response, name)
         _save(response, target, name)
-    return None
+        return FileVersion.of(response.headers)
 
 
 def _save(response: httpx.Response, target: Path, name: str) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from readmit.intake.csv_fields import values_of
-from readmit.intake.csv_rows import Block
+from readmit.intake.csv_rows import NumberedRow
+from readmit.intake.row_digests import digest_of, encounter_key
 from readmit.intake.split import ORDER, Split, split_of
 
 PATIENT_COLUMN = 1
@@ -24,7 +25,8 @@ class Readable(Protocol):
 class Slice:
     """The rows of one planned batch.
 
-    `body` is their CSV for COPY: batch id, source row, then the row in canonical form.
+    `body` is their CSV for COPY: batch id, source row, then the row in canonical form. `digests` is
+    for COPY into `landing.row_digests`, by which later files recognise these rows.
     """
 
     batch_id: str
@@ -35,6 +37,7 @@ class Slice:
     n_rows: int
     content_sha256: str
     body: bytes
+    digests: bytes
 
 
 @dataclass
@@ -54,6 +57,10 @@ class OpenSlice:
             b"%b,%d,%b\n" % (prefix, row, line)
             for row, line in zip(self.rows, self.lines, strict=True)
         )
+        digests = "".join(
+            f"{encounter_key(line)},{digest_of(line)},{self.batch_id},{row}\n"
+            for row, line in zip(self.rows, self.lines, strict=True)
+        )
         return Slice(
             batch_id=self.batch_id,
             split=self.split,
@@ -63,30 +70,31 @@ class OpenSlice:
             n_rows=len(self.rows),
             content_sha256=hashlib.sha256(b"\n".join(self.lines) + b"\n").hexdigest(),
             body=body,
+            digests=digests.encode(),
         )
 
 
-def cut(blocks: Iterable[Block], source_sha256: str, batch_size: int) -> Iterator[Slice]:
+def cut(rows: Iterable[NumberedRow], source_sha256: str, batch_size: int) -> Iterator[Slice]:
     """Yield the slices of a file as they fill.
 
     Train rows come in slices of `batch_size` rows; validation and test rows in one slice each, at
     the end of the file.
 
     Args:
-        blocks: all rows of the file, checked (`readmit.intake.csv_file.read_blocks`).
+        rows: number in the file and canonical form of each row that belongs to a batch, checked
+            (`readmit.intake.csv_file.read_blocks`).
         source_sha256: of the CSV; part of each batch id.
         batch_size: rows of a train batch; the last one may be smaller.
     """
     open_slices = {split: open_slice(split, 1, source_sha256) for split in ORDER}
-    for block in blocks:
-        for row, line in enumerate(block.lines, block.first_row):
-            values = values_of(line) if b'"' in line else line.split(b",", 2)
-            current = open_slices[split_of(values[PATIENT_COLUMN])]
-            current.rows.append(row)
-            current.lines.append(line)
-            if current.split == "train" and len(current.rows) == batch_size:
-                yield current.close()
-                open_slices["train"] = open_slice("train", current.ordinal + 1, source_sha256)
+    for row, line in rows:
+        values = values_of(line) if b'"' in line else line.split(b",", 2)
+        current = open_slices[split_of(values[PATIENT_COLUMN])]
+        current.rows.append(row)
+        current.lines.append(line)
+        if current.split == "train" and len(current.rows) == batch_size:
+            yield current.close()
+            open_slices["train"] = open_slice("train", current.ordinal + 1, source_sha256)
     for current in open_slices.values():
         if current.rows:
             yield current.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from readmit.errors import SourceRefused, SourceUnreachable, printable
-from readmit.intake.download import download, printable_address
+from readmit.intake.download import NO_VERSION, FileVersion, download, printable_address
 from readmit.intake.share_links import file_address
 from readmit.intake.zip_archive import (
     CSV_NAME,
@@ -38,6 +38,7 @@ class Fetched:
     name: str
     data_source: DataSource
     sha256: str
+    version: FileVersion = NO_VERSION
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,21 @@ class LocalSource:
     packing: tuple[str, ...] = ()
 
 
-def fetch(dataset: str | None, cache: Path) -> Fetched:
+def fetch(
+    dataset: str | None,
+    cache: Path,
+    last_version: FileVersion = NO_VERSION,
+) -> Fetched:
     """Return the file of a path or an address; an address is downloaded.
 
     Args:
         dataset: path or URL (a share link of Google Drive, Dropbox or GitHub is one too);
             None means UCI's archive, or the sample when UCI does not answer.
         cache: folder for downloads; it is created.
+        last_version: of an address, what was fetched from it before.
 
     Raises:
+        NotChanged: the address has no other version than `last_version`.
         SourceRefused: there is no such file; the message says what to do.
         SourceUnreachable: the address does not answer.
     """
@@ -73,8 +80,8 @@ def fetch(dataset: str | None, cache: Path) -> Fetched:
         return fetch_file(Path(os.path.expanduser(dataset)))
     check(dataset)
     target = cache / f"{hashlib.sha256(os.fsencode(dataset)).hexdigest()[:16]}.download"
-    download(file_address(dataset), target)
-    return Fetched(target, printable_address(dataset), "url", sha256_of(target))
+    version = download(file_address(dataset), target, last_version=last_version)
+    return Fetched(target, printable_address(dataset), "url", sha256_of(target), version)
 
 
 def fetch_file(path: Path) -> Fetched:

@@ -1,6 +1,9 @@
 """Register source files: fetch, check and cut them, and write down the plan or the refusal."""
 
 import argparse
+import hashlib
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,19 +11,23 @@ from typing import NamedTuple
 
 from readmit import db
 from readmit.command import explained
-from readmit.errors import SourceRefused
+from readmit.errors import SourceRefused, SourceUnreachable
 from readmit.inherited_environment import forget_the_shell
-from readmit.intake.download import printable_address
+from readmit.intake.download import NO_VERSION, FileVersion, NotChanged, printable_address
 from readmit.intake.registration import register_source
+from readmit.intake.source_counts import source_counts
 from readmit.intake.source_file import (
     DataSource,
     Fetched,
     fetch,
+    is_address,
     remove_unpacked,
     unchanged_mark,
     unpack,
 )
 from readmit.settings import PipelineSettings
+
+log = logging.getLogger(__name__)
 
 
 class RegisteredSource(NamedTuple):
@@ -50,12 +57,12 @@ def ensure_source(settings: PipelineSettings, *, is_forced: bool = False) -> str
     """
     registered = _registered_sources(settings)
     holds_sample = any(source.data_source == "sample" for source in registered)
+    if settings.dataset and is_address(settings.dataset) and not holds_sample:
+        return _ensure_address(settings.dataset, registered, settings, is_forced=is_forced)
     cache = _cache_folder(settings)
     mark = unchanged_mark(settings.dataset, settings.dataset_sha256, cache)
     if not settings.dataset:
         is_done = bool(registered)
-    elif printable_address(settings.dataset) in [source.name for source in registered]:
-        is_done = True
     elif mark is None or not mark.is_file() or holds_sample:
         is_done = False
     else:
@@ -79,6 +86,83 @@ def ensure_source(settings: PipelineSettings, *, is_forced: bool = False) -> str
     if mark is not None:
         mark.write_text(sha256, encoding="ascii")
     return sha256
+
+
+def _ensure_address(
+    address: str,
+    registered: Sequence[RegisteredSource],
+    settings: PipelineSettings,
+    *,
+    is_forced: bool,
+) -> str | None:
+    """Ask an address for its file, and register a version that is new; else return None.
+
+    A version that was registered before stays when the address does not answer any more.
+    """
+    is_registered = printable_address(address) in [source.name for source in registered]
+    if is_registered and settings.dataset_sha256:
+        return None  # no other version would be taken
+    last_file, last_version = _last_download(address, settings)
+    try:
+        fetched = fetch(address, _cache_folder(settings), last_version)
+    except NotChanged:
+        return None
+    except (SourceRefused, SourceUnreachable) as problem:
+        if not is_registered:
+            raise
+        log.warning("what was registered from there stays: %s", problem)
+        return None
+    sha256 = None
+    if fetched.sha256 != last_file:
+        sha256 = register_fetched(
+            fetched, settings, expected_sha256=settings.dataset_sha256, is_forced=is_forced
+        )
+    _record_download(address, fetched, settings)
+    if sha256 in [source.sha256 for source in registered]:
+        return None
+    return sha256
+
+
+def _last_download(address: str, settings: PipelineSettings) -> tuple[str, FileVersion]:
+    """Return the sha256 of the file that was fetched last from an address, and its version."""
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute(
+            "select file_sha256, etag, last_modified from landing.downloads"
+            " where address_sha256 = %s",
+            (_address_sha256(address),),
+        )
+        row = cur.fetchone()
+    if row is None:
+        return "", NO_VERSION
+    file_sha256, *marks = row
+    return str(file_sha256), FileVersion(*marks)
+
+
+def _record_download(address: str, fetched: Fetched, settings: PipelineSettings) -> None:
+    """Note the version that was registered last."""
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute(
+            """
+            insert into landing.downloads (address_sha256, file_sha256, etag, last_modified)
+            values (%s, %s, %s, %s)
+            on conflict (address_sha256) do update set
+                file_sha256 = excluded.file_sha256,
+                etag = excluded.etag,
+                last_modified = excluded.last_modified,
+                fetched_at = clock_timestamp()
+            """,
+            (
+                _address_sha256(address),
+                fetched.sha256,
+                fetched.version.etag,
+                fetched.version.last_modified,
+            ),
+        )
+
+
+def _address_sha256(address: str) -> str:
+    """Return the name of an address in the ledger: there may be a password in the address."""
+    return hashlib.sha256(os.fsencode(address)).hexdigest()
 
 
 def submit(
@@ -183,9 +267,11 @@ def describe(sha256: str, settings: PipelineSettings) -> str:
             "select source_dialect from landing.sources where source_sha256 = %s", (sha256,)
         )
         [(dialect,)] = cur.fetchall()
+    [counts] = source_counts(settings, sha256)
     return (
         f"registered {sha256}; {n_batches} of its batches wait\n"
-        f"read as: {dialect or 'a plain CSV, registered before 0.2.0'}"
+        f"read as: {dialect or 'a plain CSV, registered before 0.2.0'}\n"
+        f"{counts}"
     )
 
 

@@ -138,6 +138,10 @@ INGEST = (
            "batches in the ledger: waiting, claimed, loaded, published, rejected, superseded,"
            " refused"),
     _gauge("readmit_quarantined_rows", "", "rows", "rows of published batches that are held back"),
+    _gauge("readmit_source_rows", "outcome", "rows",
+           "rows of the file registered last: known (an earlier file brought them), changed (other"
+           " values than the same stay has), sliced (they make its batches)"),
+    _gauge("readmit_proposals", "", "rows", "changed rows that nobody has accepted or dismissed"),
     _gauge("readmit_data_published_timestamp_seconds", "", "unix time",
            "when data was last published"),
 )  # fmt: skip

@@ -66,7 +66,10 @@ RELEASE = """
     delete from intermediate.int_encounters__features where _build_id = %(build)s;
     delete from staging.stg_uci__encounters where _build_id = %(build)s;
     insert into staging.stg_uci__encounters
-    select build_id, batch_id, source_row, %(verdict)s, null from ops.corrections where build_id = %(build)s;
+    select build_id, batch_id, source_row, %(verdict)s, null, arrived.encounter_id::bigint
+    from ops.corrections
+    inner join raw.encounters as arrived on arrived._batch_id = batch_id and arrived._source_row = source_row
+    where build_id = %(build)s;
     insert into intermediate.int_encounters__features
     select arrived.encounter_id::bigint, arrived.patient_nbr::bigint, arrived._batch_id, %(build)s
     from raw.encounters as arrived

@@ -100,9 +100,11 @@ as $$
 declare
     is_new boolean;
     features text := 'intermediate.int_encounters__features';
+    staging text := 'staging.stg_uci__encounters';
 begin
     if p_kind = 'rebuild' then
         features := 'intermediate_next.int_encounters__features';
+        staging := 'staging_next.stg_uci__encounters';
         update ops.rebuilds
         set
             verified_at = clock_timestamp(), n_rows = p_n_rows, n_features = p_n_features,
@@ -117,12 +119,31 @@ begin
     is_new := found;
     if is_new and to_regclass(features) is not null then
         perform ops.lock_plain_table(features);
+        perform ops.lock_plain_table(staging);
         execute format(
             'delete from %1$s as older'
             ' using (select distinct newer.patient_nbr from %1$s as newer where newer._build_id = $1) as touched'
             ' where older.patient_nbr = touched.patient_nbr and older._build_id <> $1',
             features
         ) using p_build_id;
+        -- A corrected stay may be excluded now, or be another patient's: then the build has no row of its old patient.
+        execute format(
+            'delete from %1$s as older using %2$s as staged'
+            ' where staged._build_id = $1 and staged.verdict <> ''quarantined'''
+            ' and older._batch_id = staged._batch_id and older.encounter_id = staged.encounter_id'
+            ' and older._build_id <> $1',
+            features, staging
+        ) using p_build_id;
+        -- What a correction replaces. A row as it was held back stays: quarantine shows it.
+        if p_build_id <> p_batch_id then
+            execute format(
+                'delete from %1$s as replaced using %1$s as staged'
+                ' where staged._build_id = $1 and staged.verdict <> ''quarantined'''
+                ' and replaced._batch_id = staged._batch_id and replaced._source_row = staged._source_row'
+                ' and replaced.verdict <> ''quarantined'' and replaced._build_id <> $1',
+                staging
+            ) using p_build_id;
+        end if;
     end if;
     delete from ops.current_build where build_id = p_build_id;
     return is_new;

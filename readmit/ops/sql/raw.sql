@@ -62,6 +62,45 @@ from landing.batches
 where status = 'refused';
 comment on view landing.overview is 'One row per batch that was planned and per file that was refused.';
 
+-- A row as it stands now: what its batch brought, or what was accepted instead of it last. Rows of rejected batches are not known:
+-- a corrected file brings them again. What waits for a decision, or was dismissed, need not be proposed again.
+create or replace view landing.known_rows as
+with live_rows as (
+    select
+        row_digests.encounter_key,
+        row_digests.digest,
+        row_digests.batch_id,
+        row_digests.source_row as batch_row,
+        0 as version,
+        coalesce(batches.status = 'published', false) as is_published
+    from landing.row_digests
+    left join landing.batches on row_digests.batch_id = batches.batch_id
+    where batches.batch_id is null or batches.status in ('loaded', 'published')
+    union all
+    select
+        proposals.encounter_key,
+        proposals.digest,
+        proposals.batch_id,
+        proposals.batch_row,
+        proposals.proposal_id as version,
+        coalesce(batches.status = 'published', false) as is_published
+    from landing.proposals
+    left join landing.batches on proposals.batch_id = batches.batch_id
+    where batches.batch_id is null or batches.status in ('loaded', 'published')
+)
+
+select encounter_key, digest, batch_id, batch_row, is_published
+from live_rows
+where not exists (
+    select from landing.proposals as newer
+    where newer.batch_id = live_rows.batch_id
+        and newer.batch_row = live_rows.batch_row
+        and newer.encounter_key = live_rows.encounter_key
+        and newer.state = 'accepted'
+        and newer.proposal_id > live_rows.version
+);
+comment on view landing.known_rows is 'One row per row that an export may hold again without saying anything new.';
+
 create or replace function landing.forbid_change() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -85,3 +124,9 @@ grant select on landing.encounters to transformer, publisher;
 grant select on landing.batches, landing.sources, landing.slices to transformer, publisher, reader;
 grant select on landing.open_slices to loader, reader;
 grant select on landing.overview to loader, reader;
+grant select, insert on landing.row_digests to loader;
+grant select, insert on landing.proposals to loader;
+grant update (state, build_id, decided_by, decided_at) on landing.proposals to loader;
+grant select, insert, update on landing.downloads to loader;
+grant select on landing.known_rows to loader;
+grant select on landing.proposals to publisher, reader;

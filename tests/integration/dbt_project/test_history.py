@@ -10,7 +10,7 @@ import pytest
 
 from expectations import gate
 from readmit import db
-from readmit.batches import claims, corrections, loading
+from readmit.batches import claims, corrections, loading, proposals
 from readmit.batches.builds import Build
 from readmit.intake import sample, sources
 from readmit.intake.split import split_of
@@ -35,6 +35,7 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
 
 def published(home: Path, source: Path, batch_size: int = 200_000) -> StackSettings:
     """Publish every batch of a file in databases of its own."""
+    home.mkdir(exist_ok=True)
     settings = raw.fresh(home, dataset=str(source), batch_size=batch_size)
     sources.ensure_source(settings)
     while batch_id := raw.claim_batch("test", settings):
@@ -219,6 +220,50 @@ def test_late_releases_in_random_order_equal_a_full_rebuild(rows, plain, tmp_pat
         build.publish(settings)
     pd.testing.assert_frame_equal(mart(settings), mart(plain))
     assert patients(settings) == patients(plain)
+
+
+def test_accepted_changes_of_published_rows_equal_a_full_rebuild(rows, tmp_path, monkeypatch):
+    """A later export changes a label, sends a stay to hospice and back, and moves one to another patient."""
+    monkeypatch.setenv("DBT_TARGET_PATH", str(tmp_path / "target"))
+    rows = rows.head(400).reset_index(drop=True)
+    alive = rows[~rows.discharge_disposition_id.isin(["11", "13", "14", "19", "20", "21"])]
+    repeated = alive[alive.duplicated("patient_nbr", keep=False)]
+    single = alive[~alive.duplicated("patient_nbr", keep=False)]
+    label, lab, hospice, moved = (
+        repeated.index[0], repeated.index[-1], single.index[0], single.index[1]
+    )  # fmt: skip
+    later = rows.copy()
+    later.loc[label, "readmitted"] = "<30" if rows.readmitted[label] != "<30" else "NO"
+    later.loc[lab, "num_lab_procedures"] = "77"
+    later.loc[hospice, "discharge_disposition_id"] = "13"
+    later.loc[moved, "patient_nbr"] = rows.patient_nbr[repeated.index[0]]
+    settings = published(tmp_path, write(rows, tmp_path / "first.csv"))
+    accept_all(settings, later, tmp_path)
+    expected = published(tmp_path / "whole", write(later, tmp_path / "whole.csv"))
+    pd.testing.assert_frame_equal(mart(settings), mart(expected))
+    assert patients(settings) == patients(expected)
+    back = later.copy()
+    back.loc[hospice, "discharge_disposition_id"] = rows.discharge_disposition_id[hospice]
+    accept_all(settings, back, tmp_path)
+    whole = published(tmp_path / "back", write(back, tmp_path / "back.csv"))
+    pd.testing.assert_frame_equal(mart(settings), mart(whole))
+    assert patients(settings) == patients(whole)
+    excluded = "select n_excluded from landing.batches"
+    databases = ((settings, settings.raw_database), (whole, whole.raw_database))
+    assert len({str(raw.query(world, name, excluded)) for world, name in databases}) == 1
+
+
+def accept_all(settings: StackSettings, later: pd.DataFrame, folder: Path) -> None:
+    """Submit a later export, accept each of its changed rows, and publish the corrections."""
+    sources.submit(str(write(later, folder / "later.csv")), settings)
+    for proposal in proposals.open_proposals(settings):
+        proposals.accept(proposal.proposal_id, "a test", settings)
+    while build := claims.claim_and_begin("a change", settings):
+        assert build.kind == "correction"
+        dbt.build(settings, folder / "target")
+        assert gate.check_publish(build.batch_id, settings, build.build_id).n_expectations
+        build.publish(settings)
+    assert proposals.open_proposals(settings) == []
 
 
 def is_row(settings: StackSettings, source_row: int, rows: pd.DataFrame, index: int) -> bool:

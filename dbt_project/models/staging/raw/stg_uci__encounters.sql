@@ -33,9 +33,13 @@ judged as (
             case when (typed.patient_nbr > 0) is not true then 'patient_nbr is not a number' end,
             case when typed.encounter_id is not null and typed.nth_copy > 1 then 'encounter_id stands twice in the batch' end,
             case when exists (
-                select 1 from {{ this if is_incremental() else '(select null::bigint as encounter_id, null::text as verdict, null::text as _build_id where false)' }} as known
+                select 1 from {{ this if is_incremental() else '(select null::bigint as encounter_id, null::text as verdict, null::text as _build_id, null::text as _batch_id, null::bigint as _source_row where false)' }} as known
                 inner join published on known._build_id = published.build_id
-                where known.encounter_id = typed.encounter_id and known.verdict <> 'quarantined'
+                where
+                    known.encounter_id = typed.encounter_id
+                    and known.verdict <> 'quarantined'
+                    -- A correction of a published row takes its place.
+                    and (known._batch_id, known._source_row) <> (typed._batch_id, typed._source_row)
             ) then 'encounter_id is published already' end,
             {% for name, column in text_columns().items() %}case when ({{ is_allowed('typed.' ~ name, name) }}) is not true then '{{ column }} is not a known value' end,
             {% endfor %}

@@ -136,7 +136,8 @@ def state(settings: StackSettings) -> list[list[Any]]:
 
 def start_again(settings: StackSettings) -> None:
     emptied = {
-        settings.raw_database: "landing.encounters, landing.sources, landing.slices, landing.batches, landing.claims",
+        settings.raw_database: "landing.encounters, landing.sources, landing.slices, landing.batches, landing.claims,"
+        " landing.row_digests, landing.proposals, landing.downloads",
         settings.clean_database: "ops.published_batches, ops.corrections, ops.rejected_builds, ops.current_build,"
         " staging.stg_uci__encounters, intermediate.int_encounters__features",
     }

@@ -125,10 +125,11 @@ def test_other_dialect_gives_the_rows_and_hashes_of_the_plain_file(
     plain = tmp_path / "plain.csv"
     plain.write_bytes(good)
     assert load_all(made(kind, good, tmp_path), settings) == rows_of(plain)
-    hashes = "select split, content_sha256 from landing.slices where source_sha256 = %s"
-    other_hashes = set(raw.query(settings, settings.raw_database, hashes.split(" where")[0]))
-    sha256 = sources.submit(str(plain), settings)
-    assert set(raw.query(settings, settings.raw_database, hashes, sha256)) == other_hashes
+    hashes = "select split, content_sha256 from landing.slices"
+    other_hashes = set(raw.query(settings, settings.raw_database, hashes))
+    plain_settings = raw.fresh(tmp_path)
+    sources.submit(str(plain), plain_settings)
+    assert set(raw.query(plain_settings, plain_settings.raw_database, hashes)) == other_hashes
 
 
 def test_page_says_what_happens(good: bytes, tmp_path: Path) -> None:

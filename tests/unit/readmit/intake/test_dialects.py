@@ -16,6 +16,7 @@ from readmit.errors import SourceRefused
 from readmit.intake import source_file, zip_archive
 from readmit.intake.csv_fields import values_of
 from readmit.intake.csv_file import dialect_of, read_blocks
+from readmit.intake.csv_rows import numbered_rows
 from readmit.intake.layout import COLUMNS
 from readmit.intake.sample import write_csv
 from readmit.intake.slices import Slice, cut
@@ -118,7 +119,9 @@ def read(data: bytes, way: Written, folder: Path) -> tuple[list[bytes], list[Sli
     source = source_file.unpack(source_file.fetch_file(path), folder / "cache", None)
     assert source.packing == way.packing
     blocks = list(read_blocks(source.path, source.name))
-    return [line for block in blocks for line in block.lines], list(cut(blocks, SHA, 20))
+    return [line for block in blocks for line in block.lines], list(
+        cut(numbered_rows(blocks), SHA, 20)
+    )
 
 
 @pytest.fixture(scope="module")

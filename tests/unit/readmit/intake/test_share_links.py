@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from readmit.intake import source_file
+from readmit.intake.download import FileVersion
 from readmit.intake.share_links import file_address
 
 DRIVE = "https://drive.google.com/uc?export=download&id=1k5-1aB_"
@@ -77,9 +78,10 @@ def test_fetch_downloads_the_file_and_keeps_the_link_as_its_name(
 ) -> None:
     downloaded = []
 
-    def download(url: str, target: Path) -> None:
+    def download(url: str, target: Path, last_version: FileVersion) -> FileVersion:
         downloaded.append(url)
         target.write_bytes(b"x")
+        return last_version
 
     monkeypatch.setattr(source_file, "download", download)
     link = "https://drive.google.com/file/d/1k5-1aB_/view?usp=sharing"

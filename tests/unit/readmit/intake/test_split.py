@@ -11,6 +11,7 @@ import pytest
 from readmit.intake import sample
 from readmit.intake.csv_fields import values_of
 from readmit.intake.csv_file import read_blocks
+from readmit.intake.csv_rows import numbered_rows
 from readmit.intake.slices import Checked, Slice, cut
 from readmit.intake.split import split_of
 
@@ -33,7 +34,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def parts(source: Path) -> list[Slice]:
-    return list(cut(read_blocks(source, source.name), SHA, batch_size=1_000))
+    return list(cut(numbered_rows(read_blocks(source, source.name)), SHA, batch_size=1_000))
 
 
 def test_known_patients_stay_where_they_are() -> None:
@@ -124,7 +125,7 @@ def test_content_hash_does_not_depend_on_file_or_line_ends(
 ) -> None:
     other = tmp_path / "unix.csv"
     other.write_bytes(source.read_bytes().replace(b"\r\n", b"\n"))
-    again = list(cut(read_blocks(other, other.name), "f" * 64, batch_size=1_000))
+    again = list(cut(numbered_rows(read_blocks(other, other.name)), "f" * 64, batch_size=1_000))
     assert [part.content_sha256 for part in again] == [part.content_sha256 for part in parts]
 
 
