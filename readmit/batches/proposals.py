@@ -17,6 +17,7 @@ from readmit import db
 from readmit.batches import corrections
 from readmit.batches.corrections import ReleaseRefused
 from readmit.command import explained
+from readmit.inherited_environment import forget_the_shell
 from readmit.settings import PipelineSettings
 
 MAX_LISTED = 50
@@ -206,4 +207,5 @@ def _listing(settings: PipelineSettings) -> str:
 
 
 if __name__ == "__main__":
+    forget_the_shell()
     sys.exit(main())
