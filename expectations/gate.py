@@ -91,7 +91,9 @@ def check_publish(build: Build, settings: PipelineSettings) -> GateResult:
     checks = [Check(feature_suite, gate_queries.feature_rows(build, settings))]
     # A correction adds rows to a batch whose accounting was checked when it was published.
     if build_id == build.batch_id:
-        accounting = publish_suite.accounting(gate_queries.frequent_reasons(build, settings))
+        max_share = publish_suite.max_quarantined(int(counts["n_raw"]))
+        reasons = gate_queries.frequent_reasons(build, settings)
+        accounting = publish_suite.accounting(reasons, max_share)
         checks.append(Check(accounting, gate_queries.one_row(counts)))
     outcomes = gx_validation.evaluate(checks, "transformer", settings.clean_database, settings)
     return _conclude(build_id, "publish", outcomes, settings)

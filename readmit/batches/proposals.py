@@ -75,6 +75,15 @@ def count_open(settings: PipelineSettings) -> int:
     return int(n_open)
 
 
+def listing(settings: PipelineSettings) -> str:
+    """Return the open proposals as text, one on a line."""
+    lines = [str(proposal) for proposal in open_proposals(settings)]
+    n_more = count_open(settings) - len(lines)
+    if n_more > 0:
+        lines.append(f"and {n_more} more")
+    return "\n".join(lines) or "no changed rows are proposed"
+
+
 def accept(proposal_id: int, accepted_by: str, settings: PipelineSettings) -> str:
     """Release the values of a proposal as a correction of the row in RAW.
 
@@ -186,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     settings = PipelineSettings()
     if options.command == "list":
-        print(_listing(settings))
+        print(listing(settings))
         return 0
     for number in _numbers(options.numbers):
         if options.command == "accept":
@@ -196,14 +205,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             dismiss(number, options.by, settings)
             print(f"proposal {number} is dismissed")
     return 0
-
-
-def _listing(settings: PipelineSettings) -> str:
-    lines = [str(proposal) for proposal in open_proposals(settings)]
-    n_more = count_open(settings) - len(lines)
-    if n_more > 0:
-        lines.append(f"and {n_more} more")
-    return "\n".join(lines) or "no changed rows are proposed"
 
 
 if __name__ == "__main__":

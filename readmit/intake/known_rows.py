@@ -7,7 +7,6 @@ loaded.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -71,40 +70,28 @@ class KnownRows:
 
     def _new_rows_of(self, block: Block) -> list[NumberedRow]:
         keys = [encounter_key(line) for line in block.lines]
-        known_rows = self._known_rows(keys)
+        self._cursor.execute(KNOWN, ([*{*keys}], self._source_sha256[:8]))
+        # The row that a change would correct comes first.
+        known_rows: dict[str, dict[str, KnownRow]] = {}
+        for key, digest, batch_id, batch_row in self._cursor:
+            of_stay = known_rows.setdefault(key, {})
+            of_stay.setdefault(digest, KnownRow(batch_id, batch_row))
         new_rows = []
         proposals = []
         for (row, line), key in zip(block.numbered(), keys, strict=True):
-            known = known_rows.get(key)
-            if known is None:
-                new_rows.append((row, line))
-                continue
+            known_digests = known_rows.get(key)
             digest = digest_of(line)
-            if digest in known:
+            if known_digests is not None and digest in known_digests:
                 self.n_known += 1
-            elif key:
-                changed = next(iter(known.values()))
-                known[digest] = changed
-                proposals.append(self._proposal(row, line, key, digest, changed))
+            elif known_digests is not None and key:
+                changed = next(iter(known_digests.values()))
+                known_digests[digest] = changed
+                values = [value.decode() for value in values_of(line)]
+                new_values = json.dumps(dict(zip(LANDING_COLUMNS, values, strict=True)))
+                proposals.append((self._source_sha256, row, *changed, key, digest, new_values))
             else:
                 new_rows.append((row, line))
         if proposals:
             self.n_changed += len(proposals)
             execute_values(self._cursor, INSERT_PROPOSALS, proposals)
         return new_rows
-
-    def _known_rows(self, keys: list[str]) -> dict[str, dict[str, KnownRow]]:
-        """Return the known rows of stays, by stay and digest; the row to change comes first."""
-        self._cursor.execute(KNOWN, ([*{*keys}], self._source_sha256[:8]))
-        known_rows: dict[str, dict[str, KnownRow]] = defaultdict(dict)
-        for key, digest, batch_id, batch_row in self._cursor:
-            known_rows[key].setdefault(digest, KnownRow(batch_id, batch_row))
-        return {**known_rows}
-
-    def _proposal(
-        self, row: int, line: bytes, key: str, digest: str, changed: KnownRow
-    ) -> tuple[object, ...]:
-        """Return a row of `landing.proposals`, in the order of INSERT_PROPOSALS."""
-        texts = [value.decode() for value in values_of(line)]
-        new_values = json.dumps(dict(zip(LANDING_COLUMNS, texts, strict=True)))
-        return (self._source_sha256, row, *changed, key, digest, new_values)

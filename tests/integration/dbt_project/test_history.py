@@ -261,7 +261,7 @@ def accept_all(settings: StackSettings, later: pd.DataFrame, folder: Path) -> No
     while build := claims.claim_and_begin("a change", settings):
         assert build.kind == "correction"
         dbt.build(settings, folder / "target")
-        assert gate.check_publish(build.batch_id, settings, build.build_id).n_expectations
+        assert gate.check_publish(build, settings).n_expectations
         build.publish(settings)
     assert proposals.open_proposals(settings) == []
 

@@ -243,3 +243,40 @@ def test_a_gate_names_its_page_as_browsers_reach_it(monkeypatch, tmp_path):
     )
     local = StackSettings(docs_port=9000)
     assert pages.address("train-001", "raw", local) == "http://127.0.0.1:9000/gx/train-001/raw.html"
+
+
+@pytest.mark.parametrize("n_rows", [2, 3, 49, 99, 120, 200])
+def test_one_bad_row_does_not_reject_a_small_batch_and_two_do(validate, tmp_path, n_rows):
+    rows = raw_rows(tmp_path).head(n_rows).copy()
+    suite = [
+        expectation
+        for expectation in raw_suite.build(n_rows).expectations
+        if getattr(expectation, "column", None) == "time_in_hospital"
+    ]
+    number = rows.columns.get_loc("time_in_hospital")
+    rows.iloc[0, number] = "three"
+    assert validate(rows, suite).success
+    rows.iloc[1, number] = "four"
+    assert validate(rows, suite).success == (n_rows >= 200)
+
+
+@pytest.mark.parametrize("n_rows", [2, 49, 150])
+def test_one_repeated_stay_does_not_reject_a_small_batch_and_two_do(validate, tmp_path, n_rows):
+    rows = raw_rows(tmp_path).head(n_rows).copy()
+    suite = [
+        expectation
+        for expectation in raw_suite.build(n_rows).expectations
+        if getattr(expectation, "column", None) == "encounter_id"
+    ]
+    number = rows.columns.get_loc("encounter_id")
+    rows.iloc[1, number] = rows.iloc[0, number]
+    assert validate(rows, suite).success
+    if n_rows > 2:
+        rows.iloc[3, number] = rows.iloc[2, number]
+        assert not validate(rows, suite).success
+
+
+def test_one_quarantined_row_does_not_reject_a_small_batch_and_two_do():
+    assert publish_suite.max_quarantined(40) == 1 / 40
+    assert publish_suite.max_quarantined(100) == publish_suite.MAX_QUARANTINED
+    assert publish_suite.max_quarantined(15_000) == publish_suite.MAX_QUARANTINED
