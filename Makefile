@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down backup restore status doctor logs pipeline submit quarantine api-key rollback poison test test-full lint guide bench capacity load quality search report images k8s k8s-up k8s-down audit clean env lock
+.PHONY: help up down backup restore status doctor logs pipeline submit quarantine api-key rollback poison test test-full lint guide bench capacity load quality search report tour images k8s k8s-up k8s-down audit clean env lock
 
 override GUIDE := build/guide/index.html
 override BIN := .venv/bin
@@ -40,7 +40,7 @@ ifneq ($(filter images k8s k8s-up k8s-down,$(MAKECMDGOALS))$(value CONTEXT),)
 DROPPED := $(filter $(NEVER),$(FROM_SHELL))
 endif
 $(foreach name,$(filter-out $(PASSED) MAKE%,$(DROPPED)),$(eval unexport $(name)))
-$(foreach name,$(filter $(OF_INSTALLERS),$(DROPPED)),$(eval env lock test test-full audit: export $(name) := $$(value $(name))))
+$(foreach name,$(filter $(OF_INSTALLERS),$(DROPPED)),$(eval env lock test test-full audit tour: export $(name) := $$(value $(name))))
 override PYTEST = set -f; $(RUN) -m pytest -n "$$WORKERS"
 override SHELL_SCRIPTS = $(wildcard *.sh */*.sh */*/*.sh */*/*/*.sh)
 
@@ -142,6 +142,9 @@ search: ## search families and their settings, resumable: ARGS="--trials 60 --mi
 
 report: ## the experiment report: docs/experiments.md and its figures, from the mart
 	@$(RUN) -m training.experiments
+
+tour: ## record the guided tour of the running stack: build/tour/ (ARGS="--language es --only form"; --check records nothing)
+	@set -f; $(RUN) -m tour $$ARGS
 
 images: ## build the container images: REGISTRY=name (localhost/readmit), ENGINE=docker|podman
 	@bash k8s/build-images.sh

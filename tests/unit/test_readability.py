@@ -18,6 +18,7 @@ FOLDERS = (
     "readmit",
     "serving",
     "stack",
+    "tour",
     "training",
     "ui",
 )

@@ -44,6 +44,6 @@ def test_commands_exist(page):
         set(re.findall(r"\bmake ([a-z0-9-]+)(?=[` ]|$)", "\n".join(re.findall(r"`([^`]+)`", text))))
         <= TARGETS
     )
-    for module in re.findall(r"python -m ((?:bench|k8s|readmit|stack|training)[.\w]*)", text):
+    for module in re.findall(r"python -m ((?:bench|k8s|readmit|stack|tour|training)[.\w]*)", text):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module

@@ -80,6 +80,7 @@ PARTS = (
     "readmit",
     "serving",
     "stack",
+    "tour",
     "training",
     "ui",
 )

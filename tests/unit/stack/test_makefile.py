@@ -70,6 +70,7 @@ def make(folder, *arguments: str, **shell: str) -> str:
         ("bench", "ONLY"),
         ("search", "ARGS"),
         ("lock", "ARGS"),
+        ("tour", "ARGS"),
         ("capacity", "OPTIONS"),
         ("load", "SHAPE"),
         ("test", "TESTS"),

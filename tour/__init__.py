@@ -1,0 +1,1 @@
+"""A guided tour of a running stack, as a film: `make tour`."""
