@@ -44,7 +44,7 @@ def play(
     Raises:
         SceneFailed: a page does not show what its scene tells.
     """
-    takes = []
+    takes: list[film.Take] = []
     with Visit(settings, folder) as visit:
         for scene in scenes.load(language):
             if only not in (None, scene.id):

@@ -47,8 +47,9 @@ class Take:
     def seconds(self) -> float:
         """How long it lasts, in whole frames: the narration and a pause."""
         with wave.open(str(self.voice)) as sound:
-            spoken = sound.getnframes() / sound.getframerate()
-        return round((spoken + PAUSE_SECONDS) * PER_SECOND) / PER_SECOND
+            spoken: float = sound.getnframes() / sound.getframerate()
+        n_frames = round((spoken + PAUSE_SECONDS) * PER_SECOND)
+        return n_frames / PER_SECOND
 
 
 def speak(text: str, language: Language, path: Path) -> None:
@@ -80,7 +81,7 @@ def join(takes: Sequence[Take], path: Path, most_seconds: float) -> float:
     (folder / "chapters.txt").write_text(chapters(takes), encoding="utf-8")
     write_voice(takes, folder / "voice.wav")
     artist = Artist(folder)
-    frames = []
+    frames: list[Frame] = []
     for take in takes:
         frames.extend(artist.draw(take.step, take.shot, take.scene.title, take.seconds))
     (folder / "frames.txt").write_text(frame_list(frames), encoding="utf-8")

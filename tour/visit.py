@@ -12,7 +12,7 @@ from typing import Self
 from urllib.parse import quote
 
 import httpx
-from playwright.sync_api import Error, Locator, Page, sync_playwright
+from playwright.sync_api import Error, HttpCredentials, Locator, Page, sync_playwright
 
 from readmit.errors import BadData
 from readmit.settings import ROOT, StackSettings
@@ -88,15 +88,15 @@ class Visit:
     def __enter__(self) -> Self:
         self.playwright = sync_playwright().start()
         self.browser = self.playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        name, password = self.settings.mlflow_login()
+        address = self.settings.mlflow_tracking_uri
+        credentials: HttpCredentials | None = None
+        login = self.settings.mlflow_login()
+        if login is not None:
+            credentials = {"username": login[0], "password": login[1], "origin": address}
         self.context = self.browser.new_context(
             viewport={"width": WIDTH, "height": HEIGHT},
             device_scale_factor=SCALE,
-            http_credentials={
-                "username": name,
-                "password": password,
-                "origin": self.settings.mlflow_tracking_uri,
-            },
+            http_credentials=credentials,
         )
         self.context.set_default_timeout(PATIENCE_MS)
         return self
