@@ -28,6 +28,7 @@ FOLDERS = (
     "models",
     "programs",
     "prometheus",
+    "quality",
     "s3",
     "search",
     "sessions",

@@ -3,7 +3,7 @@
 Shapes: `y` (n,) of 0 and 1; `p` (n,) probabilities of class 1; `patients` (n,) identifiers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -155,9 +155,20 @@ def interval(statistic: Statistic, samples: list[Floats]) -> tuple[float, float]
 
 
 def with_intervals(
-    y: ArrayLike, p: ArrayLike, patients: ArrayLike, bootstrap: Bootstrap
+    y: ArrayLike,
+    p: ArrayLike,
+    patients: ArrayLike,
+    bootstrap: Bootstrap,
+    further: Mapping[str, Statistic] | None = None,
 ) -> dict[str, Estimate]:
     """Return `point_metrics` with 95 % intervals by patient bootstrap.
+
+    Args:
+        y: (n,) outcomes.
+        p: (n,) probabilities.
+        patients: (n,) patient of each row.
+        bootstrap: resamples and seed.
+        further: more metrics of the same rows, as functions of row weights.
 
     Raises:
         ValueError: only one class in `y`.
@@ -170,7 +181,15 @@ def with_intervals(
     for name, statistic in _statistics(outcome, risk).items():
         low, high = interval(statistic, samples)
         estimates[name] = {"figure": points[name], "low": low, "high": high}
+    for name, statistic in (further or {}).items():
+        estimates[name] = estimate(statistic, samples)
     return estimates
+
+
+def estimate(statistic: Statistic, samples: list[Floats]) -> Estimate:
+    """Return a statistic of all rows with its 95 % interval over bootstrap samples."""
+    low, high = interval(statistic, samples)
+    return {"figure": statistic(np.ones(len(samples[0]))), "low": low, "high": high}
 
 
 def _statistics(y: Floats, p: Floats) -> dict[str, Statistic]:

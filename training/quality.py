@@ -7,18 +7,22 @@ AUROC and 0.262 average precision.
 """
 
 import argparse
+import hashlib
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TypedDict
 
+import mlflow
 import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
-from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
@@ -26,12 +30,26 @@ from readmit.command import explained
 from readmit.contract.definition import Contract
 from readmit.inherited_environment import forget_the_shell
 from readmit.settings import ROOT
-from training import candidates, evaluation, features, model_metrics, snapshots
+from training import (
+    baselines,
+    candidates,
+    evaluation,
+    features,
+    judged,
+    mlflow_tracking,
+    model_metrics,
+    rolling_origin,
+    score_store,
+    snapshots,
+)
+from training.judged import Protocol, Rolling
 from training.model_metrics import Bootstrap, Estimate
+from training.rolling_origin import Make
+from training.score_store import ScoreStore
 from training.training_settings import TrainingSettings
 
+EXPERIMENT = "readmission-quality"
 FOLDS = 5
-Make = Callable[[], Pipeline]
 
 
 class FoldEstimate(Estimate):
@@ -69,49 +87,50 @@ class Quality(CrossValidation, SealedTest):
     data_fingerprint: str
     contract_hash: str
     baselines: dict[str, CrossValidation]
+    rolling: Rolling
 
 
-def baselines(contract: Contract, settings: TrainingSettings) -> dict[str, Make]:
-    """Return the baselines: prevalence, and logistic regression and boosting on raw columns."""
-    seed = settings.training_seed
-    raw = contract.with_features(contract.inputs)
+@dataclass(frozen=True)
+class Mart:
+    """The rows that are measured, in the order of `encounter_id`, and their fingerprint."""
 
-    def prior() -> Pipeline:
-        model = DummyClassifier(strategy="prior")
-        return Pipeline([*candidates.encoding(contract, seed), ("model", model)])
-
-    def logistic_raw() -> Pipeline:
-        return candidates.logistic(raw, seed, settings.training_threads)
-
-    def hist_gradient_boosting() -> Pipeline:
-        model = HistGradientBoostingClassifier(random_state=seed)
-        return Pipeline([*candidates.encoding(raw, seed), ("model", model)])
-
-    return {
-        "prior": prior,
-        "logistic_raw": logistic_raw,
-        "hist_gradient_boosting": hist_gradient_boosting,
-    }
+    contract: Contract
+    rows: pd.DataFrame
+    fingerprint: str
 
 
 def out_of_fold(
-    make: Make, contract: Contract, rows: pd.DataFrame, seed: int, show: Callable[[str], None]
+    name: str, make: Make, protocol: Protocol, seed: int
 ) -> tuple[np.ndarray, list[dict[str, float]]]:
     """Return the pooled out-of-fold probabilities, shape (n,), and the metrics of each fold."""
+    contract = protocol.contract
+    rows = protocol.rows
     y = features.labels(contract, rows)
-    patients = rows["patient_nbr"].to_numpy()
     pooled = np.full(len(rows), np.nan)
     folds = []
-    splits = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(rows, y, patients)
-    for number, (train, test) in enumerate(splits, start=1):
-        pipeline = make().fit(rows.iloc[train][features.columns(contract)], y[train])
-        pooled[test] = evaluation.predict(pipeline, contract, rows.iloc[test])
+    splits = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    groups = splits.split(rows, y, protocol.patients)
+    for number, (train, test) in enumerate(groups, start=1):
+        pooled[test] = protocol.store.get(
+            f"folds-{name}-{number}",
+            partial(fit_and_score, make, contract, rows.iloc[train], rows.iloc[test]),
+        )
         metrics = model_metrics.point_metrics(y[test], pooled[test])
         folds.append(metrics)
         auroc = metrics["auroc"]
         average_precision = metrics["average_precision"]
-        show(f"fold {number} of {FOLDS}: AUROC {auroc:.4f}, AP {average_precision:.4f}")
+        protocol.show(
+            f"{name}: fold {number} of {FOLDS}: AUROC {auroc:.4f}, AP {average_precision:.4f}"
+        )
     return pooled, folds
+
+
+def fit_and_score(
+    make: Make, contract: Contract, train: pd.DataFrame, test: pd.DataFrame
+) -> np.ndarray:
+    """Fit a model on some rows and return its probabilities of others, shape (n,)."""
+    pipeline = make().fit(train[features.columns(contract)], features.labels(contract, train))
+    return evaluation.predict(pipeline, contract, test)
 
 
 def summary(pooled: dict[str, Estimate], folds: Sequence[dict[str, float]]) -> CrossValidation:
@@ -140,50 +159,65 @@ def _over_folds(
     }
 
 
-def measure(candidate: str, settings: TrainingSettings, show: Callable[[str], None]) -> Quality:
-    """Cross-validate a candidate and the baselines, and score the sealed test by the candidate."""
-    contract = Contract.from_manifest(snapshots.manifest())
-    rows, fingerprint = snapshots.read_mart(contract, settings)
-    bootstrap = Bootstrap(settings.bootstrap_replicates, settings.training_seed)
+def measure(
+    candidate: str, mart: Mart, settings: TrainingSettings, show: Callable[[str], None]
+) -> Quality:
+    """Measure a candidate and the baselines by folds and by rolling origin.
+
+    The candidate scores the sealed test too.
+    """
+    contract = mart.contract
+    seed = settings.training_seed
+    folder = score_store.key(mart.fingerprint, contract.hash, seed)
+    protocol = Protocol(
+        contract=contract,
+        rows=rolling_origin.in_order(mart.rows),
+        store=ScoreStore(settings.readmit_home / "quality" / folder),
+        bootstrap=Bootstrap(settings.bootstrap_replicates, seed),
+        show=show,
+    )
 
     def make_candidate() -> Pipeline:
         make = candidates.CANDIDATES[candidate]
-        return make(contract, settings.training_seed, settings.training_threads)
+        return make(contract, seed, settings.training_threads)
 
-    def cross_validate(name: str, make: Make) -> CrossValidation:
-        show(name)
-        y = features.labels(contract, rows)
-        pooled, folds = out_of_fold(make, contract, rows, settings.training_seed, show)
-        estimates = model_metrics.with_intervals(y, pooled, rows["patient_nbr"], bootstrap)
-        return summary(estimates, folds)
-
-    cross_validation = cross_validate(candidate, make_candidate)
-    baseline_results = {}
-    for name, make in baselines(contract, settings).items():
-        baseline_results[name] = cross_validate(name, make)
+    models = {candidate: make_candidate, **baselines.models(contract, settings)}
+    y = features.labels(contract, protocol.rows)
+    out_of_folds = {}
+    results = {}
+    for name, make in models.items():
+        out_of_folds[name], folds = out_of_fold(name, make, protocol, seed)
+        estimates = model_metrics.with_intervals(
+            y, out_of_folds[name], protocol.patients, protocol.bootstrap
+        )
+        results[name] = summary(estimates, folds)
     show("sealed test")
+    sealed = sealed_test(candidate, make_candidate, protocol)
+    matrices = {name: protocol.matrix(name, make) for name, make in models.items()}
+    cross_validation = results.pop(candidate)
     return {
         "candidate": candidate,
-        "n_rows": len(rows),
-        "n_patients": int(rows["patient_nbr"].nunique()),
-        "data_fingerprint": fingerprint,
+        "n_rows": len(protocol.rows),
+        "n_patients": int(protocol.rows["patient_nbr"].nunique()),
+        "data_fingerprint": mart.fingerprint,
         "contract_hash": contract.hash,
         **cross_validation,
-        **sealed_test(make_candidate, contract, rows, bootstrap),
-        "baselines": baseline_results,
+        **sealed,
+        "baselines": results,
+        "rolling": judged.rolling(protocol, matrices, out_of_folds),
     }
 
 
-def sealed_test(
-    make: Make, contract: Contract, rows: pd.DataFrame, bootstrap: Bootstrap
-) -> SealedTest:
+def sealed_test(candidate: str, make: Make, protocol: Protocol) -> SealedTest:
     """Fit a model on the train rows and score the sealed test with it."""
+    rows = protocol.rows
     train = rows[rows["split"] == "train"]
     test = rows[rows["split"] == "test"]
-    pipeline = make().fit(train[features.columns(contract)], features.labels(contract, train))
-    p = evaluation.predict(pipeline, contract, test)
-    y = features.labels(contract, test)
-    estimates = model_metrics.with_intervals(y, p, test["patient_nbr"], bootstrap)
+    p = protocol.store.get(
+        f"sealed-{candidate}", partial(fit_and_score, make, protocol.contract, train, test)
+    )
+    y = features.labels(protocol.contract, test)
+    estimates = model_metrics.with_intervals(y, p, test["patient_nbr"], protocol.bootstrap)
     return {
         "test_auroc": estimates["auroc"],
         "test_ap": estimates["average_precision"],
@@ -207,23 +241,94 @@ def table(quality: Quality) -> Table:
     return columns
 
 
+def rolling_table(rolling: Rolling) -> Table:
+    """Return the metrics by rolling origin as a table, one row for each model."""
+    columns = Table("model", "AUROC", "AP", "ECE", "Brier skill", "slope", "intercept", box=None)
+    for name, figures in rolling["models"].items():
+        metrics = figures["all"]["metrics"]
+        columns.add_row(
+            name,
+            f"{metrics['auroc']['figure']:.4f}",
+            f"{metrics['average_precision']['figure']:.4f}",
+            f"{metrics['ece']['figure']:.4f}",
+            f"{metrics['brier_skill']['figure']:.4f}",
+            f"{metrics['calibration_slope']['figure']:.3f}",
+            f"{metrics['calibration_intercept']['figure']:.3f}",
+        )
+    return columns
+
+
+def flat(document: object, prefix: str = "") -> dict[str, float]:
+    """Return every number of a JSON document under its path, as MLflow logs metrics."""
+    items: list[tuple[str, object]] = []
+    if isinstance(document, dict):
+        items = [(str(name), value) for name, value in document.items()]
+    elif isinstance(document, list):
+        items = [(str(number), value) for number, value in enumerate(document)]
+    elif isinstance(document, int | float) and math.isfinite(document):
+        return {prefix: float(document)}
+    numbers: dict[str, float] = {}
+    for name, value in items:
+        numbers |= flat(value, f"{prefix}/{name}" if prefix else name)
+    return numbers
+
+
+def without_nan(document: object) -> object:
+    """Return a JSON document with null for each NaN, which JSON does not have."""
+    if isinstance(document, dict):
+        return {name: without_nan(value) for name, value in document.items()}
+    if isinstance(document, list):
+        return [without_nan(value) for value in document]
+    if isinstance(document, float) and not math.isfinite(document):
+        return None
+    return document
+
+
+def log(quality: Quality, settings: TrainingSettings) -> None:
+    """Log the numbers and the document to MLflow."""
+    with mlflow_tracking.reaching(settings):
+        mlflow.set_experiment(EXPERIMENT)
+        with mlflow.start_run(
+            run_name=f"{quality['candidate']} {quality['data_fingerprint'][:12]}"
+        ):
+            mlflow.log_metrics(flat(quality))
+            mlflow.log_dict(without_nan(quality), "quality.json")
+
+
 @explained
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `make quality`."""
     parser = argparse.ArgumentParser(prog="make quality", description=__doc__)
     parser.add_argument("--candidate", default="catboost", choices=sorted(candidates.CANDIDATES))
+    parser.add_argument(
+        "--rows",
+        type=Path,
+        help="Parquet file of the mart's rows (default: the mart); nothing is logged to MLflow",
+    )
+    parser.add_argument("--manifest", type=Path, help="dbt manifest that the contract is read from")
     options = parser.parse_args(arguments)
+    settings = TrainingSettings()
     console = Console()
     began = time.monotonic()
 
     def show(text: str) -> None:
         console.print(f"{time.monotonic() - began:6.0f} s  {text}")
 
-    quality = measure(options.candidate, TrainingSettings(), show)
+    contract = Contract.from_manifest(options.manifest or snapshots.manifest())
+    if options.rows:
+        fingerprint = hashlib.sha256(options.rows.read_bytes()).hexdigest()
+        mart = Mart(contract, pd.read_parquet(options.rows), fingerprint)
+    else:
+        mart = Mart(contract, *snapshots.read_mart(contract, settings))
+    quality = measure(options.candidate, mart, settings, show)
     target = ROOT / "build" / "quality.json"
     target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(quality, indent=1))
+    target.write_text(json.dumps(without_nan(quality), indent=1))
     console.print(table(quality))
+    console.print("by rolling origin:")
+    console.print(rolling_table(quality["rolling"]))
+    if not options.rows:
+        log(quality, settings)
     console.print(f"written: {target.relative_to(ROOT)}")
     return 0
 

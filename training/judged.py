@@ -1,0 +1,182 @@
+"""The second protocol of `make quality`: models judged by rolling origin, as they will be used.
+
+Each model is fitted on all stays before a cut and predicts the stays after it. The fits are shared
+by all parts of the report, and their scores are stored, so that a stopped measurement continues.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import pandas as pd
+
+from readmit.contract.definition import Contract
+from training import features, model_metrics, recalibration, rolling_origin
+from training.model_metrics import Bootstrap, Estimate, Floats
+from training.rolling_origin import Cut, Make, Mask
+from training.score_store import ScoreStore
+
+METRICS = (
+    "auroc",
+    "average_precision",
+    "brier_skill",
+    "ece",
+    "calibration_slope",
+    "calibration_intercept",
+)
+
+
+class Group(TypedDict):
+    """Metrics of a group of stays; a metric without a value has NaN, which becomes null."""
+
+    n: int
+    n_readmitted: int
+    metrics: dict[str, Estimate]
+
+
+class SliceFigures(TypedDict):
+    """Metrics of the newest model on the slice after its cut."""
+
+    first_encounter_id: int
+    last_encounter_id: int
+    n_train: int
+    share_returning: float
+    n: int
+    n_readmitted: int
+    auroc: float
+    average_precision: float
+
+
+class ModelFigures(TypedDict):
+    """One model by rolling origin: all stays, those of new and of returning patients, slices."""
+
+    all: Group
+    new: Group
+    returning: Group
+    slices: list[SliceFigures]
+
+
+class Rolling(TypedDict):
+    """The section `rolling` of `build/quality.json`."""
+
+    n_cuts: int
+    n_stays: int
+    share_returning: float
+    models: dict[str, ModelFigures]
+    folds_on_same_stays: dict[str, Group]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rows in the order of the clock with their cuts, and where scores are stored."""
+
+    contract: Contract
+    rows: pd.DataFrame
+    store: ScoreStore
+    bootstrap: Bootstrap
+    show: Callable[[str], None]
+
+    @property
+    def cuts(self) -> list[Cut]:
+        """The cuts, earliest first."""
+        return rolling_origin.cuts(len(self.rows))
+
+    @property
+    def y(self) -> Floats:
+        """The outcomes, shape (n,)."""
+        return features.labels(self.contract, self.rows).astype(np.float64)
+
+    @property
+    def patients(self) -> np.ndarray:
+        """The patient of each row, shape (n,)."""
+        return self.rows["patient_nbr"].to_numpy()
+
+    @property
+    def is_judged(self) -> Mask:
+        """Whether a row lies after the first cut, shape (n,)."""
+        return np.arange(len(self.rows)) >= self.cuts[0].first
+
+    def matrix(self, name: str, make: Make) -> Floats:
+        """Return the scores of all rows by the model of each cut, shape (cuts, n)."""
+        scores = []
+        for cut in self.cuts:
+            fitted = self.store.get(
+                f"rolling-{name}-{cut.first}",
+                lambda cut=cut: rolling_origin.score_later(make, self.contract, self.rows, cut),
+            )
+            scores.append(fitted)
+            self.show(f"{name}: cut {cut.number + 1} of {len(self.cuts)}")
+        return np.array(scores)
+
+
+def group(y: Floats, p: Floats, patients: np.ndarray, bootstrap: Bootstrap) -> Group:
+    """Return the metrics of some stays, with intervals by patient bootstrap."""
+    calibration = recalibration.statistics(y, p)
+    by_name = model_metrics.with_intervals(y, p, patients, bootstrap, calibration)
+    metrics = {name: by_name[name] for name in METRICS}
+    return {"n": len(y), "n_readmitted": int(y.sum()), "metrics": metrics}
+
+
+def rolling(protocol: Protocol, matrices: dict[str, Floats], folds: dict[str, Floats]) -> Rolling:
+    """Return the figures of models by rolling origin, beside those by folds on the same stays.
+
+    Args:
+        protocol: rows, cuts and bootstrap.
+        matrices: scores (cuts, n) by model.
+        folds: out-of-fold scores (n,) by model.
+    """
+    patients = protocol.patients
+    is_returning = rolling_origin.returning(patients, protocol.cuts)
+    is_judged = protocol.is_judged
+    models = {}
+    for name, matrix in matrices.items():
+        protocol.show(f"{name}: intervals by rolling origin")
+        models[name] = _figures(protocol, matrix, is_returning)
+    same_stays = {}
+    for name, scores in folds.items():
+        same_stays[name] = group(
+            protocol.y[is_judged], scores[is_judged], patients[is_judged], protocol.bootstrap
+        )
+    return {
+        "n_cuts": len(protocol.cuts),
+        "n_stays": int(is_judged.sum()),
+        "share_returning": float(is_returning[is_judged].mean()),
+        "models": models,
+        "folds_on_same_stays": same_stays,
+    }
+
+
+def _figures(protocol: Protocol, matrix: Floats, is_returning: Mask) -> ModelFigures:
+    scores = rolling_origin.newest(matrix, protocol.cuts)
+
+    def of(members: Mask) -> Group:
+        return group(
+            protocol.y[members], scores[members], protocol.patients[members], protocol.bootstrap
+        )
+
+    is_judged = protocol.is_judged
+    return {
+        "all": of(is_judged),
+        "new": of(is_judged & ~is_returning),
+        "returning": of(is_judged & is_returning),
+        "slices": [_slice(protocol, scores, is_returning, cut) for cut in protocol.cuts],
+    }
+
+
+def _slice(protocol: Protocol, scores: Floats, is_returning: Mask, cut: Cut) -> SliceFigures:
+    rows = slice(cut.first, cut.end)
+    clock = protocol.rows[rolling_origin.CLOCK].iloc[rows]
+    y = protocol.y[rows]
+    ranking = model_metrics.Ranking(y, scores[rows])
+    unweighted = np.ones(len(y))
+    return {
+        "first_encounter_id": int(clock.iloc[0]),
+        "last_encounter_id": int(clock.iloc[-1]),
+        "n_train": cut.first,
+        "share_returning": float(is_returning[rows].mean()),
+        "n": len(y),
+        "n_readmitted": int(y.sum()),
+        "auroc": ranking.auroc(unweighted),
+        "average_precision": ranking.average_precision(unweighted),
+    }
