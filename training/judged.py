@@ -4,19 +4,27 @@ Each model is fitted on all stays before a cut and predicts the stays after it. 
 by all parts of the report, and their scores are stored, so that a stopped measurement continues.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TypedDict
 
 import numpy as np
-import pandas as pd
 
-from readmit.contract.definition import Contract
-from training import features, model_metrics, recalibration, rolling_origin
+from training import (
+    decay,
+    model_metrics,
+    recalibration,
+    rolling_origin,
+    subgroups,
+    ward_capacity,
+)
+from training.decay import Decay
 from training.model_metrics import Bootstrap, Estimate, Floats
 from training.rolling_origin import Cut, Make, Mask
-from training.score_store import ScoreStore
+from training.rolling_protocol import Protocol
+from training.subgroups import Subgroups
+from training.ward_capacity import Capacity
 
+DECAY_REPLICATES = 400  # each costs 110 rankings of a slice
 METRICS = (
     "auroc",
     "average_precision",
@@ -67,47 +75,45 @@ class Rolling(TypedDict):
     folds_on_same_stays: dict[str, Group]
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """The rows in the order of the clock with their cuts, and where scores are stored."""
+class Judged(TypedDict):
+    """The sections of `build/quality.json` by rolling origin.
 
-    contract: Contract
-    rows: pd.DataFrame
-    store: ScoreStore
-    bootstrap: Bootstrap
-    show: Callable[[str], None]
+    `decay_for_choices` has no patients of the sealed test, neither in its fits nor in its figures.
+    """
 
-    @property
-    def cuts(self) -> list[Cut]:
-        """The cuts, earliest first."""
-        return rolling_origin.cuts(len(self.rows))
+    rolling: Rolling
+    capacity: Capacity
+    decay: Decay
+    decay_for_choices: Decay
+    subgroups: Subgroups
 
-    @property
-    def y(self) -> Floats:
-        """The outcomes, shape (n,)."""
-        return features.labels(self.contract, self.rows).astype(np.float64)
 
-    @property
-    def patients(self) -> np.ndarray:
-        """The patient of each row, shape (n,)."""
-        return self.rows["patient_nbr"].to_numpy()
+def measure(
+    candidate: str,
+    models: dict[str, Make],
+    out_of_folds: dict[str, Floats],
+    protocol: Protocol,
+) -> Judged:
+    """Judge a candidate and its baselines by rolling origin.
 
-    @property
-    def is_judged(self) -> Mask:
-        """Whether a row lies after the first cut, shape (n,)."""
-        return np.arange(len(self.rows)) >= self.cuts[0].first
-
-    def matrix(self, name: str, make: Make) -> Floats:
-        """Return the scores of all rows by the model of each cut, shape (cuts, n)."""
-        scores = []
-        for cut in self.cuts:
-            fitted = self.store.get(
-                f"rolling-{name}-{cut.first}",
-                lambda cut=cut: rolling_origin.score_later(make, self.contract, self.rows, cut),
-            )
-            scores.append(fitted)
-            self.show(f"{name}: cut {cut.number + 1} of {len(self.cuts)}")
-        return np.array(scores)
+    Args:
+        candidate: the name of the model that operating points and decay are about.
+        models: returns an unfitted Pipeline, by name.
+        out_of_folds: out-of-fold scores (n,) by model.
+        protocol: rows, cuts and bootstrap.
+    """
+    matrices = {name: protocol.matrix(name, make) for name, make in models.items()}
+    is_open = protocol.rows["split"] != "test"
+    open_protocol = replace(protocol, rows=protocol.rows[is_open].reset_index(drop=True))
+    open_matrix = open_protocol.matrix(f"open-{candidate}", models[candidate])
+    protocol.show("figures by rolling origin")
+    return {
+        "rolling": rolling(protocol, matrices, out_of_folds),
+        "capacity": ward_capacity.by_capacity(protocol, matrices[candidate]),
+        "decay": aged(protocol, matrices[candidate]),
+        "decay_for_choices": aged(open_protocol, open_matrix),
+        "subgroups": subgroups.judge(protocol, matrices[candidate]),
+    }
 
 
 def group(y: Floats, p: Floats, patients: np.ndarray, bootstrap: Bootstrap) -> Group:
@@ -180,3 +186,11 @@ def _slice(protocol: Protocol, scores: Floats, is_returning: Mask, cut: Cut) -> 
         "auroc": ranking.auroc(unweighted),
         "average_precision": ranking.average_precision(unweighted),
     }
+
+
+def aged(protocol: Protocol, matrix: Floats) -> Decay:
+    """Return how long a model stays good, from its scores by the models of all cuts."""
+    replicates = min(DECAY_REPLICATES, protocol.bootstrap.replicates)
+    bootstrap = replace(protocol.bootstrap, replicates=replicates)
+    samples = model_metrics.resampled(protocol.patients, bootstrap)
+    return decay.measure(decay.Replay(protocol.y, matrix, protocol.cuts, samples))

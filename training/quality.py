@@ -42,9 +42,10 @@ from training import (
     score_store,
     snapshots,
 )
-from training.judged import Protocol, Rolling
+from training.judged import Judged, Rolling
 from training.model_metrics import Bootstrap, Estimate
 from training.rolling_origin import Make
+from training.rolling_protocol import Protocol
 from training.score_store import ScoreStore
 from training.training_settings import TrainingSettings
 
@@ -78,7 +79,7 @@ class SealedTest(TypedDict):
     test_ece: Estimate
 
 
-class Quality(CrossValidation, SealedTest):
+class Quality(CrossValidation, SealedTest, Judged):
     """The content of `build/quality.json`."""
 
     candidate: str
@@ -87,7 +88,6 @@ class Quality(CrossValidation, SealedTest):
     data_fingerprint: str
     contract_hash: str
     baselines: dict[str, CrossValidation]
-    rolling: Rolling
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,6 @@ def measure(
             y, out_of_folds[name], protocol.patients, protocol.bootstrap
         )
         results[name] = summary(estimates, folds)
-    show("sealed test")
-    sealed = sealed_test(candidate, make_candidate, protocol)
-    matrices = {name: protocol.matrix(name, make) for name, make in models.items()}
     cross_validation = results.pop(candidate)
     return {
         "candidate": candidate,
@@ -202,9 +199,9 @@ def measure(
         "data_fingerprint": mart.fingerprint,
         "contract_hash": contract.hash,
         **cross_validation,
-        **sealed,
+        **sealed_test(candidate, make_candidate, protocol),
         "baselines": results,
-        "rolling": judged.rolling(protocol, matrices, out_of_folds),
+        **judged.measure(candidate, models, out_of_folds, protocol),
     }
 
 

@@ -32,9 +32,6 @@ class Line:
         return recalibrated
 
 
-UNCHANGED = Line(0.0, 1.0)
-
-
 def log_odds(p: Floats) -> Floats:
     """Return the logit of probabilities, finite also for 0 and 1."""
     clipped = np.clip(np.asarray(p, dtype=np.float64), SMALLEST, 1 - SMALLEST)
@@ -47,7 +44,7 @@ def fit_line(y: Floats, x: Floats, weights: Floats) -> Line:
 
     Both values are NaN when all logits are equal: no slope is defined then.
     """
-    line = np.array([UNCHANGED.intercept, UNCHANGED.slope])
+    line = np.array([0.0, 1.0])  # intercept and slope of probabilities that are right
     design = np.column_stack([np.ones(len(x)), x])
     for _ in range(MAX_STEPS):
         q = expit(design @ line)

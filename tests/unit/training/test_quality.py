@@ -12,7 +12,7 @@ from tests.support.training import make_rows
 from training import baselines, candidates, quality, score_store
 from training.training_settings import TrainingSettings
 
-N_FITS = 5 + 1 + 10  # folds, sealed test, cuts
+N_FITS = 5 + 1 + 10 + 10  # folds, sealed test, cuts of all patients and of those not sealed
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,14 @@ def test_a_second_measurement_fits_nothing_and_says_the_same(measured):
 
 def test_rolling_origin_stands_beside_the_old_keys(measured):
     document = measured[0]
-    assert {"cv_auroc", "test_auroc", "baselines", "rolling"} <= document.keys()
+    assert {
+        "cv_auroc",
+        "test_auroc",
+        "baselines",
+        "rolling",
+        "capacity",
+        "decay",
+    } <= document.keys()
     rolling = document["rolling"]
     model = rolling["models"]["small"]
     assert rolling["n_stays"] == model["all"]["n"] == 750
