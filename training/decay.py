@@ -6,14 +6,13 @@ favours neither. Shapes: `y` (n,) of 0 and 1; `matrix` (cuts, n), NaN for rows b
 """
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
 
 from training import model_metrics, recalibration
-from training.model_metrics import Estimate, Floats, Ranking, estimate
+from training.model_metrics import Estimate, Floats, Ranking, Statistic, estimate
 from training.rolling_origin import Cut
 
 Pairs = list[tuple[Cut, Cut]]  # the cut of a model, and the cut whose slice it predicts
@@ -96,7 +95,7 @@ class Replay:
             scores[rows] = line.apply(scores[rows])
         return scores
 
-    def mean_auroc(self, scores: Floats, pairs: Pairs) -> Callable[[Floats], float]:
+    def mean_auroc(self, scores: Floats, pairs: Pairs) -> Statistic:
         """Return the mean AUROC of the slices as a function of row weights."""
         slices = [slice(predicted.first, predicted.end) for _, predicted in pairs]
         rankings = [Ranking(self.y[rows], scores[rows]) for rows in slices]
@@ -113,13 +112,7 @@ def measure(replay: Replay) -> Decay:
     ages = [_age(replay, age) for age in range(1, len(replay.cuts) + 1)]
     retraining = []
     for before, cut in itertools.pairwise(replay.cuts):
-        rows = slice(cut.first, None)
-        older = Ranking(replay.y[rows], replay.matrix[before.number, rows])
-        newer = Ranking(replay.y[rows], replay.matrix[cut.number, rows])
-        gain = _difference(
-            lambda weights, newer=newer, rows=rows: newer.auroc(weights[rows]),
-            lambda weights, older=older, rows=rows: older.auroc(weights[rows]),
-        )
+        gain = _difference(_auroc_after(replay, cut, cut), _auroc_after(replay, before, cut))
         retraining.append(
             Retraining(
                 cut=cut.number,
@@ -135,9 +128,14 @@ def measure(replay: Replay) -> Decay:
     }
 
 
-def _difference(
-    minuend: Callable[[Floats], float], subtrahend: Callable[[Floats], float]
-) -> Callable[[Floats], float]:
+def _auroc_after(replay: Replay, trained: Cut, cut: Cut) -> Statistic:
+    """Return the AUROC of a model on all stays after a cut as a function of row weights."""
+    rows = slice(cut.first, None)
+    ranking = Ranking(replay.y[rows], replay.matrix[trained.number, rows])
+    return lambda weights: ranking.auroc(weights[rows])
+
+
+def _difference(minuend: Statistic, subtrahend: Statistic) -> Statistic:
     return lambda weights: minuend(weights) - subtrahend(weights)
 
 

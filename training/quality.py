@@ -289,7 +289,7 @@ def log(quality: Quality, settings: TrainingSettings) -> None:
             run_name=f"{quality['candidate']} {quality['data_fingerprint'][:12]}"
         ):
             mlflow.log_metrics(flat(quality))
-            mlflow.log_dict(without_nan(quality), "quality.json")
+            mlflow.log_text(json.dumps(without_nan(quality), indent=1), "quality.json")
 
 
 @explained

@@ -10,7 +10,6 @@ analytics".
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
 
 from training.model_metrics import Floats, Statistic
 
@@ -28,15 +27,21 @@ class Line:
 
     def apply(self, p: Floats) -> Floats:
         """Return recalibrated probabilities."""
-        recalibrated: Floats = expit(self.intercept + self.slope * log_odds(p))
-        return recalibrated
+        return probability(self.intercept + self.slope * log_odds(p))
 
 
 def log_odds(p: Floats) -> Floats:
     """Return the logit of probabilities, finite also for 0 and 1."""
     clipped = np.clip(np.asarray(p, dtype=np.float64), SMALLEST, 1 - SMALLEST)
-    transformed: Floats = logit(clipped)
-    return transformed
+    logits: Floats = np.log(clipped / (1 - clipped))
+    return logits
+
+
+def probability(logits: Floats) -> Floats:
+    """Return the probabilities of logits."""
+    # tanh, unlike exp, does not overflow.
+    p: Floats = (1 + np.tanh(logits / 2)) / 2
+    return p
 
 
 def fit_line(y: Floats, x: Floats, weights: Floats) -> Line:
@@ -47,7 +52,7 @@ def fit_line(y: Floats, x: Floats, weights: Floats) -> Line:
     line = np.array([0.0, 1.0])  # intercept and slope of probabilities that are right
     design = np.column_stack([np.ones(len(x)), x])
     for _ in range(MAX_STEPS):
-        q = expit(design @ line)
+        q = probability(design @ line)
         gradient = design.T @ (weights * (y - q))
         curvature = (design * (weights * q * (1 - q))[:, None]).T @ design
         try:
@@ -64,7 +69,7 @@ def shift(y: Floats, x: Floats, weights: Floats) -> float:
     """Return the intercept that makes the mean prediction equal the rate, with slope 1."""
     intercept = 0.0
     for _ in range(MAX_STEPS):
-        q = expit(intercept + x)
+        q = probability(intercept + x)
         step = float((weights * (y - q)).sum() / (weights * q * (1 - q)).sum())
         intercept += step
         if abs(step) < TOLERANCE:

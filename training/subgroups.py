@@ -12,11 +12,11 @@ wrong.
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import TypedDict
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from training import recalibration, rolling_origin, ward_capacity
 from training.model_metrics import Estimate, Floats, Ranking, Statistic, resampled
@@ -67,14 +67,12 @@ class Subgroups(TypedDict):
 
 def members(rows: pd.DataFrame) -> Iterator[tuple[str, Mask]]:
     """Yield the name and the rows of each group and each pair of groups that is large enough."""
-    columns = {name: rows[column].astype(str) for name, column in COLUMNS.items()}
-    columns["stay"] = pd.Series(
-        np.where(rows["n_prior_stays"] > 0, "repeat", "first"), index=rows.index
-    )
+    columns = {name: rows[column].to_numpy(dtype=str) for name, column in COLUMNS.items()}
+    columns["stay"] = np.where(rows["n_prior_stays"] > 0, "repeat", "first")
     singles = []
     for name, values in columns.items():
-        for value in sorted(values.unique()):
-            is_member = (values == value).to_numpy()
+        for value in np.unique(values):
+            is_member = values == value
             if is_member.sum() >= MIN_ROWS:
                 singles.append((name, f"{name}={value}", is_member))
     for _, label, is_member in singles:
@@ -105,7 +103,7 @@ def judge(protocol: Protocol, matrix: Floats) -> Subgroups:
         n_cases = y[is_member].sum()
         if MIN_CASES <= n_cases <= is_member.sum() - MIN_CASES:
             judged_groups.append((name, is_member))
-    z = float(norm.ppf(1 - ERROR / 2 / max(1, len(judged_groups))))
+    z = NormalDist().inv_cdf(1 - ERROR / 2 / max(1, len(judged_groups)))
     overall = Ranking(y, p).auroc(np.ones(len(y)))
     groups = []
     for name, is_member in judged_groups:
