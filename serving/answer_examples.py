@@ -12,6 +12,7 @@ from readmit.client.answer_types import (
     ModelIdentity,
     ModelInfo,
     Monitoring,
+    Outcomes,
     Prediction,
     ProblemCode,
     PromotionHistory,
@@ -178,6 +179,9 @@ BATCHES: Batches = {
             "dag_run_id": "scheduled__2026-01-30T04:00:00+00:00",
         }
     ]
+}
+OUTCOMES: Outcomes = {
+    "outcomes": [{"batch_id": "uci-train-0001", "n_stays": 9_748, "n_readmitted": 1_102}]
 }
 QUARANTINE: Quarantine = {
     "rows": [

@@ -58,6 +58,13 @@ FRESHNESS = Query(
     " from ops.published_batches",
 )
 
+OUTCOMES = Query(
+    "outcomes",
+    "select _batch_id as batch_id, count(*) as n_stays,"
+    " count(*) filter (where is_readmitted_30d) as n_readmitted"
+    " from marts.fct_encounter_features group by _batch_id order by _batch_id limit 2000",
+)
+
 
 class DataQueries:
     """Answers the queries of all callers; those that come at the same time share a result."""

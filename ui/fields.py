@@ -11,7 +11,7 @@ from readmit.client.answer_types import Value
 from ui.form import Field, groups
 
 LONG_GROUP = 10  # groups with more fields start folded, so that the form fits a screen
-COLUMNS = 3
+LONG_CAPTION = 22  # characters that a narrow field shows
 
 
 def key(version: str, name: str) -> str:
@@ -33,19 +33,28 @@ def render(
     for name, members in groups(fields).items():
         has_error = any(field.name in errors for field in members)
         with st.expander(name, expanded=len(members) <= LONG_GROUP or has_error):
-            for start in range(0, len(members), COLUMNS):
-                entered |= _line(members[start : start + COLUMNS], version, errors)
+            entered |= _grid(members, version, errors)
     return entered
 
 
-def _line(members: Sequence[Field], version: str, errors: Mapping[str, str]) -> dict[str, Value]:
-    """Draw fields side by side; on a narrow screen, below each other in the same order."""
+def _grid(members: Sequence[Field], version: str, errors: Mapping[str, str]) -> dict[str, Value]:
+    """Draw fields side by side, as many as fit (`style.css`).
+
+    A field whose values have long captions gets a line of its own.
+    """
     entered: dict[str, Value] = {}
-    for column, field in zip(st.columns(COLUMNS), members, strict=False):
-        with column:
-            entered[field.name] = widget(field, key(version, field.name))
-            mark(field.name, errors)
+    with st.container(key=f"grid:{members[0].name}"):
+        for column, field in zip(st.columns(len(members)), members, strict=True):
+            width = "wide" if has_long_captions(field) else "narrow"
+            with column, st.container(key=f"{width}:{field.name}"):
+                entered[field.name] = widget(field, key(version, field.name))
+                mark(field.name, errors)
     return entered
+
+
+def has_long_captions(field: Field) -> bool:
+    """Return whether a narrow field would cut off what its values are called."""
+    return any(len(caption) > LONG_CAPTION for caption in field.captions)
 
 
 def mark(name: str, errors: Mapping[str, str]) -> None:

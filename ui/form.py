@@ -6,7 +6,7 @@ Fields and groups stand in the order of the contract. No Streamlit here.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from readmit.client.answer_types import ModelInfo, SeedRow, Value
+from readmit.client.answer_types import CalibrationBin, ModelInfo, SeedRow, Value
 from readmit.contract.definition import WHOLE_NUMBERS, Feature, Kind, Role
 from ui.language import Code, Language, in_words
 
@@ -22,6 +22,7 @@ class FormModel:
     experiment_id: str | None
     data_source: str | None
     features: tuple[Feature, ...]
+    average_risk: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,12 @@ class Field:
             return self.captions[self.options.index(value)]
         return str(value)
 
+    def shown(self, value: Value, language: Language) -> str:
+        """Return a value of any kind of field as the page shows it."""
+        if self.options:
+            return self.caption(value)
+        return language.value(value)
+
 
 def form_model(model: ModelInfo) -> FormModel:
     """Return the model of a form; what a newer API says beyond our contract is left out."""
@@ -59,7 +66,16 @@ def form_model(model: ModelInfo) -> FormModel:
         experiment_id=model["experiment_id"],
         data_source=model.get("data_source"),
         features=tuple(features),
+        average_risk=_average_risk(model.get("calibration", [])),
     )
+
+
+def _average_risk(bins: Sequence[CalibrationBin]) -> float | None:
+    """Return the share of unseen patients who returned; None for a model without that report."""
+    n_patients = sum(bin["n"] for bin in bins)
+    if n_patients == 0:
+        return None
+    return sum(bin["observed"] * bin["n"] for bin in bins) / n_patients
 
 
 def fields(

@@ -4,31 +4,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import TypeVar
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from readmit.client.answer_types import Prediction, ProblemCode
 from readmit.client.api_client import ApiDown, Problem
-from ui import problem_messages, session, wording
+from ui import charts, problem_messages, session, wording
 from ui.language import Language
 
 Row = TypeVar("Row")
 STYLE = Path(__file__).with_name("style.css")
+SCRIPT = Path(__file__).with_name("screen_readers.js")
 
 
 def shell(language: Language) -> None:
-    """Draw what every page has: the style, and the page's language for screen readers.
+    """Draw what every page has: the style, and for screen readers the page's language.
 
-    Streamlit sets English itself; its own words on the upload are replaced for the same reason.
+    Streamlit sets English itself. Its words on the upload are English too: ours take their place on
+    the screen (`--upload`) and as the button's name.
     """
-    upload = f':root {{--upload: "{language.text("upload")}";}}'
-    st.html(f"<style>{upload}\n{STYLE.read_text('utf-8')}</style>")
+    upload = language.text("upload")
+    st.html(f'<style>:root {{--upload: "{upload}";}}\n{STYLE.read_text("utf-8")}</style>')
+    script = Template(SCRIPT.read_text("utf-8")).substitute(code=language.code, upload=upload)
     with st.sidebar:
-        st.html(
-            f"<script>document.documentElement.lang = '{language.code}';</script>",
-            unsafe_allow_javascript=True,
-        )
+        st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)
 
 
 def header(title: str, intro: str) -> None:
@@ -39,7 +41,7 @@ def header(title: str, intro: str) -> None:
 
 def section(title: str, intro: str) -> None:
     """Draw the heading of a section of a page."""
-    st.subheader(title, anchor=False)
+    st.header(title, anchor=False)
     st.caption(intro)
 
 
@@ -108,6 +110,12 @@ def table(rows: Sequence[Mapping[str, object]], empty: str) -> None:
         st.dataframe(rows, hide_index=True)
     else:
         st.caption(empty)
+
+
+def chart(figure: go.Figure, key: str) -> None:
+    """Draw a chart in the colours of the reader's theme."""
+    theme = charts.DARK if st.context.theme.type == "dark" else charts.LIGHT
+    st.plotly_chart(charts.in_theme(figure, theme), config=charts.CONFIG, key=key)
 
 
 def in_english(key: str) -> None:

@@ -30,7 +30,8 @@ def main() -> None:
     page = st.navigation([*pages, *_unknown_address(pages)])
     st.sidebar.caption(f"**{language.text('app_name')}**  \n{language.text('tagline')}")
     page.run()
-    st.caption(language.text("disclaimer"))
+    with st.container(key="disclaimer"):
+        st.caption(language.text("disclaimer"))
 
 
 def _pages(language: Language) -> list[st.Page]:

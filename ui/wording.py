@@ -56,6 +56,14 @@ def against_threshold(answer: Prediction, language: Language) -> str:
     return language.text("below_threshold", threshold=threshold)
 
 
+def against_average(probability: float, average: float, language: Language) -> str:
+    """Return how a risk compares with that of the average patient."""
+    times = round(probability / average, 1)
+    if times == 1:
+        return language.text("as_average", average=percent(average))
+    return language.text("times_average", average=percent(average), times=f"{times:.1f}")
+
+
 def history(status: str, language: Language) -> str:
     """Return where the patient's earlier stays came from."""
     texts = {

@@ -407,6 +407,20 @@ class Batches(TypedDict):
     batches: list[LedgerRow]
 
 
+class BatchOutcome(TypedDict):
+    """How many published stays a batch has, and how many were readmitted within 30 days."""
+
+    batch_id: str
+    n_stays: int
+    n_readmitted: int
+
+
+class Outcomes(TypedDict):
+    """Answer of GET /data/outcomes, by batch."""
+
+    outcomes: list[BatchOutcome]
+
+
 class QuarantinedRow(TypedDict):
     """One raw row that broke a rule: a row of quarantine.encounters."""
 

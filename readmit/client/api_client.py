@@ -19,6 +19,7 @@ import httpx
 
 from readmit.client.answer_types import (
     BatchAnswer,
+    BatchOutcome,
     ComparedAnswer,
     Explanation,
     FieldError,
@@ -152,6 +153,10 @@ class Client:
     def batches(self) -> list[LedgerRow]:
         """Return the ledger of batches."""
         return cast(list[LedgerRow], self._rows("/data/batches", "batches"))
+
+    def outcomes(self) -> list[BatchOutcome]:
+        """Return how many published stays each batch has, and how many were readmitted."""
+        return cast(list[BatchOutcome], self._rows("/data/outcomes", "outcomes"))
 
     def monitoring(self) -> list[MonitorReport]:
         """Return the monitor's reports: drift of requests, and realised performance."""

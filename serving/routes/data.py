@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from readmit.client.answer_types import Batches, Freshness, Monitoring, Quarantine
+from readmit.client.answer_types import Batches, Freshness, Monitoring, Outcomes, Quarantine
 from serving import answer_examples, queries, responses
 from serving.app_state import Parts
 
@@ -18,6 +18,17 @@ router = APIRouter(prefix="/data", tags=["data"])
 async def batches(state: Parts) -> Response:
     """The newest first."""
     return await state.data.answer(queries.BATCHES)
+
+
+@router.get(
+    "/outcomes",
+    summary="Published stays and readmissions of each batch",
+    responses=responses.answer(Outcomes, answer_examples.OUTCOMES)
+    | responses.refusals(responses.DATA),
+)
+async def outcomes(state: Parts) -> Response:
+    """Batches without a published stay are left out."""
+    return await state.data.answer(queries.OUTCOMES)
 
 
 @router.get(

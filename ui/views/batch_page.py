@@ -113,7 +113,7 @@ def show_scored(scored: scoring.ScoredFile) -> None:
     show = st.warning if scored.n_errors else st.success
     show(language.text("batch_done", n=n_scored, bad=n_errors), icon=":material/task_alt:")
     if scored.errors:
-        st.subheader(language.text("batch_errors"), anchor=False)
+        st.header(language.text("batch_errors"), anchor=False)
         errors = []
         for line, outcome in scored.errors.items():
             errors.append({line_title: line, error_title: outcome.error_text(language)})

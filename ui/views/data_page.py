@@ -51,7 +51,7 @@ def show_other_pages() -> None:
     """Draw links to the pages of the other parts."""
     language = session.language()
     links = session.links()
-    st.subheader(language.text("tools"), anchor=False)
+    st.header(language.text("tools"), anchor=False)
     with st.container(horizontal=True):
         st.link_button(language.text("link_airflow"), links.airflow)
         st.link_button(language.text("link_lineage"), links.lineage)

@@ -101,7 +101,7 @@ def show_decision_curve(model: ModelInfo) -> None:
 
 def show_chart(key: str, figure: go.Figure) -> None:
     """Draw a curve, and its points as a table for those who cannot see it."""
-    st.plotly_chart(figure, config=charts.CONFIG, key=f"chart:{key}")
+    page_parts.chart(figure, f"chart:{key}")
     with st.expander(session.language().text("as_table")):
         st.dataframe(charts.rows(figure), hide_index=True)
 
@@ -120,7 +120,7 @@ def show_slices(
         names.append(f"{language.value(part['slice'])}: {language.value(part['value'])}")
     overall = {metric.name: metric.figure for metric in page_tables.metric_rows(metrics)}
     figure = charts.intervals(names, slices, overall.get("auroc"))
-    st.plotly_chart(figure, config=charts.CONFIG, key="chart:slices")
+    page_parts.chart(figure, "chart:slices")
     with st.expander(language.text("as_table")):
         st.dataframe(page_tables.slices(slices, language), hide_index=True)
 
@@ -147,10 +147,10 @@ def show_decisions() -> None:
 def show_card(card: str) -> None:
     """Draw the model card as training wrote it, its headings below those of the page."""
     language = session.language()
-    st.subheader(language.text("model_card"), anchor=False)
+    st.header(language.text("model_card"), anchor=False)
     if not card:
         st.caption(language.text("not_available"))
         return
     page_parts.in_english("card_in_english")
     with st.expander(language.text("model_card")):
-        st.markdown(re.sub("^#", "####", card, flags=re.MULTILINE))
+        st.markdown(re.sub("^#", "###", card, flags=re.MULTILINE))

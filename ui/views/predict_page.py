@@ -17,6 +17,7 @@ from ui import (
     page_parts,
     problem_messages,
     session,
+    strongest_fields,
     version_comparison,
     wording,
 )
@@ -179,6 +180,9 @@ def show_answer(model: FormModel, answer: Prediction, form_fields: Sequence[Fiel
     language = session.language()
     served = answer["model"]
     page_parts.score_card(answer)
+    if model.average_risk:
+        comparison = wording.against_average(answer["probability"], model.average_risk, language)
+        st.markdown(comparison)
     if answer["history"] == "unavailable":
         st.warning(language.text("history_unavailable"), icon=":material/history:")
     version = served["version"]
@@ -189,10 +193,10 @@ def show_answer(model: FormModel, answer: Prediction, form_fields: Sequence[Fiel
         _reload_button(language)
     if "contract" in answer:
         show_mapping(model, answer["contract"])
-    show_drivers(model)
+    show_drivers(model, answer, form_fields)
     show_comparison()
     show_what_if(model, answer, form_fields)
-    st.subheader(language.text("links"), anchor=False)
+    st.header(language.text("links"), anchor=False)
     # The runs of all versions are in one experiment.
     page_parts.model_links(version, served["run_id"], model.experiment_id)
     st.caption(f"{language.text('request')} {answer['request_id']}")
@@ -209,10 +213,10 @@ def show_mapping(model: FormModel, mapping: ContractMapping) -> None:
             st.info(language.text(key, names=shown), icon=":material/sync:")
 
 
-def show_drivers(model: FormModel) -> None:
-    """Draw how much each value moves the score."""
+def show_drivers(model: FormModel, answer: Prediction, form_fields: Sequence[Field]) -> None:
+    """Draw how much each value moves the score; where none does, which ones would."""
     language = session.language()
-    st.subheader(language.text("drivers"), anchor=False)
+    st.header(language.text("drivers"), anchor=False)
     try:
         explained = session.client().explain(st.session_state[SENT])
         known_fields = form.fields(
@@ -224,6 +228,7 @@ def show_drivers(model: FormModel) -> None:
     strongest = contributions(explained, known_fields, language)
     if not strongest:
         st.caption(language.text("drivers_usual"))
+        show_strongest_fields(answer, form_fields)
         return
     st.caption(language.text("drivers_intro"))
     names = []
@@ -238,15 +243,39 @@ def show_drivers(model: FormModel) -> None:
             language.text("effect"): f"{contribution.effect:+.3f}",
         }
         table.append(row)
-    st.plotly_chart(charts.drivers(names, effects), config=charts.CONFIG, key="drivers")
+    page_parts.chart(charts.drivers(names, effects), "drivers")
     with st.expander(language.text("as_table")):
         st.table(table)
+
+
+def show_strongest_fields(answer: Prediction, form_fields: Sequence[Field]) -> None:
+    """Draw the fields that would move the score most."""
+    language = session.language()
+    sent = st.session_state[SENT]
+    changes = strongest_fields.variations(form_fields, sent)
+    rows = [{**sent, field.name: value} for field, value in changes]
+    try:
+        scored = session.client().predict_batch(rows, trial=True)
+        scores = examples.probabilities(scored, len(rows))
+    except (Problem, ApiDown, examples.IncompleteAnswer) as failure:
+        page_parts.part_failed(failure)
+        return
+    changed = {}
+    for change in strongest_fields.strongest(changes, scores, answer["probability"]):
+        field = change.field
+        former = field.shown(sent[field.name], language)
+        name = f"{field.label}: {former} → {field.shown(change.value, language)}"
+        points = f"{100 * (change.probability - answer['probability']):+.1f}"
+        changed[name] = f"{wording.percent(change.probability)} ({points})"
+    if changed:
+        st.markdown(language.text("strongest_intro"))
+        page_parts.facts(changed)
 
 
 def show_comparison() -> None:
     """Draw the answer of the previous version beside that of the served one."""
     language = session.language()
-    st.subheader(language.text("compare"), anchor=False)
+    st.header(language.text("compare"), anchor=False)
     try:
         answers = session.client().compare(st.session_state[SENT])
     except (Problem, ApiDown) as failure:
@@ -293,7 +322,7 @@ def show_what_if_scores(field: Field, answer: Prediction) -> None:
         st.warning(language.text("what_if_history"), icon=":material/history:")
     captions = [field.caption(value) for value in values]
     figure = charts.scores(captions, scores, current, answer["threshold"])
-    st.plotly_chart(figure, config=charts.CONFIG, key="scores")
+    page_parts.chart(figure, "scores")
     table = []
     for caption, score in zip(captions, scores, strict=True):
         row = {field.label: caption, language.text("probability"): wording.percent(score)}

@@ -41,6 +41,13 @@ CLEAN_ROWS = """
         '{"n": 1}');
     insert into ops.published_batches (build_id, batch_id, kind) values ('b', 'b', 'batch');
 """
+MART_ROWS = """
+    create schema if not exists marts;
+    create view marts.fct_encounter_features as
+    select 'b' as _batch_id, n = 1 as is_readmitted_30d from generate_series(1, 4) as n;
+    grant usage on schema marts to reader;
+    grant select on marts.fct_encounter_features to reader;
+"""
 RAW_ROWS = """
     insert into landing.batches (batch_id, split, ordinal, n_rows, source_sha256, data_source,
         status, reason, loaded_at)
@@ -56,6 +63,7 @@ def test_rows_of_the_database_fit_their_types(tmp_path):
     stack = raw.fresh(tmp_path)
     settings = ServingSettings(**stack.model_dump(), api_allowed_hosts="testserver")
     raw.query(stack, stack.clean_database, CLEAN_ROWS)
+    raw.query(stack, stack.clean_database, MART_ROWS)
     raw.query(stack, stack.raw_database, RAW_ROWS)
     raw.query(
         stack,
@@ -70,6 +78,7 @@ def test_rows_of_the_database_fit_their_types(tmp_path):
             ("/data/batches", types.Batches, "batches", 2),
             ("/data/freshness", types.Freshness, "freshness", 1),
             ("/data/monitoring", types.Monitoring, "reports", 1),
+            ("/data/outcomes", types.Outcomes, "outcomes", 1),
         ):
             response = client.get(path)
             assert response.status_code == 200

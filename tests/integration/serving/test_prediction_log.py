@@ -37,6 +37,7 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
         assert client.get("/data/freshness").json()["freshness"][0]["n_published"] == 0
         assert client.get("/data/quarantine").json() == {"rows": []}
         assert client.get("/data/monitoring").json() == {"reports": []}
+        assert client.get("/data/outcomes").json() == {"outcomes": []}
         assert client.get("/model/history").json() == {"promotions": []}
     logged = raw.query(
         stack,

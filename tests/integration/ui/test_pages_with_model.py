@@ -58,7 +58,7 @@ def answered(language="en"):
 
 
 def shown(app):
-    return values(app.caption) + values(app.subheader)
+    return values(app.caption) + values(app.header)
 
 
 def values(elements):
@@ -172,7 +172,7 @@ def test_a_model_without_a_decision_curve_says_so(api):
         "from ui.views import model_page\nmodel_page.render()", default_timeout=30
     ).run()
     assert not app.exception
-    assert ENGLISH.text("decision_curve") in values(app.subheader)
+    assert ENGLISH.text("decision_curve") in values(app.header)
     assert ENGLISH.text("not_available") in shown(app)
 
 

@@ -510,6 +510,7 @@ def test_data_routes_say_why_they_are_away(api):
         "/data/quarantine",
         "/data/freshness",
         "/data/monitoring",
+        "/data/outcomes",
         "/model/history",
     ):
         response = api.get(path)
@@ -673,6 +674,7 @@ def key_with(*scopes, last_day=None):
         ("GET", "/data/quarantine", Scope.DATA),
         ("GET", "/data/freshness", Scope.DATA),
         ("GET", "/data/monitoring", Scope.DATA),
+        ("GET", "/data/outcomes", Scope.DATA),
         ("GET", "/model", None),
         ("GET", "/model/history", None),
     ],

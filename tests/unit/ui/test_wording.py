@@ -53,3 +53,10 @@ def test_age_of_data():
     assert wording.age("2026-01-03T02:00:00", ENGLISH, now) == "10 h ago"
     assert wording.age("2026-01-01T11:00:00Z", ENGLISH, now) == "2 days ago"
     assert wording.age(None, ENGLISH, now) == "-"
+
+
+def test_a_risk_is_compared_with_that_of_the_average_patient():
+    english = language.load("en")
+    text = wording.against_average(0.06, 0.109, english)
+    assert text == "Average patient: 10.9 %. The risk of this one is 0.6 times that."
+    assert wording.against_average(0.11, 0.109, english).endswith("about the same.")

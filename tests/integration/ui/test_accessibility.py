@@ -1,0 +1,95 @@
+"""axe-core on every page of the form and of the docs site, light and dark, in a real Chromium.
+
+dbt's documentation, Great Expectations' reports and the guide's frame (mkdocs-material) are pages of
+others: they are not held to it.
+"""
+
+import pytest
+from playwright.sync_api import expect
+
+from readmit.docs_site import html_pages, publishing
+from tests.support import browser as chromium
+from tests.support import full_form
+from training import card_page
+
+ANSWER_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium.running() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def form_url(tmp_path_factory, contract):
+    with full_form.running(tmp_path_factory.mktemp("form"), contract) as url:
+        yield url
+
+
+def opened(browser, url):
+    page = browser.new_page(viewport={"width": 1280, "height": 2600})
+    expect.set_options(timeout=ANSWER_MS)
+    page.goto(url)
+    wait_until_drawn(page)
+    return page
+
+
+def wait_until_drawn(page):
+    # The caption at the end of every page is drawn last.
+    expect(page.locator(".st-key-disclaimer")).to_be_visible()
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+
+
+def findings_in_both_themes(page):
+    findings = []
+    for scheme, background in (("light", "rgb(251, 252, 252)"), ("dark", "rgb(15, 26, 26)")):
+        page.emulate_media(color_scheme=scheme)
+        expect(page.get_by_test_id("stApp")).to_have_css("background-color", background)
+        findings += chromium.grave_findings(page)
+    return findings
+
+
+@pytest.mark.parametrize("path", ["batch?lang=es", "model", "data"])
+def test_a_page_of_the_form_has_no_grave_finding(browser, form_url, path):
+    page = opened(browser, f"{form_url}/{path}")
+    assert findings_in_both_themes(page) == []
+    page.close()
+
+
+@pytest.mark.parametrize("example", ["default", "high"])
+def test_an_answer_has_no_grave_finding(browser, form_url, example):
+    page = opened(browser, form_url)
+    page.locator(f".st-key-example-{example} button").click()
+    wait_until_drawn(page)
+    page.get_by_test_id("stFormSubmitButton").get_by_role("button").click()
+    expect(page.locator(".r-score")).to_be_visible()
+    wait_until_drawn(page)
+    assert findings_in_both_themes(page) == []
+    page.close()
+
+
+def test_pages_of_the_docs_site_have_no_grave_finding(browser, contract):
+    batch = {
+        "batch_id": "uci-train-0001",
+        "status": "rejected",
+        "n_rows": 9_000,
+        "n_quarantined": 7,
+        "n_excluded": 210,
+        "published_at": None,
+        "reason": "raw gate: age has values that the code list lacks",
+    }
+    pages = {
+        "index": publishing.index([batch], ["1"], ["2026-02-01"]),
+        "empty index": publishing.index([], [], []),
+        "dictionary": publishing.dictionary_page(contract),
+        "message": html_pages.render(html_pages.TEMPLATES / "message.html.j2", message="Gone"),
+        "model": card_page.page("1", "# Model card\n\n## Use\n\nFollow-up.\n", ["calibration"]),
+    }
+    findings = []
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    for name, text in pages.items():
+        page.set_content(text)
+        findings += [(name, finding) for finding in chromium.grave_findings(page)]
+    assert findings == []
+    page.close()

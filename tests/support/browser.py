@@ -1,0 +1,38 @@
+"""Debian's Chromium, and axe-core in it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+GRAVE = ("serious", "critical")
+
+
+@contextmanager
+def running() -> Iterator[Browser]:
+    """Start Chromium.
+
+    Playwright's event loop runs until it ends: no other test of the process can have one.
+    """
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def grave_findings(page: Page) -> list[str]:
+    """Return what axe-core calls serious or critical on a page, with the elements."""
+    findings = []
+    for violation in Axe().run(page).response["violations"]:
+        # Headings that skip a level are "moderate" to axe; readers who go by headings get lost.
+        if violation["impact"] in GRAVE or violation["id"] in (
+            "heading-order",
+            "landmark-one-main",
+        ):
+            elements = [node["html"][:200] for node in violation["nodes"][:5]]
+            findings.append(f"{violation['id']}: {violation['help']}: {elements}")
+    return findings
