@@ -104,14 +104,6 @@ def load_rows(load: Callable[[], Sequence[Row]]) -> Sequence[Row] | None:
             return None
 
 
-def table(rows: Sequence[Mapping[str, object]], empty: str) -> None:
-    """Draw rows as a table, or say that there are none."""
-    if rows:
-        st.dataframe(rows, hide_index=True)
-    else:
-        st.caption(empty)
-
-
 def chart(figure: go.Figure, key: str) -> None:
     """Draw a chart in the colours of the reader's theme."""
     theme = charts.DARK if st.context.theme.type == "dark" else charts.LIGHT

@@ -1,10 +1,13 @@
 """What the Model and Data pages show, as rows ready for a table."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from operator import itemgetter
 
 from readmit.client.answer_types import (
+    BatchOutcome,
     LedgerRow,
     MetricInterval,
     ModelInfo,
@@ -14,6 +17,7 @@ from readmit.client.answer_types import (
     SliceQuality,
 )
 from ui import wording
+from ui.charts import Share
 from ui.language import Language
 
 PROMOTION_COLUMNS = (
@@ -51,6 +55,7 @@ QUARANTINE_COLUMNS = (
     "released_by",
     "corrected",
 )
+Z95 = 1.959964  # of the normal distribution
 VALUE_COLUMNS = ("decision", "status", "split", "data_source")
 TableRow = dict[str, object]
 
@@ -162,9 +167,65 @@ def realised(reports: Sequence[MonitorReport], language: Language) -> list[Table
     return table
 
 
+def realised_over_time(
+    reports: Sequence[MonitorReport], metric: str
+) -> tuple[list[str], dict[str, list[MetricInterval | None]]]:
+    """Return the days of the reports, the oldest first, and a metric of each version on them."""
+    days = []
+    by_version: dict[str, list[MetricInterval | None]] = {}
+    for number, report in enumerate(reversed(reports)):
+        days.append(_to_the_minute(report["made_at"]))
+        for realised in report["evidence"].get("realised", []):
+            if realised["metrics"] and metric in realised["metrics"]:
+                line = by_version.setdefault(realised["version"], [None] * len(reports))
+                line[number] = realised["metrics"][metric]
+    return days, by_version
+
+
 def ledger(rows: Sequence[LedgerRow], language: Language) -> list[TableRow]:
     """Return the batches with the columns that a reader needs."""
     return [_table_row(row, LEDGER_COLUMNS, language) for row in rows]
+
+
+def batches_by_verdict(rows: Sequence[LedgerRow]) -> dict[str, int]:
+    """Return the number of batches of each verdict, the most frequent first."""
+    return dict(Counter(row["status"] for row in rows).most_common())
+
+
+def rows_by_verdict(rows: Sequence[LedgerRow]) -> dict[str, int]:
+    """Return the number of rows of each row verdict, of the batches whose rows have one."""
+    verdicts = {"valid": 0, "quarantined": 0, "excluded": 0}
+    for row in rows:
+        if row["status"] == "published":
+            quarantined = row["n_quarantined"] or 0
+            excluded = row["n_excluded"] or 0
+            verdicts["valid"] += row["n_rows"] - quarantined - excluded
+            verdicts["quarantined"] += quarantined
+            verdicts["excluded"] += excluded
+    return verdicts
+
+
+def readmission_rates(
+    batches: Sequence[LedgerRow], outcomes: Sequence[BatchOutcome]
+) -> dict[str, Share]:
+    """Return the readmission rate of each published batch, in the order of publication."""
+    by_batch = {outcome["batch_id"]: outcome for outcome in outcomes}
+    published = [batch for batch in batches if batch["batch_id"] in by_batch]
+    published.sort(key=lambda batch: (batch["published_at"] or "", batch["batch_id"]))
+    rates = {}
+    for batch in published:
+        outcome = by_batch[batch["batch_id"]]
+        rates[batch["batch_id"]] = share(outcome["n_readmitted"], outcome["n_stays"])
+    return rates
+
+
+def share(n_cases: int, n_all: int) -> Share:
+    """Return a share with its 95 % interval (E. B. Wilson 1927)."""
+    figure = n_cases / n_all
+    scale = 1 + Z95**2 / n_all
+    middle = (figure + Z95**2 / (2 * n_all)) / scale
+    half = Z95 / scale * sqrt(figure * (1 - figure) / n_all + (Z95 / (2 * n_all)) ** 2)
+    return Share(figure, middle - half, middle + half)
 
 
 def quarantine(rows: Sequence[QuarantinedRow], language: Language) -> list[TableRow]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from readmit.client.answer_types import LedgerRow, QuarantinedRow
-from ui import page_parts, page_tables, session, wording
+from ui import charts, page_parts, page_tables, session, wording
 
 
 def render() -> None:
@@ -35,16 +35,74 @@ def show_ledger(batches: Sequence[LedgerRow]) -> None:
     )
     if any(batch["data_source"] == "sample" for batch in batches):
         st.warning(language.text("sample_data"), icon=":material/science:")
+    if not batches:
+        st.info(language.text("ledger_none"), icon=":material/upload_file:")
+        st.link_button(language.text("link_airflow"), session.links().airflow)
+        return
+    show_verdicts(batches)
+    show_rates(batches)
     page_parts.section(language.text("ledger"), language.text("ledger_intro"))
     page_parts.in_english("reasons_in_english")
-    page_parts.table(page_tables.ledger(batches, language), language.text("empty"))
+    st.dataframe(page_tables.ledger(batches, language), hide_index=True)
+
+
+def show_verdicts(batches: Sequence[LedgerRow]) -> None:
+    """Draw how many batches and rows have each verdict."""
+    language = session.language()
+    page_parts.section(language.text("verdicts"), language.text("verdicts_intro"))
+    of_batches = page_tables.batches_by_verdict(batches)
+    of_rows = page_tables.rows_by_verdict(batches)
+    sides = {"ledger": of_batches, "published_rows": of_rows}
+    for column, (title, numbers) in zip(st.columns(2, gap="large"), sides.items(), strict=True):
+        names = list(map(language.value, numbers))
+        texts = []
+        for number in numbers.values():
+            texts.append(wording.whole(number, language))
+        with column:
+            st.markdown(f"**{language.text(title)}**")
+            page_parts.chart(charts.counts(names, list(numbers.values()), texts), f"counts:{title}")
+
+
+def show_rates(batches: Sequence[LedgerRow]) -> None:
+    """Draw the readmission rate by batch, in the order of publication."""
+    language = session.language()
+    page_parts.section(language.text("rates"), language.text("rates_intro"))
+    outcomes = page_parts.load_rows(session.client().outcomes)
+    if outcomes is None:
+        return
+    rates = page_tables.readmission_rates(batches, outcomes)
+    if not rates:
+        st.caption(language.text("rates_none"))
+        return
+    n_stays = sum(outcome["n_stays"] for outcome in outcomes)
+    n_readmitted = sum(outcome["n_readmitted"] for outcome in outcomes)
+    overall = n_readmitted / n_stays
+    title = language.text("rates_order")
+    figure = charts.rates(list(rates), list(rates.values()), overall, title)
+    page_parts.chart(figure, "rates")
+    table = []
+    for batch_id, rate in rates.items():
+        row = {
+            language.column("batch_id"): batch_id,
+            language.column("observed"): wording.percent(rate.figure),
+            language.text("interval"): language.text(
+                "from_to", low=wording.percent(rate.low), high=wording.percent(rate.high)
+            ),
+        }
+        table.append(row)
+    with st.expander(language.text("as_table")):
+        st.dataframe(table, hide_index=True)
 
 
 def show_quarantine(rows: Sequence[QuarantinedRow]) -> None:
     """Draw the rows in quarantine."""
     language = session.language()
     page_parts.section(language.text("quarantine"), language.text("quarantine_intro"))
-    page_parts.table(page_tables.quarantine(rows, language), language.text("quarantine_none"))
+    if not rows:
+        st.caption(language.text("quarantine_none"))
+        st.link_button(language.text("link_quality"), session.links().quality)
+        return
+    st.dataframe(page_tables.quarantine(rows, language), hide_index=True)
 
 
 def show_other_pages() -> None:

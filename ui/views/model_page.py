@@ -27,7 +27,7 @@ def render() -> None:
     page_parts.facts(page_tables.identity(model, language))
     page_parts.model_links(model["version"], model["run_id"], model["experiment_id"])
     show_report(model)
-    show_realised()
+    show_realised(model)
     show_decisions()
     show_card(model["model_card"])
 
@@ -50,7 +50,7 @@ def show_metrics(metrics: Mapping[str, MetricInterval | float]) -> None:
     page_parts.section(language.text("metrics"), language.text("metrics_intro"))
     rows = page_tables.metric_rows(metrics)
     if not rows:
-        st.caption(language.text("empty"))
+        st.caption(language.text("not_available"))
         return
     st.table([row.as_table(language) for row in rows], hide_index=True)
     with st.expander(language.text("meaning")):
@@ -125,13 +125,27 @@ def show_slices(
         st.dataframe(page_tables.slices(slices, language), hide_index=True)
 
 
-def show_realised() -> None:
-    """Draw how good each version turned out to be."""
+def show_realised(model: ModelInfo) -> None:
+    """Draw how good each version turned out to be, beside what the one in service promised."""
     language = session.language()
     page_parts.section(language.text("realised"), language.text("realised_intro"))
     reports = page_parts.load_rows(session.client().monitoring)
-    if reports is not None:
-        page_parts.table(page_tables.realised(reports, language), language.text("empty"))
+    if reports is None:
+        return
+    table = page_tables.realised(reports, language)
+    if not table:
+        st.caption(language.text("realised_none"))
+        st.link_button(language.text("link_airflow"), session.links().airflow)
+        return
+    days, by_version = page_tables.realised_over_time(reports, "auroc")
+    if by_version:
+        lines = {}
+        for version, line in by_version.items():
+            lines[f"{language.text('version')} {version}"] = line
+        promise = model.get("metrics", {}).get("auroc")
+        figure = charts.over_time(days, lines, promise, language.metric("auroc"))
+        page_parts.chart(figure, "chart:realised")
+    st.dataframe(table, hide_index=True)
 
 
 def show_decisions() -> None:
@@ -139,9 +153,12 @@ def show_decisions() -> None:
     language = session.language()
     page_parts.section(language.text("promotions"), language.text("promotions_intro"))
     decisions = page_parts.load_rows(session.client().history)
-    if decisions is not None:
+    if decisions:
         page_parts.in_english("reasons_in_english")
-        page_parts.table(page_tables.promotions(decisions, language), language.text("empty"))
+        st.dataframe(page_tables.promotions(decisions, language), hide_index=True)
+    elif decisions is not None:
+        st.caption(language.text("promotions_none"))
+        st.link_button(language.text("link_experiments"), session.links().mlflow)
 
 
 def show_card(card: str) -> None:

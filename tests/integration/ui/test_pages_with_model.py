@@ -155,16 +155,47 @@ def test_pages_say_that_the_registry_is_away(api, page):
     )
 
 
-@pytest.mark.parametrize(("page", "n_away", "n_empty"), [("model", 2, 1), ("data", 1, 0)])
-def test_a_database_that_is_away_is_not_taken_for_nothing_to_show(api, page, n_away, n_empty):
+@pytest.mark.parametrize(("page", "n_away"), [("model", 2), ("data", 1)])
+def test_a_database_that_is_away_is_not_taken_for_nothing_to_show(api, page, n_away):
     app = AppTest.from_string(
         f"from ui.views import {page}_page\n{page}_page.render()", default_timeout=30
     ).run()
     assert not app.exception
     missing = [text for text in values(app.warning) if text.startswith("This part cannot be shown")]
     assert len(missing) == n_away
-    assert shown(app).count(ENGLISH.text("empty")) == n_empty  # the small model has no metrics
-    assert ENGLISH.text("quarantine_none") not in shown(app)
+    for key in ("quarantine_none", "realised_none", "promotions_none", "rates_none"):
+        assert ENGLISH.text(key) not in shown(app)
+    assert ENGLISH.text("ledger_none") not in values(app.info)
+    # The small model has no metrics, curves or groups of patients.
+    n_missing = 6 if page == "model" else 0
+    assert shown(app).count(ENGLISH.text("not_available")) == n_missing
+
+
+@pytest.mark.parametrize("page", ["model", "data"])
+def test_what_is_empty_leads_somewhere(api, monkeypatch, page):
+    for name in ("batches", "quarantine", "outcomes", "monitoring", "history"):
+        monkeypatch.setattr(Client, name, lambda _: [])
+    app = AppTest.from_string(
+        f"from ui.views import {page}_page\n{page}_page.render()", default_timeout=30
+    ).run()
+    assert not app.exception
+    texts = shown(app) + values(app.info)
+    links = [button.proto.label for button in app.get("link_button")]
+    leads = {
+        "model": {"realised_none": "link_airflow", "promotions_none": "link_experiments"},
+        "data": {"ledger_none": "link_airflow", "quarantine_none": "link_quality"},
+    }
+    for text, link in leads[page].items():
+        assert ENGLISH.text(text) in texts
+        assert ENGLISH.text(link) in links
+
+
+def test_the_default_patient_is_told_what_would_move_the_score(api):
+    app = answered()
+    texts = values(app.markdown)
+    assert (ENGLISH.text("drivers_usual") in shown(app)) == (
+        ENGLISH.text("strongest_intro") in texts
+    )
 
 
 def test_a_model_without_a_decision_curve_says_so(api):

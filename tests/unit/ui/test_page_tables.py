@@ -108,3 +108,42 @@ def test_columns_that_are_empty_in_all_rows_of_the_quarantine_are_left_out():
             "As received": "gender: x",
         }
     ]
+
+
+def test_batches_and_rows_are_counted_by_verdict():
+    published = {"status": "published", "n_rows": 10, "n_quarantined": 2, "n_excluded": 1}
+    rejected = {"status": "rejected", "n_rows": 9, "n_quarantined": None, "n_excluded": None}
+    rows = [rejected, published, published]
+    assert page_tables.batches_by_verdict(rows) == {"published": 2, "rejected": 1}
+    assert page_tables.rows_by_verdict(rows) == {"valid": 14, "quarantined": 4, "excluded": 2}
+
+
+def test_the_readmission_rate_follows_the_order_of_publication():
+    def batch(batch_id, published_at):
+        return {"batch_id": batch_id, "published_at": published_at}
+
+    batches = [batch("b", "2026-01-02"), batch("a", "2026-01-01"), batch("c", None)]
+    outcomes = [
+        {"batch_id": "b", "n_stays": 100, "n_readmitted": 10},
+        {"batch_id": "a", "n_stays": 50, "n_readmitted": 0},
+    ]
+    rates = page_tables.readmission_rates(batches, outcomes)
+    assert list(rates) == ["a", "b"]
+    assert rates["b"].figure == 0.1
+    assert (round(rates["b"].low, 4), round(rates["b"].high, 4)) == (0.0552, 0.1744)
+    assert round(rates["a"].low, 9) == 0
+    assert rates["a"].high > 0
+
+
+def test_realised_performance_over_time_has_a_place_for_every_report():
+    newer = {
+        "made_at": "2026-02-02T05:00:00",
+        "evidence": {"realised": [{"version": "2", "metrics": {"auroc": FIGURE}}]},
+    }
+    older = {
+        "made_at": "2026-02-01T05:00:00",
+        "evidence": {"realised": [{"version": "2", "metrics": None}]},
+    }
+    days, by_version = page_tables.realised_over_time([newer, older], "auroc")
+    assert days == ["2026-02-01 05:00", "2026-02-02 05:00"]
+    assert by_version == {"2": [None, FIGURE]}
