@@ -16,7 +16,13 @@ from tests.support import raw
 from tests.support.serving import FolderSource, read
 
 N_CALLERS = 400
-PATHS = ("/data/batches", "/data/quarantine", "/data/freshness", "/data/monitoring", "/data/outcomes")
+PATHS = (
+    "/data/batches",
+    "/data/quarantine",
+    "/data/freshness",
+    "/data/monitoring",
+    "/data/outcomes",
+)
 SESSIONS = "select count(*) from pg_stat_activity where usename = 'reader'"
 SLOW_VIEW = """
     create schema if not exists quarantine;
