@@ -14,7 +14,7 @@ from readmit.intake import sample, sources
 from readmit.ops.bootstrap import bootstrap
 from readmit.settings import StackSettings
 from tests.contract.dbt_project.test_new_feature import BEFORE, DERIVED, NEW, SQL, YAML, put_before
-from tests.support import dbt, raw
+from tests.support import dbt, raw, templates
 from training import snapshots
 from training.training_settings import TrainingSettings
 
@@ -182,18 +182,29 @@ def test_rebuilt_mart_equals_one_built_from_nothing(tmp_path, old, new, use):
     bootstrap(settings)
 
 
-@pytest.fixture
-def half(tmp_path, old, new, use) -> StackSettings:
+@pytest.fixture(scope="module")
+def half_template(tmp_path_factory, old, new) -> StackSettings:
     """A published stack with a rebuild of whose two builds one is verified, and a batch that waits."""
-    sample.write_csv(tmp_path / "source.csv", 300)
-    settings = raw.fresh(tmp_path, dataset=str(tmp_path / "source.csv"), batch_size=400)
+    folder = tmp_path_factory.mktemp("half")
+    sample.write_csv(folder / "source.csv", 300)
+    settings = raw.fresh(folder, dataset=str(folder / "source.csv"), batch_size=400)
     sources.ensure_source(settings)
-    use(old)
-    for _ in range(2):
-        assert run_next(settings, old) == "batch"
-    use(new)
-    assert run_next(settings, new) == "rebuild"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DBT_TARGET_PATH", str(old / "target"))
+        for _ in range(2):
+            assert run_next(settings, old) == "batch"
+        patch.setenv("DBT_TARGET_PATH", str(new / "target"))
+        assert run_next(settings, new) == "rebuild"
+    templates.keep(settings)
     return settings
+
+
+@pytest.fixture
+def half(half_template, new, use) -> StackSettings:
+    """That stack as it was left, with the new contract."""
+    templates.put_back(half_template)
+    use(new)
+    return half_template
 
 
 def test_new_batches_wait_for_the_rebuild(half, new):
