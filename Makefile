@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down backup restore status doctor logs pipeline submit quarantine api-key rollback poison test test-full lint guide bench capacity load quality search report tour images k8s k8s-up k8s-down audit clean env lock
+.PHONY: help up down backup restore erase status doctor logs pipeline submit quarantine api-key rollback poison test test-full lint guide bench capacity load quality search report tour images k8s k8s-up k8s-down audit clean env lock
 
 override GUIDE := build/guide/index.html
 override BIN := .venv/bin
@@ -11,7 +11,7 @@ override RUN := PYTHONPATH="$$PWD" $(BIN)/python
 override THERE = $(if $(CONTEXT),-m k8s.reach)
 # Variables of this Makefile, set on its command line. Those of the same name in a shell are of other projects.
 PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE FORCE FROM ID IMAGES LAST_DAY MONITORING NAME \
-	ONLY OPTIONS OVERLAY PYTHON SCOPES SHAPE SUPERSEDES TESTS TO TOOL WAIT WORKERS YES
+	ONLY OPTIONS OVERLAY PATIENT PYTHON SCOPES SHAPE SUPERSEDES TESTS TO TOOL WAIT WORKERS YES
 FROM_SHELL := $(foreach name,$(.VARIABLES),$(if $(filter environment%,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(filter $(PASSED),$(FROM_SHELL)),$(eval override undefine $(name)))
 $(foreach name,$(PASSED),$(eval $(name) :=))
@@ -90,6 +90,9 @@ quarantine: ## rows that are held back, by batch and reason, releases that wait,
 
 api-key: ## make a key of the API: NAME=ward-3 SCOPES="predict history clinical" (and LAST_DAY=2027-12-31)
 	@set -f; $(RUN) -m readmit.client.access_keys $(if $(LAST_DAY),--last-day="$$LAST_DAY") -- "$$NAME" $$SCOPES
+
+erase: ## remove a patient from everything, for good: PATIENT=number, after a question (YES=1: none); prints what remains
+	@$(RUN) $(THERE) -m readmit.ops.erasure $(if $(CONTEXT),--cluster) -- "$$PATIENT"
 
 rollback: ## serve the previous model again (TO=3: a named version)
 	@$(RUN) $(THERE) -m training.rollback $(if $(TO),--to "$$TO")

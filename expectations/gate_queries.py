@@ -52,13 +52,15 @@ COUNTS = """
 
 
 def n_rows_of(batch_id: str, settings: PipelineSettings) -> int:
-    """Return the number of rows that the ledger has for a batch.
+    """Return the number of rows that a batch has in RAW by the ledger.
 
     Raises:
         LookupError: the batch is not in the ledger.
     """
     with db.transaction("publisher", settings.raw_database, settings) as raw, raw.cursor() as cur:
-        cur.execute("select n_rows from landing.batches where batch_id = %s", (batch_id,))
+        cur.execute(
+            "select n_rows - n_erased from landing.batches where batch_id = %s", (batch_id,)
+        )
         row = cur.fetchone()
     if row is None:
         raise LookupError(f"batch {batch_id} is not in the ledger")

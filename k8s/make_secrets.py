@@ -59,6 +59,7 @@ def new_values() -> dict[str, Values]:
         "login-proxy": {"PROXY_PASSWORD": proxy_password, "htpasswd": htpasswd(proxy_password)},
         "api-keys": _api_keys(),
         "model-signing": {"MODEL_SIGNING_KEY": signing_key, "MODEL_PUBLIC_KEY": public_key},
+        "erasure-key": {"ERASURE_KEY": secrets.token_urlsafe(32)},
         "notebook": {"JUPYTER_TOKEN": _password()},
     }
     for role in LOGIN_ROLES:

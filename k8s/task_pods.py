@@ -40,9 +40,10 @@ ADMIN = (
 READER = (("MLFLOW_TRACKING_PASSWORD", "mlflow-api", "MLFLOW_API_PASSWORD"),)
 VERIFY = (("MODEL_PUBLIC_KEY", "model-signing", "MODEL_PUBLIC_KEY"),)
 SIGN = (("MODEL_SIGNING_KEY", "model-signing", "MODEL_SIGNING_KEY"),)
+ERASED = (("ERASURE_KEY", "erasure-key", "ERASURE_KEY"),)
 KINDS = {
     # Fetches a source file from the internet, reads it, and copies batches into RAW.
-    "intake": TaskPod(("loader",), ("loader",), reads_source=True),
+    "intake": TaskPod(("loader",), ("loader",), ERASED, reads_source=True),
     # Claims, gates, publishing: the ledger, and the pages of the gates. What dbt has built is
     # counted and checked with dbt's own log-in.
     "batch": TaskPod(("loader", "transformer", "publisher", "reader"), ("gates",)),

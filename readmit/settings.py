@@ -249,6 +249,15 @@ class AirflowLogin(DatabaseSettings):
     airflow_password: SecretStr | None = Field(default=None, description="owns Airflow's database")
 
 
+class ErasureKey(Settings):
+    """The key by which intake recognises patients who were erased."""
+
+    erasure_key: SecretStr | None = Field(
+        default=None,
+        description="hashes the numbers of erased patients; never change it after an erasure",
+    )
+
+
 class ObjectStoreSettings(Settings):
     """The object store and its two buckets."""
 
@@ -505,7 +514,13 @@ class JobSettings(PublisherLogin, ReaderLogin, GatesStore, PushgatewaySettings, 
 
 
 class PipelineSettings(
-    LoaderLogin, TransformerLogin, LoaderStore, JobSettings, PageSettings, SourceSettings
+    LoaderLogin,
+    TransformerLogin,
+    LoaderStore,
+    JobSettings,
+    PageSettings,
+    SourceSettings,
+    ErasureKey,
 ):
     """Airflow's DAGs of the data, and the commands that do the same by hand.
 
@@ -742,6 +757,7 @@ SECTIONS = (
     ("Pushgateway", "readmit.settings:PushgatewaySettings"),
     ("Backups", "readmit.settings:ClockSettings"),
     ("Passwords of the database roles", "readmit.settings:OperationsSettings"),
+    ("Erasure of patients", "readmit.settings:ErasureKey"),
     ("MLflow", "readmit.settings:RegistryUsersSettings"),
     ("Signatures of models", "readmit.settings:ModelSigning"),
     ("Docs site", "readmit.settings:DocsSiteSettings"),

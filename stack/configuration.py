@@ -63,6 +63,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     variable("airflow_fernet_key"): fernet_key,
     variable("airflow_jwt_secret"): partial(secrets.token_urlsafe, 48),
     variable("airflow_secret_key"): partial(secrets.token_urlsafe, 32),
+    variable("erasure_key"): partial(secrets.token_urlsafe, 32),
     variable("mlflow_flask_server_secret_key"): partial(secrets.token_urlsafe, 32),
 }
 for identity in storage.IDENTITIES:

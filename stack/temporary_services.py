@@ -67,6 +67,7 @@ def services() -> dict[str, Any]:
     for identity in storage.IDENTITIES:
         for name in storage.variables(identity):
             values[name.lower()] = secrets.token_hex(8)
+    values["erasure_key"] = secrets.token_urlsafe(32)
     values["postgres_port"] = free_port()
     values["s3_port"] = free_port(S3_OFFSETS)
     values["readmit_home"] = home

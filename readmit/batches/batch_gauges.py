@@ -25,7 +25,8 @@ def gauges(settings: PipelineSettings) -> pushgateway.GaugeValues:
         (n_quarantined,) = cur.fetchone() or (0,)
         cur.execute(
             "select extract(epoch from published_at), extract(epoch from published_at - loaded_at),"
-            " n_rows, n_rows - n_quarantined - n_excluded, n_quarantined, n_excluded"
+            " n_rows - n_erased, n_rows - n_erased - n_quarantined - n_excluded, n_quarantined,"
+            " n_excluded"
             " from landing.batches where status = 'published' order by published_at desc limit 1"
         )
         published_at, seconds, *rows = cur.fetchone() or (None,) * 6

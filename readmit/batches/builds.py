@@ -259,7 +259,9 @@ class Build:
             db.transaction("transformer", settings.clean_database, settings) as clean,
             clean.cursor() as cur,
         ):
-            cur.execute("select n_rows from raw.batches where batch_id = %s", (self.batch_id,))
+            cur.execute(
+                "select n_rows - n_erased from raw.batches where batch_id = %s", (self.batch_id,)
+            )
             n_rows = ledger.fetch_count(cur)
             verdicts = ROW_VERDICTS.format(
                 suffix=self.schema_suffix, published=self.published_builds

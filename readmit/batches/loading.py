@@ -18,12 +18,12 @@ COPY = (
 LEDGER_ROW = """
     insert into landing.batches (
         batch_id, split, ordinal, first_source_row, last_source_row, n_rows, source_sha256,
-        content_sha256, data_source, status, supersedes, loaded_at, dag_run_id
+        content_sha256, data_source, status, supersedes, loaded_at, dag_run_id, n_erased
     )
     select
         s.batch_id, s.split, s.ordinal, s.first_source_row, s.last_source_row, s.n_rows,
         s.source_sha256, s.content_sha256, src.data_source, 'loaded', s.supersedes,
-        clock_timestamp(), c.dag_run_id
+        clock_timestamp(), c.dag_run_id, s.n_erased
     from landing.slices s
     join landing.sources src using (source_sha256)
     left join landing.claims c on c.build_id = s.batch_id
@@ -59,7 +59,7 @@ def load(batch_id: str, settings: PipelineSettings) -> int:
     A batch that is loaded already stays as it is.
 
     Returns:
-        The number of rows of the batch.
+        The number of rows of the batch in RAW: without those of erased patients.
 
     Raises:
         BatchRejected: the batch was rejected before.
@@ -70,7 +70,8 @@ def load(batch_id: str, settings: PipelineSettings) -> int:
         status, reason = ledger.state(cur, batch_id)
         ledger.stop_if_rejected(batch_id, status, reason)
         cur.execute(
-            "select n_rows, content_sha256, object_key from landing.slices where batch_id = %s",
+            "select n_rows - n_erased, content_sha256, object_key from landing.slices"
+            " where batch_id = %s",
             (batch_id,),
         )
         planned = cur.fetchone()

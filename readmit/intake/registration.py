@@ -5,6 +5,8 @@ rows of the file = known + changed + rows of its slices (`readmit.intake.known_r
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from psycopg2.extensions import cursor
@@ -14,9 +16,11 @@ from readmit import db, storage
 from readmit.errors import SourceRefused
 from readmit.intake.csv_file import dialect_of, read_blocks
 from readmit.intake.csv_rows import Block, NumberedRow, numbered_rows
+from readmit.intake.erased_patients import ErasedPatients
 from readmit.intake.known_rows import KnownRows
 from readmit.intake.profile import check_profile
 from readmit.intake.slices import Slice, cut
+from readmit.intake.source_copies import write_without
 from readmit.intake.source_file import LocalSource, sha256_of
 from readmit.settings import PipelineSettings
 
@@ -33,6 +37,7 @@ class PlannedSlice(NamedTuple):
     first_source_row: int
     last_source_row: int
     n_rows: int
+    n_erased: int
     content_sha256: str
     object_key: str
 
@@ -50,7 +55,7 @@ COPY_DIGESTS = """
 INSERT_SLICES = """
     insert into landing.slices (
         source_sha256, split, ordinal, batch_id, first_source_row, last_source_row, n_rows,
-        content_sha256, object_key, supersedes
+        n_erased, content_sha256, object_key, supersedes
     ) values %s
 """
 
@@ -109,7 +114,9 @@ def _store_and_plan(
     planned = []
     new_rows = known_rows.new_rows(blocks)
     try:
-        for part, planned_slice in _upload(source, new_rows, settings.batch_size, settings):
+        erased_patients = ErasedPatients.read(cur, settings)
+        uploads = _upload(source, new_rows, settings.batch_size, erased_patients, settings)
+        for part, planned_slice in uploads:
             planned.append(planned_slice)  # one by one, as the file may be bad halfway
             cur.copy_expert(COPY_DIGESTS, BytesIO(part.digests))
         if sha256_of(source.path) != source.sha256:
@@ -171,14 +178,19 @@ def _store_again(
         )
         sliced_rows = {row for (row,) in cur}
         rows = (numbered_row for numbered_row in rows if numbered_row[0] in sliced_rows)
-    list(_upload(source, rows, batch_size, settings, planned_hashes))
+    erased_patients = ErasedPatients.read(cur, settings)
+    list(
+        _upload(source, rows, batch_size, erased_patients, settings, planned_hashes=planned_hashes)
+    )
 
 
 def _upload(
     source: LocalSource,
     rows: Iterable[NumberedRow],
     batch_size: int,
+    erased_patients: ErasedPatients,
     settings: PipelineSettings,
+    *,
     planned_hashes: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Slice, PlannedSlice]]:
     """Upload slice by slice while the file is read, then the file itself.
@@ -187,13 +199,16 @@ def _upload(
         source: the file.
         rows: those of its rows that belong to a batch.
         batch_size: rows of a train batch.
+        erased_patients: whose rows are left out of the slices and of the stored file.
         settings: where S3 is.
         planned_hashes: `content_sha256` by batch of a file that is registered already. A slice with
             another hash is left out: before 0.2.0 quotes that are not needed were part of it.
     """
     s3 = storage.client("loader", settings)
     bucket = settings.s3_pipeline_bucket
-    for part in cut(rows, source.sha256, batch_size):
+    n_erased = 0
+    for part in cut(rows, source.sha256, batch_size, erased_patients):
+        n_erased += part.n_erased
         if planned_hashes and planned_hashes.get(part.batch_id) != part.content_sha256:
             continue
         key = f"source/{source.sha256}/{part.batch_id}.csv"
@@ -205,12 +220,18 @@ def _upload(
             first_source_row=part.first_source_row,
             last_source_row=part.last_source_row,
             n_rows=part.n_rows,
+            n_erased=part.n_erased,
             content_sha256=part.content_sha256,
             object_key=key,
         )
         yield part, planned_slice
-    with source.path.open("rb") as file:
-        s3.upload_fileobj(file, bucket, _file_key(source))
+    if n_erased == 0:
+        s3.upload_file(str(source.path), bucket, _file_key(source))
+        return
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "source.csv"
+        write_without(source.path, source.name, erased_patients.__contains__, copy)
+        s3.upload_file(str(copy), bucket, _file_key(source))
 
 
 def _file_key(source: LocalSource) -> str:

@@ -22,6 +22,8 @@ LOGIN_ROLES = tuple(role for role in db.ROLES if role != "postgres")
 MAX_CONNECTIONS: dict[db.Role, int] = {"reader": 60, "serving": 80}
 # Owns ops.publish_build and nothing else. It has no password: nobody logs in as this role.
 OPS_OWNER = "ops_owner"
+# May delete what is append-only. `make erase` takes it; nobody logs in as this role either.
+ERASER = "eraser"
 # Tables of `raw` that `clean` sees.
 FOREIGN_TABLES = ("encounters", "batches", "sources")
 FDW_ROLES: tuple[db.Role, ...] = ("transformer", "publisher", "reader")
@@ -85,6 +87,7 @@ def _create_roles(cur: cursor, settings: OperationsSettings) -> None:
         limit = sql.SQL("alter role {} connection limit {}")
         cur.execute(limit.format(sql.Identifier(limited), sql.Literal(n_connections)))
     _create_role(cur, OPS_OWNER)
+    _create_role(cur, ERASER)
 
 
 def _create_role(cur: cursor, role: str) -> bool:

@@ -17,7 +17,9 @@ from readmit.ops.backup_folder import Backup
 from readmit.settings import OperationsSettings
 
 LEDGER = """
-    select batches.batch_id, batches.status, batches.n_rows, coalesce(arrived.n_rows, 0)
+    select
+        batches.batch_id, batches.status, batches.n_rows - batches.n_erased,
+        coalesce(arrived.n_rows, 0)
     from landing.batches
     left join (
         select _batch_id, count(*) as n_rows from landing.encounters group by _batch_id

@@ -5,7 +5,7 @@ from tests.support.raw import query
 
 LEDGER = """
     select
-        batch_id, status, n_rows,
+        batch_id, status, n_rows - n_erased,
         (select count(*) from landing.encounters e where e._batch_id = b.batch_id)
     from landing.batches b where status <> 'refused' order by batch_id
 """

@@ -24,6 +24,7 @@ left join landing.batches on slices.batch_id = batches.batch_id
 left join landing.claims on slices.batch_id = claims.build_id
 where
     (batches.batch_id is null or batches.status = 'loaded')
+    and slices.n_erased < slices.n_rows
     and not exists (
         select from landing.batches as published
         where published.content_sha256 = slices.content_sha256 and published.status = 'published'
@@ -42,6 +43,7 @@ select
         when batches.status is not null then batches.status
         when open_slices.holder is not null then 'claimed'
         when open_slices.batch_id is not null then 'waiting'
+        when slices.n_erased = slices.n_rows then 'erased'
         else 'published elsewhere'
     end as status,
     batches.n_quarantined,
@@ -106,15 +108,37 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- The one door: `make erase` takes this role, which nobody can log in as.
+    if current_user = 'eraser' and tg_op = 'DELETE' then
+        return null;
+    end if;
     raise exception 'landing.encounters is append-only: % is not allowed', tg_op
         using hint = 'Send the corrected rows as a new batch, or release them from quarantine.';
+end
+$$;
+create or replace function landing.forbid_deletion() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception 'landing.% is a record: % is not allowed', tg_table_name, tg_op;
 end
 $$;
 create or replace trigger append_only
 before update or delete or truncate on landing.encounters
 for each statement execute function landing.forbid_change();
 
-grant usage on schema landing to loader, transformer, publisher, reader;
+create or replace trigger append_only
+before delete or truncate on landing.erasures
+for each statement execute function landing.forbid_deletion();
+
+grant usage on schema landing to loader, transformer, publisher, reader, eraser;
+grant select, delete on landing.encounters to eraser;
+grant select, update (n_erased, content_sha256) on landing.slices, landing.batches to eraser;
+grant select, insert, update (finished_at, removed) on landing.erasures to eraser;
+grant select, delete on landing.proposals to eraser;
+grant select, update (encounter_key, digest) on landing.row_digests to eraser;
+grant select (patient_hash, key_check) on landing.erasures to loader;
 grant select, insert on landing.encounters, landing.sources, landing.slices to loader;
 grant select, insert on landing.batches to loader;
 grant update (status, supersedes, n_quarantined, n_excluded, reason, loaded_at, published_at, dag_run_id)

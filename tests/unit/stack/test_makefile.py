@@ -65,6 +65,7 @@ def make(folder, *arguments: str, **shell: str) -> str:
         ("submit", "SUPERSEDES"),
         ("submit", "CONTEXT"),
         ("rollback", "TO"),
+        ("erase", "PATIENT"),
         ("logs", "ID"),
         ("logs", "NAME"),
         ("bench", "ONLY"),

@@ -1,0 +1,186 @@
+"""Remove a patient from the object store, and from log files of this machine."""
+
+import hashlib
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from readmit import db, storage
+from readmit.intake.erased_patients import normalised
+from readmit.intake.source_copies import HEADER, patient_of, write_without
+from readmit.intake.split import split_of
+from readmit.ops.erased_rows import PatientRows, SliceRest
+from readmit.settings import StackSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# Pages and logs, in which the patient's number may stand.
+TEXTS = ("logs/", "docs/")
+SNAPSHOTS = "snapshots/"
+MISSING = ("NoSuchKey", "404")
+
+
+def erase_slices(rows: PatientRows, settings: StackSettings) -> dict[str, SliceRest]:
+    """Write the slices anew that hold rows of a patient.
+
+    Returns:
+        By batch what is left of them. A slice stands here too when an erasure that was killed has
+        written it.
+    """
+    s3 = storage.client("admin", settings)
+    bucket = settings.s3_pipeline_bucket
+    own = set(zip(rows.batches, rows.source_rows, strict=True))
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute(
+            "select batch_id, object_key, n_rows - n_erased from landing.slices where split = %s",
+            (split_of(rows.patient),),
+        )
+        slices = cur.fetchall()
+    left = {}
+    for batch_id, key, n_planned in slices:
+        body = _get(s3, bucket, key)
+        if body is None:
+            continue
+        lines = []
+        source_rows = []
+        digest = hashlib.sha256()
+        for line in body.splitlines(keepends=True):
+            _, source_row, row = line.split(b",", 2)
+            is_own = (batch_id, int(source_row)) in own
+            if not is_own and normalised(patient_of(row)) != rows.patient.encode():
+                lines.append(line)
+                source_rows.append(int(source_row))
+                digest.update(row)
+        if len(lines) < n_planned:
+            s3.put_object(Bucket=bucket, Key=key, Body=b"".join(lines), ContentType="text/csv")
+            content_sha256 = digest.hexdigest() if lines else None
+            left[batch_id] = SliceRest(source_rows, content_sha256)
+    return left
+
+
+def erase_sources(patient: str, settings: StackSettings) -> int:
+    """Write the stored source files anew that hold rows of a patient; return their number."""
+    s3 = storage.client("admin", settings)
+    bucket = settings.s3_pipeline_bucket
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute("select name, object_key from landing.sources")
+        sources = cur.fetchall()
+    n_files = 0
+    for name, key in sources:
+        body = _get(s3, bucket, key)
+        if body is None or body == HEADER:  # no row is left
+            continue
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "source.csv"
+            path.write_bytes(body)
+            copy = path.with_name("copy.csv")
+
+            def is_own(number: bytes) -> bool:
+                return normalised(number) == patient.encode()
+
+            if write_without(path, name, is_own, copy):
+                s3.upload_file(str(copy), bucket, key)
+                n_files += 1
+    return n_files
+
+
+def erase_snapshots(rows: PatientRows, settings: StackSettings) -> list[str]:
+    """Write the snapshots anew that hold rows of a patient; return the ids of the snapshots.
+
+    The counts in the facts of a snapshot follow. Its id stays: it names what the models of then
+    were trained on.
+    """
+    import pandas as pd
+
+    s3 = storage.client("admin", settings)
+    bucket = settings.s3_pipeline_bucket
+    changed: dict[str, Counter[str]] = {}
+    for key in _keys(s3, bucket, SNAPSHOTS):
+        if not key.endswith(".parquet"):
+            continue
+        frame = pd.read_parquet(io.BytesIO(_get(s3, bucket, key) or b""))
+        is_own = frame["patient_nbr"].astype(str) == rows.patient
+        is_own |= frame["encounter_id"].isin(list(rows.encounters))
+        if is_own.any():
+            s3.put_object(Bucket=bucket, Key=key, Body=frame[~is_own].to_parquet(index=False))
+            snapshot_id = key.removeprefix(SNAPSHOTS).partition(".")[0]
+            counts = Counter(str(split) for split in frame["split"][is_own])
+            changed[snapshot_id] = changed.get(snapshot_id, Counter()) + counts
+    for snapshot_id, counts in changed.items():
+        key = f"{SNAPSHOTS}{snapshot_id}.json"
+        document = json.loads(_get(s3, bucket, key) or b"{}")
+        for split, n_rows in counts.items():
+            document["facts"][f"n_{split}"] -= n_rows
+        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(document).encode())
+    return sorted(changed)
+
+
+def redact_texts(numbers: Sequence[str], settings: StackSettings) -> int:
+    """Overwrite numbers in pages and task logs of the object store; count the changed ones."""
+    s3 = storage.client("admin", settings)
+    bucket = settings.s3_pipeline_bucket
+    pattern = _pattern(numbers)
+    n_changed = 0
+    for prefix in TEXTS:
+        for key in _keys(s3, bucket, prefix):
+            stored = s3.get_object(Bucket=bucket, Key=key)
+            text = stored["Body"].read()
+            redacted = pattern.sub(_crossed_out, text)
+            if redacted != text:
+                media_type = stored["ContentType"]
+                s3.put_object(Bucket=bucket, Key=key, Body=redacted, ContentType=media_type)
+                n_changed += 1
+    return n_changed
+
+
+def redact_files(folder: Path, numbers: Sequence[str]) -> int:
+    """Overwrite numbers in log files below a folder; return how many files were changed.
+
+    Bytes are overwritten in place: programs go on writing at the end of their files.
+    """
+    pattern = _pattern(numbers)
+    n_changed = 0
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not path.is_file():
+            continue
+        with path.open("r+b") as file:
+            matches = list(pattern.finditer(file.read()))
+            for match in matches:
+                file.seek(match.start())
+                file.write(_crossed_out(match))
+        n_changed += bool(matches)
+    return n_changed
+
+
+def _pattern(numbers: Sequence[str]) -> re.Pattern[bytes]:
+    """Return what finds the numbers where they stand alone: `135`, and not `135px` or `0.135`."""
+    alternatives = "|".join(re.escape(number) for number in numbers)
+    return re.compile(rf"(?<![\w.])0*(?:{alternatives})(?!\w|\.\d)".encode())
+
+
+def _crossed_out(match: re.Match[bytes]) -> bytes:
+    return b"x" * len(match.group())
+
+
+def _keys(s3: "S3Client", bucket: str, prefix: str) -> Iterator[str]:
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", []):
+            yield entry["Key"]
+
+
+def _get(s3: "S3Client", bucket: str, key: str) -> bytes | None:
+    """Return the bytes of an object, or None when there is none."""
+    try:
+        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in MISSING:
+            return None
+        raise
