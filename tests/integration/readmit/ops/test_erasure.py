@@ -96,13 +96,11 @@ def dump(settings: StackSettings) -> str:
     text = ""
     for name in (settings.raw_database, settings.clean_database):
         server = ["-h", settings.postgres_host, "-p", str(settings.postgres_port), "-U", "postgres"]
-        text += subprocess.run(
+        text += subprocess.check_output(
             [str(binary("pg_dump")), *server, "--data-only", name],
             env=os.environ | {"PGPASSWORD": db.password("postgres", settings)},
-            capture_output=True,
             text=True,
-            check=True,
-        ).stdout
+        )
     return text
 
 
