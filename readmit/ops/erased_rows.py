@@ -79,10 +79,7 @@ FROM_CORRECTIONS = f"""
 """  # noqa: S608
 # What later files recognise the rows by. The row stays, as one of its slice, with a digest that no
 # row has.
-FORGET_DIGESTS = """
-    update landing.row_digests set encounter_key = '', digest = gen_random_uuid()
-    where batch_id = %s and source_row <> all(%s)
-"""
+FORGET_DIGESTS = "update landing.row_digests set encounter_key = '', digest = gen_random_uuid()"
 FROM_PROPOSALS = f"""
     delete from landing.proposals
     where {NUMBER.format("new_values ->> 'patient_nbr'")} = %(patient)s
@@ -245,6 +242,7 @@ def erase_from_raw(
             rows.parameters,
         )
         removed["rows of RAW"] = cur.rowcount
+        cur.execute(f"{FORGET_DIGESTS} where (batch_id, source_row) in {PAIRS}", rows.parameters)
         cur.execute(FROM_PROPOSALS, rows.parameters)
         removed["proposals"] = cur.rowcount
         for batch_id, rest in slices.items():
@@ -254,7 +252,10 @@ def erase_from_raw(
                     " content_sha256 = coalesce(%s, content_sha256) where batch_id = %s",
                     (len(rest.source_rows), rest.content_sha256, batch_id),
                 )
-            cur.execute(FORGET_DIGESTS, (batch_id, rest.source_rows))
+            cur.execute(
+                f"{FORGET_DIGESTS} where batch_id = %s and source_row <> all(%s::bigint[])",
+                (batch_id, rest.source_rows),
+            )
         # What RAW holds counts, also where S3 has lost the slice.
         cur.execute(
             "update landing.batches as b set n_erased = b.n_rows - ("

@@ -66,7 +66,7 @@ def erase(
         left = erased_objects.erase_slices(rows, settings)
         removed["slices"] = len(left)
         # RAW comes last: it has the numbers of the stays, which a repetition needs too.
-        removed += erased_rows.erase_from_raw(rows, left, settings)
+        removed.update(erased_rows.erase_from_raw(rows, left, settings))
     finally:
         with (
             db.transaction("publisher", settings.clean_database, settings) as clean,

@@ -152,9 +152,11 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
     log.write_text(f"GET /patients/{PATIENT}/history\nGET /healthz\n")
     backup = settings.backup_folder() / "20261101T021700Z"
     backup.mkdir(parents=True)
-    # A later export with another value in a row of the patient.
-    changed = (folder / "first.csv").read_text().replace(",NO\n", ",<30\n", 1).splitlines()
-    (folder / "changed.csv").write_text("\n".join(changed[:3]) + "\n")
+    # A later export, of a known row and one with another value.
+    header, known, changed = (folder / "first.csv").read_text().splitlines()[:3]
+    values = changed.split(",")
+    values[9] = "13" if values[9] == "14" else "14"
+    (folder / "changed.csv").write_text("\n".join([header, known, ",".join(values)]) + "\n")
     sources.submit(str(folder / "changed.csv"), settings, is_forced=True)
     removed, remaining = erasure.erase(PATIENT, "an officer", settings)
     yield Erased(settings, dict(removed), remaining, batch_id, encounters, folder)
