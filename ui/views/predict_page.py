@@ -284,7 +284,8 @@ def show_comparison() -> None:
     if answers[1]["model"] is None:
         st.caption(language.text("compare_none"))
         return
-    page_parts.facts(version_comparison.side_by_side(answers, language))
+    with st.container(key="compare"):
+        page_parts.facts(version_comparison.side_by_side(answers, language))
     st.caption(version_comparison.difference(answers, language))
 
 

@@ -116,7 +116,7 @@ def test_two_versions_stand_side_by_side(browser, ui_url, previous_version):
     page = opened(browser, ui_url)
     predict(page)
     expect(page.get_by_role("heading", name="Two versions side by side")).to_be_visible()
-    cards = page.locator(".r-facts")
+    cards = page.locator(".st-key-compare .r-facts")
     expect(cards).to_have_count(1)
     production, previous = cards.locator("div").all_inner_texts()
     assert re.match(r"In service, version \d+\n\d+\.\d % · (Low|Medium|High) risk$", production), (
