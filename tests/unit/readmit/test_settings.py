@@ -46,6 +46,7 @@ SECRETS = {
         "mlflow_api_password",
     },
     PipelineSettings: {
+        "erasure_key",
         "loader_password",
         "transformer_password",
         "publisher_password",
