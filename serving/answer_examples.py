@@ -173,6 +173,7 @@ BATCHES: Batches = {
             "supersedes": None,
             "n_quarantined": 12,
             "n_excluded": 240,
+            "n_erased": 0,
             "reason": None,
             "loaded_at": "2026-01-30T04:00:12.000000+00:00",
             "published_at": "2026-01-30T04:01:03.000000+00:00",

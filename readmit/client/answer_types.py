@@ -395,6 +395,7 @@ class LedgerRow(TypedDict):
     supersedes: str | None
     n_quarantined: int | None
     n_excluded: int | None
+    n_erased: int
     reason: str | None
     loaded_at: str | None
     published_at: str | None

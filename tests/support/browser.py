@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -22,6 +22,15 @@ def running() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+def wait_until_drawn(page: Page) -> None:
+    """Wait until Streamlit has drawn the whole page: until then it may replace what is typed."""
+    expect(page.locator(".st-key-disclaimer")).to_be_visible()  # the end of every page
+    app = page.get_by_test_id("stApp")
+    expect(app).to_have_attribute("data-test-script-state", "notRunning")
+    # What waits to be drawn again is pale.
+    expect(page.locator("[data-stale=true]")).to_have_count(0)
 
 
 def grave_findings(page: Page) -> list[str]:

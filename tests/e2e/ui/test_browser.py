@@ -15,6 +15,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support import browser as chromium
 from tests.support import pictures
 from tests.support.services import wait_until
 from training import mlflow_tracking, signed_models
@@ -73,6 +74,7 @@ def opened(browser, url: str, *, width: int = 1280, height: int = 900) -> Page:
     expect.set_options(timeout=ANSWER_MS)
     page.goto(url)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
+    chromium.wait_until_drawn(page)
     return page
 
 

@@ -13,6 +13,7 @@ from tests.support import full_form
 from training import card_page
 
 ANSWER_MS = 30_000
+RERUN_MS = 1_000
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +32,18 @@ def opened(browser, url):
     page = browser.new_page(viewport={"width": 1280, "height": 2600})
     expect.set_options(timeout=ANSWER_MS)
     page.goto(url)
-    wait_until_drawn(page)
+    chromium.wait_until_drawn(page)
     return page
-
-
-def wait_until_drawn(page):
-    # The caption at the end of every page is drawn last.
-    expect(page.locator(".st-key-disclaimer")).to_be_visible()
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
 
 
 def findings_in_both_themes(page):
     findings = []
+    page.add_style_tag(content="* {transition: none !important; animation: none !important;}")
     for scheme, background in (("light", "rgb(251, 252, 252)"), ("dark", "rgb(15, 26, 26)")):
         page.emulate_media(color_scheme=scheme)
         expect(page.get_by_test_id("stApp")).to_have_css("background-color", background)
+        page.wait_for_timeout(RERUN_MS)  # the charts are drawn again in the colours of the theme
+        chromium.wait_until_drawn(page)
         findings += chromium.grave_findings(page)
     return findings
 
@@ -61,10 +59,10 @@ def test_a_page_of_the_form_has_no_grave_finding(browser, form_url, path):
 def test_an_answer_has_no_grave_finding(browser, form_url, example):
     page = opened(browser, form_url)
     page.locator(f".st-key-example-{example} button").click()
-    wait_until_drawn(page)
+    chromium.wait_until_drawn(page)
     page.get_by_test_id("stFormSubmitButton").get_by_role("button").click()
     expect(page.locator(".r-score")).to_be_visible()
-    wait_until_drawn(page)
+    chromium.wait_until_drawn(page)
     assert findings_in_both_themes(page) == []
     page.close()
 

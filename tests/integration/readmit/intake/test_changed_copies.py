@@ -49,6 +49,11 @@ def test_database_of_an_earlier_release_gets_the_column(tmp_path: Path) -> None:
     # It counted no versions of its schema.
     for statement in (
         "alter table landing.sources drop column source_dialect",
+        "alter table landing.sources drop column n_known, drop column n_changed",
+        "alter table landing.slices drop column n_erased cascade",
+        "alter table landing.batches drop column n_erased cascade",
+        "drop table landing.row_digests, landing.proposals, landing.downloads, landing.erasures"
+        " cascade",
         "drop table landing.alembic_version",
     ):
         raw.query(settings, settings.raw_database, statement)

@@ -17,13 +17,28 @@ from k8s.make_secrets import missing
 from readmit import db, storage
 from readmit.batches import loading
 from readmit.intake import sources
-from readmit.ops import backup, backup_folder, pg_programs, restore
+from readmit.ops import backup, backup_folder, pg_programs, restore, schema_versions
 from readmit.settings import BadSetting, StackSettings
-from tests.support import k8s, raw
+from stack import temporary_services
+from tests.support import k8s, raw, services
 from tests.support.services import environment, keys_of_admin
 
 # The foreign tables of `clean` show what is in `raw`: both must come back.
 ROWS = "select count(*), md5(string_agg(t::text, ',' order by t::text)) from"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_services() -> Iterator[None]:
+    """Servers of this file's own.
+
+    Backups and restores take the databases of MLflow and Airflow as a whole, and other tests of
+    this process have models in them.
+    """
+    own = temporary_services.services.__wrapped__()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (temporary_services, services):
+            patch.setattr(module, "services", lambda: own)
+        yield
 
 
 @pytest.fixture
@@ -438,8 +453,9 @@ def test_a_backup_of_a_newer_schema_is_refused(settings: StackSettings, tmp_path
     newer = "update landing.alembic_version set version_num = '9999'"
     raw.query(settings, settings.raw_database, newer, role="postgres")
     saved = backup.save(tmp_path / "backups", settings)
-    older = "update landing.alembic_version set version_num = '0001'"
-    raw.query(settings, settings.raw_database, older, role="postgres")
+    newest = schema_versions.versions("raw")[-1]
+    known = f"update landing.alembic_version set version_num = '{newest}'"
+    raw.query(settings, settings.raw_database, known, role="postgres")
     before = state(settings)
     with pytest.raises(backup.BackupFailed, match="schema version 9999"):
         backup.restore_from(saved, settings)
