@@ -73,6 +73,10 @@ def erase_sources(patient: str, settings: StackSettings) -> int:
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute("select name, object_key from landing.sources")
         sources = cur.fetchall()
+
+    def is_own(number: bytes) -> bool:
+        return normalised(number) == patient.encode()
+
     n_files = 0
     for name, key in sources:
         body = _get(s3, bucket, key)
@@ -82,10 +86,6 @@ def erase_sources(patient: str, settings: StackSettings) -> int:
             path = Path(folder) / "source.csv"
             path.write_bytes(body)
             copy = path.with_name("copy.csv")
-
-            def is_own(number: bytes) -> bool:
-                return normalised(number) == patient.encode()
-
             if write_without(path, name, is_own, copy):
                 s3.upload_file(str(copy), bucket, key)
                 n_files += 1

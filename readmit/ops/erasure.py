@@ -61,7 +61,9 @@ def erase(
             for name in ("log", "airflow/logs"):
                 n_files = erased_objects.redact_files(settings.readmit_home / name, rows.numbers)
                 removed["log files of this machine"] += n_files
-            shutil.rmtree(settings.readmit_home / "sources", ignore_errors=True)
+            downloads = settings.readmit_home / "sources"
+            if downloads.exists():
+                shutil.rmtree(downloads)
         LOCK.begin(settings)  # the lease starts anew
         left = erased_objects.erase_slices(rows, settings)
         removed["slices"] = len(left)
