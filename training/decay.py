@@ -88,11 +88,11 @@ class Replay:
             if trained.number == predicted.number:
                 continue
             before = self.cuts[predicted.number - 1]
-            rows = slice(before.first, before.end)
-            x = recalibration.log_odds(self.matrix[trained.number, rows])
-            line = recalibration.fit_line(self.y[rows], x, np.ones(len(x)))
-            rows = slice(predicted.first, predicted.end)
-            scores[rows] = line.apply(scores[rows])
+            past = slice(before.first, before.end)
+            x = recalibration.log_odds(self.matrix[trained.number, past])
+            line = recalibration.fit_line(self.y[past], x, np.ones(len(x)))
+            future = slice(predicted.first, predicted.end)
+            scores[future] = line.apply(scores[future])
         return scores
 
     def mean_auroc(self, scores: Floats, pairs: Pairs) -> Statistic:

@@ -83,7 +83,7 @@ def alerts(scores: Floats, protocol: Protocol, share: float) -> tuple[Mask, list
 
 
 def yields(y: Floats, is_called: Mask) -> dict[str, Statistic]:
-    """Return what calls bring, as functions of row weights.
+    """Return what calls bring, as functions of row weights; NaN where nobody is called or found.
 
     `found` is the share of the readmissions whose patient was called before.
     """
@@ -99,11 +99,15 @@ def yields(y: Floats, is_called: Mask) -> dict[str, Statistic]:
         n_called = (weights * is_called).sum()
         return float((weights * hits).sum() / n_called) if n_called > 0 else np.nan
 
+    def calls_per_readmission(weights: Floats) -> float:
+        n_hits = (weights * hits).sum()
+        return float((weights * is_called).sum() / n_hits) if n_hits > 0 else np.nan
+
     return {
         "called": called,
         "found": found_share,
         "ppv": ppv,
-        "calls_per_readmission": lambda weights: 1 / ppv(weights),
+        "calls_per_readmission": calls_per_readmission,
     }
 
 

@@ -57,3 +57,16 @@ def test_equal_predictions_have_no_slope():
 
 def test_certain_predictions_stay_finite():
     assert np.isfinite(recalibration.log_odds(np.array([0.0, 1.0]))).all()
+
+
+def test_outcomes_that_a_limit_divides_have_no_line():
+    p = np.linspace(0.1, 0.9, 40)
+    y = (p > 0.5).astype(float)
+    line = recalibration.fit_line(y, recalibration.log_odds(p), np.ones(40))
+    assert np.isnan([line.intercept, line.slope]).all()
+
+
+@pytest.mark.parametrize("outcome", [0.0, 1.0])
+def test_outcomes_that_are_all_the_same_have_no_intercept(outcome):
+    x = recalibration.log_odds(np.linspace(0.1, 0.9, 40))
+    assert np.isnan(recalibration.shift(np.full(40, outcome), x, np.ones(40)))

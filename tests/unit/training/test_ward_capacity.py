@@ -135,3 +135,9 @@ def test_lace_counts_as_published(contract, values, points):
 )
 def test_a_code_means_a_condition(code, condition):
     assert lace.condition(code) == condition
+
+
+@pytest.mark.parametrize("called", [[True, False], [False, False]])
+def test_calls_that_find_nobody_have_no_number_of_calls_per_readmission(called):
+    brought = ward_capacity.yields(np.array([0.0, 1.0]), np.array(called))
+    assert np.isnan(brought["calls_per_readmission"](np.ones(2)))
