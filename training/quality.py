@@ -35,17 +35,17 @@ from training import (
     candidates,
     evaluation,
     features,
-    judged,
     mlflow_tracking,
     model_metrics,
     rolling_origin,
+    rolling_report,
     score_store,
     snapshots,
 )
-from training.judged import Judged, Rolling
 from training.model_metrics import Bootstrap, Estimate
 from training.rolling_origin import Make
 from training.rolling_protocol import Protocol
+from training.rolling_report import Rolling, RollingReport
 from training.score_store import ScoreStore
 from training.training_settings import TrainingSettings
 
@@ -79,7 +79,7 @@ class SealedTest(TypedDict):
     test_ece: Estimate
 
 
-class Quality(CrossValidation, SealedTest, Judged):
+class Quality(CrossValidation, SealedTest, RollingReport):
     """The content of `build/quality.json`."""
 
     candidate: str
@@ -201,7 +201,7 @@ def measure(
         **cross_validation,
         **sealed_test(candidate, make_candidate, protocol),
         "baselines": results,
-        **judged.measure(candidate, models, out_of_folds, protocol),
+        **rolling_report.measure(candidate, models, out_of_folds, protocol),
     }
 
 

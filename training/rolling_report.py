@@ -75,7 +75,7 @@ class Rolling(TypedDict):
     folds_on_same_stays: dict[str, Group]
 
 
-class Judged(TypedDict):
+class RollingReport(TypedDict):
     """The sections of `build/quality.json` by rolling origin.
 
     `decay_for_choices` has no patients of the sealed test, neither in its fits nor in its figures.
@@ -93,7 +93,7 @@ def measure(
     models: dict[str, Make],
     out_of_folds: dict[str, Floats],
     protocol: Protocol,
-) -> Judged:
+) -> RollingReport:
     """Judge a candidate and its baselines by rolling origin.
 
     Args:
