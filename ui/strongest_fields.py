@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from readmit.client.answer_types import Value
 from ui.form import Field
 
-MAX_OPTIONS = 40  # of a longer code table no value is more likely than another
+MAX_OPTIONS = 40  # a longer code table, such as that of diagnoses, is left out
+SMALLEST_STEP = 4  # a number is tried this far from its usual value, or further
 N_SHOWN = 3
 
 
@@ -20,7 +21,11 @@ class Change:
 
 
 def other_values(field: Field, current: Value) -> list[Value]:
-    """Return the values to try: all legal ones, of a number those that are not rare."""
+    """Return the values to try: all legal ones of a choice, of a number a low and a high one.
+
+    They are half and twice its usual value, not the ends of its range: those belong to single
+    patients.
+    """
     if field.kind == "flag":
         return [not current]
     if field.options:
@@ -30,8 +35,8 @@ def other_values(field: Field, current: Value) -> list[Value]:
     if field.low is None or field.high is None:
         return []
     usual = float(field.default)
-    high = min(field.high, max(2 * usual, usual + 4))  # the maximum itself is a freak
-    low = max(field.low, min(usual / 2, usual - 4))
+    high = min(field.high, max(2 * usual, usual + SMALLEST_STEP))
+    low = max(field.low, min(usual / 2, usual - SMALLEST_STEP))
     ends: list[Value] = [low, high]
     if field.is_whole:
         ends = [int(low), int(high)]
@@ -50,23 +55,19 @@ def variations(fields: Sequence[Field], sent: Mapping[str, Value]) -> list[tuple
 def strongest(
     changes: Sequence[tuple[Field, Value]], scores: Sequence[float], probability: float
 ) -> list[Change]:
-    """Return the strongest change of each field, of the fields that move the score most.
+    """Return the fields that move the score most, each with its strongest change.
 
     Args:
         changes: fields and values, as `variations` returns them.
         scores: the score of each change, 0 to 1.
         probability: the score without a change.
     """
-    by_field: dict[str, Change] = {}
+    possible = []
     for (field, value), score in zip(changes, scores, strict=True):
-        change = Change(field, value, score)
-        former = by_field.get(field.name)
-        if former is None or _distance(former, probability) < _distance(change, probability):
-            by_field[field.name] = change
-    moving = [change for change in by_field.values() if _distance(change, probability) > 0]
-    moving.sort(key=lambda change: _distance(change, probability), reverse=True)
-    return moving[:N_SHOWN]
-
-
-def _distance(change: Change, probability: float) -> float:
-    return abs(change.probability - probability)
+        if score != probability:
+            possible.append(Change(field, value, score))
+    possible.sort(key=lambda change: abs(change.probability - probability), reverse=True)
+    by_field: dict[str, Change] = {}
+    for change in possible:
+        by_field.setdefault(change.field.name, change)
+    return list(by_field.values())[:N_SHOWN]
