@@ -19,6 +19,7 @@ from readmit.intake.erased_patients import KEY_CHECK, keyed_hash
 from readmit.intake.registration import REGISTER_LOCK
 from readmit.settings import StackSettings
 
+# The statements are put together from constants of this module, hence S608; values are parameters.
 STAGED = "staging.stg_uci__encounters"
 FEATURES = "intermediate.int_encounters__features"
 # A patient number without spaces and leading zeros, as `normalised` makes it.
@@ -27,7 +28,7 @@ PAIRS = "(select * from unnest(%(batches)s::text[], %(source_rows)s::bigint[]))"
 ROWS = f"""
     select _batch_id, _source_row, encounter_id from landing.encounters
     where {NUMBER.format("patient_nbr")} = %(patient)s or (_batch_id, _source_row) in {PAIRS}
-"""  # noqa: S608 (constants)
+"""  # noqa: S608
 # Rows that belong to the patient by their correction.
 CORRECTED = f"""
     select batch_id, source_row from ops.corrections

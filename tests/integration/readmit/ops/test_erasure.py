@@ -123,9 +123,32 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
     raw.correction(build_id).begin(settings)
     raw.stand_in_release(settings, build_id)
     raw.correction(build_id).publish(settings)
-    clean = settings.clean_database
     stays = "select encounter_id::bigint, patient_nbr from landing.encounters order by _source_row"
     rows = raw.query(settings, settings.raw_database, stays)
+    fill_stores(settings, rows)
+    # A later export, of a known row and one with another value.
+    header, known, changed = (folder / "first.csv").read_text().splitlines()[:3]
+    values = changed.split(",")
+    values[9] = "13" if values[9] == "14" else "14"
+    (folder / "changed.csv").write_text("\n".join([header, known, ",".join(values)]) + "\n")
+    sources.submit(str(folder / "changed.csv"), settings, is_forced=True)
+    removed, remaining = erasure.erase(PATIENT, "an officer", settings)
+    encounters = [encounter for encounter, _ in rows[:3]]
+    yield Erased(settings, dict(removed), remaining, batch_id, encounters, folder)
+    s3 = storage.client("admin", settings)
+    for key in objects(settings):
+        s3.delete_object(Bucket=bucket, Key=key)
+    s3.delete_bucket(Bucket=bucket)
+
+
+def fill_stores(settings: StackSettings, rows: list[tuple[int, str]]) -> None:
+    """Write predictions, look-ups, a snapshot, pages, logs and a backup with the patient's rows.
+
+    Args:
+        settings: of the stack.
+        rows: stay and patient of each row of RAW; the first three rows are the patient's.
+    """
+    clean = settings.clean_database
     encounters = [encounter for encounter, _ in rows[:3]]
     for patient, encounter in (
         (PATIENT, None),
@@ -152,18 +175,6 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
     log.write_text(f"GET /patients/{PATIENT}/history\nGET /healthz\n")
     backup = settings.backup_folder() / "20261101T021700Z"
     backup.mkdir(parents=True)
-    # A later export, of a known row and one with another value.
-    header, known, changed = (folder / "first.csv").read_text().splitlines()[:3]
-    values = changed.split(",")
-    values[9] = "13" if values[9] == "14" else "14"
-    (folder / "changed.csv").write_text("\n".join([header, known, ",".join(values)]) + "\n")
-    sources.submit(str(folder / "changed.csv"), settings, is_forced=True)
-    removed, remaining = erasure.erase(PATIENT, "an officer", settings)
-    yield Erased(settings, dict(removed), remaining, batch_id, encounters, folder)
-    s3 = storage.client("admin", settings)
-    for key in objects(settings):
-        s3.delete_object(Bucket=bucket, Key=key)
-    s3.delete_bucket(Bucket=bucket)
 
 
 def test_the_number_stands_nowhere(erased: Erased) -> None:
