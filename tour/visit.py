@@ -128,7 +128,10 @@ class Visit:
             SceneFailed: the page does not show what a step does or points at.
         """
         page = self.context.new_page()
-        address = self._open(page, scene)
+        try:
+            address = self._open(page, scene)
+        except Error as error:
+            raise SceneFailed(f"scene {scene.id} cannot be opened: {error.message}") from error
         shots = []
         for step in scene.steps:
             try:
