@@ -2,6 +2,8 @@
 docs/security.md).
 """
 
+from collections.abc import Iterator
+
 import psycopg2
 import pytest
 from psycopg2 import errors
@@ -140,7 +142,7 @@ MAY_NOT: list[tuple[db.Role, str, str]] = [
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackSettings]:
     settings = raw.fresh(tmp_path_factory.mktemp("home"))
     tables = "create table marts.made (i int); create table quarantine.kept (i int);"
     raw.query(settings, settings.clean_database, tables, role="transformer")
@@ -150,7 +152,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
         "create table intermediate.inner_working (i int)",
         role="transformer",
     )
-    return settings
+    yield settings
+    # MLflow takes a database with a table for one of its own.
+    for name in ("mlflow", "airflow"):
+        drop = f"drop table if exists public.mine_{settings.raw_database}"
+        raw.query(settings, name, drop, role="postgres")
 
 
 def run(settings: StackSettings, role: db.Role, database: str, statement: str) -> None:
