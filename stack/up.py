@@ -8,29 +8,20 @@ import argparse
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from importlib import metadata
-from pathlib import Path
 
 import httpx
-from psycopg2 import OperationalError
 from rich.table import Table
 
-from readmit import db, storage
 from readmit.batches import claims, rebuilds
 from readmit.command import EXPECTED
 from readmit.inherited_environment import forget_the_shell
 from readmit.intake import sources
-from readmit.ops import bootstrap
-from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
 from readmit.settings import (
-    ROOT,
     BadSetting,
-    RegistryReaderSettings,
     StackSettings,
     env_file,
 )
@@ -47,6 +38,7 @@ from stack import (
     programs,
     readiness,
     release,
+    set_up,
     state_folder,
 )
 from stack.airflow_api import Airflow, AirflowFailed
@@ -62,6 +54,7 @@ from stack.outcomes import (
 from stack.postgres import PostgresFailed
 from stack.programs import AIRFLOW_PROGRAMS, Program
 from stack.progress import Progress
+from stack.set_up import SetUpFailed
 from stack.supervisor import Supervisor, SupervisorFailed
 
 STORAGE = ("postgres", "s3")
@@ -96,10 +89,6 @@ EXPECTED_SECONDS = {
 
 class CannotStart(Exception):
     """The machine does not meet the requirements; the message has one line per problem."""
-
-
-class SetUpFailed(Exception):
-    """A setup command failed; the message has its last line."""
 
 
 def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = ()) -> list[Outcome]:
@@ -203,11 +192,11 @@ def _start_all(
         has_other_api = start_supervisor(settings, listed, supervisor)
         _start(storage_programs, settings, supervisor, progress, "storage")
     with progress.phase("setting up databases, buckets and Airflow"):
-        _set_up(settings, progress)
+        set_up.set_up(settings, progress)
     with progress.phase("starting MLflow and Airflow"):
         _ensure(listed, supervisor)
         _start(core_programs, settings, supervisor, progress, "core")
-    _adopt_production(settings)
+    set_up.adopt_production(settings)
     if has_other_api:
         with progress.phase("replacing the API"):
             _replace_api(settings, supervisor, progress)
@@ -341,103 +330,6 @@ def _start_optional(
     except (readiness.NotReady, SupervisorFailed) as error:
         line = str(error).partition("\n")[0]
         progress.console.print(f"left out: {line}", style="yellow", markup=False)
-
-
-def _set_up(settings: StackSettings, progress: Progress) -> None:
-    progress.show("databases and roles")
-    try:
-        bootstrap.bootstrap(settings)
-    except OperationalError as error:
-        home = programs.server(settings).home
-        raise SetUpFailed(
-            f"{error}If .env is new: the data in {home} has the old passwords (make clean)"
-        ) from error
-    except (SchemaTooNew, MigrationFailed) as error:
-        raise SetUpFailed(str(error)) from error
-    progress.show("buckets")
-    storage.ensure_buckets(settings)
-    progress.show("Airflow's tables")
-    _run(settings, "airflow-migrate", "airflow", "db", "migrate")
-    if not is_mlflow_current(settings):
-        progress.show("MLflow's tables and users")
-        _run(settings, "mlflow-users", "readmit.ops.mlflow_users", has_every_setting=True)
-    if _is_manifest_old():
-        progress.show("dbt's manifest")
-        folder = str(ROOT / "dbt_project")
-        folders = ("--project-dir", folder, "--profiles-dir", folder)
-        _run(settings, "dbt-parse", "dbt.cli.main", "parse", *folders)
-
-
-def is_mlflow_current(settings: StackSettings) -> bool:
-    """Return whether MLflow runs, in the installed version and with the users of these settings.
-
-    One of an earlier release asks for no password, or its tables may be older.
-    """
-    search = "/api/2.0/mlflow/experiments/search?max_results=1"
-    logins = (None, settings.mlflow_login(), RegistryReaderSettings.mlflow_login(settings))
-    try:
-        url = settings.mlflow_tracking_uri
-        with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
-            answers = [client.get(search, auth=login).is_success for login in logins]
-            version = client.get("/version", auth=settings.mlflow_login()).text
-    except httpx.HTTPError:
-        return False
-    return answers == [False, True, True] and version == metadata.version("mlflow")
-
-
-def _adopt_production(settings: StackSettings) -> None:
-    """Sign the version in production after an upgrade from a release without signatures."""
-    query = (
-        "select exists (select from ops.promotions where decision <> 'keep')"
-        " and not exists (select from ops.promotions where signed_statement is not null)"
-    )
-    with (
-        db.transaction("reader", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
-    ):
-        cur.execute(query)
-        [(is_unsigned,)] = cur.fetchall()
-    if is_unsigned:
-        _run(settings, "adopt", "training.adopt")
-
-
-def _is_manifest_old() -> bool:
-    project = ROOT / "dbt_project"
-    manifest = Path(os.environ.get("DBT_TARGET_PATH", project / "target")) / "manifest.json"
-    if not manifest.exists():
-        return True
-    for path in project.rglob("*"):
-        is_generated = path.relative_to(project).parts[0] in ("target", "logs", "dbt_packages")
-        if is_generated or not path.is_file():
-            continue
-        if path.stat().st_mtime > manifest.stat().st_mtime:
-            return True
-    return False
-
-
-def _run(settings: StackSettings, name: str, *module: str, has_every_setting: bool = False) -> None:
-    """Run a Python module with the log `name`.
-
-    Its environment is that of Airflow's tasks, or that of this process with every setting.
-    """
-    scheduler = programs.find("airflow-scheduler", settings)
-    environment = programs.environment_of(scheduler, settings)
-    if has_every_setting:
-        environment |= programs.settings_environment(settings)
-    process = subprocess.run(
-        [sys.executable, "-m", *module],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    log = settings.readmit_home / "log" / f"{name}.log"
-    output = process.stdout + process.stderr
-    log.write_text(output, encoding="utf-8")
-    if process.returncode != 0:
-        last_line = output.rstrip().rpartition("\n")[2] or "failed without a message"
-        raise SetUpFailed(f"{name}: {last_line} (its log: {log})")
 
 
 def wait_for_model(settings: StackSettings, progress: Progress, seconds: float) -> None:

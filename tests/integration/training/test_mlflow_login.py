@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from readmit import db
 from readmit.settings import MLFLOW_READER, ROOT, StackSettings
-from stack import up
+from stack import set_up
 from tests.support import services
 from training import mlflow_tracking
 
@@ -93,12 +93,12 @@ def test_training_logs_in_by_its_settings(mlflow_server, model, monkeypatch):
 
 def test_make_up_sets_mlflows_users_until_mlflow_asks_for_their_passwords(mlflow_server):
     """An MLflow without a log-in, as an earlier release had it, answers any user."""
-    assert up.is_mlflow_current(mlflow_server)
+    assert set_up.is_mlflow_current(mlflow_server)
     other = {"mlflow_api_password": SecretStr("another-password")}
-    assert not up.is_mlflow_current(mlflow_server.model_copy(update=other))
+    assert not set_up.is_mlflow_current(mlflow_server.model_copy(update=other))
     open_url = f"http://127.0.0.1:{mlflow_server.s3_port}/healthz?"  # answers without a log-in
     open_server = {"mlflow_tracking_uri": open_url}
-    assert not up.is_mlflow_current(mlflow_server.model_copy(update=open_server))
+    assert not set_up.is_mlflow_current(mlflow_server.model_copy(update=open_server))
 
 
 # Prints whether MLflow would start before and after the set-up, on tables of the revision before the newest.
@@ -154,6 +154,6 @@ def test_tables_of_an_earlier_release_are_brought_forward(mlflow_server: StackSe
 def test_running_mlflow_of_another_version_is_not_current(
     mlflow_server: StackSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert up.is_mlflow_current(mlflow_server)
-    monkeypatch.setattr(up.metadata, "version", lambda _: "3.18.0")
-    assert not up.is_mlflow_current(mlflow_server)
+    assert set_up.is_mlflow_current(mlflow_server)
+    monkeypatch.setattr(set_up.metadata, "version", lambda _: "3.18.0")
+    assert not set_up.is_mlflow_current(mlflow_server)

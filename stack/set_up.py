@@ -1,0 +1,162 @@
+"""Prepare databases, buckets, Airflow, MLflow and dbt before their programs start.
+
+Each step does only what is still missing.
+"""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import httpx
+from psycopg2 import OperationalError
+
+from readmit import db, storage
+from readmit.ops import bootstrap
+from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
+from readmit.settings import ROOT, RegistryReaderSettings, StackSettings
+from stack import programs
+from stack.progress import Progress
+
+DBT_PROJECT = ROOT / "dbt_project"
+
+
+class SetUpFailed(Exception):
+    """A setup command failed; the message has its last line."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A Python module that prepares a program.
+
+    Its environment is that of Airflow's tasks, or that of this process with every setting.
+    """
+
+    title: str
+    log_name: str
+    module: tuple[str, ...]
+    has_every_setting: bool = False
+
+
+AIRFLOW_TABLES = Command("Airflow's tables", "airflow-migrate", ("airflow", "db", "migrate"))
+MLFLOW_USERS = Command(
+    "MLflow's tables and users",
+    "mlflow-users",
+    ("readmit.ops.mlflow_users",),
+    has_every_setting=True,
+)
+DBT_MANIFEST = Command(
+    "dbt's manifest",
+    "dbt-parse",
+    (
+        "dbt.cli.main",
+        "parse",
+        "--project-dir",
+        str(DBT_PROJECT),
+        "--profiles-dir",
+        str(DBT_PROJECT),
+    ),
+)
+ADOPTION = Command("the signature of the model in production", "adopt", ("training.adopt",))
+
+
+def set_up(settings: StackSettings, progress: Progress) -> None:
+    """Create what is missing of databases, roles, buckets, tables, users and dbt's manifest.
+
+    Raises:
+        SetUpFailed: a part of it failed; the message says which and names its log.
+    """
+    progress.show("databases and roles")
+    try:
+        bootstrap.bootstrap(settings)
+    except OperationalError as error:
+        home = programs.server(settings).home
+        raise SetUpFailed(
+            f"{error}If .env is new: the data in {home} has the old passwords (make clean)"
+        ) from error
+    except (SchemaTooNew, MigrationFailed) as error:
+        raise SetUpFailed(str(error)) from error
+    progress.show("buckets")
+    storage.ensure_buckets(settings)
+    commands = [AIRFLOW_TABLES]
+    if not is_mlflow_current(settings):
+        commands.append(MLFLOW_USERS)
+    if _is_manifest_old():
+        commands.append(DBT_MANIFEST)
+    progress.show(", ".join(command.title for command in commands))
+    # They do not depend on each other, and each is busy importing for most of its time.
+    with ThreadPoolExecutor(len(commands)) as pool:
+        runs = [pool.submit(_run, command, settings) for command in commands]
+    for run in runs:
+        run.result()
+
+
+def is_mlflow_current(settings: StackSettings) -> bool:
+    """Return whether MLflow runs, in the installed version and with the users of these settings.
+
+    One of an earlier release asks for no password, or its tables may be older.
+    """
+    search = "/api/2.0/mlflow/experiments/search?max_results=1"
+    logins = (None, settings.mlflow_login(), RegistryReaderSettings.mlflow_login(settings))
+    try:
+        url = settings.mlflow_tracking_uri
+        with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
+            answers = [client.get(search, auth=login).is_success for login in logins]
+            version = client.get("/version", auth=settings.mlflow_login()).text
+    except httpx.HTTPError:
+        return False
+    return answers == [False, True, True] and version == metadata.version("mlflow")
+
+
+def adopt_production(settings: StackSettings) -> None:
+    """Sign the version in production after an upgrade from a release without signatures."""
+    query = (
+        "select exists (select from ops.promotions where decision <> 'keep')"
+        " and not exists (select from ops.promotions where signed_statement is not null)"
+    )
+    with (
+        db.transaction("reader", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(query)
+        [(is_unsigned,)] = cur.fetchall()
+    if is_unsigned:
+        _run(ADOPTION, settings)
+
+
+def _is_manifest_old() -> bool:
+    manifest = Path(os.environ.get("DBT_TARGET_PATH", DBT_PROJECT / "target")) / "manifest.json"
+    if not manifest.exists():
+        return True
+    for path in DBT_PROJECT.rglob("*"):
+        is_generated = path.relative_to(DBT_PROJECT).parts[0] in ("target", "logs", "dbt_packages")
+        if is_generated or not path.is_file():
+            continue
+        if path.stat().st_mtime > manifest.stat().st_mtime:
+            return True
+    return False
+
+
+def _run(command: Command, settings: StackSettings) -> None:
+    """Run a command, and write its output to its log."""
+    scheduler = programs.find("airflow-scheduler", settings)
+    environment = programs.environment_of(scheduler, settings)
+    if command.has_every_setting:
+        environment |= programs.settings_environment(settings)
+    process = subprocess.run(
+        [sys.executable, "-m", *command.module],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    log = settings.readmit_home / "log" / f"{command.log_name}.log"
+    output = process.stdout + process.stderr
+    log.write_text(output, encoding="utf-8")
+    if process.returncode != 0:
+        last_line = output.rstrip().rpartition("\n")[2] or "failed without a message"
+        raise SetUpFailed(f"{command.log_name}: {last_line} (its log: {log})")
