@@ -46,7 +46,10 @@ def check_ledger(settings: StackSettings) -> dict[str, str]:
     ledger = query(settings, settings.raw_database, LEDGER)
     for batch_id, _, planned, in_raw in ledger:
         assert in_raw == planned, batch_id
-    return {row[0]: row[1] for row in ledger}
+    statuses = {}
+    for batch_id, status, _, _ in ledger:
+        statuses[batch_id] = status
+    return statuses
 
 
 def check(settings: StackSettings) -> dict[str, str]:
@@ -56,7 +59,9 @@ def check(settings: StackSettings) -> dict[str, str]:
     """
     statuses = check_ledger(settings)
     ledger = query(settings, settings.raw_database, LEDGER)
-    published = {row[0]: row[1:] for row in query(settings, settings.clean_database, PUBLISHED)}
+    published = {}
+    for batch_id, *counts in query(settings, settings.clean_database, PUBLISHED):
+        published[batch_id] = counts
     for batch_id, status, planned, _ in ledger:
         assert (status == "published") == (batch_id in published), (batch_id, status)
         if status == "published":

@@ -60,16 +60,25 @@ def one(series: str, fires: float, silent: float) -> tuple[dict[str, str], dict[
 
 
 CASES = (
-    Case("ApiDown", "2m", {UP: steady(0)}, {UP: steady(0), 'up{job="api",instance="b:8000"}': steady(1)}, absent=True),
+    Case(
+        "ApiDown",
+        "2m",
+        {UP: steady(0)},
+        {UP: steady(0), 'up{job="api",instance="b:8000"}': steady(1)},
+        absent=True,
+    ),
     Case("ApiErrorBudgetBurnsFast", "70m", errors(0.02), errors(0.004) | {PROBED: rising(600)}),
     Case("ApiErrorBudgetBurnsFast", "8h", errors(0.008), errors(0.005)),
-    Case("ApiErrorBudgetBurnsFast", "70m", errors(0.02), {ASKED: rising(0.5), FAILED: rising(0.5)}),  # 70 requests
+    Case(
+        "ApiErrorBudgetBurnsFast", "70m", errors(0.02), {ASKED: rising(0.5), FAILED: rising(0.5)}
+    ),  # 70 requests
     Case("ApiErrorBudgetBurnsSlowly", "8h", errors(0.0012), errors(0.0008)),
     Case("ApiLatencyBudgetBurnsFast", "70m", latency(0.8), latency(0.1)),
     Case("ApiLatencyBudgetBurnsFast", "8h", latency(0.35), latency(0.25)),
     Case("ApiLatencyBudgetBurnsSlowly", "8h", latency(0.06), latency(0.04)),
     Case(
-        "NoProductionModel", "20m",
+        "NoProductionModel",
+        "20m",
         {UP: steady(1), 'readmit_model{job="api",version="1"}': steady(0)},
         {UP: steady(1), 'readmit_model{job="api",version="2"}': steady(1)},
     ),
@@ -78,18 +87,31 @@ CASES = (
     Case("ModelNotBacked", "8m", *one('readmit_model_unbacked{job="api"}', 1, 0)),
     Case("RegistryUnreachable", "15m", *one('readmit_registry_up{job="api"}', 0, 1)),
     Case(
-        "HistoryUnavailable", "30m",
+        "HistoryUnavailable",
+        "30m",
         {f'{LOOKUPS},outcome="failed"}}': rising(2), f'{LOOKUPS},outcome="found"}}': rising(20)},
         {f'{LOOKUPS},outcome="failed"}}': rising(0.5), f'{LOOKUPS},outcome="found"}}': rising(20)},
     ),
-    Case("HistoryUnavailable", "30m", {f'{LOOKUPS},outcome="failed"}}': rising(2)}, {f'{LOOKUPS},outcome="failed"}}': rising(1)}),
     Case(
-        "PredictionsNotLogged", "20m",
-        {'readmit_log_lost_total{job="api"}': "0x10 5x20"}, {'readmit_log_lost_total{job="api"}': steady(7)},
+        "HistoryUnavailable",
+        "30m",
+        {f'{LOOKUPS},outcome="failed"}}': rising(2)},
+        {f'{LOOKUPS},outcome="failed"}}': rising(1)},
     ),
-    Case("PredictionsWaitForLog", "8m", *one('readmit_log_emptied_timestamp_seconds{job="api"}', -60, 420)),
     Case(
-        "BatchRejected", "2m",
+        "PredictionsNotLogged",
+        "20m",
+        {'readmit_log_lost_total{job="api"}': "0x10 5x20"},
+        {'readmit_log_lost_total{job="api"}': steady(7)},
+    ),
+    Case(
+        "PredictionsWaitForLog",
+        "8m",
+        *one('readmit_log_emptied_timestamp_seconds{job="api"}', -60, 420),
+    ),
+    Case(
+        "BatchRejected",
+        "2m",
         {'readmit_batches{job="ingest_batch",status="rejected"}': steady(1)},
         {
             'readmit_batches{job="ingest_batch",status="rejected"}': steady(0),
@@ -97,62 +119,105 @@ CASES = (
         },
     ),
     Case(
-        "FileRefused", "30m",
-        {'readmit_batches{status="refused"}': "0x10 1x60"}, {'readmit_batches{status="refused"}': steady(1)},
+        "FileRefused",
+        "30m",
+        {'readmit_batches{status="refused"}': "0x10 1x60"},
+        {'readmit_batches{status="refused"}': steady(1)},
     ),
-    Case("DataTooOld", "2m", *one(f"readmit_data_published_timestamp_seconds{PUSHED}", -31 * DAY, -29 * DAY)),
     Case(
-        "PipelineSilent", "200m",
-        {f"push_time_seconds{PUSHED}": steady(0)}, {f"push_time_seconds{PUSHED}": rising(60)},
+        "DataTooOld",
+        "2m",
+        *one(f"readmit_data_published_timestamp_seconds{PUSHED}", -31 * DAY, -29 * DAY),
+    ),
+    Case(
+        "PipelineSilent",
+        "200m",
+        {f"push_time_seconds{PUSHED}": steady(0)},
+        {f"push_time_seconds{PUSHED}": rising(60)},
     ),
     Case("TaskFailed", "20m", *one('readmit_task_succeeded{job="tasks",dag="d",task="t"}', 0, 1)),
     Case(
-        "TaskFailed", "20m",
+        "TaskFailed",
+        "20m",
         {'readmit_task_succeeded{job="tasks",dag="d",task="t"}': steady(0)},
         {'readmit_task_succeeded{job="tasks",dag="d",task="t"}': "0x12 1x20"},  # a retry succeeded
     ),
-    Case("ModelTooOld", "2m", *one('readmit_model_promoted_timestamp_seconds{job="api"}', -91 * DAY, -89 * DAY)),
-    Case("ModelTooOld", "2m", *one('readmit_model_promoted_timestamp_seconds{job="api"}', -91 * DAY, 0)),  # 0: no model
+    Case(
+        "ModelTooOld",
+        "2m",
+        *one('readmit_model_promoted_timestamp_seconds{job="api"}', -91 * DAY, -89 * DAY),
+    ),
+    Case(
+        "ModelTooOld",
+        "2m",
+        *one('readmit_model_promoted_timestamp_seconds{job="api"}', -91 * DAY, 0),
+    ),  # 0: no model
     Case("DriftDetected", "2m", *one('readmit_drift_detected{job="monitor_model"}', 1, 0)),
     Case(
-        "RealisedPerformanceLow", "2m",
+        "RealisedPerformanceLow",
+        "2m",
         {'readmit_realised_auroc{bound="high"}': steady(0.58)},
-        {'readmit_realised_auroc{bound="high"}': steady(0.63), 'readmit_realised_auroc{bound="low"}': steady(0.55)},
+        {
+            'readmit_realised_auroc{bound="high"}': steady(0.63),
+            'readmit_realised_auroc{bound="low"}': steady(0.55),
+        },
     ),
     Case(
-        "BackupMissing", "2m",
-        *one('readmit_backup_finished_timestamp_seconds{job="backup"}', -3 * DAY, -DAY), absent=True,
+        "BackupMissing",
+        "2m",
+        *one('readmit_backup_finished_timestamp_seconds{job="backup"}', -3 * DAY, -DAY),
+        absent=True,
     ),
-    Case("MonitorSilent", "2m", *one('readmit_monitored_timestamp_seconds{job="monitor_model"}', -3 * DAY, -DAY)),
+    Case(
+        "MonitorSilent",
+        "2m",
+        *one('readmit_monitored_timestamp_seconds{job="monitor_model"}', -3 * DAY, -DAY),
+    ),
     Case("ComponentDown", "3m", *one('probe_success{job="probe",instance="mlflow"}', 0, 1)),
     Case("TargetDown", "6m", {'up{job="node",instance="n"}': steady(0)}, {UP: steady(0)}),
     Case("PostgresDown", "2m", *one('pg_up{job="postgres"}', 0, 1)),
     Case(
-        "PostgresConnectionsExhausted", "6m",
-        {'pg_stat_database_numbackends{datname="airflow"}': steady(85), "pg_settings_max_connections": steady(100)},
-        {'pg_stat_database_numbackends{datname="airflow"}': steady(60), "pg_settings_max_connections": steady(100)},
-    ),
-    Case(
-        "DiskAlmostFull", "12m",
-        {f"node_filesystem_avail_bytes{DISK}": steady(9), f"node_filesystem_size_bytes{DISK}": steady(100)},
+        "PostgresConnectionsExhausted",
+        "6m",
         {
-            f"node_filesystem_avail_bytes{DISK}": steady(12), f"node_filesystem_size_bytes{DISK}": steady(100),
-            f"node_filesystem_avail_bytes{TMPFS}": steady(0), f"node_filesystem_size_bytes{TMPFS}": steady(100),
+            'pg_stat_database_numbackends{datname="airflow"}': steady(85),
+            "pg_settings_max_connections": steady(100),
+        },
+        {
+            'pg_stat_database_numbackends{datname="airflow"}': steady(60),
+            "pg_settings_max_connections": steady(100),
         },
     ),
     Case(
-        "MemoryAlmostGone", "12m",
+        "DiskAlmostFull",
+        "12m",
+        {
+            f"node_filesystem_avail_bytes{DISK}": steady(9),
+            f"node_filesystem_size_bytes{DISK}": steady(100),
+        },
+        {
+            f"node_filesystem_avail_bytes{DISK}": steady(12),
+            f"node_filesystem_size_bytes{DISK}": steady(100),
+            f"node_filesystem_avail_bytes{TMPFS}": steady(0),
+            f"node_filesystem_size_bytes{TMPFS}": steady(100),
+        },
+    ),
+    Case(
+        "MemoryAlmostGone",
+        "12m",
         {"node_memory_MemAvailable_bytes": steady(4), "node_memory_MemTotal_bytes": steady(100)},
         {"node_memory_MemAvailable_bytes": steady(6), "node_memory_MemTotal_bytes": steady(100)},
     ),
     Case(
-        "RestartLoop", "15m",
+        "RestartLoop",
+        "15m",
         {'readmit_started_timestamp_seconds{job="api"}': "1x2 100x2 200x2 300x2 400x10"},
         {'readmit_started_timestamp_seconds{job="api"}': "1x5 100x20"},  # one deployment
     ),
     Case(
-        "RestartLoop", "15m",
+        "RestartLoop",
+        "15m",
         {'process_start_time_seconds{job="node"}': "1x2 100x2 200x2 300x2 400x10"},
         {'process_start_time_seconds{job="node"}': steady(1)},
     ),
-)  # fmt: skip
+)

@@ -15,9 +15,9 @@ from tests.support.services import end, free_port, wait_until
 
 @contextmanager
 def running(
-    home: Path, workers: int, **more: str
+    home: Path, workers: int, **variables: str
 ) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
-    """Start the API with a model in each worker; gives its address and the (master) process."""
+    """Start the API with a model in each worker; yields its address and the (master) process."""
     (together := home / "together").mkdir()
     port = free_port()
     command = (
@@ -41,20 +41,32 @@ def running(
         "--timeout-keep-alive",
         "75",
     )
-    command += ("--workers", str(workers)) if workers > 1 else ()
-    known = {
+    if workers > 1:
+        command += ("--workers", str(workers))
+    own_variables = {
         "PROMETHEUS_MULTIPROC_DIR": str(together),
         "METRICS_APP_HOME": str(home),
         "PYTHONPATH": str(ROOT),
     }
     with (home / "api.log").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **known, **more}
+            command,
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **own_variables, **variables},
         )
     url = f"http://127.0.0.1:{port}"
+
+    def have_started() -> bool:
+        return len(processes(together)) == workers
+
+    def are_ready() -> bool:
+        return all(ready(url) for _ in range(10))
+
     try:
-        wait_until(lambda: len(processes(together)) == workers, f"{workers} workers start", 60)
-        wait_until(lambda: all(ready(url) for _ in range(10)), "the workers have a model", 60)
+        wait_until(have_started, f"{workers} workers start", 60)
+        wait_until(are_ready, "the workers have a model", 60)
         yield url, process
     finally:
         end(process)
@@ -70,13 +82,19 @@ def ready(url: str) -> bool:
 
 def processes(folder: Path) -> set[int]:
     """Return the living processes that have files of metrics in the folder."""
-    found = {int(file.stem.rpartition("_")[2]) for file in folder.glob("*.db")}
-    return {pid for pid in found if os.path.exists(f"/proc/{pid}")}
+    pids = set()
+    for file in folder.glob("*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if os.path.exists(f"/proc/{pid}"):
+            pids.add(pid)
+    return pids
 
 
 def metric(url: str, name: str) -> float:
     """Return the sum of a metric over its labels and the workers."""
     lines = httpx.get(f"{url}/metrics", trust_env=False, timeout=30).text.splitlines()
-    return sum(
-        float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name
-    )
+    total = 0.0
+    for line in lines:
+        if line.split("{")[0].split(" ")[0] == name:
+            total += float(line.split()[-1])
+    return total

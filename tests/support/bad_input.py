@@ -17,6 +17,10 @@ END = b"\r\n"
 ROW = 20  # the row that is corrupted, from 1
 
 
+Change = Callable[[bytes], bytes]
+ChangeOfValues = Callable[[list[bytes]], list[bytes]]
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of corruption.
@@ -25,12 +29,136 @@ class Kind:
     """
 
     name: str
-    corrupt: Callable[[bytes], bytes]
+    corrupt: Change
     verdict: str
     location: str = ""
 
 
-def line(change: Callable[[bytes], bytes], row: int = ROW) -> Callable[[bytes], bytes]:
+# ---------------------------------------------------------------- changes of a file or a line
+
+
+def replace(old: bytes, new: bytes) -> Change:
+    """Replace some bytes wherever they stand."""
+
+    def change(data: bytes) -> bytes:
+        return data.replace(old, new)
+
+    return change
+
+
+def prepend(start: bytes) -> Change:
+    """Write these bytes before the others."""
+
+    def change(data: bytes) -> bytes:
+        return start + data
+
+    return change
+
+
+def append(end: bytes) -> Change:
+    """Write these bytes after the others."""
+
+    def change(data: bytes) -> bytes:
+        return data + end
+
+    return change
+
+
+def become(content: bytes) -> Change:
+    """Replace everything by these bytes."""
+
+    def change(_: bytes) -> bytes:
+        return content
+
+    return change
+
+
+def encode(encoding: str) -> Change:
+    """Write the text in another encoding."""
+
+    def change(data: bytes) -> bytes:
+        return data.decode().encode(encoding)
+
+    return change
+
+
+def chain(*changes: Change) -> Change:
+    """Make one change after the other."""
+
+    def change(data: bytes) -> bytes:
+        for step in changes:
+            data = step(data)
+        return data
+
+    return change
+
+
+def pack(name: str = "diabetic_data.csv", times: int = 1) -> Change:
+    """Put the file into an archive, and that into another."""
+
+    def change(data: bytes) -> bytes:
+        member = name
+        for _ in range(times):
+            archive = BytesIO()
+            with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zip_file:
+                zip_file.writestr(member, data)
+            data = archive.getvalue()
+            member = "inner.zip"
+        return data
+
+    return change
+
+
+def cut_gzip(data: bytes) -> bytes:
+    return gzip.compress(data)[:-20]
+
+
+def cut_in_the_last_row(data: bytes) -> bytes:
+    return data[: data.rindex(b",No,") + 1]
+
+
+def keep_header_only(data: bytes) -> bytes:
+    return data.split(END)[0] + END
+
+
+def drop_header(data: bytes) -> bytes:
+    return data.split(END, 1)[1]
+
+
+def drop_last_line_end(data: bytes) -> bytes:
+    return data.removesuffix(END)
+
+
+def repeat_header(data: bytes) -> bytes:
+    lines = data.split(END)
+    return END.join([*lines[:ROW], lines[0], *lines[ROW:]])
+
+
+def repeat_row(data: bytes) -> bytes:
+    lines = data.removesuffix(END).split(END)
+    return END.join([*lines, lines[ROW], b""])
+
+
+def reverse_rows(data: bytes) -> bytes:
+    first, *rows = data.removesuffix(END).split(END)
+    return END.join([first, *reversed(rows), b""])
+
+
+def number_rows(name: bytes) -> Change:
+    """Put the number of the row in front of each row, as pandas does."""
+
+    def change(data: bytes) -> bytes:
+        first, *rows = data.removesuffix(END).split(END)
+        lines = [b"%d,%b" % (row, text) for row, text in enumerate(rows)]
+        return END.join([name + b"," + first, *lines, b""])
+
+    return change
+
+
+# ---------------------------------------------------------------- changes of one line
+
+
+def line(change: Change, row: int = ROW) -> Change:
     """Change one line of the file; row 0 is the header."""
 
     def corrupt(data: bytes) -> bytes:
@@ -41,7 +169,7 @@ def line(change: Callable[[bytes], bytes], row: int = ROW) -> Callable[[bytes], 
     return corrupt
 
 
-def value(column: str, new: bytes, row: int = ROW) -> Callable[[bytes], bytes]:
+def value(column: str, new: bytes, row: int = ROW) -> Change:
     """Put another value into one field."""
 
     def change(text: bytes) -> bytes:
@@ -52,141 +180,152 @@ def value(column: str, new: bytes, row: int = ROW) -> Callable[[bytes], bytes]:
     return line(change, row)
 
 
-def every(
-    change: Callable[[list[bytes]], list[bytes]], header: bool = True
-) -> Callable[[bytes], bytes]:
+def drop_last_field(text: bytes) -> bytes:
+    return text.rsplit(b",", 1)[0]
+
+
+def write_twice(text: bytes) -> bytes:
+    return text + text
+
+
+def spell(change: Change) -> Change:
+    """Write the names of the columns in another way."""
+
+    def respell(text: bytes) -> bytes:
+        return b",".join(map(change, text.split(b",")))
+
+    return line(respell, row=0)
+
+
+# ---------------------------------------------------------------- changes of every line
+
+
+def every(change: ChangeOfValues, header: bool = True) -> Change:
     """Change the list of values of every line."""
 
     def corrupt(data: bytes) -> bytes:
         first, *rows = data.removesuffix(END).split(END)
-        lines = [first, *rows] if header else rows
-        changed = [b",".join(change(text.split(b","))) for text in lines]
-        return END.join([*([] if header else [first]), *changed, b""])
+        lines = []
+        if header:
+            lines.append(b",".join(change(first.split(b","))))
+        else:
+            lines.append(first)
+        for row in rows:
+            lines.append(b",".join(change(row.split(b","))))
+        return END.join([*lines, b""])
 
     return corrupt
 
 
-def swapped(first: str, second: str) -> Callable[[list[bytes]], list[bytes]]:
-    a, b = COLUMNS.index(first), COLUMNS.index(second)
+def swap(first: str, second: str) -> ChangeOfValues:
+    first_index = COLUMNS.index(first)
+    second_index = COLUMNS.index(second)
 
     def change(values: list[bytes]) -> list[bytes]:
-        values[a], values[b] = values[b], values[a]
-        return values
+        changed = list(values)
+        changed[first_index] = values[second_index]
+        changed[second_index] = values[first_index]
+        return changed
 
     return change
 
 
-def without(column: str) -> Callable[[list[bytes]], list[bytes]]:
+def without(column: str) -> ChangeOfValues:
     index = COLUMNS.index(column)
-    return lambda values: values[:index] + values[index + 1 :]
+
+    def change(values: list[bytes]) -> list[bytes]:
+        return values[:index] + values[index + 1 :]
+
+    return change
 
 
-def again_in_the_middle(data: bytes) -> bytes:
-    lines = data.split(END)
-    return END.join([*lines[:ROW], lines[0], *lines[ROW:]])
+def add_a_value(values: list[bytes]) -> list[bytes]:
+    return [*values, b"x"]
 
 
-def doubled(data: bytes) -> bytes:
-    lines = data.removesuffix(END).split(END)
-    return END.join([*lines, lines[ROW], b""])
+def quote_all(values: list[bytes]) -> list[bytes]:
+    return [b'"%b"' % value for value in values]
 
 
-def shuffled(data: bytes) -> bytes:
-    first, *rows = data.removesuffix(END).split(END)
-    return END.join([first, *reversed(rows), b""])
+def drop_ids_and_label(values: list[bytes]) -> list[bytes]:
+    return values[2:-1]
 
 
-def spelled(change: Callable[[str], str]) -> Callable[[bytes], bytes]:
-    """Write the names of the columns in another way."""
-    return line(
-        lambda text: b",".join(change(name).encode() for name in text.decode().split(",")), 0
-    )
-
-
-def numbered(name: bytes) -> Callable[[bytes], bytes]:
-    """Put the number of the row in front of each row, as pandas does."""
-
-    def corrupt(data: bytes) -> bytes:
-        first, *rows = data.removesuffix(END).split(END)
-        lines = [b"%d,%b" % (row, text) for row, text in enumerate(rows)]
-        return END.join([name + b"," + first, *lines, b""])
-
-    return corrupt
-
-
-def column_of(name: str, change: Callable[[bytes], bytes]) -> Callable[[list[bytes]], list[bytes]]:
+def column_of(name: str, change: Change) -> ChangeOfValues:
     """Change the values of one column."""
     index = COLUMNS.index(name)
-    return lambda values: [*values[:index], change(values[index]), *values[index + 1 :]]
+
+    def change_values(values: list[bytes]) -> list[bytes]:
+        return [*values[:index], change(values[index]), *values[index + 1 :]]
+
+    return change_values
 
 
-def blanks_for(*words: bytes) -> Callable[[list[bytes]], list[bytes]]:
-    """Leave out every value that is one of these words, as pandas does when it reads them."""
-    return lambda values: [b"" if value in words else value for value in values]
+def label_as_number(label: bytes) -> bytes:
+    return b"%d" % (label == b"<30")
 
 
-def zipped(data: bytes, name: str = "diabetic_data.csv", times: int = 1) -> bytes:
-    for _ in range(times):
-        packed = BytesIO()
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(name, data)
-        data = packed.getvalue()
-        name = "inner.zip"
-    return data
+def blanks_for(word: bytes) -> ChangeOfValues:
+    """Leave out every value that is this word, as pandas does when it reads it."""
+
+    def change(values: list[bytes]) -> list[bytes]:
+        changed = []
+        for value in values:
+            if value == word:
+                changed.append(b"")
+            else:
+                changed.append(value)
+        return changed
+
+    return change
 
 
-def semicolons(data: bytes) -> bytes:
-    return data.replace(b",", b";")
-
+SEMICOLONS = replace(b",", b";")
 
 AT = f"row {ROW} (line {ROW + 1}), column "
 HEAD = "header (line 1), column "
 
 REFUSED = [
-    Kind("empty file", lambda data: b"", "refused", HEAD + "encounter_id"),
+    Kind("empty file", become(b""), "refused", HEAD + "encounter_id"),
     Kind(
         "header and no rows",
-        lambda data: data.split(END)[0] + END,
+        keep_header_only,
         "refused",
         "row 1, column encounter_id",
     ),
-    Kind(
-        "rows and no header", lambda data: data.split(END, 1)[1], "refused", HEAD + "encounter_id"
-    ),
+    Kind("rows and no header", drop_header, "refused", HEAD + "encounter_id"),
     Kind("column missing everywhere", every(without("insulin")), "refused", HEAD + "insulin"),
     Kind(
         "column missing in the header only",
-        line(lambda t: t.replace(b"race,", b""), 0),
+        line(replace(b"race,", b""), row=0),
         "refused",
         HEAD + "race",
     ),
-    Kind("column too many everywhere", every(lambda v: [*v, b"x"]), "refused", HEAD + "x"),
+    Kind("column too many everywhere", every(add_a_value), "refused", HEAD + "x"),
     Kind(
         "column renamed",
-        line(lambda t: t.replace(b"A1Cresult", b"a1c"), 0),
+        line(replace(b"A1Cresult", b"a1c"), row=0),
         "refused",
         HEAD + "A1Cresult",
     ),
     Kind(
         "column named twice",
-        line(lambda t: t.replace(b"diag_3", b"diag_2"), 0),
+        line(replace(b"diag_3", b"diag_2"), row=0),
         "refused",
         HEAD + "diag_2",
     ),
-    Kind("blank line before the header", lambda data: END + data, "refused", HEAD + "encounter_id"),
+    Kind("blank line before the header", prepend(END), "refused", HEAD + "encounter_id"),
     Kind(
         "header of a million columns",
-        lambda data: b"column," * 10**6 + END,
+        become(b"column," * 10**6 + END),
         "refused",
         HEAD + "encounter_id",
     ),
-    Kind("UTF-32", lambda data: data.decode().encode("utf-32"), "refused", HEAD + "encounter_id"),
-    Kind("a web page", lambda data: b"<html>404</html>", "refused", HEAD + "encounter_id"),
-    Kind("random bytes", lambda data: bytes(range(256)) * 40, "refused", HEAD + "encounter_id"),
-    Kind("51 fields in one row", line(lambda t: t + b",x"), "refused", AT + "readmitted"),
-    Kind(
-        "49 fields in one row", line(lambda t: t.rsplit(b",", 1)[0]), "refused", AT + "readmitted"
-    ),
+    Kind("UTF-32", encode("utf-32"), "refused", HEAD + "encounter_id"),
+    Kind("a web page", become(b"<html>404</html>"), "refused", HEAD + "encounter_id"),
+    Kind("random bytes", become(bytes(range(256)) * 40), "refused", HEAD + "encounter_id"),
+    Kind("51 fields in one row", line(append(b",x")), "refused", AT + "readmitted"),
+    Kind("49 fields in one row", line(drop_last_field), "refused", AT + "readmitted"),
     Kind(
         "unquoted comma in a value",
         value("medical_specialty", b"Surgery, General"),
@@ -195,12 +334,12 @@ REFUSED = [
     ),
     Kind(
         "file cut off in a row",
-        lambda data: data[: data.rindex(b",No,") + 1],
+        cut_in_the_last_row,
         "refused",
         "is the file cut off?",
     ),
-    Kind("blank line between rows", line(lambda t: b""), "refused", AT + "encounter_id"),
-    Kind("two rows on one line", line(lambda t: t + t), "refused", AT + "readmitted"),
+    Kind("blank line between rows", line(become(b"")), "refused", AT + "encounter_id"),
+    Kind("two rows on one line", line(write_twice), "refused", AT + "readmitted"),
     Kind("NUL byte", value("race", b"a\0"), "refused", AT + "race"),
     Kind(
         "UTF-8 letter",
@@ -213,20 +352,20 @@ REFUSED = [
     Kind("quote inside a value", value("diag_1", b'25"0'), "refused", AT + "diag_1"),
     Kind("line break inside quotes", value("race", b'"a\nb"'), "refused", AT + "race"),
     Kind("carriage return inside a value", value("change", b"N\ro"), "refused", AT + "change"),
-    Kind("old Macintosh line ends", lambda data: data.replace(END, b"\r"), "refused", "column "),
+    Kind("old Macintosh line ends", replace(END, b"\r"), "refused", "column "),
     Kind(
         "line ends turned round",
-        lambda data: data.replace(END, b"\n\r"),
+        replace(END, b"\n\r"),
         "refused",
         "row 61 (line 62), column ",
     ),
     Kind(
         "line ends with two returns",
-        lambda data: data.replace(END, b"\r" + END),
+        replace(END, b"\r" + END),
         "refused",
         "column readmitted",
     ),
-    Kind("end mark of DOS", lambda data: data + b"\x1a", "refused", "row 61 (line 62), column "),
+    Kind("end mark of DOS", append(b"\x1a"), "refused", "row 61 (line 62), column "),
     Kind(
         "full-width digits",
         value("time_in_hospital", b"\xef\xbc\x93"),
@@ -247,23 +386,17 @@ REFUSED = [
         "refused",
         AT + "weight",
     ),
-    Kind("row of a million fields", line(lambda t: b"," * 999_999), "refused", AT + "readmitted"),
-    Kind("no line ends", lambda data: data.replace(END, b" "), "refused", "column "),
+    Kind("row of a million fields", line(become(b"," * 999_999)), "refused", AT + "readmitted"),
+    Kind("no line ends", replace(END, b" "), "refused", "column "),
     Kind(
         "comma in a diagnosis of a semicolon file",
-        lambda data: (
-            value("diag_1", b"250,83")(data).replace(b",", b";").replace(b"250;83", b"250,83")
-        ),
+        chain(value("diag_1", b"250,83"), SEMICOLONS, replace(b"250;83", b"250,83")),
         "refused",
         AT + "diag_1: a decimal comma",
     ),
     Kind(
         "decimal comma in a semicolon file",
-        lambda data: (
-            value("num_procedures", b"3#0")(semicolons(data).replace(b";", b","))
-            .replace(b",", b";")
-            .replace(b"#", b",")
-        ),
+        chain(value("num_procedures", b"3#0"), SEMICOLONS, replace(b"#", b",")),
         "refused",
         AT + "num_procedures: a decimal comma or a thousands separator",
     ),
@@ -293,47 +426,45 @@ REFUSED = [
     ),
     Kind(
         "column without a name that holds text",
-        lambda data: line(lambda text: b"x" + text)(numbered(b"Unnamed: 0")(data)),
+        chain(number_rows(b"Unnamed: 0"), line(prepend(b"x"))),
         "refused",
         AT + "Unnamed: 0: an unknown column",
     ),
     Kind(
         "a Git LFS pointer",
-        lambda data: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 19159383\n",
+        become(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 19159383\n"),
         "refused",
         "git lfs pull",
     ),
-    Kind("a Parquet file", lambda data: b"PAR1" + data, "refused", "Parquet"),
+    Kind("a Parquet file", prepend(b"PAR1"), "refused", "Parquet"),
     Kind(
         "an Excel workbook (xlsx)",
-        lambda data: zipped(data, "xl/workbook.xml"),
+        pack("xl/workbook.xml"),
         "refused",
         "is an Excel workbook (xlsx)",
     ),
     Kind(
         "an Excel workbook (xls)",
-        lambda data: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + data,
+        prepend(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
         "refused",
         "an Excel workbook (xls)",
     ),
-    Kind("JSON", lambda data: b'[{"encounter_id": 1}]', "refused", HEAD + "encounter_id"),
-    Kind("packed with bzip2", lambda data: b"BZh91AY" + data, "refused", "packed with bzip2"),
+    Kind("JSON", become(b'[{"encounter_id": 1}]'), "refused", HEAD + "encounter_id"),
+    Kind("packed with bzip2", prepend(b"BZh91AY"), "refused", "packed with bzip2"),
     Kind(
         "the table of codes",
-        lambda data: b"admission_type_id,description" + END + b"1,Emergency" + END,
+        become(b"admission_type_id,description" + END + b"1,Emergency" + END),
         "refused",
         HEAD + "admission_type_id: this is the table of codes",
     ),
     Kind(
         "ucimlrepo's features",
-        every(lambda values: values[2:-1]),
+        every(drop_ids_and_label),
         "refused",
         HEAD + "encounter_id: missing: encounter_id, patient_nbr, readmitted",
     ),
-    Kind(
-        "zip four times", lambda data: zipped(data, times=4), "refused", "packed more than 3 times"
-    ),
-    Kind("gzip cut off", lambda data: gzip.compress(data)[:-20], "refused", "damaged or cut off"),
+    Kind("zip four times", pack(times=4), "refused", "packed more than 3 times"),
+    Kind("gzip cut off", cut_gzip, "refused", "damaged or cut off"),
     Kind(
         "copy by pandas without None",
         every(blanks_for(b"None"), header=False),
@@ -348,83 +479,83 @@ REFUSED = [
     ),
     Kind(
         "labels as 0 and 1",
-        every(column_of("readmitted", lambda label: b"%d" % (label == b"<30")), header=False),
+        every(column_of("readmitted", label_as_number), header=False),
         "refused",
         "readmitted holds 0/1 or yes/no",
     ),
     Kind(
         "numbers as floats",
-        every(column_of("time_in_hospital", lambda days: days + b".0"), header=False),
+        every(column_of("time_in_hospital", append(b".0")), header=False),
         "refused",
         "time_in_hospital is written like 5.0 in 100 % of the rows",
     ),
     Kind(
         "values of two columns swapped",
-        every(swapped("race", "gender"), header=False),
+        every(swap("race", "gender"), header=False),
         "refused",
         "gender is not a value of the source in ",
     ),
 ]
 SAME = [
-    Kind("columns swapped, header too", every(swapped("race", "gender")), "same"),
+    Kind("columns swapped, header too", every(swap("race", "gender")), "same"),
     Kind(
         "column named in capitals",
-        line(lambda t: t.replace(b"race", b"Race"), 0),
+        line(replace(b"race", b"Race"), row=0),
         "same",
     ),
     Kind(
         "Excel's line before the header",
-        lambda data: b"sep=," + END + data,
+        prepend(b"sep=," + END),
         "same",
     ),
     Kind(
         "semicolons for commas",
-        lambda data: data.replace(b",", b";"),
+        SEMICOLONS,
         "same",
     ),
-    Kind("tabs for commas", lambda data: data.replace(b",", b"\t"), "same"),
+    Kind("tabs for commas", replace(b",", b"\t"), "same"),
     Kind(
         "vertical bars for commas",
-        lambda data: data.replace(b",", b"|"),
+        replace(b",", b"|"),
         "same",
     ),
-    Kind("UTF-16", lambda data: data.decode().encode("utf-16"), "same"),
+    Kind("UTF-16", encode("utf-16"), "same"),
     Kind(
         "UTF-16 without its mark",
-        lambda data: data.decode().encode("utf-16-be"),
+        encode("utf-16-be"),
         "same",
     ),
-    Kind("byte order mark", lambda data: b"\xef\xbb\xbf" + data, "same"),
-    Kind("sep= and semicolons", lambda data: b"sep=;" + END + semicolons(data), "same"),
-    Kind("UTF-16 BE", lambda data: b"\xfe\xff" + data.decode().encode("utf-16-be"), "same"),
-    Kind("names with points, as R writes", spelled(lambda name: name.replace("-", ".")), "same"),
-    Kind("names with underscores", spelled(lambda name: name.replace("-", "_").lower()), "same"),
+    Kind("byte order mark", prepend(b"\xef\xbb\xbf"), "same"),
+    Kind("sep= and semicolons", chain(SEMICOLONS, prepend(b"sep=;" + END)), "same"),
+    Kind("UTF-16 BE", chain(encode("utf-16-be"), prepend(b"\xfe\xff")), "same"),
+    Kind("names with points, as R writes", spell(replace(b"-", b".")), "same"),
+    Kind("names with underscores", spell(chain(replace(b"-", b"_"), bytes.lower)), "same"),
     Kind(
         "names in snake case",
-        spelled(lambda name: name.replace("diabetesMed", "diabetes_med")),
+        spell(replace(b"diabetesMed", b"diabetes_med")),
         "same",
     ),
-    Kind("row numbers of pandas", numbered(b""), "same"),
-    Kind("row numbers of pandas, read and written again", numbered(b"Unnamed: 0"), "same"),
+    Kind("row numbers of pandas", number_rows(b""), "same"),
+    Kind("row numbers of pandas, read and written again", number_rows(b"Unnamed: 0"), "same"),
     Kind("gzip", gzip.compress, "same"),
-    Kind("zip", zipped, "same"),
-    Kind("zip in a zip", lambda data: zipped(data, times=2), "same"),
-    Kind("gzip in a zip", lambda data: zipped(gzip.compress(data), "data.csv.gz"), "same"),
+    Kind("zip", pack(), "same"),
+    Kind("zip in a zip", pack(times=2), "same"),
+    Kind("gzip in a zip", chain(gzip.compress, pack("data.csv.gz")), "same"),
 ]
 JUDGED = [
-    Kind("Unix line ends", lambda data: data.replace(END, b"\n"), "judged"),
+    Kind("Unix line ends", replace(END, b"\n"), "judged"),
     Kind("quoted values", value("race", b'"Caucasian"'), "judged"),
-    Kind("every value quoted", every(lambda v: [b'"%b"' % x for x in v]), "judged"),
+    Kind("every value quoted", every(quote_all), "judged"),
     Kind("comma inside quotes", value("medical_specialty", b'"Surgery, General"'), "judged"),
     Kind(
         "spaces around a column's name",
-        line(lambda t: t.replace(b",race,", b", race ,"), 0),
+        line(replace(b",race,", b", race ,"), row=0),
         "judged",
     ),
-    Kind("header once more in the middle", again_in_the_middle, "judged"),
-    Kind("row of commas", line(lambda t: b"," * 49), "judged"),
-    Kind("last line without end", lambda data: data.removesuffix(END), "judged"),
-    Kind("blank lines after the last row", lambda data: data + END * 3, "judged"),
+    Kind("header once more in the middle", repeat_header, "judged"),
+    Kind("row of commas", line(become(b"," * 49)), "judged"),
+    Kind("last line without end", drop_last_line_end, "judged"),
+    Kind("blank lines after the last row", append(END * 3), "judged"),
     Kind("empty field for a null", value("race", b""), "judged"),
     Kind("NULL for a null", value("race", b"NULL"), "judged"),
     Kind("number with a decimal point", value("time_in_hospital", b"3.0"), "judged"),
@@ -457,9 +588,9 @@ JUDGED = [
     Kind("diagnosis that is no ICD-9 code", value("diag_1", b"X99.999"), "judged"),
     Kind("diabetesMed contradicts the drugs", value("diabetesMed", b"maybe"), "judged"),
     Kind("dead and readmitted", value("discharge_disposition_id", b"11"), "judged"),
-    Kind("row twice in a file", doubled, "judged"),
-    Kind("rows in reversed order", shuffled, "judged"),
-    Kind("a column all null", every(lambda v: [*v[:2], b"?", *v[3:]], header=False), "judged"),
+    Kind("row twice in a file", repeat_row, "judged"),
+    Kind("rows in reversed order", reverse_rows, "judged"),
+    Kind("a column all null", every(column_of(COLUMNS[2], become(b"?")), header=False), "judged"),
     Kind("SQL in a value", value("race", b"'; drop table landing.encounters; --"), "judged"),
     Kind("a script in a value", value("race", b"<script>alert(1)</script>"), "judged"),
     Kind("a template in a value", value("race", b"${race} {{ 7 * 7 }} %s"), "judged"),

@@ -32,7 +32,9 @@ Manifest = dict[str, Any]
 
 
 def models(manifest: Manifest) -> Iterator[dict[str, Any]]:
-    return (node for node in manifest["nodes"].values() if node["resource_type"] == "model")
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "model":
+            yield node
 
 
 def layer_of(manifest: Manifest, unique_id: str) -> str:
@@ -40,27 +42,30 @@ def layer_of(manifest: Manifest, unique_id: str) -> str:
     if unique_id in manifest["sources"]:
         return f"source:{manifest['sources'][unique_id]['source_name']}"
     node = manifest["nodes"][unique_id]
-    return "seed" if node["resource_type"] == "seed" else str(node["schema"])
+    if node["resource_type"] == "seed":
+        return "seed"
+    return str(node["schema"])
 
 
 def layers(manifest: Manifest) -> list[str]:
     """staging -> intermediate -> marts; only staging reads sources."""
-    return [
-        f"{model['name']} ({model['schema']}) reads {parent}"
-        for model in models(manifest)
-        for parent in model["depends_on"]["nodes"]
-        if layer_of(manifest, parent) not in MAY_READ[model["schema"]]
-    ]
+    breaches = []
+    for model in models(manifest):
+        for parent in model["depends_on"]["nodes"]:
+            if layer_of(manifest, parent) not in MAY_READ[model["schema"]]:
+                breaches.append(f"{model['name']} ({model['schema']}) reads {parent}")
+    return breaches
 
 
 def model_names(manifest: Manifest) -> list[str]:
     """A model is named after its layer and stands in that layer's folder."""
-    return [
-        f"{model['name']} in {model['path']}"
-        for model in models(manifest)
-        if not NAMES[model["schema"]].fullmatch(model["name"])
-        or not model["path"].startswith(model["schema"] + "/")
-    ]
+    breaches = []
+    for model in models(manifest):
+        is_named_well = NAMES[model["schema"]].fullmatch(model["name"])
+        is_in_folder = model["path"].startswith(model["schema"] + "/")
+        if not is_named_well or not is_in_folder:
+            breaches.append(f"{model['name']} in {model['path']}")
+    return breaches
 
 
 def column_names(manifest: Manifest) -> list[str]:
@@ -87,20 +92,18 @@ def column_names(manifest: Manifest) -> list[str]:
 def descriptions(manifest: Manifest) -> list[str]:
     """Everything is described; models, seeds and sources begin with their grain."""
     breaches = []
-    tabular = [n for n in manifest["nodes"].values() if n["resource_type"] in ("model", "seed")]
-    for node in [*tabular, *manifest["sources"].values()]:
+    for node in [*manifest["nodes"].values(), *manifest["sources"].values()]:
+        if node["resource_type"] not in ("model", "seed", "source"):
+            continue
         if not node["description"].startswith("One row "):
             breaches.append(f"{node['name']}: its grain")
-        breaches += [
-            f"{node['name']}.{name}"
-            for name, column in node["columns"].items()
-            if not column["description"]
-        ]
-    return breaches + [
-        exposure["name"]
-        for exposure in manifest["exposures"].values()
-        if not exposure["description"]
-    ]
+        for name, column in node["columns"].items():
+            if not column["description"]:
+                breaches.append(f"{node['name']}.{name}")
+    for exposure in manifest["exposures"].values():
+        if not exposure["description"]:
+            breaches.append(exposure["name"])
+    return breaches
 
 
 def undescribed(manifest: Manifest, catalog: Manifest) -> list[str]:
@@ -113,16 +116,15 @@ def undescribed(manifest: Manifest, catalog: Manifest) -> list[str]:
             continue
         if node["config"].get("materialized") == "ephemeral":
             continue  # part of the SQL of others, so the database does not know it
-        exist = {**catalog["nodes"], **catalog["sources"]}.get(unique_id, {"columns": {}})[
-            "columns"
-        ]
-        described = {
-            name: column["description"].strip() for name, column in node["columns"].items()
-        }
-        breaches += [f"{node['name']}.{name}" for name in exist if not described.get(name)]
-        breaches += [
-            f"{node['name']}.{name} does not exist" for name in described if name not in exist
-        ]
+        relation = catalog["nodes"].get(unique_id) or catalog["sources"].get(unique_id, {})
+        existing = relation.get("columns", {})
+        described = node["columns"]
+        for name in existing:
+            if name not in described or not described[name]["description"].strip():
+                breaches.append(f"{node['name']}.{name}")
+        for name in described:
+            if name not in existing:
+                breaches.append(f"{node['name']}.{name} does not exist")
     return breaches
 
 
@@ -141,9 +143,12 @@ def keys(manifest: Manifest) -> list[str]:
         if node["resource_type"] not in ("model", "seed"):
             continue
         is_model = node["resource_type"] == "model"
+        names = ("is_key",)
+        if is_model:
+            names = ("unique", "not_null")
         if "fct_missing_primary_key_tests" in evaluator_exceptions(node):
             continue
-        for name in ("unique", "not_null") if is_model else ("is_key",):
+        for name in names:
             test = tests_of_model.get(unique_id, {}).get(name)
             if test is None:
                 breaches.append(f"{node['name']}: its key is not tested ({name})")
@@ -159,7 +164,10 @@ def evaluator_exceptions(node: dict[str, Any]) -> dict[str, str]:
 
 
 def exceptions_have_reasons(manifest: Manifest) -> list[str]:
-    """An exception names a check of the evaluator and says why in a sentence; a key's tests are due where rows are written."""
+    """An exception names a check of the evaluator and says why in a sentence.
+
+    A key's tests are due where rows are written.
+    """
     breaches = []
     for node in [*manifest["nodes"].values(), *manifest["sources"].values()]:
         exceptions = evaluator_exceptions(node)
@@ -211,13 +219,12 @@ def misspelt(path: Path) -> list[str]:
 
     Dbt itself does not look on Postgres.
     """
-    is_project = path.name == "dbt_project.yml"
-    validator = (
-        _validator("project", "0.0.110.json")
-        if is_project
-        else _validator("resources", "latest.json")
-    )
-    plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return [
-        f"{path.name}: {error.json_path}: {error.message}" for error in validator.iter_errors(plain)
-    ]
+    if path.name == "dbt_project.yml":
+        validator = _validator("project", "0.0.110.json")
+    else:
+        validator = _validator("resources", "latest.json")
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    errors = []
+    for error in validator.iter_errors(document):
+        errors.append(f"{path.name}: {error.json_path}: {error.message}")
+    return errors

@@ -13,7 +13,7 @@ from tests.support.services import end, environment, free_port, wait_until
 
 @contextmanager
 def running(settings: StackSettings) -> Iterator[str]:
-    """Run the docs site; gives its address."""
+    """Run the docs site; yields its address."""
     port = free_port()
     command = [sys.executable, "-m", "readmit.docs_site.server"]
     env = environment(settings.model_copy(update={"docs_port": port}))

@@ -16,7 +16,7 @@ from tests.support.services import end, free_port, wait_until
 
 @contextmanager
 def running(home: Path, contract: Contract) -> Iterator[str]:
-    """Start both; gives the address of the form."""
+    """Start both; yields the address of the form."""
     (home / "contract.json").write_text(contract.to_json())
     api = ("uvicorn", "tests.support.full_form_api:create", "--factory", "--no-access-log")
     with _process(home, "api", api, "/readyz", "--port={port}") as api_url:

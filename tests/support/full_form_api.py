@@ -9,6 +9,7 @@ import math
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -27,7 +28,8 @@ class RiskyHistory:
     """A logistic score of a few fields of the real contract."""
 
     def __init__(self, shift, names):
-        self.shift, self.names = shift, names
+        self.shift = shift
+        self.names = names
 
     def predict_one(self, row):
         score = self.shift + 0.35 * min(row["n_prior_stays"], 6)
@@ -48,9 +50,9 @@ def interval(figure, width=0.012):
 
 def report():
     """Return a report with every part, in the shape that training writes."""
-    bins = [
-        {"predicted": p, "observed": p * 1.04 + 0.002, "n": 900} for p in (0.04, 0.07, 0.1, 0.2)
-    ]
+    bins = []
+    for predicted in (0.04, 0.07, 0.1, 0.2):
+        bins.append({"predicted": predicted, "observed": predicted * 1.04 + 0.002, "n": 900})
     curve = []
     for step in range(1, 30):
         threshold = step / 100
@@ -88,9 +90,10 @@ def report():
 def write_bundle(folder, contract, shift):
     """Write a bundle with the real contract and the whole report."""
     folder.mkdir(parents=True, exist_ok=True)
-    row = {
-        feature.name: feature.default for feature in contract.features if feature.role != "derived"
-    }
+    row = {}
+    for feature in contract.features:
+        if feature.role != "derived":
+            row[feature.name] = feature.default
     score = RiskyHistory(shift, contract.base_names).predict_one(row)
     (folder / "contract.json").write_text(contract.to_json())
     (folder / "examples.json").write_bytes(orjson.dumps({"rows": [row], "probabilities": [score]}))
@@ -104,7 +107,7 @@ def read(folder):
     return contract, RiskyHistory(float((folder / "shift.json").read_text()), contract.base_names)
 
 
-def batch(number, status, split="train", **more):
+def batch(number, status, split="train", **changed):
     row = {
         "batch_id": f"uci-{split}-{number:04}", "split": split, "ordinal": number,
         "first_source_row": None, "last_source_row": None, "n_rows": 9_000 + 40 * number,
@@ -114,7 +117,7 @@ def batch(number, status, split="train", **more):
     }  # fmt: skip
     if status == "published":
         row["published_at"] = f"2026-01-{number + 1:02}T04:01:03+00:00"
-    return row | more
+    return row | changed
 
 
 def rows_of(query: Query):
@@ -187,7 +190,7 @@ class RealContractSource(FolderSource):
         for number, alias in (("1", "previous"), ("2", "production")):
             self.promote(number, alias)
             shift = -2.4 - 0.1 * int(number)
-            self.makers[number] = lambda folder, shift=shift: write_bundle(folder, contract, shift)
+            self.makers[number] = partial(write_bundle, contract=contract, shift=shift)
 
 
 def create() -> FastAPI:

@@ -51,10 +51,14 @@ def _document(draw: random.Random, *, is_batch: bool) -> bytes:
     if is_batch:
         rows = [_document(draw, is_batch=False) for _ in range(draw.randrange(4))]
         return b'{"rows": [' + b",".join(rows) + b"]}"
-    pairs = [(name, value) for name, value in ROW.items() if draw.random() < 0.9]
-    pairs += [(draw.choice(NAMES), _value(draw)) for _ in range(draw.randrange(3))]
-    said = ", ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in pairs)
-    return f"{{{said}}}".encode()
+    fields = []
+    for name, value in ROW.items():
+        if draw.random() < 0.9:
+            fields.append(f"{json.dumps(name)}: {json.dumps(value)}")
+    for _ in range(draw.randrange(3)):
+        name = draw.choice(NAMES)
+        fields.append(f"{json.dumps(name)}: {json.dumps(_value(draw))}")
+    return ("{" + ", ".join(fields) + "}").encode()
 
 
 def _value(draw: random.Random) -> object:
@@ -72,7 +76,8 @@ def _value(draw: random.Random) -> object:
 
 def _raw(draw: random.Random) -> bytes:
     """No stay at all."""
-    depth, whole = draw.randrange(1, 50_000), json.dumps(ROW).encode()
+    depth = draw.randrange(1, 50_000)
+    whole = json.dumps(ROW).encode()
     kinds = (
         lambda: draw.randbytes(draw.randrange(200)),
         lambda: whole[: draw.randrange(len(whole))],

@@ -57,10 +57,13 @@ def combined(components: tuple[str, ...], on: str = "base") -> list[Resource]:
 
 @cache
 def _build_combined(components: tuple[str, ...], on: str) -> str:
+    starting_point = f"../overlays/{on}"
+    if on == "base":
+        starting_point = "../base"
     document = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": ["../base" if on == "base" else f"../overlays/{on}"],
+        "resources": [starting_point],
         "components": [f"../components/{name}" for name in components],
     }
     with tempfile.TemporaryDirectory(dir=K8S) as folder:
@@ -92,8 +95,10 @@ def name_of(resource: Resource) -> str:
 
 
 def named(resources: list[Resource], kind: str, name: str) -> Resource:
-    by_name = {name_of(resource): resource for resource in of_kind(resources, kind)}
-    return by_name[name]
+    for resource in of_kind(resources, kind):
+        if name_of(resource) == name:
+            return resource
+    raise KeyError(f"{kind} {name}")
 
 
 TASK = "airflow-task"
@@ -104,7 +109,9 @@ def task_pods(resources: list[Resource]) -> dict[str, Resource]:
     templates = {}
     for file, text in named(resources, "ConfigMap", "pod-template")["data"].items():
         kind = file.removesuffix(".yaml")
-        name = TASK if kind == "pod" else f"{TASK}-{kind}"
+        name = f"{TASK}-{kind}"
+        if kind == "pod":
+            name = TASK
         templates[name] = dict(yaml.safe_load(text))
     return templates
 
@@ -457,7 +464,9 @@ def _parts(resources: list[Resource]) -> set[str]:
 
 def _selected_part(policy: Resource) -> str | None:
     name = policy["spec"]["podSelector"].get("matchLabels", {}).get(NAME)
-    return None if name is None else str(name)
+    if name is None:
+        return None
+    return str(name)
 
 
 def _peers(

@@ -24,7 +24,9 @@ VERBS = ["create", "delete", "get", "list", "patch", "update"]
 def plural(kind: str) -> str:
     """Return the name of a kind in paths."""
     kind = kind.lower()
-    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    if kind.endswith("y"):
+        return f"{kind[:-1]}ies"
+    return f"{kind}s"
 
 
 def merge(target: Resource, patch: Mapping[str, Any]) -> Resource:
@@ -79,14 +81,17 @@ class KubeApi:
 
     def listed(self, path: str) -> Resource:
         """Return the objects below a path."""
-        items = [value for key, value in self.objects.items() if key.rpartition("/")[0] == path]
+        items = []
+        for key, value in self.objects.items():
+            if key.rpartition("/")[0] == path:
+                items.append(value)
         return {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}
 
     def is_collection(self, path: str) -> bool:
         """Tell whether a path names a kind, not an object."""
         names = set()
         for kinds in self.kinds.values():
-            names |= {plural(kind) for kind in kinds}
+            names.update(map(plural, kinds))
         return path.rpartition("/")[2] in names
 
 

@@ -105,7 +105,7 @@ def is_success(address: str) -> bool:
 
 @contextmanager
 def echoes() -> Iterator[dict[str, int]]:
-    """Run an echo in the place of each part; gives their ports by the name of the setting."""
+    """Run an echo for each part; yields their ports by the name of the setting."""
     with ExitStack() as stack:
         ports = {}
         for page in login_proxy.PAGES:

@@ -23,8 +23,12 @@ class FileSource(FolderSource):
     def find_version(self, alias: str) -> Version | None:
         if (self._home / "away").exists():
             raise ConnectionError("the registry is away")
-        file, first = self._home / alias, "1" if alias == "production" else ""
-        number = file.read_text() if file.exists() else first
+        file = self._home / alias
+        number = ""
+        if file.exists():
+            number = file.read_text()
+        elif alias == "production":
+            number = "1"
         if not number:
             return None
         self.promote(number, alias, shift=shift_of(number))

@@ -9,7 +9,10 @@ FADE_MS = 1500  # charts fade in
 
 
 def take(page: Page, name: str) -> None:
-    """Save what a page shows in the folder that READMIT_SCREENSHOTS names; without it, do nothing."""
+    """Save a picture of a page in the folder that READMIT_SCREENSHOTS names.
+
+    Without that variable, do nothing.
+    """
     folder = os.environ.get("READMIT_SCREENSHOTS")
     if folder:
         page.wait_for_timeout(FADE_MS)

@@ -70,8 +70,11 @@ class Rehearsal:
     def pods(self) -> dict[str, Resource]:
         """Return the pods by name, storage and set-up first."""
         workloads = self._named("Deployment", "StatefulSet", "DaemonSet", "Job")
-        names = [*FIRST, *(name for name in workloads if name not in LEFT_OUT)]
-        return {name: workloads[name]["spec"]["template"] for name in names}
+        pods = {}
+        for name in [*FIRST, *workloads]:
+            if name not in LEFT_OUT:
+                pods[name] = workloads[name]["spec"]["template"]
+        return pods
 
     def scheduler(self, api: str) -> Resource:
         """Return the scheduler's pod with the stand-in at `api` as its cluster."""
@@ -136,7 +139,9 @@ class Rehearsal:
             if not folder.exists():
                 folder.mkdir(parents=True)
                 self._fill(folder, volumes.get(mount["name"], {}))
-            access = "ro" if mount.get("readOnly") else "rw"
+            access = "rw"
+            if mount.get("readOnly"):
+                access = "ro"
             options.append(f"--volume={folder}:{mount['mountPath']}:{access}")
         return options
 
@@ -286,7 +291,9 @@ def up(folder: Path, names: list[str]) -> None:
             print(f"{name}: complete", flush=True)
             continue
         # The API is ready with a model only; until then it is alive.
-        kind = "livenessProbe" if name == "api" else "readinessProbe"
+        kind = "readinessProbe"
+        if name == "api":
+            kind = "livenessProbe"
         seconds = await_ready(name, pod["spec"]["containers"][0], kind=kind)
         print(f"{name}: ready after {seconds:.0f} s", flush=True)
 

@@ -153,7 +153,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> Pod:
         text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        return dict(json.loads(text)) if text else {}
+        if not text:
+            return {}
+        return dict(json.loads(text))
 
     def _named(self, act: Callable[[str], object]) -> None:
         match = PODS.match(urlsplit(self.path).path)

@@ -31,7 +31,9 @@ def query(
 ) -> list[Any]:
     with db.transaction(role, database, settings) as connection, connection.cursor() as cur:
         cur.execute(statement, arguments or None)
-        return cur.fetchall() if cur.description else []
+        if not cur.description:
+            return []
+        return cur.fetchall()
 
 
 def ledger_rows(settings: StackSettings) -> dict[str, str]:
@@ -68,7 +70,8 @@ RELEASE = """
     insert into staging.stg_uci__encounters
     select build_id, batch_id, source_row, %(verdict)s, null, arrived.encounter_id::bigint
     from ops.corrections
-    inner join raw.encounters as arrived on arrived._batch_id = batch_id and arrived._source_row = source_row
+    inner join raw.encounters as arrived
+        on arrived._batch_id = batch_id and arrived._source_row = source_row
     where build_id = %(build)s;
     insert into intermediate.int_encounters__features
     select arrived.encounter_id::bigint, arrived.patient_nbr::bigint, arrived._batch_id, %(build)s

@@ -1,4 +1,7 @@
-"""Who holds which secret: the table of docs/architecture.md, which tests compare programs and pods with."""
+"""Who holds which secret: the table of docs/architecture.md.
+
+Tests compare programs and pods with it.
+"""
 
 import re
 

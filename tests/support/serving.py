@@ -4,6 +4,7 @@ logistic score).
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -14,8 +15,8 @@ from serving.api_settings import ServingSettings
 from serving.bundle_loader import Version
 
 
-def feature(name, role="input", kind="number", **more):
-    said = {
+def feature(name, role="input", kind="number", **changed):
+    document = {
         "name": name,
         "role": role,
         "kind": kind,
@@ -24,18 +25,19 @@ def feature(name, role="input", kind="number", **more):
         "default": 0,
     }
     if kind == "number":
-        said |= {"min": 0, "max": 50}
+        document |= {"min": 0, "max": 50}
     if role == "input":
-        said["form"] = {
+        document["form"] = {
             "group": "stay",
             "label": {"en": name, "es": name},
             "help": {"en": "", "es": ""},
         }
-    return said | more
+    return document | changed
 
 
 def contract(*extra, replaced=None):
-    features = [
+    features = []
+    for definition in (
         feature("n_medications", default=10),
         feature(
             "gender",
@@ -48,10 +50,11 @@ def contract(*extra, replaced=None):
         feature("is_medication_changed", kind="flag", data_type="boolean", default=False),
         feature("n_prior_stays", role="history"),
         *extra,
-    ]
-    features = [
-        replaced if replaced and each["name"] == replaced["name"] else each for each in features
-    ]
+    ):
+        if replaced and definition["name"] == replaced["name"]:
+            features.append(replaced)
+        else:
+            features.append(definition)
     seeds = {
         "icd9_codes": [
             {"code": "250", "description": "Diabetes"},
@@ -59,8 +62,8 @@ def contract(*extra, replaced=None):
         ]
     }
     label = {"name": "is_readmitted_30d", "data_type": "boolean", "description": "label"}
-    plain = {"version": 1, "features": features, "label": label, "seeds": seeds}
-    return Contract.from_json(json.dumps(plain))
+    document = {"version": 1, "features": features, "label": label, "seeds": seeds}
+    return Contract.from_json(json.dumps(document))
 
 
 ROW = {"n_medications": 20, "gender": "Female", "diagnosis_1": "401", "is_medication_changed": True}
@@ -70,7 +73,8 @@ class StandIn:
     """Logistic score of what the rows hold; `shift` makes versions differ."""
 
     def __init__(self, shift, names=tuple(ROW)):
-        self.shift, self.names = shift, names
+        self.shift = shift
+        self.names = names
 
     def predict_one(self, row):
         score = (
@@ -84,16 +88,14 @@ class StandIn:
         return [self.predict_one(dict(zip(self.names, row, strict=True))) for row in rows]
 
 
-def write_bundle(folder: Path, found: Contract, shift=-2.0, wrong_by=0.0):
+def write_bundle(folder: Path, contract: Contract, shift=-2.0, wrong_by=0.0):
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [
-        ROW
-        | {f.name: f.default for f in found.features if f.name not in ROW}
-        | {"n_prior_stays": n}
-        for n in (0, 3)
-    ]
+    defaults = {feature.name: feature.default for feature in contract.features}
+    rows = []
+    for n_prior_stays in (0, 3):
+        rows.append(defaults | ROW | {"n_prior_stays": n_prior_stays})
     expected = [StandIn(shift).predict_one(row) + wrong_by for row in rows]
-    (folder / "contract.json").write_text(found.to_json())
+    (folder / "contract.json").write_text(contract.to_json())
     (folder / "examples.json").write_bytes(orjson.dumps({"rows": rows, "probabilities": expected}))
     (folder / "report.json").write_bytes(
         orjson.dumps({"threshold": 0.2, "metrics": {}, "data_source": "sample"})
@@ -102,22 +104,25 @@ def write_bundle(folder: Path, found: Contract, shift=-2.0, wrong_by=0.0):
 
 
 def read(folder: Path):
-    found = Contract.from_json((folder / "contract.json").read_text())
-    return found, StandIn(float((folder / "shift.json").read_text()), found.base_names)
+    contract = Contract.from_json((folder / "contract.json").read_text())
+    shift = float((folder / "shift.json").read_text())
+    return contract, StandIn(shift, contract.base_names)
 
 
 class FolderSource:
     """A registry made of folders."""
 
     def __init__(self):
-        self.versions, self.makers, self.down = {}, {}, False
+        self.versions = {}
+        self.makers = {}
+        self.down = False
 
-    def promote(self, number, alias="production", **more):
-        found = more.pop("contract", contract())
+    def promote(self, number, alias="production", **options):
+        options = {"contract": contract()} | options
         self.versions[alias] = Version(
             "readmission", str(number), f"run{number}", "2026-01-01T00:00:00", "7"
         )
-        self.makers[str(number)] = lambda folder: write_bundle(folder, found, **more)
+        self.makers[str(number)] = partial(write_bundle, **options)
 
     def find_version(self, alias):
         if self.down:
@@ -137,9 +142,9 @@ class FolderSource:
         pass
 
 
-def settings(home: Path, **more):
+def settings(home: Path, **values):
     # Port 1024 has no server: the database is away, and answers must not wait for it.
     # `testserver` and `api` are the names that test clients without a socket send.
-    known = {"serving_password": "x", "reader_password": "x"}
-    known |= {"postgres_port": 1024, "api_allowed_hosts": "testserver,api"}
-    return ServingSettings(readmit_home=home, **(known | more))
+    defaults = {"serving_password": "x", "reader_password": "x"}
+    defaults |= {"postgres_port": 1024, "api_allowed_hosts": "testserver,api"}
+    return ServingSettings(readmit_home=home, **(defaults | values))
