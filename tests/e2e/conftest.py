@@ -32,37 +32,39 @@ class Running:
     airflow: Airflow
     source: Path
     is_real: bool
-    said: str
+    output: str  # what `make up` printed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test waits for the stack: the limit of the other tiers would end it."""
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
+        if folder in item.path.parents:
             item.add_marker(pytest.mark.timeout(SECONDS_FOR_UP + 900))
 
 
 @pytest.fixture(scope="package")
 def up(tmp_path_factory, pytestconfig):
     """Run `make up` to its end; stop everything at the end and see that nothing is left."""
-    given = os.environ.get("DATASET") if pytestconfig.option.markexpr != "not full" else None
+    dataset = None
+    if pytestconfig.option.markexpr != "not full":
+        dataset = os.environ.get("DATASET")
     home = tmp_path_factory.mktemp("e2e")
     home.chmod(0o711)
-    source, values = _source(home, given)
+    source, values = _source(home, dataset)
     with stack.environment(stack.write_env(home, READMIT_DATASET=source, **values)) as settings:
-        # In the shell of somebody with many other projects: nothing of them may come in.
-        done = stack.make("up", seconds=SECONDS_FOR_UP, **hostile_environment.variables())
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-        yield Running(settings, Airflow(settings), source, given is not None, done.stdout)
+        # The shell has variables of many other projects: none of them may have an effect.
+        completed = stack.make("up", seconds=SECONDS_FOR_UP, **hostile_environment.variables())
+        assert completed.returncode == 0, completed.stdout[-4000:] + completed.stderr[-2000:]
+        yield Running(settings, Airflow(settings), source, dataset is not None, completed.stdout)
         stopped = stack.run("stack.down")
         assert stopped.returncode == 0, stopped.stdout
         assert stack.leftovers(settings) == []
 
 
-def _source(home: Path, given: str | None) -> tuple[Path, dict[str, object]]:
-    if given:
-        return (ROOT / Path(given).expanduser()).resolve(), {}
+def _source(home: Path, dataset: str | None) -> tuple[Path, dict[str, object]]:
+    if dataset:
+        return (ROOT / Path(dataset).expanduser()).resolve(), {}
     path = home / "source.csv"
     sample.write_csv(path, N_ROWS)
     return path, dict(SMALL)

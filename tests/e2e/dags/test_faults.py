@@ -1,4 +1,4 @@
-"""Whatever is killed while dbt builds a batch: the batch is published, once, with exact counts."""
+"""A batch is published once, with exact counts, though a process is killed while dbt builds it."""
 
 import csv
 import os
@@ -23,7 +23,10 @@ def write_train_rows(path: Path, seed: int) -> int:
     """Write rows of one split: the file makes one batch. Returns how many rows."""
     sample.write_csv(path, N_ROWS, seed)
     with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if split_of(row["patient_nbr"]) == "train"]
+        rows = []
+        for row in csv.DictReader(file):
+            if split_of(row["patient_nbr"]) == "train":
+                rows.append(row)
     # Stays of this file only: a stay that is published already would go to quarantine.
     for number, row in enumerate(rows):
         row["encounter_id"] = str(seed * 1_000_000 + number)
@@ -47,7 +50,9 @@ def worker(up, run_id: str) -> int:
 
 
 def victim(up, name: str, run_id: str) -> int:
-    return worker(up, run_id) if name == "worker" else stack.pid(up.settings, name)
+    if name == "worker":
+        return worker(up, run_id)
+    return stack.pid(up.settings, name)
 
 
 def run_with_dbt(up) -> str:
@@ -87,9 +92,9 @@ def test_a_batch_survives_kill_9_during_dbt(up, tmp_path, name, seed):
     target = wait_until(lambda: victim(up, name, run_id), f"no process of {name}")
     assert target in stack.leftovers(up.settings)  # what `make down` would find
     os.kill(target, signal.SIGKILL)
-    said: list[str] = []
-    pipeline.publish_waiting(up.airflow, up.settings, said.append)
-    assert claims.count_waiting(up.settings) == 0, said
+    messages: list[str] = []
+    pipeline.publish_waiting(up.airflow, up.settings, messages.append)
+    assert claims.count_waiting(up.settings) == 0, messages
     check_that_rows_were_added(up, before, n_rows)
 
 
@@ -105,10 +110,11 @@ def test_down_ends_all_and_up_goes_on_after_kill_9_of_scheduler_and_supervisor(u
     os.kill(Supervisor(up.settings).pid(), signal.SIGKILL)
     assert task in stack.leftovers(up.settings)
     os.kill(task, signal.SIGCONT)
-    done = stack.run("stack.down")
-    assert (done.returncode, done.stdout) == (0, "everything is stopped\n")
-    assert [process for process in everything if processes.is_running(process)] == []
-    done = stack.run("stack.up", seconds=1200)  # publishes what waits, and trains
-    assert done.returncode == 0, done.stdout[-4000:]
+    stopped = stack.run("stack.down")
+    assert (stopped.returncode, stopped.stdout) == (0, "everything is stopped\n")
+    for process in everything:
+        assert not processes.is_running(process), process
+    started = stack.run("stack.up", seconds=1200)  # publishes what waits, and trains
+    assert started.returncode == 0, started.stdout[-4000:]
     assert claims.count_waiting(up.settings) == 0
     check_that_rows_were_added(up, before, n_rows)

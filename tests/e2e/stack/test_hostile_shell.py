@@ -10,15 +10,15 @@ from tests.support import hostile_environment, stack
 def test_nothing_of_the_shell_is_in_a_program(up):
     hostile = hostile_environment.variables()
     assert len(hostile) > 30
-    seen = 0
+    n_programs = 0
     for process in sessions.processes_of(up.settings.readmit_home):
         environment = processes.environment(process)
         if environment is None:
             continue  # Airflow closes the environment of its task supervisors
-        seen += 1
+        n_programs += 1
         for name, value in hostile.items():
             assert environment.get(name) != value, (process.pid, name)
-    assert seen >= len(programs.all_programs(up.settings)) - len(programs.OPTIONAL)
+    assert n_programs >= len(programs.all_programs(up.settings)) - len(programs.OPTIONAL)
 
 
 def test_nothing_of_the_shell_is_in_the_settings(up):

@@ -30,7 +30,9 @@ def previous_version(up, api_url):
     name = up.settings.model_name
 
     def call(method: str, path: str, **fields: str) -> dict[str, dict[str, str]]:
-        arguments = {"params": fields} if method == "GET" else {"json": fields}
+        arguments = {"json": fields}
+        if method == "GET":
+            arguments = {"params": fields}
         response = httpx.request(
             method,
             f"{mlflow}/{path}",
@@ -106,9 +108,8 @@ def test_the_high_risk_example_scores_above_the_low_one(browser, ui_url):
         predict(page)
         scores.append(float(page.locator(".r-score").inner_text().removesuffix(" %")))
     assert scores[0] < scores[1]
-    expect(
-        page.locator(".js-plotly-plot").first
-    ).to_be_visible()  # the drivers: such a patient has some
+    # Such a patient has drivers, and they are drawn.
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
     page.get_by_role("heading", level=1).scroll_into_view_if_needed()
     take_screenshot(page, "predict")
     page.close()
@@ -170,7 +171,8 @@ def test_every_field_has_a_label_for_screen_readers(browser, ui_url):
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll('form input, [data-testid=stForm] input')]
             .filter(input => input.type !== 'hidden' && !input.labels?.length
-                    && !input.getAttribute('aria-label') && !input.getAttribute('aria-labelledby')).length"""
+                    && !input.getAttribute('aria-label')
+                    && !input.getAttribute('aria-labelledby')).length"""
     )
     assert unnamed == 0
     page.close()

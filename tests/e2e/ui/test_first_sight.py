@@ -66,13 +66,13 @@ def test_the_runs_of_the_experiment_have_an_address(page, up):
 
     So the README and the guides link to the runs.
     """
-    found = httpx.get(
+    response = httpx.get(
         f"{up.settings.mlflow_tracking_uri}/api/2.0/mlflow/experiments/get-by-name",
         params={"experiment_name": EXPERIMENT},
         auth=up.settings.mlflow_login(),
         trust_env=False,
     )
-    number = found.raise_for_status().json()["experiment"]["experiment_id"]
+    number = response.raise_for_status().json()["experiment"]["experiment_id"]
     assert number == "1"
     page.goto(f"{up.settings.mlflow_tracking_uri}/#/experiments/{number}/runs")
     expect(page.get_by_text("lightgbm").first).to_be_visible()
