@@ -22,7 +22,10 @@ PUBLISHED = """
 SOURCES = """
     select
         name, n_rows, n_known, n_changed,
-        coalesce((select sum(n_rows) from landing.slices l where l.source_sha256 = s.source_sha256), 0)
+        (
+            select coalesce(sum(n_rows), 0) from landing.slices l
+            where l.source_sha256 = s.source_sha256
+        )
     from landing.sources s
 """
 TWICE = """

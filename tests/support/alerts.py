@@ -1,7 +1,4 @@
-"""For each alert.
-
-Values at which it must fire, and close ones at which it must not (promtool's notation).
-"""
+"""Values at which each alert must fire, and close ones at which it must not, for promtool."""
 
 from dataclasses import dataclass
 

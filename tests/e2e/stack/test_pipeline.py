@@ -53,7 +53,7 @@ def get_from_prometheus(up, path, **parameters):
 
 @pytest.mark.skipif(monitoring.find_installed("prometheus") is None, reason="no prometheus")
 def test_prometheus_of_the_machine_watches_the_stack(up):
-    """What the machine has runs; what it lacks, and no test downloads, was one line."""
+    """Installed programs run; the missing ones, which no test downloads, are named in one line."""
     rows = json.loads(stack.run("stack.status", "--json").stdout)
     state = {row["name"]: row["up"] for row in rows}
     installed = {name for name in monitoring.PROGRAMS if monitoring.find_installed(name)}
@@ -84,7 +84,7 @@ def test_the_real_file_counts_as_measured(up):
 
 @pytest.mark.full
 def test_shuffled_labels_teach_nothing(up, dbt_manifest, tmp_path):
-    """Of the sealed test no true label is seen: all labels are shuffled."""
+    """All labels are shuffled, so no true label of the sealed test is used."""
     if not up.is_real:
         pytest.skip("DATASET does not name the real file")
     path = tmp_path / "manifest.json"

@@ -178,7 +178,7 @@ def test_every_field_has_a_label_for_screen_readers(browser, ui_url):
     page.close()
 
 
-def test_what_is_entered_survives_a_change_of_language(browser, ui_url):
+def test_entered_values_survive_a_change_of_language(browser, ui_url):
     page = opened(browser, ui_url)
     days = page.get_by_test_id("stNumberInput").locator("input").first
     days.fill("9")
