@@ -40,7 +40,7 @@ def logs(tmp_path_factory, dbt_manifest, mlflow_server) -> dict[str, list[str]]:
         "PYTHONPATH": f"{ROOT}:{ROOT / 'dags'}",
     }
     output = home / "lines.json"
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "tests.support.task_logs", str(output)],
         cwd=ROOT,
         env=services.environment(settings) | variables,
@@ -48,7 +48,7 @@ def logs(tmp_path_factory, dbt_manifest, mlflow_server) -> dict[str, list[str]]:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert completed.returncode == 0, completed.stderr[-4000:]
     return json.loads(output.read_text())
 
 

@@ -1,8 +1,12 @@
-"""dbt on a real Postgres: accounting, quarantine, release, reruns, history, and one rule with two evaluators."""
+"""dbt on a real Postgres.
+
+Accounting, quarantine, release, reruns, history, and one rule with two evaluators.
+"""
 
 import csv
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -32,7 +36,8 @@ def read(settings: StackSettings, statement: str) -> pd.DataFrame:
         connection.cursor() as cur,
     ):
         cur.execute(statement)
-        return pd.DataFrame(cur.fetchall(), columns=[column[0] for column in cur.description or ()])
+        names = [column.name for column in cur.description or ()]
+        return pd.DataFrame(cur.fetchall(), columns=names)
 
 
 def write_source(path: Path) -> list[dict[str, str]]:
@@ -69,7 +74,8 @@ def expected_history(rows: list[dict[str, str]], without: str | None = None) -> 
     frame = pd.DataFrame(rows).astype(
         {"encounter_id": "int64", "patient_nbr": "int64", "time_in_hospital": "int64"}
     )
-    frame = frame[frame.encounter_id != int(without)] if without else frame
+    if without:
+        frame = frame[frame.encounter_id != int(without)]
     frame = frame.sort_values("encounter_id")
     by_patient = frame.groupby("patient_nbr")
     frame["n_prior_stays"] = by_patient.cumcount()
@@ -97,8 +103,8 @@ def test_batches_add_up_and_release_keeps_history_exact(world):
     assert quarantined.raw_values[0]["age"] == "[70-75)"
     check_history(settings, expected_history(rows, without=bad))
 
-    batch_id, source_row = quarantined._batch_id[0], int(quarantined._source_row[0])
-    release(settings, home, batch_id, source_row)
+    source_row = int(quarantined._source_row[0])
+    release(settings, home, quarantined._batch_id[0], source_row)
     check_history(settings, expected_history(rows))
     after = read(settings, "select * from quarantine.encounters")
     assert after.released_by.tolist() == ["tester"]
@@ -129,28 +135,29 @@ def test_scoring_reads_a_source_row_as_dbt_types_raw(world):
     settings, home, rows, _ = world
     contract = Contract.from_manifest(home / "target" / "manifest.json")
     requests = request_schema.build(contract)
-    names = ["encounter_id", *requests.inputs]
     mart = read(settings, "select * from marts.fct_encounter_features").set_index("encounter_id")
     by_id = {int(row["encounter_id"]): row for row in rows}
     file = io.StringIO()
     writer = csv.DictWriter(file, list(rows[0]), extrasaction="ignore")
     writer.writeheader()
     # The released row has its corrected age in the mart only.
-    ids = [number for number in mart.index if by_id[number]["age"] == mart.age_band[number]]
-    writer.writerows(by_id[number] for number in ids)
+    ids = []
+    for encounter_id in mart.index:
+        if by_id[encounter_id]["age"] == mart.age_band[encounter_id]:
+            ids.append(encounter_id)
+            writer.writerow(by_id[encounter_id])
     typed = batch_formats.csv_rows(requests, file.getvalue().encode(), 10_000)
     assert len(ids) > 1000
-    for number, row in zip(ids, typed, strict=True):
-        assert {name: row[name] for name in names} == {
-            "encounter_id": number,
-            **{name: mart.at[number, name] for name in requests.inputs},
-        }
-    document = json.dumps([by_id[number] for number in ids]).encode()
+    for encounter_id, row in zip(ids, typed, strict=True):
+        assert row["encounter_id"] == encounter_id
+        for name in requests.inputs:
+            assert row[name] == mart.at[encounter_id, name], (encounter_id, name)
+    document = json.dumps([by_id[encounter_id] for encounter_id in ids]).encode()
     assert batch_formats.json_rows(requests, document, 10_000) == typed
 
 
 def test_cells_are_read_as_the_macros_read_them(world):
-    """Values of all kinds: whatever SQL takes for a legal value, the API takes for the same."""
+    """Values of all kinds: the API reads each value that SQL accepts as SQL does."""
     settings, _, _, _ = world
     codes = ["8", "08", "008", "250", "250.1", "250.13", "250.x", "V4", "E8", "?", "", "1", "99"]
     numbers = ["7", "07", "0", "999999999", "-1", "", "x", "1_0", "\u0663", "nan", "1e3", " 7"]
@@ -177,17 +184,16 @@ def test_cells_are_read_as_the_macros_read_them(world):
 
 def test_serving_reads_the_history_of_a_next_stay(world):
     settings, _, rows, _ = world
-    patient = max(
-        (row["patient_nbr"] for row in rows), key=[row["patient_nbr"] for row in rows].count
-    )
-    found = raw.query(
+    n_stays_by_patient = Counter(row["patient_nbr"] for row in rows)
+    [(patient, n_stays)] = n_stays_by_patient.most_common(1)
+    served = raw.query(
         settings,
         settings.clean_database,
         "select n_prior_stays from marts.dim_patients where patient_nbr = %s",
         int(patient),
         role="serving",
     )
-    assert found == [(sum(row["patient_nbr"] == patient for row in rows),)]
+    assert served == [(n_stays,)]
 
 
 def test_nothing_to_build_changes_nothing(world):
@@ -206,16 +212,15 @@ def test_dbt_unit_tests_pass(world):
 
 @pytest.fixture
 def as_dbt(world, monkeypatch):
-    """Lead what runs in this process to the world's database, as in a DAG."""
+    """Point this process to the world's database, as in a DAG."""
     for name, value in raw.environment(world[0]).items():
         monkeypatch.setenv(name, value)
 
 
 def test_every_column_on_the_page_is_described(as_dbt, tmp_path):
     page = dbt_docs.page(tmp_path)
-    written, catalog = (
-        json.loads((tmp_path / name).read_text()) for name in ("manifest.json", "catalog.json")
-    )
+    written = json.loads((tmp_path / "manifest.json").read_text())
+    catalog = json.loads((tmp_path / "catalog.json").read_text())
     full = dbt_docs.described(written, catalog)
     assert dbt_rules.undescribed(full, catalog) == []
     assert json.dumps(full) in page

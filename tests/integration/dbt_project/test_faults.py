@@ -1,10 +1,14 @@
-"""Exactly once under faults: kills of the worker and of its database sessions, steps repeated in any order."""
+"""Every row is published exactly once under faults.
+
+The worker and its database sessions are killed, and steps are repeated in any order.
+"""
 
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg2
@@ -25,17 +29,21 @@ EXPECTED = (AccountingBroken, BuildBusy, BuildLost, LookupError, psycopg2.Error)
 
 STATES = {
     "raw": (
-        "select batch_id, status, n_rows, n_quarantined, n_excluded, reason from landing.batches order by 1",
-        "select _batch_id, _source_row, md5((to_jsonb(e) - '_loaded_at')::text) from landing.encounters e"
-        " order by 1, 2",
+        "select batch_id, status, n_rows, n_quarantined, n_excluded, reason"
+        " from landing.batches order by 1",
+        "select _batch_id, _source_row, md5((to_jsonb(e) - '_loaded_at')::text)"
+        " from landing.encounters e order by 1, 2",
         "select count(*) from landing.claims",
     ),
     "clean": (
-        "select md5((to_jsonb(s) #- '{raw_values,_loaded_at}')::text) from staging.stg_uci__encounters s order by 1",
+        "select md5((to_jsonb(s) #- '{raw_values,_loaded_at}')::text)"
+        " from staging.stg_uci__encounters s order by 1",
         "select md5(f::text) from intermediate.int_encounters__features f order by 1",
         "select md5(m::text) from marts.fct_encounter_features m order by 1",
-        "select md5((to_jsonb(q) #- '{raw_values,_loaded_at}')::text) from quarantine.encounters q order by 1",
-        "select build_id, kind, n_rows, n_features, n_quarantined, n_excluded from ops.published_batches order by 1",
+        "select md5((to_jsonb(q) #- '{raw_values,_loaded_at}')::text)"
+        " from quarantine.encounters q order by 1",
+        "select build_id, kind, n_rows, n_features, n_quarantined, n_excluded"
+        " from ops.published_batches order by 1",
         "select count(*) from ops.current_build",
     ),
 }
@@ -43,11 +51,11 @@ STATES = {
 
 def state(settings: StackSettings) -> list[list[tuple]]:
     names = {"raw": settings.raw_database, "clean": settings.clean_database}
-    return [
-        raw.query(settings, names[key], statement)
-        for key, all_of in STATES.items()
-        for statement in all_of
-    ]
+    results = []
+    for key, statements in STATES.items():
+        for statement in statements:
+            results.append(raw.query(settings, names[key], statement))
+    return results
 
 
 def start_dbt(settings: StackSettings, home: Path) -> "subprocess.Popen[bytes]":
@@ -58,11 +66,13 @@ def start_dbt(settings: StackSettings, home: Path) -> "subprocess.Popen[bytes]":
         "unit_test",
     ]
     command += ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
-    told = raw.environment(settings) | {
+    environment = raw.environment(settings) | {
         "DBT_TARGET_PATH": str(home / "target"),
         "DBT_LOG_PATH": str(home),
     }
-    return subprocess.Popen(command, env=told, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def finish(settings: StackSettings, home: Path, run_id: str = "run") -> None:
@@ -75,19 +85,23 @@ def finish(settings: StackSettings, home: Path, run_id: str = "run") -> None:
 
 
 def end_sessions(settings: StackSettings) -> None:
-    """What the loss of Postgres looks like to everybody who is connected."""
-    statement = "select pg_terminate_backend(pid) from pg_stat_activity where datname = any(%s) and pid <> %s"
+    """End every connection, as the loss of Postgres does."""
+    statement = (
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = any(%s) and pid <> %s"
+    )
     names = [settings.raw_database, settings.clean_database]
     raw.query(settings, "postgres", statement, names, 0)
 
 
 def fault(settings: StackSettings, home: Path, batch_id: str, draw: random.Random) -> None:
     """Repeat steps of the run in any order; dbt loses its process or its sessions at any moment."""
+    build = Build.of_batch(batch_id)
     steps: list[Callable[[], object]] = [
-        lambda: loading.load(batch_id, settings),
-        lambda: Build.of_batch(batch_id).begin(settings),
-        lambda: Build.of_batch(batch_id).publish(settings),
-        lambda: ledger.repair(settings),
+        partial(loading.load, batch_id, settings),
+        partial(build.begin, settings),
+        partial(build.publish, settings),
+        partial(ledger.repair, settings),
     ]
     for step in draw.sample(steps, len(steps)):
         attempt(step)
@@ -128,7 +142,8 @@ def world(home: Path, source: Path) -> StackSettings:
 
 @pytest.mark.full
 def test_faults_leave_nothing_behind(source, tmp_path):
-    calm, tried = world(tmp_path, source), world(tmp_path, source)
+    calm = world(tmp_path, source)
+    tried = world(tmp_path, source)
     finish(calm, tmp_path)
     draw = random.Random(SEED)
     for _ in range(N_FAULTS):
@@ -140,5 +155,5 @@ def test_faults_leave_nothing_behind(source, tmp_path):
     ledger.repair(tried)
     expected = state(calm)
     assert expected[0]
-    for found, wanted in zip(state(tried), expected, strict=True):
-        assert found == wanted
+    for rows, expected_rows in zip(state(tried), expected, strict=True):
+        assert rows == expected_rows

@@ -1,4 +1,7 @@
-"""The contract changes on a published stack: the rebuilt mart equals that of a stack built from nothing."""
+"""The contract changes on a published stack.
+
+The rebuilt mart equals that of a stack built from nothing.
+"""
 
 import csv
 import shutil
@@ -27,15 +30,18 @@ HELD = """
     select to_jsonb(h) - 'released_at' - 'raw_values', h.raw_values - '_loaded_at'
     from quarantine.encounters as h order by 1
 """
-COUNTS = "select build_id, n_rows, n_features, n_quarantined, n_excluded from ops.published_batches order by 1"
+COUNTS = """
+    select build_id, n_rows, n_features, n_quarantined, n_excluded
+    from ops.published_batches order by 1
+"""
 
 
 def without_feature(path: Path, name: str) -> None:
     """Take a column out of the mart's YAML."""
     head, *columns = path.read_text(encoding="utf-8").split("      - name: ")
-    kept = [column for column in columns if not column.startswith(f"{name}\n")]
-    assert len(kept) == len(columns) - 1
-    path.write_text("      - name: ".join([head, *kept]), encoding="utf-8")
+    others = [column for column in columns if not column.startswith(f"{name}\n")]
+    assert len(others) == len(columns) - 1
+    path.write_text("      - name: ".join([head, *others]), encoding="utf-8")
 
 
 def copy_of_project(folder: Path) -> Path:
@@ -52,7 +58,7 @@ def old(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def new(tmp_path_factory) -> Path:
-    """The project with an input feature and a derived one more, and one of the history less."""
+    """The project with one input feature and one derived one more, and one of the history less."""
     copy = copy_of_project(tmp_path_factory.mktemp("new"))
     put_before(copy / "models/marts/fct_encounter_features.yml", BEFORE, YAML)
     for path, following, text in SQL:
@@ -64,7 +70,7 @@ def new(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def use(monkeypatch):
-    """Return a function that makes a project the one of this code."""
+    """Return a function that makes this code use a project."""
 
     def use_project(project: Path) -> Path:
         monkeypatch.setenv("DBT_TARGET_PATH", str(project / "target"))
@@ -184,7 +190,7 @@ def test_rebuilt_mart_equals_one_built_from_nothing(tmp_path, old, new, use):
 
 @pytest.fixture(scope="module")
 def half_template(tmp_path_factory, old, new) -> StackSettings:
-    """A published stack with a rebuild of whose two builds one is verified, and a batch that waits."""
+    """A published stack with a waiting batch and a rebuild: one of its two builds is verified."""
     folder = tmp_path_factory.mktemp("half")
     sample.write_csv(folder / "source.csv", 300)
     settings = raw.fresh(folder, dataset=str(folder / "source.csv"), batch_size=400)
@@ -212,7 +218,7 @@ def test_new_batches_wait_for_the_rebuild(half, new):
     assert [run_next(half, new) for _ in range(3)] == ["rebuild", "batch", None]
 
 
-def test_contract_taken_back_ends_the_rebuild(half, old, use):
+def test_reverted_contract_ends_the_rebuild(half, old, use):
     before = clean(half, MART)
     use(old)
     assert rebuilds.plan(half) == 0
@@ -241,8 +247,8 @@ def test_rejected_rebuild_keeps_the_old_mart(half, new):
         claims.claim("another run", half)
     assert clean(half, MART) == before
     assert set(raw.ledger_rows(half).values()) == {"published"}
-    statement = f"select count(*) from staging_next.stg_uci__encounters where _build_id = '{build.build_id}'"
-    assert clean(half, statement) == [(0,)]
+    left = "select count(*) from staging_next.stg_uci__encounters where _build_id = %s"
+    assert raw.query(half, half.clean_database, left, build.build_id) == [(0,)]
 
 
 def test_killed_before_the_switch_is_switched_by_the_next_run(half, new):
@@ -263,7 +269,10 @@ def test_contract_of_an_installation_without_a_record_is_that_of_its_last_model(
     half, old, new, use
 ):
     clean(half, "delete from ops.rebuilds; delete from ops.mart_contract")
-    statement = "insert into ops.promotions (decision, model_name, metric, contract_hash, actor, reason) values"
+    statement = """
+        insert into ops.promotions (decision, model_name, metric, contract_hash, actor, reason)
+        values
+    """
     contract = Contract.from_manifest(old / "target" / "manifest.json")
     clean(half, f"{statement} ('promote', 'm', 'x', '{contract.hash}', 'a', 'b')")
     assert rebuilds.plan(half) == 2

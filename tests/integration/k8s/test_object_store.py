@@ -1,5 +1,6 @@
-"""The object store as its pod runs it: what was written survives a kill, it is soon back, and it
-stops in its grace.
+"""The object store as its pod runs it.
+
+Its objects survive a kill, it starts again soon, and it stops within its grace period.
 """
 
 import random
@@ -19,9 +20,9 @@ from stack.object_store import Store, identities, weed
 from tests.support import k8s
 from tests.support.services import S3_OFFSETS, end, free_port, is_free, wait_until
 
-KEY, SECRET = "key", "secret"
-# Below the ports of outgoing connections, one of which could take a place before the store's second
-# start.
+KEY = "key"
+SECRET = "secret"
+# Below the ports of outgoing connections: one of them could take a port before the second start.
 PORTS = range(20_000, 22_000)
 # What the kubelet and a busy node may add to the time that the program takes.
 MARGIN_SECONDS = 10
@@ -29,16 +30,19 @@ MARGIN_SECONDS = 10
 ELECTION_SECONDS = 10
 
 
+def free_store_port() -> int:
+    """Return a port of which all ports that the store derives are free, too."""
+    for port in random.sample(PORTS, len(PORTS)):
+        if all(is_free(port + offset) for offset in S3_OFFSETS):
+            return port
+    raise AssertionError("no port is free")
+
+
 class Pod:
     """Runs the rendered command on folders and ports of this machine."""
 
     def __init__(self, folder: Path) -> None:
-        port = next(
-            p
-            for p in random.sample(PORTS, len(PORTS))
-            if all(is_free(p + more) for more in S3_OFFSETS)
-        )
-        self.store = Store(folder, port)
+        self.store = Store(folder, free_store_port())
         self.store.prepare(identities({"admin": (KEY, SECRET)}))
         # Mounted at /etc/seaweedfs in the pod; SeaweedFS looks in the folder that it starts in,
         # too.
@@ -49,18 +53,22 @@ class Pod:
 
     def command(self) -> list[str]:
         s3, master, volume, filer = self.store.ports[:4]
-        here = {
+        options = {
             "-s3.port": s3,
             "-metricsPort": free_port(),
             "-dir": self.store.data,
             "-s3.ip.bind": "127.0.0.1",
         }
-        here |= {"-metricsIp": "127.0.0.1", "-s3.config": self.store.folder / "s3-identities.json"}
-        here |= {
-            f"-{name}.localSocket": self.store.data / f"{name}.sock" for name in ("s3", "filer")
+        options |= {
+            "-metricsIp": "127.0.0.1",
+            "-s3.config": self.store.folder / "s3-identities.json",
         }
-        split = [word.partition("=") for word in self.spec["containers"][0]["args"]]
-        words = [f"{name}{equals}{here.get(name, value)}" for name, equals, value in split]
+        options["-s3.localSocket"] = self.store.data / "s3.sock"
+        options["-filer.localSocket"] = self.store.data / "filer.sock"
+        words = []
+        for word in self.spec["containers"][0]["args"]:
+            name, equals, value = word.partition("=")
+            words.append(f"{name}{equals}{options.get(name, value)}")
         return [
             str(weed()),
             *words,
@@ -97,15 +105,15 @@ class Pod:
 
 @pytest.fixture
 def pod(tmp_path: Path) -> Iterator[Pod]:
-    made = Pod(tmp_path)
-    made.start()
-    yield made
-    assert made.process
-    end(made.process)
-    made.store.tidy()
+    pod = Pod(tmp_path)
+    pod.start()
+    yield pod
+    assert pod.process
+    end(pod.process)
+    pod.store.tidy()
 
 
-def test_it_survives_a_kill_is_soon_back_and_stops_in_time(pod: Pod) -> None:
+def test_it_survives_a_kill_restarts_soon_and_stops_in_time(pod: Pod) -> None:
     assert pod.process
     pod.client().create_bucket(Bucket="pipeline")
     pod.client().put_object(Bucket="pipeline", Key="a", Body=b"x" * 100_000)
@@ -114,10 +122,13 @@ def test_it_survives_a_kill_is_soon_back_and_stops_in_time(pod: Pod) -> None:
     pod.start()
     assert pod.seconds < ELECTION_SECONDS
     assert wait_until(pod.size, "the object is gone", 20) == 100_000
-    asked = time.monotonic()
+    asked_to_stop = time.monotonic()
     pod.process.terminate()
     assert pod.process.wait(timeout=60) == 0
-    assert time.monotonic() - asked < pod.spec["terminationGracePeriodSeconds"] - MARGIN_SECONDS
+    assert (
+        time.monotonic() - asked_to_stop
+        < pod.spec["terminationGracePeriodSeconds"] - MARGIN_SECONDS
+    )
 
 
 def test_its_internal_ports_ask_for_a_certificate_that_no_other_pod_has(pod: Pod) -> None:

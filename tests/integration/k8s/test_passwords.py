@@ -1,4 +1,4 @@
-"""Passwords out of a vault may hold what an address may not: parts take them as they are."""
+"""Passwords from a vault may hold characters that an address may not: parts use them unchanged."""
 
 import base64
 import os
@@ -29,22 +29,22 @@ from airflow import settings
 settings.configure_orm()
 WHO = text("select current_user")
 with settings.engine.connect() as connection:
-    said = [connection.execute(WHO).scalar()]
+    users = [connection.execute(WHO).scalar()]
 async def ask():
     async with settings.async_engine.connect() as connection:
         return (await connection.execute(WHO)).scalar()
-said.append(asyncio.run(ask()))
-print("logged in as", *said)
+users.append(asyncio.run(ask()))
+print("logged in as", *users)
 """
 
 
 @pytest.fixture
 def settings() -> Iterator[StackSettings]:
-    known = StackSettings(**{**services(), "airflow_password": PASSWORD})
+    stack_settings = StackSettings(**{**services(), "airflow_password": PASSWORD})
     bootstrap(StackSettings(**services()))
-    _set_password(PASSWORD, known)
-    yield known
-    _set_password(str(services()["airflow_password"]), known)
+    _set_password(PASSWORD, stack_settings)
+    yield stack_settings
+    _set_password(str(services()["airflow_password"]), stack_settings)
 
 
 def _set_password(password: str, settings: StackSettings) -> None:
@@ -53,18 +53,20 @@ def _set_password(password: str, settings: StackSettings) -> None:
 
 
 def environment(part: str, values: dict[str, str]) -> dict[str, str]:
-    """The variables that a part's own container sets, out of ConfigMap and Secret, with $(NAME)
-    replaced.
+    """Return the variables that a part's own container sets, with $(NAME) replaced.
+
+    They come from ConfigMap and Secret.
     """
-    known: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for variable in k8s.pods(k8s.overlay("local"))[part]["spec"]["containers"][0]["env"]:
         source = variable.get("valueFrom", {})
         reference = source.get("configMapKeyRef") or source.get("secretKeyRef") or {}
         value = variable.get("value") or values.get(reference.get("key"), "")
-        for name, before in known.items():
-            value = value.replace(f"$({name})", before) if "value" in variable else value
-        known[variable["name"]] = value
-    return known
+        if "value" in variable:
+            for name, earlier in variables.items():
+                value = value.replace(f"$({name})", earlier)
+        variables[variable["name"]] = value
+    return variables
 
 
 def test_airflow_logs_in(settings: StackSettings, tmp_path: Path) -> None:
@@ -73,25 +75,25 @@ def test_airflow_logs_in(settings: StackSettings, tmp_path: Path) -> None:
         "READMIT_POSTGRES_PORT": str(settings.postgres_port),
         "AIRFLOW_PASSWORD": PASSWORD,
     }
-    told = {
+    variables = {
         "PATH": os.environ["PATH"],
         "AIRFLOW_HOME": str(tmp_path),
         **environment("airflow-scheduler", values),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", LOGINS], env=told, capture_output=True, text=True, check=False
+    completed = subprocess.run(
+        [sys.executable, "-c", LOGINS], env=variables, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr[-1500:]
-    assert "logged in as airflow airflow" in done.stdout
+    assert completed.returncode == 0, completed.stderr[-1500:]
+    assert "logged in as airflow airflow" in completed.stdout
 
 
 class Guarded(BaseHTTPRequestHandler):
-    """Says who asked: a registry that has nothing yet."""
+    """A registry without versions, which records the credentials of each request."""
 
-    asked: list[str]
+    authorizations: list[str]
 
     def do_GET(self) -> None:
-        self.asked.append(self.headers.get("Authorization", ""))
+        self.authorizations.append(self.headers.get("Authorization", ""))
         self.send_response(404)
         self.end_headers()
 
@@ -100,7 +102,7 @@ class Guarded(BaseHTTPRequestHandler):
 
 
 def test_the_api_logs_in_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    Guarded.asked = []
+    Guarded.authorizations = []
     secret = {"MLFLOW_API_PASSWORD": PASSWORD}
     with HTTPServer(("127.0.0.1", 0), Guarded) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -113,4 +115,7 @@ def test_the_api_logs_in_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
         assert registry.find_version("production") is None
         registry.close()
         server.shutdown()
-    assert base64.b64decode(Guarded.asked[0].removeprefix("Basic ")).decode() == f"api:{PASSWORD}"
+    assert (
+        base64.b64decode(Guarded.authorizations[0].removeprefix("Basic ")).decode()
+        == f"api:{PASSWORD}"
+    )

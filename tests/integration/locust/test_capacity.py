@@ -1,10 +1,12 @@
 """Capacity and shapes against a real API process: few users, seconds."""
 
 import hashlib
+import itertools
 import json
 import os
 import subprocess
 import sys
+from operator import itemgetter
 
 import pytest
 
@@ -24,7 +26,7 @@ import payloads
 LOCUST = ROOT / "locust"
 
 
-def run(*command, **more):
+def run(*command, **options):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, *command],
@@ -33,7 +35,7 @@ def run(*command, **more):
         text=True,
         check=False,
         timeout=300,
-        **more,
+        **options,
     )
 
 
@@ -57,12 +59,13 @@ def measured(folder, model, *options):
 def test_capacity_of_an_api_of_its_own(tmp_path, model):
     code, report = measured(tmp_path, model)
     (result,) = report["results"]
-    assert code == (0 if result["users"] else 1)  # 1: the machine was too busy for the SLO
-    steps = [step for search in result["steps"] for step in search]
-    assert any(
-        step["rate"] > 0 and step["error_share"] == 0 and step["api_cpu"] > 0 for step in steps
-    ), steps
-    assert all(0 < step["machine_cpu"] <= 1.05 for step in steps), steps
+    assert code == int(not result["users"])  # 1: the machine was too busy for the SLO
+    steps = list(itertools.chain.from_iterable(result["steps"]))
+    n_good = 0
+    for step in steps:
+        assert 0 < step["machine_cpu"] <= 1.05, steps
+        n_good += step["rate"] > 0 and step["error_share"] == 0 and step["api_cpu"] > 0
+    assert n_good > 0, steps
     assert report["static_route"] == "/noop"
     assert result["static_requests_per_second"] > 0
     assert (tmp_path / "capacity.png").read_bytes().startswith(b"\x89PNG")
@@ -88,20 +91,14 @@ def test_workers_of_a_server_are_counted(workers, model):
     assert load_step.processes_at(host) == ([], 0)
 
 
-def test_payloads_are_asked_for_with_the_key_that_the_api_wants(tmp_path, monkeypatch):
+def test_payloads_are_requested_with_the_key_of_the_api(tmp_path, monkeypatch):
     key = "a key"
-    with api.running(
-        tmp_path, 1, READMIT_API_KEY_HASHES=hashlib.sha256(key.encode()).hexdigest()
-    ) as (
-        host,
-        _,
-    ):
+    key_hash = hashlib.sha256(key.encode()).hexdigest()
+    with api.running(tmp_path, 1, READMIT_API_KEY_HASHES=key_hash) as (host, _):
         monkeypatch.setenv("READMIT_API_KEY", key)
         monkeypatch.setenv("READMIT_POSTGRES_PORT", "1025")  # no mart
-        with capacity.payload_file(capacity.arguments(["--host", host]), host, StackSettings()) as (
-            file,
-            source,
-        ):
+        arguments = capacity.arguments(["--host", host])
+        with capacity.payload_file(arguments, host, StackSettings()) as (file, source):
             assert len(json.loads(file.read_text())) == payloads.N_PAYLOADS
     assert source.startswith("made from the served contract")
 
@@ -111,10 +108,11 @@ def test_stays_of_the_mart_are_sent_without_their_number(tmp_path):
     table = "marts.fct_encounter_features"
     raw.query(
         settings, settings.clean_database,
-        f"create table {table} (encounter_id bigint, n int, note text); grant select on {table} to reader;"
+        f"create table {table} (encounter_id bigint, n int, note text);"
+        f" grant select on {table} to reader;"
         f" insert into {table} values (7, 1, null), (8, 2, 'x')",
     )  # fmt: skip
-    rows = sorted(capacity.mart_rows(settings, ["n", "note"]), key=lambda row: row["n"])
+    rows = sorted(capacity.mart_rows(settings, ["n", "note"]), key=itemgetter("n"))
     assert rows == [
         {"n": 1, "encounter_id": LOAD_TEST_STAY},
         {"n": 2, "note": "x", "encounter_id": LOAD_TEST_STAY},

@@ -1,6 +1,4 @@
-"""Locust's users against servers that answer wrongly, slowly or not as one may: what is counted as
-what.
-"""
+"""How Locust's users count the answers of servers that are wrong, slow or not valid."""
 
 import itertools
 import json
@@ -61,13 +59,16 @@ def sent(tmp_path):
 
 WRONG = [
     *("", "no JSON", "[]", "{}", json.dumps({"probability": 0.2})),
-    *(json.dumps(GOOD | {"probability": wrong}) for wrong in (1.2, None)),
+    json.dumps(GOOD | {"probability": 1.2}),
+    json.dumps(GOOD | {"probability": None}),
     json.dumps({"predictions": [], "model": {"version": "1"}}),
 ]
 
 
 def test_an_answer_that_is_no_prediction_is_an_error(sent):
-    bodies = [body for wrong in WRONG for body in (json.dumps(GOOD), wrong)]
+    bodies = []
+    for wrong in WRONG:
+        bodies += [json.dumps(GOOD), wrong]
     with answering(*bodies) as host:
         step = load_step.Generator(
             host, ("SingleUser",), ramp_seconds=1, seconds=4, rows=sent
@@ -96,7 +97,7 @@ def test_no_wrong_answer_is_a_prediction(wrong):
     ids=str,
 )
 def test_a_shape_ends_with_the_verdict_of_the_slo(tmp_path, sent, body, seconds, code):
-    files = ",".join(str(ROOT / "locust" / name) for name in ("locustfile.py", "shapes.py"))
+    files = f"{ROOT / 'locust' / 'locustfile.py'},{ROOT / 'locust' / 'shapes.py'}"
     command = [
         sys.executable,
         "-m",
@@ -111,8 +112,8 @@ def test_a_shape_ends_with_the_verdict_of_the_slo(tmp_path, sent, body, seconds,
     ]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "LOAD_ROWS": str(sent)}
     with answering(json.dumps(body), seconds=seconds) as host:
-        done = subprocess.run(
+        completed = subprocess.run(
             [*command, "--host", host, "--peak-users", "2", "--only-summary", "SingleUser"],
             env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
-    assert done.returncode == code, done.stdout + done.stderr
+    assert completed.returncode == code, completed.stdout + completed.stderr
