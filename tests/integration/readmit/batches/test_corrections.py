@@ -1,6 +1,4 @@
-"""Release from quarantine: corrected rows go through a build of their own, once, under somebody's
-name.
-"""
+"""Release from quarantine: corrected rows are built once, on their own, in a person's name."""
 
 from pathlib import Path
 
@@ -21,16 +19,16 @@ def settings(tmp_path: Path) -> StackSettings:
     """A stack with one published batch whose first two rows are held back."""
     source = tmp_path / "encounters.csv"
     sample.write_csv(source, n_rows=300)
-    made = raw.fresh(tmp_path, dataset=str(source))
-    raw.stand_in_tables(made)
-    sources.ensure_source(made)
-    batch_id = raw.claim_batch("run", made)
+    stack_settings = raw.fresh(tmp_path, dataset=str(source))
+    raw.stand_in_tables(stack_settings)
+    sources.ensure_source(stack_settings)
+    batch_id = raw.claim_batch("run", stack_settings)
     assert batch_id is not None
-    loading.load(batch_id, made)
-    Build.of_batch(batch_id).begin(made)
-    raw.stand_in_build(made, batch_id, n_held=2)
-    Build.of_batch(batch_id).publish(made)
-    return made
+    loading.load(batch_id, stack_settings)
+    Build.of_batch(batch_id).begin(stack_settings)
+    raw.stand_in_build(stack_settings, batch_id, n_held=2)
+    Build.of_batch(batch_id).publish(stack_settings)
+    return stack_settings
 
 
 def held_rows(settings: StackSettings) -> list[tuple[str, int]]:
@@ -186,7 +184,7 @@ def test_release_waits_while_a_batch_is_built(settings: StackSettings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("corrected", "what"),
+    ("corrected", "reason"),
     [
         ({"ages": "x"}, "no such column"),
         ({"age": "é"}, "not printable ASCII"),
@@ -195,10 +193,10 @@ def test_release_waits_while_a_batch_is_built(settings: StackSettings) -> None:
     ],
 )
 def test_values_that_no_file_could_hold_are_refused(
-    settings: StackSettings, corrected: dict[str, str], what: str
+    settings: StackSettings, corrected: dict[str, str], reason: str
 ) -> None:
     (batch_id, row), _ = held_rows(settings)
-    with pytest.raises(ReleaseRefused, match=what):
+    with pytest.raises(ReleaseRefused, match=reason):
         corrections.release(batch_id, row, corrected, "me", settings)
 
 
@@ -206,7 +204,9 @@ def test_correction_cannot_move_a_row_into_a_patient_of_another_split(
     settings: StackSettings,
 ) -> None:
     (batch_id, row), _ = held_rows(settings)
-    foreign = next(n for n in range(1, 100) if split_of(n) == "train")
+    foreign = 1
+    while split_of(foreign) != "train":
+        foreign += 1
     with pytest.raises(ReleaseRefused, match="belongs to the split train"):
         corrections.release(batch_id, row, {"patient_nbr": str(foreign)}, "me", settings)
 
@@ -231,7 +231,8 @@ def test_corrections_are_built_before_the_batches_that_wait(settings: StackSetti
     n_batches = claims.count_waiting(settings)
     build_id = corrections.release(batch_id, row, {"age": "[70-80)"}, "me", settings)
     assert claims.count_waiting(settings) == n_batches + 1
-    first, second = claims.claim("one", settings), claims.claim("two", settings)
+    first = claims.claim("one", settings)
+    second = claims.claim("two", settings)
     assert first == raw.correction(build_id)
     assert second is not None
     assert second.kind == "batch"
@@ -250,8 +251,8 @@ def test_rejected_correction_leaves_the_queue_and_its_row_can_be_released_again(
         build.reject("n_medications: 3 rows do not fit", settings)
     assert corrections.waiting(settings) == []
     assert corrections.rejections(settings) == {build_id: "n_medications: 3 rows do not fit"}
-    made = "select count(*) from staging.stg_uci__encounters where _build_id = %s"
-    assert raw.query(settings, settings.clean_database, made, build_id) == [(0,)]
+    staged = "select count(*) from staging.stg_uci__encounters where _build_id = %s"
+    assert raw.query(settings, settings.clean_database, staged, build_id) == [(0,)]
     assert counts(settings) == (2, 0)
     for step in (build.begin, build.publish):
         with pytest.raises(BatchRejected, match="n_medications"):

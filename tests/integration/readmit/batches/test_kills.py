@@ -1,11 +1,11 @@
-"""A process that ends at any step, as `kill -9` ends it, leaves what the next runs bring to the
-same end.
+"""After `kill -9` at any step, the next runs reach the same state as without it.
 
 A step is a statement, or the moment before or after a commit, of everything from the file to the
 release of a row.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -19,12 +19,14 @@ from tests.support import raw
 
 STATES = {
     "raw": (
-        "select batch_id, status, n_rows, n_quarantined, n_excluded, reason from landing.batches order by 1",
+        "select batch_id, status, n_rows, n_quarantined, n_excluded, reason"
+        " from landing.batches order by 1",
         "select _batch_id, count(*) from landing.encounters group by 1 order by 1",
         "select * from landing.claims",
     ),
     "clean": (
-        "select build_id, n_rows, n_features, n_quarantined, n_excluded from ops.published_batches order by 1",
+        "select build_id, n_rows, n_features, n_quarantined, n_excluded"
+        " from ops.published_batches order by 1",
         "select _build_id, _source_row, verdict from staging.stg_uci__encounters order by 1, 2",
         "select encounter_id, _build_id from intermediate.int_encounters__features order by 1",
         "select _source_row, released_at is not null from quarantine.encounters order by 1",
@@ -42,13 +44,13 @@ class Killed(BaseException):
 class Steps:
     """Counts the steps of all sessions of this process, and ends it at one of them."""
 
-    done = 0
+    n_done = 0
     last = 0
 
     @classmethod
     def take(cls) -> None:
-        cls.done += 1
-        if cls.done == cls.last:
+        cls.n_done += 1
+        if cls.n_done == cls.last:
             raise Killed
 
 
@@ -76,19 +78,15 @@ class Connection(connection):
 def settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
     home = tmp_path_factory.mktemp("kills")
     sample.write_csv(home / "source.csv", n_rows=60)
-    made = raw.fresh(home, dataset=str(home / "source.csv"))
-    raw.stand_in_tables(made)
-    return made
+    stack_settings = raw.fresh(home, dataset=str(home / "source.csv"))
+    raw.stand_in_tables(stack_settings)
+    return stack_settings
 
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     connect = psycopg2.connect
-    monkeypatch.setattr(
-        psycopg2,
-        "connect",
-        lambda *dsn, **named: connect(*dsn, connection_factory=Connection, **named),
-    )
+    monkeypatch.setattr(psycopg2, "connect", partial(connect, connection_factory=Connection))
     yield
     Steps.last = 0
 
@@ -98,8 +96,8 @@ def life(settings: StackSettings) -> None:
     sources.ensure_source(settings)
     work_through(settings)
     for n_released in range(2):
-        asked = "select 1 from ops.corrections"
-        if len(raw.query(settings, settings.clean_database, asked)) > n_released:
+        released = "select 1 from ops.corrections"
+        if len(raw.query(settings, settings.clean_database, released)) > n_released:
             continue
         held = raw.query(
             settings, settings.clean_database, "select * from quarantine.encounters order by 1, 2"
@@ -110,9 +108,7 @@ def life(settings: StackSettings) -> None:
 
 
 def work_through(settings: StackSettings) -> None:
-    """Take every build that waits to its end: one batch is rejected, and so is the second
-    correction.
-    """
+    """Finish every waiting build: one batch is rejected, and so is the second correction."""
     while (build := claims.claim_and_begin("run", settings)) is not None:
         if build.kind == "batch":
             loading.load(build.batch_id, settings)
@@ -127,19 +123,23 @@ def work_through(settings: StackSettings) -> None:
 
 def state(settings: StackSettings) -> list[list[Any]]:
     names = {"raw": settings.raw_database, "clean": settings.clean_database}
-    return [
-        raw.query(settings, names[key], statement)
-        for key, all_of in STATES.items()
-        for statement in all_of
-    ]
+    results = []
+    for key, statements in STATES.items():
+        for statement in statements:
+            results.append(raw.query(settings, names[key], statement))
+    return results
 
 
 def start_again(settings: StackSettings) -> None:
     emptied = {
-        settings.raw_database: "landing.encounters, landing.sources, landing.slices, landing.batches, landing.claims,"
-        " landing.row_digests, landing.proposals, landing.downloads",
-        settings.clean_database: "ops.published_batches, ops.corrections, ops.rejected_builds, ops.current_build,"
-        " staging.stg_uci__encounters, intermediate.int_encounters__features",
+        settings.raw_database: (
+            "landing.encounters, landing.sources, landing.slices, landing.batches,"
+            " landing.claims, landing.row_digests, landing.proposals, landing.downloads"
+        ),
+        settings.clean_database: (
+            "ops.published_batches, ops.corrections, ops.rejected_builds, ops.current_build,"
+            " staging.stg_uci__encounters, intermediate.int_encounters__features"
+        ),
     }
     for database, tables in emptied.items():
         raw.query(
@@ -153,7 +153,8 @@ def killed_at(step: int, settings: StackSettings) -> list[list[Any]]:
     """Return the state after a life that ended at this step, and the runs that followed."""
     Steps.last = 0
     start_again(settings)
-    Steps.done, Steps.last = 0, step
+    Steps.n_done = 0
+    Steps.last = step
     with pytest.raises(Killed):
         life(settings)
     life(settings)
@@ -163,9 +164,9 @@ def killed_at(step: int, settings: StackSettings) -> list[list[Any]]:
 
 def undisturbed(settings: StackSettings) -> tuple[int, list[list[Any]]]:
     start_again(settings)
-    Steps.done = 0
+    Steps.n_done = 0
     life(settings)
-    return Steps.done, state(settings)
+    return Steps.n_done, state(settings)
 
 
 def test_a_process_that_is_killed_now_and_then_leaves_nothing_behind(

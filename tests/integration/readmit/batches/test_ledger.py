@@ -1,6 +1,4 @@
-"""The rule for batches (docs/batches.md) on a real Postgres and S3: each test holds the sentence it
-is named after.
-"""
+"""The rule for batches (docs/batches.md) on a real Postgres and S3, a test for each sentence."""
 
 import subprocess
 import sys
@@ -10,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from operator import methodcaller
 from pathlib import Path
 
 import psycopg2
@@ -38,9 +37,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path, source: Path) -> StackSettings:
-    made = raw.fresh(tmp_path, dataset=str(source))
-    raw.stand_in_tables(made)
-    return made
+    stack_settings = raw.fresh(tmp_path, dataset=str(source))
+    raw.stand_in_tables(stack_settings)
+    return stack_settings
 
 
 @pytest.fixture
@@ -166,8 +165,10 @@ def test_equal_content_waits_for_the_batch_before_it(
     n = claims.count_waiting(registered)
     sources.submit(str(other), registered)
     assert claims.count_waiting(registered) == n
-    taken = {raw.claim_batch(f"run {i}", registered) for i in range(2 * n)} - {None}
-    assert len(taken) == n
+    claimed_ids = set()
+    for number in range(2 * n):
+        claimed_ids.add(raw.claim_batch(f"run {number}", registered))
+    assert len(claimed_ids - {None}) == n
 
 
 def test_a_loaded_copy_ends_when_its_rows_are_published_under_another_name(
@@ -250,7 +251,8 @@ def test_refused_file_leaves_one_row_with_the_reason_and_nothing_else(
     lines = bad.read_bytes().split(b"\r\n")
     lines[1_400] += b",51"
     bad.write_bytes(b"\r\n".join(lines))
-    s3, bucket = storage.client("admin", settings), settings.s3_pipeline_bucket
+    s3 = storage.client("admin", settings)
+    bucket = settings.s3_pipeline_bucket
     for _ in range(2):
         with pytest.raises(
             SourceRefused, match=r"bad.csv: row 1400 \(line 1401\), column readmitted: 51 fields"
@@ -279,7 +281,8 @@ def test_refused_zip_leaves_nothing_unpacked(settings: StackSettings, tmp_path: 
         archive.writestr("diabetic_data.csv", b"0" * 1_000_000)
     with pytest.raises(SourceRefused, match="no line end within"):
         sources.submit(str(packed), settings)
-    assert [path for path in (settings.readmit_home / "sources").rglob("*") if path.is_file()] == []
+    for path in (settings.readmit_home / "sources").rglob("*"):
+        assert not path.is_file(), path
 
 
 @pytest.mark.parametrize("change", ["grows", "shrinks", "is another"])
@@ -314,16 +317,16 @@ def test_file_that_changes_while_it_is_read_is_refused(
     listed = storage.client("admin", settings).list_objects_v2(
         Bucket=settings.s3_pipeline_bucket, Prefix="source/"
     )
-    kept = [item["Key"] for item in listed.get("Contents", [])]
+    keys = [item["Key"] for item in listed.get("Contents", [])]
     [(sha256,)] = raw.query(
         settings, settings.raw_database, "select source_sha256 from landing.batches"
     )
-    assert not [key for key in kept if sha256 in key]
+    assert sha256 not in " ".join(keys)
     sources.submit(str(path), settings)
     assert count(settings, "landing.sources") == 1
 
 
-def test_no_file_is_not_taken_for_the_default_one(settings: StackSettings) -> None:
+def test_an_empty_name_is_not_replaced_by_the_default_file(settings: StackSettings) -> None:
     with pytest.raises(SourceRefused, match="no file is named: make submit FILE="):
         sources.submit("", settings)
     assert count(settings, "landing.sources") == 0
@@ -344,7 +347,7 @@ def test_real_rows_are_not_mixed_with_the_sample(registered: StackSettings) -> N
         sources.ensure_source(registered)
 
 
-def test_the_public_file_never_joins_files_of_ones_own(
+def test_the_public_file_is_never_added_to_own_files(
     registered: StackSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unset = registered.model_copy(update={"dataset": None})
@@ -374,7 +377,7 @@ def test_a_file_that_is_submitted_during_the_download_keeps_the_public_one_out(
 # ---- claim
 
 
-def test_two_runs_at_once_never_take_the_same_batch(registered: StackSettings) -> None:
+def test_two_runs_at_once_never_claim_the_same_batch(registered: StackSettings) -> None:
     n = claims.count_waiting(registered)
     together = threading.Barrier(n + 2)
 
@@ -383,8 +386,9 @@ def test_two_runs_at_once_never_take_the_same_batch(registered: StackSettings) -
         return raw.claim_batch(f"run {i}", registered)
 
     with ThreadPoolExecutor(n + 2) as pool:
-        taken = [batch_id for batch_id in pool.map(take, range(n + 2)) if batch_id is not None]
-    assert len(taken) == len(set(taken)) == n
+        batch_ids = list(pool.map(take, range(n + 2)))
+    assert batch_ids.count(None) == 2
+    assert len(set(batch_ids) - {None}) == n
 
 
 def test_a_run_that_asks_again_keeps_its_batch(registered: StackSettings) -> None:
@@ -405,7 +409,7 @@ def test_a_dead_run_loses_its_batch_when_the_lease_ends(registered: StackSetting
     assert claimed(registered, "heir") == first
 
 
-def test_a_lease_from_before_the_clock_was_put_back_holds_nothing_up(
+def test_a_lease_from_before_the_clock_was_set_back_blocks_nothing(
     registered: StackSettings,
 ) -> None:
     first = claimed(registered, "dead")
@@ -423,7 +427,7 @@ def test_a_lease_from_before_the_clock_was_put_back_holds_nothing_up(
     ) == [(second,)]
 
 
-def test_a_batch_that_is_given_back_is_taken_next(registered: StackSettings) -> None:
+def test_a_released_batch_is_claimed_next(registered: StackSettings) -> None:
     first = claimed(registered, "one")
     claims.release_claim("one", registered)
     assert claimed(registered, "two") == first
@@ -441,8 +445,8 @@ def test_load_twice_loads_once(registered: StackSettings) -> None:
 def test_two_loads_at_once_load_once(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     with ThreadPoolExecutor(4) as pool:
-        rows = list(pool.map(lambda _: loading.load(batch_id, registered), range(4)))
-    assert rows == [count(registered)] * 4
+        n_rows = list(pool.map(loading.load, [batch_id] * 4, [registered] * 4))
+    assert n_rows == [count(registered)] * 4
 
 
 def test_changed_bytes_in_s3_are_not_loaded(registered: StackSettings) -> None:
@@ -452,7 +456,8 @@ def test_changed_bytes_in_s3_are_not_loaded(registered: StackSettings) -> None:
         registered.raw_database,
         "select object_key from landing.slices order by batch_id desc",
     )
-    s3, bucket = storage.client("admin", registered), registered.s3_pipeline_bucket
+    s3 = storage.client("admin", registered)
+    bucket = registered.s3_pipeline_bucket
     body = s3.get_object(Bucket=bucket, Key=key[0][0])["Body"].read()
     s3.put_object(Bucket=bucket, Key=key[0][0], Body=body.replace(b"Steady", b"steady", 1))
     with pytest.raises(loading.ObjectChanged, match=batch_id):
@@ -462,19 +467,22 @@ def test_changed_bytes_in_s3_are_not_loaded(registered: StackSettings) -> None:
     assert loading.load(batch_id, registered) == count(registered)
 
 
-def test_a_file_that_is_handed_in_again_brings_back_what_s3_has_lost(
+def test_a_file_that_is_submitted_again_restores_its_lost_objects(
     registered: StackSettings, source: Path
 ) -> None:
     first = claimed(registered)
     loading.load(first, registered)
-    s3, bucket = storage.client("admin", registered), registered.s3_pipeline_bucket
+    s3 = storage.client("admin", registered)
+    bucket = registered.s3_pipeline_bucket
     keys = raw.query(
         registered, registered.raw_database, "select batch_id, object_key from landing.slices"
     )
     for _, key in keys:
         s3.delete_object(Bucket=bucket, Key=key)
     claims.release_claim("run", registered)
-    for batch_id in (batch_id for batch_id, _ in keys if batch_id != first):
+    for batch_id, _ in keys:
+        if batch_id == first:
+            continue
         with pytest.raises(
             loading.ObjectChanged, match=f"{batch_id}.*is gone: submit the same file again"
         ):
@@ -538,7 +546,10 @@ def test_loader_killed_during_copy_leaves_nothing_and_the_next_one_finishes(
 def test_postgres_session_killed_during_copy_leaves_nothing(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     process = half_way(registered, batch_id)
-    end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and application_name like %s"
+    end = """
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = %s and application_name like %s
+    """
     raw.query(registered, "postgres", end, registered.raw_database, "readmit loader")
     process.kill()
     process.communicate()
@@ -554,7 +565,10 @@ def test_batch_becomes_visible_by_one_insert_and_the_ledger_follows(
 ) -> None:
     batch_id = claimed(registered)
     through(registered, batch_id)
-    facts = "select batch_id, kind, n_rows, n_features, n_quarantined, n_excluded from ops.published_batches"
+    facts = """
+        select batch_id, kind, n_rows, n_features, n_quarantined, n_excluded
+        from ops.published_batches
+    """
     n = count(registered)
     assert raw.query(registered, registered.clean_database, facts) == [
         (batch_id, "batch", n, n, 0, 0)
@@ -643,7 +657,7 @@ def test_no_later_step_takes_a_rejected_batch(
         step(batch_id, registered)
 
 
-def test_next_batch_is_not_held_up_by_a_rejected_one(registered: StackSettings) -> None:
+def test_a_rejected_batch_does_not_block_the_next_one(registered: StackSettings) -> None:
     first = claimed(registered, "one")
     loading.load(first, registered)
     Build.of_batch(first).begin(registered)
@@ -661,7 +675,7 @@ def test_published_batch_cannot_be_rejected(registered: StackSettings) -> None:
     assert raw.ledger_rows(registered) == {batch_id: "published"}
 
 
-def test_dbt_is_left_nothing_to_build_of_a_published_batch(registered: StackSettings) -> None:
+def test_dbt_builds_nothing_of_a_published_batch(registered: StackSettings) -> None:
     batch_id = claimed(registered)
     through(registered, batch_id)
     Build.of_batch(batch_id).begin(registered)
@@ -669,7 +683,8 @@ def test_dbt_is_left_nothing_to_build_of_a_published_batch(registered: StackSett
 
 
 def test_one_build_at_a_time(registered: StackSettings) -> None:
-    first, second = claimed(registered, "one"), claimed(registered, "two")
+    first = claimed(registered, "one")
+    second = claimed(registered, "two")
     for batch_id in (first, second):
         loading.load(batch_id, registered)
     Build.of_batch(first).begin(registered)
@@ -694,13 +709,16 @@ def test_a_published_build_replaces_the_rows_of_its_patients(registered: StackSe
     loading.load(second, registered)
     Build.of_batch(second).begin(registered)
     raw.stand_in_build(registered, second)
-    rewrite = f"insert into {features} select encounter_id, patient_nbr, _batch_id, %s from {features} where patient_nbr = %s"
+    rewrite = f"""
+        insert into {features}
+        select encounter_id, patient_nbr, _batch_id, %s from {features} where patient_nbr = %s
+    """
     raw.query(registered, registered.clean_database, rewrite, second, patient, role="transformer")
     Build.of_batch(second).publish(registered)
     versions = f"select distinct _build_id from {features} where patient_nbr = %s"
     assert raw.query(registered, registered.clean_database, versions, patient) == [(second,)]
-    kept = f"select count(*) from {features} where _batch_id = %s"
-    assert raw.query(registered, registered.clean_database, kept, first)[0][0] == before
+    rows_of_batch = f"select count(*) from {features} where _batch_id = %s"
+    assert raw.query(registered, registered.clean_database, rows_of_batch, first)[0][0] == before
 
 
 # ---- resend
@@ -726,10 +744,12 @@ def test_corrected_resend_supersedes_the_rejected_batch(
     rejected = claimed(registered)
     loading.load(rejected, registered)
     reject(rejected, "nonsense", registered)
-    resend = rows_of(
-        registered, rejected, tmp_path / "resend.csv", lambda row: row.replace("Male", "male")
-    )
-    sources.submit(str(resend), registered, rejected if is_named else None)
+    male = methodcaller("replace", "Male", "male")
+    resend = rows_of(registered, rejected, tmp_path / "resend.csv", male)
+    if is_named:
+        sources.submit(str(resend), registered, rejected)
+    else:
+        sources.submit(str(resend), registered)
     while (batch_id := raw.claim_batch("run", registered)) is not None:
         through(registered, batch_id)
     states = raw.ledger_rows(registered)
@@ -760,10 +780,10 @@ def test_resend_must_name_a_rejected_batch_and_hold_its_rows_only(
     assert listed["KeyCount"] == 0
 
 
-def test_rejected_batch_is_judged_again_when_its_file_is_handed_in_again(
+def test_rejected_batch_is_judged_again_when_its_file_is_submitted_again(
     registered: StackSettings, source: Path
 ) -> None:
-    """The way to go when the rule was wrong, not the rows: docs/runbook-data.md."""
+    """For a wrong rule, not wrong rows: docs/runbook-data.md."""
     rejected = claimed(registered)
     loading.load(rejected, registered)
     reject(rejected, "a code that the table did not have", registered)
@@ -791,9 +811,12 @@ def test_known_file_cannot_become_the_correction_of_another_batch(
 # ---- faults and the command line
 
 
-def test_end_of_a_session_is_told_as_what_it_is(registered: StackSettings) -> None:
+def test_an_ended_session_raises_the_error_of_postgres(registered: StackSettings) -> None:
     def session_that_ends() -> None:
-        end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and application_name = %s"
+        end = """
+            select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = %s and application_name = %s
+        """
         with (
             db.transaction("loader", registered.raw_database, registered) as session,
             session.cursor() as cur,
@@ -806,7 +829,7 @@ def test_end_of_a_session_is_told_as_what_it_is(registered: StackSettings) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("READMIT_S3_LOADER_SECRET_ACCESS_KEY", "wrong", "SignatureDoesNotMatch"),
         ("READMIT_S3_ENDPOINT_URL", "http://127.0.0.1:9", "Could not connect"),
@@ -815,16 +838,18 @@ def test_end_of_a_session_is_told_as_what_it_is(registered: StackSettings) -> No
         ("READMIT_HOME", "/proc/no", "No such file or directory: '/proc/no"),
     ],
 )
-def test_command_line_tells_a_fault_in_one_line(
-    settings: StackSettings, source: Path, name: str, value: str, said: str
+def test_command_line_reports_a_fault_in_one_line(
+    settings: StackSettings, source: Path, name: str, value: str, message: str
 ) -> None:
     command = [sys.executable, "-m", "readmit.intake.sources", "submit", str(source)]
-    told = raw.environment(settings) | {name: value}
-    done = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    [line] = done.stderr.splitlines()
+    environment = raw.environment(settings) | {name: value}
+    completed = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 1
+    [line] = completed.stderr.splitlines()
     assert line.startswith("error: ")
-    assert said in line
+    assert message in line
 
 
 def test_steps_repeated_in_any_order_end_as_a_run_without_faults(registered: StackSettings) -> None:
@@ -865,11 +890,11 @@ def test_command_line_submits_and_prints_the_ledger(
 def test_claim_waits_for_the_other_claim_and_not_longer(registered: StackSettings) -> None:
     started = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda i: raw.claim_batch(f"run {i}", registered), range(2)))
+        list(pool.map(raw.claim_batch, ["run 0", "run 1"], [registered] * 2))
     assert time.monotonic() - started < 10
 
 
 def test_registering_twice_at_once_makes_one_plan(settings: StackSettings) -> None:
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: sources.ensure_source(settings), range(2)))
+        list(pool.map(sources.ensure_source, [settings] * 2))
     assert count(settings, "landing.sources") == 1

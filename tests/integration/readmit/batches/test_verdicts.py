@@ -23,23 +23,18 @@ def loaded(tmp_path):
     return settings, batch_id
 
 
-def results(folder, *found):
+def results(folder, *test_results):
     path = folder / "run_results.json"
-    path.write_text(
-        json.dumps(
-            {
-                "results": [
-                    dict(zip(("unique_id", "status", "message"), x, strict=True)) for x in found
-                ]
-            }
-        )
-    )
+    entries = []
+    for unique_id, status, message in test_results:
+        entries.append({"unique_id": unique_id, "status": status, "message": message})
+    path.write_text(json.dumps({"results": entries}))
     return path
 
 
 def test_a_failed_dbt_test_rejects_the_batch_and_the_next_one_is_taken(loaded, tmp_path):
     settings, batch_id = loaded
-    found = results(
+    path = results(
         tmp_path,
         ("model.readmit.stg_uci__encounters", "success", "INSERT 0 400"),
         (
@@ -52,7 +47,7 @@ def test_a_failed_dbt_test_rejects_the_batch_and_the_next_one_is_taken(loaded, t
         pytest.raises(BatchRejected, match="assert_patient_is_in_one_split"),
         verdicts.record_rejection(Build.of_batch(batch_id), settings),
     ):
-        verdicts.check_tests(batch_id, verdicts.read_test_results(found))
+        verdicts.check_tests(batch_id, verdicts.read_test_results(path))
     assert raw.ledger_rows(settings) == {batch_id: "rejected"}
     reason = raw.query(settings, settings.raw_database, "select reason from landing.batches")[0][0]
     assert "Got 3 results" in reason
@@ -64,7 +59,7 @@ def test_a_failed_dbt_test_rejects_the_batch_and_the_next_one_is_taken(loaded, t
 
 def test_a_rejection_of_rows_of_another_build_is_no_verdict(loaded, tmp_path):
     settings, batch_id = loaded
-    found = results(
+    path = results(
         tmp_path,
         ("test.readmit.key_of_staging", "fail", "Got 1 result, configured to fail if != 0"),
     )
@@ -77,7 +72,7 @@ def test_a_rejection_of_rows_of_another_build_is_no_verdict(loaded, tmp_path):
         pytest.raises(builds.BuildLost, match=batch_id),
         verdicts.record_rejection(Build.of_batch(batch_id), settings),
     ):
-        verdicts.check_tests(batch_id, verdicts.read_test_results(found))
+        verdicts.check_tests(batch_id, verdicts.read_test_results(path))
     assert raw.ledger_rows(settings) == {batch_id: "loaded"}
     raw.query(
         settings,
@@ -89,16 +84,18 @@ def test_a_rejection_of_rows_of_another_build_is_no_verdict(loaded, tmp_path):
         pytest.raises(BatchRejected),
         verdicts.record_rejection(Build.of_batch(batch_id), settings),
     ):
-        verdicts.check_tests(batch_id, verdicts.read_test_results(found))
+        verdicts.check_tests(batch_id, verdicts.read_test_results(path))
     assert raw.ledger_rows(settings) == {batch_id: "rejected"}
 
 
 @pytest.mark.parametrize(
-    "found", [[], [("model.readmit.stg_uci__encounters", "error", "server closed")]]
+    "test_results", [[], [("model.readmit.stg_uci__encounters", "error", "server closed")]]
 )
-def test_a_fault_is_no_verdict(loaded, tmp_path, found):
+def test_a_fault_is_no_verdict(loaded, tmp_path, test_results):
     settings, batch_id = loaded
-    path = results(tmp_path, *found) if found else tmp_path / "missing.json"
+    path = tmp_path / "missing.json"
+    if test_results:
+        path = results(tmp_path, *test_results)
     with (
         pytest.raises(verdicts.TestsDidNotRun),
         verdicts.record_rejection(Build.of_batch(batch_id), settings),
@@ -119,7 +116,8 @@ def test_a_fault_is_no_verdict(loaded, tmp_path, found):
     ],
 )
 def test_only_a_run_with_tests_that_all_passed_counts_as_tested(tmp_path, statuses, passed):
-    found = [("model.readmit.stg_uci__encounters", "success", "")]
-    found += [(f"test.readmit.t{i}", status, "") for i, status in enumerate(statuses)]
-    assert verdicts.read_test_results(results(tmp_path, *found)).have_passed is passed
+    test_results = [("model.readmit.stg_uci__encounters", "success", "")]
+    for number, status in enumerate(statuses):
+        test_results.append((f"test.readmit.t{number}", status, ""))
+    assert verdicts.read_test_results(results(tmp_path, *test_results)).have_passed is passed
     assert not verdicts.read_test_results(tmp_path / "missing.json").have_passed

@@ -99,7 +99,8 @@ def test_our_own_pages_run_no_script():
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/favicon.ico", "/nothing.html"])
 def test_head_is_get_without_a_body(site, path):
-    answer, head = get(site + path), get(site + path, "HEAD")
+    answer = get(site + path)
+    head = get(site + path, "HEAD")
     assert head.status_code == answer.status_code
     assert head.content == b""
     assert head.headers["content-length"] == str(len(answer.content))
@@ -148,9 +149,9 @@ def test_nothing_outside_its_folder_is_served(site, path):
     assert SECURE.items() <= {name.lower(): value for name, value in answer.getheaders()}.items()
 
 
-def test_a_request_that_is_no_http_is_refused(site):
-    host, port = urlsplit(site).hostname, urlsplit(site).port
-    with socket.create_connection((host, port), timeout=10) as connection:
+def test_a_request_that_is_not_http_is_refused(site):
+    address = urlsplit(site)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(b"hello\r\n\r\n")
         assert connection.recv(1024).startswith(b"HTTP/1.1 400")
     assert docs_site.is_alive(site)
@@ -164,7 +165,7 @@ def test_an_empty_bucket_says_that_nothing_is_published(s3):
     assert NOT_YET in answer.text
 
 
-def test_a_store_that_is_away_is_said(bucket):
+def test_an_unreachable_store_is_reported(bucket):
     settings = bucket.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
     with docs_site.running(settings) as address:
         answer = get(f"{address}/")

@@ -7,6 +7,7 @@ tests/integration/readmit/intake/test_bad_input.py
 
 import os
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
     return raw.fresh(tmp_path_factory.mktemp("home"))
 
 
-def made(kind: Kind, good: bytes, folder: Path) -> Path:
+def write_bad_file(kind: Kind, good: bytes, folder: Path) -> Path:
     path = folder / "given.csv"
     path.write_bytes(kind.corrupt(good))
     return path
@@ -71,8 +72,11 @@ def message_of(path: Path) -> str:
 
 
 def rows_of(path: Path) -> list[tuple[str, ...]]:
-    lines = [line for block in read_blocks(path, path.name) for line in block.lines]
-    return [tuple(value.decode() for value in values_of(line)) for line in lines]
+    rows = []
+    for block in read_blocks(path, path.name):
+        for line in block.lines:
+            rows.append(tuple(map(bytes.decode, values_of(line))))
+    return rows
 
 
 def load_all(path: Path, settings: StackSettings) -> list[tuple[str, ...]]:
@@ -91,12 +95,12 @@ def test_there_are_more_than_forty_kinds_and_each_has_its_own_name() -> None:
     assert f"{len(KINDS)} kinds of bad input" in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("kind", REFUSED, ids=lambda kind: kind.name)
-def test_refused_kind_names_the_place_and_loads_nothing(
+@pytest.mark.parametrize("kind", REFUSED, ids=attrgetter("name"))
+def test_refused_kind_names_the_location_and_loads_nothing(
     kind: Kind, good: bytes, settings: StackSettings, tmp_path: Path
 ) -> None:
     with pytest.raises(SourceRefused, match=r"^given\.csv: ") as refusal:
-        sources.submit(str(made(kind, good, tmp_path)), settings)
+        sources.submit(str(write_bad_file(kind, good, tmp_path)), settings)
     assert kind.location in str(refusal.value)
     assert (
         raw.query(
@@ -111,20 +115,20 @@ def test_refused_kind_names_the_place_and_loads_nothing(
     )
 
 
-@pytest.mark.parametrize("kind", JUDGED, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", JUDGED, ids=attrgetter("name"))
 def test_judged_kind_arrives_in_raw_unchanged(kind: Kind, good: bytes, tmp_path: Path) -> None:
-    path = made(kind, good, tmp_path)
+    path = write_bad_file(kind, good, tmp_path)
     assert load_all(path, raw.fresh(tmp_path)) == rows_of(path)
 
 
-@pytest.mark.parametrize("kind", SAME, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", SAME, ids=attrgetter("name"))
 def test_other_dialect_gives_the_rows_and_hashes_of_the_plain_file(
     kind: Kind, good: bytes, tmp_path: Path
 ) -> None:
     settings = raw.fresh(tmp_path)
     plain = tmp_path / "plain.csv"
     plain.write_bytes(good)
-    assert load_all(made(kind, good, tmp_path), settings) == rows_of(plain)
+    assert load_all(write_bad_file(kind, good, tmp_path), settings) == rows_of(plain)
     hashes = "select split, content_sha256 from landing.slices"
     other_hashes = set(raw.query(settings, settings.raw_database, hashes))
     plain_settings = raw.fresh(tmp_path)
@@ -132,12 +136,14 @@ def test_other_dialect_gives_the_rows_and_hashes_of_the_plain_file(
     assert set(raw.query(plain_settings, plain_settings.raw_database, hashes)) == other_hashes
 
 
-def test_page_says_what_happens(good: bytes, tmp_path: Path) -> None:
+def test_page_lists_each_kind_with_its_verdict(good: bytes, tmp_path: Path) -> None:
     lines = []
     for kind in KINDS:
-        path = made(kind, good, tmp_path)
+        path = write_bad_file(kind, good, tmp_path)
         text = message_of(path)
-        verdict = "refused" if text else "loaded"
+        verdict = "loaded"
+        if text:
+            verdict = "refused"
         assert (verdict == "refused") == (kind.verdict == "refused"), kind.name
         if kind.verdict == "same":
             verdict = "same table"
@@ -156,6 +162,6 @@ def test_no_message_holds_a_value_of_a_row(good: bytes, tmp_path: Path) -> None:
     for line in good.removesuffix(b"\r\n").split(b"\r\n")[1:]:
         values.update(line.decode().split(",")[:3])  # the ids and the race
     for kind in REFUSED:
-        message = message_of(made(kind, good, tmp_path))
+        message = message_of(write_bad_file(kind, good, tmp_path))
         words = set(re.findall(r"[\w.']+", message))
         assert not words & (values - {"Other", "Asian"}), (kind.name, message)

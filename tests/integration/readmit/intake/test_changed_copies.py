@@ -1,4 +1,4 @@
-"""A changed copy is refused before anything of it is stored, and loaded when its sender insists."""
+"""A changed copy is refused before anything of it is stored, and loaded when it is forced."""
 
 from pathlib import Path
 
@@ -22,8 +22,10 @@ def copy(tmp_path: Path) -> Path:
 
 
 def stored(settings: StackSettings) -> list[str]:
-    answer = storage.client("admin", settings).list_objects_v2(Bucket=settings.s3_pipeline_bucket)
-    return [item["Key"] for item in answer.get("Contents", []) if item["Key"].startswith("source/")]
+    answer = storage.client("admin", settings).list_objects_v2(
+        Bucket=settings.s3_pipeline_bucket, Prefix="source/"
+    )
+    return [item["Key"] for item in answer.get("Contents", [])]
 
 
 def test_changed_copy_is_refused_and_can_be_forced(

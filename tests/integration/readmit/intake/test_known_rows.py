@@ -1,4 +1,7 @@
-"""Exports that grow: old rows are known, changed rows are proposals, and only new rows are loaded."""
+"""Exports that grow.
+
+Old rows are known, changed rows are proposals, and only new rows are loaded.
+"""
 
 import random
 import subprocess
@@ -6,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar
 
@@ -36,9 +40,9 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> StackSettings:
-    made = raw.fresh(tmp_path)
-    raw.stand_in_tables(made)
-    return made
+    stack_settings = raw.fresh(tmp_path)
+    raw.stand_in_tables(stack_settings)
+    return stack_settings
 
 
 def write(lines: list[str], path: Path) -> Path:
@@ -53,7 +57,7 @@ def changed(line: str, **values: str) -> str:
 
 
 def publish_all(settings: StackSettings, n_held: int = 0) -> list[str]:
-    """Take every build that waits to its end; return their ids."""
+    """Finish every waiting build and return their ids."""
     build_ids = []
     while (build := claims.claim_and_begin("run", settings)) is not None:
         if build.kind == "batch":
@@ -102,11 +106,11 @@ def test_an_export_that_grows_three_times_with_one_changed_row(
     [proposal] = proposals.open_proposals(settings)
     names = [name.lower().replace("-", "_") for name in COLUMNS]
     old = dict(zip(names, before.split(","), strict=True))
-    assert proposal.changes == {
-        name: (old[name], new)
-        for name, new in (("readmitted", "<30"), ("time_in_hospital", "14"))
-        if old[name] != new
-    }
+    expected = {}
+    for name, new in (("readmitted", "<30"), ("time_in_hospital", "14")):
+        if old[name] != new:
+            expected[name] = (old[name], new)
+    assert proposal.changes == expected
     build_id = proposals.accept(proposal.proposal_id, "a clinician", settings)
     assert corrections.waiting(settings) == [raw.correction(build_id)]
     assert publish_all(settings) == [build_id]
@@ -142,7 +146,7 @@ def test_rows_of_a_rejected_batch_come_again(
     )  # fmt: skip
 
 
-def test_rows_twice_in_a_file_keep_their_rule(
+def test_rows_that_stand_twice_in_a_file_are_known_afterwards(
     export: list[str], settings: StackSettings, tmp_path: Path
 ) -> None:
     header, *rows = export
@@ -152,7 +156,7 @@ def test_rows_twice_in_a_file_keep_their_rule(
     assert submit([*twice, rows[2], rows[2]], tmp_path / "next.csv", settings) == (4, 0, 2)
 
 
-def test_a_row_without_a_number_is_no_change_of_another(
+def test_a_row_without_a_number_changes_no_other_row(
     export: list[str], settings: StackSettings, tmp_path: Path
 ) -> None:
     header, *rows = export
@@ -164,7 +168,7 @@ def test_a_row_without_a_number_is_no_change_of_another(
     assert submit([header, padded], tmp_path / "padded.csv", settings) == (0, 1, 0)
 
 
-@pytest.mark.parametrize("kind", SAME, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", SAME, ids=attrgetter("name"))
 def test_an_old_export_in_another_dialect_is_all_known(
     kind: Kind, export: list[str], settings: StackSettings, tmp_path: Path
 ) -> None:
@@ -241,8 +245,10 @@ def test_a_patient_of_another_split_is_not_taken_over(
     submit(export[:51], tmp_path / "first.csv", settings)
     publish_all(settings)
     split = split_of(rows[0].split(",")[1])
-    stranger = next(str(n) for n in range(1, 100) if split_of(n) != split)
-    submit([header, changed(rows[0], patient_nbr=stranger)], tmp_path / "c.csv", settings)
+    stranger = 1
+    while split_of(stranger) == split:
+        stranger += 1
+    submit([header, changed(rows[0], patient_nbr=str(stranger))], tmp_path / "c.csv", settings)
     [proposal] = proposals.open_proposals(settings)
     with pytest.raises(ReleaseRefused, match="belongs to the split"):
         proposals.accept(proposal.proposal_id, "me", settings)
@@ -295,7 +301,7 @@ def test_a_resend_may_not_change_rows_of_other_batches(
     assert len(claims.waiting(settings)) == 1
 
 
-def test_what_s3_has_lost_of_a_grown_export_is_stored_again(
+def test_lost_objects_of_a_grown_export_are_stored_again(
     export: list[str], settings: StackSettings, tmp_path: Path
 ) -> None:
     from readmit import storage
@@ -303,7 +309,10 @@ def test_what_s3_has_lost_of_a_grown_export_is_stored_again(
     submit(export[:101], tmp_path / "first.csv", settings)
     publish_all(settings)
     submit(export[:151], tmp_path / "grown.csv", settings)
-    keys = "select batch_id, object_key from landing.slices where batch_id not in (select batch_id from landing.batches)"
+    keys = """
+        select batch_id, object_key from landing.slices
+        where batch_id not in (select batch_id from landing.batches)
+    """
     lost = raw.query(settings, settings.raw_database, keys)
     client = storage.client("admin", settings)
     for _, key in lost:
@@ -320,7 +329,7 @@ def test_random_exports_bring_each_row_once(
     arrived: set[str] = set()
     for n in range(8):
         part = draw.sample(rows, draw.randint(1, 120))
-        new = {row for row in part if row not in arrived}
+        new = set(part) - arrived
         counts = submit([header, *part], tmp_path / f"{n}.csv", settings)
         assert counts == (len(part) - len(new), 0, len(new))
         arrived |= new
@@ -355,7 +364,9 @@ class Server(BaseHTTPRequestHandler):
         if self.mark:
             self.send_header(self.mark, version[self.mark])
         self.send_header("Content-Type", "text/csv")
-        body = self.body if status == 200 else b""
+        body = b""
+        if status == 200:
+            body = self.body
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -376,7 +387,7 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("mark", ["ETag", "Last-Modified", ""])
-def test_an_address_is_asked_again_and_a_changed_file_is_one_more_source(
+def test_an_address_is_requested_again_and_a_changed_file_is_one_more_source(
     mark: str,
     address: str,
     export: list[str],
@@ -407,7 +418,7 @@ def test_an_address_is_asked_again_and_a_changed_file_is_one_more_source(
 
 
 @pytest.mark.full
-def test_memory_does_not_grow_with_what_is_known(settings: StackSettings, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_known_rows(settings: StackSettings, tmp_path: Path) -> None:
     path = tmp_path / "large.csv"
     sample.write_csv(path, n_rows=100_000)
     sources.submit(str(path), settings)

@@ -8,6 +8,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -45,9 +46,10 @@ def zipped(path: Path, members: dict[str, bytes | str]) -> Path:
 
 
 def settings_of(home: Path, dataset: Path | str | None = None, **values: Any) -> StackSettings:
-    return StackSettings(
-        dataset=None if dataset is None else str(dataset), readmit_home=home, **values
-    )
+    address = None
+    if dataset is not None:
+        address = str(dataset)
+    return StackSettings(dataset=address, readmit_home=home, **values)
 
 
 def resolve(settings: StackSettings) -> source_file.LocalSource:
@@ -57,30 +59,38 @@ def resolve(settings: StackSettings) -> source_file.LocalSource:
 
 
 class Server(BaseHTTPRequestHandler):
-    """Answers as the test says: a list of answers per path, the last one for ever."""
+    """Answers with the list of answers of each path; the last one is repeated."""
 
     answers: ClassVar[dict[str, list[tuple[int, str, bytes]]]] = {}
-    asked: ClassVar[list[str]] = []
+    requests: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        self.asked.append(self.path)
+        self.requests.append(self.path)
         answers = self.answers[self.path.split("?")[0]]
-        status, kind, body = answers.pop(0) if len(answers) > 1 else answers[0]
-        self.send_response(302 if kind.startswith("redirect/") else status)
-        self.send_header("Content-Type", kind)
+        status, kind, body = answers[0]
+        if len(answers) > 1:
+            del answers[0]
+        headers = {"Content-Type": kind, "Content-Length": str(len(body))}
         if kind.startswith("redirect/"):
-            self.send_header(
-                "Location", "file:///etc/passwd" if kind == "redirect/file" else self.path
-            )
+            status = 302
+            headers["Location"] = self.path
+        if kind == "redirect/file":
+            headers["Location"] = "file:///etc/passwd"
         if kind == "not/gzip":
-            self.send_header("Content-Encoding", "gzip")
-        self.send_header("Content-Length", str(len(body) * (2 if kind == "cut/off" else 1)))
+            headers["Content-Encoding"] = "gzip"
+        if kind == "cut/off":
+            headers["Content-Length"] = str(2 * len(body))
+        self.send_response(status)
+        for name, text in headers.items():
+            self.send_header(name, text)
         self.end_headers()
-        step = 1 if kind == "slow/drip" else len(body) + 1
-        with suppress(OSError):  # who waits no longer hangs up
-            for start in range(0, len(body), step):
-                self.wfile.write(body[start : start + step])
-                time.sleep(0.05 if step == 1 else 0)
+        with suppress(OSError):  # a client that waits no longer hangs up
+            if kind != "slow/drip":
+                self.wfile.write(body)
+                return
+            for byte in body:
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.05)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -89,7 +99,7 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     Server.answers.clear()
-    Server.asked.clear()
+    Server.requests.clear()
     monkeypatch.setattr(download, "FIRST_PAUSE_SECONDS", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
@@ -116,14 +126,14 @@ def test_zip_in_every_layout_gives_the_csv(
         assert (source.sha256, source.data_source) == (source_file.sha256_of(csv_file), "file")
 
 
-def test_csv_is_taken_where_it_lies(csv_file: Path, tmp_path: Path) -> None:
+def test_csv_is_read_in_place(csv_file: Path, tmp_path: Path) -> None:
     assert resolve(settings_of(tmp_path, csv_file)).path == csv_file
 
 
 def bad_zip(kind: str, good: Path, target: Path) -> Path:
     data = good.read_bytes()
     entry = data.index(b"PK\1\2")
-    made: dict[str, bytes] = {
+    contents: dict[str, bytes] = {
         "truncated": data[: len(data) // 2],
         "damaged": data[:200] + bytes(50) + data[250:],
         "gzip": b"\x1f\x8b" + data,
@@ -136,8 +146,8 @@ def bad_zip(kind: str, good: Path, target: Path) -> Path:
         + data[entry + 10 :].replace(b"diabetic", b"\xff" * 8),
         "a place before the file": data[:-6] + (entry + 10).to_bytes(4, "little") + data[-2:],
     }
-    if kind in made:
-        target.write_bytes(made[kind])
+    if kind in contents:
+        target.write_bytes(contents[kind])
         return target
     members: dict[str, dict[str, bytes | str]] = {
         "no CSV": {"readme.txt": "hello"},
@@ -161,7 +171,7 @@ def without_csv() -> bytes:
 
 
 def damaged(good: Path, target: Path, compression: int) -> bytes:
-    """Return a zip of the same CSV, packed otherwise, with a hole in it."""
+    """Return a zip of the same CSV with another compression and damaged bytes."""
     with zipfile.ZipFile(good) as archive, zipfile.ZipFile(target, "w", compression) as other:
         other.writestr("diabetic_data.csv", archive.read("diabetic_data.csv"))
     data = target.read_bytes()
@@ -169,7 +179,7 @@ def damaged(good: Path, target: Path, compression: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("kind", "what"),
+    ("kind", "message"),
     [
         ("truncated", "damaged or cut off"),
         ("damaged", "damaged or cut off"),
@@ -189,13 +199,14 @@ def damaged(good: Path, target: Path, compression: int) -> bytes:
     ],
 )
 def test_bad_zip_is_refused_and_leaves_nothing(
-    kind: str, what: str, zip_file: Path, tmp_path: Path
+    kind: str, message: str, zip_file: Path, tmp_path: Path
 ) -> None:
     bad = bad_zip(kind, zip_file, tmp_path / "bad.zip")
-    with pytest.raises(SourceRefused, match=f"^bad.zip: .*{what}"):
+    with pytest.raises(SourceRefused, match=f"^bad.zip: .*{message}"):
         resolve(settings_of(tmp_path / "home", bad))
     assert not list((tmp_path / "home").rglob("*.csv"))
-    assert [path for path in (tmp_path / "home").rglob("tmp*") if path.is_file()] == []
+    for path in (tmp_path / "home").rglob("tmp*"):
+        assert not path.is_file(), path
 
 
 def test_missing_path_and_folder_say_what_to_do(tmp_path: Path) -> None:
@@ -206,7 +217,7 @@ def test_missing_path_and_folder_say_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dataset", "what"),
+    ("dataset", "message"),
     [
         ("pipe", "is a pipe or a device, not a file; set DATASET"),
         ("/dev/zero", "is a pipe or a device"),
@@ -221,11 +232,15 @@ def test_missing_path_and_folder_say_what_to_do(tmp_path: Path) -> None:
         ("http://", "check the address in DATASET"),
     ],
 )
-def test_what_is_no_source_file_is_refused_at_once(dataset: str, what: str, tmp_path: Path) -> None:
+def test_address_without_a_source_file_is_refused_at_once(
+    dataset: str, message: str, tmp_path: Path
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    address = dataset if "/" in dataset else tmp_path / dataset
-    with pytest.raises(SourceRefused, match=what):
+    address: Path | str = dataset
+    if "/" not in dataset:
+        address = tmp_path / dataset
+    with pytest.raises(SourceRefused, match=message):
         resolve(settings_of(tmp_path, address))
     assert source_file.unchanged_mark(str(address), None, tmp_path) is None
 
@@ -247,13 +262,13 @@ def test_file_that_this_user_may_not_read_is_refused(csv_file: Path, tmp_path: P
         locked.chmod(0o700)
 
 
-def test_name_that_is_no_text_is_shown_as_far_as_it_goes(csv_file: Path, tmp_path: Path) -> None:
+def test_name_that_is_not_utf8_is_shown_with_question_marks(csv_file: Path, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"donn\xe9es\n.csv")
     path.write_bytes(csv_file.read_bytes())
     assert resolve(settings_of(tmp_path, path)).name == "donn?es?.csv"
 
 
-def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_full(
+def test_file_that_does_not_fit_on_the_disk_is_refused_before_the_disk_is_full(
     server: str, zip_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Server.answers["/uci.zip"] = [(200, "application/zip", zip_file.read_bytes())]
@@ -263,7 +278,8 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_full(
             SourceRefused, match=r"GB are free at .* set READMIT_HOME to another disk"
         ):
             resolve(settings_of(tmp_path, dataset))
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file(), path
 
 
 def test_sha256_of_the_zip_or_of_its_csv_is_accepted(
@@ -281,7 +297,7 @@ def test_address_is_downloaded(server: str, zip_file: Path, csv_file: Path, tmp_
     assert (source.data_source, source.sha256) == ("url", source_file.sha256_of(csv_file))
 
 
-def test_faults_on_the_way_are_tried_again(server: str, csv_file: Path, tmp_path: Path) -> None:
+def test_faults_of_the_network_are_retried(server: str, csv_file: Path, tmp_path: Path) -> None:
     whole = (200, "text/csv", csv_file.read_bytes())
     Server.answers["/a.csv"] = [
         (503, "text/plain", b"busy"),
@@ -290,19 +306,19 @@ def test_faults_on_the_way_are_tried_again(server: str, csv_file: Path, tmp_path
     ]
     download.download(f"{server}/a.csv", tmp_path / "a.csv", pause=0)
     assert (tmp_path / "a.csv").read_bytes() == csv_file.read_bytes()
-    assert len(Server.asked) == 3
+    assert len(Server.requests) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_final_answers_are_not_tried_again(server: str, tmp_path: Path) -> None:
+def test_final_answers_are_not_retried(server: str, tmp_path: Path) -> None:
     Server.answers["/gone"] = [(404, "text/plain", b"")]
     with pytest.raises(SourceRefused, match="the server answers 404; check the address in DATASET"):
         download.download(f"{server}/gone", tmp_path / "a", pause=0)
-    assert len(Server.asked) == 1
+    assert len(Server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("kind", "what"),
+    ("kind", "message"),
     [
         ("redirect/loop", "Exceeded maximum allowed redirects; check the address"),
         ("redirect/file", "unsupported protocol 'file://'; check the address"),
@@ -315,12 +331,15 @@ def test_final_answers_are_not_tried_again(server: str, tmp_path: Path) -> None:
         ("Text/HTML; charset=x", "web page, not a file"),
     ],
 )
-def test_answers_that_are_no_file_end_in_one_line(
-    kind: str, what: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_answers_without_a_file_end_in_one_line(
+    kind: str, message: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "PATIENCE_SECONDS", 0.5)
-    Server.answers["/a.csv"] = [(429 if kind == "busy" else 200, kind, b"x" * 1_000)]
-    with pytest.raises((SourceRefused, SourceUnreachable), match=what) as error:
+    status = 200
+    if kind == "busy":
+        status = 429
+    Server.answers["/a.csv"] = [(status, kind, b"x" * 1_000)]
+    with pytest.raises((SourceRefused, SourceUnreachable), match=message) as error:
         download.download(
             f"{server}/a.csv".replace("//", "//me:secret@"), tmp_path / "a", attempts=2, pause=0
         )
@@ -329,7 +348,7 @@ def test_answers_that_are_no_file_end_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_silence_is_told_after_the_last_attempt(tmp_path: Path) -> None:
+def test_silence_is_reported_after_the_last_attempt(tmp_path: Path) -> None:
     with pytest.raises(SourceUnreachable, match="no complete answer after 2 attempts"):
         download.download("http://127.0.0.1:9/a.csv", tmp_path / "a", attempts=2, pause=0)
     assert list(tmp_path.iterdir()) == []
@@ -349,10 +368,10 @@ def test_confirm_page_of_google_drive_is_answered(
     Server.answers["/download"] = [(200, "application/octet-stream", zip_file.read_bytes())]
     source = resolve(settings_of(tmp_path, f"{server}/uc?export=download&id=1k5-1"))
     assert source.sha256 == source_file.sha256_of(csv_file)
-    assert Server.asked[-1] == "/download?id=1k5-1&export=download&confirm=t&uuid=0a-b"
+    assert Server.requests[-1] == "/download?id=1k5-1&export=download&confirm=t&uuid=0a-b"
 
 
-def test_address_of_the_course_works_as_it_stands(
+def test_address_of_the_course_works_unchanged(
     server: str, zip_file: Path, csv_file: Path, tmp_path: Path
 ) -> None:
     Server.answers["/uc"] = [(200, "application/octet-stream", zip_file.read_bytes())]
@@ -362,7 +381,7 @@ def test_address_of_the_course_works_as_it_stands(
     assert source.sha256 == source_file.sha256_of(csv_file)
 
 
-def test_quota_page_of_google_drive_is_called_one(server: str, tmp_path: Path) -> None:
+def test_quota_page_of_google_drive_is_recognised(server: str, tmp_path: Path) -> None:
     Server.answers["/uc"] = [
         (
             200,
@@ -373,7 +392,7 @@ def test_quota_page_of_google_drive_is_called_one(server: str, tmp_path: Path) -
     ]
     with pytest.raises(SourceRefused, match="downloaded too often today; try again tomorrow"):
         download.download(f"{server}/uc", tmp_path / "a", pause=0)
-    assert len(Server.asked) == 1
+    assert len(Server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -393,11 +412,11 @@ def test_default_is_uci_whose_archive_is_kept(
     monkeypatch.setattr(source_file, "UCI_CSV_SHA256", source_file.sha256_of(csv_file))
     for _ in range(2):
         assert resolve(settings_of(tmp_path)).data_source == "uci"
-    assert len(Server.asked) == 1
+    assert len(Server.requests) == 1
 
 
 @pytest.mark.parametrize("fault", ["unreachable", "other bytes", "not a zip"])
-def test_sample_is_used_loudly_when_uci_does_not_deliver(
+def test_sample_is_used_with_a_warning_when_uci_fails(
     fault: str,
     server: str,
     zip_file: Path,
@@ -405,14 +424,15 @@ def test_sample_is_used_loudly_when_uci_does_not_deliver(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    status = 500 if fault == "unreachable" else 200
-    Server.answers["/uci.zip"] = [
-        (status, "x/y", b"no zip" if fault == "not a zip" else zip_file.read_bytes())
-    ]
+    status = 200
+    body = zip_file.read_bytes()
+    if fault == "unreachable":
+        status = 500
+    if fault == "not a zip":
+        body = b"no zip"
+    Server.answers["/uci.zip"] = [(status, "x/y", body)]
     monkeypatch.setattr(source_file, "UCI_URL", f"{server}/uci.zip")
-    monkeypatch.setattr(
-        source_file, "download", lambda url, target: download.download(url, target, pause=0)
-    )
+    monkeypatch.setattr(source_file, "download", partial(download.download, pause=0))
     monkeypatch.setattr(sample, "REAL_ROWS", 200)
     source = resolve(settings_of(tmp_path))
     assert (source.data_source, source.name) == ("sample", "embedded sample")

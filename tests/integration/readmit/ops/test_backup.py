@@ -81,7 +81,7 @@ def sample(folder: Path) -> Path:
 
 
 def state(settings: StackSettings) -> dict[str, object]:
-    """What must be the same afterwards."""
+    """Return what a restore must bring back."""
     queries = {
         settings.raw_database: f"{ROWS} landing.encounters t",
         settings.clean_database: f"{ROWS} raw.encounters t",
@@ -89,19 +89,20 @@ def state(settings: StackSettings) -> dict[str, object]:
         "airflow": "select n from kept",
     }
     roles: dict[str, db.Role] = {settings.clean_database: "transformer"}
-    content: dict[str, object] = {
-        name: raw.query(settings, name, text, role=roles.get(name, "postgres"))
-        for name, text in queries.items()
-    }
+    content: dict[str, object] = {}
+    for name, text in queries.items():
+        content[name] = raw.query(settings, name, text, role=roles.get(name, "postgres"))
     for bucket in restore.buckets(settings):
         pages = (
             storage.client("admin", settings)
             .get_paginator("list_objects_v2")
             .paginate(Bucket=bucket)
         )
-        content[bucket] = sorted(
-            (entry["Key"], entry["Size"]) for page in pages for entry in page.get("Contents", [])
-        )
+        objects = []
+        for page in pages:
+            for entry in page.get("Contents", []):
+                objects.append((entry["Key"], entry["Size"]))
+        content[bucket] = sorted(objects)
     return content
 
 
@@ -118,7 +119,7 @@ def empty_buckets(settings: StackSettings) -> None:
                 s3.delete_object(Bucket=bucket, Key=entry["Key"])
 
 
-def test_everything_comes_back(settings: StackSettings, tmp_path: Path) -> None:
+def test_everything_is_restored(settings: StackSettings, tmp_path: Path) -> None:
     before = state(settings)
     saved = backup.save(tmp_path / "backups", settings)
     lose_everything(settings)
@@ -129,28 +130,21 @@ def test_everything_comes_back(settings: StackSettings, tmp_path: Path) -> None:
 def in_the_pod(
     name: str, settings: StackSettings, folder: Path
 ) -> subprocess.CompletedProcess[str]:
-    """Run the rendered command with the settings and Secrets that its pod is given, and no
-    others.
-    """
+    """Run the rendered command with the settings and Secrets of its pod, and no others."""
     pod = k8s.pods(k8s.overlay("local"))[name]
     main = pod["spec"]["containers"][0]
     keys = {secret["metadata"]["name"]: set(secret["stringData"]) for secret in missing({})}
-    granted = {
-        source.get("prefix", "") + key
-        for source in main["envFrom"]
-        for key in keys.get(source.get("secretRef", {}).get("name"), ())
-    }
-    secret = {
-        key: value
-        for key, value in environment(settings).items()
-        if key.endswith("PASSWORD") or "SECRET" in key or "ACCESS_KEY" in key
-    }
-    variables = {
-        key: value
-        for key, value in environment(settings).items()
-        if key in granted or key not in secret
-    }
-    words = [str(folder) if word == "/backups" else word for word in main["command"]]
+    granted = set()
+    for source in main["envFrom"]:
+        for key in keys.get(source.get("secretRef", {}).get("name"), ()):
+            granted.add(source.get("prefix", "") + key)
+    variables = {}
+    for key, value in environment(settings).items():
+        is_secret = key.endswith("PASSWORD") or "SECRET" in key or "ACCESS_KEY" in key
+        if key in granted or not is_secret:
+            variables[key] = value
+    words = list(main["command"])
+    words[words.index("/backups")] = str(folder)
     return subprocess.run(
         [sys.executable, *words[1:]],
         env=variables,
@@ -161,10 +155,11 @@ def in_the_pod(
     )
 
 
-def test_the_pods_save_and_restore_with_what_they_are_given(
+def test_the_pods_save_and_restore_with_their_own_secrets(
     settings: StackSettings, tmp_path: Path
 ) -> None:
-    before, folder = state(settings), tmp_path / "backups"
+    before = state(settings)
+    folder = tmp_path / "backups"
     folder.mkdir()
     assert in_the_pod("backup", settings, folder).returncode == 0
     lose_everything(settings)
@@ -187,7 +182,7 @@ def test_roles_keep_their_rights(settings: StackSettings, tmp_path: Path) -> Non
         raw.query(settings, settings.raw_database, "select 1", role="trainer")
 
 
-def test_a_restore_over_a_living_stack_takes_back_later_rows(
+def test_a_restore_over_a_running_stack_removes_later_rows(
     settings: StackSettings, tmp_path: Path
 ) -> None:
     before = state(settings)
@@ -201,7 +196,8 @@ def test_a_restore_over_a_living_stack_takes_back_later_rows(
 def test_the_last_ones_are_kept_and_unchanged_objects_are_stored_once(
     settings: StackSettings, tmp_path: Path
 ) -> None:
-    folder, key = tmp_path / "backups", "1/models/m-1/model.onnx"
+    folder = tmp_path / "backups"
+    key = "1/models/m-1/model.onnx"
     copies = []
     for number in range(3):
         saved = folder / f"2026010{number}T000000Z"
@@ -227,7 +223,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(
     assert state(settings) == before
 
 
-def test_an_interrupted_backup_is_none(
+def test_an_interrupted_backup_does_not_count(
     settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "backups"
@@ -246,11 +242,17 @@ OTHER_KEY = base64.b64encode(bytes(32)).decode()
 
 
 def with_key(settings: StackSettings, key: str | None = KEY) -> StackSettings:
-    secret = SecretStr(key) if key else None
+    secret = None
+    if key:
+        secret = SecretStr(key)
     return settings.model_copy(update={"readmit_backup_key": secret})
 
 
-def test_an_encrypted_backup_shows_nothing_and_comes_back(
+def inodes(folder: Path) -> set[int]:
+    return {path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_encrypted_backup_shows_nothing_and_is_restored(
     settings: StackSettings, tmp_path: Path
 ) -> None:
     before = state(settings)
@@ -268,7 +270,7 @@ def test_an_encrypted_backup_shows_nothing_and_comes_back(
     assert state(settings) == before
 
 
-def test_a_key_that_is_none_is_named(settings: StackSettings, tmp_path: Path) -> None:
+def test_an_invalid_key_is_named(settings: StackSettings, tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match="READMIT_BACKUP_KEY is not 32 bytes"):
         backup.save(tmp_path / "backups", with_key(settings, "short"))
 
@@ -280,9 +282,7 @@ def test_a_backup_without_a_key_can_be_restored_when_there_is_one_now(
     folder = tmp_path / "backups"
     saved = backup.save(folder, settings)
     sealed = backup.save(folder, with_key(settings))  # none of its files is a link to a clear one
-    assert not {path.stat().st_ino for path in saved.rglob("*") if path.is_file()} & {
-        path.stat().st_ino for path in sealed.rglob("*") if path.is_file()
-    }
+    assert not inodes(saved) & inodes(sealed)
     backup.restore_from(saved, with_key(settings))
     assert state(settings) == before
 
@@ -294,7 +294,9 @@ def test_a_file_that_changed_is_refused(
 ) -> None:
     sealed = with_key(settings)
     saved = backup.save(tmp_path / "backups", sealed)
-    file = f"{settings.raw_database}.dump" if name == "raw.dump" else name
+    file = name
+    if name == "raw.dump":
+        file = f"{settings.raw_database}.dump"
     content = (saved / file).read_bytes()
     if change == "truncate":
         (saved / file).write_bytes(content[: len(content) // 2])
@@ -318,7 +320,7 @@ def test_a_damaged_object_is_copied_anew_by_the_next_backup(
     backup.check(backup.save(folder, settings), settings)
 
 
-def test_a_batch_that_is_published_meanwhile_is_whole_or_not_there(
+def test_a_batch_that_is_published_meanwhile_is_complete_or_absent(
     settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before, the databases were dumped one after the other: `raw` had no rows of a batch that
@@ -377,7 +379,7 @@ def test_a_publication_under_way_ends_before_the_snapshot(
         ),
     ],
 )
-def test_what_is_not_accounted_for_is_not_switched_in(
+def test_a_backup_whose_rows_do_not_add_up_is_not_switched_in(
     settings: StackSettings, tmp_path: Path, database: str, statement: str, message: str
 ) -> None:
     name = getattr(settings, database)
@@ -393,7 +395,7 @@ def test_what_is_not_accounted_for_is_not_switched_in(
     assert len(restore.forget(settings)) == 4
 
 
-def test_a_restore_that_is_killed_leaves_what_was_there(
+def test_a_killed_restore_changes_nothing(
     settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = backup.save(tmp_path / "backups", settings)
@@ -413,7 +415,7 @@ def test_a_restore_that_is_killed_leaves_what_was_there(
     assert state(settings) != before
 
 
-def test_a_full_disk_leaves_the_backups_before(
+def test_a_full_disk_leaves_the_earlier_backups(
     settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "backups"
@@ -454,8 +456,8 @@ def test_a_backup_of_a_newer_schema_is_refused(settings: StackSettings, tmp_path
     raw.query(settings, settings.raw_database, newer, role="postgres")
     saved = backup.save(tmp_path / "backups", settings)
     newest = schema_versions.versions("raw")[-1]
-    known = f"update landing.alembic_version set version_num = '{newest}'"
-    raw.query(settings, settings.raw_database, known, role="postgres")
+    as_before = f"update landing.alembic_version set version_num = '{newest}'"
+    raw.query(settings, settings.raw_database, as_before, role="postgres")
     before = state(settings)
     with pytest.raises(backup.BackupFailed, match="schema version 9999"):
         backup.restore_from(saved, settings)

@@ -1,4 +1,4 @@
-"""`make erase` on a real Postgres and object store: afterwards the patient's number stands nowhere."""
+"""After `make erase`, neither a real Postgres nor an object store has the patient's number."""
 
 import hashlib
 import io
@@ -28,8 +28,8 @@ from tests.support.services import keys_of_admin
 PATIENT = "987654321"
 PREDICTION = """
     insert into ops.predictions (
-        request_id, predicted_at, model_name, model_version, run_id, contract_hash, features, probability, risk,
-        patient_nbr, encounter_id, history
+        request_id, predicted_at, model_name, model_version, run_id, contract_hash, features,
+        probability, risk, patient_nbr, encounter_id, history
     ) values (gen_random_uuid(), now(), 'm', '1', 'r', 'c', '{}', 0.1, 'low', %s, %s, 'none')
 """
 LOOKUP = """
@@ -48,14 +48,20 @@ class Erased(NamedTuple):
 
 
 def write_source(folder: Path, name: str, first: int, n_own: int) -> Path:
-    """Write a part of the sample, of which some rows are the patient's; all of the patient's split."""
+    """Write a part of the sample, of the patient's split; its first rows are the patient's."""
     path = folder / name
     sample.write_csv(path, n_rows=3_000)
     header, *lines = path.read_text().splitlines()
-    rows = [line.split(",") for line in lines]
-    rows = [row for row in rows if split_of(row[1]) == split_of(PATIENT)][first : first + 40]
+    rows = []
+    for line in lines:
+        row = line.split(",")
+        if split_of(row[1]) == split_of(PATIENT):
+            rows.append(row)
+    rows = rows[first : first + 40]
     for row in rows[:n_own]:
-        row[1] = f"0{PATIENT}" if row is rows[0] else PATIENT  # as another system writes it
+        row[1] = PATIENT
+    if n_own:
+        rows[0][1] = f"0{PATIENT}"  # as another system writes it
     path.write_text("\n".join([header, *map(",".join, rows)]) + "\n")
     return path
 
@@ -106,7 +112,7 @@ def dump(settings: StackSettings) -> str:
 
 @pytest.fixture(scope="module")
 def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
-    """A stack with a patient in every store, and what `make erase` said."""
+    """A stack with a patient in every store, and the result of `make erase`."""
     folder = tmp_path_factory.mktemp("erasure")
     bucket = f"p{os.urandom(4).hex()}"
     settings = raw.fresh(
@@ -127,10 +133,13 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
     rows = raw.query(settings, settings.raw_database, stays)
     fill_stores(settings, rows)
     # A later export, of a known row and one with another value.
-    header, known, changed = (folder / "first.csv").read_text().splitlines()[:3]
+    header, unchanged, changed = (folder / "first.csv").read_text().splitlines()[:3]
     values = changed.split(",")
-    values[9] = "13" if values[9] == "14" else "14"
-    (folder / "changed.csv").write_text("\n".join([header, known, ",".join(values)]) + "\n")
+    if values[9] == "14":
+        values[9] = "13"
+    else:
+        values[9] = "14"
+    (folder / "changed.csv").write_text("\n".join([header, unchanged, ",".join(values)]) + "\n")
     sources.submit(str(folder / "changed.csv"), settings, is_forced=True)
     removed, remaining = erasure.erase(PATIENT, "an officer", settings)
     encounters = [encounter for encounter, _ in rows[:3]]
@@ -177,7 +186,7 @@ def fill_stores(settings: StackSettings, rows: list[tuple[int, str]]) -> None:
     backup.mkdir(parents=True)
 
 
-def test_the_number_stands_nowhere(erased: Erased) -> None:
+def test_no_store_has_the_number(erased: Erased) -> None:
     text = dump(erased.settings)
     for number in (PATIENT, *erased.encounters):
         assert str(number) not in text
@@ -191,7 +200,7 @@ def test_the_number_stands_nowhere(erased: Erased) -> None:
     assert log.read_text() == "GET /patients/xxxxxxxxx/history\nGET /healthz\n"
 
 
-def test_what_was_removed_is_counted(erased: Erased) -> None:
+def test_removed_rows_and_files_are_counted(erased: Erased) -> None:
     assert erased.removed == {
         "rows of RAW": 3,
         "proposals": 1,
@@ -208,7 +217,7 @@ def test_what_was_removed_is_counted(erased: Erased) -> None:
     }
 
 
-def test_what_remains_is_named(erased: Erased) -> None:
+def test_remaining_copies_are_named(erased: Erased) -> None:
     text = "\n".join(erased.remaining)
     assert "expires on 2026-11-08" in text
     assert "the file that was submitted" in text
@@ -257,7 +266,7 @@ def test_later_rows_are_left_out(erased: Erased) -> None:
     assert raw.claim_batch("next", erased.settings) is None
 
 
-def test_a_file_of_the_patient_alone_makes_no_work(erased: Erased) -> None:
+def test_a_file_of_the_patient_alone_makes_no_batch(erased: Erased) -> None:
     own = write_source(erased.folder, "own.csv", 80, 40)
     sources.submit(str(own), erased.settings)
     assert raw.claim_batch("next", erased.settings) is None
@@ -268,7 +277,10 @@ def test_a_file_of_the_patient_alone_makes_no_work(erased: Erased) -> None:
 def test_an_erasure_may_be_repeated(erased: Erased) -> None:
     removed, _ = erasure.erase(PATIENT, "an officer", erased.settings)
     assert sum(removed.values()) == 0
-    statement = "select count(*) from landing.erasures where finished_at is not null and erased_by = 'an officer'"
+    statement = """
+        select count(*) from landing.erasures
+        where finished_at is not null and erased_by = 'an officer'
+    """
     assert raw.query(erased.settings, erased.settings.raw_database, statement) == [(2,)]
 
 
@@ -300,11 +312,11 @@ def test_nothing_is_erased_while_a_batch_is_built(erased: Erased) -> None:
     ],
 )
 @pytest.mark.parametrize("role", ["loader", "publisher"])
-def test_no_program_has_the_door(erased: Erased, role: db.Role, statement: str) -> None:
+def test_no_role_of_a_program_may_erase(erased: Erased, role: db.Role, statement: str) -> None:
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         raw.query(erased.settings, erased.settings.raw_database, statement, role=role)
 
 
-def test_a_word_is_no_patient(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_word_is_not_a_patient_number(capsys: pytest.CaptureFixture[str]) -> None:
     assert erasure.main(["--", "everybody"]) == 1
     assert "PATIENT is not a patient number" in capsys.readouterr().err

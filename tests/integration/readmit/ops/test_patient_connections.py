@@ -1,4 +1,4 @@
-"""Airflow's long-running parts outlast a Postgres that goes and comes back."""
+"""Airflow's long-running parts survive a restart of Postgres."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ PASSWORD = "secret"
 
 
 class Running(Server):
-    """A server that can go and come back."""
+    """A server that can be stopped and started."""
 
     def begin(self) -> None:
         process = self.start(60)
@@ -76,7 +76,7 @@ def test_it_does_not_wait_for_ever(server: Running, monkeypatch: pytest.MonkeyPa
     assert 1 < time.monotonic() - started < 15
 
 
-def test_a_refused_password_is_told_at_once(server: Running) -> None:
+def test_a_refused_password_is_reported_at_once(server: Running) -> None:
     started = time.monotonic()
     with pytest.raises(Exception, match="password authentication failed") as raised:
         engine(server, password="wrong").connect()

@@ -1,6 +1,4 @@
-"""`transformer` owns the tables that a publication touches, and still cannot publish by anything it
-hangs on them.
-"""
+"""`transformer` owns the tables of a publication, but nothing attached to them can publish."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -113,9 +111,11 @@ def built(tmp_path: Path) -> tuple[StackSettings, str]:
 
 
 def set_trap(settings: StackSettings, relation: str) -> None:
-    """Put a view in the place of a relation: whoever reads it calls the function that publishes."""
+    """Replace a relation by a view: a role that reads it calls the function that publishes."""
     schema, _, name = relation.partition(".")
-    kind = "view" if relation == QUARANTINE else "table"
+    kind = "table"
+    if relation == QUARANTINE:
+        kind = "view"
     as_transformer(settings, f"alter {kind} {relation} rename to original_{name}")
     as_transformer(
         settings,
@@ -157,7 +157,7 @@ def release(settings: StackSettings, batch_id: str) -> None:
         (QUARANTINE, release),
     ],
 )
-def test_a_view_cannot_publish_by_whoever_reads_it(
+def test_a_view_cannot_publish_through_its_readers(
     built: tuple[StackSettings, str],
     relation: str,
     read: Callable[[StackSettings, str], None],
@@ -196,7 +196,7 @@ def test_publisher_reads_nothing_that_transformer_owns(
 
 
 @pytest.mark.parametrize("role", READERS)
-def test_what_reads_dbts_views_has_nothing_to_lend_them(
+def test_roles_that_read_dbts_views_have_no_rights_to_lend(
     built: tuple[StackSettings, str], role: str
 ) -> None:
     """A view lends itself the rights of the role that reads it: those roles write nothing and run

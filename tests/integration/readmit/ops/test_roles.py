@@ -1,8 +1,7 @@
-"""Each role can do what it may, and cannot do what it may not (the table of roles in
-docs/security.md).
-"""
+"""Each role has the rights of the table of roles in docs/security.md, and no others."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import psycopg2
 import pytest
@@ -14,12 +13,15 @@ from readmit.settings import StackSettings
 from tests.support import raw
 
 BATCH = (
-    "insert into landing.batches (batch_id, split, ordinal, n_rows, source_sha256, data_source, status)"
+    "insert into landing.batches"
+    " (batch_id, split, ordinal, n_rows, source_sha256, data_source, status)"
     " values ('b-{0}', 'train', 1, 1, 's', 'file', 'loaded')"
 )
 PREDICTION = (
-    "insert into ops.predictions (request_id, predicted_at, model_name, model_version, run_id, contract_hash, features,"
-    " probability, risk, history) values (gen_random_uuid(), now(), 'm', '1', 'r', 'h', '{}', 0.5, 'low', 'given')"
+    "insert into ops.predictions"
+    " (request_id, predicted_at, model_name, model_version, run_id, contract_hash, features,"
+    " probability, risk, history)"
+    " values (gen_random_uuid(), now(), 'm', '1', 'r', 'h', '{}', 0.5, 'low', 'given')"
 )
 LOOKUP = (
     "insert into ops.history_lookups (caller, patient_nbr, request_id, outcome)"
@@ -29,8 +31,15 @@ PROMOTION = (
     "insert into ops.promotions (decision, model_name, metric, actor, reason)"
     " values ('keep', 'readmission', 'ap', 'a', 'r')"
 )
-CORRECTION = "insert into ops.corrections (batch_id, source_row, released_by, build_id) values ('b', 1, 'me', 'b+r1')"
-BUILD = "insert into ops.current_build (build_id, batch_id, kind) values ('b', 'b', 'batch') on conflict do nothing"
+CORRECTION = (
+    "insert into ops.corrections (batch_id, source_row, released_by, build_id)"
+    " values ('b', 1, 'me', 'b+r1')"
+)
+BUILD = (
+    "insert into ops.current_build (build_id, batch_id, kind)"
+    " values ('b', 'b', 'batch') on conflict do nothing"
+)
+TEMPORARY_TABLE = "create temporary table t (i int)"
 PUBLISH = "select ops.publish_build('{0}', '{0}', 'batch', 1, 1, 0, 0)"
 ROW = "insert into landing.encounters (_batch_id, _source_row) values ('b', 1)"
 
@@ -97,15 +106,12 @@ MAY_NOT: list[tuple[db.Role, str, str]] = [
         "clean",
         "insert into ops.published_batches (build_id, batch_id, kind) values ('x', 'x', 'batch')",
     ),
-    *(
-        (role, "clean", "create temporary table t (i int)")
-        for role in ("publisher", "trainer", "serving", "reader")
-    ),
-    *((role, "raw", "create temporary table t (i int)") for role in ("loader", "reader")),
-    *(
-        (role, database, "select 1")
-        for role in ("loader", "transformer", "publisher", "mlflow", "airflow")
-        for database in ("postgres", "template1")
+    *product(("publisher", "trainer", "serving", "reader"), ("clean",), (TEMPORARY_TABLE,)),
+    *product(("loader", "reader"), ("raw",), (TEMPORARY_TABLE,)),
+    *product(
+        ("loader", "transformer", "publisher", "mlflow", "airflow"),
+        ("postgres", "template1"),
+        ("select 1",),
     ),
     ("publisher", "clean", "update ops.promotions set decision = 'keep'"),
     ("publisher", "clean", "delete from ops.corrections"),
@@ -205,7 +211,7 @@ def test_records_of_decisions_are_append_only_even_for_their_owner(
         run(settings, "postgres", "clean", f"delete from {table}")
 
 
-def test_nobody_comes_in_without_the_password(settings: StackSettings) -> None:
+def test_nobody_logs_in_without_the_password(settings: StackSettings) -> None:
     wrong = settings.model_copy(update={"reader_password": settings.loader_password})
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         db.connect("reader", settings.clean_database, wrong)
@@ -228,7 +234,7 @@ def test_second_set_up_changes_nothing(settings: StackSettings) -> None:
     assert raw.query(settings, settings.clean_database, facts) == before
 
 
-def test_changed_password_is_taken_over(tmp_path: object, settings: StackSettings) -> None:
+def test_changed_password_is_applied(tmp_path: object, settings: StackSettings) -> None:
     changed = settings.model_copy(
         update={"mlflow_password": type(settings.reader_password)("another")}
     )

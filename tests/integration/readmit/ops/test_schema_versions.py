@@ -1,4 +1,8 @@
-"""Migrations: a stack without versions reaches the newest, and whatever interrupts one leaves the version before."""
+"""Migrations.
+
+A stack without versions reaches the newest one, and an interrupted migration leaves the version
+before it.
+"""
 
 import gzip
 import logging
@@ -24,29 +28,35 @@ from stack.postgres import binary
 from tests.support import raw
 from tests.support.services import environment, fresh, services, wait_until
 
-# Both databases of a stack of commit 9bc2c65, the last one that counted no versions: 4 published batches, a rejected one,
-# a refused file, a published correction and a waiting one, predictions, a promotion, and a run that died with a claim.
+# Both databases of a stack of commit 9bc2c65, the last one without schema versions: 4 published
+# batches, a rejected one, a refused file, a published correction and a waiting one, predictions, a
+# promotion, and a run that died with a claim.
 DUMPS = Path(__file__).parent / "dumps"
 HEADS = {database: schema_versions.versions(database)[-1] for database in schema_versions.SCHEMAS}
 # Relations, columns, indexes, constraints, triggers, functions and rights of our schemas.
 SHAPE = """
     select format('%s.%s', n.nspname, c.relname), c.relkind::text,
-        coalesce((select string_agg(format('%s %s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-            pg_get_expr(d.adbin, d.adrelid)), ', ' order by a.attname)
-            from pg_attribute as a left join pg_attrdef as d on (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+        coalesce((select string_agg(format('%s %s %s %s', a.attname,
+            format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid)),
+            ', ' order by a.attname)
+            from pg_attribute as a
+            left join pg_attrdef as d on (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), ''),
-        coalesce((select string_agg(pg_get_constraintdef(k.oid), ', ' order by pg_get_constraintdef(k.oid))
+        coalesce((select string_agg(pg_get_constraintdef(k.oid), ', '
+            order by pg_get_constraintdef(k.oid))
             from pg_constraint as k where k.conrelid = c.oid), ''),
         coalesce((select string_agg(t.tgname, ', ' order by t.tgname) from pg_trigger as t
             where t.tgrelid = c.oid and not t.tgisinternal), ''),
-        coalesce((select string_agg(x::text, ', ' order by x::text) from unnest(c.relacl) as x), ''),
+        coalesce((select string_agg(x::text, ', ' order by x::text)
+            from unnest(c.relacl) as x), ''),
         case c.relkind when 'v' then pg_get_viewdef(c.oid) else '' end
     from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace
     where n.nspname in ('landing', 'ops', 'raw') order by 1
 """
 FUNCTIONS = """
     select p.proname, pg_get_functiondef(p.oid), p.proacl::text from pg_proc as p
-    inner join pg_namespace as n on n.oid = p.pronamespace where n.nspname in ('landing', 'ops') order by 1
+    inner join pg_namespace as n on n.oid = p.pronamespace
+    where n.nspname in ('landing', 'ops') order by 1
 """
 
 
@@ -111,7 +121,7 @@ def counts(settings: StackSettings) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def upgraded(tmp_path_factory) -> tuple[StackSettings, dict[str, int]]:
-    """A stack of before the first version, after a set-up by today's code, and its numbers of rows before."""
+    """A stack from before the first version, set up by today's code, and its earlier row counts."""
     settings = without_databases(tmp_path_factory.mktemp("dump"))
     restore_dump(settings)
     rows = counts(settings)
@@ -221,7 +231,10 @@ def test_newer_schema_is_refused_before_anything_changes(tmp_path, folder):
     )
     schema_versions.migrate(settings, folder)
     raw.query(settings, settings.raw_database, "delete from landing.alembic_version")
-    message = f"database clean has the schema version 9001, and this code knows 0001 to {HEADS['clean']}: "
+    message = (
+        "database clean has the schema version 9001,"
+        f" and this code knows 0001 to {HEADS['clean']}: "
+    )
     with pytest.raises(SchemaTooNew, match=message):
         bootstrap(settings)
     statement = "select count(*) from landing.alembic_version"
@@ -244,8 +257,10 @@ def test_foreign_tables_follow_their_tables(tmp_path, folder):
     ):
         raw.query(settings, settings.raw_database, statement)
     bootstrap(settings)
-    columns = "select attname::text, format_type(atttypid, -1) from pg_attribute where attrelid = {}::regclass"
-    columns += " and attnum > 0 and not attisdropped order by 1"
+    columns = """
+        select attname::text, format_type(atttypid, -1) from pg_attribute
+        where attrelid = {}::regclass and attnum > 0 and not attisdropped order by 1
+    """
     expected = raw.query(settings, settings.raw_database, columns.format("'landing.sources'"))
     assert raw.query(settings, settings.clean_database, columns.format("'raw.sources'")) == expected
     assert ("n_erased", "bigint") in expected
@@ -259,7 +274,7 @@ def test_two_set_ups_at_once_apply_each_migration_once(tmp_path, folder):
         "create table ops.once (x int); select pg_sleep(1); insert into ops.once values (1);"
     )
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda _: schema_versions.migrate(settings, folder), range(3)))
+        list(pool.map(schema_versions.migrate, [settings] * 3, [folder] * 3))
     assert raw.query(settings, settings.clean_database, "select count(*) from ops.once") == [(1,)]
     assert version(settings, "clean") == "9001"
 
@@ -296,7 +311,7 @@ def test_killed_migration_leaves_the_version_before(tmp_path, folder):
     assert raw.query(settings, settings.clean_database, "select count(*) from ops.half") == [(0,)]
 
 
-def test_migration_gives_up_a_table_that_somebody_holds(tmp_path, folder, monkeypatch):
+def test_migration_gives_up_on_a_locked_table(tmp_path, folder, monkeypatch):
     settings = fresh(tmp_path)
     monkeypatch.setattr(schema_versions, "LOCK_TIMEOUT", "300ms")
     (folder / "clean/9001_locked.sql").write_text("alter table ops.corrections add column x text;")
@@ -307,7 +322,7 @@ def test_migration_gives_up_a_table_that_somebody_holds(tmp_path, folder, monkey
     schema_versions.migrate(settings, folder)
 
 
-def test_versions_are_read_by_nobody_who_need_not(tmp_path):
+def test_no_other_role_changes_the_versions(tmp_path):
     settings = fresh(tmp_path)
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         raw.query(

@@ -56,15 +56,19 @@ def test_a_server_that_vanishes_is_noticed(
     connection = db.connect("reader", settings.clean_database, through_proxy)
     errors: list[psycopg2.Error] = []
 
+    values = None
+    if "%s" in statement:
+        values = ("y" * 100,)
+
     def run() -> None:
         try:
             with connection.cursor() as cur:
-                cur.execute(statement, ("y" * 100,) if "%s" in statement else None)
+                cur.execute(statement, values)
         except psycopg2.Error as error:
             errors.append(error)
 
     client = threading.Thread(target=run, daemon=True)
-    if "%s" in statement:
+    if values:
         proxy.go_silent()
         client.start()
     else:
@@ -113,7 +117,7 @@ def test_dbt_gets_the_limits_by_the_service_file(
     assert libpq.PARAMETERS.items() <= dsn.items()
 
 
-def test_the_way_from_clean_to_raw_has_the_limits(settings: StackSettings) -> None:
+def test_the_foreign_server_of_raw_has_the_limits(settings: StackSettings) -> None:
     statement = "select unnest(srvoptions) from pg_foreign_server where srvname = 'raw_server'"
     options = {row[0] for row in raw.query(settings, settings.clean_database, statement)}
     assert {f"{name}={value}" for name, value in libpq.PARAMETERS.items()} <= options
@@ -121,8 +125,10 @@ def test_the_way_from_clean_to_raw_has_the_limits(settings: StackSettings) -> No
 
 @pytest.mark.parametrize("role", LOGIN_ROLES)
 def test_each_role_has_time_limits(settings: StackSettings, role: db.Role) -> None:
-    database = role if role in ("mlflow", "airflow") else settings.clean_database
-    if role == "loader":
+    database = settings.clean_database
+    if role in ("mlflow", "airflow"):
+        database = role
+    elif role == "loader":
         database = settings.raw_database
     statement = (
         "select setting::int / 60000 from pg_settings where name = any(%s)"

@@ -32,33 +32,34 @@ def get(url):
         return None
 
 
-def started(command, log, **more):
+def started(command, log, **variables):
     with log.open("wb") as file:
         return subprocess.Popen(
-            command, cwd=ROOT, stdout=file, stderr=file, env={**os.environ, **more}
+            command, cwd=ROOT, stdout=file, stderr=file, env={**os.environ, **variables}
         )
 
 
 @pytest.fixture
 def api(tmp_path):
-    """The API with two workers, each with a model loaded; gives its address and the folder of the
-    workers' files.
-    """
+    """The API with two workers, each with a model; yields its address and the workers' folder."""
     with running(tmp_path, WORKERS) as (url, _):
         yield url, tmp_path / "together"
 
 
-def families(url):
-    return {
-        found.name: found for found in text_string_to_metric_families(get(f"{url}/metrics").text)
-    }
+def metric_families(url):
+    """Return the metrics that an endpoint shows, by name."""
+    families = text_string_to_metric_families(get(url).text)
+    return {family.name: family for family in families}
 
 
 def total(url, name, **labels):
-    samples = [
-        each for found in families(url).values() for each in found.samples if each.name == name
-    ]
-    return sum(each.value for each in samples if labels.items() <= each.labels.items())
+    """Return the sum of a metric of the API over its samples with these labels."""
+    result = 0
+    for family in metric_families(f"{url}/metrics").values():
+        for sample in family.samples:
+            if sample.name == name and labels.items() <= sample.labels.items():
+                result += sample.value
+    return result
 
 
 def predict(url):
@@ -70,16 +71,18 @@ def test_two_workers_show_the_list_and_count_as_one(api):
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(predict, [url] * 200)) == {200}
     assert httpx.post(f"{url}/predict", json={}, trust_env=False).status_code == 422
-    shown = families(url)
+    shown = metric_families(f"{url}/metrics")
     listed = {metric.name.removesuffix("_total"): metric for metric in API}
-    used = {name for name in listed if "shadow" not in name and name != "readmit_history_lookups"}
+    # This API has neither a shadow version nor a database with histories.
+    used = {name for name in listed if "shadow" not in name} - {"readmit_history_lookups"}
     assert used <= set(shown) <= set(listed)
     for name, family in shown.items():
         assert family.type == listed[name].kind.value, name
-        extra = {"le"} if listed[name].kind is Kind.HISTOGRAM else set()
-        assert all(
-            set(each.labels) - extra == set(listed[name].labels) for each in family.samples
-        ), name
+        extra = set()
+        if listed[name].kind is Kind.HISTOGRAM:
+            extra = {"le"}
+        for sample in family.samples:
+            assert set(sample.labels) - extra == set(listed[name].labels), name
     assert total(url, "readmit_requests_total", route="/predict", status="200") == 200
     assert total(url, "readmit_request_seconds_count", route="/predict") == 201
     assert total(url, "readmit_predictions_total", version="1") == 200
@@ -98,12 +101,16 @@ def test_a_killed_worker_takes_its_gauges_along_and_leaves_its_counts(api):
     before = processes(folder)
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
-    wait_until(
-        lambda: len(processes(folder)) == WORKERS and victim not in processes(folder),
-        "a new worker",
-        60,
-    )
-    wait_until(lambda: all(ready(url) for _ in range(10)), "it has a model", 60)
+
+    def is_replaced():
+        pids = processes(folder)
+        return len(pids) == WORKERS and victim not in pids
+
+    def are_ready():
+        return all(ready(url) for _ in range(10))
+
+    wait_until(is_replaced, "a new worker", 60)
+    wait_until(are_ready, "it has a model", 60)
     assert total(url, "readmit_predictions_total") == 20
     assert total(url, "readmit_requests_in_flight") == 1
     assert not list(folder.glob(f"gauge_live*_{victim}.db"))
@@ -118,52 +125,67 @@ EXPORTERS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in EXPORTERS if shutil.which(name) or shutil.which(f"prometheus-{name}")]
-)
-def test_platform_metrics_are_given_under_their_listed_names(name, tmp_path):
-    known = fresh(tmp_path) if name == "postgres-exporter" else StackSettings(readmit_home=tmp_path)
-    settings = StackSettings(**known.model_dump() | {f"{kind}_port": free_port() for kind in PORTS})
-    program = next(each for each in programs.all_programs(settings) if each.name == name)
+INSTALLED = [name for name in EXPORTERS if shutil.which(name) or shutil.which(f"prometheus-{name}")]
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_platform_metrics_have_their_listed_names(name, tmp_path):
+    if name == "postgres-exporter":
+        values = fresh(tmp_path).model_dump()
+    else:
+        values = StackSettings(readmit_home=tmp_path).model_dump()
+    for kind in PORTS:
+        values[f"{kind}_port"] = free_port()
+    settings = StackSettings(**values)
+    program = programs.find(name, settings)
     (tmp_path / "prometheus.yml").write_text("scrape_configs: []\n")
     process = started(program.command, tmp_path / "log", **program.environment)
+
+    def is_healthy():
+        response = get(program.health)
+        return response is not None and response.is_success
+
     try:
-        wait_until(
-            lambda: (answer := get(program.health)) and answer.is_success, f"{name} answers", 30
-        )
+        wait_until(is_healthy, f"{name} answers", 30)
         if name == "pushgateway":
             httpx.post(f"{program.address}/metrics/job/a", content="a 1\n", trust_env=False)
-        gives_as_listed(f"{program.address}/metrics", EXPORTERS[name])
+        check_against_the_list(f"{program.address}/metrics", EXPORTERS[name])
     finally:
         end(process)
 
 
-def test_the_object_store_gives_its_metrics_under_their_listed_names(tmp_path):
-    settings = StackSettings(readmit_home=tmp_path, s3_port=free_port(S3_OFFSETS), s3_metrics_port=free_port(),
-                             aws_secret_access_key=secrets.token_hex(8))  # fmt: skip
+def test_metrics_of_the_object_store_have_their_listed_names(tmp_path):
+    settings = StackSettings(
+        readmit_home=tmp_path,
+        s3_port=free_port(S3_OFFSETS),
+        s3_metrics_port=free_port(),
+        aws_secret_access_key=secrets.token_hex(8),
+    )
     store = programs.store(settings)
     process = store.start(identities({"admin": storage.keys("admin", settings)}))
     try:
         storage.ensure_buckets(settings)
         url = f"http://127.0.0.1:{settings.s3_metrics_port}/metrics"
-        wait_until(
-            lambda: "SeaweedFS_volumeServer_resource{" in get(url).text, "the disk is measured", 60
-        )
-        gives_as_listed(url, ("SeaweedFS_",))
+
+        def is_disk_measured():
+            return "SeaweedFS_volumeServer_resource{" in get(url).text
+
+        wait_until(is_disk_measured, "the disk is measured", 60)
+        check_against_the_list(url, ("SeaweedFS_",))
     finally:
         end(process)
         store.tidy()
 
 
-def gives_as_listed(url, prefix):
-    """Hold what an endpoint shows against the part of the list whose names begin so."""
-    shown = {found.name: found for found in text_string_to_metric_families(get(url).text)}
-    wanted = [metric for metric in PLATFORM if metric.name.startswith(prefix)]
-    assert wanted
-    for metric in wanted:
+def check_against_the_list(url, prefix):
+    """Check that an endpoint shows the listed metrics whose names begin so, with their labels."""
+    shown = metric_families(url)
+    listed = [metric for metric in PLATFORM if metric.name.startswith(prefix)]
+    assert listed
+    for metric in listed:
         name = metric.name.removesuffix("_total")
         assert name in shown, metric.name
-        given = {label for each in shown[name].samples for label in each.labels}
-        assert {label for label in metric.labels if label not in ("instance", "job")} <= given, (
-            metric.name
-        )
+        labels = set()
+        for sample in shown[name].samples:
+            labels.update(sample.labels)
+        assert set(metric.labels) - {"instance", "job"} <= labels, metric.name

@@ -1,5 +1,6 @@
-"""Figures of jobs reach a real Pushgateway under listed names; a gateway that is away never fails a
-task.
+"""Gauges of jobs reach a real Pushgateway under listed names.
+
+An unreachable gateway never fails a task.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -53,7 +55,7 @@ def gateway(tmp_path):
         process = subprocess.Popen(command, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: _is_ready(url), "the Pushgateway does not answer", 20)
+        wait_until(partial(_is_ready, url), "the Pushgateway does not answer", 20)
         yield url
     finally:
         end(process)
@@ -68,15 +70,15 @@ def _is_ready(url):
 
 def shown(url):
     """Return {(name, labels without those of the gateway): value} of all that was pushed."""
-    found = {}
+    values = {}
     for family in text_string_to_metric_families(httpx.get(f"{url}/metrics", trust_env=False).text):
-        for each in family.samples:
-            if each.name.startswith("readmit_"):
-                labels = frozenset(
-                    (k, v) for k, v in each.labels.items() if k not in ("job", "instance")
-                )
-                found[each.name, each.labels["job"], labels] = each.value
-    return found
+        for series in family.samples:
+            if series.name.startswith("readmit_"):
+                labels = dict(series.labels)
+                job = labels.pop("job")
+                labels.pop("instance", None)
+                values[series.name, job, frozenset(labels.items())] = series.value
+    return values
 
 
 def value(url, name, job, **labels):
@@ -90,31 +92,30 @@ def settings(gateway, monkeypatch):
 
 
 def as_listed(url):
-    """Hold every series that was pushed against the list: job, name, labels."""
+    """Check that every series that was pushed is in the list: job, name, labels."""
     for name, job, labels in shown(url):
-        metric = next(metric for metric in METRICS_BY_JOB[Job(job)] if metric.name == name)
-        assert {key for key, _ in labels} == set(metric.labels), name
+        metrics = {metric.name: metric for metric in METRICS_BY_JOB[Job(job)]}
+        assert set(dict(labels)) == set(metrics[name].labels), name
 
 
 def test_the_ledger_and_a_batch_are_counted(gateway, settings, tmp_path):
     source = tmp_path / "encounters.csv"
     sample.write_csv(source, n_rows=1_500)
-    known = raw.fresh(tmp_path, dataset=str(source), pushgateway_url=gateway)
-    raw.stand_in_tables(known)
-    sources.ensure_source(known)
-    batch_id = raw.claim_batch("run", known)
-    loading.load(batch_id, known)
-    batch_gauges.report_batches(known)
+    stack_settings = raw.fresh(tmp_path, dataset=str(source), pushgateway_url=gateway)
+    raw.stand_in_tables(stack_settings)
+    sources.ensure_source(stack_settings)
+    batch_id = raw.claim_batch("run", stack_settings)
+    loading.load(batch_id, stack_settings)
+    batch_gauges.report_batches(stack_settings)
     waiting = value(gateway, "readmit_batches", "ingest_batch", status="waiting")
     assert waiting > 0
     assert value(gateway, "readmit_batches", "ingest_batch", status="loaded") == 1
-    assert (
-        value(gateway, "readmit_data_published_timestamp_seconds", "ingest_batch") is None
-    )  # nothing is published
-    Build.of_batch(batch_id).begin(known)
-    raw.stand_in_build(known, batch_id, n_held=3)
-    counts = Build.of_batch(batch_id).publish(known)
-    batch_gauges.report_batches(known)
+    # Nothing is published.
+    assert value(gateway, "readmit_data_published_timestamp_seconds", "ingest_batch") is None
+    Build.of_batch(batch_id).begin(stack_settings)
+    raw.stand_in_build(stack_settings, batch_id, n_held=3)
+    counts = Build.of_batch(batch_id).publish(stack_settings)
+    batch_gauges.report_batches(stack_settings)
     assert value(gateway, "readmit_batches", "ingest_batch", status="published") == 1
     assert value(gateway, "readmit_batches", "ingest_batch", status="waiting") == waiting
     assert value(gateway, "readmit_quarantined_rows", "ingest_batch") == 3
@@ -126,14 +127,14 @@ def test_the_ledger_and_a_batch_are_counted(gateway, settings, tmp_path):
     assert value(gateway, "readmit_batch_seconds", "ingest_batch") > 0
     published_at = value(gateway, "readmit_data_published_timestamp_seconds", "ingest_batch")
     assert abs(published_at - time.time()) < 60
-    keep_snapshot(known, "learned-from-it", [batch_id])
-    training_gauges.production("learned-from-it", known)
+    keep_snapshot(stack_settings, "learned-from-it", [batch_id])
+    training_gauges.production("learned-from-it", stack_settings)
     assert value(gateway, "readmit_model_data_timestamp_seconds", "train_model") == published_at
     as_listed(gateway)
 
 
 def keep_snapshot(settings, name, batches):
-    """Store what a snapshot says of itself, without rows."""
+    """Store the facts of a snapshot, without rows."""
     body = json.dumps({"facts": asdict(Facts(name, "uci", batches, 1, 1, 1, 0, 0))}).encode()
     storage.client("admin", settings).put_object(
         Bucket=settings.s3_pipeline_bucket, Key=f"snapshots/{name}.json", Body=body
@@ -145,15 +146,10 @@ def outcome(success, severity="critical"):
 
 
 def test_gates_do_not_overwrite_each_other(gateway, settings):
-    pushgateway.report(
-        Job.INGEST, lambda: gate.gauges([outcome(True), outcome(False)]), settings, {"gate": "raw"}
-    )
-    pushgateway.report(
-        Job.INGEST,
-        lambda: gate.gauges([outcome(True), outcome(False, "warning")]),
-        settings,
-        {"gate": "publish"},
-    )
+    failed = partial(gate.gauges, [outcome(True), outcome(False)])
+    warned = partial(gate.gauges, [outcome(True), outcome(False, "warning")])
+    pushgateway.report(Job.INGEST, failed, settings, {"gate": "raw"})
+    pushgateway.report(Job.INGEST, warned, settings, {"gate": "publish"})
     assert value(gateway, "readmit_gate_passed", "ingest_batch", gate="raw") == 0
     assert value(gateway, "readmit_gate_passed", "ingest_batch", gate="publish") == 1
     assert value(gateway, "readmit_gate_checks", "ingest_batch", gate="raw", outcome="failed") == 1
@@ -168,8 +164,8 @@ def test_training_and_its_decision(gateway, settings):
     training_gauges.snapshot(Facts("f", "uci", ["a"], 10, 5, 5, 0, 0), settings)
     scores = {"auroc": figure, "average_precision": figure}
     slices = [
-        {"slice": "race", "value": value, "falls_behind": value == "Other"}
-        for value in ("Asian", "Other")
+        {"slice": "race", "value": "Asian", "falls_behind": False},
+        {"slice": "race", "value": "Other", "falls_behind": True},
     ]
     nothing = {
         "y": np.zeros(0),
@@ -223,13 +219,11 @@ def test_tasks(gateway, settings):
 
 @pytest.mark.filterwarnings("default")
 def test_a_task_that_was_killed(gateway, settings):
-    """Its pod can say nothing any more: Airflow's DAG processor calls back, knowing its names
-    only.
-    """
+    """Its pod cannot report any more: Airflow's DAG processor calls back with its names only."""
     from airflow.api_fastapi.execution_api.datamodels.taskinstance import TaskInstance
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    known = TaskInstance(
+    task_instance = TaskInstance(
         id=uuid4(),
         task_id="fit",
         dag_id="train_model",
@@ -237,7 +231,9 @@ def test_a_task_that_was_killed(gateway, settings):
         try_number=1,
         dag_version_id=uuid4(),
     )
-    task = RuntimeTaskInstance.model_construct(**known.model_dump(exclude_unset=True), task=None)
+    task = RuntimeTaskInstance.model_construct(
+        **task_instance.model_dump(exclude_unset=True), task=None
+    )
     pushgateway.task_ended({"ti": task}, settings, succeeded=False)
     assert value(gateway, "readmit_task_succeeded", "tasks", dag="train_model", task="fit") == 0
     assert value(gateway, "readmit_task_seconds", "tasks", dag="train_model", task="fit") is None
@@ -245,9 +241,9 @@ def test_a_task_that_was_killed(gateway, settings):
 
 
 def test_a_backup(gateway, tmp_path, monkeypatch):
-    known = raw.fresh(tmp_path / "home", pushgateway_url=gateway)
-    for name, told in environment(known).items():
-        monkeypatch.setenv(name, told)
+    stack_settings = raw.fresh(tmp_path / "home", pushgateway_url=gateway)
+    for name, text in environment(stack_settings).items():
+        monkeypatch.setenv(name, text)
     monkeypatch.setenv("PATH", f"{binary('pg_dump').parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(sys, "argv", ["backup", "save", str(tmp_path / "backups")])
     began = time.time()
@@ -258,23 +254,23 @@ def test_a_backup(gateway, tmp_path, monkeypatch):
     as_listed(gateway)
 
 
-def test_without_a_gateway_nothing_is_asked_for(monkeypatch):
+def test_without_a_gateway_no_gauges_are_computed(monkeypatch):
     monkeypatch.delenv("READMIT_PUSHGATEWAY_URL", raising=False)
     pushgateway.report(Job.INGEST, lambda: pytest.fail("gauges were computed"), StackSettings())
 
 
-def test_a_gateway_that_is_away_and_figures_that_cannot_be_had_are_warnings(monkeypatch, caplog):
+def test_an_unreachable_gateway_and_failing_gauges_are_warnings(monkeypatch, caplog):
     monkeypatch.setenv("READMIT_PUSHGATEWAY_URL", f"http://127.0.0.1:{free_port()}")
     settings = StackSettings()
     with caplog.at_level(logging.WARNING, "readmit"):
         pushgateway.report(Job.INGEST, lambda: {"readmit_quarantined_rows": 1}, settings)
         pushgateway.report(Job.INGEST, lambda: {"readmit_rows_by_patient": 1}, settings)
         pushgateway.report(Job.INGEST, lambda: {"readmit_quarantined_rows": 1 / 0}, settings)
-    said = [record.message for record in caplog.records]
-    assert all(message.startswith("gauges of ingest_batch were not pushed") for message in said)
-    assert len(said) == 3
+    messages = [record.message for record in caplog.records]
+    assert all(message.startswith("gauges of ingest_batch were not pushed") for message in messages)
+    assert len(messages) == 3
     # A gateway that is away needs no traceback, a mistake does.
-    assert "refused" in said[0]
+    assert "refused" in messages[0]
     assert [bool(record.exc_info) for record in caplog.records] == [False, True, True]
 
 
