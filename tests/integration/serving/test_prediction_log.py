@@ -28,7 +28,7 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
     app = create_app(settings, source=source, read=read)
     app.state.parts.watcher.check()
     with TestClient(app) as client:
-        asked = client.post("/predict", json=ROW | {"patient_nbr": 7, "encounter_id": 9}).json()
+        single = client.post("/predict", json=ROW | {"patient_nbr": 7, "encounter_id": 9}).json()
         batch = client.post(
             "/predict/batch", json={"rows": [ROW, ROW | {"encounter_id": 10}]}
         ).json()
@@ -42,12 +42,16 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
     logged = raw.query(
         stack,
         stack.clean_database,
-        "select request_id::text, encounter_id, probability, features from ops.predictions order by predicted_at, 1",
+        "select request_id::text, encounter_id, probability, features"
+        " from ops.predictions order by predicted_at, 1",
     )
-    answered = [(asked, 9), *zip(batch["predictions"], (None, 10), strict=True)]
-    assert [row[:3] for row in logged] == [
-        (said["request_id"], stay, said["probability"]) for said, stay in answered
+    first, second = batch["predictions"]
+    expected = [
+        (single["request_id"], 9, single["probability"]),
+        (first["request_id"], None, first["probability"]),
+        (second["request_id"], 10, second["probability"]),
     ]
+    assert [row[:3] for row in logged] == expected
     assert {row[3]["n_medications"] for row in logged} == {ROW["n_medications"]}
 
 
@@ -65,10 +69,10 @@ CALLERS = "select caller, is_clinical from ops.predictions order by predicted_at
 
 
 @contextmanager
-def api_with_history(stack, **more):
+def api_with_history(stack, **values):
     """The API on a database in which patient 7 had three stays."""
     settings = ServingSettings(
-        **stack.model_dump(), history_timeout_ms=1000, api_allowed_hosts="testserver", **more
+        **stack.model_dump(), history_timeout_ms=1000, api_allowed_hosts="testserver", **values
     )
     raw.query(stack, stack.clean_database, HISTORY)
     source = FolderSource()
@@ -93,30 +97,30 @@ def test_a_key_without_the_scope_sees_no_value_of_a_history(tmp_path):
         def ask(path, body, key):
             return client.post(path, json=body, headers={"X-API-Key": key})
 
-        seen = ask("/explain", stay, reader)
+        visible = ask("/explain", stay, reader)
         hidden = ask("/explain", stay, other)
         sent = ask("/explain", stay | {"n_prior_stays": 2}, other)
         predicted = ask("/predict", stay, other)
         compared = ask("/compare", stay, other)
-    assert effects(seen)["n_prior_stays"] == 3
+    assert effects(visible)["n_prior_stays"] == 3
     assert "n_prior_stays" not in effects(hidden)
     assert effects(hidden)["history"] is None
     assert effects(sent)["n_prior_stays"] == 2  # its own value
     assert hidden.json()["history"] == "looked_up"
-    assert hidden.json()["probability"] == seen.json()["probability"]
+    assert hidden.json()["probability"] == visible.json()["probability"]
     total = sum(row["contribution"] for row in hidden.json()["contributions"])
     assert hidden.json()["base"] + total == pytest.approx(hidden.json()["score"])
     for answer in (predicted, compared):
         assert "n_prior_stays" not in answer.text
 
 
-def test_every_look_up_is_audited_with_who_and_which_request(tmp_path):
+def test_every_look_up_is_audited_with_caller_and_request(tmp_path):
     stack = raw.fresh(tmp_path)
     ward, key = access_keys.new("ward", [Scope.PREDICT])
     stay = ROW | {"patient_nbr": 7}
     with api_with_history(stack, api_keys=key.entry()) as client:
         client.headers["X-API-Key"] = ward
-        asked = [
+        answers = [
             client.post("/predict", json=stay),
             client.post("/predict", json=ROW | {"patient_nbr": 8}),
             client.post("/explain", json=stay),
@@ -126,7 +130,7 @@ def test_every_look_up_is_audited_with_who_and_which_request(tmp_path):
         client.post("/predict", json=ROW)
         client.post("/predict", json=stay | {"n_prior_stays": 1})
         client.post("/predict/batch", json={"rows": [stay]})
-    ids = [answer.headers["x-request-id"] for answer in asked]
+    ids = [answer.headers["x-request-id"] for answer in answers]
     assert raw.query(stack, stack.clean_database, LOOKUPS) == [
         ("ward", 7, ids[0], "found"),
         ("ward", 8, ids[1], "none"),
@@ -149,28 +153,28 @@ def test_without_an_audit_there_is_no_history(tmp_path, caplog):
     assert "InsufficientPrivilege" in caplog.text
 
 
-def test_a_what_if_knows_the_history_that_the_answer_was_given_with(tmp_path):
+def test_a_what_if_uses_the_history_of_the_first_answer(tmp_path):
     stack = raw.fresh(tmp_path)
-    asked = ROW | {"patient_nbr": 7}
+    stay = ROW | {"patient_nbr": 7}
     with api_with_history(stack) as client:
-        said = client.post("/predict", json=asked).json()
+        answer = client.post("/predict", json=stay).json()
         tried = client.post(
-            "/predict/batch?trial=true", json={"rows": [asked, asked | {"n_medications": 0}]}
+            "/predict/batch?trial=true", json={"rows": [stay, stay | {"n_medications": 0}]}
         ).json()
-        mixed = client.post("/predict/batch?trial=true", json={"rows": [asked, ROW]}).json()
-        logged = client.post("/predict/batch", json={"rows": [asked]}).json()
+        mixed = client.post("/predict/batch?trial=true", json={"rows": [stay, ROW]}).json()
+        logged = client.post("/predict/batch", json={"rows": [stay]}).json()
         unknown = client.post(
             "/predict/batch?trial=true", json={"rows": [ROW | {"patient_nbr": 8}]}
         ).json()
-    assert said["history"] == "looked_up"
+    assert answer["history"] == "looked_up"
     assert (
         tried["predictions"][0]["probability"]
-        == said["probability"]
+        == answer["probability"]
         > tried["predictions"][1]["probability"]
     )
-    assert {each["history"] for each in tried["predictions"]} == {"looked_up"}
+    assert [row["history"] for row in tried["predictions"]] == ["looked_up"] * 2
     for other in (mixed, logged, unknown):
-        assert {each["history"] for each in other["predictions"]} == {"assumed_first_stay"}
+        assert {row["history"] for row in other["predictions"]} == {"assumed_first_stay"}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +199,7 @@ def test_a_prediction_has_its_callers_name_and_the_mark_of_its_key(
     assert raw.query(stack, stack.clean_database, CALLERS) == [("ward", is_clinical)] * 2
 
 
-def test_without_keys_everybody_is_clinical_but_a_load_test(tmp_path):
+def test_without_keys_every_caller_but_a_load_test_is_clinical(tmp_path):
     stack = raw.fresh(tmp_path)
     with api_with_history(stack) as client:
         for stay in (None, 9, LOAD_TEST_STAY):
@@ -204,7 +208,7 @@ def test_without_keys_everybody_is_clinical_but_a_load_test(tmp_path):
     assert marks == [("local", True), ("local", True), ("local", False)]
 
 
-def test_the_set_up_brings_an_older_log_forward(tmp_path):
+def test_the_set_up_upgrades_an_older_log(tmp_path):
     stack = raw.fresh(tmp_path)
     raw.query(
         stack,
@@ -286,10 +290,14 @@ def test_a_row_that_postgres_refuses_is_dropped_alone(tmp_path, caplog):
     log.flush()
     poisoned = {zero_character.request_id, no_number.request_id}
     assert (log.waiting, log.error) == (0, None)
-    assert logged_ids(stack) == {each.request_id for each in predictions} - poisoned
+    assert logged_ids(stack) == {row.request_id for row in predictions} - poisoned
     assert metrics.counter("readmit_log_lost_total")._value.get() == 2
     assert metrics.counter("readmit_log_written_total")._value.get() == 98
-    dropped = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert [poisoned_id in " ".join(dropped) for poisoned_id in poisoned] == [True, True]
+    errors = []
+    for record in caplog.records:
+        if record.levelname == "ERROR":
+            errors.append(record.getMessage())
+    for request_id in poisoned:
+        assert request_id in " ".join(errors)
     assert "secret" not in caplog.text
     log._disconnect()

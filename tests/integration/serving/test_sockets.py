@@ -1,6 +1,4 @@
-"""What no HTTP client sends, to a real process: refused as a problem, at once, without a line of
-traceback.
-"""
+"""A real process answers a problem to bytes that are not HTTP, and logs no traceback."""
 
 import json
 import signal
@@ -44,23 +42,21 @@ def api(tmp_path_factory):
 
 
 def talk(url: httpx.URL, *pieces: bytes) -> bytes:
-    """Send the pieces, as long as somebody listens; returns all that comes back before the
-    connection ends.
-    """
+    """Send the pieces until the server closes; returns all bytes of its answer."""
     got = b""
     with socket.create_connection((url.host, url.port), timeout=20) as connection:
         try:
             for piece in pieces:
                 connection.sendall(piece)
-            while more := connection.recv(1 << 16):
-                got += more
+            while received := connection.recv(1 << 16):
+                got += received
         except ConnectionError:
             pass
     return got
 
 
 def problem(got: bytes) -> httpx.Response:
-    """Return an answer, after a look at what each refusal has."""
+    """Return an answer after checking what every refusal has."""
     head, _, body = got.partition(b"\r\n\r\n")
     status, *lines = head.split(b"\r\n")
     answer = httpx.Response(
@@ -76,11 +72,11 @@ def problem(got: bytes) -> httpx.Response:
 
 
 @pytest.mark.parametrize("sent", NO_HTTP.values(), ids=NO_HTTP.keys())
-def test_what_is_no_http_gets_a_problem(api, sent):
+def test_bytes_that_are_not_http_get_a_problem(api, sent):
     assert problem(talk(api[0], sent)).status_code == 400
 
 
-def test_a_header_without_end_is_cut_off_and_nobody_waits(api):
+def test_an_endless_header_is_cut_off_and_nobody_waits(api):
     began = time.monotonic()
     talk(api[0], b"GET /livez HTTP/1.1\r\n" + HOST + b"X-A: ", *[b"y" * 1_000_000] * 100)
     assert httpx.get(api[0].join("/livez"), timeout=5, trust_env=False).is_success
@@ -102,12 +98,12 @@ def test_large_bodies_and_small_heads_pass(api):
 
 
 def test_there_are_no_websockets(api):
-    asked = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    upgrade = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     got = talk(
         api[0],
         b"GET /predict HTTP/1.1\r\n"
         + HOST
-        + asked
+        + upgrade
         + b"Sec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n\r\n",
     )
     assert problem(got).status_code == 405
@@ -120,7 +116,7 @@ def test_garbage_after_requests_leaves_no_traceback(api):
     assert "Traceback" not in api[1].read_text()
 
 
-def test_a_request_on_its_way_is_answered_although_the_api_ends(tmp_path):
+def test_a_request_in_flight_is_answered_while_the_api_stops(tmp_path):
     """uvicorn closed the connection: with each replacement of the API a few predictions failed."""
     with running(tmp_path, 1) as (url, process):
         address = httpx.URL(url)
@@ -133,20 +129,21 @@ def test_a_request_on_its_way_is_answered_although_the_api_ends(tmp_path):
         assert process.wait(30) in (0, -signal.SIGTERM)
 
 
-def test_a_pod_that_drains_answers_and_closes_connections_that_are_kept(tmp_path):
+def test_a_draining_pod_answers_and_closes_idle_connections(tmp_path):
     with (
         running(tmp_path, 1) as (url, process),
-        httpx.Client(base_url=url, trust_env=False) as kept,
+        httpx.Client(base_url=url, trust_env=False) as client,
     ):
-        assert "connection" not in kept.post("/predict", json=ROW).headers
+        assert "connection" not in client.post("/predict", json=ROW).headers
         process.send_signal(signal.SIGUSR1)
-        wait_until(
-            lambda: kept.get("/livez").headers.get("connection") == "close", "the process drains", 5
-        )
+
+        def is_draining():
+            return client.get("/livez").headers.get("connection") == "close"
+
+        wait_until(is_draining, "the process drains", 5)
         process.send_signal(signal.SIGUSR1)  # a hook that is run twice
-        answers = [kept.post("/predict", json=ROW) for _ in range(20)]
-        assert {(each.status_code, each.headers["connection"]) for each in answers} == {
-            (200, "close")
-        }
+        answers = [client.post("/predict", json=ROW) for _ in range(20)]
+        for answer in answers:
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) in (0, -signal.SIGTERM)

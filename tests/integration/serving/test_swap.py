@@ -3,6 +3,7 @@ fails.
 """
 
 import asyncio
+import itertools
 import json
 
 import httpx
@@ -11,10 +12,13 @@ from tests.support.api import metric, running
 from tests.support.metrics_app import shift_of
 from tests.support.serving import ROW, StandIn
 
-WORKERS, IN_FLIGHT = 2, 1000
+WORKERS = 2
+IN_FLIGHT = 1000
 BODY = json.dumps(ROW).encode()
-HEAD = b"POST /predict HTTP/1.1\r\nHost: api\r\nContent-Type: application/json\r\nConnection: close\r\n"
-HEAD += f"Content-Length: {len(BODY)}\r\n\r\n".encode()
+HEAD = (
+    "POST /predict HTTP/1.1\r\nHost: api\r\nContent-Type: application/json\r\n"
+    f"Connection: close\r\nContent-Length: {len(BODY)}\r\n\r\n"
+).encode()
 
 
 async def held(port):
@@ -35,38 +39,41 @@ async def finished(reader, writer):
     return head.split(b" ", 2)[1], json.loads(body)
 
 
-async def until(holds, seconds=60):
-    async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(holds):
+async def until_metric(url, name, value):
+    """Wait until a metric of the API has reached a value."""
+    async with asyncio.timeout(60):
+        while await asyncio.to_thread(metric, url, name) < value:
             await asyncio.sleep(0.1)
 
 
-async def traffic(url, found, stop):
+async def send_requests(url, answers, stop):
+    """Send one request after the other until `stop` is set, and add their answers to `answers`."""
     async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         while not stop.is_set():
-            said = await client.post(
+            response = await client.post(
                 f"{url}/predict", content=BODY, headers={"content-type": "application/json"}
             )
-            found.append((str(said.status_code).encode(), said.json()))
+            answers.append((str(response.status_code).encode(), response.json()))
 
 
 async def swapped_twice(url, home):
-    """Hold the requests open over two swaps of every worker, with other requests coming and
-    going.
-    """
-    port, others, stop = int(url.rpartition(":")[2]), [], asyncio.Event()
-    going = [asyncio.create_task(traffic(url, others, stop)) for _ in range(8)]
-    waiting = [await held(port) for _ in range(IN_FLIGHT)]
-    await until(lambda: metric(url, "readmit_requests_in_flight") >= IN_FLIGHT)
+    """Hold requests open over two swaps of every worker, while other requests come and go."""
+    port = int(url.rpartition(":")[2])
+    stop = asyncio.Event()
+    others = []
+    tasks = [asyncio.create_task(send_requests(url, others, stop)) for _ in range(8)]
+    connections = [await held(port) for _ in range(IN_FLIGHT)]
+    await until_metric(url, "readmit_requests_in_flight", IN_FLIGHT)
     for number in (2, 3):
         (home / "next").write_text(str(number))
         (home / "next").rename(home / "production")
         swaps = WORKERS * (number - 1)
-        await until(lambda swaps=swaps: metric(url, "readmit_model_swaps_total") == swaps)
-    answers = await asyncio.gather(*(finished(*each) for each in waiting))
+        await until_metric(url, "readmit_model_swaps_total", swaps)
+        assert await asyncio.to_thread(metric, url, "readmit_model_swaps_total") == swaps
+    answers = await asyncio.gather(*itertools.starmap(finished, connections))
     await asyncio.sleep(0.5)
     stop.set()
-    await asyncio.gather(*going)
+    await asyncio.gather(*tasks)
     return answers, others
 
 
@@ -75,10 +82,9 @@ def test_a_thousand_requests_in_flight_over_two_swaps_of_two_workers_all_get_the
         answers, others = asyncio.run(swapped_twice(url, tmp_path))
     assert len(answers) == IN_FLIGHT
     assert {status for status, _ in answers + others} == {b"200"}
-    assert {said["model"]["version"] for _, said in answers} == {"1"}
-    assert {said["model"]["version"] for _, said in others} == {"1", "2", "3"}
+    assert {prediction["model"]["version"] for _, prediction in answers} == {"1"}
+    assert {prediction["model"]["version"] for _, prediction in others} == {"1", "2", "3"}
     row = ROW | {"n_prior_stays": 0}
     right = {number: StandIn(shift_of(number)).predict_one(row) for number in "123"}
-    assert all(
-        said["probability"] == right[said["model"]["version"]] for _, said in answers + others
-    )
+    for _, prediction in answers + others:
+        assert prediction["probability"] == right[prediction["model"]["version"]]

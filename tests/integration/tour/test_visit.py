@@ -1,4 +1,4 @@
-"""A scene whose page lacks what it shows ends the tour, in a real Chromium and with a real server."""
+"""A scene whose page lacks its content ends the tour, in a real Chromium and with a real server."""
 
 import functools
 import threading
@@ -49,13 +49,13 @@ def test_a_scene_shows_what_a_click_brings(started):
 
 
 @pytest.mark.parametrize("step", [{"point": "missing"}, {"click": "missing"}, {"point": "shown"}])
-def test_a_scene_without_what_it_shows_fails(started, step):
+def test_a_scene_without_its_content_fails(started, step):
     name = next(iter(step.values()))
     with pytest.raises(SceneFailed, match=rf"scene a-scene: .*index.html does not show {name}"):
         started.play(scene(**step))
 
 
-def test_a_page_that_nobody_serves_fails(started):
+def test_a_missing_page_fails(started):
     with pytest.raises(
         SceneFailed, match=r"scene a-scene cannot be opened: .*ERR_CONNECTION_REFUSED"
     ):

@@ -1,7 +1,7 @@
 """axe-core on every page of the form and of the docs site, light and dark, in a real Chromium.
 
-dbt's documentation, Great Expectations' reports and the guide's frame (mkdocs-material) are pages of
-others: they are not held to it.
+dbt's documentation, Great Expectations' reports and the guide's frame (mkdocs-material) are the
+work of others, so they are not checked.
 """
 
 import pytest

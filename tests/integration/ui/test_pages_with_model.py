@@ -15,7 +15,8 @@ from tests.support.services import wait_until
 from ui import form
 from ui import language as languages
 
-ENGLISH, SPANISH = languages.load("en"), languages.load("es")
+ENGLISH = languages.load("en")
+SPANISH = languages.load("es")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,10 @@ def api(tmp_path_factory):
 def set_previous(url, home, number):
     """Give the alias `previous` to a version, or to none, and wait until the API follows."""
     file = home / "previous"
-    file.write_text(number) if number else file.unlink(missing_ok=True)
+    if number:
+        file.write_text(number)
+    else:
+        file.unlink(missing_ok=True)
 
     def is_loaded():
         ready = httpx.get(f"{url}/readyz", trust_env=False).json()
@@ -123,9 +127,8 @@ def test_a_form_of_an_older_contract_says_what_was_assumed(api):
     url, _ = api
     older = httpx.get(f"{url}/model", trust_env=False).json()
     older["contract"]["hash"] = "older"
-    older["contract"]["features"] = [
-        feature for feature in older["contract"]["features"] if feature["name"] != "n_medications"
-    ]
+    features = older["contract"]["features"]
+    older["contract"]["features"] = [row for row in features if row["name"] != "n_medications"]
     app = AppTest.from_string(
         "from ui.views import predict_page\npredict_page.render()", default_timeout=30
     )
@@ -135,28 +138,26 @@ def test_a_form_of_an_older_contract_says_what_was_assumed(api):
     assert ENGLISH.text("defaulted", names="N medications") in values(app.info)
 
 
+def is_registry_up(url):
+    return httpx.get(f"{url}/readyz", trust_env=False).json()["registry"]["up"]
+
+
 @pytest.mark.parametrize("page", ["predict", "batch", "model"])
 def test_pages_say_that_the_registry_is_away(api, page):
     url, home = api
     (home / "away").touch()
-    wait_until(
-        lambda: not httpx.get(f"{url}/readyz", trust_env=False).json()["registry"]["up"],
-        "the registry is away",
-    )
+    wait_until(lambda: not is_registry_up(url), "the registry is away")
     app = AppTest.from_string(
         f"from ui.views import {page}_page\n{page}_page.render()", default_timeout=30
     ).run()
     (home / "away").unlink()
     assert not app.exception
     assert ENGLISH.text("stale_model") in values(app.warning)
-    wait_until(
-        lambda: httpx.get(f"{url}/readyz", trust_env=False).json()["registry"]["up"],
-        "the registry is back",
-    )
+    wait_until(lambda: is_registry_up(url), "the registry is back")
 
 
 @pytest.mark.parametrize(("page", "n_away"), [("model", 2), ("data", 1)])
-def test_a_database_that_is_away_is_not_taken_for_nothing_to_show(api, page, n_away):
+def test_an_unreachable_database_does_not_look_like_an_empty_one(api, page, n_away):
     app = AppTest.from_string(
         f"from ui.views import {page}_page\n{page}_page.render()", default_timeout=30
     ).run()
@@ -167,12 +168,12 @@ def test_a_database_that_is_away_is_not_taken_for_nothing_to_show(api, page, n_a
         assert ENGLISH.text(key) not in shown(app)
     assert ENGLISH.text("ledger_none") not in values(app.info)
     # The small model has no metrics, curves or groups of patients.
-    n_missing = 6 if page == "model" else 0
-    assert shown(app).count(ENGLISH.text("not_available")) == n_missing
+    n_missing = {"model": 6, "data": 0}
+    assert shown(app).count(ENGLISH.text("not_available")) == n_missing[page]
 
 
 @pytest.mark.parametrize("page", ["model", "data"])
-def test_what_is_empty_leads_somewhere(api, monkeypatch, page):
+def test_empty_parts_link_to_the_next_step(api, monkeypatch, page):
     for name in ("batches", "quarantine", "outcomes", "monitoring", "history"):
         monkeypatch.setattr(Client, name, lambda _: [])
     app = AppTest.from_string(
@@ -190,7 +191,7 @@ def test_what_is_empty_leads_somewhere(api, monkeypatch, page):
         assert ENGLISH.text(link) in links
 
 
-def test_the_default_patient_is_told_what_would_move_the_score(api):
+def test_the_default_patient_gets_the_strongest_drivers(api):
     app = answered()
     texts = values(app.markdown)
     assert (ENGLISH.text("drivers_usual") in shown(app)) == (
@@ -207,7 +208,7 @@ def test_a_model_without_a_decision_curve_says_so(api):
     assert ENGLISH.text("not_available") in shown(app)
 
 
-def test_the_form_sends_its_key_to_an_api_that_wants_one(tmp_path, monkeypatch):
+def test_the_form_sends_its_key_to_an_api_that_requires_one(tmp_path, monkeypatch):
     monkeypatch.setenv("READMIT_ENV_FILE", str(tmp_path / "none"))
     with running(tmp_path, 1, READMIT_API_KEY_HASHES=hashlib.sha256(b"a key").hexdigest()) as (
         url,

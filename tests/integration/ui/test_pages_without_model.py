@@ -15,7 +15,8 @@ from streamlit.testing.v1 import AppTest
 from readmit.client.api_client import Client, Problem
 from ui import language as languages
 
-ENGLISH, SPANISH = languages.load("en"), languages.load("es")
+ENGLISH = languages.load("en")
+SPANISH = languages.load("es")
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = ("predict", "batch", "model", "data")
