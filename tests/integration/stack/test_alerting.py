@@ -1,4 +1,4 @@
-"""A real Alertmanager, with the configuration of the stack, delivers to a web hook and to a mail server."""
+"""A real Alertmanager, configured as in the stack, delivers to a web hook and to a mail server."""
 
 import email
 import http.server
@@ -62,7 +62,10 @@ def mail_server() -> Iterator[tuple[str, list[str]]]:
                     self.wfile.write(b"354 go on\r\n")
                     lines = list(iter(self.rfile.readline, b".\r\n"))
                     mails.append(b"".join(lines).decode())
-                self.wfile.write(b"221 bye\r\n" if command == b"QUIT" else b"250 OK\r\n")
+                if command == b"QUIT":
+                    self.wfile.write(b"221 bye\r\n")
+                else:
+                    self.wfile.write(b"250 OK\r\n")
 
     socketserver.ThreadingTCPServer.allow_reuse_address = True
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Session) as server:
@@ -165,17 +168,22 @@ def test_what_prometheus_finds_reaches_the_receiver(tmp_path):
         settings = new_settings(tmp_path, alert_webhook_url=url, api_port=free_port())
         with running(settings, "alertmanager", "prometheus"):
             wait_until(lambda: "ApiDown" in names(messages), "ApiDown arrives", 150)
-            [message] = [each for each in messages if "ApiDown" in names([each])]
+            [message] = [message for message in messages if "ApiDown" in names([message])]
             assert message["commonLabels"]["severity"] == "page"
             assert message["commonAnnotations"]["runbook_url"].endswith("#apidown")
             api = f"http://127.0.0.1:{settings.prometheus_port}/api/v1/alertmanagers"
             active = httpx.get(api, trust_env=False).json()["data"]["activeAlertmanagers"]
             port = settings.alertmanager_port
-            assert [each["url"] for each in active] == [f"http://127.0.0.1:{port}/api/v2/alerts"]
+            assert [row["url"] for row in active] == [f"http://127.0.0.1:{port}/api/v2/alerts"]
 
 
 def names(messages: list[dict]) -> set[str]:
-    return {alert["labels"]["alertname"] for message in messages for alert in message["alerts"]}
+    """Return the names of the alerts in some messages."""
+    result = set()
+    for message in messages:
+        for alert in message["alerts"]:
+            result.add(alert["labels"]["alertname"])
+    return result
 
 
 @needs_alertmanager
@@ -187,8 +195,12 @@ def test_it_listens_on_loopback_only_and_has_no_cluster_port(tmp_path):
         port = f":{settings.alertmanager_port:04X}"
         lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
         lines += Path("/proc/net/tcp6").read_text().splitlines()[1:]
-        addresses = [line.split()[1] for line in lines if line.split()[3] == "0A"]
-        assert [address for address in addresses if address.endswith(port)] == [f"0100007F{port}"]
+        addresses = []
+        for line in lines:
+            _, address, _, state, *_ = line.split()
+            if state == "0A" and address.endswith(port):
+                addresses.append(address)
+        assert addresses == [f"0100007F{port}"]
         assert is_free(9094) == cluster_was_free
 
 
@@ -241,12 +253,17 @@ def route(path: Path, severity: str) -> str:
 def test_a_mail_address_without_a_server_is_refused_before_the_start(tmp_path):
     settings = StackSettings(readmit_home=tmp_path, alert_email_to="a@example.org")
     problems = preflight.problems(settings, [], {"s3"})
-    assert [line for line in problems if "set READMIT_ALERT_SMTP_ADDRESS=host:port" in line]
+    assert "set READMIT_ALERT_SMTP_ADDRESS=host:port" in "\n".join(problems)
 
 
 def test_a_changed_receiver_restarts_alertmanager_and_nothing_else(monkeypatch):
     monkeypatch.setattr(monitoring, "find_installed", lambda name: f"/usr/bin/{name}")
-    before = {each.name: each.fingerprint for each in programs.all_programs(StackSettings())}
     changed = StackSettings(alert_webhook_url="https://hooks.example.org/1")
-    after = {each.name: each.fingerprint for each in programs.all_programs(changed)}
-    assert {name for name in before if before[name] != after[name]} == {"alertmanager"}
+    before = programs.all_programs(StackSettings())
+    after = programs.all_programs(changed)
+    restarted = []
+    for program, new_program in zip(before, after, strict=True):
+        assert program.name == new_program.name
+        if program.fingerprint != new_program.fingerprint:
+            restarted.append(program.name)
+    assert restarted == ["alertmanager"]

@@ -15,7 +15,8 @@ import pytest
 from readmit.settings import ROOT
 from tests.support import services
 
-# What `stack.run_program` does for the API, with an application that answers by its process id after a slow start.
+# What `stack.run_program` does for the API, with an application that starts slowly and answers with
+# its process id.
 API = """
 import asyncio, os, sys, time
 from pathlib import Path
@@ -31,7 +32,8 @@ async def app(scope, receive, send):
         await receive()
         return await send({"type": "lifespan.shutdown.complete"})
     client = (scope["client"] or ("nobody",))[0]
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+    headers = [(b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": f"{os.getpid()} {client}".encode()})
 
 api_socket.receive(Path(sys.argv[1]))
@@ -72,10 +74,17 @@ def ask(url: str, answers: list[str], stop: threading.Event) -> None:
         time.sleep(0.02)
 
 
+def holder(port: int, home: Path) -> str:
+    """Return a program that holds the API's port for the processes that ask for it."""
+    return (
+        "from pathlib import Path; from stack import api_socket;"
+        f" api_socket.serve({port}, Path({str(home)!r}))"
+    )
+
+
 def test_nothing_is_refused_while_the_api_is_replaced(home: Path, start) -> None:
     port = services.free_port()
-    holder = f"from pathlib import Path; from stack import api_socket; api_socket.serve({port}, Path({str(home)!r}))"
-    start("-c", holder)
+    start("-c", holder(port, home))
     before = start("-c", API, str(home))
     url = f"http://127.0.0.1:{port}/"
     services.wait_until(lambda: answers(url), "no answer")
@@ -104,10 +113,7 @@ def answers(url: str) -> bool:
 
 def test_only_this_user_gets_the_port(home: Path, start) -> None:
     port = services.free_port()
-    start(
-        "-c",
-        f"from pathlib import Path; from stack import api_socket; api_socket.serve({port}, Path({str(home)!r}))",
-    )
+    start("-c", holder(port, home))
     path = home / "api.sock"
     services.wait_until(path.exists, "no socket")
     time.sleep(0.1)

@@ -39,12 +39,12 @@ def start_postgres(settings) -> psutil.Process:
     listed = programs.all_programs(settings)
     supervisor = Supervisor(settings)
     up.start_supervisor(settings, listed, supervisor)
-    postgres = [program for program in listed if program.name == "postgres"]
-    up._start(postgres, settings, supervisor, Progress(), "storage")
+    postgres = programs.find("postgres", settings)
+    up._start([postgres], settings, supervisor, Progress(), "storage")
     return psutil.Process(stack.pid(settings, "postgres"))
 
 
-def test_postgres_runs_as_an_ordinary_user_with_data_that_are_his(settings):
+def test_postgres_runs_as_an_ordinary_user_who_owns_its_data(settings):
     postgres = start_postgres(settings)
     server = programs.server(settings)
     user = pwd.getpwuid(server.data.stat().st_uid)
@@ -76,7 +76,8 @@ def test_a_missing_setpriv_says_how_to_get_it(settings, tmp_path):
 
 
 def test_missing_tools_of_the_tests_are_installed(monkeypatch, tmp_path):
-    apt, log = tmp_path / "apt-get", tmp_path / "log"
+    apt = tmp_path / "apt-get"
+    log = tmp_path / "log"
     apt.write_text(APT.format(log=log, folder=tmp_path))
     apt.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")

@@ -29,7 +29,7 @@ def others(home):
     return sorted(path.name for path in home.iterdir())
 
 
-def test_it_deletes_what_is_ours_and_leaves_other_files_and_backups(home):
+def test_it_deletes_files_of_the_stack_and_leaves_other_files_and_backups(home):
     process = stack.run("stack.clean", READMIT_YES="1")
     assert process.returncode == 0, process.stderr
     assert others(home) == ["backups", "photos"]

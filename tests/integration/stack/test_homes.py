@@ -19,7 +19,7 @@ def test_postgres_and_the_object_store_run_in_it(tmp_path, monkeypatch, name):
         listed = programs.all_programs(settings)
         supervisor = Supervisor(settings)
         up.start_supervisor(settings, listed, supervisor)
-        storage = [program for program in listed if program.name in up.STORAGE]
+        storage = [programs.find(name, settings) for name in up.STORAGE]
         up._start(storage, settings, supervisor, Progress(), "storage")
         assert supervisor.running() == {"postgres", "s3"}
         assert stack.run("stack.down").returncode == 0

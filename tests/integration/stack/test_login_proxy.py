@@ -1,4 +1,4 @@
-"""The real nginx with the proxy's configuration: who passes, to where, and with how much."""
+"""The real nginx with the proxy's configuration: which requests pass, where to, and their limits."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def get(proxy, part, path="/", **options):
 
 @pytest.mark.parametrize("part", ASKING)
 @pytest.mark.parametrize("path", ["/", "/index.html", "/_stcore/stream", "/a/%2e%2e/x", "//"])
-def test_an_anonymous_request_is_asked_who_it_is(proxy, part, path):
+def test_an_anonymous_request_is_asked_to_log_in(proxy, part, path):
     answer = get(proxy, part, path)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Basic realm="readmit"'
@@ -77,7 +77,7 @@ def test_a_page_with_a_log_in_of_its_own_gets_what_the_caller_sends(proxy, part)
 
 
 @pytest.mark.parametrize("part", PAGES)
-def test_what_a_caller_claims_about_itself_is_replaced(proxy, part):
+def test_headers_that_claim_an_identity_are_replaced(proxy, part):
     claims = {
         "X-Forwarded-For": "203.0.113.9",
         "X-Forwarded-Proto": "http",
@@ -119,7 +119,7 @@ INSIDE_ONLY = [
 
 @pytest.mark.parametrize(("part", "path"), INSIDE_ONLY)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_is_for_inside_only_is_not_routed(proxy, part, path, method):
+def test_internal_routes_are_not_routed(proxy, part, path, method):
     """Sent as it is written: httpx would resolve the dots first."""
     assert raw(proxy, part, f"{method} {path} HTTP/1.1", body="").startswith("HTTP/1.1 404")
 
@@ -216,7 +216,7 @@ def received(stream):
         return b""
 
 
-def test_one_address_has_a_number_of_connections(proxy):
+def test_connections_of_one_address_are_limited(proxy):
     """Each holds a request whose body has not arrived."""
     streams = []
     try:
@@ -233,7 +233,7 @@ def test_one_address_has_a_number_of_connections(proxy):
 
 
 @pytest.mark.parametrize("part", PAGES)
-def test_a_browser_that_asks_without_tls_is_led_to_it(proxy, part):
+def test_a_request_without_tls_is_redirected_to_it(proxy, part):
     address = proxy.address(part).replace("https:", "http:")
     answer = httpx.get(f"{address}/page?a=1", trust_env=False)
     assert answer.status_code == 301
@@ -261,9 +261,10 @@ def test_the_log_has_no_query_string_and_no_password(proxy):
     assert "8222157" not in text
     assert "guess-1" not in text
     assert proxies.PASSWORD not in text
-    entries = [json.loads(line) for line in text.splitlines() if '"path":"/seen"' in line]
-    assert entries[0]["status"] == 200
-    assert entries[0]["user"] == "readmit"
+    entries = [line for line in text.splitlines() if '"path":"/seen"' in line]
+    entry = json.loads(entries[0])
+    assert entry["status"] == 200
+    assert entry["user"] == "readmit"
 
 
 def test_the_health_page_is_on_loopback_and_says_nothing_else(proxy):
@@ -362,10 +363,10 @@ def test_the_supervisor_runs_it_as_make_up_does(tmp_path):
     env = stack.write_env(tmp_path, READMIT_LISTEN_ADDRESS="0.0.0.0", READMIT_PROXY_PORT=port)
     with stack.environment(env) as settings:
         listed = programs.all_programs(settings)
-        proxy = [program for program in listed if program.name == "login-proxy"]
+        proxy = programs.find("login-proxy", settings)
         supervisor = Supervisor(settings)
         up.start_supervisor(settings, listed, supervisor)
-        up._start(proxy, settings, supervisor, Progress(), "storage")
+        up._start([proxy], settings, supervisor, Progress(), "storage")
         with proxies.Proxy(settings, tmp_path).client("docs") as client:
             assert client.get("/").status_code == 401
         log = settings.readmit_home / "log" / "login-proxy.log"
@@ -374,7 +375,10 @@ def test_the_supervisor_runs_it_as_make_up_does(tmp_path):
 
 @pytest.mark.parametrize("name", ["auth.conf", "login-proxy-oidc.conf"])
 def test_nginx_takes_the_configuration_of_kubernetes(tmp_path, name):
-    """With names that resolve here; the documented file for single sign-on takes auth.conf's place."""
+    """The host names are replaced by some that resolve here.
+
+    The documented file for single sign-on replaces auth.conf.
+    """
     for path in login_proxy.COMPONENT.glob("*.conf"):
         shutil.copy(path, tmp_path)
     if name != "auth.conf":

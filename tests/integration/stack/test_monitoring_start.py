@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from functools import partial
 
 import httpx
 import pytest
@@ -62,7 +63,7 @@ def test_a_fetched_exporter_is_started_and_prometheus_asks_it(settings, tmp_path
     every_program = programs.all_programs
 
     def optional_programs(current: StackSettings) -> list[programs.Program]:
-        return [each for each in every_program(current) if each.name in programs.OPTIONAL]
+        return [program for program in every_program(current) if program.name in programs.OPTIONAL]
 
     monkeypatch.setattr(up.programs, "all_programs", optional_programs)
     supervisor = Supervisor(settings)
@@ -71,7 +72,7 @@ def test_a_fetched_exporter_is_started_and_prometheus_asks_it(settings, tmp_path
         values = {"version": version, "url": url, "platform": PLATFORM, "digest": digest}
         path.write_text(LIST.format(**values))
         read = releases.read
-        monkeypatch.setattr(releases, "read", lambda: read(path))
+        monkeypatch.setattr(releases, "read", partial(read, path))
         configuration.write_files(settings, [])
         supervisor.start()
         direct = settings.model_copy(update={"monitoring_mirror": None})

@@ -16,7 +16,9 @@ from readmit.storage import IDENTITIES
 from stack.object_store import Store, identities, weed
 from tests.support.services import S3_OFFSETS, end, free_port
 
-BUCKET, KEY, CONTENT = "pipeline", "source/patients.csv", b"encounter_id,patient_nbr\n1,2\n"
+BUCKET = "pipeline"
+KEY = "source/patients.csv"
+CONTENT = b"encounter_id,patient_nbr\n1,2\n"
 # Requests that succeeded before the internal ports required a client certificate.
 PATHS = (
     ("GET", f"/buckets/{BUCKET}/{KEY}"),
@@ -92,7 +94,7 @@ def client(store: Store, **options: object):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_no_internal_port_answers_whoever_has_no_certificate(store, scheme):
+def test_no_internal_port_answers_without_a_certificate(store, scheme):
     with httpx.Client(verify=False, timeout=5, trust_env=False) as stranger:
         for port, (method, path) in itertools.product(store.ports[1:], PATHS):
             with pytest.raises((httpx.TransportError, httpx.HTTPStatusError)):
@@ -100,6 +102,10 @@ def test_no_internal_port_answers_whoever_has_no_certificate(store, scheme):
                     method, f"{scheme}://127.0.0.1:{port}{path}", content=b"x"
                 ).raise_for_status()
     assert client(store).get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == CONTENT
+
+
+def keys_in(bucket: str) -> set[str]:
+    return {key for name, key in EXISTING if name == bucket}
 
 
 def test_the_gateway_refuses_requests_without_a_signature(store):
@@ -110,8 +116,7 @@ def test_the_gateway_refuses_requests_without_a_signature(store):
             answer = stranger.request(method, f"http://127.0.0.1:{store.port}{path}", content=b"x")
             assert answer.status_code in (403, 405), (method, path, answer.status_code)
     listed = client(store).list_objects_v2(Bucket=BUCKET)["Contents"]
-    existing = {key for bucket, key in EXISTING if bucket == BUCKET}
-    assert {entry["Key"] for entry in listed} == existing
+    assert {entry["Key"] for entry in listed} == keys_in(BUCKET)
 
 
 def test_no_page_of_another_site_may_read_an_answer(store):
@@ -122,7 +127,7 @@ def test_no_page_of_another_site_may_read_an_answer(store):
     assert answer.headers.get("access-control-allow-origin") not in ("*", origin)
 
 
-def test_the_stores_own_shell_is_no_way_in(store):
+def test_the_stores_own_shell_gets_no_access(store):
     _, master, _, filer = store.ports[:4]
     command = [
         str(weed()),
@@ -183,9 +188,12 @@ def test_an_identity_writes_and_deletes_in_its_own_prefixes_only(store, identity
             s3.delete_object(Bucket=bucket, Key=new_key)
         else:
             assert not is_allowed(partial(s3.delete_object, Bucket=bucket, Key=key))
-    assert writable == (set() if identity in READ_ONLY else READS[identity])
+    if identity in READ_ONLY:
+        assert writable == set()
+    else:
+        assert writable == READS[identity]
     stored = client(store).list_objects_v2(Bucket=BUCKET)["Contents"]
-    assert {entry["Key"] for entry in stored} == {key for where, key in EXISTING if where == BUCKET}
+    assert {entry["Key"] for entry in stored} == keys_in(BUCKET)
 
 
 @pytest.mark.parametrize("identity", LISTS)
@@ -202,14 +210,14 @@ def test_an_identity_lists_its_own_prefixes_only(store, identity):
 
 
 @pytest.mark.parametrize("identity", READS)
-def test_no_part_but_the_set_up_makes_or_removes_a_bucket(store, identity):
+def test_no_part_but_the_set_up_creates_or_deletes_a_bucket(store, identity):
     s3 = client(store, aws_access_key_id=identity)
     assert not is_allowed(partial(s3.create_bucket, Bucket="new"))
     assert not is_allowed(partial(s3.delete_bucket, Bucket=BUCKET))
 
 
 def test_mlflow_and_its_clients_ask_for_a_missing_object_as_before(store):
-    """A missing key is reported as missing, not as forbidden, to who may read it."""
+    """A missing key is reported as missing, not as forbidden, to an identity that may read it."""
     for identity, bucket, key in (
         ("gates", BUCKET, "profiles/none.json"),
         ("loader", BUCKET, "source/none.csv"),

@@ -92,7 +92,7 @@ def connect(server: Server, database: str):
     ("options", "ways"),
     [(["--data-checksums"], {"pg_upgrade", "dump and restore"}), ([], {"dump and restore"})],
 )
-def test_data_of_an_older_major_version_is_brought_over(settings, options, ways):
+def test_data_of_an_older_major_version_is_upgraded(settings, options, ways):
     server = old_server(settings, *options)
     assert "is of Postgres 15, and 18 is installed" in preflight.other_postgres(server.data)
     assert postgres_major.upgrade(settings, OLD) in ways
@@ -102,7 +102,8 @@ def test_data_of_an_older_major_version_is_brought_over(settings, options, ways)
         with closing(connect(server, "clean")) as connection:
             cur = connection.cursor()
             cur.execute(
-                "select count(*), current_setting('data_checksums'), has_table_privilege('reader', 't', 'select') from t"
+                "select count(*), current_setting('data_checksums'),"
+                " has_table_privilege('reader', 't', 'select') from t"
             )
             assert cur.fetchall() == [(5000, "on", True)]
         with closing(

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from contextlib import suppress
+from functools import partial
 
 import psutil
 import psycopg2
@@ -41,12 +42,11 @@ def start(settings) -> list[programs.Program]:
     listed = programs.all_programs(settings)
     supervisor = Supervisor(settings)
     up.start_supervisor(settings, listed, supervisor)
-    storage_programs = [program for program in listed if program.name in NAMES[:2]]
-    other_programs = [program for program in listed if program.name in NAMES[2:]]
-    up._start(storage_programs, settings, supervisor, Progress(), "core")
+    postgres, s3, mlflow = [programs.find(name, settings) for name in NAMES]
+    up._start([postgres, s3], settings, supervisor, Progress(), "core")
     bootstrap(settings)
-    up._start(other_programs, settings, supervisor, Progress(), "core")
-    return storage_programs + other_programs
+    up._start([mlflow], settings, supervisor, Progress(), "core")
+    return [postgres, s3, mlflow]
 
 
 def pids(settings) -> dict[str, int]:
@@ -70,23 +70,23 @@ def test_every_program_may_open_as_many_files_as_the_system_allows(running):
 def test_a_second_start_changes_nothing(running):
     env_file = os.environ["READMIT_ENV_FILE"]
     with open(env_file) as file:
-        before, were = file.read(), pids(running)
+        before = file.read()
+    pids_before = pids(running)
     assert configuration.write_env() == []
     start(running)
     with open(env_file) as file:
         assert file.read() == before
-    assert pids(running) == were
+    assert pids(running) == pids_before
     assert os.stat(env_file).st_mode & 0o777 == 0o600
 
 
-def test_secrets_stand_in_no_command_line_and_no_configuration(running):
+def test_no_command_line_or_configuration_holds_a_secret(running):
     secret = running.postgres_password.get_secret_value()
-    listing = " ".join(
-        word
-        for process in sessions.processes_of(running.readmit_home)
-        for word in process.cmdline()
-    )
-    assert listing
+    words = []
+    for process in sessions.processes_of(running.readmit_home):
+        words += process.cmdline()
+    assert words
+    listing = " ".join(words)
     for name in ("postgres_password", "mlflow_password", "aws_secret_access_key"):
         assert getattr(running, name).get_secret_value() not in listing
     assert secret not in (running.readmit_home / "supervisord.conf").read_text()
@@ -94,26 +94,26 @@ def test_secrets_stand_in_no_command_line_and_no_configuration(running):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_killed_component_comes_back(running, name):
-    was = stack.pid(running, name)
-    os.kill(was, signal.SIGKILL)
-    wait_until(lambda: stack.pid(running, name) not in (0, was), f"{name} was not started again")
-    program = next(program for program in programs.all_programs(running) if program.name == name)
-    wait_until(lambda: readiness.is_ready(program, running), f"{name} is not ready again")
+    killed = stack.pid(running, name)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: stack.pid(running, name) not in (0, killed), f"{name} was not started again")
+    program = programs.find(name, running)
+    wait_until(partial(readiness.is_ready, program, running), f"{name} is not ready again")
 
 
 def test_a_component_that_hangs_is_restarted(running, monkeypatch):
     """The supervisor sees a process that runs; the watchdog asks it."""
     monkeypatch.setattr(readiness, "SECONDS_TO_ANSWER", 1)
-    watched = [program for program in programs.all_programs(running) if program.name in NAMES]
+    watched = [programs.find(name, running) for name in NAMES]
     watchdog = Watchdog(running, Supervisor(running), watched, patience=3, storage_patience=3)
-    were = pids(running)
+    before = pids(running)
     assert watchdog.look() is None
-    os.kill(were["s3"], signal.SIGSTOP)
+    os.kill(before["s3"], signal.SIGSTOP)
     wait_until(lambda: watchdog.look() == "s3", "the store that hangs was not restarted")
-    assert pids(running) == were | {"s3": stack.pid(running, "s3")}
-    assert stack.pid(running, "s3") not in (0, were["s3"])
-    program = next(program for program in watched if program.name == "s3")
-    wait_until(lambda: readiness.is_ready(program, running), "the store is not ready again")
+    assert pids(running) == before | {"s3": stack.pid(running, "s3")}
+    assert stack.pid(running, "s3") not in (0, before["s3"])
+    program = programs.find("s3", running)
+    wait_until(partial(readiness.is_ready, program, running), "the store is not ready again")
 
 
 def test_the_watchdog_is_a_program_of_the_stack(running):
@@ -129,22 +129,22 @@ def test_data_outlives_a_killed_postgres(running):
     was = stack.pid(running, "postgres")
     os.kill(was, signal.SIGKILL)
     server = programs.server(running)
-    wait_until(
-        lambda: stack.pid(running, "postgres") not in (0, was) and server.is_ready(),
-        "Postgres is away",
-    )
+
+    def is_started_again() -> bool:
+        return stack.pid(running, "postgres") not in (0, was) and server.is_ready()
+
+    wait_until(is_started_again, "Postgres is away")
     assert query(running, running.raw_database, "select n from kept") == [(1,)]
 
 
 def test_a_query_that_outlives_a_killed_postgres_is_found(running):
-    """It computes and does not look; its session is its own and its environment overwritten."""
+    """It computes and does not check; it has its own session and an overwritten environment."""
     count = "select count(*) from generate_series(1, 1e12)"
     client = threading.Thread(target=attempt, args=(running, count))
     client.start()
     states = "select pid from pg_stat_activity where state = 'active' and query = %s"
-    [(backend,)] = wait_until(
-        lambda: query(running, running.raw_database, states, count), "the query does not run"
-    )
+    backends = partial(query, running, running.raw_database, states, count)
+    [(backend,)] = wait_until(backends, "the query does not run")
     server = psutil.Process(stack.pid(running, "postgres"))
     server.kill()
     wait_until(lambda: not processes.is_running(server), "the server is not gone")

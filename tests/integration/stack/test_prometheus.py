@@ -33,11 +33,7 @@ def stack(tmp_path):
     """Prometheus, Pushgateway and API as the supervisor starts them, on free ports."""
     ports = {f"{name}_port": free_port() for name in ("prometheus", "pushgateway", "api")}
     settings = StackSettings(**ports, readmit_home=tmp_path)
-    listed = [
-        program
-        for program in programs.all_programs(settings)
-        if program.name in ("prometheus", "pushgateway")
-    ]
+    listed = [programs.find(name, settings) for name in ("prometheus", "pushgateway")]
     text = configuration.prometheus_configuration(settings, listed)
     (tmp_path / "prometheus.yml").write_text(text.replace("15s", "1s").replace("10s", "1s"))
     listen = ("--port", str(settings.api_port), "--log-level", "warning")
@@ -82,17 +78,22 @@ def has(settings, query, is_wanted):
     return bool(values(settings, query)) == is_wanted
 
 
+def wait_for_three_targets(stack):
+    wait_until(lambda: len(values(stack, "up == 1")) >= 3, "three targets are up", 60)
+
+
 @needed
 def test_targets_are_reached_rules_are_loaded_and_a_rejected_batch_raises_an_alert(stack):
-    wait_until(lambda: len(values(stack, "up == 1")) >= 3, "three targets are up", 60)
+    wait_for_three_targets(stack)
     jobs = {target["labels"]["job"] for target in get(stack, "targets")["activeTargets"]}
     # Exporters that do not run have no job.
     assert jobs == {"api", "prometheus", "pushgateway", "s3"}
-    rules = [rule for group in get(stack, "rules")["groups"] for rule in group["rules"]]
+    rules = []
+    for group in get(stack, "rules")["groups"]:
+        rules += group["rules"]
     assert len(rules) > 30
-    wait_until(
-        lambda: values(stack, 'readmit_model{job="api"} == 1'), "the API shows its model", 30
-    )
+    model = partial(values, stack, 'readmit_model{job="api"} == 1')
+    wait_until(model, "the API shows its model", 30)
     url = f"http://127.0.0.1:{stack.pushgateway_port}"
     settings = stack.model_copy(update={"pushgateway_url": url})
     for n in (0, 1, 0):
@@ -105,7 +106,8 @@ def test_targets_are_reached_rules_are_loaded_and_a_rejected_batch_raises_an_ale
         wait_until(partial(has, stack, FIRING, n > 0), f"the alert with {n} rejected", 30)
     # The job of what was pushed is the job's, not the Pushgateway's.
     assert values(stack, "count by (job) (readmit_batches)") == {("ingest_batch",): 1}
-    assert not [rule["name"] for rule in rules if rule["health"] == "err"]
+    for rule in rules:
+        assert rule["health"] != "err", rule["name"]
 
 
 # The label values that panels query; the other labels have the value `any`.
@@ -116,10 +118,8 @@ LABELS = {
     "status": ("published", "waiting", "rejected"),
     "outcome": ("warned",),
 }
-PROMQL = [
-    (board.uid, panel) for board in dashboards.read() for panel in board.panels if not panel.is_sql
-]
-SQL = [panel for board in dashboards.read() for panel in board.panels if panel.is_sql]
+PANELS = list(itertools.chain.from_iterable(board.panels for board in dashboards.read()))
+SQL = [panel for panel in PANELS if panel.is_sql]
 # Metrics of exporters that a test machine may not have.
 OPTIONAL = ("node_", "pg_", "probe_", "SeaweedFS_")
 # Metrics that the API of this test does not report: it has no database and no shadow version.
@@ -130,7 +130,8 @@ def every_figure(job):
     """Return a value for every metric of a job and every label value that a panel queries."""
     figures = {}
     for metric in METRICS_BY_JOB[job]:
-        values = itertools.product(*(LABELS.get(label, ("any",)) for label in metric.labels))
+        choices = [LABELS.get(label, ("any",)) for label in metric.labels]
+        values = itertools.product(*choices)
         figures[metric.name] = dict.fromkeys(values, 1.0)
     return figures
 
@@ -142,20 +143,28 @@ def answered(settings, query):
     return response["data"]["result"]
 
 
+def promql():
+    """Return the PromQL queries of all panels."""
+    queries = []
+    for panel in PANELS:
+        if not panel.is_sql:
+            queries += panel.queries.values()
+    return queries
+
+
 def unanswered(settings):
     """Return the panels' queries without a result."""
-    queries = [query for _, panel in PROMQL for query in panel.queries.values()]
-    return [
-        query
-        for query in queries
-        if not any(name in query for name in OPTIONAL + UNREPORTED)
-        and not answered(settings, query)
-    ]
+    queries = []
+    for query in promql():
+        is_reported = not any(name in query for name in OPTIONAL + UNREPORTED)
+        if is_reported and not answered(settings, query):
+            queries.append(query)
+    return queries
 
 
 @needed
 def test_every_panel_has_something_to_show(stack):
-    wait_until(lambda: len(values(stack, "up == 1")) >= 3, "three targets are up", 60)
+    wait_for_three_targets(stack)
     settings = stack.model_copy(
         update={"pushgateway_url": f"http://127.0.0.1:{stack.pushgateway_port}"}
     )
@@ -173,7 +182,7 @@ def test_every_panel_has_something_to_show(stack):
     with suppress(AssertionError):  # the assertion below shows the queries
         wait_until(has_data, "every panel has data", 60, pause=1)
     assert unanswered(stack) == []
-    for query in (query for _, panel in PROMQL for query in panel.queries.values()):
+    for query in promql():
         answered(stack, query)
 
 
@@ -184,28 +193,28 @@ def test_every_table_can_be_read_by_the_reader(tmp_path):
         clean.cursor() as cur,
     ):
         cur.execute(
-            "insert into ops.published_batches (build_id, batch_id, kind) values ('b', 'b', 'batch')"
+            "insert into ops.published_batches (build_id, batch_id, kind)"
+            " values ('b', 'b', 'batch')"
         )
         cur.execute(
             "insert into ops.promotions (decision, model_name, metric, actor, reason)"
             " values ('promote', 'm', 'auroc', 'me', 'first')"
         )
         cur.execute(
-            "insert into ops.monitor_reports (model_name, model_version, n_requests, verdict, evidence)"
+            "insert into ops.monitor_reports"
+            " (model_name, model_version, n_requests, verdict, evidence)"
             " values ('m', '1', 10, 'too few', '{}')"
         )
     raw.query(
         settings,
         settings.raw_database,
-        "insert into landing.batches (batch_id, split, ordinal, n_rows, source_sha256, data_source, status, reason)"
+        "insert into landing.batches"
+        " (batch_id, split, ordinal, n_rows, source_sha256, data_source, status, reason)"
         " values ('b2', 'train', 1, 500, 's', 'sample', 'rejected', 'ages outside the bands')",
     )
-    rows = {
-        panel.title: raw.query(
-            settings, settings.clean_database, panel.queries["sql"], role="reader"
-        )
-        for panel in SQL
-    }
-    assert [title for title, answer in rows.items() if len(answer) != 1] == []
+    for panel in SQL:
+        statement = panel.queries["sql"]
+        rows = raw.query(settings, settings.clean_database, statement, role="reader")
+        assert len(rows) == 1, panel.title
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         raw.query(settings, settings.clean_database, "delete from ops.promotions", role="reader")

@@ -1,6 +1,7 @@
 """Each problem that prevents `make up` is one clear line, and nothing is started."""
 
 import os
+import re
 import shutil
 import socket
 
@@ -25,11 +26,7 @@ def refused(settings: StackSettings, **variables: str) -> list[str]:
     assert process.returncode == 1, process.stdout
     assert not stack.leftovers(settings)
     assert "Traceback" not in process.stdout + process.stderr
-    return [
-        line.removeprefix("error: ")
-        for line in process.stdout.splitlines()
-        if line.startswith("error: ")
-    ]
+    return re.findall("^error: (.*)$", process.stdout, re.MULTILINE)
 
 
 def test_a_taken_port_names_its_holder_and_the_variable(env):
@@ -39,7 +36,8 @@ def test_a_taken_port_names_its_holder_and_the_variable(env):
         lines = refused(env)
     name = psutil.Process().name()  # of a test worker, or Python's own
     assert lines == [
-        f"port {env.api_port} for API is taken by {name} (process {os.getpid()}): end it, or set READMIT_API_PORT in .env"
+        f"port {env.api_port} for API is taken by {name} (process {os.getpid()}):"
+        " end it, or set READMIT_API_PORT in .env"
     ]
 
 
@@ -58,11 +56,11 @@ def test_a_wrong_env_file_ends_every_command_in_one_line(env, tmp_path, command)
         env_file = str(tmp_path / "wrong.env")
         process = stack.run(*f"stack.{command}".split(), READMIT_ENV_FILE=env_file)
         assert process.returncode == 1
-        [line] = [
-            line
-            for line in (process.stdout + process.stderr).splitlines()
-            if not line.startswith("Programs that run keep running.")
-        ]
+        lines = []
+        for line in (process.stdout + process.stderr).splitlines():
+            if not line.startswith("Programs that run keep running."):
+                lines.append(line)
+        [line] = lines
         assert line.startswith("error: ")
         assert message in line
 
@@ -123,7 +121,7 @@ def test_too_little_disk_names_the_folder(tmp_path):
 
 def test_a_stack_that_was_started_before_needs_little_more_disk(env, monkeypatch):
     monkeypatch.setattr(preflight, "DISK_GB", 1_000_000.0)
-    assert [line for line in preflight.problems(env, [], {"s3"}) if "1000000 GB are needed" in line]
+    assert "1000000 GB are needed" in "\n".join(preflight.problems(env, [], {"s3"}))
     state_folder.claim(env.readmit_home)
     data = programs.server(env).data
     data.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The processes of a stack are found whatever was killed before, and no others."""
+"""The processes of a stack are found, whichever were killed before, and no others."""
 
 import os
 import subprocess
@@ -15,8 +15,8 @@ from stack.programs import HOME_MARK, PROGRAM_MARK
 from tests.support.services import wait_until
 
 PROGRAM = "airflow-scheduler"
-# As Airflow 3.3 does it: the program forks a task supervisor that closes its environment, and this one
-# forks the task into a process group of its own.
+# As in Airflow 3.3, the program forks a task supervisor that closes its environment, and the task
+# supervisor forks the task into a process group of its own.
 TREE = """
 import ctypes, os, sys, time
 from pathlib import Path
@@ -40,17 +40,20 @@ def home(tmp_path):
 
 @pytest.fixture
 def start(home):
-    """Start a program with two descendants and return the three processes, which end at teardown."""
-    families, popens = [], []
+    """Return a function that starts a program with two descendants and returns the three processes.
+
+    They end at teardown.
+    """
+    families = []
+    popens = []
 
     def run(program=PROGRAM, is_marked=True):
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        if is_marked:
+            environment |= marks_of(home, program)
         process = subprocess.Popen(
             [sys.executable, "-c", TREE, str(home), program],
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                **(marks_of(home, program) if is_marked else {}),
-            },
+            env=environment,
             cwd=ROOT,
             start_new_session=True,
         )
@@ -76,15 +79,19 @@ def kill(process):
     process.wait(10)
 
 
+def pids_of(members):
+    return {process.pid for process in members}
+
+
 def pids(home, program=""):
-    return {process.pid for process in sessions.processes_of(home, program)}
+    return pids_of(sessions.processes_of(home, program))
 
 
 def test_children_of_a_killed_program_are_found_and_ended(home, start):
     program, *children = start()
-    assert pids(home) == {process.pid for process in (program, *children)}
+    assert pids(home) == pids_of([program, *children])
     kill(program)
-    assert pids(home) == pids(home, PROGRAM) == {process.pid for process in children}
+    assert pids(home) == pids(home, PROGRAM) == pids_of(children)
     sessions.end(home, PROGRAM)
     assert pids(home) == set()
     assert not any(map(processes.is_running, children))
@@ -96,10 +103,11 @@ def test_their_environment_is_closed_to_an_ordinary_user(start):
     assert all(are_closed) or os.geteuid() == 0
 
 
-def test_a_program_is_told_from_the_others(home, start):
-    scheduler, api = start(), start("api")
-    assert pids(home, PROGRAM) == {process.pid for process in scheduler}
-    assert pids(home, "api") == {process.pid for process in api}
+def test_processes_are_found_by_their_program(home, start):
+    scheduler = start()
+    api = start("api")
+    assert pids(home, PROGRAM) == pids_of(scheduler)
+    assert pids(home, "api") == pids_of(api)
     assert pids(home) == pids(home, PROGRAM) | pids(home, "api")
 
 
@@ -115,7 +123,7 @@ def changed(home, **values):
 def test_a_session_that_got_the_number_of_an_ended_one_is_left_alone(home, start):
     program = start(is_marked=False)
     [session] = sessions.recorded(home)
-    assert pids(home) == {process.pid for process in program}
+    assert pids(home) == pids_of(program)
     with changed(home, started=session.started - 1):
         assert pids(home) == set()
     with changed(home, boot_id="another"):
@@ -128,26 +136,28 @@ def test_without_its_leader_a_readable_process_must_carry_the_mark(home, start):
     try:
         kill(program)
         is_closed = processes.environment(children[0]) is None
-        assert pids(home) == ({process.pid for process in children} if is_closed else set())
+        if is_closed:
+            assert pids(home) == pids_of(children)
+        else:
+            assert pids(home) == set()
         [session] = sessions.recorded(home)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                sessions, "start_ticks", lambda _: None
-            )  # this test's session lost its leader
+            # This test's session lost its leader.
+            patch.setattr(sessions, "start_ticks", lambda _: None)
             members = replace(session, leader=os.getsid(0)).members(marks_of(home))
-        assert stranger.pid not in {process.pid for process in members}
+        assert stranger.pid not in pids_of(members)
     finally:
         stranger.kill()
         stranger.wait()
 
 
-def test_the_one_who_asks_and_its_parents_are_left_alone(home, monkeypatch):
+def test_the_calling_process_and_its_parents_are_left_alone(home, monkeypatch):
     parent = psutil.Process().parent()
     monkeypatch.setattr(processes, "marked", lambda _: [psutil.Process(), parent])
     assert not pids(home) & {os.getpid(), parent.pid}
 
 
-def test_a_broken_record_is_passed_over(home, start):
+def test_a_broken_record_is_skipped(home, start):
     program, *_ = start()
     (home / "sessions" / "api").write_text("")
     assert program.pid in pids(home)
