@@ -119,16 +119,29 @@ def test_rows_that_went_missing_stop_the_publish_gate(tmp_path, dbt_manifest):
         gate.check_publish(Build.of_batch(batch_id), settings)
 
 
+def swap_gender_and_age(row):
+    row.update(gender=row["age"], age=row["gender"])
+
+
+def put(**values):
+    """Return a change that gives a row these values."""
+
+    def change(row):
+        row.update(values)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "reason", "value"),
     [
-        (lambda row: row.update(gender=row["age"], age=row["gender"]), "gender", ""),
-        (lambda row: row.update(readmitted="NO"), "readmitted", ""),
-        (lambda row: row.update(time_in_hospital="three"), "time_in_hospital", "three"),
-        (lambda row: row.update(diag_1="?"), "diag_1", ""),
-        (lambda row: row.update(insulin="7 units"), "insulin", "7 units"),
-        (lambda row: row.update(encounter_id="9007199"), "encounter_id", "9007199"),
-        (lambda row: row.update(encounter_id="Jane Roe"), "encounter_id", "Jane Roe"),
+        (swap_gender_and_age, "gender", ""),
+        (put(readmitted="NO"), "readmitted", ""),
+        (put(time_in_hospital="three"), "time_in_hospital", "three"),
+        (put(diag_1="?"), "diag_1", ""),
+        (put(insulin="7 units"), "insulin", "7 units"),
+        (put(encounter_id="9007199"), "encounter_id", "9007199"),
+        (put(encounter_id="Jane Roe"), "encounter_id", "Jane Roe"),
     ],
     ids=[
         "swapped columns",
@@ -180,7 +193,7 @@ def test_a_bad_batch_is_rejected_with_reason_and_page(tmp_path, caplog, change, 
 
 
 def compared(home, share, column="race", value="Asian"):
-    """Gate a batch in which `share` of the rows have another value than they would have."""
+    """Gate a batch in which `share` of the rows have another value."""
     count = itertools.count()
 
     def change(row):
@@ -241,7 +254,7 @@ def test_nonsense_in_a_stable_column_rejects_the_batch(tmp_path, column, value):
 
 
 def test_the_first_batch_is_compared_with_the_published_file(tmp_path):
-    settings = fresh(tmp_path, lambda row: row.update(race="Asian"))
+    settings = fresh(tmp_path, put(race="Asian"))
     assert profiles.before("another", settings) == profiles.published_file()
     with pytest.raises(BatchRejected, match=r"race: .*'max_value': 0.8"):
         gate.check_raw(claim(settings), settings)
@@ -250,10 +263,17 @@ def test_the_first_batch_is_compared_with_the_published_file(tmp_path):
 # ---- accounting: one batch that dbt has built, from which rows are taken on the way
 
 
-STAGING, FEATURES = "staging.stg_uci__encounters", "intermediate.int_encounters__features"
+STAGING = "staging.stg_uci__encounters"
+FEATURES = "intermediate.int_encounters__features"
 COPIES = {STAGING: "public.staged", FEATURES: "public.features"}
-SOME = f"select encounter_id from {FEATURES} order by 1 limit (select {{}} * count(*) from {STAGING})::bigint"
-HOLD = f"update {STAGING} set verdict = 'quarantined', reason = 'no band' where encounter_id in ({SOME});"
+SOME = f"""
+    select encounter_id from {FEATURES} order by 1
+    limit (select {{}} * count(*) from {STAGING})::bigint
+"""
+HOLD = f"""
+    update {STAGING} set verdict = 'quarantined', reason = 'no band'
+    where encounter_id in ({SOME});
+"""
 HELD = f"select encounter_id from {STAGING} where verdict = 'quarantined'"
 TAKE = f"delete from {FEATURES} where encounter_id in ({HELD})"
 
@@ -273,7 +293,7 @@ def built(tmp_path_factory, dbt_manifest):
 
 @pytest.fixture
 def intact(built):
-    """The built batch, whole again after each test."""
+    """The built batch, restored after each test."""
     yield built
     settings, _ = built
     for table, copy in COPIES.items():

@@ -32,10 +32,10 @@ NAME = "readmission"
 @pytest.fixture(scope="module")
 def settings(mlflow_server):
     """Settings of the running services, also in the environment, where MLflow reads them."""
-    environment = {k: v for k, v in services.environment(mlflow_server).items() if k.isupper()}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
+        for name, value in services.environment(mlflow_server).items():
+            if name.isupper():
+                patch.setenv(name, value)
         patch.setenv("READMIT_TRAINING_CANDIDATES", "logistic")
         patch.setenv("READMIT_TRAINING_THREADS", "1")
         patch.setenv("READMIT_BOOTSTRAP_REPLICATES", "100")
@@ -87,7 +87,9 @@ def first(contract, settings):
 def production(settings):
     with mlflow_tracking.reaching(settings) as client:
         version = mlflow_tracking.version_at(client, NAME, mlflow_tracking.PRODUCTION)
-        return str(version.version) if version else None
+        if version is None:
+            return None
+        return str(version.version)
 
 
 def test_first_model_is_promoted_with_alias_stage_row_and_tags(first, settings):
@@ -99,9 +101,10 @@ def test_first_model_is_promoted_with_alias_stage_row_and_tags(first, settings):
         run = client.get_run(version.run_id)
         assert run.data.metrics["validation_auroc"] > 0.55
         assert run.data.metrics["compiled_worst_difference"] <= 1e-6
-        artifacts = {item.path for item in client.list_artifacts(version.run_id)} | {
-            item.path for item in client.list_artifacts(version.run_id, "plots")
-        }
+        artifacts = set()
+        for folder in (None, "plots"):
+            for artifact in client.list_artifacts(version.run_id, folder):
+                artifacts.add(artifact.path)
         assert {
             "contract.json",
             "data.json",
@@ -200,7 +203,8 @@ def test_a_model_that_lost_a_file_is_refused(first, settings, lost):
 
 def test_a_broken_signature_is_refused(first, contract, settings):
     version = train("f" * 64, settings)
-    store, key = storage.client("trainer", settings), stored(settings, version, "MLmodel")
+    store = storage.client("trainer", settings)
+    key = stored(settings, version, "MLmodel")
     content = store.get_object(**key)["Body"].read().decode()
     name = contract.features[0].name
     assert name in content
@@ -217,7 +221,8 @@ def test_a_broken_signature_is_refused(first, contract, settings):
 
 def test_nothing_is_promoted_when_the_artefact_of_production_is_gone(first, settings):
     version = train("f" * 64, settings)
-    store, key = storage.client("trainer", settings), stored(settings, first, "MLmodel")
+    store = storage.client("trainer", settings)
+    key = stored(settings, first, "MLmodel")
     content = store.get_object(**key)["Body"].read()
     store.delete_object(**key)
     try:

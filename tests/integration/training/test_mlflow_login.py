@@ -77,8 +77,8 @@ def test_nothing_answers_without_a_log_in(mlflow_server, model, login):
 def test_the_api_user_reads_and_changes_nothing(mlflow_server, model):
     with client(mlflow_server, reader(mlflow_server)) as api:
         params = {"name": model, "alias": "production"}
-        found = api.get(f"{API}/registered-models/alias", params=params).raise_for_status()
-        assert found.json()["model_version"]["version"] == "1"
+        response = api.get(f"{API}/registered-models/alias", params=params).raise_for_status()
+        assert response.json()["model_version"]["version"] == "1"
         for method, path, fields in changes(model):
             response = api.request(method, f"{API}/{path}", json=fields)
             assert response.status_code == 403, (path, response.text)
@@ -101,7 +101,8 @@ def test_make_up_sets_mlflows_users_until_mlflow_asks_for_their_passwords(mlflow
     assert not set_up.is_mlflow_current(mlflow_server.model_copy(update=open_server))
 
 
-# Prints whether MLflow would start before and after the set-up, on tables of the revision before the newest.
+# Prints whether MLflow would start before and after the set-up, on tables of the revision before
+# the newest.
 UPGRADE = """
 import os
 from alembic import command
@@ -127,7 +128,7 @@ for step in ("before", "after"):
 """
 
 
-def test_tables_of_an_earlier_release_are_brought_forward(mlflow_server: StackSettings) -> None:
+def test_tables_of_an_earlier_release_are_upgraded(mlflow_server: StackSettings) -> None:
     connection = db.connect("postgres", "postgres", mlflow_server)
     connection.autocommit = True
     connection.cursor().execute("create database mlflow_old owner mlflow")

@@ -42,12 +42,11 @@ def settings(mlflow_server, tmp_path_factory):
         "READMIT_TRAINING_THREADS": "1",
         "READMIT_PROMOTION_FLOOR": "0.5",
     }
-    environment = {
-        name: value for name, value in services.environment(own).items() if name.isupper()
-    }
+    environment = services.environment(own) | chosen | {"READMIT_BOOTSTRAP_REPLICATES": "100"}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (environment | chosen | {"READMIT_BOOTSTRAP_REPLICATES": "100"}).items():
-            patch.setenv(name, value)
+        for name, value in environment.items():
+            if name.isupper():
+                patch.setenv(name, value)
         yield MonitorSettings()
 
 
@@ -82,9 +81,9 @@ def in_mart(rows, contract, settings, create=False):
         "split": "text",
         "_batch_id": "text",
     }
-    types |= {contract.label.name: "boolean"} | {
-        feature.name: feature.data_type for feature in contract.features
-    }
+    types[contract.label.name] = "boolean"
+    for feature in contract.features:
+        types[feature.name] = feature.data_type
     with (
         connection("transformer", settings) as clean,
         clean.cursor() as cur,
@@ -119,27 +118,33 @@ def log_requests(
     """
     sent = rows[features.names([*contract.inputs, *contract.history])]
     texts = [json.dumps(row) for row in json.loads(sent.to_json(orient="records"))]
-    numbers = rows["encounter_id"].tolist() if ids else [stay] * len(rows)
-    values = [
-        (
-            str(uuid.uuid4()),
-            moment,
-            NAME,
-            version,
-            "run",
-            contract.hash,
-            text,
-            float(score),
-            "low",
-            0.2,
-            None,
-            number,
-            "given",
-            "ward" if is_clinical else "stranger",
-            is_clinical,
+    numbers = [stay] * len(rows)
+    if ids:
+        numbers = rows["encounter_id"].tolist()
+    caller = "stranger"
+    if is_clinical:
+        caller = "ward"
+    values = []
+    for text, score, number in zip(texts, scores, numbers, strict=True):
+        values.append(
+            (
+                str(uuid.uuid4()),
+                moment,
+                NAME,
+                version,
+                "run",
+                contract.hash,
+                text,
+                float(score),
+                "low",
+                0.2,
+                None,
+                number,
+                "given",
+                caller,
+                is_clinical,
+            )
         )
-        for text, score, number in zip(texts, scores, numbers, strict=True)
-    ]
     with (
         connection("serving", settings) as clean,
         clean.cursor() as cur,
@@ -152,8 +157,18 @@ def scored(rows, settings, version):
         return mlflow_tracking.scores(NAME, version, rows, settings)
 
 
+def page_of_docs(name, settings):
+    """Return a page of the docs site."""
+    s3 = storage.client("gates", settings)
+    response = s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=f"docs/{name}")
+    return response["Body"].read().decode()
+
+
 def latest(settings):
-    query = "select model_version, n_requests, verdict, evidence from ops.monitor_reports order by report_id desc"
+    query = """
+        select model_version, n_requests, verdict, evidence
+        from ops.monitor_reports order by report_id desc
+    """
     return raw.query(StackSettings(), settings.clean_database, query)[0]
 
 
@@ -162,7 +177,7 @@ def test_without_a_production_model_there_is_nothing_to_monitor(settings):
         monitor.run(settings.model_copy(update={"model_name": "never_registered"}))
 
 
-def test_too_few_requests_say_so(contract, settings, production):
+def test_too_few_requests_are_reported(contract, settings, production):
     rows = stays(contract, seed=1, n=50)
     log_requests(
         rows, scored(rows, settings, production), contract, settings, production, ids=False
@@ -235,11 +250,9 @@ def test_no_drift_is_silent_and_published(contract, settings, production):
         features.names(contract.inputs + contract.history)
     )
     assert evidence["realised"][0]["metrics"]["auroc"]["figure"] > 0.5
-    s3, day = storage.client("gates", settings), f"{datetime.now(UTC):%Y-%m-%d}"
-    page, index = (
-        s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=key)["Body"].read().decode()
-        for key in (f"docs/drift/{day}/index.html", "docs/index.html")
-    )
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    page = page_of_docs(f"drift/{day}/index.html", settings)
+    index = page_of_docs("index.html", settings)
     assert "No drift." in page
     assert "n_inpatient_visits" in page
     assert f'href="drift/{day}/"' in index
@@ -273,7 +286,7 @@ def test_drift_is_found_and_named(contract, settings, production):
     [(False, LOAD_TEST_STAY), (False, None), (False, 77), (None, LOAD_TEST_STAY)],
     ids=["load test", "stranger", "stranger with a stay", "load test of 0.1.0"],
 )
-def test_what_strangers_and_load_tests_send_is_not_monitored(
+def test_requests_of_strangers_and_load_tests_are_not_monitored(
     contract, settings, production, monkeypatch, is_clinical, stay
 ):
     monkeypatch.setattr(monitor, "MAX_REQUESTS", 1000)
@@ -323,7 +336,7 @@ def test_reports_are_append_only(settings, production):
         cur.execute("delete from ops.monitor_reports")
 
 
-def test_what_is_pushed_is_listed(contract, settings, production):
+def test_pushed_gauges_are_listed(contract, settings, production):
     """Every figure has a name and labels of the list; without requests distances are not a
     number.
     """

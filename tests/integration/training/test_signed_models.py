@@ -64,7 +64,7 @@ def gauge(watcher, name):
     return watcher._metrics.gauge(name)._value.get()
 
 
-def test_an_alias_that_no_decision_backs_is_not_followed(watcher, first, second, settings):
+def test_an_alias_without_a_decision_is_not_followed(watcher, first, second, settings):
     point_alias_at(second, settings)
     try:
         watcher.check()
@@ -79,16 +79,16 @@ def test_an_alias_that_no_decision_backs_is_not_followed(watcher, first, second,
 
 def test_a_changed_file_of_production_is_not_served(first, settings, tmp_path):
     store = storage.client("trainer", settings)
-    place = stored(settings, first, "report.json")
-    content = store.get_object(**place)["Body"].read()
-    store.put_object(**place, Body=content + b" ")
+    key = stored(settings, first, "report.json")
+    content = store.get_object(**key)["Body"].read()
+    store.put_object(**key, Body=content + b" ")
     try:
         watcher = Watcher(Registry(ServingSettings()), tmp_path, 10, Metrics())
         watcher.check()
         assert watcher.served is None
         assert "report.json is not the file that was signed" in watcher.refused["reason"]
     finally:
-        store.put_object(**place, Body=content)
+        store.put_object(**key, Body=content)
 
 
 def test_a_changed_local_copy_is_fetched_again(watcher, first, tmp_path):
@@ -115,12 +115,12 @@ class Bomb:
 
 def test_a_planted_pickle_is_never_loaded(second, settings):
     store = storage.client("trainer", settings)
-    place = stored(settings, second, "MLmodel")
-    description = yaml.safe_load(store.get_object(**place)["Body"].read())
+    key = stored(settings, second, "MLmodel")
+    description = yaml.safe_load(store.get_object(**key)["Body"].read())
     description["flavors"]["sklearn"]["serialization_format"] = "cloudpickle"
     description["flavors"]["sklearn"]["pickled_model"] = "model.pkl"
     description["flavors"]["python_function"]["model_path"] = "model.pkl"
-    store.put_object(**place, Body=yaml.safe_dump(description).encode())
+    store.put_object(**key, Body=yaml.safe_dump(description).encode())
     store.put_object(**stored(settings, second, "model.pkl"), Body=pickle.dumps(Bomb()))
     with pytest.raises(jobs.ModelRefused, match="judging failed: NotSigned"):
         jobs.decide(second, settings)
@@ -177,13 +177,13 @@ def test_a_roll_back_that_mlflow_refused_is_an_intent_only(first, contract, sett
 def test_a_version_from_before_signatures_is_adopted_once(first, settings):
     assert adopt.adopt(settings) is None  # signed already
     store = storage.client("trainer", settings)
-    place = stored(settings, first, signatures.FILE_NAME)
-    statement = store.get_object(**place)["Body"].read()
-    store.delete_object(**place)
+    key = stored(settings, first, signatures.FILE_NAME)
+    statement = store.get_object(**key)["Body"].read()
+    store.delete_object(**key)
     with pytest.MonkeyPatch.context() as upgrade:
         upgrade.setattr(promotions, "is_signed", lambda *_: False)
         assert adopt.adopt(settings) == first
     assert promotions.latest(NAME, settings).decision == "adopt"
     with signed_models.verified(NAME, first, settings) as folder:
         assert (folder / "contract.json").is_file()
-    assert statement != store.get_object(**place)["Body"].read()
+    assert statement != store.get_object(**key)["Body"].read()
