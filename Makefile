@@ -110,7 +110,7 @@ test-full: env ## plus the real file (DATASET=path), faults, poison, fuzz and dr
 
 guide: env $(GUIDE) ## README and docs/ as a site with search: build/guide (the docs site serves it at /guide/)
 
-$(GUIDE): mkdocs.yml readmit/docs_site/guide_hooks.py $(wildcard *.md docs/*.md docs/adr/*.md docs/*/*.png docs/*/*.svg)
+$(GUIDE): mkdocs.yml readmit/docs_site/guide_hooks.py $(wildcard *.md docs/*.md docs/adr/*.md docs/*/*.png docs/*/*.svg docs/*/*.webp)
 	@PYTHONPATH="$$PWD" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build
 
 lint: env ## ruff, mypy --strict, import-linter, sqlfluff, YAML, shell and workflow checks

@@ -13,9 +13,11 @@ ROOT = Path(__file__).parents[2]
 # Pages that stand where their readers look for them, at the root of the repository.
 ROOT_PAGES = {
     "README.md": "index.md",
+    "README.es.md": "index.es.md",
     "CONTRIBUTING.md": "CONTRIBUTING.md",
     "SECURITY.md": "SECURITY.md",
     "CHANGELOG.md": "CHANGELOG.md",
+    "LICENSE": "LICENSE",
 }
 DECISIONS = "adr/index.md"
 
@@ -32,6 +34,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, name in ROOT_PAGES.items():
         text = (ROOT / source).read_text()
         content = text.replace("](docs/adr/)", f"]({DECISIONS})").replace("](docs/", "](")
+        for linked, page in ROOT_PAGES.items():
+            content = content.replace(f"]({linked}", f"]({page}")
         files.append(File.generated(config, name, content=content))
     lines = ["# Decisions", "", "Why things are as they are, one decision a page.", ""]
     for name in _decisions(Path(config.docs_dir)):

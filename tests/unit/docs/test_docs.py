@@ -7,7 +7,9 @@ import pytest
 
 from readmit.settings import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# The changelog is left out: it names what earlier releases had.
+ROOT_PAGES = ["README.md", "README.es.md", "CONTRIBUTING.md", "SECURITY.md"]
+PAGES = [*(ROOT / name for name in ROOT_PAGES), *sorted((ROOT / "docs").rglob("*.md"))]
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
