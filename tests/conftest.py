@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from stack.temporary_services import CLEAN_UP
 from tests.support import dbt, services
 
 E2E = "tests/e2e/"
-# Read by Airflow and by our settings when they are imported or made, so set before any test file
-# is.
+# Airflow and our settings read these when they are imported or created, so they are set before any
+# test file is imported.
 AWAY = {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
     "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
@@ -42,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Nothing that tests do reads this machine's `.env` or Airflow's folder of this user."""
     open_files.raise_limit()
     home = tempfile.mkdtemp(prefix="readmit-pytest-")
-    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    config.add_cleanup(partial(shutil.rmtree, home, ignore_errors=True))
     os.environ.update(AWAY)
     os.environ["AIRFLOW_HOME"] = home
     os.environ["AIRFLOW__COSMOS__CACHE_DIR"] = str(Path(home) / "cosmos")
@@ -61,7 +62,9 @@ class ByFile(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return E2E if nodeid.startswith(E2E) else nodeid.split("::", 1)[0]
+        if nodeid.startswith(E2E):
+            return E2E
+        return nodeid.split("::", 1)[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
@@ -80,7 +83,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """What the imports of all test files made stays: nobody need look for garbage among it."""
+    """Exclude the objects that the imports of all test files created from garbage collection."""
     gc.collect()
     gc.freeze()
 
@@ -92,7 +95,7 @@ def pytest_sessionfinish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    """With CI=true a test that could not run is a failure: nothing is left out unseen."""
+    """With CI=true a skipped test is a failure, so that no test is left out unnoticed."""
     report = yield
     if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
