@@ -14,23 +14,11 @@ from announcement import announce_training
 from assets import DOCS_SITE, ENCOUNTER_FEATURES
 from dbt_verdict import dbt_tests
 from gates import publish_gate, raw_gate
+from inbox_tasks import register_source, write_results
 from pod_kinds import pod_of
 from readmit.settings import PipelineSettings
-from shared import DAG_ARGS, bad_data_is_final, log, nothing
+from shared import DAG_ARGS, bad_data_is_final, nothing
 from transformations import dbt_task_group
-
-
-@task(executor_config=pod_of("intake"))
-@bad_data_is_final
-def register_source() -> None:
-    """Fetch and check the source file that DATASET names, unless it is registered already."""
-    from readmit.intake import sources
-
-    sha256 = sources.ensure_source(PipelineSettings())
-    if sha256 is None:
-        log.info("the source file that DATASET names was registered before")
-    else:
-        log.info("the source file is registered, sha256 %s: its batches wait", sha256)
 
 
 @task(trigger_rule=TriggerRule.ALL_DONE, executor_config=pod_of("batch"))
@@ -106,7 +94,14 @@ def ingest_batch() -> None:
     [dbt, tested] >> checked >> published
     # `publish` stays the task that decides the run's colour: what follows a teardown does not hide
     # a rejected build.
-    [dbt, published] >> release_claim().as_teardown(setups=build) >> announce_training()
+    (
+        [dbt, published]
+        >> release_claim().as_teardown(setups=build)
+        >> [
+            announce_training(),
+            write_results(),
+        ]
+    )
 
 
 ingest_batch()

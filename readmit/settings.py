@@ -155,12 +155,17 @@ class SourceSettings(Settings):
         default=15_000, ge=1, le=10_000_000, description="rows in a training batch"
     )
 
-    @field_validator("dataset")
+    inbox: Path | None = Field(
+        default=None,
+        description="folder of this machine: the next run submits each file that is put there",
+    )
+
+    @field_validator("dataset", "inbox", mode="before")
     @classmethod
-    def _absolute_dataset(cls, value: str | None) -> str | None:
+    def _absolute_path(cls, value: str | Path | None) -> str | None:
         """Make a path absolute: it then means the same file in every process."""
-        if value is None or "://" in value:
-            return value
+        if value is None or "://" in str(value):
+            return value and str(value)
         return os.path.abspath(ROOT / os.path.expanduser(value))
 
 
@@ -295,7 +300,7 @@ class LoaderStore(ObjectStoreSettings):
         default=None, description="access key of source files and batches"
     )
     s3_loader_secret_access_key: SecretStr | None = Field(
-        default=None, description="its secret key; reads and writes source/"
+        default=None, description="its secret key; reads inbox/, keeps source/ and received/"
     )
 
 

@@ -35,7 +35,14 @@ SERVERS = ("s3", "master", "volume", "filer")
 # To delete is to write.
 RIGHTS: dict[Identity, tuple[str, ...]] = {
     "admin": ("Admin", "Read", "Write", "List", "Tagging"),
-    "loader": ("Read:{pipeline}/source/*", "Write:{pipeline}/source/*"),
+    "loader": (
+        "Read:{pipeline}/source/*",
+        "Write:{pipeline}/source/*",
+        "Read:{pipeline}/inbox/*",
+        "List:{pipeline}/inbox/*",
+        "Read:{pipeline}/received/*",
+        "Write:{pipeline}/received/*",
+    ),
     "gates": (
         "Read:{pipeline}/docs/*",
         "Write:{pipeline}/docs/*",

@@ -19,7 +19,7 @@ from rich.table import Table
 from readmit.batches import claims, rebuilds
 from readmit.command import EXPECTED
 from readmit.inherited_environment import forget_the_shell
-from readmit.intake import sources
+from readmit.intake import inbox, sources
 from readmit.settings import (
     BadSetting,
     StackSettings,
@@ -112,6 +112,8 @@ def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = (
     _start_all(listed, settings, supervisor, progress)
     download.stack_runs()
     with progress.phase("reading the source file"):
+        for refusal in inbox.submit_new_files(settings):
+            progress.console.print(f"inbox: {refusal}", markup=False)
         sources.ensure_source(settings, is_forced=bool(os.environ.get("READMIT_FORCE")))
     airflow = Airflow(settings)
     with progress.phase("reading the DAG files"):

@@ -4,7 +4,7 @@ from typing import Any
 
 from bench import dbt_stand_in
 from readmit import db
-from readmit.batches import claims
+from readmit.batches import claims, loading
 from readmit.batches.builds import Build
 from readmit.settings import StackSettings
 from tests.support.services import environment, fresh
@@ -15,6 +15,7 @@ __all__ = [
     "environment",
     "fresh",
     "ledger_rows",
+    "publish_all",
     "query",
     "stand_in_build",
     "stand_in_release",
@@ -86,3 +87,17 @@ RELEASE = """
 def stand_in_release(settings: StackSettings, build_id: str, verdict: str = "valid") -> None:
     """Do what dbt does to a release whose rows all get this verdict."""
     dbt_stand_in.run(settings, RELEASE, {"build": build_id, "verdict": verdict})
+
+
+def publish_all(settings: StackSettings, n_held: int = 0) -> list[str]:
+    """Finish every waiting build and return their ids."""
+    build_ids = []
+    while (build := claims.claim_and_begin("run", settings)) is not None:
+        if build.kind == "batch":
+            loading.load(build.batch_id, settings)
+            stand_in_build(settings, build.batch_id, n_held)
+        else:
+            stand_in_release(settings, build.build_id)
+        build.publish(settings)
+        build_ids.append(build.build_id)
+    return build_ids

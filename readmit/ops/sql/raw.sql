@@ -153,4 +153,6 @@ grant select, insert on landing.proposals to loader;
 grant update (state, build_id, decided_by, decided_at) on landing.proposals to loader;
 grant select, insert, update on landing.downloads to loader;
 grant select on landing.known_rows to loader;
+grant select, insert, update on landing.inbox to loader;
+grant select on landing.inbox to reader;
 grant select on landing.proposals to publisher, reader;

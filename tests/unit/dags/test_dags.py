@@ -32,6 +32,7 @@ def bag(dbt_manifest) -> DagBag:
 KINDS = {
     "register_source": "intake",
     "load": "intake",
+    "write_results": "intake",
     "claim_build": "batch",
     "raw_gate": "batch",
     "publish_gate": "batch",

@@ -56,20 +56,6 @@ def changed(line: str, **values: str) -> str:
     return ",".join((row | values).values())
 
 
-def publish_all(settings: StackSettings, n_held: int = 0) -> list[str]:
-    """Finish every waiting build and return their ids."""
-    build_ids = []
-    while (build := claims.claim_and_begin("run", settings)) is not None:
-        if build.kind == "batch":
-            loading.load(build.batch_id, settings)
-            raw.stand_in_build(settings, build.batch_id, n_held)
-        else:
-            raw.stand_in_release(settings, build.build_id)
-        build.publish(settings)
-        build_ids.append(build.build_id)
-    return build_ids
-
-
 def submit(lines: list[str], path: Path, settings: StackSettings) -> tuple[int, int, int]:
     """Submit a file; return its rows that are known, changed, and in its batches."""
     sha256 = sources.submit(str(write(lines, path)), settings)
@@ -89,15 +75,15 @@ def test_an_export_that_grows_three_times_with_one_changed_row(
     header, *rows = export
     path = tmp_path / "nightly.csv"
     assert submit([header, *rows[:200]], path, settings) == (0, 0, 200)
-    publish_all(settings)
+    raw.publish_all(settings)
     grown = rows[:240]
     grown[50] = changed(rows[50], readmitted="<30", time_in_hospital="14")
     assert submit([header, *grown], path, settings) == (199, 1, 40)
-    publish_all(settings)
+    raw.publish_all(settings)
     assert submit([header, *grown, *rows[240:270]], path, settings) == (240, 0, 30)
-    publish_all(settings)
+    raw.publish_all(settings)
     assert submit([header, *grown, *rows[240:]], path, settings) == (270, 0, 30)
-    publish_all(settings)
+    raw.publish_all(settings)
     assert submit([header, *rows[::-1]], path, settings) == (ROWS, 0, 0)
     assert claims.waiting(settings) == []
     assert set(accounting.check_ledger(settings).values()) == {"published"}
@@ -113,7 +99,7 @@ def test_an_export_that_grows_three_times_with_one_changed_row(
     assert proposal.changes == expected
     build_id = proposals.accept(proposal.proposal_id, "a clinician", settings)
     assert corrections.waiting(settings) == [raw.correction(build_id)]
-    assert publish_all(settings) == [build_id]
+    assert raw.publish_all(settings) == [build_id]
     assert proposals.open_proposals(settings) == []
     # The corrected row is what is known now; the one before would be a change back.
     assert submit([header, *grown[::-1]], path, settings) == (240, 0, 0)
@@ -126,7 +112,7 @@ def test_rows_that_wait_or_are_held_back_are_known(
     header, *rows = export
     assert submit(export[:101], tmp_path / "first.csv", settings) == (0, 0, 100)
     assert submit([header, *rows[50:150]], tmp_path / "waits.csv", settings) == (50, 0, 50)
-    publish_all(settings, n_held=2)
+    raw.publish_all(settings, n_held=2)
     held = "select count(*) from quarantine.encounters"
     assert raw.query(settings, settings.clean_database, held)[0][0] > 0
     assert submit([header, *rows[:151]], tmp_path / "held.csv", settings) == (150, 0, 1)
@@ -140,7 +126,7 @@ def test_rows_of_a_rejected_batch_come_again(
     assert build is not None
     n_rejected = loading.load(build.batch_id, settings)
     build.reject("nonsense", settings)
-    publish_all(settings)
+    raw.publish_all(settings)
     assert submit(export[:111], tmp_path / "again.csv", settings) == (
         100 - n_rejected, 0, n_rejected + 10
     )  # fmt: skip
@@ -152,7 +138,7 @@ def test_rows_that_stand_twice_in_a_file_are_known_afterwards(
     header, *rows = export
     twice = [header, rows[0], rows[1], rows[0], changed(rows[1], change="Ch")]
     assert submit(twice, tmp_path / "first.csv", settings) == (0, 0, 4)
-    publish_all(settings)
+    raw.publish_all(settings)
     assert submit([*twice, rows[2], rows[2]], tmp_path / "next.csv", settings) == (4, 0, 2)
 
 
@@ -208,7 +194,7 @@ def test_a_rejected_or_withdrawn_correction_is_decided_again(
 ) -> None:
     header, *rows = export
     submit(export[:51], tmp_path / "first.csv", settings)
-    publish_all(settings)
+    raw.publish_all(settings)
     submit([header, changed(rows[0], age="[90-100)", race="Other")], tmp_path / "c.csv", settings)
     [proposal] = proposals.open_proposals(settings)
     build_id = proposals.accept(proposal.proposal_id, "me", settings)
@@ -243,7 +229,7 @@ def test_a_patient_of_another_split_is_not_taken_over(
 ) -> None:
     header, *rows = export
     submit(export[:51], tmp_path / "first.csv", settings)
-    publish_all(settings)
+    raw.publish_all(settings)
     split = split_of(rows[0].split(",")[1])
     stranger = 1
     while split_of(stranger) == split:
@@ -266,7 +252,7 @@ def test_the_command_lists_accepts_and_dismisses(
     assert proposals.main(["list"]) == 0
     assert capsys.readouterr().out == "no changed rows are proposed\n"
     submit(export[:51], tmp_path / "first.csv", settings)
-    publish_all(settings)
+    raw.publish_all(settings)
     others = [changed(row, weight="[0-25)") for row in rows[:3]]
     submit([header, *others], tmp_path / "c.csv", settings)
     proposals.main(["list"])
@@ -285,7 +271,7 @@ def test_a_resend_may_not_change_rows_of_other_batches(
     header, *rows = export
     train = [row for row in rows if split_of(row.split(",")[1]) == "train"]
     submit([header, *train[:50]], tmp_path / "first.csv", settings)
-    publish_all(settings)
+    raw.publish_all(settings)
     submit([header, *train[50:100]], tmp_path / "second.csv", settings)
     build = claims.claim_and_begin("run", settings)
     assert build is not None
@@ -307,7 +293,7 @@ def test_lost_objects_of_a_grown_export_are_stored_again(
     from readmit import storage
 
     submit(export[:101], tmp_path / "first.csv", settings)
-    publish_all(settings)
+    raw.publish_all(settings)
     submit(export[:151], tmp_path / "grown.csv", settings)
     keys = """
         select batch_id, object_key from landing.slices
@@ -334,8 +320,8 @@ def test_random_exports_bring_each_row_once(
         assert counts == (len(part) - len(new), 0, len(new))
         arrived |= new
         if draw.random() < 0.5:
-            publish_all(settings)
-    publish_all(settings)
+            raw.publish_all(settings)
+    raw.publish_all(settings)
     assert rows_in_raw(settings) == sorted(row.split(",")[0] for row in arrived)
     accounting.check_ledger(settings)
 

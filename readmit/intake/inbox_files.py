@@ -1,0 +1,201 @@
+"""The two inboxes: files in the folder READMIT_INBOX, and objects of the bucket below `inbox/`.
+
+Whoever writes there stays the owner: nothing is moved, changed or deleted. `version` changes with
+each write, so that a file is read once, and again when it has changed.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copyfileobj
+from typing import BinaryIO, Protocol
+
+from botocore.exceptions import ClientError
+
+from readmit import storage
+from readmit.errors import printable
+from readmit.intake.download import ensure_room
+from readmit.settings import PipelineSettings
+
+log = logging.getLogger(__name__)
+
+PREFIX = "inbox/"
+# Names of files that are not complete, and of what is written beside the files.
+IGNORED_SUFFIXES = ("~", ".part", ".partial", ".filepart", ".crdownload", ".tmp", ".result.json")
+# Where nobody can tell whether a file is open for writing, it is read when it has not changed for
+# so many seconds.
+SETTLED_SECONDS = 10.0
+
+
+class InboxFile(Protocol):
+    """One version of a file in an inbox."""
+
+    @property
+    def address(self) -> str:
+        """Return the path or the key, by which the ledger knows the file."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Return the name that its owner knows it by."""
+        ...
+
+    @property
+    def folder(self) -> str | None:
+        """Return the folder of this machine that the file lies in."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Return a text that no other content of this file has."""
+        ...
+
+    def copy_to(self, target: Path) -> bool:
+        """Copy the file; return whether it was complete and this version until the end."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderFile:
+    """A file of this machine."""
+
+    path: Path
+    version: str
+
+    @property
+    def address(self) -> str:
+        """Return the path."""
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """Return the name without its folder, as text."""
+        return printable(self.path.name)
+
+    @property
+    def folder(self) -> str | None:
+        """Return the folder, as text."""
+        return printable(str(self.path.parent))
+
+    def copy_to(self, target: Path) -> bool:
+        """Copy the file, unless a program is writing it."""
+        try:
+            # A link could lead out of the folder, and a pipe would never end.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return False
+        with open(descriptor, "rb") as file:
+            if is_being_written(file) or version_of(os.fstat(descriptor)) != self.version:
+                return False
+            ensure_room(target.parent, os.fstat(descriptor).st_size, self.name)
+            with target.open("wb") as copy:
+                copyfileobj(file, copy, 1 << 20)
+            return version_of(os.fstat(descriptor)) == self.version
+
+
+@dataclass(frozen=True)
+class BucketFile:
+    """An object of the bucket. It is written as a whole, so it is never half there."""
+
+    key: str
+    version: str
+    settings: PipelineSettings
+
+    @property
+    def address(self) -> str:
+        """Return the key with its bucket."""
+        return f"s3://{self.settings.s3_pipeline_bucket}/{self.key}"
+
+    @property
+    def name(self) -> str:
+        """Return the last part of the key."""
+        return printable(self.key.rpartition("/")[2])
+
+    @property
+    def folder(self) -> str | None:
+        """Return None: no folder of this machine has it."""
+        return None
+
+    def copy_to(self, target: Path) -> bool:
+        """Copy the object, unless another took its place."""
+        s3 = storage.client("loader", self.settings)
+        try:
+            answer = s3.get_object(Bucket=self.settings.s3_pipeline_bucket, Key=self.key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return False
+            raise
+        if answer["ETag"] != self.version:
+            return False
+        ensure_room(target.parent, answer["ContentLength"], self.name)
+        with target.open("wb") as copy:
+            for chunk in answer["Body"].iter_chunks(1 << 20):
+                copy.write(chunk)
+        return True
+
+
+def files(settings: PipelineSettings) -> Iterator[InboxFile]:
+    """Yield what lies in both inboxes, oldest first in each."""
+    if settings.inbox is not None and not settings.inbox.is_dir():
+        log.warning("READMIT_INBOX: %s is no folder of this machine", settings.inbox)
+    elif settings.inbox is not None:
+        yield from folder_files(settings.inbox)
+    yield from bucket_files(settings)
+
+
+def folder_files(folder: Path) -> list[FolderFile]:
+    """Return the regular files of a folder, oldest first; folders in it are left alone."""
+    dated_files = []
+    for entry in os.scandir(folder):
+        if is_ignored(entry.name) or not entry.is_file(follow_symlinks=False):
+            continue
+        status = entry.stat(follow_symlinks=False)
+        dated_files.append((status.st_mtime_ns, entry.name, version_of(status)))
+    return [FolderFile(folder / name, version) for _, name, version in sorted(dated_files)]
+
+
+def bucket_files(settings: PipelineSettings) -> list[BucketFile]:
+    """Return the objects below `inbox/`, oldest first."""
+    pages = storage.client("loader", settings).get_paginator("list_objects_v2")
+    dated_files = []
+    for page in pages.paginate(Bucket=settings.s3_pipeline_bucket, Prefix=PREFIX):
+        for entry in page.get("Contents", []):
+            if is_ignored(entry["Key"].rpartition("/")[2]):
+                continue
+            dated_files.append((entry["LastModified"], entry["Key"], entry["ETag"]))
+    return [BucketFile(key, version, settings) for _, key, version in sorted(dated_files)]
+
+
+def is_ignored(name: str) -> bool:
+    """Tell whether a name is hidden, or that of a folder of the bucket or of a part of a file."""
+    return not name or name.startswith((".", "~$")) or name.lower().endswith(IGNORED_SUFFIXES)
+
+
+def version_of(status: os.stat_result) -> str:
+    """Return what changes with each write to a file, also when its old times are set again."""
+    return f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def is_being_written(file: BinaryIO) -> bool:
+    """Tell whether another program has a file open for writing, or may write to it again soon."""
+    status = os.fstat(file.fileno())
+    has_settled = abs(time.time() - status.st_ctime) >= SETTLED_SECONDS
+    if not stat.S_ISREG(status.st_mode):
+        return True
+    try:
+        # A lease is granted only while nobody has the file open for writing. Who opens it then
+        # sends a signal here; SIGURG is ignored, SIGIO would end the process.
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        # Another user's file, or a file system without leases.
+        return error.errno == errno.EAGAIN or not has_settled
+    return status.st_size == 0 and not has_settled
