@@ -15,14 +15,16 @@ from tempfile import TemporaryDirectory
 from readmit import db, storage
 from readmit.errors import SourceRefused
 from readmit.intake import inbox_files
+from readmit.intake.erased_patients import ErasedPatients
 from readmit.intake.inbox_files import InboxFile
+from readmit.intake.source_copies import unpack_without
 from readmit.intake.source_file import Fetched, sha256_of
 from readmit.intake.sources import register_fetched
 from readmit.settings import PipelineSettings
 
 log = logging.getLogger(__name__)
 
-KEPT = "received/"
+RECEIVED = "received/"
 
 
 def submit_new_files(settings: PipelineSettings) -> list[str]:
@@ -43,7 +45,7 @@ def submit_new_files(settings: PipelineSettings) -> list[str]:
     cache.mkdir(parents=True, exist_ok=True)
     refusals = []
     for file in inbox_files.files(settings):
-        if (_address_sha256(file), file.version) in versions_read:
+        if (address_sha256(file.address), file.version) in versions_read:
             continue
         # A temporary folder: two runs at the same time do not share a file.
         with TemporaryDirectory(dir=cache, prefix="inbox-") as folder:
@@ -74,11 +76,6 @@ def submit_copy(file: InboxFile, copy: Path, settings: PipelineSettings) -> str 
         Why it was refused; None if it was not.
     """
     fetched = Fetched(copy, file.name, "file", sha256_of(copy))
-    bucket = settings.s3_pipeline_bucket
-    with copy.open("rb") as original:
-        storage.client("loader", settings).upload_fileobj(
-            original, bucket, f"{KEPT}{fetched.sha256}/original"
-        )
     source_sha256 = None
     reason = None
     try:
@@ -87,6 +84,7 @@ def submit_copy(file: InboxFile, copy: Path, settings: PipelineSettings) -> str 
     except SourceRefused as refusal:
         reason = str(refusal)
         log.warning("inbox: %s", reason)
+    keep_original(fetched, settings)
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
         cur.execute(
             """
@@ -97,7 +95,7 @@ def submit_copy(file: InboxFile, copy: Path, settings: PipelineSettings) -> str 
             on conflict do nothing
             """,
             (
-                _address_sha256(file),
+                address_sha256(file.address),
                 file.version,
                 file.name,
                 file.folder,
@@ -109,6 +107,25 @@ def submit_copy(file: InboxFile, copy: Path, settings: PipelineSettings) -> str 
     return reason
 
 
-def _address_sha256(file: InboxFile) -> str:
+def keep_original(fetched: Fetched, settings: PipelineSettings) -> None:
+    """Store a file under its hash, unless it may have rows of erased patients.
+
+    It is stored first: an erasure that begins later finds it there.
+    """
+    s3 = storage.client("loader", settings)
+    bucket = settings.s3_pipeline_bucket
+    key = f"{RECEIVED}{fetched.sha256}/original"
+    s3.upload_file(str(fetched.path), bucket, key)
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        erased_patients = ErasedPatients.read(cur, settings)
+    if erased_patients.hashes:
+        with TemporaryDirectory(dir=fetched.path.parent) as folder:
+            rest = Path(folder) / "rest.csv"
+            if unpack_without(fetched, erased_patients.__contains__, rest) != 0:
+                s3.delete_object(Bucket=bucket, Key=key)
+                log.info("inbox: the original of %s is not kept: see `make erase`", fetched.name)
+
+
+def address_sha256(address: str) -> str:
     """Return the name of a file in the ledger: a path may have bytes that are no text."""
-    return hashlib.sha256(os.fsencode(file.address)).hexdigest()
+    return hashlib.sha256(os.fsencode(address)).hexdigest()

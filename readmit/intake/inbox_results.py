@@ -10,7 +10,7 @@ from typing import NamedTuple, TypedDict
 from psycopg2.extensions import cursor
 
 from readmit import db, storage
-from readmit.intake.inbox import KEPT
+from readmit.intake.inbox import RECEIVED
 from readmit.settings import PipelineSettings
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def write_results(settings: PipelineSettings) -> list[InboxResult]:
             text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
             s3.put_object(
                 Bucket=settings.s3_pipeline_bucket,
-                Key=f"{KEPT}{row.file_sha256}/result.json",
+                Key=f"{RECEIVED}{row.file_sha256}/result.json",
                 Body=text.encode(),
                 ContentType="application/json",
             )

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from readmit.errors import SourceRefused
 from readmit.intake.csv_fields import values_of
 from readmit.intake.csv_file import read_blocks
 from readmit.intake.layout import COLUMNS
 from readmit.intake.slices import PATIENT_COLUMN
+from readmit.intake.source_file import Fetched, unpack
 
 HEADER = ",".join(COLUMNS).encode() + b"\n"
 
@@ -33,6 +36,22 @@ def write_without(path: Path, name: str, is_erased: Callable[[bytes], bool], tar
                 else:
                     file.write(line + b"\n")
     return n_erased
+
+
+def unpack_without(
+    fetched: Fetched, is_erased: Callable[[bytes], bool], target: Path
+) -> int | None:
+    """Do what `write_without` does to a file that may be packed.
+
+    Returns:
+        How many rows were left out; None if the file cannot be read to its end.
+    """
+    with TemporaryDirectory(dir=target.parent) as folder:
+        try:
+            source = unpack(fetched, Path(folder), None)
+            return write_without(source.path, source.name, is_erased, target)
+        except SourceRefused:
+            return None
 
 
 def patient_of(line: bytes) -> bytes:

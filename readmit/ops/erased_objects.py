@@ -16,7 +16,7 @@ from readmit import db, storage
 from readmit.intake.erased_patients import normalised
 from readmit.intake.source_copies import HEADER, patient_of, write_without
 from readmit.intake.split import split_of
-from readmit.ops.erased_rows import PatientRows, SliceRest
+from readmit.ops.erased_rows import PatientRows, SliceRest, number_pattern
 from readmit.settings import StackSettings
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def erase_snapshots(rows: PatientRows, settings: StackSettings) -> list[str]:
     s3 = storage.client("admin", settings)
     bucket = settings.s3_pipeline_bucket
     changed: dict[str, Counter[str]] = {}
-    for key in _keys(s3, bucket, SNAPSHOTS):
+    for key in object_keys(s3, bucket, SNAPSHOTS):
         if not key.endswith(".parquet"):
             continue
         frame = pd.read_parquet(io.BytesIO(_get(s3, bucket, key) or b""))
@@ -127,10 +127,10 @@ def redact_texts(numbers: Sequence[str], settings: StackSettings) -> int:
     """Overwrite numbers in pages and task logs of the object store; count the changed ones."""
     s3 = storage.client("admin", settings)
     bucket = settings.s3_pipeline_bucket
-    pattern = _pattern(numbers)
+    pattern = re.compile(number_pattern(numbers).encode())
     n_changed = 0
     for prefix in TEXTS:
-        for key in _keys(s3, bucket, prefix):
+        for key in object_keys(s3, bucket, prefix):
             stored = s3.get_object(Bucket=bucket, Key=key)
             text = stored["Body"].read()
             redacted = pattern.sub(_crossed_out, text)
@@ -146,7 +146,7 @@ def redact_files(folder: Path, numbers: Sequence[str]) -> int:
 
     Bytes are overwritten in place: programs go on writing at the end of their files.
     """
-    pattern = _pattern(numbers)
+    pattern = re.compile(number_pattern(numbers).encode())
     n_changed = 0
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not path.is_file():
@@ -160,17 +160,12 @@ def redact_files(folder: Path, numbers: Sequence[str]) -> int:
     return n_changed
 
 
-def _pattern(numbers: Sequence[str]) -> re.Pattern[bytes]:
-    """Return what finds the numbers where they stand alone: `135`, and not `135px` or `0.135`."""
-    alternatives = "|".join(re.escape(number) for number in numbers)
-    return re.compile(rf"(?<![\w.])0*(?:{alternatives})(?!\w|\.\d)".encode())
-
-
 def _crossed_out(match: re.Match[bytes]) -> bytes:
     return b"x" * len(match.group())
 
 
-def _keys(s3: "S3Client", bucket: str, prefix: str) -> Iterator[str]:
+def object_keys(s3: "S3Client", bucket: str, prefix: str) -> Iterator[str]:
+    """Yield the keys below a prefix."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", []):
             yield entry["Key"]

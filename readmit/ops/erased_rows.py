@@ -5,6 +5,7 @@ transaction. `clean` comes first: as long as RAW has the rows, an erasure that w
 of it again.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -86,6 +87,26 @@ FROM_PROPOSALS = f"""
     where {NUMBER.format("new_values ->> 'patient_nbr'")} = %(patient)s
         or (batch_id, batch_row) in {PAIRS}
 """  # noqa: S608
+# Names of files, and reasons of refusals, which quote what stands in a file. A result that is null
+# is written anew by the next run.
+FROM_TEXTS = (
+    """
+    update landing.inbox
+    set
+        name = regexp_replace(name, %(pattern)s, 'xxx', 'g'),
+        reason = regexp_replace(reason, %(pattern)s, 'xxx', 'g'),
+        result = null
+    where concat_ws(' ', name, reason, result::text) ~ %(pattern)s
+    """,
+    """
+    update landing.batches set reason = regexp_replace(reason, %(pattern)s, 'xxx', 'g')
+    where reason ~ %(pattern)s
+    """,
+    """
+    update landing.sources set name = regexp_replace(name, %(pattern)s, 'xxx', 'g')
+    where name ~ %(pattern)s
+    """,
+)
 PSEUDONYMISE = """
     update ops.history_lookups set patient_nbr = %(pseudonym)s where patient_nbr::text = %(patient)s
 """
@@ -131,6 +152,15 @@ class SliceRest(NamedTuple):
 
     source_rows: list[int]
     content_sha256: str | None
+
+
+def number_pattern(numbers: Sequence[str]) -> str:
+    """Return a regular expression that finds numbers where they stand alone.
+
+    It finds `135`, and not `135px` or `0.135`. Python and Postgres read it alike.
+    """
+    alternatives = "|".join(re.escape(number) for number in numbers)
+    return rf"(?<![\w.])0*(?:{alternatives})(?!\w|\.\d)"
 
 
 @contextmanager
@@ -246,6 +276,9 @@ def erase_from_raw(
         cur.execute(f"{FORGET_DIGESTS} where (batch_id, source_row) in {PAIRS}", rows.parameters)
         cur.execute(FROM_PROPOSALS, rows.parameters)
         removed["proposals"] = cur.rowcount
+        for statement in FROM_TEXTS:
+            cur.execute(statement, {"pattern": number_pattern(rows.numbers)})
+            removed["texts of the ledger"] += cur.rowcount
         for batch_id, rest in slices.items():
             for table in ("slices", "batches"):
                 cur.execute(

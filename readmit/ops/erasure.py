@@ -22,7 +22,7 @@ from readmit.command import explained
 from readmit.confirmation import NotConfirmed, confirm
 from readmit.inherited_environment import forget_the_shell
 from readmit.intake.erased_patients import normalised
-from readmit.ops import backup_folder, erased_objects, erased_rows
+from readmit.ops import backup_folder, erased_inbox, erased_objects, erased_rows
 from readmit.ops.erased_rows import RebuildUnderWay
 from readmit.settings import StackSettings
 
@@ -54,6 +54,9 @@ def erase(
         rows = erased_rows.rows_of(patient, settings)
         removed = erased_rows.erase_from_clean(rows, settings)
         removed["source files"] = erased_objects.erase_sources(patient, settings)
+        n_originals, unsearched = erased_inbox.erase_originals(patient, settings)
+        removed["originals of the inbox"] = n_originals
+        removed["results of the inbox"] = erased_inbox.erase_results(rows.numbers, settings)
         snapshots = erased_objects.erase_snapshots(rows, settings)
         removed["snapshots"] = len(snapshots)
         removed["pages and task logs"] = erased_objects.redact_texts(rows.numbers, settings)
@@ -61,6 +64,9 @@ def erase(
             for name in ("log", "airflow/logs"):
                 n_files = erased_objects.redact_files(settings.readmit_home / name, rows.numbers)
                 removed["log files of this machine"] += n_files
+            if settings.inbox:
+                n_files = erased_inbox.erase_results_of_folder(rows.numbers, settings.inbox)
+                removed["results of the inbox"] += n_files
             downloads = settings.readmit_home / "sources"
             if downloads.exists():
                 shutil.rmtree(downloads)
@@ -77,6 +83,8 @@ def erase(
             cur.execute("delete from ops.current_build where build_id = %s", (LOCK.build_id,))
     erased_rows.vacuum(settings)
     remaining = what_remains(snapshots, settings, is_cluster=is_cluster)
+    for key in unsearched:
+        remaining.append(f"{key} of the bucket is no table; erase again when a run has refused it")
     record = {"removed": removed, "snapshots": snapshots, "remaining": remaining}
     erased_rows.end(erasure_id, json.dumps(record), settings)
     return removed, remaining
@@ -117,6 +125,8 @@ def what_remains(
             " (make pipeline) has them no more; delete the versions in MLflow when they serve"
             " no longer"
         )
+    if settings.inbox:
+        lines.append(f"files in {settings.inbox}: they are their owners'")
     lines.append("the file that was submitted, wherever it came from, and other copies of it")
     return lines
 

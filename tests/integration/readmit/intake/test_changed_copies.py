@@ -54,8 +54,8 @@ def test_database_of_an_earlier_release_gets_the_column(tmp_path: Path) -> None:
         "alter table landing.sources drop column n_known, drop column n_changed",
         "alter table landing.slices drop column n_erased cascade",
         "alter table landing.batches drop column n_erased cascade",
-        "drop table landing.row_digests, landing.proposals, landing.downloads, landing.erasures"
-        " cascade",
+        "drop table landing.row_digests, landing.proposals, landing.downloads, landing.erasures,"
+        " landing.inbox cascade",
         "drop table landing.alembic_version",
     ):
         raw.query(settings, settings.raw_database, statement)

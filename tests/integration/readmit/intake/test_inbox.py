@@ -199,14 +199,14 @@ def test_two_runs_at_once_and_a_run_that_dies_submit_nothing_twice(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(inbox, "_address_sha256", die)
+        patch.setattr(inbox, "address_sha256", die)
         with pytest.raises(KeyboardInterrupt):
             inbox.submit_new_files(settings)
     [file] = inbox_files.folder_files(settings.inbox)
     copy = settings.readmit_home / "copy"
     assert file.copy_to(copy)
     with monkeypatch.context() as patch:  # registered, and dead before the ledger knows the file
-        patch.setattr(inbox, "_address_sha256", die)
+        patch.setattr(inbox, "address_sha256", die)
         with pytest.raises(KeyboardInterrupt):
             inbox.submit_copy(file, copy, settings)
     assert ledger(settings) == []

@@ -1,5 +1,6 @@
 """After `make erase`, neither a real Postgres nor an object store has the patient's number."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ from pydantic import SecretStr
 from readmit import db, storage
 from readmit.batches import corrections, loading
 from readmit.batches.builds import Build, BuildBusy
-from readmit.intake import sample, sources
+from readmit.intake import inbox, inbox_results, sample, sources
 from readmit.intake.split import split_of
 from readmit.ops import erasure
 from readmit.settings import StackSettings
@@ -114,10 +115,13 @@ def dump(settings: StackSettings) -> str:
 def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
     """A stack with a patient in every store, and the result of `make erase`."""
     folder = tmp_path_factory.mktemp("erasure")
+    inbox_folder = folder / "dropped"
+    inbox_folder.mkdir()
     bucket = f"p{os.urandom(4).hex()}"
     settings = raw.fresh(
         folder / "home",
         dataset=str(write_source(folder, "first.csv", 0, 3)),
+        inbox=inbox_folder,
         s3_pipeline_bucket=bucket,
         **keys_of_admin("loader"),
     )
@@ -141,6 +145,7 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
         values[9] = "14"
     (folder / "changed.csv").write_text("\n".join([header, unchanged, ",".join(values)]) + "\n")
     sources.submit(str(folder / "changed.csv"), settings, is_forced=True)
+    fill_inbox(settings, (folder / "first.csv").read_text())
     removed, remaining = erasure.erase(PATIENT, "an officer", settings)
     encounters = [encounter for encounter, _ in rows[:3]]
     yield Erased(settings, dict(removed), remaining, batch_id, encounters, folder)
@@ -186,6 +191,24 @@ def fill_stores(settings: StackSettings, rows: list[tuple[int, str]]) -> None:
     backup.mkdir(parents=True)
 
 
+def fill_inbox(settings: StackSettings, first: str) -> None:
+    """Put files with and without the patient into the inbox; the runs have read all but two.
+
+    Args:
+        settings: of the stack.
+        first: a registered CSV, of which the first three rows are the patient's.
+    """
+    header, *rows = first.splitlines(keepends=True)
+    put(settings, "inbox/read.csv.gz", gzip.compress(first.encode()))
+    put(settings, "inbox/strangers.csv", "".join([header, *rows[5:]]).encode())
+    put(settings, f"inbox/refused {PATIENT}.csv", f"a,b\n1,{PATIENT}\n".encode())
+    (settings.inbox / f"without {PATIENT}.csv").write_text("".join([header, *rows[6:]]))
+    inbox.submit_new_files(settings)
+    assert len(inbox_results.write_results(settings)) == 4
+    put(settings, "inbox/unread.csv", first.encode("utf-16"))
+    put(settings, "inbox/unread.pdf", b"%PDF-1.4")
+
+
 def test_no_store_has_the_number(erased: Erased) -> None:
     text = dump(erased.settings)
     for number in (PATIENT, *erased.encounters):
@@ -211,6 +234,9 @@ def test_removed_rows_and_files_are_counted(erased: Erased) -> None:
         "look-ups of history, pseudonymised": 2,
         "slices": 1,
         "source files": 2,
+        "originals of the inbox": 5,  # two in two places each, and the one that no run had read
+        "results of the inbox": 3,
+        "texts of the ledger": 4,
         "snapshots": 1,
         "pages and task logs": 2,
         "log files of this machine": 1,
@@ -221,6 +247,38 @@ def test_remaining_copies_are_named(erased: Erased) -> None:
     text = "\n".join(erased.remaining)
     assert "expires on 2026-11-08" in text
     assert "the file that was submitted" in text
+    assert "inbox/unread.pdf of the bucket is no table" in text
+    assert f"files in {erased.settings.inbox}" in text
+
+
+def test_files_of_strangers_stay_in_the_inbox_and_unread_rows_too(erased: Erased) -> None:
+    bodies = objects(erased.settings)
+    *_, strangers = (erased.folder / "first.csv").read_text().partition("\n")
+    keys = {key for key in bodies if key.startswith("inbox/")}
+    assert {"inbox/strangers.csv", "inbox/unread.csv"} <= keys
+    assert not keys & {"inbox/read.csv.gz", f"inbox/refused {PATIENT}.csv"}
+    rest = bodies["inbox/unread.csv"].decode().splitlines()
+    assert rest[1:] == strangers.splitlines()[3:]
+    originals = [body for key, body in bodies.items() if key.endswith("/original")]
+    assert bodies["inbox/strangers.csv"] in originals
+
+
+def test_later_files_of_the_inbox_are_kept_without_the_patient(erased: Erased) -> None:
+    settings = erased.settings
+    before = objects(settings)
+    first = (erased.folder / "first.csv").read_text()
+    put(settings, "inbox/tabs.csv", first.replace(",", "\t").encode())
+    put(settings, "inbox/late.csv", b"a,b\n1,2\n")
+    assert inbox.submit_new_files(settings)
+    after = objects(settings)
+    assert "inbox/tabs.csv" in after
+    sources_before = {key for key in before if key.startswith("received/")}
+    [original] = {key for key in after if key.startswith("received/")} - sources_before
+    assert after[original] == after["inbox/unread.csv"]
+    removed, remaining = erasure.erase(PATIENT, "an officer", settings)
+    assert removed["originals of the inbox"] == 3  # the PDF and late.csv were refused
+    assert "is no table" not in "\n".join(remaining)
+    assert {"inbox/unread.csv", "inbox/strangers.csv"} <= objects(settings).keys()
 
 
 def test_rows_in_raw_and_erased_rows_are_the_rows_of_the_batch(erased: Erased) -> None:
