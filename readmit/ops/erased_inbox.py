@@ -1,10 +1,12 @@
 """Remove a patient from the originals and the results of the inbox."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from readmit import db, storage
 from readmit.intake.erased_patients import normalised
@@ -13,8 +15,32 @@ from readmit.intake.inbox_files import PREFIX
 from readmit.intake.source_copies import unpack_without
 from readmit.intake.source_file import Fetched, sha256_of
 from readmit.ops.erased_objects import object_keys
-from readmit.ops.erased_rows import number_pattern
+from readmit.ops.erased_rows import PatientRows, number_pattern
 from readmit.settings import StackSettings
+
+
+class ErasedInbox(NamedTuple):
+    """What was removed, by kind, and a line for each file that was not searched."""
+
+    removed: Counter[str]
+    remaining: list[str]
+
+
+def erase(rows: PatientRows, settings: StackSettings, *, is_cluster: bool) -> ErasedInbox:
+    """Remove a patient.
+
+    Args:
+        rows: of the patient.
+        settings: where Postgres, S3 and the folder READMIT_INBOX are.
+        is_cluster: the settings are a cluster's, which has no such folder.
+    """
+    removed: Counter[str] = Counter()
+    removed["originals of the inbox"], remaining = erase_originals(rows.patient, settings)
+    removed["results of the inbox"] = erase_results(rows.numbers, settings)
+    if settings.inbox and not is_cluster:
+        n_files = erase_results_of_folder(rows.numbers, settings.inbox)
+        removed["results of the inbox"] += n_files
+    return ErasedInbox(removed, remaining)
 
 
 def erase_originals(patient: str, settings: StackSettings) -> tuple[int, list[str]]:
@@ -24,7 +50,7 @@ def erase_originals(patient: str, settings: StackSettings) -> tuple[int, list[st
     as a table cannot be searched: it is deleted too, once a run has refused it.
 
     Returns:
-        How many were deleted or written anew; the keys of those that stay and were not searched.
+        How many were deleted or written anew; a line for each that was not searched.
     """
     s3 = storage.client("admin", settings)
     bucket = settings.s3_pipeline_bucket
@@ -36,7 +62,7 @@ def erase_originals(patient: str, settings: StackSettings) -> tuple[int, list[st
         return normalised(number) == patient.encode()
 
     n_files = 0
-    unsearched = []
+    remaining = []
     for key in [*object_keys(s3, bucket, RECEIVED), *object_keys(s3, bucket, PREFIX)]:
         if key.startswith(RECEIVED) and not key.endswith("/original"):
             continue
@@ -55,14 +81,14 @@ def erase_originals(patient: str, settings: StackSettings) -> tuple[int, list[st
             elif n_own:
                 s3.upload_file(str(rest), bucket, key)
             else:
-                unsearched.append(key)
+                remaining.append(f"{key} is no table: erase again when a run has refused it")
                 continue
             n_files += 1
-    return n_files, unsearched
+    return n_files, remaining
 
 
 def erase_results(numbers: Sequence[str], settings: StackSettings) -> int:
-    """Delete stored results in which a number stands; the next run writes them without it."""
+    """Delete results in which a number stands; the next run writes them without it."""
     s3 = storage.client("admin", settings)
     bucket = settings.s3_pipeline_bucket
     pattern = re.compile(number_pattern(numbers).encode())

@@ -54,9 +54,8 @@ def erase(
         rows = erased_rows.rows_of(patient, settings)
         removed = erased_rows.erase_from_clean(rows, settings)
         removed["source files"] = erased_objects.erase_sources(patient, settings)
-        n_originals, unsearched = erased_inbox.erase_originals(patient, settings)
-        removed["originals of the inbox"] = n_originals
-        removed["results of the inbox"] = erased_inbox.erase_results(rows.numbers, settings)
+        of_inbox = erased_inbox.erase(rows, settings, is_cluster=is_cluster)
+        removed.update(of_inbox.removed)
         snapshots = erased_objects.erase_snapshots(rows, settings)
         removed["snapshots"] = len(snapshots)
         removed["pages and task logs"] = erased_objects.redact_texts(rows.numbers, settings)
@@ -64,9 +63,6 @@ def erase(
             for name in ("log", "airflow/logs"):
                 n_files = erased_objects.redact_files(settings.readmit_home / name, rows.numbers)
                 removed["log files of this machine"] += n_files
-            if settings.inbox:
-                n_files = erased_inbox.erase_results_of_folder(rows.numbers, settings.inbox)
-                removed["results of the inbox"] += n_files
             downloads = settings.readmit_home / "sources"
             if downloads.exists():
                 shutil.rmtree(downloads)
@@ -82,9 +78,7 @@ def erase(
         ):
             cur.execute("delete from ops.current_build where build_id = %s", (LOCK.build_id,))
     erased_rows.vacuum(settings)
-    remaining = what_remains(snapshots, settings, is_cluster=is_cluster)
-    for key in unsearched:
-        remaining.append(f"{key} of the bucket is no table; erase again when a run has refused it")
+    remaining = what_remains(snapshots, settings, is_cluster=is_cluster) + of_inbox.remaining
     record = {"removed": removed, "snapshots": snapshots, "remaining": remaining}
     erased_rows.end(erasure_id, json.dumps(record), settings)
     return removed, remaining
