@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 from readmit import db, storage
 from readmit.intake.erased_patients import normalised
@@ -19,28 +18,26 @@ from readmit.ops.erased_rows import PatientRows, number_pattern
 from readmit.settings import StackSettings
 
 
-class ErasedInbox(NamedTuple):
-    """What was removed, by kind, and a line for each file that was not searched."""
-
-    removed: Counter[str]
-    remaining: list[str]
-
-
-def erase(rows: PatientRows, settings: StackSettings, *, is_cluster: bool) -> ErasedInbox:
+def erase(
+    rows: PatientRows, removed: Counter[str], settings: StackSettings, *, is_cluster: bool
+) -> list[str]:
     """Remove a patient.
 
     Args:
         rows: of the patient.
+        removed: what was removed is added to it, by kind.
         settings: where Postgres, S3 and the folder READMIT_INBOX are.
         is_cluster: the settings are a cluster's, which has no such folder.
+
+    Returns:
+        A line for each file that was not searched.
     """
-    removed: Counter[str] = Counter()
     removed["originals of the inbox"], remaining = erase_originals(rows.patient, settings)
     removed["results of the inbox"] = erase_results(rows.numbers, settings)
     if settings.inbox and not is_cluster:
         n_files = erase_results_of_folder(rows.numbers, settings.inbox)
         removed["results of the inbox"] += n_files
-    return ErasedInbox(removed, remaining)
+    return remaining
 
 
 def erase_originals(patient: str, settings: StackSettings) -> tuple[int, list[str]]:

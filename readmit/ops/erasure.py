@@ -54,8 +54,7 @@ def erase(
         rows = erased_rows.rows_of(patient, settings)
         removed = erased_rows.erase_from_clean(rows, settings)
         removed["source files"] = erased_objects.erase_sources(patient, settings)
-        of_inbox = erased_inbox.erase(rows, settings, is_cluster=is_cluster)
-        removed.update(of_inbox.removed)
+        remaining = erased_inbox.erase(rows, removed, settings, is_cluster=is_cluster)
         snapshots = erased_objects.erase_snapshots(rows, settings)
         removed["snapshots"] = len(snapshots)
         removed["pages and task logs"] = erased_objects.redact_texts(rows.numbers, settings)
@@ -72,16 +71,21 @@ def erase(
         # RAW comes last: it has the numbers of the stays, which a repetition needs too.
         removed.update(erased_rows.erase_from_raw(rows, left, settings))
     finally:
-        with (
-            db.transaction("publisher", settings.clean_database, settings) as clean,
-            clean.cursor() as cur,
-        ):
-            cur.execute("delete from ops.current_build where build_id = %s", (LOCK.build_id,))
+        _unlock(settings)
     erased_rows.vacuum(settings)
-    remaining = what_remains(snapshots, settings, is_cluster=is_cluster) + of_inbox.remaining
+    remaining += what_remains(snapshots, settings, is_cluster=is_cluster)
     record = {"removed": removed, "snapshots": snapshots, "remaining": remaining}
     erased_rows.end(erasure_id, json.dumps(record), settings)
     return removed, remaining
+
+
+def _unlock(settings: StackSettings) -> None:
+    """Give back the build lock."""
+    with (
+        db.transaction("publisher", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute("delete from ops.current_build where build_id = %s", (LOCK.build_id,))
 
 
 def what_remains(
