@@ -10,7 +10,7 @@ override RUN := PYTHONPATH="$$PWD" $(BIN)/python
 # With CONTEXT=name a command works on that cluster instead of this machine.
 override THERE = $(if $(CONTEXT),-m k8s.reach)
 # Variables of this Makefile, set on its command line. Those of the same name in a shell are of other projects.
-PASSED := ARGS BACKUPS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE FORCE FROM ID IMAGES LAST_DAY MONITORING NAME \
+PASSED := ARGS BACKUPS CALLS COMPONENTS CONTEXT DATASET DATASET_SHA256 FILE FORCE FROM ID IMAGES LAST_DAY MONITORING NAME \
 	ONLY OPTIONS OVERLAY PATIENT PYTHON SCOPES SHAPE SUPERSEDES TESTS TO TOOL WAIT WORKERS YES
 FROM_SHELL := $(foreach name,$(.VARIABLES),$(if $(filter environment%,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(filter $(PASSED),$(FROM_SHELL)),$(eval override undefine $(name)))
@@ -88,8 +88,8 @@ quarantine: ## rows that are held back, by batch and reason, releases that wait,
 	@$(RUN) $(THERE) -m readmit.batches.corrections list
 	@$(RUN) $(THERE) -m readmit.batches.proposals list
 
-api-key: ## make a key of the API: NAME=ward-3 SCOPES="predict history clinical" (and LAST_DAY=2027-12-31)
-	@set -f; $(RUN) -m readmit.client.access_keys $(if $(LAST_DAY),--last-day="$$LAST_DAY") -- "$$NAME" $$SCOPES
+api-key: ## make a key of the API: NAME=ward-3 SCOPES="predict history clinical" (and LAST_DAY=2027-12-31, CALLS=5: of 100 patients)
+	@set -f; $(RUN) -m readmit.client.access_keys $(if $(LAST_DAY),--last-day="$$LAST_DAY") $(if $(CALLS),--calls="$$CALLS") -- "$$NAME" $$SCOPES
 
 erase: ## remove a patient from everything, for good: PATIENT=number, after a question (YES=1: none); prints what remains
 	@$(RUN) $(THERE) -m readmit.ops.erasure $(if $(CONTEXT),--cluster) -- "$$PATIENT"

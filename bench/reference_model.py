@@ -31,6 +31,7 @@ FITTED = ROOT / "build" / "bench-model"
 DOWNLOADED = ROOT / "build" / "bench-production"
 ROWS = 15_000
 SEED = 20260
+REPLICATES = 20  # the intervals are not read
 Row = dict[str, Any]  # a stay by feature, as JSON has it
 
 
@@ -107,7 +108,19 @@ def fit(mart: pd.DataFrame, contract: Contract, folder: Path) -> None:
     """
     import mlflow
 
-    from training import bundle_writer, candidates, compilation, features, mlflow_tracking
+    from readmit.inference import typicality
+    from training import (
+        bundle_writer,
+        call_list,
+        candidates,
+        compilation,
+        evaluation,
+        features,
+        mlflow_tracking,
+        observed_rates,
+        typical_values,
+    )
+    from training.model_metrics import Bootstrap
 
     train = mart[mart["split"] == "train"]
     validation = mart[mart["split"] == "validation"]
@@ -118,7 +131,18 @@ def fit(mart: pd.DataFrame, contract: Contract, folder: Path) -> None:
         form = mlflow_tracking.form(contract, validation.head(5))
         mlflow.sklearn.save_model(pipeline, folder, **form)
     compilation.write(pipeline, contract, validation, folder)
-    report = {"threshold": 0.2, "metrics": {}, "data_source": "bench"}
+    y = features.labels(contract, validation)
+    p = evaluation.predict(pipeline, contract, validation)
+    patients = validation["patient_nbr"]
+    report = {
+        "threshold": 0.2,
+        "metrics": {},
+        "data_source": "bench",
+        "capacity": call_list.points(y, p, patients, Bootstrap(REPLICATES, SEED)),
+        "score_bins": observed_rates.score_bins(y, p),
+    }
+    typical = typical_values.fit(contract, train, validation)
+    (folder / typicality.FILE).write_text(json.dumps(typical), encoding="utf-8")
     (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
     examples = bundle_writer.examples(pipeline, contract, validation)
     (folder / "examples.json").write_text(json.dumps(examples), encoding="utf-8")

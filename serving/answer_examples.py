@@ -32,10 +32,20 @@ SCORED_STAY: ScoredStay = {
     "probability": 0.173,
     "risk": "high",
     "threshold": 0.12,
+    "capacity": {"calls_per_100": 10, "threshold": 0.21, "risk": "low"},
     "history": "looked_up",
     "request_id": REQUEST_ID,
 }
-PREDICTION: Prediction = {**SCORED_STAY, "model": MODEL}
+PREDICTION: Prediction = {
+    **SCORED_STAY,
+    "model": MODEL,
+    "certainty": {
+        "observed": {"figure": 0.18, "low": 0.15, "high": 0.21},
+        "n_stays": 744,
+        "is_unlike_training": False,
+        "unusual_fields": [],
+    },
+}
 BATCH_ANSWER: BatchAnswer = {
     "predictions": [SCORED_STAY, None],
     "errors": [
@@ -52,9 +62,9 @@ BATCH_ANSWER: BatchAnswer = {
     "request_id": REQUEST_ID,
 }
 BATCH_CSV = (
-    "row,probability,risk,history,model_version,error\r\n"
-    "0,0.173,high,looked_up,3,\r\n"
-    "1,,,,3,`gender`: is not one of the allowed values\r\n"
+    "row,probability,risk,history,model_version,error,capacity_risk\r\n"
+    "0,0.173,high,looked_up,3,,low\r\n"
+    "1,,,,3,`gender`: is not one of the allowed values,\r\n"
 )
 EXPLANATION: Explanation = {
     "base": -2.31,
@@ -78,6 +88,7 @@ COMPARISON: Comparison = {
             "probability": 0.173,
             "risk": "high",
             "threshold": 0.12,
+            "capacity": {"calls_per_100": 10, "threshold": 0.21, "risk": "low"},
             "history": "looked_up",
             "request_id": REQUEST_ID,
         },
@@ -129,6 +140,16 @@ MODEL_INFO: ModelInfo = {
             "description": "Readmitted within 30 days.",
         },
     },
+    "capacity": [
+        {
+            "calls_per_100": 10,
+            "threshold": 0.21,
+            "called": {"figure": 0.1, "low": 0.09, "high": 0.11},
+            "readmissions_found": {"figure": 0.25, "low": 0.22, "high": 0.28},
+            "calls_per_readmission": {"figure": 3.5, "low": 3.1, "high": 3.9},
+        }
+    ],
+    "score_bins": [{"lowest": 0.16, "n": 744, "figure": 0.18, "low": 0.15, "high": 0.21}],
     "model_card": "# Model card: readmission\n",
     "data_source": "uci",
 }

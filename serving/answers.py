@@ -57,9 +57,20 @@ async def with_known_history(
 
 
 def scored_stay(
-    model: ServedModel, request: PredictionRequest, probability: float, request_id: str
+    model: ServedModel,
+    request: PredictionRequest,
+    probability: float,
+    request_id: str,
+    calls_per_100: int,
 ) -> ScoredStay:
     """Return the answer to one request, without the model's name.
+
+    Args:
+        model: that scored it.
+        request: the stay, with its history.
+        probability: its score.
+        request_id: of the answer.
+        calls_per_100: how many of 100 patients the caller can call.
 
     Raises:
         ArithmeticError: the probability is not a finite number.
@@ -72,6 +83,7 @@ def scored_stay(
         "probability": probability,
         "risk": model.risk_of(probability),
         "threshold": model.threshold,
+        "capacity": model.capacity_of(probability, calls_per_100),
         "history": request.history,
         "request_id": request_id,
     }

@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from readmit.client.access_keys import LOCAL_NAME, AccessKey, Scope
+from readmit.client.access_keys import LOCAL_NAME, USUAL_CALLS, AccessKey, Scope
 from readmit.client.answer_types import ProblemCode
 from readmit.client.api_client import LOAD_TEST_STAY
 from serving.problems import Problem
@@ -31,10 +31,11 @@ SCOPE_TEXTS = {
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sends a request: the name of the key, and its scopes."""
+    """Who sends a request: the name of the key, its scopes, and how many patients it can call."""
 
     name: str
     scopes: frozenset[Scope]
+    calls_per_100: int = USUAL_CALLS
 
     def is_clinical(self, encounter_id: int | None) -> bool:
         """Tell whether an answer is about the care of a patient, so that the monitor counts it.
@@ -72,7 +73,9 @@ class ApiKeys:
 
     def __init__(self, keys: Sequence[AccessKey]) -> None:
         self._keys = [(bytes.fromhex(key.sha256), key) for key in keys]
-        self._callers = {key.sha256: Caller(key.name, key.scopes) for key in keys}
+        self._callers = {
+            key.sha256: Caller(key.name, key.scopes, key.calls_per_100) for key in keys
+        }
 
     def caller(self, secret: bytes) -> Caller:
         """Return who sends a key.

@@ -37,8 +37,8 @@ class ServingSettings(
     )
     api_keys: str = Field(
         default="",
-        description="accepted API keys, by comma: name:scope+scope:sha256[:last day]; make api-key"
-        " makes one; empty: no keys",
+        description="accepted API keys, by comma: name:scope+scope:sha256[:last day][:calls=N];"
+        " make api-key makes one; empty: no keys",
     )
     api_key_hashes: str = Field(
         default="", description="sha256 of each further API key with every scope, by comma"

@@ -25,7 +25,7 @@ from serving.problems import Problem, field_error
 from serving.schema import RequestSchema, utf8_json
 
 SPARE_SIGNS = 1_000  # brackets, colons and line ends that may stand in texts
-CSV_COLUMNS = ("row", "probability", "risk", "history", "model_version", "error")
+CSV_COLUMNS = ("row", "probability", "risk", "history", "model_version", "error", "capacity_risk")
 
 
 def json_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object]:
@@ -200,7 +200,11 @@ def to_csv(answer: BatchAnswer) -> str:
     writer.writerow(CSV_COLUMNS)
     for row, stay in enumerate(answer["predictions"]):
         cells: tuple[object, ...] = (None, None, None)
+        capacity_risk = None
         if stay is not None:
             cells = (stay["probability"], stay["risk"], stay["history"])
-        writer.writerow((row, *cells, version, "; ".join(errors.get(row, []))))
+            if stay["capacity"] is not None:
+                capacity_risk = stay["capacity"]["risk"]
+        row_errors = "; ".join(errors.get(row, []))
+        writer.writerow((row, *cells, version, row_errors, capacity_risk))
     return file.getvalue()

@@ -32,6 +32,7 @@ class BatchCall:
     model: ServedModel
     request_id: str
     caller: Caller
+    calls_per_100: int
     history: TrialHistory | None
     services: PredictionServices | None
 
@@ -93,7 +94,7 @@ def _scores(
     answered = []
     for (row, request), probability in zip(valid.items(), probabilities, strict=True):
         request_id = f"{call.request_id[:24]}{row:012x}"
-        stay = scored_stay(call.model, request, float(probability), request_id)
+        stay = scored_stay(call.model, request, float(probability), request_id, call.calls_per_100)
         stays[row - begin] = stay
         answered.append((request, stay))
     if call.services is not None:

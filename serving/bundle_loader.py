@@ -9,10 +9,18 @@ from typing import Protocol
 
 import orjson
 
-from readmit.client.answer_types import LearningPoint, ModelIdentity, Risk, Value
+from readmit.client.answer_types import (
+    CapacityBand,
+    CapacityPoint,
+    LearningPoint,
+    ModelIdentity,
+    Risk,
+    Value,
+)
 from readmit.contract.definition import Contract
 from readmit.contract.derivation import tuple_getter
-from serving import schema
+from serving import certainty, schema
+from serving.certainty import CertaintyTable
 
 TOLERANCE = 1e-6
 ODD_CHARACTERS = re.compile(r"[^\w-]")
@@ -86,11 +94,24 @@ class ServedModel:
     compiled: Compiled
     requests: schema.RequestSchema
     threshold: float
+    threshold_by_calls: Mapping[int, float]  # empty: registered before release 0.2
+    certainty: CertaintyTable | None  # None: registered before release 0.2
     description: bytes  # the answer of GET /model
 
     def risk_of(self, probability: float) -> Risk:
         """Return whether a probability calls for an alert."""
         return "high" if probability >= self.threshold else "low"
+
+    def capacity_of(self, probability: float, calls_per_100: int) -> CapacityBand | None:
+        """Return whether a ward that can make so many calls calls a patient of this risk."""
+        threshold = self.threshold_by_calls.get(calls_per_100)
+        if threshold is None:
+            return None
+        return {
+            "calls_per_100": calls_per_100,
+            "threshold": threshold,
+            "risk": "high" if probability >= threshold else "low",
+        }
 
 
 def read_bundle(folder: Path) -> tuple[Contract, Compiled]:
@@ -127,6 +148,8 @@ def load(folder: Path, version: Version, read: BundleReader = read_bundle) -> Se
             compiled=compiled,
             requests=schema.build(contract),
             threshold=float(report["threshold"]),
+            threshold_by_calls=_threshold_by_calls(report),
+            certainty=certainty.load(folder, report.get("score_bins", []), contract),
             description=_describe(version, stored, report, card_text),
         )
     except ModelRefused:
@@ -167,6 +190,13 @@ def _learning_points(text: str) -> list[LearningPoint]:
     except (ValueError, TypeError, KeyError):
         return []
     return points
+
+
+def _threshold_by_calls(report: Mapping[str, list[CapacityPoint]]) -> dict[int, float]:
+    return {
+        int(point["calls_per_100"]): float(point["threshold"])
+        for point in report.get("capacity", [])
+    }
 
 
 def _check_examples(

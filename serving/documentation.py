@@ -29,7 +29,11 @@ OPEN_PATHS = (
     f"{ASSETS}/swagger-ui.css",
     f"{ASSETS}/favicon.png",
 )
-STAY_PATHS = ("/predict", "/explain", "/compare")
+STAY_PARAMETERS = {
+    "/predict": (request_bodies.PREFER, request_bodies.CALLS),
+    "/explain": (request_bodies.PREFER,),
+    "/compare": (request_bodies.PREFER, request_bodies.CALLS),
+}
 KEY_SCHEME = "ApiKey"
 
 
@@ -76,13 +80,17 @@ def document(app: FastAPI, model: ServedModel | None) -> dict[str, Any]:
     requests = model.requests if model is not None else None
     schemas |= request_bodies.schemas(requests)
     paths = openapi["paths"]
-    for path in STAY_PATHS:
+    for path, parameters in STAY_PARAMETERS.items():
         operation = paths[path]["post"]
         operation["requestBody"] = request_bodies.stay(requests)
-        operation.setdefault("parameters", []).append(request_bodies.PREFER)
+        operation.setdefault("parameters", []).extend(parameters)
     batch = paths["/predict/batch"]["post"]
     batch["requestBody"] = request_bodies.batch(requests, settings.api_max_batch_rows)
-    batch["parameters"] = [request_bodies.TRIAL, request_bodies.PREFER]
+    batch["parameters"] = [
+        request_bodies.TRIAL,
+        request_bodies.CALLS,
+        request_bodies.PREFER,
+    ]
     _restore_nulls(app, openapi)
     # FastAPI adds a 422 of its own to routes with parameters. Ours never send it.
     for operations in openapi["paths"].values():

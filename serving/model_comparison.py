@@ -16,35 +16,38 @@ async def compare(
     alias: str,
     lookup: HistoryLookup,
     reader: Reader,
+    calls_per_100: int,
 ) -> list[ComparedAnswer]:
     """Return production's answer, then the other version's or the reason why there is none."""
-    answer = await _answer(production, request, "production", lookup, reader)
+    complete = await with_known_history(production, request, lookup, reader)
+    answer = _answer(production, complete, "production", reader, calls_per_100)
     if other is None:
         return [answer, _unavailable(alias, None, Problem(ProblemCode.VERSION_UNAVAILABLE))]
     try:
         translated = other.requests.translated(request, production.requests)
-        other_answer = await _answer(other, translated, alias, lookup, reader)
+        complete = await with_known_history(other, translated, lookup, reader)
+        other_answer = _answer(other, complete, alias, reader, calls_per_100)
     except Problem as problem:
         other_answer = _unavailable(alias, other.identity, problem)
     return [answer, other_answer]
 
 
-async def _answer(
+def _answer(
     model: ServedModel,
     request: PredictionRequest,
     alias: str,
-    lookup: HistoryLookup,
     reader: Reader,
+    calls_per_100: int,
 ) -> ComparedAnswer:
-    complete = await with_known_history(model, request, lookup, reader)
-    (probability,) = model.compiled.score([complete.values])
-    stay = scored_stay(model, complete, float(probability), reader.request_id)
+    (probability,) = model.compiled.score([request.values])
+    stay = scored_stay(model, request, float(probability), reader.request_id, calls_per_100)
     answer: ComparedAnswer = {
         "alias": alias,
         "model": model.identity,
         "probability": stay["probability"],
         "risk": stay["risk"],
         "threshold": stay["threshold"],
+        "capacity": stay["capacity"],
         "history": stay["history"],
         "request_id": stay["request_id"],
     }

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from readmit.client.access_keys import MOST_CALLS, USUAL_CALLS
 from serving.code_samples import CSV, JSON, MULTIPART, RequestExample
 from serving.problems import MAX_ALLOWED
 from serving.request_fields import MAX_HASH_CHARACTERS
@@ -23,6 +24,13 @@ TRIAL = {
     "in": "query",
     "description": "`true`: the rows are about nobody, so they are neither logged nor counted",
     "schema": {"type": "string", "default": "false", "examples": ["true"]},
+}
+CALLS = {
+    "name": "calls_per_100",
+    "in": "query",
+    "description": "How many of 100 patients the ward can call: `capacity` says whether this one is"
+    f" among them. Without it, the number of the key, else {USUAL_CALLS}.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CALLS},
 }
 PREFER = {
     "name": "Prefer",

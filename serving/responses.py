@@ -38,6 +38,7 @@ COMPARED_STAY = (*STAY, ProblemCode.UNKNOWN_ALIAS)
 BATCH = (
     *WITH_SCOPE,
     *WITH_BODY,
+    ProblemCode.INVALID_FIELDS,
     ProblemCode.INVALID_JSON,
     ProblemCode.MISSING_ROWS,
     ProblemCode.TOO_MANY_ROWS,

@@ -1,4 +1,4 @@
-"""Write the bundle of a Pipeline: contract, compiled form, report, examples and model card."""
+"""Write the bundle of a Pipeline: contract, compiled form, report, examples, typical values."""
 
 import json
 from collections.abc import Mapping
@@ -11,9 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from sklearn.pipeline import Pipeline
 
 from readmit.contract.definition import Contract
-from training import compilation, evaluation
+from readmit.inference import typicality
+from training import compilation, evaluation, typical_values
 from training.evaluation import Evaluation
-from training.snapshots import Facts
+from training.snapshots import Facts, Snapshot
 
 TEMPLATES = Path(__file__).parent / "templates"
 EXAMPLES = 60
@@ -44,6 +45,8 @@ def report(
         "operating_point": evaluated.operating_point,
         "calibration": evaluated.calibration,
         "slices": evaluated.slices,
+        "capacity": evaluated.capacity,
+        "score_bins": evaluated.score_bins,
         "decision_curve": evaluated.decision_curve,
         **provenance,
         **origin,
@@ -82,20 +85,18 @@ def card(report: Report, contract: Contract) -> str:
     return template.render(**report, n_features=n_features, label=contract.label)
 
 
-def write(
-    folder: Path,
-    pipeline: Pipeline,
-    contract: Contract,
-    validation: pd.DataFrame,
-    report: Report,
-) -> float:
+def write(folder: Path, pipeline: Pipeline, frozen: Snapshot, report: Report) -> float:
     """Write the bundle; return the largest difference between Pipeline and compiled form.
 
     Raises:
         CannotCompile: the Pipeline has no compiled form that agrees with it to 1e-6.
     """
+    contract = frozen.contract
+    validation = frozen.split("validation")
     difference = compilation.write(pipeline, contract, validation, folder)
     (folder / "report.json").write_text(json.dumps(report, indent=1))
     (folder / "examples.json").write_text(json.dumps(examples(pipeline, contract, validation)))
+    typical = typical_values.fit(contract, frozen.split("train"), validation)
+    (folder / typicality.FILE).write_text(json.dumps(typical))
     (folder / "model_card.md").write_text(card(report, contract))
     return difference

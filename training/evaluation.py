@@ -8,8 +8,10 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from readmit.contract.definition import Contract
-from training import decision, features, model_metrics
+from training import call_list, decision, features, model_metrics, observed_rates
+from training.call_list import CapacityPoint
 from training.decision import Costs, SliceMetrics
+from training.observed_rates import ScoreBin
 
 SLICE_REPLICATES = 200
 CURVE_REPLICATES = 200
@@ -27,6 +29,8 @@ class Evaluation:
     calibration: list[model_metrics.Bin]
     decision_curve: list[dict[str, float]]
     slices: list[SliceMetrics]
+    capacity: list[CapacityPoint]
+    score_bins: list[ScoreBin]
 
     def flat(self) -> dict[str, float]:
         """Return every number under one name, as MLflow logs metrics."""
@@ -70,6 +74,8 @@ def evaluate(
         calibration=model_metrics.calibration(y, p),
         decision_curve=decision.decision_curve(y, p),
         slices=decision.slices(frame, y, p, replace(bootstrap, replicates=SLICE_REPLICATES)),
+        score_bins=observed_rates.score_bins(y, p),
+        capacity=call_list.points(y, p, frame["patient_nbr"], bootstrap),
     )
 
 

@@ -191,10 +191,9 @@ def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str
     evaluated = _evaluate(pipeline, frozen, settings)
     origin = mlflow_tracking.provenance(frozen.facts, frozen.contract, settings.training_seed)
     report = bundle_writer.report(evaluated, frozen.facts, candidate, origin)
-    validation = frozen.split("validation")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        difference = bundle_writer.write(folder, pipeline, frozen.contract, validation, report)
+        difference = bundle_writer.write(folder, pipeline, frozen, report)
         mlflow_tracking.add_files(client, model_id, folder)
     card = bundle_writer.card(report, frozen.contract)
     client.log_metric(run_id, "compiled_worst_difference", difference)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 Statistic = Callable[[Floats], float]
 
 TOP_SHARE = 0.05

@@ -18,14 +18,13 @@ from sklearn.pipeline import Pipeline
 
 from readmit.contract.definition import Contract
 from training import evaluation, features
-from training.model_metrics import Floats
+from training.model_metrics import Floats, Mask
 
 CLOCK = "encounter_id"
 N_CUTS = 10
 FIRST_CUT = 0.5  # share of the stays before the first cut
 
 Make = Callable[[], Pipeline]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

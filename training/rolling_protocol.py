@@ -9,8 +9,8 @@ import pandas as pd
 
 from readmit.contract.definition import Contract
 from training import features, rolling_origin
-from training.model_metrics import Bootstrap, Floats
-from training.rolling_origin import Cut, Make, Mask
+from training.model_metrics import Bootstrap, Floats, Mask
+from training.rolling_origin import Cut, Make
 from training.score_store import ScoreStore
 
 

@@ -18,9 +18,8 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 
-from training import recalibration, rolling_origin, ward_capacity
-from training.model_metrics import Estimate, Floats, Ranking, Statistic, resampled
-from training.rolling_origin import Mask
+from training import call_list, recalibration, rolling_origin, ward_capacity
+from training.model_metrics import Estimate, Floats, Mask, Ranking, Statistic, resampled
 from training.rolling_protocol import Protocol
 
 MIN_ROWS = 300
@@ -142,7 +141,7 @@ def subgroup(name: str, stays: Stays, overall: float, z: float) -> Subgroup:
     auroc = widened(Ranking(stays.y, stays.p).auroc, stays.samples, z)
     calibration = recalibration.statistics(stays.y, stays.p)
     intercept = widened(calibration["calibration_intercept"], stays.samples, z)
-    brought = ward_capacity.yields(stays.y, stays.is_called)
+    brought = call_list.yields(stays.y, stays.is_called)
     return {
         "name": name,
         "n": len(stays.y),

@@ -11,16 +11,16 @@ from typing import TypedDict
 
 import numpy as np
 
-from training import lace, rolling_origin
+from training import call_list, lace, rolling_origin
 from training.model_metrics import (
     Estimate,
     Floats,
+    Mask,
     Ranking,
     Statistic,
     estimate,
     resampled,
 )
-from training.rolling_origin import Mask
 from training.rolling_protocol import Protocol
 
 SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
@@ -59,11 +59,6 @@ class Capacity(TypedDict):
     net_benefit: list[NetBenefit]
 
 
-def threshold(p: Floats, share: float) -> float:
-    """Return the score that `share` of the stays reach; a tie may let a few more reach it."""
-    return float(np.quantile(p, 1 - share, method="inverted_cdf"))
-
-
 def alerts(scores: Floats, protocol: Protocol, share: float) -> tuple[Mask, list[float]]:
     """Return who is called after the first slice, shape (n,), and the threshold of each slice.
 
@@ -76,39 +71,10 @@ def alerts(scores: Floats, protocol: Protocol, share: float) -> tuple[Mask, list
     thresholds = []
     planned = protocol.cuts
     for before, cut in itertools.pairwise(planned):
-        limit = threshold(scores[before.first : before.end], share)
+        limit = call_list.threshold(scores[before.first : before.end], share)
         is_called[cut.first : cut.end] = scores[cut.first : cut.end] >= limit
         thresholds.append(limit)
     return is_called, thresholds
-
-
-def yields(y: Floats, is_called: Mask) -> dict[str, Statistic]:
-    """Return what calls bring, as functions of row weights; NaN where nobody is called or found.
-
-    `found` is the share of the readmissions whose patient was called before.
-    """
-    hits = y * is_called
-
-    def called(weights: Floats) -> float:
-        return float((weights * is_called).sum() / weights.sum())
-
-    def found_share(weights: Floats) -> float:
-        return float((weights * hits).sum() / (weights * y).sum())
-
-    def ppv(weights: Floats) -> float:
-        n_called = (weights * is_called).sum()
-        return float((weights * hits).sum() / n_called) if n_called > 0 else np.nan
-
-    def calls_per_readmission(weights: Floats) -> float:
-        n_hits = (weights * hits).sum()
-        return float((weights * is_called).sum() / n_hits) if n_hits > 0 else np.nan
-
-    return {
-        "called": called,
-        "found": found_share,
-        "ppv": ppv,
-        "calls_per_readmission": calls_per_readmission,
-    }
 
 
 def benefit(y: Floats, is_called: Mask, risk: float) -> Statistic:
@@ -155,8 +121,8 @@ def _operating_point(
     called_by: Mapping[str, Mask],
     samples: list[Floats],
 ) -> OperatingPoint:
-    of_model = yields(y, called_by["model"])
-    of_lace = yields(y, called_by["lace"])
+    of_model = call_list.yields(y, called_by["model"])
+    of_lace = call_list.yields(y, called_by["lace"])
 
     def more(weights: Floats) -> float:
         return of_model["found"](weights) - of_lace["found"](weights)

@@ -166,8 +166,13 @@ def score_html(answer: Prediction, language: Language) -> str:
     limit = f"{language.text('threshold')} {wording.percent(threshold)}"
     in_words = escape(wording.in_plain_words(probability, language))
     band = escape(wording.band(risk, language))
-    against_threshold = escape(wording.against_threshold(answer, language))
-    history = escape(wording.history(answer["history"], language))
+    notes = [
+        wording.against_threshold(answer, language),
+        # An older API has no such field.
+        wording.by_capacity(answer.get("capacity"), language),
+        wording.history(answer["history"], language),
+    ]
+    small = "<br>".join(escape(note) for note in notes if note)
     return (
         f'<section class="r-card" aria-live="polite" aria-label="{result}">'
         f'<div class="r-eyebrow">{result}</div>'
@@ -177,7 +182,7 @@ def score_html(answer: Prediction, language: Language) -> str:
         f'<div class="r-scale" role="img" aria-label="{escape(score)}, {escape(limit)}">'
         f'<div class="{fill}" style="width:{100 * probability / top:.1f}%"></div>'
         f'<div class="r-mark" style="left:{100 * threshold / top:.1f}%"></div></div>'
-        f'<div class="r-small">{against_threshold}<br>{history}</div></section>'
+        f'<div class="r-small">{small}</div></section>'
     )
 
 

@@ -8,6 +8,7 @@ from operator import itemgetter
 
 from readmit.client.answer_types import (
     BatchOutcome,
+    CapacityPoint,
     LedgerRow,
     MetricInterval,
     ModelInfo,
@@ -113,6 +114,25 @@ def identity(model: ModelInfo, language: Language) -> dict[str, str]:
         language.text("trained_on"): language.value(model.get("data_source", "-")),
         language.text("threshold"): wording.percent(model["threshold"]),
         language.text("contract"): model["contract"]["hash"][:12],
+    }
+
+
+def capacity(point: CapacityPoint, language: Language) -> dict[str, str]:
+    """Return what a ward gets that can make so many calls, for a card."""
+    calls = language.text("capacity_nobody")
+    per_readmission = point["calls_per_readmission"]
+    if per_readmission is not None:
+        bounds = language.text(
+            "from_to", low=f"{per_readmission['low']:.1f}", high=f"{per_readmission['high']:.1f}"
+        )
+        calls = f"{per_readmission['figure']:.1f} ({bounds})"
+    return {
+        language.text("capacity_threshold"): wording.percent(point["threshold"]),
+        language.text("capacity_called"): wording.share_interval(point["called"], language),
+        language.text("capacity_found"): wording.share_interval(
+            point["readmissions_found"], language
+        ),
+        language.text("calls_per_readmission"): calls,
     }
 
 

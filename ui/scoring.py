@@ -13,6 +13,15 @@ from ui.language import Code, Language
 MAX_SHOWN = 50  # the download has all rows
 MAX_ERRORS_SHOWN = 1_000
 MAX_ERRORS_OF_ROW = 10
+# The columns that scoring adds to a file.
+NO_CELLS: Mapping[str, Value | None] = {
+    "probability": None,
+    "risk": "",
+    "history": "",
+    "model_version": "",
+    "error": "",
+    "capacity_risk": "",
+}
 
 
 @dataclass(frozen=True)
@@ -37,18 +46,28 @@ class Outcome:
             if len(self.errors) > MAX_ERRORS_OF_ROW:
                 details.append(f"and {len(self.errors) - MAX_ERRORS_OF_ROW} more")
             error = "; ".join(details) or "no answer"
-            return _cells(None, "", "", "", error)
-        stay = self.stay
-        return _cells(stay["probability"], stay["risk"], stay["history"], self.model_version, "")
+            return {**NO_CELLS, "error": error}
+        capacity = self.stay.get("capacity")
+        return {
+            **NO_CELLS,
+            "probability": self.stay["probability"],
+            "risk": self.stay["risk"],
+            "history": self.stay["history"],
+            "model_version": self.model_version,
+            "capacity_risk": capacity["risk"] if capacity else "",
+        }
 
     def shown(self, language: Language) -> dict[str, Value | None]:
         """Return the same columns as the page shows them."""
-        cells = _cells("", "", "", "", self.error_text(language))
+        cells = {**NO_CELLS, "probability": "", "error": self.error_text(language)}
         if self.stay is not None and not self.errors:
-            probability = wording.percent(self.stay["probability"])
-            risk = wording.band(self.stay["risk"], language)
-            history = language.value(self.stay["history"])
-            cells = _cells(probability, risk, history, self.model_version, "")
+            cells |= {
+                "probability": wording.percent(self.stay["probability"]),
+                "risk": wording.band(self.stay["risk"], language),
+                "history": language.value(self.stay["history"]),
+                "model_version": self.model_version,
+                "capacity_risk": wording.by_capacity(self.stay.get("capacity"), language),
+            }
         return {language.column(name): cell for name, cell in cells.items()}
 
     def error_text(self, language: Language) -> str:
@@ -59,18 +78,6 @@ class Outcome:
         for error in self.errors:
             texts.append(f"{error['field']}: {problem_messages.field_error(error, language)}")
         return "; ".join(texts) or language.text("no_answer")
-
-
-def _cells(
-    probability: Value | None, risk: str, history: str, model_version: str, error: str
-) -> dict[str, Value | None]:
-    return {
-        "probability": probability,
-        "risk": risk,
-        "history": history,
-        "model_version": model_version,
-        "error": error,
-    }
 
 
 @dataclass

@@ -15,6 +15,7 @@ from ui.form_settings import FormSettings
 
 FORM_MODEL = "model"
 LANGUAGE = "language"
+CALLS = "calls_per_100"
 
 
 @st.cache_resource(show_spinner=False)
@@ -60,6 +61,12 @@ def _browser_language() -> str:
     return (st.context.locale or "en")[:2].lower()
 
 
+def calls_per_100() -> int | None:
+    """Return how many of 100 patients can be called; None while nobody has chosen a number."""
+    calls: int | None = st.session_state.get(CALLS)
+    return calls
+
+
 def form_model() -> form.FormModel:
     """Return the model that the form is made for.
 
@@ -78,7 +85,7 @@ def form_fields(model: form.FormModel) -> tuple[form.Field, ...]:
 def reload_form() -> None:
     """Drop the form's model, answers and entries: the next run asks the API again."""
     for key in list(st.session_state):
-        if key != LANGUAGE:
+        if key not in (LANGUAGE, CALLS):
             del st.session_state[key]
 
 

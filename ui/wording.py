@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from readmit.client.answer_types import Prediction
+from readmit.client.answer_types import CapacityBand, Certainty, Interval, Prediction
 from ui.language import Language
 
 RARE = 0.005
@@ -38,6 +38,12 @@ def interval(low: float, high: float, language: Language) -> str:
     return language.text("from_to", low=f"{low:.3f}", high=f"{high:.3f}")
 
 
+def share_interval(share: Interval, language: Language) -> str:
+    """Return a share with its interval, as percentages."""
+    bounds = language.text("from_to", low=percent(share["low"]), high=percent(share["high"]))
+    return f"{percent(share['figure'])} ({bounds})"
+
+
 def band(risk: str, language: Language) -> str:
     """Return the name of a risk band; an unknown one as the API calls it."""
     names = {
@@ -54,6 +60,26 @@ def against_threshold(answer: Prediction, language: Language) -> str:
     if answer["probability"] >= answer["threshold"]:
         return language.text("above_threshold", threshold=threshold)
     return language.text("below_threshold", threshold=threshold)
+
+
+def by_capacity(band: CapacityBand | None, language: Language) -> str:
+    """Return whether a ward calls the patient that can make so many calls; empty without a band."""
+    if band is None:
+        return ""
+    calls = band["calls_per_100"]
+    threshold = percent(band["threshold"])
+    if band["risk"] == "high":
+        return language.text("is_called", n=calls, threshold=threshold)
+    return language.text("is_not_called", n=calls, threshold=threshold)
+
+
+def how_sure(certainty: Certainty, language: Language) -> str:
+    """Return how many patients with such a score were readmitted."""
+    return language.text(
+        "how_sure",
+        n=whole(certainty["n_stays"], language),
+        rate=share_interval(certainty["observed"], language),
+    )
 
 
 def against_average(probability: float, average: float, language: Language) -> str:

@@ -2,9 +2,9 @@
 
     python -m readmit.client.access_keys ward-3 predict history clinical --last-day 2027-12-31
 
-prints a new key, which is shown this once, and its entry `name:scope+scope:sha256[:last day]`. The
-entry holds the key's sha256 only. A key has 256 random bits, so its hash needs no salt and no slow
-function (NIST SP 800-63B, look-up secrets).
+prints a new key, which is shown this once, and its entry
+`name:scope+scope:sha256[:last day][:calls=N]`. The entry holds the key's sha256 only. A key has 256
+random bits, so its hash needs no salt and no slow function (NIST SP 800-63B, look-up secrets).
 """
 
 import argparse
@@ -23,6 +23,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # The caller's name while keys are off.
 LOCAL_NAME = "local"
+# How many of 100 patients a caller can follow up: the answers say who is among them.
+USUAL_CALLS = 10
+MOST_CALLS = 50
+CALLS = "calls="
 
 
 class Scope(StrEnum):
@@ -41,18 +45,25 @@ class InvalidEntry(ValueError):
 
 @dataclass(frozen=True)
 class AccessKey:
-    """One accepted key; `last_day` is the last day (UTC) on which it is valid."""
+    """One accepted key.
+
+    `last_day` is the last day (UTC) on which it is valid, `calls_per_100` how many of 100 patients
+    its holder can call unless a request says something else.
+    """
 
     name: str
     scopes: frozenset[Scope]
     sha256: str
     last_day: date | None = None
+    calls_per_100: int = USUAL_CALLS
 
     def entry(self) -> str:
         """Return the key as READMIT_API_KEYS lists it."""
         parts = [self.name, "+".join(sorted(self.scopes)), self.sha256]
         if self.last_day is not None:
             parts.append(self.last_day.isoformat())
+        if self.calls_per_100 != USUAL_CALLS:
+            parts.append(f"{CALLS}{self.calls_per_100}")
         return ":".join(parts)
 
     def is_valid(self) -> bool:
@@ -88,10 +99,11 @@ def parse_entry(entry: str) -> AccessKey:
         InvalidEntry: the entry is no key.
     """
     parts = entry.split(":")
+    calls_per_100 = USUAL_CALLS
+    if len(parts) > 3 and parts[-1].startswith(CALLS):
+        calls_per_100 = _calls(parts.pop())
     if len(parts) not in (3, 4):
-        raise InvalidEntry(
-            "an entry is name:scope+scope:sha256 or name:scope+scope:sha256:last-day"
-        )
+        raise InvalidEntry("an entry is name:scope+scope:sha256[:last-day][:calls=N]")
     name, joined_scopes, sha256 = parts[:3]
     sha256 = sha256.lower()
     if not NAME.fullmatch(name) or name == LOCAL_NAME:
@@ -108,7 +120,14 @@ def parse_entry(entry: str) -> AccessKey:
             last_day = date.fromisoformat(parts[3])
         except ValueError:
             raise InvalidEntry(f"{name}: the last day is a date such as 2027-12-31") from None
-    return AccessKey(name, scopes, sha256, last_day)
+    return AccessKey(name, scopes, sha256, last_day, calls_per_100)
+
+
+def _calls(part: str) -> int:
+    number = part.removeprefix(CALLS)
+    if not re.fullmatch("[0-9]{1,2}", number) or not 1 <= int(number) <= MOST_CALLS:
+        raise InvalidEntry(f"{CALLS}N has a whole number from 1 to {MOST_CALLS}")
+    return int(number)
 
 
 def sha256_of(secret: str) -> str:
@@ -116,14 +135,19 @@ def sha256_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def new(name: str, scopes: Iterable[Scope], last_day: date | None = None) -> tuple[str, AccessKey]:
+def new(
+    name: str,
+    scopes: Iterable[Scope],
+    last_day: date | None = None,
+    calls_per_100: int = USUAL_CALLS,
+) -> tuple[str, AccessKey]:
     """Return a new secret and its key.
 
     Raises:
-        InvalidEntry: the name cannot be used.
+        InvalidEntry: the name or the number of calls cannot be used.
     """
     secret = secrets.token_urlsafe(KEY_BYTES)
-    key = AccessKey(name, frozenset(scopes), sha256_of(secret), last_day)
+    key = AccessKey(name, frozenset(scopes), sha256_of(secret), last_day, calls_per_100)
     parse_entry(key.entry())
     return secret, key
 
@@ -134,11 +158,17 @@ def main() -> None:
     parser.add_argument("name", help="who uses it; stands in the logs and in the audit")
     parser.add_argument("scopes", nargs="+", type=Scope, choices=list(Scope))
     parser.add_argument("--last-day", type=date.fromisoformat, help="last valid day, as 2027-12-31")
+    parser.add_argument(
+        "--calls",
+        type=int,
+        default=USUAL_CALLS,
+        help=f"how many of 100 patients its holder can call (default {USUAL_CALLS})",
+    )
     options = parser.parse_args()
     if options.last_day is not None and options.last_day < datetime.now(UTC).date():
         parser.error("the last day has passed")
     try:
-        secret, key = new(options.name, options.scopes, options.last_day)
+        secret, key = new(options.name, options.scopes, options.last_day, options.calls)
     except InvalidEntry as error:
         parser.error(str(error))
     print(f"key, for the caller's header X-API-Key (shown this once): {secret}")

@@ -132,21 +132,60 @@ class ContractMapping(TypedDict):
     ignored: Sequence[str]
 
 
+class Interval(TypedDict):
+    """A figure with its 95 % interval, which it always has."""
+
+    figure: float
+    low: float
+    high: float
+
+
+class CapacityBand(TypedDict):
+    """Whether a ward that can call `calls_per_100` of 100 patients calls this one (`high`).
+
+    `threshold` is the risk that so many validation patients reached.
+    """
+
+    calls_per_100: int
+    threshold: float
+    risk: Risk
+
+
 class ScoredStay(TypedDict):
-    """The probability of readmission within 30 days, and what it was computed from."""
+    """The probability of readmission within 30 days, and what it was computed from.
+
+    `risk` is by the threshold from costs, `capacity` by the calls that a ward can make; null when
+    the model was registered without it.
+    """
 
     probability: float
     risk: Risk
     threshold: float
+    capacity: CapacityBand | None
     history: History
     request_id: str
     contract: NotRequired[ContractMapping]
 
 
+class Certainty(TypedDict):
+    """How sure the answer is.
+
+    `observed` is the share of readmissions among the `n_stays` validation stays with such a score.
+    `is_unlike_training` says that inputs and history together are rarer than those of 99 of 100
+    validation stays; `unusual_fields` then names the inputs with the rarest values.
+    """
+
+    observed: Interval
+    n_stays: int
+    is_unlike_training: bool
+    unusual_fields: Sequence[str]
+
+
 class Prediction(ScoredStay):
-    """Answer of POST /predict."""
+    """Answer of POST /predict; `certainty` is null when the model was registered without it."""
 
     model: ModelIdentity
+    certainty: Certainty | None
 
 
 class BatchAnswer(TypedDict):
@@ -204,6 +243,7 @@ class ComparedAnswer(TypedDict):
     probability: NotRequired[float]
     risk: NotRequired[Risk]
     threshold: NotRequired[float]
+    capacity: NotRequired[CapacityBand | None]
     history: NotRequired[History]
     request_id: NotRequired[str]
     contract: NotRequired[ContractMapping]
@@ -242,6 +282,27 @@ class DecisionPoint(TypedDict):
     threshold: float
     net_benefit: float
     call_everybody: float
+
+
+class CapacityPoint(TypedDict):
+    """What a ward gets on validation that can call so many of 100 patients, with 95 % intervals.
+
+    `called` and `readmissions_found` are shares. `calls_per_readmission`
+    is null when none is found.
+    """
+
+    calls_per_100: int
+    threshold: float
+    called: Interval
+    readmissions_found: Interval
+    calls_per_readmission: Interval | None
+
+
+class ScoreBin(Interval):
+    """The rate of readmission of the `n` validation stays with a score from `lowest` on."""
+
+    lowest: float
+    n: int
 
 
 class LearningPoint(TypedDict):
@@ -328,6 +389,8 @@ class ModelInfo(ModelIdentity):
     calibration: NotRequired[list[CalibrationBin]]
     slices: NotRequired[list[SliceQuality]]
     decision_curve: NotRequired[list[DecisionPoint]]
+    capacity: NotRequired[list[CapacityPoint]]
+    score_bins: NotRequired[list[ScoreBin]]
     learning_curve: NotRequired[list[LearningPoint]]
     data_source: NotRequired[str]
     data_fingerprint: NotRequired[str]

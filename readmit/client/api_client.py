@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -123,9 +123,13 @@ class Client:
         """Return the decisions to promote, keep or roll back."""
         return cast(list[PromotionDecision], self._rows("/model/history", "promotions"))
 
-    def predict(self, row: Mapping[str, object]) -> Prediction:
-        """Return the answer for one stay."""
-        return cast(Prediction, self._request("POST", "/predict", row))
+    def predict(self, row: Mapping[str, object], *, calls_per_100: int | None = None) -> Prediction:
+        """Return the answer for one stay.
+
+        `calls_per_100` patients can be called; without it, the number of the key counts.
+        """
+        path = _with_query("/predict", calls_per_100=calls_per_100)
+        return cast(Prediction, self._request("POST", path, row))
 
     def explain(self, row: Mapping[str, object]) -> Explanation:
         """Return the contributions of the fields to the score of one stay."""
@@ -140,10 +144,15 @@ class Client:
         return cast(dict[str, list[ComparedAnswer]], answer)["answers"]
 
     def predict_batch(
-        self, rows: Sequence[Mapping[str, object]], *, trial: bool = False
+        self,
+        rows: Sequence[Mapping[str, object]],
+        *,
+        trial: bool = False,
+        calls_per_100: int | None = None,
     ) -> BatchAnswer:
         """Return the answers for many stays; a trial is not logged."""
-        path = "/predict/batch?trial=true" if trial else "/predict/batch"
+        is_trial = "true" if trial else None
+        path = _with_query("/predict/batch", trial=is_trial, calls_per_100=calls_per_100)
         return cast(BatchAnswer, self._request("POST", path, {"rows": list(rows)}))
 
     def ready(self) -> Readiness:
@@ -194,3 +203,9 @@ class Client:
         if response.is_success:
             return response.json()
         raise Problem.from_response(response)
+
+
+def _with_query(path: str, **parameters: str | int | None) -> str:
+    """Return the path with those parameters that have a value."""
+    present = {name: value for name, value in parameters.items() if value is not None}
+    return f"{path}?{urlencode(present)}" if present else path

@@ -10,7 +10,7 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
-from readmit.client.access_keys import Scope
+from readmit.client.access_keys import MOST_CALLS, Scope
 from readmit.client.answer_types import (
     BatchAnswer,
     Comparison,
@@ -50,6 +50,8 @@ router = APIRouter(tags=["predict"])
 JSON = "application/json"
 CSV = "text/csv"
 Alias = Annotated[str, Query(json_schema_extra={"enum": [*STANDBY_ALIASES]})]
+CALLS = "calls_per_100"
+WHOLE_NUMBER = re.compile("-?[0-9]{1,9}")
 # The header `Prefer: handling=strict`: no answer is better than one without the history.
 STRICT = re.compile(r"(^|[,;\s])handling\s*=\s*\"?strict\"?\s*($|[,;])", re.IGNORECASE)
 
@@ -64,11 +66,17 @@ async def predict(request: Request) -> Response:
     """Answer for one stay. Plain functions instead of dependencies: this is the hot path."""
     model = served(request)
     services = parts(request).services
+    calls = _calls_per_100(request)
     stay = await _stay(request, model)
     probability = await services.batcher.predict(model.compiled, stay.values)
-    score = scored_stay(model, stay, probability, request.state.request_id)
+    score = scored_stay(model, stay, probability, request.state.request_id, calls)
     record(model, [(stay, score)], services, request.state.caller)
-    prediction: Prediction = {**score, "model": model.identity}
+    certainty = model.certainty
+    prediction: Prediction = {
+        **score,
+        "model": model.identity,
+        "certainty": certainty.of(probability, stay.values) if certainty else None,
+    }
     return Response(orjson.dumps(prediction), media_type=JSON)
 
 
@@ -123,6 +131,7 @@ async def compare(
         alias=alias,
         lookup=state.services.lookup,
         reader=_reader(request),
+        calls_per_100=_calls_per_100(request),
     )
     for answer in answers:
         _check_history(request, answer.get("history"))
@@ -162,6 +171,7 @@ async def _batch_answer(
         model,
         request.state.request_id,
         request.state.caller,
+        _calls_per_100(request),
         history=await _trial_history(request, model, rows, state) if is_trial else None,
         services=None if is_trial else state.services,
     )
@@ -237,6 +247,29 @@ async def _stay(request: Request, model: ServedModel) -> PredictionRequest:
     stay = await with_known_history(model, sent, lookup, _reader(request))
     _check_history(request, stay.history)
     return stay
+
+
+def _calls_per_100(request: Request) -> int:
+    """Return how many of 100 patients the caller can call: by the request, else by its key.
+
+    Raises:
+        Problem: 422 when it is no whole number from 1 to MOST_CALLS.
+    """
+    usual: int = request.state.caller.calls_per_100
+    if not request.scope["query_string"]:  # the hot path parses nothing
+        return usual
+    text = request.query_params.get(CALLS)
+    if text is None:
+        return usual
+    if not WHOLE_NUMBER.fullmatch(text):
+        error = field_error(CALLS, FieldErrorCode.NOT_AN_INTEGER)
+    elif int(text) < 1:
+        error = field_error(CALLS, FieldErrorCode.TOO_SMALL, params={"minimum": 1})
+    elif int(text) > MOST_CALLS:
+        error = field_error(CALLS, FieldErrorCode.TOO_LARGE, params={"maximum": MOST_CALLS})
+    else:
+        return int(text)
+    raise Problem(ProblemCode.INVALID_FIELDS, errors=[error])
 
 
 def _reader(request: Request) -> Reader:

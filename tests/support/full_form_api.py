@@ -74,6 +74,12 @@ def report():
         auroc = 0.64 + 0.01 * math.log(step + 1)
         learning.append({"n_batches": step, "n_rows": 8_000 * step, "auroc": auroc, "low": auroc - 0.01,
                          "high": auroc + 0.01, "average_precision": 0.2})  # fmt: skip
+    capacity = []
+    for calls in range(1, 51):
+        found = 0.03 + 0.9 * (calls / 100) ** 0.7
+        per_readmission = interval(2 + calls / 12)
+        capacity.append({"calls_per_100": calls, "threshold": 0.4 - calls / 160, "called": interval(calls / 100),
+                         "readmissions_found": interval(found), "calls_per_readmission": per_readmission})  # fmt: skip
     metrics = {name: interval(figure) for name, figure in OUTCOMES.items()}
     metrics["observed_minus_predicted"] = interval(0.0012)
     return {
@@ -83,6 +89,7 @@ def report():
         "calibration": bins,
         "decision_curve": curve,
         "slices": slices,
+        "capacity": capacity,
         "learning_curve": learning,
     }
 

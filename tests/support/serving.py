@@ -88,7 +88,7 @@ class StandIn:
         return [self.predict_one(dict(zip(self.names, row, strict=True))) for row in rows]
 
 
-def write_bundle(folder: Path, contract: Contract, shift=-2.0, wrong_by=0.0):
+def write_bundle(folder: Path, contract: Contract, shift=-2.0, wrong_by=0.0, report=()):
     folder.mkdir(parents=True, exist_ok=True)
     defaults = {feature.name: feature.default for feature in contract.features}
     rows = []
@@ -98,7 +98,7 @@ def write_bundle(folder: Path, contract: Contract, shift=-2.0, wrong_by=0.0):
     (folder / "contract.json").write_text(contract.to_json())
     (folder / "examples.json").write_bytes(orjson.dumps({"rows": rows, "probabilities": expected}))
     (folder / "report.json").write_bytes(
-        orjson.dumps({"threshold": 0.2, "metrics": {}, "data_source": "sample"})
+        orjson.dumps({"threshold": 0.2, "metrics": {}, "data_source": "sample", **dict(report)})
     )
     (folder / "shift.json").write_text(str(shift))
 

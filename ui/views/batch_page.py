@@ -1,6 +1,7 @@
 """Batch: upload a CSV, see what is wrong with it, watch it being scored, download the result."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import streamlit as st
@@ -93,7 +94,7 @@ def _scored(file: batch_file.Upload, fields: Sequence[Field]) -> scoring.ScoredF
     n_rows = wording.whole(file.n_rows, language)
     bar = st.progress(0.0, language.text("batch_progress", done=0, n=n_rows))
     scored = scoring.ScoredFile()
-    scorer = session.client().predict_batch
+    scorer = partial(session.client().predict_batch, calls_per_100=session.calls_per_100())
     with page_parts.guarded():
         for scored in scoring.score(file, fields, scorer, language.code):
             n_scored = wording.whole(scored.n_rows, language)

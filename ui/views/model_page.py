@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 import streamlit as st
 
+from readmit.client.access_keys import USUAL_CALLS
 from readmit.client.answer_types import (
     CalibrationBin,
+    CapacityPoint,
     LearningPoint,
     MetricInterval,
     ModelInfo,
@@ -15,6 +17,8 @@ from readmit.client.answer_types import (
 )
 from ui import charts, page_parts, page_tables, session
 from ui.charts import AxisTitles
+
+SLIDER = "model:calls_per_100"
 
 
 def render() -> None:
@@ -41,6 +45,7 @@ def show_report(model: ModelInfo) -> None:
     with right:
         show_learning_curve(model.get("learning_curve", []))
     show_decision_curve(model)
+    show_capacity(model.get("capacity", []))
     show_slices(model.get("slices", []), model.get("metrics", {}))
 
 
@@ -97,6 +102,39 @@ def show_decision_curve(model: ModelInfo) -> None:
         for_everybody=language.text("for_everybody"),
     )
     show_chart("decision", figure)
+
+
+def show_capacity(points: Sequence[CapacityPoint]) -> None:
+    """Draw a slider of how many of 100 patients can be called, and what it brings.
+
+    The number then counts for the answers of the other pages.
+    """
+    language = session.language()
+    page_parts.section(language.text("capacity"), language.text("capacity_intro"))
+    if not points:
+        st.caption(language.text("not_available"))
+        return
+    by_calls = {point["calls_per_100"]: point for point in points}
+    st.session_state.setdefault(SLIDER, session.calls_per_100() or USUAL_CALLS)
+    calls = st.slider(
+        language.text("capacity_slider"),
+        min(by_calls),
+        max(by_calls),
+        key=SLIDER,
+        on_change=_keep_calls,
+    )
+    page_parts.facts(page_tables.capacity(by_calls[calls], language))
+    with st.expander(language.text("as_table")):
+        table = []
+        for point in points:
+            number = {language.text("capacity_slider"): str(point["calls_per_100"])}
+            table.append(number | page_tables.capacity(point, language))
+        st.dataframe(table, hide_index=True)
+
+
+def _keep_calls() -> None:
+    """Keep the number: Streamlit forgets a slider when its page is left."""
+    st.session_state[session.CALLS] = st.session_state[SLIDER]
 
 
 def show_chart(key: str, figure: go.Figure) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 import streamlit as st
 
-from readmit.client.answer_types import ContractMapping, Prediction, Value
+from readmit.client.answer_types import Certainty, ContractMapping, Prediction, Value
 from readmit.client.api_client import ApiDown, Problem
 from ui import (
     charts,
@@ -135,7 +135,9 @@ def _send(row: Mapping[str, Value]) -> None:
         st.session_state.pop(key, None)
     st.session_state[SENT] = row
     try:
-        st.session_state[ANSWER] = session.client().predict(row)
+        st.session_state[ANSWER] = session.client().predict(
+            row, calls_per_100=session.calls_per_100()
+        )
     except (Problem, ApiDown) as failure:
         st.session_state[FAILURE] = failure
 
@@ -183,6 +185,7 @@ def show_answer(model: FormModel, answer: Prediction, form_fields: Sequence[Fiel
     if model.average_risk:
         comparison = wording.against_average(answer["probability"], model.average_risk, language)
         st.markdown(comparison)
+    show_certainty(model, answer.get("certainty"))
     if answer["history"] == "unavailable":
         st.warning(language.text("history_unavailable"), icon=":material/history:")
     version = served["version"]
@@ -200,6 +203,22 @@ def show_answer(model: FormModel, answer: Prediction, form_fields: Sequence[Fiel
     # The runs of all versions are in one experiment.
     page_parts.model_links(version, served["run_id"], model.experiment_id)
     st.caption(f"{language.text('request')} {answer['request_id']}")
+
+
+def show_certainty(model: FormModel, certainty: Certainty | None) -> None:
+    """Say how sure the score is; a model that was registered without it says nothing."""
+    if certainty is None:
+        return
+    language = session.language()
+    st.markdown(wording.how_sure(certainty, language))
+    if not certainty["is_unlike_training"]:
+        return
+    texts = [language.text("unlike_training")]
+    labels = form.labels(model.features, language)
+    if certainty["unusual_fields"]:
+        names = ", ".join(labels.get(name, in_words(name)) for name in certainty["unusual_fields"])
+        texts.append(language.text("unusual_fields", names=names))
+    st.warning(" ".join(texts), icon=":material/person_search:")
 
 
 def show_mapping(model: FormModel, mapping: ContractMapping) -> None:

@@ -116,6 +116,16 @@ def test_the_report_of_a_trained_model_fits_its_type(contract):
         calibration=[{"predicted": 0.1, "observed": 0.1, "n": 9}],
         decision_curve=[{"threshold": 0.1, "net_benefit": 0.0, "call_everybody": 0.0}],
         slices=[],
+        score_bins=[{"lowest": 0.0, "n": 9, "figure": 0.1, "low": 0.0, "high": 0.2}],
+        capacity=[
+            {
+                "calls_per_100": 10,
+                "threshold": 0.2,
+                "called": interval,
+                "readmissions_found": interval,
+                "calls_per_readmission": None,
+            }
+        ],
     )
     provenance = mlflow_tracking.provenance(facts, contract, 7)
     report = bundle_writer.report(evaluated, facts, "logistic", provenance)

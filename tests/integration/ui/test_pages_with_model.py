@@ -167,8 +167,8 @@ def test_an_unreachable_database_does_not_look_like_an_empty_one(api, page, n_aw
     for key in ("quarantine_none", "realised_none", "promotions_none", "rates_none"):
         assert ENGLISH.text(key) not in shown(app)
     assert ENGLISH.text("ledger_none") not in values(app.info)
-    # The small model has no metrics, curves or groups of patients.
-    n_missing = {"model": 6, "data": 0}
+    # The small model has no metrics, curves, calls or groups of patients.
+    n_missing = {"model": 7, "data": 0}
     assert shown(app).count(ENGLISH.text("not_available")) == n_missing[page]
 
 
@@ -206,6 +206,62 @@ def test_a_model_without_a_decision_curve_says_so(api):
     assert not app.exception
     assert ENGLISH.text("decision_curve") in values(app.header)
     assert ENGLISH.text("not_available") in shown(app)
+
+
+@pytest.mark.parametrize("language", [ENGLISH, SPANISH])
+def test_the_slider_shows_what_so_many_calls_bring(api, monkeypatch, language):
+    interval = {"figure": 0.25, "low": 0.2, "high": 0.3}
+    points = []
+    for calls in range(1, 51):
+        per_readmission = {"figure": 3.5, "low": 3.0, "high": 4.0} if calls > 1 else None
+        points.append(
+            {
+                "calls_per_100": calls,
+                "threshold": 0.5 - calls / 200,
+                "called": interval,
+                "readmissions_found": interval,
+                "calls_per_readmission": per_readmission,
+            }
+        )
+    model = Client(api[0]).model() | {"capacity": points}
+    monkeypatch.setattr(Client, "model", lambda _: model)
+    app = AppTest.from_string(
+        "from ui.views import model_page\nmodel_page.render()", default_timeout=30
+    )
+    app.query_params["lang"] = language.code
+    app.run()
+    assert app.slider[0].value == 10
+    assert "calls_per_100" not in app.session_state  # the number of the key counts until it moves
+    app.slider[0].set_value(20).run()
+    assert not app.exception
+    assert app.session_state["calls_per_100"] == 20
+    cards = " ".join(html.proto.body for html in app.get("html"))
+    for text in ("40.0 %", "25.0 %", "3.5", language.text("calls_per_readmission")):
+        assert text in cards
+    app.slider[0].set_value(1).run()
+    cards = " ".join(html.proto.body for html in app.get("html"))
+    assert language.text("capacity_nobody") in cards
+
+
+def test_the_form_asks_for_the_chosen_number_of_calls(api, monkeypatch):
+    sent = []
+    predict = Client.predict
+
+    def spy(client, row, **parameters):
+        sent.append(parameters)
+        return predict(client, row, **parameters)
+
+    monkeypatch.setattr(Client, "predict", spy)
+    for calls in (None, 20):
+        app = AppTest.from_string(
+            "from ui.views import predict_page\npredict_page.render()", default_timeout=30
+        )
+        if calls:
+            app.session_state["calls_per_100"] = calls
+        app.run()
+        app.button[-1].click().run()
+        assert not app.exception
+        assert sent.pop() == {"calls_per_100": calls}
 
 
 def test_the_form_sends_its_key_to_an_api_that_requires_one(tmp_path, monkeypatch):

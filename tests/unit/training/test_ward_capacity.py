@@ -6,7 +6,7 @@ import pytest
 from scipy.special import expit
 
 from tests.support.training import make_rows
-from training import lace, rolling_origin, ward_capacity
+from training import call_list, lace, rolling_origin, ward_capacity
 from training.model_metrics import Bootstrap
 from training.rolling_protocol import Protocol
 from training.score_store import ScoreStore
@@ -139,5 +139,5 @@ def test_a_code_means_a_condition(code, condition):
 
 @pytest.mark.parametrize("called", [[True, False], [False, False]])
 def test_calls_that_find_nobody_have_no_number_of_calls_per_readmission(called):
-    brought = ward_capacity.yields(np.array([0.0, 1.0]), np.array(called))
+    brought = call_list.yields(np.array([0.0, 1.0]), np.array(called))
     assert np.isnan(brought["calls_per_readmission"](np.ones(2)))

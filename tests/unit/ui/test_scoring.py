@@ -4,7 +4,8 @@ from tests.support import form
 from ui import batch_file, language, scoring
 
 ENGLISH, SPANISH = language.load("en"), language.load("es")
-STAY = {"probability": 0.2, "risk": "low", "history": "given"}
+BAND = {"calls_per_100": 10, "threshold": 0.18, "risk": "high"}
+STAY = {"probability": 0.2, "risk": "low", "history": "given", "capacity": BAND}
 ERROR = {"row": 1, "field": "age_band", "code": "required", "params": {}, "detail": "is missing"}
 
 
@@ -18,6 +19,7 @@ def test_every_row_has_an_outcome_at_its_index():
         "history": "given",
         "model_version": "3",
         "error": "",
+        "capacity_risk": "high",
     }
     assert second.cells()["probability"] is None
     assert second.cells()["error"] == "age_band: is missing"
@@ -35,7 +37,8 @@ def test_with_fewer_answers_than_rows_nobody_guesses_whose_they_are():
 
 def test_an_outcome_is_shown_in_the_language_of_the_page():
     assert list(scoring.Outcome(STAY, (), "3").shown(SPANISH).values()) == [
-        "20.0 %", "Riesgo bajo", "los indicados", "3", ""
+        "20.0 %", "Riesgo bajo", "los indicados", "3", "",
+        "Una planta que puede llamar a 10 de cada 100 pacientes llama a este (a partir de 18.0 %).",
     ]  # fmt: skip
 
 
@@ -50,8 +53,8 @@ def test_scoring_goes_in_chunks_and_keeps_the_order():
     assert n_rows == [500, 1000, 1201]
     *_, scored = scoring.score(upload, form.fields(), scorer)
     header, *lines = scored.text.splitlines()
-    assert header == "n_procedures,probability,risk,history,model_version,error"
-    assert lines == [f"{row},{row},low,given,3," for row in range(1201)]
+    assert header == "n_procedures,probability,risk,history,model_version,error,capacity_risk"
+    assert lines == [f"{row},{row},low,given,3,,high" for row in range(1201)]
     assert (scored.n_errors, len(scored.first), scored.errors) == (0, scoring.MAX_SHOWN, {})
 
 
@@ -67,4 +70,4 @@ def test_of_a_file_full_of_errors_the_page_has_the_first_and_the_download_all():
     assert list(scored.errors) == list(range(2, 2 + scoring.MAX_ERRORS_SHOWN))
     lines = scored.text.splitlines()
     assert len(lines) == 3001
-    assert lines[-1].endswith("and 30 more")
+    assert lines[-1].endswith("and 30 more,")

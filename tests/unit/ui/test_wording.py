@@ -42,6 +42,16 @@ def test_threshold_and_history_in_words():
     assert wording.band("very_high", ENGLISH) == "very_high"
 
 
+@pytest.mark.parametrize("language", [ENGLISH, SPANISH])
+def test_whether_a_ward_calls_the_patient_is_said_in_words(language):
+    band = {"calls_per_100": 10, "threshold": 0.213, "risk": "high"}
+    called = wording.by_capacity(band, language)
+    assert "10" in called
+    assert "21.3 %" in called
+    assert wording.by_capacity({**band, "risk": "low"}, language) not in ("", called)
+    assert wording.by_capacity(None, language) == ""  # a model that was registered without it
+
+
 def test_thousands_stand_apart_as_the_language_has_it():
     assert wording.whole(99_343, ENGLISH) == "99,343"
     assert wording.whole(99_343, SPANISH) == "99\N{NO-BREAK SPACE}343"

@@ -23,6 +23,14 @@ def test_a_new_key_is_found_by_its_entry():
     )
 
 
+def test_a_key_may_say_how_many_patients_its_holder_can_call():
+    _, key = access_keys.new("ward-3", [Scope.PREDICT], date(2027, 12, 31), calls_per_100=5)
+    assert key.entry().endswith(":2027-12-31:calls=5")
+    assert access_keys.parse_entry(key.entry()) == key
+    assert access_keys.parse_entry(f"ehr:predict:{HASH}:calls=50").calls_per_100 == 50
+    assert access_keys.parse_entry(f"ehr:predict:{HASH}").calls_per_100 == access_keys.USUAL_CALLS
+
+
 @pytest.mark.parametrize(("days", "is_valid"), [(-1, False), (0, True), (1, True)])
 def test_a_key_is_valid_through_its_last_day(days, is_valid):
     last_day = datetime.now(UTC).date() + timedelta(days=days)
@@ -44,6 +52,10 @@ def test_a_key_is_valid_through_its_last_day(days, is_valid):
         "ehr:predict:secret",
         f"ehr:predict:{HASH}:tomorrow",
         f"ehr:predict:{HASH}:2027-12-31:x",
+        f"ehr:predict:{HASH}:calls=0",
+        f"ehr:predict:{HASH}:calls=51",
+        f"ehr:predict:{HASH}:calls=ten",
+        f"ehr:predict:{HASH}:calls=5:2027-12-31",
         f"ehr:predict:{HASH},ward:data:{HASH}",
     ],
 )

@@ -1,0 +1,62 @@
+"""How sure an answer is: what happened to such scores, and whether the patient is unlike others."""
+
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from readmit.client.answer_types import Certainty, Interval, ScoreBin, Value
+from readmit.contract.definition import Contract
+from readmit.inference.typicality import Typicality
+
+
+@dataclass(frozen=True)
+class CertaintyTable:
+    """What a bundle knows of its scores and of the stays that it was trained on.
+
+    `lowest` is sorted; `rates` and `n_stays` belong to the scores from there up to the next one.
+    """
+
+    lowest: Sequence[float]
+    rates: Sequence[Interval]
+    n_stays: Sequence[int]
+    typicality: Typicality
+    inputs: Collection[str]
+
+    def of(self, probability: float, values: tuple[Value, ...]) -> Certainty:
+        """Return how sure a score is; `values` are inputs and history in the contract's order.
+
+        Only inputs are named: the history may be one that the caller may not see.
+        """
+        number = max(0, bisect_right(self.lowest, probability) - 1)
+        is_unlike = self.typicality.distance(values) > self.typicality.limit
+        unusual = self.typicality.rarest(values, self.inputs) if is_unlike else []
+        return {
+            "observed": self.rates[number],
+            "n_stays": self.n_stays[number],
+            "is_unlike_training": is_unlike,
+            "unusual_fields": unusual,
+        }
+
+
+def load(folder: Path, bins: Sequence[ScoreBin], contract: Contract) -> CertaintyTable | None:
+    """Read a bundle; None when it was registered without it.
+
+    Raises:
+        ValueError, LookupError, TypeError: the content is damaged.
+    """
+    typicality = Typicality.load(folder)
+    if typicality is None or not bins:
+        return None
+    if typicality.names != list(contract.base_names):
+        raise ValueError("the typical values are of other fields than the contract")
+    rates: list[Interval] = []
+    for row in bins:
+        rates.append({"figure": row["figure"], "low": row["low"], "high": row["high"]})
+    return CertaintyTable(
+        lowest=[float(row["lowest"]) for row in bins],
+        rates=rates,
+        n_stays=[int(row["n"]) for row in bins],
+        typicality=typicality,
+        inputs=frozenset(feature.name for feature in contract.inputs),
+    )
