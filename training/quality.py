@@ -37,6 +37,8 @@ from training import (
     features,
     mlflow_tracking,
     model_metrics,
+    monitor,
+    quality_plots,
     rolling_origin,
     rolling_report,
     score_store,
@@ -47,7 +49,7 @@ from training.rolling_origin import Make
 from training.rolling_protocol import Protocol
 from training.rolling_report import Rolling, RollingReport
 from training.score_store import ScoreStore
-from training.training_settings import TrainingSettings
+from training.training_settings import MonitorSettings, TrainingSettings
 
 EXPERIMENT = "readmission-quality"
 FOLDS = 5
@@ -160,7 +162,7 @@ def _over_folds(
 
 
 def measure(
-    candidate: str, mart: Mart, settings: TrainingSettings, show: Callable[[str], None]
+    candidate: str, mart: Mart, settings: MonitorSettings, show: Callable[[str], None]
 ) -> Quality:
     """Measure a candidate and the baselines by folds and by rolling origin.
 
@@ -201,7 +203,7 @@ def measure(
         **cross_validation,
         **sealed_test(candidate, make_candidate, protocol),
         "baselines": results,
-        **rolling_report.measure(candidate, models, out_of_folds, protocol),
+        **rolling_report.measure(candidate, models, out_of_folds, protocol, monitor.rule(settings)),
     }
 
 
@@ -282,7 +284,7 @@ def without_nan(document: object) -> object:
 
 
 def log(quality: Quality, settings: TrainingSettings) -> None:
-    """Log the numbers and the document to MLflow."""
+    """Log the numbers, the document and the figures to MLflow."""
     with mlflow_tracking.reaching(settings):
         mlflow.set_experiment(EXPERIMENT)
         with mlflow.start_run(
@@ -290,6 +292,8 @@ def log(quality: Quality, settings: TrainingSettings) -> None:
         ):
             mlflow.log_metrics(flat(quality))
             mlflow.log_text(json.dumps(without_nan(quality), indent=1), "quality.json")
+            for name, figure in quality_plots.of_report(quality["candidate"], quality).items():
+                mlflow.log_figure(figure, f"plots/{name}.png")
 
 
 @explained
@@ -304,7 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--manifest", type=Path, help="dbt manifest that the contract is read from")
     options = parser.parse_args(arguments)
-    settings = TrainingSettings()
+    settings = MonitorSettings()
     console = Console()
     began = time.monotonic()
 
@@ -321,6 +325,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     target = ROOT / "build" / "quality.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(without_nan(quality), indent=1))
+    for name, figure in quality_plots.of_report(options.candidate, quality).items():
+        figure.savefig(target.with_name(f"{name}.png"), dpi=110)
     console.print(table(quality))
     console.print("by rolling origin:")
     console.print(rolling_table(quality["rolling"]))

@@ -11,15 +11,20 @@ import numpy as np
 
 from training import (
     decay,
+    deciders,
     model_metrics,
+    monitor_replay,
     recalibration,
     rolling_origin,
     subgroups,
     ward_capacity,
 )
 from training.decay import Decay
-from training.model_metrics import Bootstrap, Estimate, Floats
-from training.rolling_origin import Cut, Make, Mask
+from training.deciders import Deciders
+from training.drift import Rule
+from training.model_metrics import Bootstrap, Estimate, Floats, Mask
+from training.monitor_replay import ReplayedModel
+from training.rolling_origin import Cut, Make
 from training.rolling_protocol import Protocol
 from training.subgroups import Subgroups
 from training.ward_capacity import Capacity
@@ -78,13 +83,16 @@ class Rolling(TypedDict):
 class RollingReport(TypedDict):
     """The sections of `build/quality.json` by rolling origin.
 
-    `decay_for_choices` has no patients of the sealed test, neither in its fits nor in its figures.
+    `decay_for_choices` and `monitor_replay` have no patients of the sealed test, neither in their
+    fits nor in their figures.
     """
 
     rolling: Rolling
     capacity: Capacity
     decay: Decay
     decay_for_choices: Decay
+    monitor_replay: list[ReplayedModel]
+    deciders: list[Deciders]
     subgroups: Subgroups
 
 
@@ -93,6 +101,7 @@ def measure(
     models: dict[str, Make],
     out_of_folds: dict[str, Floats],
     protocol: Protocol,
+    drift_rule: Rule,
 ) -> RollingReport:
     """Judge a candidate and its baselines by rolling origin.
 
@@ -101,6 +110,7 @@ def measure(
         models: returns an unfitted Pipeline, by name.
         out_of_folds: out-of-fold scores (n,) by model.
         protocol: rows, cuts and bootstrap.
+        drift_rule: when the monitor calls a column drifted.
     """
     matrices = {name: protocol.matrix(name, make) for name, make in models.items()}
     is_open = protocol.rows["split"] != "test"
@@ -112,6 +122,8 @@ def measure(
         "capacity": ward_capacity.by_capacity(protocol, matrices[candidate]),
         "decay": aged(protocol, matrices[candidate]),
         "decay_for_choices": aged(open_protocol, open_matrix),
+        "monitor_replay": monitor_replay.replay(open_protocol, open_matrix, drift_rule),
+        "deciders": deciders.judge(protocol, matrices, out_of_folds),
         "subgroups": subgroups.judge(protocol, matrices[candidate]),
     }
 

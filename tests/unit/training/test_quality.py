@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from tests.support.training import make_rows
 from training import baselines, candidates, quality, score_store
-from training.training_settings import TrainingSettings
+from training.training_settings import MonitorSettings
 
 N_FITS = 5 + 1 + 10 + 10  # folds, sealed test, cuts of all patients and of those not sealed
 
@@ -35,7 +35,7 @@ def measured(mart, tmp_path_factory):
         return Pipeline([("numbers", numbers), ("model", Counted())])
 
     home = tmp_path_factory.mktemp("quality")
-    settings = TrainingSettings(readmit_home=home, bootstrap_replicates=100)
+    settings = MonitorSettings(readmit_home=home, bootstrap_replicates=100)
     documents = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(candidates.CANDIDATES, "small", small)
@@ -61,6 +61,8 @@ def test_rolling_origin_stands_beside_the_old_keys(measured):
         "rolling",
         "capacity",
         "decay",
+        "monitor_replay",
+        "deciders",
     } <= document.keys()
     rolling = document["rolling"]
     model = rolling["models"]["small"]

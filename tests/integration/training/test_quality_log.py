@@ -1,0 +1,54 @@
+"""What `make quality` measures arrives in a real MLflow: every number, and the document."""
+
+import json
+import math
+
+import mlflow
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+
+from tests.support import services
+from tests.support.training import make_rows
+from training import baselines, candidates, mlflow_tracking, quality
+from training.training_settings import MonitorSettings
+
+
+@pytest.fixture(scope="module")
+def settings(mlflow_server, tmp_path_factory):
+    environment = {k: v for k, v in services.environment(mlflow_server).items() if k.isupper()}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setenv("READMIT_BOOTSTRAP_REPLICATES", "100")
+        yield MonitorSettings(readmit_home=tmp_path_factory.mktemp("quality"))
+
+
+@pytest.fixture(scope="module")
+def document(contract, settings):
+    def small(contract, seed, threads):
+        numbers = ColumnTransformer([("numbers", "passthrough", ["n_inpatient_visits"])])
+        return Pipeline([("numbers", numbers), ("model", LogisticRegression())])
+
+    mart = quality.Mart(contract, make_rows(contract, 1200), "a fingerprint")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(candidates.CANDIDATES, "small", small)
+        patch.setattr(baselines, "models", lambda contract, settings: {})
+        return quality.measure("small", mart, settings, lambda text: None)
+
+
+def test_every_number_and_the_document_are_logged(document, settings):
+    quality.log(document, settings)
+    with mlflow_tracking.reaching(settings) as client:
+        experiment = client.get_experiment_by_name(quality.EXPERIMENT)
+        (run,) = client.search_runs([experiment.experiment_id], max_results=5)
+        logged = run.data.metrics
+        plots = {item.path for item in client.list_artifacts(run.info.run_id, "plots")}
+        text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/quality.json")
+    assert plots == {f"plots/rolling_{name}.png" for name in ("slices", "decay", "capacity")}
+    numbers = quality.flat(document)
+    assert len(numbers) > 1000  # more than MLflow takes in one request
+    assert logged.keys() == numbers.keys()
+    assert all(math.isclose(logged[name], numbers[name], abs_tol=1e-9) for name in numbers)
+    assert json.loads(text) == quality.without_nan(document)
