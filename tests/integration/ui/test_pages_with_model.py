@@ -264,6 +264,32 @@ def test_the_form_asks_for_the_chosen_number_of_calls(api, monkeypatch):
         assert sent.pop() == {"calls_per_100": calls}
 
 
+@pytest.mark.parametrize("language", [ENGLISH, SPANISH])
+def test_the_answer_says_how_sure_it_is(api, monkeypatch, language):
+    certainty = {
+        "observed": {"figure": 0.182, "low": 0.155, "high": 0.213},
+        "n_stays": 1744,
+        "is_unlike_training": False,
+        "unusual_fields": [],
+    }
+    predict = Client.predict
+
+    def with_certainty(client, row, **parameters):
+        return predict(client, row, **parameters) | {"certainty": certainty}
+
+    monkeypatch.setattr(Client, "predict", with_certainty)
+    app = answered(language.code)
+    sentences = [text for text in values(app.markdown) if "18.2 %" in text]
+    assert len(sentences) == 1
+    for figure in ("15.5 %", "21.3 %", f"1{language.thousands}744"):
+        assert figure in sentences[0]
+    assert not any(language.text("unlike_training") in text for text in values(app.warning))
+    certainty |= {"is_unlike_training": True, "unusual_fields": ["n_medications"]}
+    warnings = values(answered(language.code).warning)
+    (warning,) = [text for text in warnings if language.text("unlike_training") in text]
+    assert "n_medications" in warning  # the small model's label
+
+
 def test_the_form_sends_its_key_to_an_api_that_requires_one(tmp_path, monkeypatch):
     monkeypatch.setenv("READMIT_ENV_FILE", str(tmp_path / "none"))
     with running(tmp_path, 1, READMIT_API_KEY_HASHES=hashlib.sha256(b"a key").hexdigest()) as (
