@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down backup restore erase status doctor logs pipeline submit quarantine api-key rollback poison test test-full lint guide bench capacity load quality search report tour images k8s k8s-up k8s-down audit clean env lock
+.PHONY: help up down backup restore erase status doctor logs notebook pipeline submit quarantine api-key rollback poison test test-full lint guide bench capacity load quality search report tour images k8s k8s-up k8s-down audit clean env lock
 
 override GUIDE := build/guide/index.html
 override BIN := .venv/bin
@@ -76,6 +76,9 @@ doctor: ## check machine, environment, ports, versions and the running stack; ea
 
 logs: ## follow the log of one component (NAME=api) or of all; every line with an id (ID=...)
 	@set -f; $(RUN) -m stack.logs $$NAME $(if $(ID),--id "$$ID")
+
+notebook: ## start JupyterLab with notebooks/explore.ipynb beside the running stack (`make down` stops it)
+	@$(RUN) -m stack.notebook
 
 pipeline: ## publish the batches that are waiting, then train
 	@$(RUN) $(THERE) -m stack.pipeline

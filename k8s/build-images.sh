@@ -11,9 +11,10 @@ REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 declare -A DOCKERFILE=(
     [postgres]=k8s/images/postgres/Dockerfile [s3]=k8s/images/s3/Dockerfile [mlflow]=k8s/images/mlflow/Dockerfile
     [pipeline]=dags/Dockerfile [serving]=serving/Dockerfile [ui]=ui/Dockerfile [docs-site]=k8s/images/docs-site/Dockerfile
+    [notebook]=k8s/images/notebook/Dockerfile
     [login-proxy]=k8s/images/login-proxy/Dockerfile [prometheus]=k8s/images/prometheus/Dockerfile [locust]=locust/Dockerfile
 )
-ORDER=(postgres s3 mlflow serving ui docs-site login-proxy prometheus locust pipeline)
+ORDER=(postgres s3 mlflow serving ui docs-site login-proxy prometheus locust pipeline notebook)
 # Megabytes. A part that grows past its limit pulled in something that it should not.
 declare -A LIMIT=([serving]=600 [pipeline]=2500)
 
@@ -49,7 +50,7 @@ for name in "${@:-${ORDER[@]}}"; do
     tag="$REGISTRY/$name:$VERSION"
     echo "== $tag"
     own=()
-    [ "$name" = pipeline ] && own=(--build-arg "REVISION=$REVISION") # its models say which commit fitted them
+    [[ "$name" = pipeline || "$name" = notebook ]] && own=(--build-arg "REVISION=$REVISION") # its models say which commit fitted them
     "$ENGINE" build --quiet "${options[@]}" "${labels[@]}" "${own[@]}" \
         -f "${DOCKERFILE[$name]:?no image of that name}" -t "$tag" "$context"
     megabytes=$(($("$ENGINE" image inspect --format '{{.Size}}' "$tag") / 1000000))

@@ -49,9 +49,9 @@ from stack.progress import Progress
 
 SECONDS_FOR_ROLLOUT = 900
 SECONDS_PER_LOOK = 10  # so old the reason in the waiting line may be
-# Upstream images: where nothing can be pulled they stay pending, and everything else works without
-# them.
-OPTIONAL = {"grafana", "notebook"}
+# An upstream image: where nothing can be pulled it stays pending, and everything else works without
+# it.
+OPTIONAL = {"grafana"}
 # The name of each page, the path, and the Secret and key of its password (the API's key).
 LOGIN = "login-proxy PROXY_PASSWORD"
 PAGES = {

@@ -60,6 +60,7 @@ def new_values() -> dict[str, Values]:
         "api-keys": _api_keys(),
         "model-signing": {"MODEL_SIGNING_KEY": signing_key, "MODEL_PUBLIC_KEY": public_key},
         "erasure-key": {"ERASURE_KEY": secrets.token_urlsafe(32)},
+        "mlflow-notebook": {"MLFLOW_NOTEBOOK_PASSWORD": _password()},
         "notebook": {"JUPYTER_TOKEN": _password()},
     }
     for role in LOGIN_ROLES:
@@ -74,13 +75,18 @@ def new_values() -> dict[str, Values]:
 
 
 def _api_keys() -> Values:
-    """Return a key of the API for the web form, one for load tests, and what the API compares."""
+    """Return keys of the API: the web form's, one for each other client, and their hashes."""
     form_key = _password()
-    load_key = _password()
-    load_hash = sha256(load_key.encode()).hexdigest()
-    load = access_keys.AccessKey("load", frozenset({access_keys.Scope.PREDICT}), load_hash)
-    entries = [access_keys.of_the_form(form_key).entry(), load.entry()]
-    return {"API_KEY": form_key, "LOAD_API_KEY": load_key, "API_KEYS": ",".join(entries)}
+    values = {"API_KEY": form_key}
+    entries = [access_keys.of_the_form(form_key).entry()]
+    for client in ("load", "notebook"):
+        key = _password()
+        key_hash = sha256(key.encode()).hexdigest()
+        access_key = access_keys.AccessKey(client, frozenset({access_keys.Scope.PREDICT}), key_hash)
+        values[f"{client.upper()}_API_KEY"] = key
+        entries.append(access_key.entry())
+    values["API_KEYS"] = ",".join(entries)
+    return values
 
 
 def _object_store_tls() -> Values:

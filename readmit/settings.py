@@ -33,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "READMIT_"
 # MLflow's user for the prediction API.
 MLFLOW_READER = "api"
+# MLflow's user for notebooks: it changes what it has created itself, and reads the rest.
+MLFLOW_NOTEBOOK = "notebook"
 Port = Annotated[int, Field(ge=1024, le=65535)]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -421,6 +423,11 @@ class RegistryReaderSettings(RegistryAddress):
 class RegistryUsersSettings(MlflowLogin, RegistrySettings, RegistryReaderSettings):
     """The set-up of MLflow's users: its database, and the password of each user."""
 
+    mlflow_notebook_password: SecretStr | None = Field(
+        default=None,
+        description="password of MLflow's user `notebook`: its own experiments; reads the rest",
+    )
+
 
 class ModelVerification(Settings):
     """The key that tells whether a model is the one that was promoted."""
@@ -640,6 +647,12 @@ class StackSettings(
         default=9327, description="port of the object store's figures for Prometheus"
     )
     ui_port: Port = Field(default=8501, description="port of the web form")
+    notebook_port: Port = Field(
+        default=8888, description="port of JupyterLab, which `make notebook` starts"
+    )
+    notebook_token: SecretStr | None = Field(
+        default=None, description="log-in token of JupyterLab, which may read CLEAN DATA"
+    )
     prometheus_port: Port = Field(default=9090, description="port of Prometheus")
     pushgateway_port: Port = Field(default=9091, description="port of the Pushgateway")
     node_exporter_port: Port = Field(default=9100, description="port of the node exporter")
@@ -742,7 +755,7 @@ class RetentionSettings(LogsStore, GatesStore):
 
 
 def _is_secret(name: str) -> bool:
-    return name.endswith(("_password", "_key", "_key_id", "_keys", "_secret"))
+    return name.endswith(("_password", "_key", "_key_id", "_keys", "_secret", "_token"))
 
 
 # By name: the classes of other parts are looked up when the example is written, and only then.

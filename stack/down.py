@@ -7,13 +7,17 @@ from readmit.inherited_environment import forget_the_shell
 from readmit.settings import StackSettings
 from stack import sessions
 from stack.configuration import stack_settings
-from stack.programs import store
+from stack.programs import notebook_mark, store
 from stack.supervisor import Supervisor
 
 
 def stop(settings: StackSettings) -> None:
-    """Stop every program and the supervisor, and remove what they leave in /tmp."""
+    """Stop every program and the supervisor, and remove what they leave in /tmp.
+
+    The next `make up` starts no JupyterLab: `make notebook` does.
+    """
     Supervisor(settings).stop()
+    notebook_mark(settings).unlink(missing_ok=True)
     store(settings).tidy()
 
 

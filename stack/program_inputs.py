@@ -30,6 +30,7 @@ SETTINGS_OF = {
     "api": ("serving.api_settings:ServingSettings",),
     "ui": ("ui.form_settings:FormSettings",),
     "docs": ("readmit.settings:DocsSiteSettings",),
+    "notebook": ("training.training_settings:NotebookSettings",),
     "airflow-scheduler": (
         *PIPELINE_SETTINGS,
         "readmit.settings:TransformerLogin",

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from readmit import libpq, storage
 from readmit.inherited_environment import WITHOUT_FILES, inherited, proxies
-from readmit.settings import ROOT, StackSettings, variable
+from readmit.settings import MLFLOW_NOTEBOOK, ROOT, StackSettings, variable
 from stack import login_proxy, monitoring, object_store
 from stack.object_store import Store
 from stack.postgres import Server
@@ -36,7 +36,7 @@ API_FD = 3  # where the API finds its listening port (stack/api_socket.py)
 # A task of the scheduler fetches the source file, when DATASET is an address.
 DOWNLOADING = ("airflow-scheduler",)
 # Everything else works without them, so they never stop a start.
-OPTIONAL = tuple(monitoring.PROGRAMS)
+OPTIONAL = (*monitoring.PROGRAMS, "notebook")
 EXPORTERS = (
     "prometheus-node-exporter",
     "prometheus-postgres-exporter",
@@ -129,6 +129,8 @@ def all_programs(settings: StackSettings) -> list[Program]:
         *_login_proxy(settings),
     ]
     optional = observability(settings)
+    if notebook_mark(settings).is_file():
+        optional.append(notebook(settings))
     programs.append(_watchdog(settings, [*programs, *optional]))
     programs.append(_clock(settings))
     key = reveal(settings.aws_secret_access_key)
@@ -688,6 +690,48 @@ def grafana(settings: StackSettings, path: str) -> Program:
         health=f"{url}/api/health",
         address=url,
         ports={"READMIT_GRAFANA_PORT": (settings.grafana_port,)},
+    )
+
+
+def notebook_mark(settings: StackSettings) -> Path:
+    """Return the file that says that JupyterLab belongs to the stack, until `make down`."""
+    return settings.readmit_home / "notebook"
+
+
+def notebook(settings: StackSettings) -> Program:
+    """Return JupyterLab; all that it reads and writes is below READMIT_HOME."""
+    url = f"http://127.0.0.1:{settings.notebook_port}"
+    home = settings.readmit_home
+    options = (
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={settings.notebook_port}",
+        "--ServerApp.port_retries=0",
+        "--ServerApp.open_browser=False",
+        "--ServerApp.allow_root=True",
+        f"--ServerApp.root_dir={home / 'notebooks'}",
+        # It asks no other machine for news, newer versions or extensions.
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+    )
+    return Program(
+        "notebook",
+        python("-m", "jupyterlab", *options),
+        "Notebook (JupyterLab)",
+        environment={
+            "JUPYTER_TOKEN": reveal(settings.notebook_token),
+            "JUPYTER_NO_CONFIG": "1",  # that of the user's other projects
+            "JUPYTER_CONFIG_DIR": str(home / "jupyter" / "config"),
+            "JUPYTER_DATA_DIR": str(home / "jupyter" / "data"),
+            "JUPYTER_RUNTIME_DIR": str(home / "jupyter" / "runtime"),
+            "JUPYTER_PLATFORM_DIRS": "0",
+            "IPYTHONDIR": str(home / "jupyter" / "ipython"),
+            "READMIT_MLFLOW_TRACKING_USERNAME": MLFLOW_NOTEBOOK,
+            "READMIT_MLFLOW_TRACKING_PASSWORD": reveal(settings.mlflow_notebook_password),
+        },
+        health=f"{url}/api",
+        address=f"{url}/lab/tree/explore.ipynb",
+        ports={"READMIT_NOTEBOOK_PORT": (settings.notebook_port,)},
     )
 
 

@@ -17,7 +17,7 @@ from psycopg2 import OperationalError
 from readmit import db, storage
 from readmit.ops import bootstrap
 from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
-from readmit.settings import ROOT, RegistryReaderSettings, StackSettings
+from readmit.settings import MLFLOW_NOTEBOOK, ROOT, RegistryReaderSettings, StackSettings
 from stack import programs
 from stack.progress import Progress
 
@@ -100,15 +100,22 @@ def is_mlflow_current(settings: StackSettings) -> bool:
     One of an earlier release asks for no password, or its tables may be older.
     """
     search = "/api/2.0/mlflow/experiments/search?max_results=1"
-    logins = (None, settings.mlflow_login(), RegistryReaderSettings.mlflow_login(settings))
+    logins = [
+        (None, False),
+        (settings.mlflow_login(), True),
+        (RegistryReaderSettings.mlflow_login(settings), True),
+        ((MLFLOW_NOTEBOOK, programs.reveal(settings.mlflow_notebook_password)), True),
+    ]
     try:
         url = settings.mlflow_tracking_uri
         with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
-            answers = [client.get(search, auth=login).is_success for login in logins]
+            for login, may_enter in logins:
+                if client.get(search, auth=login).is_success != may_enter:
+                    return False
             version = client.get("/version", auth=settings.mlflow_login()).text
     except httpx.HTTPError:
         return False
-    return answers == [False, True, True] and version == metadata.version("mlflow")
+    return version == metadata.version("mlflow")
 
 
 def adopt_production(settings: StackSettings) -> None:

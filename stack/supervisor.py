@@ -105,6 +105,20 @@ class Supervisor:
                     rpc.addProcessGroup(name)
         return waiting
 
+    def load(self, name: str) -> None:
+        """Load the changed configuration of one program and start it; all others go on.
+
+        Raises:
+            SupervisorFailed: it did not start.
+        """
+        with suppress(Fault), self._rpc() as rpc:
+            rpc.stopProcessGroup(name, True)
+            rpc.removeProcessGroup(name)
+        with self._rpc() as rpc:
+            rpc.reloadConfig()
+            rpc.addProcessGroup(name)
+        self.ensure(name)
+
     def replace(self, name: str, drain_seconds: float) -> None:
         """Start a program anew with the configuration that was loaded last.
 

@@ -62,7 +62,8 @@ def services() -> dict[str, Any]:
     home.chmod(0o711)  # root runs Postgres as another user
     CLEAN_UP.callback(shutil.rmtree, home, ignore_errors=True)
     values: dict[str, Any] = {f"{role}_password": secrets.token_urlsafe(12) for role in db.ROLES}
-    for name in ("tracking_password", "api_password", "flask_server_secret_key"):
+    names = ("tracking_password", "api_password", "notebook_password", "flask_server_secret_key")
+    for name in names:
         values[f"mlflow_{name}"] = secrets.token_urlsafe(12)
     for identity in storage.IDENTITIES:
         for name in storage.variables(identity):

@@ -358,6 +358,7 @@ def addresses(settings: StackSettings) -> Table:
         "airflow-api-server": "admin, READMIT_AIRFLOW_ADMIN_PASSWORD",
         "mlflow": f"{settings.mlflow_tracking_username}, READMIT_MLFLOW_TRACKING_PASSWORD",
         "grafana": "admin, READMIT_GRAFANA_ADMIN_PASSWORD",
+        "notebook": "READMIT_NOTEBOOK_TOKEN",
         "postgres": "each role, <ROLE>_PASSWORD",
         "s3": "READMIT_AWS_ACCESS_KEY_ID, READMIT_AWS_SECRET_ACCESS_KEY",
     }

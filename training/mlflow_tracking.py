@@ -101,14 +101,18 @@ def reaching(settings: TrainingSettings) -> Iterator[MlflowClient]:
         yield MlflowClient()
 
 
-def open_experiment(name: str) -> None:
+def open_experiment(name: str, note: str = NOTE) -> None:
     """Make an experiment the active one, and have MLflow's web page open at its training runs.
 
     Without a kind, MLflow 3.17 opens an empty page for traces of language models.
+
+    Args:
+        name: the experiment's.
+        note: says on its page what its runs are; for a new experiment.
     """
     experiment = mlflow.set_experiment(name)
     if KIND_TAG not in experiment.tags:
-        mlflow.set_experiment_tags({KIND_TAG: TRAINING_KIND, "mlflow.note.content": NOTE})
+        mlflow.set_experiment_tags({KIND_TAG: TRAINING_KIND, "mlflow.note.content": note})
 
 
 def run_address(run: Run, settings: TrainingSettings) -> str:

@@ -3,10 +3,13 @@
 from pydantic import Field
 
 from readmit.settings import (
+    ApiClientSettings,
     JobSettings,
     ModelSigning,
+    ModelVerification,
     PageSettings,
     RegistrySettings,
+    Settings,
     TrainerLogin,
     TrainerStore,
 )
@@ -21,10 +24,11 @@ MIN_CASES = 20  # readmissions (and other stays) that an interval of the AUROC n
 DRIFT_REPLICATES = 500  # the smallest p-value is 1/501, below a third of READMIT_DRIFT_ALPHA
 
 
-class TrainingSettings(
-    JobSettings, TrainerLogin, TrainerStore, RegistrySettings, ModelSigning, PageSettings
-):
-    """Settings of training; the results in the README were measured with the defaults."""
+class CandidateSettings(Settings):
+    """How candidates are fitted, evaluated and judged.
+
+    The results in the README were measured with the defaults.
+    """
 
     training_seed: int = Field(
         default=20_260, description="seed of every random choice in training"
@@ -60,6 +64,32 @@ class TrainingSettings(
     bootstrap_replicates: int = Field(
         default=1000, ge=100, le=100_000, description="resamples of patients"
     )
+
+
+class TrainingSettings(
+    JobSettings,
+    TrainerLogin,
+    TrainerStore,
+    RegistrySettings,
+    ModelSigning,
+    PageSettings,
+    CandidateSettings,
+):
+    """Settings of training."""
+
+
+class NotebookSettings(
+    TrainerLogin,
+    TrainerStore,
+    ModelVerification,
+    PageSettings,
+    ApiClientSettings,
+    CandidateSettings,
+):
+    """What the notebook of `make notebook` has, besides a log-in at MLflow of its own.
+
+    It reads them as `TrainingSettings`, whose other log-ins are then empty.
+    """
 
 
 class MonitorSettings(TrainingSettings):

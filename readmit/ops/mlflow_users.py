@@ -2,8 +2,9 @@
 
 MLflow itself creates tables, and refuses tables of an older release: `mlflow db upgrade` brings
 them forward. `admin` may change everything. `api` is the prediction API's user and may only read:
-the default permission is READ (`k8s/base/mlflow-auth.ini`), and it has no other. It may be run
-again at any time, and gives both users the passwords of today's settings.
+the default permission is READ (`k8s/base/mlflow-auth.ini`), and it has no other. `notebook` is the
+user of notebooks: MLflow lets every user create experiments and change those. It may be run again
+at any time, and gives all users the passwords of today's settings.
 """
 
 import os
@@ -14,7 +15,7 @@ from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
 from readmit import db
 from readmit.command import explained
-from readmit.settings import MLFLOW_READER, RegistryUsersSettings
+from readmit.settings import MLFLOW_NOTEBOOK, MLFLOW_READER, RegistryUsersSettings
 
 URL = "postgresql+psycopg2://mlflow@/mlflow"
 
@@ -33,12 +34,13 @@ def set_up(settings: RegistryUsersSettings) -> None:
     passwords = {
         settings.mlflow_tracking_username: settings.mlflow_tracking_password,
         MLFLOW_READER: settings.mlflow_api_password,
+        MLFLOW_NOTEBOOK: settings.mlflow_notebook_password,
     }
     for name, secret in passwords.items():
         if secret is None:
             continue
         password = secret.get_secret_value()
-        is_admin = name != MLFLOW_READER
+        is_admin = name == settings.mlflow_tracking_username
         if not store.has_user(name):
             store.create_user(name, password, is_admin=is_admin)
         elif not store.authenticate_user(name, password):

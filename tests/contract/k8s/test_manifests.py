@@ -23,7 +23,7 @@ MINORS = ("1.26", "1.33", "1.34", "1.35", "1.36", "1.37")
 # What a node of kind requests for itself: control plane 0.65, CoreDNS 0.2, Calico 0.25,
 # metrics-server 0.1.
 CLUSTERS_OWN_CPU = 1.2
-UPSTREAM = {"docker.io/grafana/grafana", "quay.io/jupyter/scipy-notebook"}
+UPSTREAM = {"docker.io/grafana/grafana"}
 # The local overlay with the optional parts, and the other overlays.
 STATES = {
     "everything": k8s.everything,

@@ -3,7 +3,7 @@
 import pytest
 
 from k8s.make_secrets import missing
-from readmit.settings import ObjectStoreSettings, variable
+from readmit.settings import ObjectStoreSettings, all_names, variable
 from tests.support import k8s
 from tests.support.secret_table import secrets_of_programs
 
@@ -16,6 +16,8 @@ SAME = {
     "AIRFLOW__CORE__FERNET_KEY": "READMIT_AIRFLOW_FERNET_KEY",
     "AIRFLOW__API_AUTH__JWT_SECRET": "READMIT_AIRFLOW_JWT_SECRET",
     "AIRFLOW__API__SECRET_KEY": "READMIT_AIRFLOW_SECRET_KEY",
+    "JUPYTER_TOKEN": "READMIT_NOTEBOOK_TOKEN",
+    "NOTEBOOK_API_KEY": "READMIT_API_KEY",
 }
 NO_SECRETS = {
     "READMIT_MLFLOW_TRACKING_USERNAME",
@@ -46,7 +48,7 @@ def held(container: k8s.Resource) -> set[str]:
 
 @pytest.mark.parametrize("name", TABLE)
 def test_a_pod_has_its_own_secrets_and_no_others(name: str) -> None:
-    pod = k8s.pods(k8s.overlay("local"))[name]["spec"]
+    pod = k8s.pods(k8s.everything())[name]["spec"]
     in_files: set[str] = set()
     for volume in pod.get("volumes", []):
         in_files |= IN_FILES.get(volume.get("secret", {}).get("secretName"), set())
@@ -59,6 +61,21 @@ def test_every_pod_of_a_program_is_in_the_table(name: str) -> None:
     resources = k8s.overlay(name)
     jobs = {each["metadata"]["name"] for each in k8s.of_kind(resources, "Job", "CronJob")}
     assert set(k8s.pods(resources)) - jobs <= set(TABLE)
+
+
+@pytest.mark.parametrize("name", ["everything", *k8s.OVERLAYS])
+def test_a_setting_out_of_a_secret_has_its_prefix(name: str) -> None:
+    """Without it nothing reads the variable: MLflow's user `api` was not created."""
+    resources = k8s.everything() if name == "everything" else k8s.overlay(name)
+    keys_of = {each["metadata"]["name"]: set(each["stringData"]) for each in missing({})}
+    unread = set()
+    for where, container, _ in k8s.every_container(resources):
+        for source in container.get("envFrom", []):
+            prefix = source.get("prefix", "")
+            for key in keys_of.get(source.get("secretRef", {}).get("name"), ()):
+                if variable(key) in all_names() and prefix + key not in all_names():
+                    unread.add((where, key))
+    assert unread == set()
 
 
 def test_a_secret_too_many_is_seen() -> None:

@@ -2,19 +2,26 @@
 that must not pass.
 """
 
+import io
 import json
+import os
 from dataclasses import replace
 
+import nbclient
+import nbformat
 import pytest
 
 from readmit import db, storage
+from readmit.settings import ROOT, StackSettings
 from serving.api_settings import ServingSettings
 from serving.instruments import Metrics
 from serving.model_registry import Registry
 from serving.watcher import Watcher
+from stack import programs
 from tests.support import services
 from tests.support.training import make_rows
 from training import (
+    features,
     jobs,
     learning_curves,
     mlflow_tracking,
@@ -286,3 +293,58 @@ def test_a_better_model_takes_over_and_rollback_brings_the_old_one_back(
         rollback.rollback("999", settings)
     with pytest.raises(rollback.CannotRollBack, match="in production already"):
         rollback.rollback(first, settings)
+
+
+@pytest.fixture
+def mart(contract, settings):
+    """The mart of the role `transformer`, with the rows of the first version's snapshot."""
+    rows = make_rows(contract)
+    sql_types = {"str": "text", "int64": "bigint", "bool": "boolean", "float64": "double precision"}
+    columns = []
+    for name, dtype in features.pandas_types(contract).items():
+        columns.append(f"{name} {sql_types[dtype]}")
+    with (
+        db.transaction("transformer", settings.clean_database, StackSettings()) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(f"create table {snapshots.MART} ({', '.join(columns)})")
+        cur.copy_expert(
+            f"copy {snapshots.MART} from stdin csv",
+            io.StringIO(rows.to_csv(header=False, index=False)),
+        )
+    yield rows
+    with (
+        db.transaction("transformer", settings.clean_database, StackSettings()) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(f"drop table {snapshots.MART}")
+
+
+def test_the_notebook_fits_logs_and_compares_with_its_own_log_ins(first, mart, settings, tmp_path):
+    """In the environment of the program: nothing that the notebook lacks is in it."""
+    notebook = nbformat.read(ROOT / "notebooks" / "explore.ipynb", as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "strip the outputs"
+    stack_settings = StackSettings()
+    program = programs.notebook(stack_settings)
+    environment = programs.environment_of(program, stack_settings)
+    environment["DBT_TARGET_PATH"] = os.environ["DBT_TARGET_PATH"]
+    environment["MPLBACKEND"] = "agg"
+    client = nbclient.NotebookClient(
+        notebook, timeout=180, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute(env=environment)
+    # The same candidate on the same rows as the version in production.
+    assert notebook.cells[-1].outputs[0].text == (
+        "the gate would keep: not shown to be better: gain +0.0000, lower bound +0.0000\n"
+    )
+    train_rows = int((mart["split"] == "train").sum())
+    assert f"{train_rows:,} train" in notebook.cells[3].outputs[0].text
+    with mlflow_tracking.reaching(settings) as client:
+        experiment = client.get_experiment_by_name("readmission-notebook")
+        assert experiment.tags["mlflow.note.content"].startswith(
+            "Trials in notebooks/explore.ipynb"
+        )
+        [run] = client.search_runs([experiment.experiment_id])
+        in_production = client.get_run(client.get_model_version(NAME, first).run_id)
+        for metric in ("validation_auroc", "validation_average_precision"):
+            assert run.data.metrics[metric] == in_production.data.metrics[metric]

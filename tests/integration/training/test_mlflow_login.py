@@ -1,4 +1,4 @@
-"""MLflow asks for a log-in, and the prediction API's may only read.
+"""MLflow asks for a log-in, the prediction API's may only read, the notebook's may only add trials.
 
 Before, any user of the machine moved the alias `production` by one request without a log-in.
 """
@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from readmit import db
-from readmit.settings import MLFLOW_READER, ROOT, StackSettings
+from readmit.settings import MLFLOW_NOTEBOOK, MLFLOW_READER, ROOT, StackSettings
 from stack import set_up
 from tests.support import services
 from training import mlflow_tracking
@@ -74,8 +74,22 @@ def test_nothing_answers_without_a_log_in(mlflow_server, model, login):
         assert stranger.get("/health").is_success
 
 
-def test_the_api_user_reads_and_changes_nothing(mlflow_server, model):
-    with client(mlflow_server, reader(mlflow_server)) as api:
+def notebook(settings: StackSettings) -> tuple[str, str]:
+    assert settings.mlflow_notebook_password is not None
+    return MLFLOW_NOTEBOOK, settings.mlflow_notebook_password.get_secret_value()
+
+
+def test_the_notebooks_user_changes_what_it_has_created(mlflow_server):
+    with client(mlflow_server, notebook(mlflow_server)) as trials:
+        name = {"name": f"trials-{secrets.token_hex(4)}"}
+        created = trials.post(f"{API}/experiments/create", json=name).raise_for_status()
+        trials.post(f"{API}/runs/create", json=created.json()).raise_for_status()
+        trials.post(f"{API}/experiments/delete", json=created.json()).raise_for_status()
+
+
+@pytest.mark.parametrize("login", [reader, notebook])
+def test_other_users_read_and_change_nothing(mlflow_server, model, login):
+    with client(mlflow_server, login(mlflow_server)) as api:
         params = {"name": model, "alias": "production"}
         response = api.get(f"{API}/registered-models/alias", params=params).raise_for_status()
         assert response.json()["model_version"]["version"] == "1"

@@ -20,7 +20,7 @@ from readmit.settings import (
     variable,
 )
 from serving.api_settings import ServingSettings
-from training.training_settings import MonitorSettings, TrainingSettings
+from training.training_settings import MonitorSettings, NotebookSettings, TrainingSettings
 from ui.form_settings import FormSettings
 
 CLASSES = (
@@ -32,6 +32,7 @@ CLASSES = (
     ServingSettings,
     TrainingSettings,
     MonitorSettings,
+    NotebookSettings,
     RetentionSettings,
 )
 # Each deployable, and every secret that its process can have.
@@ -63,6 +64,7 @@ SECRETS = {
         "mlflow_tracking_password",
         "model_signing_key",
     },
+    NotebookSettings: {"api_key", "s3_trainer_secret_access_key", "trainer_password"},
     OperationsSettings: {
         *(f"{role}_password" for role in get_args(db.Role)),
         "aws_secret_access_key",

@@ -50,10 +50,11 @@ def settings(monkeypatch) -> StackSettings:
 
 
 def listed(settings: StackSettings) -> dict[str, programs.Program]:
-    """Return every program, also those of monitoring that this machine lacks."""
+    """Return every program, also JupyterLab, and those of monitoring that this machine lacks."""
     by_name = {program.name: program for program in programs.all_programs(settings)}
     for name, build in OBSERVABILITY.items():
         by_name.setdefault(name, build(settings, f"/usr/bin/{name}"))
+    by_name["notebook"] = programs.notebook(settings)
     return by_name
 
 
