@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes_validate import utils as schemas
 
 from k8s.overlays import image_names
 
@@ -26,6 +27,9 @@ NAME = "app.kubernetes.io/name"
 OVERLAYS = sorted(path.parent.name for path in K8S.glob("overlays/*/kustomization.yaml"))
 COMPONENTS = sorted(path.parent.name for path in K8S.glob("components/*/kustomization.yaml"))
 Resource = dict[str, Any]
+# kubernetes-validate reads the schemas of a release, 1.5 MB of JSON, for each resource: with this 0.3 s of a core for
+# all manifests, and 4.1 s without.
+schemas.schema_contents = cache(schemas.schema_contents)
 
 
 @cache
