@@ -1,6 +1,7 @@
-"""The dbt project as a model of its kind: layers, names, descriptions, keys, spelling; each rule is seen to fail."""
+"""The dbt project follows its rules of layers, names, descriptions, keys and spelling; each rule can fail."""
 
 import copy
+from operator import attrgetter
 
 import pytest
 
@@ -17,7 +18,7 @@ FEATURES = "model.readmit.int_encounters__features"
 MART = "model.readmit.fct_encounter_features"
 
 
-@pytest.mark.parametrize("rule", dbt_rules.MANIFEST_RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", dbt_rules.MANIFEST_RULES, ids=attrgetter("__name__"))
 def test_the_project_keeps_the_rule(rule, dbt_manifest):
     assert rule(dbt_manifest) == []
 
@@ -50,19 +51,21 @@ def column_not_described(nodes):
     nodes[STAGING]["columns"]["verdict"]["description"] = ""
 
 
-def grain_not_said(nodes):
+def grain_not_described(nodes):
     nodes[MART]["description"] = "Features."
 
 
+def node_of_test(nodes, name):
+    """Return the id of a dbt test; dbt ends it with a hash."""
+    return next(node for node in nodes if node.startswith(f"test.readmit.{name}"))
+
+
 def key_not_tested(nodes):
-    nodes.pop(next(name for name in nodes if name.startswith("test.readmit.key_of_mart_is_unique")))
+    del nodes[node_of_test(nodes, "key_of_mart_is_unique")]
 
 
 def key_over_all_batches(nodes):
-    name = next(
-        name for name in nodes if name.startswith("test.readmit.key_of_staging_is_not_null")
-    )
-    nodes[name]["config"]["where"] = None
+    nodes[node_of_test(nodes, "key_of_staging_is_not_null")]["config"]["where"] = None
 
 
 def exception_without_a_reason(nodes):
@@ -75,13 +78,13 @@ def exception_from_the_key_of_written_rows(nodes):
 
 
 def test_without_a_meaning(nodes):
-    name = next(name for name in nodes if name.startswith("test.readmit.assert_patient"))
-    nodes[name]["raw_code"] = "select 1 from {{ source('ops', 'current_build') }}"
+    raw_code = "select 1 from {{ source('ops', 'current_build') }}"
+    nodes[node_of_test(nodes, "assert_patient")]["raw_code"] = raw_code
 
 
 def test_over_all_batches(nodes):
-    name = next(name for name in nodes if name.startswith("test.readmit.assert_patient"))
-    nodes[name]["raw_code"] = "-- A row here means: nothing.\nselect 1"
+    raw_code = "-- A row here means: nothing.\nselect 1"
+    nodes[node_of_test(nodes, "assert_patient")]["raw_code"] = raw_code
 
 
 test_without_a_meaning.__test__ = test_over_all_batches.__test__ = False
@@ -94,7 +97,7 @@ BREACHES = [
     (dbt_rules.column_names, flag_without_is, "fct_encounter_features.race"),
     (dbt_rules.column_names, count_that_is_text, "n_medications"),
     (dbt_rules.descriptions, column_not_described, "verdict"),
-    (dbt_rules.descriptions, grain_not_said, "its grain"),
+    (dbt_rules.descriptions, grain_not_described, "its grain"),
     (dbt_rules.keys, key_not_tested, "its key is not tested"),
     (dbt_rules.keys, key_over_all_batches, "more than the current build"),
     (dbt_rules.exceptions_have_reasons, exception_without_a_reason, "needs a reason"),
@@ -105,40 +108,39 @@ BREACHES = [
 
 
 @pytest.mark.parametrize(
-    ("rule", "breach", "said"), BREACHES, ids=[breach.__name__ for _, breach, _ in BREACHES]
+    ("rule", "breach", "problem"), BREACHES, ids=[breach.__name__ for _, breach, _ in BREACHES]
 )
-def test_the_rule_can_fail(rule, breach, said, dbt_manifest):
+def test_the_rule_can_fail(rule, breach, problem, dbt_manifest):
     broken = copy.deepcopy(dbt_manifest)
     breach(broken["nodes"])
     [line] = rule(broken)
-    assert said in line
+    assert problem in line
 
 
-@pytest.mark.parametrize("path", YAML_FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", YAML_FILES, ids=attrgetter("name"))
 def test_keys_are_those_of_dbt(path):
     assert dbt_rules.misspelt(path) == []
 
 
 @pytest.mark.parametrize("typo", ["descripton: x", "colums: []", "config: {materialised: view}"])
-def test_a_misspelt_key_is_seen(typo, tmp_path):
+def test_a_misspelt_key_is_noticed(typo, tmp_path):
     path = tmp_path / "models.yml"
     path.write_text(f"version: 2\nmodels:\n  - name: m\n    {typo}\n")
     assert dbt_rules.misspelt(path)
 
 
-def test_each_folder_says_its_rule():
+def test_each_folder_has_a_readme():
     for folder in ("staging", "intermediate", "marts", "quarantine"):
         assert (PROJECT / "models" / folder / "README.md").is_file(), folder
 
 
 def test_lineage_ends_at_those_who_read_it(dbt_manifest):
-    read = {
-        exposure["name"]: exposure["depends_on"]["nodes"]
-        for exposure in dbt_manifest["exposures"].values()
-    }
-    assert set(read) == {"readmission_model", "prediction_api", "web_form"}
-    assert all(MART in nodes for nodes in read.values())
-    assert "model.readmit.dim_patients" in read["prediction_api"]
+    nodes_by_exposure = {}
+    for exposure in dbt_manifest["exposures"].values():
+        nodes_by_exposure[exposure["name"]] = exposure["depends_on"]["nodes"]
+        assert MART in exposure["depends_on"]["nodes"]
+    assert set(nodes_by_exposure) == {"readmission_model", "prediction_api", "web_form"}
+    assert "model.readmit.dim_patients" in nodes_by_exposure["prediction_api"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,4 @@
-"""Prometheus' configuration and rules: valid, on listed metrics, each alert tried and with its
-runbook section.
-"""
+"""Prometheus' configuration and rules are valid; each alert has a test and a runbook section."""
 
 import re
 import shutil
@@ -18,36 +16,21 @@ from tests.support.alerts import CASES
 ROOT = Path(__file__).resolve().parents[3]
 MONITORING = ROOT / "k8s" / "components" / "monitoring"
 FILES = sorted((MONITORING / "rules").glob("*.yml"))
-RULES = [
-    rule
-    for file in FILES
-    for group in yaml.safe_load(file.read_text())["groups"]
-    for rule in group["rules"]
-]
+RULES = []
+for file in FILES:
+    for group in yaml.safe_load(file.read_text())["groups"]:
+        RULES += group["rules"]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
-METRICS_BY_JOB = {name for metric in METRICS.values() for name in series(metric)}
+SERIES = {name for metric in METRICS.values() for name in series(metric)}
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool (package prometheus) is missing"
 )
-# What is left of an expression without strings, label names, windows and words of PromQL is names
-# of metrics.
+# An expression holds names of metrics, strings, label names, windows and these words of PromQL.
 WORDS = {
-    *(
-        "sum",
-        "max",
-        "min",
-        "count",
-        "rate",
-        "increase",
-        "delta",
-        "changes",
-        "histogram_quantile",
-        "absent",
-        "time",
-        "by",
-    ),
-    *("vector", "and", "or", "on", "unless", "avg", "without", "bool", "offset", "predict_linear"),
+    *("sum", "max", "min", "count", "avg", "rate", "increase", "delta", "changes"),
+    *("histogram_quantile", "predict_linear", "absent", "time", "vector", "offset", "bool"),
+    *("and", "or", "unless", "on", "by", "without"),
 }
 
 
@@ -59,10 +42,10 @@ def used(expression: str) -> set[str]:
 
 
 def promtool(*arguments: object) -> None:
-    done = subprocess.run(
+    completed = subprocess.run(
         ["promtool", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 @needs_promtool
@@ -82,22 +65,23 @@ def test_configuration_of_one_machine_is_valid(tmp_path):
 
 @needs_promtool
 def test_configuration_of_kubernetes_is_valid(tmp_path):
-    said = (MONITORING / "prometheus.yml").read_text()
-    (tmp_path / "prometheus.yml").write_text(
-        said.replace("/etc/prometheus-rules", str(MONITORING / "rules"))
-    )
-    promtool("check", "config", tmp_path / "prometheus.yml")
+    path = tmp_path / "prometheus.yml"
+    configuration_text = (MONITORING / "prometheus.yml").read_text()
+    path.write_text(configuration_text.replace("/etc/prometheus-rules", str(MONITORING / "rules")))
+    promtool("check", "config", path)
 
 
 def test_kubernetes_mounts_every_rule_file():
-    made = yaml.safe_load((MONITORING / "kustomization.yaml").read_text())["configMapGenerator"]
-    files = next(each["files"] for each in made if each["name"] == "prometheus-rules")
-    assert sorted(files) == [f"rules/{path.name}" for path in FILES]
+    kustomization = yaml.safe_load((MONITORING / "kustomization.yaml").read_text())
+    files_by_map = {}
+    for config_map in kustomization["configMapGenerator"]:
+        files_by_map[config_map["name"]] = config_map["files"]
+    assert sorted(files_by_map["prometheus-rules"]) == [f"rules/{path.name}" for path in FILES]
 
 
 def test_rules_use_listed_metrics_only():
     for rule in RULES:
-        unknown = used(rule["expr"]) - METRICS_BY_JOB - RECORDED
+        unknown = used(rule["expr"]) - SERIES - RECORDED
         assert not unknown, f"{rule.get('alert') or rule['record']} uses {unknown}"
     assert used('sum(rate(readmit_nonsense_total{job="api"}[5m])) > 0') == {
         "readmit_nonsense_total"
@@ -105,18 +89,15 @@ def test_rules_use_listed_metrics_only():
 
 
 def test_both_configurations_give_the_api_the_same_job():
-    jobs = []
     for path in (MONITORING / "prometheus.yml", ROOT / "stack" / "prometheus.yml"):
-        jobs.append({job["job_name"] for job in yaml.safe_load(path.read_text())["scrape_configs"]})
-    assert {"api", "pushgateway", "node", "postgres"} <= jobs[0] & jobs[1]
+        scrapes = yaml.safe_load(path.read_text())["scrape_configs"]
+        jobs = {scrape["job_name"] for scrape in scrapes}
+        assert {"api", "pushgateway", "node", "postgres"} <= jobs
 
 
 def test_each_alert_says_what_to_do():
-    anchors = {
-        line[3:].strip().lower()
-        for line in (ROOT / "docs/runbook.md").read_text().splitlines()
-        if line[:3] == "## "
-    }
+    headings = re.findall(r"(?m)^## (.*)$", (ROOT / "docs/runbook.md").read_text())
+    anchors = {heading.strip().lower() for heading in headings}
     for name, rule in ALERTS.items():
         assert rule["labels"]["severity"] in ("page", "ticket"), name
         assert rule["annotations"]["summary"], name
@@ -126,7 +107,8 @@ def test_each_alert_says_what_to_do():
 
 
 def test_each_alert_has_a_case():
-    assert {case.alert for case in CASES} == set(ALERTS)
+    cases = {case.alert for case in CASES}
+    assert cases == set(ALERTS)
 
 
 @needs_promtool
@@ -144,16 +126,21 @@ def test_each_alert_fires_does_not_fire_and_bears_absence(situation, tmp_path):
 
 def as_test(case, situation):
     """Return one of promtool's tests: is this alert firing at the time of the case?"""
-    found = {} if situation == "absent" else getattr(case, situation)
-    fires = situation == "fires" or (situation == "absent" and case.absent)
-    asked = {
+    input_series = []
+    if situation != "absent":
+        for name, values in getattr(case, situation).items():
+            input_series.append({"series": name, "values": values})
+    expected = []
+    if situation == "fires" or (situation == "absent" and case.absent):
+        expected.append({"labels": "{}", "value": 1})
+    check = {
         "expr": f'max(ALERTS{{alertname="{case.alert}", alertstate="firing"}})',
         "eval_time": case.after,
-        "exp_samples": [{"labels": "{}", "value": 1}] if fires else [],
+        "exp_samples": expected,
     }
     return {
         "name": case.alert,
         "interval": "1m",
-        "input_series": [{"series": name, "values": values} for name, values in found.items()],
-        "promql_expr_test": [asked],
+        "input_series": input_series,
+        "promql_expr_test": [check],
     }

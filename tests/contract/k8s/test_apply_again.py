@@ -26,27 +26,28 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[kube_api.Ku
     with kube_api.served(k8s.overlay("local"), tmp_path) as (server, kubeconfig):
         monkeypatch.setenv("KUBECONFIG", kubeconfig)
         plain = Cluster.command
-        monkeypatch.setattr(
-            Cluster,
-            "command",
-            lambda self, *words: _without_schema(plain(self, *words)),
-        )
+
+        def command_without_schema(self: Cluster, *words: str) -> list[str]:
+            command = plain(self, *words)
+            if {"apply", "create"} & {*command} and "set-last-applied" not in command:
+                command = [*command, NO_SCHEMA]
+            return command
+
+        monkeypatch.setattr(Cluster, "command", command_without_schema)
         yield server
-
-
-def _without_schema(command: list[str]) -> list[str]:
-    if {"apply", "create"} & {*command} and "set-last-applied" not in command:
-        return [*command, NO_SCHEMA]
-    return command
 
 
 def templates(api: kube_api.KubeApi) -> dict[str, Any]:
     """Return the pod template of each workload: a controller makes new pods when it changes."""
-    found = {}
+    by_path = {}
     for path, resource in api.objects.items():
         if resource["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
-            found[path] = json.dumps(resource["spec"]["template"], sort_keys=True)
-    return found
+            by_path[path] = json.dumps(resource["spec"]["template"], sort_keys=True)
+    return by_path
+
+
+def secrets(api: kube_api.KubeApi) -> dict[str, Any]:
+    return {path: value for path, value in api.objects.items() if "/secrets/" in path}
 
 
 def install_with(choices: Choices, built: dict[str, str]) -> None:
@@ -57,9 +58,8 @@ def test_kubectl_apply_after_k8s_up_changes_nothing(api: kube_api.KubeApi) -> No
     images = {image: f"layers of {image}" for image in k8s.images(k8s.overlay("local"))}
     install_with(OWN_FILE, images)
     installed = templates(api)
-    assert all(
-        "readmit/images" in template for template in installed.values() if "localhost/" in template
-    )
+    for template in installed.values():
+        assert "readmit/images" in template or "localhost/" not in template
     for _ in range(2):
         api.changes.clear()
         run("kubectl", "apply", "-k", LOCAL, NO_SCHEMA)
@@ -88,13 +88,13 @@ def test_k8s_up_again_rolls_nothing_and_keeps_source_and_passwords(
     api: kube_api.KubeApi,
 ) -> None:
     install_with(OWN_FILE, {})
-    before = templates(api)
-    secrets = {path: value for path, value in api.objects.items() if "/secrets/" in path}
+    templates_before = templates(api)
+    secrets_before = secrets(api)
     choices = installation.choose({}, installation.earlier_choices(Cluster("c")))
     install_with(choices, {})
     assert choices == OWN_FILE
-    assert templates(api) == before
-    assert secrets == {path: value for path, value in api.objects.items() if "/secrets/" in path}
+    assert templates(api) == templates_before
+    assert secrets(api) == secrets_before
 
 
 def test_the_source_of_an_earlier_release_moves_out_of_the_rendered_settings(

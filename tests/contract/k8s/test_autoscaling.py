@@ -1,4 +1,4 @@
-"""The figure of the autoscaler: promtool evaluates what prometheus-adapter asks by its rule."""
+"""The figure of the autoscaler: promtool evaluates the query of prometheus-adapter's rule."""
 
 import math
 import shutil
@@ -26,8 +26,8 @@ def query() -> str:
 def wanted_pods(in_flight: float) -> int:
     """Return how many pods the HPA asks for: the value by the target for each pod."""
     spec = k8s.named(k8s.overlay("production"), "HorizontalPodAutoscaler", "api")["spec"]
-    [target] = [each["external"] for each in spec["metrics"] if each["type"] == "External"]
-    n_pods = math.ceil(in_flight / float(target["target"]["averageValue"]))
+    [metric] = [metric for metric in spec["metrics"] if metric["type"] == "External"]
+    n_pods = math.ceil(in_flight / float(metric["external"]["target"]["averageValue"]))
     return int(min(max(n_pods, spec["minReplicas"]), spec["maxReplicas"]))
 
 
@@ -64,7 +64,7 @@ def test_the_figure_of_all_pods_together_decides_how_many_there_are(
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is missing")
-def test_another_figure_is_seen(tmp_path: Path) -> None:
+def test_another_figure_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "test.yml"
     file.write_text(yaml.safe_dump(document({"a:8000": "2x60"}, 3)), encoding="utf-8")
     command = ["promtool", "test", "rules", str(file)]

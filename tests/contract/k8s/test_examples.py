@@ -148,8 +148,8 @@ def test_what_is_delivered_is_an_overlay_whose_job_stays() -> None:
 def test_what_a_person_chose_is_not_among_what_is_delivered() -> None:
     for folder, _ in delivered():
         resources = k8s.overlay(Path(folder).name)
-        names = {(each["kind"], k8s.name_of(each)) for each in resources}
-        assert ("ConfigMap", "installation") not in names
+        config_maps = map(k8s.name_of, k8s.of_kind(resources, "ConfigMap"))
+        assert "installation" not in config_maps
         assert not k8s.of_kind(resources, "Secret")
         assert "DATASET" not in k8s.named(resources, "ConfigMap", "settings")["data"]
 

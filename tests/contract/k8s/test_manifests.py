@@ -1,9 +1,8 @@
-"""The rendered manifests against the rules; each rule is also shown to fail on a manifest that
-breaks it.
-"""
+"""The rendered manifests follow the rules, and each rule fails on a manifest that breaks it."""
 
 import re
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import kubernetes_validate
@@ -25,48 +24,60 @@ MINORS = ("1.26", "1.33", "1.34", "1.35", "1.36", "1.37")
 CLUSTERS_OWN_CPU = 1.2
 UPSTREAM = {"docker.io/grafana/grafana"}
 # The local overlay with the optional parts, and the other overlays.
-STATES = {
-    "everything": k8s.everything,
-    **{name: (lambda name=name: k8s.overlay(name)) for name in k8s.OVERLAYS if name != "local"},
-}
+STATES = ("everything", *(name for name in k8s.OVERLAYS if name != "local"))
+Key = str | int
 Break = Callable[[list[k8s.Resource]], None]
 
 
-def secret_keys() -> dict[str, set[str]]:
-    return {found["metadata"]["name"]: set(found["stringData"]) for found in missing({})}
+def rendered(state: str) -> list[k8s.Resource]:
+    if state == "everything":
+        return k8s.everything()
+    return k8s.overlay(state)
+
+
+def references(resources: list[k8s.Resource]) -> list[str]:
+    keys = {}
+    for secret in missing({}):
+        keys[secret["metadata"]["name"]] = set(secret["stringData"])
+    return k8s.references(resources, keys)
 
 
 def routes() -> dict[str, set[str]]:
-    """What each program answers: the API's own routes, and the health checks of the one-machine
-    stack.
+    """Return the paths of each program: the API's own routes, and the health checks of the
+    one-machine stack.
     """
     settings = StackSettings(postgres_password="x", aws_secret_access_key="x")
-    listed = [*programs.all_programs(settings), *programs.observability(settings)]
-    known = {program.name: {urlsplit(program.health).path} for program in listed if program.health}
-    known["api"] = {route.path for route in health.router.routes}
-    known["api-server"] = known["airflow-api-server"]
-    known["docs"] |= {"/", "/livez"}
+    paths = {}
+    for program in [*programs.all_programs(settings), *programs.observability(settings)]:
+        if program.health:
+            paths[program.name] = {urlsplit(program.health).path}
+    paths["api"] = {route.path for route in health.router.routes}
+    paths["api-server"] = paths["airflow-api-server"]
+    paths["docs"] |= {"/", "/livez"}
     for name in ("prometheus", "pushgateway", "alertmanager"):
-        known[name] = {"/-/ready", "/-/healthy"}
-    others = {
-        "scheduler": "/health",
-        "locust-master": "/",
-        "node-exporter": "/",
-        "postgres-exporter": "/",
-    }
-    others |= {"login-proxy": "/livez"}
-    others |= {"grafana": "/api/health", "notebook": "/api", "blackbox-exporter": "/-/healthy"}
-    return known | {name: {path} for name, path in others.items()}
+        paths[name] = {"/-/ready", "/-/healthy"}
+    for name in ("locust-master", "node-exporter", "postgres-exporter"):
+        paths[name] = {"/"}
+    paths["scheduler"] = {"/health"}
+    paths["login-proxy"] = {"/livez"}
+    paths["grafana"] = {"/api/health"}
+    paths["notebook"] = {"/api"}
+    paths["blackbox-exporter"] = {"/-/healthy"}
+    return paths
+
+
+def probes(resources: list[k8s.Resource]) -> list[str]:
+    return k8s.probes(resources, routes())
 
 
 RULES: dict[str, Callable[[list[k8s.Resource]], list[str]]] = {
     "hardening": k8s.hardening,
-    "references": lambda resources: k8s.references(resources, secret_keys()),
+    "references": references,
     "passwords": k8s.passwords,
     "mounts": k8s.mounts,
     "services": k8s.services,
     "addresses": k8s.addresses,
-    "probes": lambda resources: k8s.probes(resources, routes()),
+    "probes": probes,
     "drains": k8s.drains,
     "sizes": k8s.sizes,
 }
@@ -75,16 +86,16 @@ RULES: dict[str, Callable[[list[k8s.Resource]], list[str]]] = {
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("state", STATES)
 def test_rule_holds(state: str, rule: str) -> None:
-    assert RULES[rule](STATES[state]()) == []
+    assert RULES[rule](rendered(state)) == []
 
 
 @pytest.mark.parametrize("minor", MINORS)
 @pytest.mark.parametrize("state", STATES)
 def test_schema(state: str, minor: str) -> None:
-    for resource in [*STATES[state](), *k8s.task_pods(STATES[state]()).values()]:
-        kubernetes_validate.validate(
-            resource, minor, strict=True
-        )  # a kind without a schema raises, too
+    resources = rendered(state)
+    for resource in [*resources, *k8s.task_pods(resources).values()]:
+        # A kind without a schema raises, too.
+        kubernetes_validate.validate(resource, minor, strict=True)
 
 
 def test_a_misspelt_field_is_refused() -> None:
@@ -101,173 +112,138 @@ def test_minors_end_with_the_last_that_can_be_checked() -> None:
 @pytest.mark.parametrize("components", k8s.combinations_of_components(), ids="+".join)
 def test_components_combine(components: tuple[str, ...]) -> None:
     resources = k8s.combined(components)
-    assert len({(each["kind"], each["metadata"]["name"]) for each in resources}) == len(resources)
+    names = set()
+    for resource in resources:
+        names.add((resource["kind"], k8s.name_of(resource)))
+        if resource["kind"] != "Namespace":
+            assert resource["metadata"].get("namespace") == "readmit"
+    assert len(names) == len(resources)
     assert k8s.hardening(resources) == []
-    assert all(
-        each["metadata"].get("namespace") == "readmit"
-        for each in resources
-        if each["kind"] != "Namespace"
-    )
 
 
-def spec_of(kind: str, name: str, change: Callable[[k8s.Resource], object]) -> Break:
-    """Break the pod of a workload."""
-    return lambda resources: change(k8s.named(resources, kind, name)["spec"]["template"]["spec"])  # type: ignore[func-returns-value]
+def field_of(resources: list[k8s.Resource], kind: str, name: str, keys: tuple[Key, ...]) -> Any:
+    field: Any = k8s.named(resources, kind, name)
+    for key in keys:
+        field = field[key]
+    return field
 
 
-def first(change: Callable[[k8s.Resource], object], name: str = "api") -> Break:
-    return spec_of("Deployment", name, lambda spec: change(spec["containers"][0]))
+def replaced(kind: str, name: str, *keys: Key, value: object) -> Break:
+    def change(resources: list[k8s.Resource]) -> None:
+        field_of(resources, kind, name, keys[:-1])[keys[-1]] = value
+
+    return change
 
 
-BROKEN: dict[str, tuple[str, Break]] = {
-    "writable root": (
-        "hardening",
-        first(lambda each: each["securityContext"].pop("readOnlyRootFilesystem")),
-    ),
-    "root user": (
-        "hardening",
-        spec_of("Deployment", "api", lambda spec: spec["securityContext"].update(runAsUser=0)),
-    ),
-    "capabilities": ("hardening", first(lambda each: each["securityContext"].pop("capabilities"))),
-    "service links": (
-        "hardening",
-        spec_of("Deployment", "ui", lambda spec: spec.pop("enableServiceLinks")),
-    ),
-    "token": (
-        "hardening",
-        spec_of("Deployment", "ui", lambda spec: spec.pop("automountServiceAccountToken")),
-    ),
-    "no token": (
-        "hardening",
-        spec_of(
-            "Deployment",
-            "airflow-scheduler",
-            lambda spec: spec.update(automountServiceAccountToken=False),
-        ),
-    ),
-    "foreign account": (
-        "hardening",
-        spec_of("Deployment", "ui", lambda spec: spec.update(serviceAccountName="x")),
-    ),
-    "host path": (
-        "hardening",
-        spec_of(
-            "Deployment",
-            "ui",
-            lambda spec: spec["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
-        ),
-    ),
-    "volumes of root": (
-        "hardening",
-        spec_of("Deployment", "api", lambda spec: spec["securityContext"].pop("fsGroup")),
-    ),
-    "nowhere to write": ("hardening", first(lambda each: each["volumeMounts"].clear())),
-    "a pair without a budget": (
-        "drains",
-        lambda resources: k8s.named(resources, "Deployment", "docs")["spec"].update(replicas=2),
-    ),
-    "no limits": ("hardening", first(lambda each: each["resources"].pop("limits"))),
-    "latest": ("hardening", first(lambda each: each.update(image="localhost:5000/serving:latest"))),
-    "no tag": ("hardening", first(lambda each: each.update(image="localhost:5000/serving"))),
-    "unknown secret": (
-        "references",
-        first(lambda each: each["envFrom"].append({"secretRef": {"name": "x"}})),
-    ),
-    "unknown key": (
-        "references",
-        first(
-            lambda each: each["env"][0]["valueFrom"]["secretKeyRef"].update(key="MLFLOW_PASSWORT")
-        ),
-    ),
-    "unknown config": (
-        "references",
-        lambda resources: resources.remove(k8s.named(resources, "ConfigMap", "mlflow-auth")),
-    ),
-    "password in an address": (
-        "passwords",
-        first(
-            lambda each: each["env"].append(
-                {"name": "X", "value": "http://api:$(READMIT_MLFLOW_API_PASSWORD)@x:1"}
-            )
-        ),
-    ),
-    "mount without volume": (
-        "mounts",
-        spec_of("Deployment", "ui", lambda spec: spec.pop("volumes")),
-    ),
-    "port gone": ("services", first(lambda each: each["ports"][0].update(name="http"))),
-    "selector": (
-        "services",
-        lambda resources: k8s.named(resources, "Service", "docs")["spec"]["selector"].update(
-            {k8s.NAME: "doc"}
-        ),
-    ),
-    "moved service": (
-        "addresses",
-        lambda resources: k8s.named(resources, "Service", "mlflow")["spec"]["ports"][0].update(
-            port=5001
-        ),
-    ),
-    "moved database": (
-        "addresses",
-        lambda resources: k8s.named(resources, "ConfigMap", "settings")["data"].update(
-            READMIT_POSTGRES_PORT="5433"
-        ),
-    ),
-    "budget of none": (
-        "drains",
-        lambda resources: k8s.named(resources, "PodDisruptionBudget", "api")["spec"].update(
-            maxUnavailable=0
-        ),
-    ),
-    "budget that counts the unready": (
-        "drains",
-        lambda resources: k8s.named(resources, "PodDisruptionBudget", "api")["spec"].pop(
-            "unhealthyPodEvictionPolicy"
-        ),
-    ),
-    "large file": (
-        "sizes",
-        lambda resources: k8s.named(resources, "ConfigMap", "settings")["data"].update(
-            FILE="x" * 300_000
-        ),
-    ),
-    "unknown route": (
-        "probes",
-        first(lambda each: each["readinessProbe"]["httpGet"].update(path="/ready")),
-    ),
-    "unknown port": (
-        "probes",
-        first(lambda each: each["livenessProbe"]["httpGet"].update(port="http")),
-    ),
-    "no probes": (
-        "probes",
-        first(
-            lambda each: [
-                each.pop(kind) for kind in ("startupProbe", "readinessProbe", "livenessProbe")
-            ]
-        ),
-    ),
+def removed(kind: str, name: str, *keys: Key) -> Break:
+    def change(resources: list[k8s.Resource]) -> None:
+        field_of(resources, kind, name, keys[:-1]).pop(keys[-1])
+
+    return change
+
+
+def added(kind: str, name: str, *keys: Key, value: object) -> Break:
+    def change(resources: list[k8s.Resource]) -> None:
+        field_of(resources, kind, name, keys).append(value)
+
+    return change
+
+
+def without_config_map(resources: list[k8s.Resource]) -> None:
+    resources.remove(k8s.named(resources, "ConfigMap", "mlflow-auth"))
+
+
+def without_probes(resources: list[k8s.Resource]) -> None:
+    container = k8s.pods(resources)["api"]["spec"]["containers"][0]
+    del container["startupProbe"]
+    del container["readinessProbe"]
+    del container["livenessProbe"]
+
+
+API_POD = ("Deployment", "api", "spec", "template", "spec")
+API_CONTAINER = (*API_POD, "containers", 0)
+UI_POD = ("Deployment", "ui", "spec", "template", "spec")
+SCHEDULER_POD = ("Deployment", "airflow-scheduler", "spec", "template", "spec")
+SETTINGS = ("ConfigMap", "settings", "data")
+BUDGET = ("PodDisruptionBudget", "api", "spec")
+FOREIGN_SECRET = {"secretRef": {"name": "x"}}
+SECRET_KEY = ("env", 0, "valueFrom", "secretKeyRef", "key")
+HOST_PATH = {"name": "x", "hostPath": {"path": "/"}}
+ADDRESS = {"name": "X", "value": "http://api:$(READMIT_MLFLOW_API_PASSWORD)@x:1"}
+HARDENING_BREACHES: dict[str, Break] = {
+    "writable root": removed(*API_CONTAINER, "securityContext", "readOnlyRootFilesystem"),
+    "root user": replaced(*API_POD, "securityContext", "runAsUser", value=0),
+    "capabilities": removed(*API_CONTAINER, "securityContext", "capabilities"),
+    "service links": removed(*UI_POD, "enableServiceLinks"),
+    "token": removed(*UI_POD, "automountServiceAccountToken"),
+    "no token": replaced(*SCHEDULER_POD, "automountServiceAccountToken", value=False),
+    "foreign account": replaced(*UI_POD, "serviceAccountName", value="x"),
+    "host path": added(*UI_POD, "volumes", value=HOST_PATH),
+    "volumes of root": removed(*API_POD, "securityContext", "fsGroup"),
+    "nowhere to write": replaced(*API_CONTAINER, "volumeMounts", value=[]),
+    "no limits": removed(*API_CONTAINER, "resources", "limits"),
+    "latest": replaced(*API_CONTAINER, "image", value="localhost:5000/serving:latest"),
+    "no tag": replaced(*API_CONTAINER, "image", value="localhost:5000/serving"),
 }
+BREACHES: list[tuple[str, str, Break]] = [
+    *(("hardening", name, change) for name, change in HARDENING_BREACHES.items()),
+    ("references", "unknown secret", added(*API_CONTAINER, "envFrom", value=FOREIGN_SECRET)),
+    ("references", "unknown key", replaced(*API_CONTAINER, *SECRET_KEY, value="MLFLOW_PASSWORT")),
+    ("references", "unknown config", without_config_map),
+    ("passwords", "password in an address", added(*API_CONTAINER, "env", value=ADDRESS)),
+    ("mounts", "mount without volume", removed(*UI_POD, "volumes")),
+    ("services", "port gone", replaced(*API_CONTAINER, "ports", 0, "name", value="http")),
+    (
+        "services",
+        "selector",
+        replaced("Service", "docs", "spec", "selector", k8s.NAME, value="doc"),
+    ),
+    (
+        "addresses",
+        "moved service",
+        replaced("Service", "mlflow", "spec", "ports", 0, "port", value=5001),
+    ),
+    ("addresses", "moved database", replaced(*SETTINGS, "READMIT_POSTGRES_PORT", value="5433")),
+    (
+        "drains",
+        "a pair without a budget",
+        replaced("Deployment", "docs", "spec", "replicas", value=2),
+    ),
+    ("drains", "budget of none", replaced(*BUDGET, "maxUnavailable", value=0)),
+    ("drains", "budget that counts the unready", removed(*BUDGET, "unhealthyPodEvictionPolicy")),
+    ("sizes", "large file", replaced(*SETTINGS, "FILE", value="x" * 300_000)),
+    (
+        "probes",
+        "unknown route",
+        replaced(*API_CONTAINER, "readinessProbe", "httpGet", "path", value="/ready"),
+    ),
+    (
+        "probes",
+        "unknown port",
+        replaced(*API_CONTAINER, "livenessProbe", "httpGet", "port", value="http"),
+    ),
+    ("probes", "no probes", without_probes),
+]
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_rule_can_fail(name: str) -> None:
-    rule, change = BROKEN[name]
+@pytest.mark.parametrize(("rule", "name", "change"), BREACHES)
+def test_rule_can_fail(rule: str, name: str, change: Break) -> None:
     resources = k8s.overlay("local")
     change(resources)
     assert len(RULES[rule](resources)) >= 1
 
 
 def test_no_secret_is_in_git() -> None:
-    assert all(not k8s.of_kind(make(), "Secret") for make in STATES.values())
+    for state in STATES:
+        assert not k8s.of_kind(rendered(state), "Secret")
 
 
 def test_local_images_are_built_here() -> None:
-    found = k8s.images(k8s.everything())
-    foreign = {image.partition("@")[0].rpartition(":")[0] for image in found - k8s.built_images()}
-    assert foreign <= UPSTREAM
-    assert found - k8s.images(k8s.overlay("local")) != set()
+    images = k8s.images(k8s.everything())
+    for image in images - k8s.built_images():
+        repository, _, _ = image.partition("@")[0].rpartition(":")
+        assert repository in UPSTREAM
+    assert images - k8s.images(k8s.overlay("local")) != set()
 
 
 def test_an_image_of_another_version_is_seen() -> None:
@@ -277,26 +253,22 @@ def test_an_image_of_another_version_is_seen() -> None:
 
 def test_production_takes_no_local_image() -> None:
     """The pod template is left out: Airflow puts the scheduler's image into it."""
-    found = k8s.pods(k8s.overlay("production"))
-    mine = [
-        each["image"]
-        for name, pod in found.items()
-        if not name.startswith(k8s.TASK)
-        for each in k8s.containers(pod)
-    ]
-    assert not [image for image in mine if image.startswith("localhost/")]
+    images = []
+    for name, pod in k8s.pods(k8s.overlay("production")).items():
+        if not name.startswith(k8s.TASK):
+            images += [container["image"] for container in k8s.containers(pod)]
+    assert images
+    assert not [image for image in images if image.startswith("localhost/")]
 
 
 @pytest.mark.parametrize("name", k8s.OVERLAYS)
 def test_tasks_run_the_schedulers_image(name: str) -> None:
     resources = k8s.overlay(name)
     settings = k8s.named(resources, "ConfigMap", "airflow-settings")["data"]
-    chosen = [
-        settings[f"AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_{part}"]
-        for part in ("REPOSITORY", "TAG")
-    ]
+    repository = settings["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_REPOSITORY"]
+    tag = settings["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG"]
     scheduler = k8s.pods(resources)["airflow-scheduler"]["spec"]["containers"][0]
-    assert ":".join(chosen) == scheduler["image"]
+    assert f"{repository}:{tag}" == scheduler["image"]
 
 
 def test_local_fits_a_small_node() -> None:
@@ -306,7 +278,7 @@ def test_local_fits_a_small_node() -> None:
 
 
 # The most resident memory, in MB, on a real cluster with 220,000 rows.
-SEEN = {
+MEASURED_MB = {
     "airflow-scheduler": 467,
     "mlflow": 456,
     "postgres": 522,
@@ -317,31 +289,33 @@ SEEN = {
 }
 
 
-@pytest.mark.parametrize("part", SEEN)
-def test_requests_cover_what_was_seen_and_limits_leave_room(part: str) -> None:
+@pytest.mark.parametrize("part", MEASURED_MB)
+def test_requests_cover_the_measured_memory_and_limits_leave_room(part: str) -> None:
     resources = k8s.pods(k8s.overlay("local"))[part]["spec"]["containers"][0]["resources"]
-    assert k8s.quantity(resources["requests"]["memory"]) >= SEEN[part] * 1e6
-    assert k8s.quantity(resources["limits"]["memory"]) >= 2 * SEEN[part] * 1e6
+    assert k8s.quantity(resources["requests"]["memory"]) >= MEASURED_MB[part] * 1e6
+    assert k8s.quantity(resources["limits"]["memory"]) >= 2 * MEASURED_MB[part] * 1e6
 
 
-@pytest.mark.parametrize("part", [part for part in SEEN if "task" not in part])
+@pytest.mark.parametrize("part", [part for part in MEASURED_MB if "task" not in part])
 def test_the_sizing_table_has_what_the_manifests_request(part: str) -> None:
     text = (k8s.ROOT / "docs" / "kubernetes.md").read_text()
     [row] = re.findall(rf"(?m)^\| `{part}` \| (.*?) \| (.*?) \| (.*?) \|", text)
     resources = k8s.pods(k8s.overlay("local"))[part]["spec"]["containers"][0]["resources"]
-    requests, limits = resources["requests"], resources["limits"]
+    requests = resources["requests"]
+    limits = resources["limits"]
     assert row[0] == f"{requests['cpu']}, {requests['memory']}"
     assert row[1] == f"{limits['cpu']}, {limits['memory']}"
-    assert row[2] == f"{SEEN[part]} MB"
+    assert row[2] == f"{MEASURED_MB[part]} MB"
 
 
 def test_a_larger_pod_is_counted() -> None:
     resources = k8s.overlay("local")
     before = k8s.requested(resources, "cpu")
     k8s.named(resources, "Deployment", "ui")["spec"]["replicas"] = 3
-    first(lambda each: each["resources"]["requests"].update(cpu="1"))(resources)
-    ui, api = 2 * 0.025, 1 - 0.1
-    assert k8s.requested(resources, "cpu") == pytest.approx(before + ui + api)
+    replaced(*API_CONTAINER, "resources", "requests", "cpu", value="1")(resources)
+    more_of_ui = 2 * 0.025
+    more_of_api = 1 - 0.1
+    assert k8s.requested(resources, "cpu") == pytest.approx(before + more_of_ui + more_of_api)
 
 
 @pytest.mark.parametrize("name", k8s.OVERLAYS)
@@ -365,12 +339,12 @@ def test_nobody_waits_long_for_a_server_that_has_another_address_by_now(name: st
     assert airflow["AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS"] == "readmit.libpq.PARAMETERS"
     mlflow = k8s.named(k8s.overlay(name), "Deployment", "mlflow")
     [server] = mlflow["spec"]["template"]["spec"]["containers"]
-    addresses = [
+    [address] = [
         variable["value"]
         for variable in server["env"]
         if variable["name"] == "MLFLOW_BACKEND_STORE_URI"
     ]
-    assert [address.partition("?")[2] for address in addresses] == [libpq.as_query()]
+    assert address.partition("?")[2] == libpq.as_query()
     readers = {
         "airflow-scheduler",
         "airflow-api-server",
@@ -390,14 +364,14 @@ def test_postgres_may_go_without_ending_what_works_with_it() -> None:
     resources = k8s.overlay("local")
     host = k8s.named(resources, "ConfigMap", "settings")["data"]["READMIT_POSTGRES_HOST"]
     assert "clusterIP" not in k8s.named(resources, "Service", host)["spec"]
-    variable = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS"
-    patient = {
-        name
-        for name, pod in k8s.pods(resources).items()
-        for each in pod["spec"]["containers"][0].get("env", [])
-        if each["name"] == variable
-        and each["value"] == f"{patient_connections.__name__}.PARAMETERS"
+    connect_args = {
+        "name": "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS",
+        "value": f"{patient_connections.__name__}.PARAMETERS",
     }
+    patient = set()
+    for name, pod in k8s.pods(resources).items():
+        if connect_args in pod["spec"]["containers"][0].get("env", []):
+            patient.add(name)
     assert patient == {"airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"}
     for name in patient:
         probe = k8s.pods(resources)[name]["spec"]["containers"][0]["livenessProbe"]
@@ -419,9 +393,8 @@ def test_namespace_refuses_what_is_not_restricted() -> None:
 
 
 def test_state_is_on_claims() -> None:
-    claimed = {
-        found["metadata"]["name"] for found in k8s.of_kind(k8s.overlay("local"), "StatefulSet")
-    }
+    stateful_sets = k8s.of_kind(k8s.overlay("local"), "StatefulSet")
+    claimed = set(map(k8s.name_of, stateful_sets))
     assert {"postgres", "s3", "prometheus", "pushgateway"} <= claimed
     backup = k8s.pods(k8s.overlay("local"))["backup"]["spec"]
     assert {"name": "backups", "persistentVolumeClaim": {"claimName": "backups"}} in backup[
@@ -432,12 +405,10 @@ def test_state_is_on_claims() -> None:
 def test_roll_out_loses_no_request() -> None:
     spec = k8s.named(k8s.overlay("production"), "Deployment", "api")["spec"]
     pod = spec["template"]["spec"]
-    signalled, slept = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1].split(
-        "; sleep "
-    )
-    assert (
-        signalled == "kill -USR1 1"
-    )  # kept connections are closed by their next answer: serving/draining.py
+    command = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1]
+    signalled, slept = command.split("; sleep ")
+    # Kept connections are closed by their next answer: serving/draining.py.
+    assert signalled == "kill -USR1 1"
     drain = int(slept)
     assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     assert "replicas" not in spec  # the HPA's
@@ -471,15 +442,10 @@ def test_connections_last_for_every_process_of_the_api_and_for_everybody_else() 
 def test_the_api_scales_on_metrics_that_it_shows() -> None:
     from readmit.telemetry.metrics import METRICS
 
-    metrics = k8s.named(k8s.overlay("production"), "HorizontalPodAutoscaler", "api")["spec"][
-        "metrics"
-    ]
-    assert {each["type"] for each in metrics} == {"Resource", "External"}
-    name = next(
-        each["external"]["metric"]["name"] for each in metrics if each["type"] == "External"
-    )
+    scaler = k8s.named(k8s.overlay("production"), "HorizontalPodAutoscaler", "api")
+    metrics = {metric["type"]: metric for metric in scaler["spec"]["metrics"]}
+    assert set(metrics) == {"Resource", "External"}
+    name = metrics["External"]["external"]["metric"]["name"]
     assert name in METRICS
-    assert (
-        f'__name__="{name}"'
-        in (k8s.K8S / "components" / "autoscaling" / "adapter-rules.yaml").read_text()
-    )
+    adapter_rules = k8s.K8S / "components" / "autoscaling" / "adapter-rules.yaml"
+    assert f'__name__="{name}"' in adapter_rules.read_text()

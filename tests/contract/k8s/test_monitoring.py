@@ -1,6 +1,4 @@
-"""Prometheus on Kubernetes reads what it reads on one machine, and asks the health of every
-part.
-"""
+"""Prometheus on Kubernetes has the jobs of one machine, and probes the health of every part."""
 
 from typing import Any
 
@@ -8,8 +6,8 @@ import yaml
 
 from tests.support import k8s
 
-# Read by jobs of their own, which say `up`; Airflow's parts are asked for through its api-server.
-READ = {
+# Scraped by jobs of their own, which set `up`; Airflow's parts are probed through its api-server.
+SCRAPED = {
     "postgres",
     "prometheus",
     "alertmanager",
@@ -23,10 +21,10 @@ OPTIONAL = {"locust-master", "locust-worker", "notebook"}
 
 def file(name: str) -> Any:
     """Return a file out of the ConfigMap that holds it, parsed."""
-    found = (
-        each["data"] for each in k8s.of_kind(k8s.everything(), "ConfigMap") if name in each["data"]
-    )
-    return yaml.safe_load(next(found)[name])
+    for config_map in k8s.of_kind(k8s.everything(), "ConfigMap"):
+        if name in config_map["data"]:
+            return yaml.safe_load(config_map["data"][name])
+    raise FileNotFoundError(name)
 
 
 def jobs() -> dict[str, dict[str, Any]]:
@@ -34,15 +32,15 @@ def jobs() -> dict[str, dict[str, Any]]:
 
 
 def probed(job: dict[str, Any]) -> set[str]:
-    fixed = {each["labels"]["instance"] for each in job["static_configs"]}
-    return fixed | {
-        name.removesuffix("-pods") for each in job["dns_sd_configs"] for name in each["names"]
-    }
+    parts = {config["labels"]["instance"] for config in job["static_configs"]}
+    for config in job["dns_sd_configs"]:
+        parts |= {name.removesuffix("-pods") for name in config["names"]}
+    return parts
 
 
 def running(resources: list[k8s.Resource]) -> set[str]:
-    kinds = ("Deployment", "StatefulSet", "DaemonSet")
-    return {each["metadata"]["name"] for each in k8s.of_kind(resources, *kinds)} - READ - OPTIONAL
+    workloads = k8s.of_kind(resources, "Deployment", "StatefulSet", "DaemonSet")
+    return set(map(k8s.name_of, workloads)) - SCRAPED - OPTIONAL
 
 
 def test_the_jobs_are_those_of_one_machine() -> None:
@@ -53,29 +51,29 @@ def test_the_jobs_are_those_of_one_machine() -> None:
     assert jobs().keys() == {job["job_name"] for job in machine}
 
 
-def test_every_part_is_asked() -> None:
+def test_every_part_is_probed() -> None:
     assert probed(jobs()["probe"]) == running(k8s.everything())
 
 
-def test_a_part_that_nobody_asks_is_seen() -> None:
+def test_a_part_without_a_probe_is_noticed() -> None:
     resources = k8s.everything()
     k8s.named(resources, "Deployment", "ui")["metadata"]["name"] = "ui-2"
     assert running(resources) - probed(jobs()["probe"]) == {"ui-2"}
 
 
 def test_probes_use_modules_that_exist() -> None:
-    wanted = {each["labels"]["__param_module"] for each in jobs()["probe"]["static_configs"]}
-    assert wanted | {"http"} <= file("blackbox.yml")["modules"].keys()
+    configs = jobs()["probe"]["static_configs"]
+    modules = {config["labels"]["__param_module"] for config in configs}
+    assert modules | {"http"} <= file("blackbox.yml")["modules"].keys()
 
 
 def test_parts_that_may_be_outside_are_found_by_dns() -> None:
     """A fixed target that an overlay takes away would raise an alert for ever."""
-    names = {
-        found["metadata"]["name"] for found in k8s.of_kind(k8s.overlay("production"), "Service")
-    }
-    fixed = [each for job in jobs().values() for each in job.get("static_configs", [])]
-    hosts = {
-        target.removeprefix("http://").split(":")[0] for each in fixed for target in each["targets"]
-    }
+    names = set(map(k8s.name_of, k8s.of_kind(k8s.overlay("production"), "Service")))
+    hosts = set()
+    for job in jobs().values():
+        for config in job.get("static_configs", []):
+            for target in config["targets"]:
+                hosts.add(target.removeprefix("http://").split(":")[0])
     assert hosts - {"127.0.0.1"} <= names
     assert "s3-pods" not in names

@@ -29,17 +29,19 @@ def test_everything_else_is_denied() -> None:
 
 def test_every_part_of_the_picture_exists() -> None:
     parts = {pod["metadata"]["labels"][k8s.NAME] for pod in k8s.pods(k8s.everything()).values()}
-    assert {end for source, target, _ in k8s.pictured() for end in (source, target)} | {
-        "node-exporter"
-    } == parts
+    pictured = {"node-exporter"}
+    for source, target, _ in k8s.pictured():
+        pictured |= {source, target}
+    assert pictured == parts
 
 
 def test_the_web_form_and_the_gates_name_the_docs_site_by_the_nodes_port() -> None:
     resources = k8s.overlay("local")
     ports = k8s.named(resources, "Service", "login-proxy")["spec"]["ports"]
-    port = next(port["nodePort"] for port in ports if port["name"] == "docs")
+    [node_port] = [port["nodePort"] for port in ports if port["name"] == "docs"]
     for name in ("ui-links", "airflow-settings"):
-        assert k8s.named(resources, "ConfigMap", name)["data"]["READMIT_DOCS_PORT"] == str(port)
+        data = k8s.named(resources, "ConfigMap", name)["data"]
+        assert data["READMIT_DOCS_PORT"] == str(node_port)
 
 
 def test_the_local_log_in_proxy_is_open_to_any_address_and_nothing_else_is() -> None:
@@ -49,13 +51,14 @@ def test_the_local_log_in_proxy_is_open_to_any_address_and_nothing_else_is() -> 
 def test_the_log_in_proxy_of_production_is_open_to_the_ingress_controller() -> None:
     production = k8s.overlay("production")
     others = {
-        ("prometheus", 9090),
-        CERTIFICATES,
-    }  # prometheus-adapter; the ingress controller again
+        ("prometheus", 9090),  # prometheus-adapter
+        CERTIFICATES,  # the ingress controller again
+    }
     assert k8s.from_outside(production) == DOORS | others
     for policy in k8s.of_kind(production, "NetworkPolicy"):
         for rule in policy["spec"].get("ingress", []):
-            assert not any("ipBlock" in peer for peer in rule["from"])
+            for peer in rule["from"]:
+                assert "ipBlock" not in peer
 
 
 def test_who_leaves_the_namespace() -> None:
@@ -67,7 +70,7 @@ def test_who_leaves_the_namespace() -> None:
     }
 
 
-def test_a_further_rule_is_seen() -> None:
+def test_a_further_rule_is_noticed() -> None:
     resources = k8s.everything()
     peer = {"podSelector": {"matchLabels": {k8s.NAME: "ui"}}}
     k8s.named(resources, "NetworkPolicy", "postgres")["spec"]["ingress"][0]["from"].append(peer)
@@ -80,20 +83,20 @@ def test_a_further_rule_is_seen() -> None:
     assert k8s.allowed(resources) - k8s.pictured() == {("ui", "postgres", 5432)}
 
 
-def test_a_missing_policy_is_seen() -> None:
+def test_a_missing_policy_is_noticed() -> None:
     resources = k8s.everything()
     resources.remove(k8s.named(resources, "NetworkPolicy", "ui"))
     assert k8s.pictured() - k8s.allowed(resources) == {("ui", "api", 8000)}
 
 
-def test_an_open_default_is_seen() -> None:
+def test_an_open_default_is_noticed() -> None:
     resources = k8s.overlay("local")
     k8s.named(resources, "NetworkPolicy", "default-deny")["spec"]["policyTypes"] = ["Ingress"]
     assert not k8s.denied_by_default(resources)
 
 
 def mlflow_answers(host: str, origin: str | None, resources: list[k8s.Resource]) -> bool:
-    """Tell whether MLflow's page works: it asks by POST, and browsers name the page as Origin."""
+    """Tell whether MLflow's page works: it sends POSTs, and browsers name the page as Origin."""
     from mlflow.server.security_utils import is_allowed_host_header, should_block_cors_request
 
     data = k8s.named(resources, "ConfigMap", "settings")["data"]
@@ -106,7 +109,7 @@ def mlflow_answers(host: str, origin: str | None, resources: list[k8s.Resource])
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", k8s.OVERLAYS)
 def test_mlflow_answers_the_log_in_proxy_and_no_other_page(name: str) -> None:
-    """The proxy asks by MLflow's inner address, and passes on a foreign Origin only."""
+    """The proxy uses MLflow's inner address, and passes on a foreign Origin only."""
     resources = k8s.overlay(name)
     assert mlflow_answers("mlflow:5000", None, resources)
     assert not mlflow_answers("mlflow:5000", "https://evil.example.org", resources)
@@ -121,6 +124,7 @@ def test_services_answer_to_their_names(part: str, overlay: str) -> None:
     hosts = AllowedHosts(allowed_hosts.names(data[variable(f"{part}_allowed_hosts")]))
     port = k8s.named(resources, "Service", part)["spec"]["ports"][0]["port"]
     names = {part, f"{part}.readmit", f"{part}.readmit.svc.cluster.local", "10.1.2.3"}
-    # The log-in proxy asks by the first of them, whatever its caller asked for.
-    assert all(hosts.permits(f"{name}:{port}".encode()) for name in names)
+    # The log-in proxy always uses the first of them.
+    for name in names:
+        assert hosts.permits(f"{name}:{port}".encode())
     assert not hosts.permits(b"evil.example.org")

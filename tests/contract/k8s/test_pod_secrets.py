@@ -22,9 +22,9 @@ SAME = {
 NO_SECRETS = {
     "READMIT_MLFLOW_TRACKING_USERNAME",
     "READMIT_MODEL_PUBLIC_KEY",
-    "READMIT_API_KEYS",
-}  # hashes
-# Of these the stack hands over a value in a file, or the pod alone has one.
+    "READMIT_API_KEYS",  # hashes
+}
+# On one machine these are in a file, or only the pod has them.
 BY_POD = {
     "postgres": {"READMIT_POSTGRES_PASSWORD"},
 }
@@ -34,11 +34,11 @@ IN_FILES = {"alertmanager": {"READMIT_ALERT_WEBHOOK_URL", "READMIT_ALERT_SMTP_PA
 
 def held(container: k8s.Resource) -> set[str]:
     """Return the secrets of a container, by the names that one machine has for them."""
-    values_of = {each["metadata"]["name"]: each["stringData"] for each in missing({})}
+    secrets = missing({})
     keys: set[str] = set()
     for source in container.get("envFrom", []):
         if "secretRef" in source:
-            keys |= set(values_of[source["secretRef"]["name"]])
+            keys |= set(k8s.named(secrets, "Secret", source["secretRef"]["name"])["stringData"])
     for entry in container.get("env", []):
         reference = entry.get("valueFrom", {}).get("secretKeyRef")
         if reference:
@@ -59,7 +59,7 @@ def test_a_pod_has_its_own_secrets_and_no_others(name: str) -> None:
 def test_every_pod_of_a_program_is_in_the_table(name: str) -> None:
     """Jobs hold what they create or copy; those of the optional parts are people's own."""
     resources = k8s.overlay(name)
-    jobs = {each["metadata"]["name"] for each in k8s.of_kind(resources, "Job", "CronJob")}
+    jobs = set(map(k8s.name_of, k8s.of_kind(resources, "Job", "CronJob")))
     assert set(k8s.pods(resources)) - jobs <= set(TABLE)
 
 
@@ -67,7 +67,7 @@ def test_every_pod_of_a_program_is_in_the_table(name: str) -> None:
 def test_a_setting_out_of_a_secret_has_its_prefix(name: str) -> None:
     """Without it nothing reads the variable: MLflow's user `api` was not created."""
     resources = k8s.everything() if name == "everything" else k8s.overlay(name)
-    keys_of = {each["metadata"]["name"]: set(each["stringData"]) for each in missing({})}
+    keys_of = {k8s.name_of(secret): secret["stringData"].keys() for secret in missing({})}
     unread = set()
     for where, container, _ in k8s.every_container(resources):
         for source in container.get("envFrom", []):
@@ -78,7 +78,7 @@ def test_a_setting_out_of_a_secret_has_its_prefix(name: str) -> None:
     assert unread == set()
 
 
-def test_a_secret_too_many_is_seen() -> None:
+def test_a_secret_too_many_is_noticed() -> None:
     container = k8s.pods(k8s.overlay("local"))["docs"]["spec"]["containers"][0]
     container["envFrom"].append({"secretRef": {"name": "postgres-admin"}})
     assert held(container) - TABLE["docs"] == {"READMIT_POSTGRES_PASSWORD"}

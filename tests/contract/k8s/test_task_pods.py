@@ -3,6 +3,7 @@ rights.
 """
 
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -19,14 +20,15 @@ from tests.support import k8s
 
 # Airflow asks the Kubernetes API for these with KubernetesExecutor; a missing verb shows as a task
 # that never starts.
-NEEDED = {("pods", verb) for verb in ("create", "get", "list", "watch", "patch", "delete")} | {
-    ("pods/log", "get")
+NEEDED = {
+    *(("pods", verb) for verb in ("create", "get", "list", "watch", "patch", "delete")),
+    ("pods/log", "get"),
 }
 # A new pod of the api-server on two cores that fit models: two init containers, then 15 s of a
 # core.
 RESTART_SECONDS = 180
-# What Airflow makes of a pod that is removed while it waits, and how long the scheduler lets a task
-# wait.
+# Prints how Airflow handles a pod that is removed while it waits, and how long the scheduler lets a
+# task wait.
 REMOVED = """
 import datetime, json, queue
 from airflow.configuration import conf
@@ -46,10 +48,10 @@ longest = runner._task_queued_timeout + conf.getfloat("scheduler", "task_queued_
 patience = longest * runner._num_stuck_queued_retries
 print(json.dumps({"noticed": news.qsize(), "seconds": longest, "patience": patience}))
 """
-# How long a task asks an api-server that is away, how long the scheduler believes in it meanwhile,
-# and how often the scheduler asks a Kubernetes API that is busy: Airflow reads these settings when
-# it is imported.
-ASKED = """
+# Prints how long a task retries an api-server that is away, how long the scheduler takes it for
+# alive meanwhile, and how often the scheduler retries a busy Kubernetes API. Airflow reads these
+# settings when it is imported.
+RETRIES = """
 import json, types
 from airflow.providers.cncf.kubernetes.executors.kubernetes_executor import KubernetesExecutor
 from airflow.sdk.api.client import Client
@@ -70,16 +72,14 @@ def executor_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> dict[str, An
     template = tmp_path / "pod.yaml"
     template.write_text(k8s.named(resources, "ConfigMap", "pod-template")["data"]["pod.yaml"])
     settings = k8s.named(resources, "ConfigMap", "airflow-settings")["data"]
-    image = [
-        settings[f"AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_{part}"]
-        for part in ("REPOSITORY", "TAG")
-    ]
+    repository = settings["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_REPOSITORY"]
+    tag = settings["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG"]
     pod = PodGenerator.construct_pod(
         dag_id="ingest_batch",
         task_id="dbt.fct_encounter_features",
         pod_id="ingest-batch-claim",
         try_number=1,
-        kube_image=":".join(image),
+        kube_image=f"{repository}:{tag}",
         date=None,
         args=[
             "python",
@@ -103,8 +103,8 @@ def test_airflow_makes_a_pod_of_our_template(
 ) -> None:
     pod = executor_pod(monkeypatch, tmp_path)
     kubernetes_validate.validate(pod, "1.37", strict=True)
-    container = pod["spec"]["containers"][0]
-    assert [each["name"] for each in pod["spec"]["containers"]] == ["base"]
+    [container] = pod["spec"]["containers"]
+    assert container["name"] == "base"
     assert container["image"] in k8s.built_images()
     assert "command" not in container  # the image has no entry point: `args` is the command
     assert importlib.util.find_spec(container["args"][2])
@@ -114,14 +114,11 @@ def test_airflow_makes_a_pod_of_our_template(
 
 def test_the_template_is_where_airflow_looks() -> None:
     resources = k8s.overlay("local")
-    path = k8s.named(resources, "ConfigMap", "airflow-settings")["data"][
-        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE"
-    ]
-    scheduler = k8s.pods(resources)["airflow-scheduler"]["spec"]
-    places = {
-        mount["name"]: mount["mountPath"] for mount in scheduler["containers"][0]["volumeMounts"]
-    }
-    assert path == f"{places['pod-template']}/pod.yaml"
+    settings = k8s.named(resources, "ConfigMap", "airflow-settings")["data"]
+    path = settings["AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE"]
+    container = k8s.pods(resources)["airflow-scheduler"]["spec"]["containers"][0]
+    folders = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert path == f"{folders['pod-template']}/pod.yaml"
 
 
 @pytest.mark.parametrize("kind", task_pods.KINDS)
@@ -155,51 +152,52 @@ def test_the_callback_of_a_killed_task_reaches_the_pushgateway() -> None:
     resources = k8s.overlay("local")
     ways = {(source, target) for source, target, _ in k8s.allowed(resources)}
     assert {("airflow-task", "pushgateway"), ("airflow-dag-processor", "pushgateway")} <= ways
-    assert {"configMapRef": {"name": "settings"}} in k8s.pods(resources)["airflow-dag-processor"][
-        "spec"
-    ]["containers"][0]["envFrom"]
+    container = k8s.pods(resources)["airflow-dag-processor"]["spec"]["containers"][0]
+    assert {"configMapRef": {"name": "settings"}} in container["envFrom"]
 
 
-def asked(script: str, settings: dict[str, str], home: Path) -> dict[str, float]:
-    """What Airflow's own code says when it runs with these settings."""
+def printed(script: str, settings: dict[str, str], home: Path) -> dict[str, float]:
+    """Run a script on Airflow's own code with these settings, and return what it prints."""
     environment = {"PATH": os.environ["PATH"], **settings, "AIRFLOW_HOME": str(home)}
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(json.loads(completed.stdout.splitlines()[-1]))
 
 
 def test_a_new_api_server_or_a_busy_cluster_costs_no_task_a_try(tmp_path: Path) -> None:
     settings = k8s.named(k8s.overlay("local"), "ConfigMap", "airflow-settings")["data"]
-    found = asked(ASKED, settings, tmp_path)
-    assert min(found["patience"], found["silence"]) >= RESTART_SECONDS
-    assert found["publish_tries"] == -1
+    limits = printed(RETRIES, settings, tmp_path)
+    assert min(limits["patience"], limits["silence"]) >= RESTART_SECONDS
+    assert limits["publish_tries"] == -1
     hasty = {
         "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "90",
         "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "5",
     }
     timeout = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120"}
-    before = asked(ASKED, settings | hasty | timeout, tmp_path)
-    assert max(before["patience"], before["silence"]) < RESTART_SECONDS
+    limits = printed(RETRIES, settings | hasty | timeout, tmp_path)
+    assert max(limits["patience"], limits["silence"]) < RESTART_SECONDS
 
 
 def test_a_pod_that_is_removed_while_it_waits_costs_minutes_and_no_try(tmp_path: Path) -> None:
     settings = k8s.named(k8s.overlay("local"), "ConfigMap", "airflow-settings")["data"]
-    found = asked(REMOVED, settings, tmp_path)
-    assert found["noticed"] or found["seconds"] <= 360
-    assert found["patience"] >= 3600  # for as long a task may wait for room
+    limits = printed(REMOVED, settings, tmp_path)
+    assert limits["noticed"] or limits["seconds"] <= 360
+    assert limits["patience"] >= 3600  # for as long a task may wait for room
 
 
 def rights(resources: list[k8s.Resource], name: str) -> set[tuple[str, str]]:
-    rules = k8s.named(resources, "Role", name)["rules"]
-    return {(what, verb) for rule in rules for what in rule["resources"] for verb in rule["verbs"]}
+    pairs = set()
+    for rule in k8s.named(resources, "Role", name)["rules"]:
+        pairs.update(itertools.product(rule["resources"], rule["verbs"]))
+    return pairs
 
 
 def test_the_scheduler_may_do_what_its_executor_asks() -> None:
     assert rights(k8s.overlay("local"), "airflow-scheduler") >= NEEDED
 
 
-def test_a_missing_verb_is_seen() -> None:
+def test_a_missing_verb_is_noticed() -> None:
     resources = k8s.overlay("local")
     k8s.named(resources, "Role", "airflow-scheduler")["rules"][0]["verbs"].remove("watch")
     assert NEEDED - rights(resources, "airflow-scheduler") == {("pods", "watch")}
@@ -207,6 +205,5 @@ def test_a_missing_verb_is_seen() -> None:
 
 def test_nobody_may_read_secrets() -> None:
     for role in k8s.of_kind(k8s.everything(), "Role", "ClusterRole"):
-        assert not any(
-            "secrets" in rule["resources"] or "*" in rule["resources"] for rule in role["rules"]
-        )
+        for rule in role["rules"]:
+            assert not {"secrets", "*"} & {*rule["resources"]}

@@ -1,4 +1,4 @@
-"""What travels between parts, and what lies in a pod, of what should be read by one part only."""
+"""Secrets on their way between parts and inside a pod: only one part may read them."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ Break = Callable[[list[k8s.Resource]], object]
 
 
 def unverified(resources: list[k8s.Resource]) -> list[str]:
-    """Containers with a password of Postgres that would send it to any server."""
+    """Return the containers with a password of Postgres that would send it to any server."""
     settings = k8s.named(resources, "ConfigMap", "settings")["data"]
     problems = []
     # Of our own code, and of libpq in the programs of others.
@@ -37,12 +37,7 @@ def unverified(resources: list[k8s.Resource]) -> list[str]:
     if settings["READMIT_PGSSLROOTCERT"] != settings["PGSSLROOTCERT"]:
         problems.append("two authorities")
     folder, _, name = settings["PGSSLROOTCERT"].rpartition("/")
-    authorities = [
-        config_map
-        for config_map in k8s.of_kind(resources, "ConfigMap")
-        if name in config_map["data"]
-    ]
-    if [k8s.name_of(config_map) for config_map in authorities] != ["postgres-ca"]:
+    if config_maps_with(name, resources) != ["postgres-ca"]:
         problems.append("no authority")
     for where, container, pod in k8s.every_container(resources):
         if not secrets_of(container) & POSTGRES_SECRETS:
@@ -55,6 +50,14 @@ def unverified(resources: list[k8s.Resource]) -> list[str]:
         if volume.get("configMap", {}).get("name") != "postgres-ca":
             problems.append(f"{where}: has no authority")
     return problems
+
+
+def config_maps_with(file: str, resources: list[k8s.Resource]) -> list[str]:
+    names = []
+    for config_map in k8s.of_kind(resources, "ConfigMap"):
+        if file in config_map["data"]:
+            names.append(k8s.name_of(config_map))
+    return names
 
 
 def secrets_of(container: k8s.Resource) -> set[str]:
@@ -71,7 +74,7 @@ def test_production_verifies_the_postgres_server() -> None:
     assert unverified(k8s.overlay("production")) == []
 
 
-def test_every_client_of_postgres_is_looked_at() -> None:
+def test_every_client_of_postgres_is_checked() -> None:
     clients = set()
     for where, container, _ in k8s.every_container(k8s.overlay("production")):
         if secrets_of(container) & POSTGRES_SECRETS:
@@ -80,7 +83,28 @@ def test_every_client_of_postgres_is_looked_at() -> None:
 
 
 def settings_with(**values: str) -> Break:
-    return lambda resources: k8s.named(resources, "ConfigMap", "settings")["data"].update(values)
+    def change(resources: list[k8s.Resource]) -> None:
+        k8s.named(resources, "ConfigMap", "settings")["data"].update(values)
+
+    return change
+
+
+def without_authority(resources: list[k8s.Resource]) -> None:
+    resources.remove(k8s.named(resources, "ConfigMap", "postgres-ca"))
+
+
+def without_mount(resources: list[k8s.Resource]) -> None:
+    container = k8s.pods(resources)["api"]["spec"]["containers"][0]
+    mount = {"name": "postgres-ca", "mountPath": "/etc/postgres-ca", "readOnly": True}
+    container["volumeMounts"].remove(mount)
+
+
+def without_volume(resources: list[k8s.Resource]) -> None:
+    k8s.pods(resources)["mlflow"]["spec"]["volumes"].clear()
+
+
+def without_settings(resources: list[k8s.Resource]) -> None:
+    k8s.pods(resources)["set-up"]["spec"]["containers"][0]["envFrom"].clear()
 
 
 BROKEN: dict[str, Break] = {
@@ -88,21 +112,15 @@ BROKEN: dict[str, Break] = {
     "in clear": settings_with(PGSSLMODE="disable"),
     "our own code, not verified": settings_with(READMIT_PGSSLMODE="require"),
     "another authority": settings_with(READMIT_PGSSLROOTCERT="/tmp/ca.crt"),
-    "no authority": lambda resources: resources.remove(
-        k8s.named(resources, "ConfigMap", "postgres-ca")
-    ),
-    "not mounted": lambda resources: k8s.pods(resources)["api"]["spec"]["containers"][0][
-        "volumeMounts"
-    ].remove({"name": "postgres-ca", "mountPath": "/etc/postgres-ca", "readOnly": True}),
-    "another volume": lambda resources: k8s.pods(resources)["mlflow"]["spec"]["volumes"].clear(),
-    "no settings": lambda resources: k8s.pods(resources)["set-up"]["spec"]["containers"][0][
-        "envFrom"
-    ].clear(),
+    "no authority": without_authority,
+    "not mounted": without_mount,
+    "another volume": without_volume,
+    "no settings": without_settings,
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_an_unverified_server_is_seen(name: str) -> None:
+def test_an_unverified_server_is_noticed(name: str) -> None:
     resources = k8s.overlay("production")
     BROKEN[name](resources)
     assert unverified(resources)
@@ -117,9 +135,8 @@ def test_the_database_encrypts_what_it_reads_from_itself() -> None:
 @pytest.mark.parametrize("name", k8s.OVERLAYS)
 def test_the_copy_of_airflows_passwords_lies_in_memory(name: str) -> None:
     resources = k8s.overlay(name)
-    path = k8s.named(resources, "ConfigMap", "airflow-settings")["data"][
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
-    ]
+    settings = k8s.named(resources, "ConfigMap", "airflow-settings")["data"]
+    path = settings["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]
     pod = k8s.pods(resources)["airflow-api-server"]
     [volume] = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "passwords"]
     assert volume["emptyDir"]["medium"] == "Memory"

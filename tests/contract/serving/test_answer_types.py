@@ -103,10 +103,9 @@ def test_the_report_of_a_trained_model_fits_its_type(contract):
     from training.evaluation import Evaluation
     from training.snapshots import Facts
 
-    facts = Facts(
-        **{field.name: ["a"] if field.name == "batches" else 1 for field in fields(Facts)}
-        | {"fingerprint": "f", "data_source": "uci"}
-    )
+    values = dict.fromkeys([field.name for field in fields(Facts)], 1)
+    values |= {"batches": ["a"], "fingerprint": "f", "data_source": "uci"}
+    facts = Facts(**values)
     interval = {"figure": 0.6, "low": 0.5, "high": 0.7}
     evaluated = Evaluation(
         y=None,

@@ -1,6 +1,4 @@
-"""Codes of refusals: every one has a text, docs/serving.md lists them, and pydantic's errors have
-them.
-"""
+"""Codes of problems: each has a text and a row in docs/serving.md, and pydantic's errors have codes."""
 
 import json
 from string import Formatter
@@ -39,10 +37,9 @@ def test_the_page_lists_the_codes_with_status_and_parameters():
 
 
 def test_the_page_lists_the_codes_of_wrong_fields():
-    rows = [
-        f"| `{code}` | {params(text)} | {text.format_map(Braces())} |"
-        for code, text in FIELD_ERRORS.items()
-    ]
+    rows = []
+    for code, text in FIELD_ERRORS.items():
+        rows.append(f"| `{code}` | {params(text)} | {text.format_map(Braces())} |")
     begin = PAGE.index("| code | parameters | text |") + 2
     assert PAGE[begin : begin + len(rows)] == rows
     assert not PAGE[begin + len(rows)].startswith("|")
@@ -75,14 +72,13 @@ class Braces(dict):
 )
 def test_a_wrong_field_has_a_code_and_parameters(change, field, code, expected):
     row = STAY | change
-    for send in (
-        lambda: REQUESTS.from_json(json.dumps(row).encode()),
-        lambda: REQUESTS.from_row(row),
-    ):
-        with pytest.raises(Problem) as caught:
-            send()
-        errors = {error["field"]: error for error in caught.value.errors}
-        assert (errors[field]["code"], errors[field]["params"]) == (code, expected)
+    with pytest.raises(Problem) as of_json:
+        REQUESTS.from_json(json.dumps(row).encode())
+    with pytest.raises(Problem) as of_row:
+        REQUESTS.from_row(row)
+    for problem in (of_json.value, of_row.value):
+        [error] = [error for error in problem.errors if error["field"] == field]
+        assert (error["code"], error["params"]) == (code, expected)
 
 
 @pytest.mark.parametrize(
