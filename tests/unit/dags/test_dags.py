@@ -1,5 +1,6 @@
 """The DAGs: shared defaults, the vital order, thin files."""
 
+import itertools
 import json
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -56,13 +57,14 @@ KINDS = {
 
 
 def upstream(dag, task_id):
-    """Every task that must be finished before `task_id`."""
-    found, waiting = set(), [task_id]
+    """Return every task that must be finished before `task_id`."""
+    earlier = set()
+    waiting = [task_id]
     while waiting:
-        for name in dag.get_task(waiting.pop()).upstream_task_ids - found:
-            found.add(name)
+        for name in dag.get_task(waiting.pop()).upstream_task_ids - earlier:
+            earlier.add(name)
             waiting.append(name)
-    return found
+    return earlier
 
 
 def test_all_files_parse(bag):
@@ -102,7 +104,8 @@ def test_every_dbt_model_is_a_visible_task_between_the_gates(bag, dbt_manifest):
             tasks = [name for name in dag.task_ids if f"dbt.{node['name']}" in name]
             assert tasks, node["name"]
             assert set(tasks) <= before
-            assert all("raw_gate" in upstream(dag, name) for name in tasks)
+            for name in tasks:
+                assert "raw_gate" in upstream(dag, name)
 
 
 def test_a_run_that_fails_releases_its_claim_and_stays_red(bag):
@@ -127,31 +130,35 @@ def test_training_is_announced_after_every_run_and_never_hides_a_rejected_batch(
 
 
 class Announced(list):
-    """Events of an Asset, newest last, as Airflow hands them out."""
+    """Events of an Asset, newest last, as Airflow passes them to a task."""
 
-    def ascending(self, up):
-        return Announced(self if up else self[::-1])
+    def ascending(self, is_ascending):
+        if is_ascending:
+            return self
+        return Announced(self[::-1])
 
     def limit(self, n):
         return Announced(self[:n])
 
 
 @pytest.mark.parametrize(
-    ("told", "published", "waiting", "news"),
+    ("announced", "published", "waiting", "is_news"),
     [
         ([], 3, 0, True),
-        ([3, 5], 7, 0, True),
-        ([3, 5], 5, 0, False),  # a bad batch was all that came
-        ([3, 5], 7, 1, False),
+        ([{"published": 3}, {"published": 5}], 7, 0, True),
+        ([{"published": 3}, {"published": 5}], 5, 0, False),  # a bad batch was all that came
+        ([{"published": 3}, {"published": 5}], 7, 1, False),
         ([], 0, 0, False),
-        ([None], 1, 0, True),  # announced before events carried a number
+        ([{}], 1, 0, True),  # announced before events carried a number
     ],
 )
-def test_training_is_told_once_of_what_is_new(monkeypatch, told, published, waiting, news):
+def test_new_builds_are_announced_to_training_once(
+    monkeypatch, announced, published, waiting, is_news
+):
     monkeypatch.setattr(claims, "count_waiting", lambda _: waiting)
     monkeypatch.setattr(builds, "count_published", lambda _: published)
-    events = Announced(SimpleNamespace(extra={"published": n} if n else {}) for n in told)
-    if news:
+    events = Announced(SimpleNamespace(extra=extra) for extra in announced)
+    if is_news:
         assert news_for_training(events, PipelineSettings()) == published
     else:
         with pytest.raises(AirflowSkipException):
@@ -166,9 +173,10 @@ BUILD = {"build_id": "b+r1", "batch_id": "b", "kind": "correction"}
 
 
 class TaskOfRun(SimpleNamespace):
-    """The task instance that Airflow gives to `dbt_tests`, as far as it looks at it."""
+    """The task instance that Airflow gives to `dbt_tests`, with the parts that the task uses."""
 
-    dag_id, run_id = "ingest_batch", "run"
+    dag_id = "ingest_batch"
+    run_id = "run"
 
     def get_task_states(self, **_):
         return {self.run_id: {dbt_verdict.PRODUCER: self.producer}}
@@ -183,7 +191,7 @@ def task_of_run(build=MappingProxyType(BUILD), producer="success", results=None)
 
 @pytest.fixture
 def rejected(monkeypatch):
-    """The rejections that are recorded."""
+    """Return the list of reasons that rejections are recorded with."""
     reasons = []
     monkeypatch.setattr(Build, "reject", lambda build, reason, _: reasons.append(reason))
     return reasons
@@ -193,7 +201,7 @@ verdict_of = dbt_verdict.dbt_tests.function
 
 
 @pytest.mark.parametrize("status", ["pass", "fail", "error"])
-def test_a_build_whose_tests_a_fault_cut_short_is_tested_once_more(monkeypatch, rejected, status):
+def test_a_build_whose_tests_were_cut_short_is_tested_once_more(monkeypatch, rejected, status):
     called = []
 
     def dbt(command, env, **_):
@@ -282,10 +290,11 @@ def test_a_refused_source_holds_no_batch_up(bag):
 
 def test_dbt_runs_its_tests_in_the_one_build(bag):
     producer = bag.dags["ingest_batch"].get_task("dbt.dbt_producer_watcher")
-    flags = producer.dbt_cmd_flags
-    assert {"model", "seed", "test"} == {
-        flags[i + 1] for i, flag in enumerate(flags) if flag == "--resource-type"
-    } - {"snapshot"}
+    resource_types = set()
+    for flag, value in itertools.pairwise(producer.dbt_cmd_flags):
+        if flag == "--resource-type":
+            resource_types.add(value)
+    assert resource_types - {"snapshot"} == {"model", "seed", "test"}
     assert producer.callback.__name__ == "share_test_results"
     assert producer.env == libpq.environment()  # the time limits of dbt's connections
     assert producer.append_env  # beside this process' environment, which has the password
@@ -305,28 +314,31 @@ def test_each_task_runs_in_the_pod_of_its_kind(bag):
                 continue
             path = Path(task.executor_config["pod_template_file"])
             assert path.parent == Path("/etc/airflow-tasks")
-            name = "dbt" if task.task_id.startswith("dbt.") else task.task_id
-            kind_of[name] = path.stem
+            if task.task_id.startswith("dbt."):
+                kind_of["dbt"] = path.stem
+            else:
+                kind_of[task.task_id] = path.stem
     assert kind_of == {**KINDS, "dbt": "dbt"}
     assert set(kind_of.values()) == set(task_pods.KINDS)
 
 
-def test_what_a_first_prediction_does_not_need_comes_after_the_decision(bag):
+def test_tasks_that_a_first_prediction_does_not_need_follow_the_decision(bag):
     dag = bag.dags["train_model"]
     for task_id in ("score_sealed", "draw_learning_curve"):
         assert "decide" in upstream(dag, task_id)
         assert not dag.get_task(task_id).downstream_task_ids
 
 
-def test_every_dag_says_what_it_is_and_leads_to_its_pages(bag):
+def test_every_dag_has_a_description_and_links_to_its_pages(bag):
     for dag in bag.dags.values():
         assert 20 < len(dag.description) < 80, dag.dag_id
         assert "http://" in dag.doc_md, dag.dag_id
         assert dag.owner_links[dag.owner].startswith("http://"), dag.dag_id
         for task in dag.tasks:
             for asset in task.outlets:
-                assert all(link.startswith("http://") for link in asset.extra.values())
                 assert asset.extra, asset.name
+                for link in asset.extra.values():
+                    assert link.startswith("http://")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
-"""The DAG of the monitor: it parses, looks before it asks, and asks for training only when it
-may.
-"""
+"""The DAG of the monitor: it parses, measures drift first and requests training only when allowed."""
 
+import dataclasses
 import math
 from datetime import datetime
 from pathlib import Path
@@ -29,19 +28,18 @@ def dag():
     return bag.dags["monitor_model"]
 
 
-def test_it_looks_daily_and_asks_afterwards(dag):
+def test_it_measures_daily_and_requests_training_afterwards(dag):
     assert dag.schedule == "@daily"
     assert dag.max_active_runs == 1
     assert dag.get_task("ask_for_training").upstream_task_ids == {"look"}
     assert [asset.name for asset in dag.get_task("ask_for_training").outlets] == ["training_ready"]
     assert not dag.get_task("look").outlets
-    assert not dag.get_task(
-        "source_freshness"
-    ).downstream_task_ids  # old sources are no reason to look away
+    # Old sources do not stop the measurement.
+    assert not dag.get_task("source_freshness").downstream_task_ids
 
 
 @pytest.mark.parametrize(
-    ("verdict", "setting", "asks"),
+    ("verdict", "setting", "is_requested"),
     [
         ("drift", "true", True),
         ("drift", None, False),
@@ -49,23 +47,21 @@ def test_it_looks_daily_and_asks_afterwards(dag):
         ("too few", "true", False),
     ],
 )
-def test_training_is_asked_for_by_drift_and_only_when_switched_on(
-    dag, monkeypatch, verdict, setting, asks
+def test_drift_requests_training_only_when_that_is_switched_on(
+    dag, monkeypatch, verdict, setting, is_requested
 ):
     if setting:
         monkeypatch.setenv("READMIT_DRIFT_TRIGGERS_TRAINING", setting)
-    ask = dag.get_task("ask_for_training").python_callable
+    task = dag.get_task("ask_for_training")
     monkeypatch.setattr("readmit.batches.builds.count_published", lambda _: 7)
-    events = {
-        asset: SimpleNamespace(extra={}) for asset in dag.get_task("ask_for_training").outlets
-    }
-    if asks:
-        ask(verdict, events)
-        [event] = events.values()
+    [asset] = task.outlets
+    event = SimpleNamespace(extra={})
+    if is_requested:
+        task.python_callable(verdict, {asset: event})
         assert event.extra == {"published": 7}
-        return
-    with pytest.raises(AirflowSkipException):
-        ask(verdict, events)
+    else:
+        with pytest.raises(AirflowSkipException):
+            task.python_callable(verdict, {asset: event})
 
 
 def test_no_production_model_is_a_skip_not_a_failure(dag, monkeypatch):
@@ -79,10 +75,10 @@ def test_no_production_model_is_a_skip_not_a_failure(dag, monkeypatch):
 
 def test_before_anything_is_published_sources_are_not_too_old(dag, monkeypatch):
     """`make up` switches the DAG on, and its first run starts, before the first batch is there."""
-    asked = []
+    calls = []
 
     def too_old():
-        asked.append(True)
+        calls.append(True)
         raise dbt_docs.SourcesTooOld("ops.published_batches")
 
     monkeypatch.setattr(dbt_docs, "freshness", too_old)
@@ -90,28 +86,25 @@ def test_before_anything_is_published_sources_are_not_too_old(dag, monkeypatch):
     monkeypatch.setattr("readmit.batches.builds.count_published", lambda _: 0)
     with pytest.raises(AirflowSkipException, match="nothing is published"):
         look()
-    assert not asked
+    assert not calls
     monkeypatch.setattr("readmit.batches.builds.count_published", lambda _: 1)
     with pytest.raises(AirflowFailException, match=r"ops\.published_batches"):
         look()
 
 
-def report(shifts, outcomes=()):
-    few = shifts is None
-    history = None if few else []
-    moment = datetime(2026, 11, 23)
-    return DriftReport(
-        "7",
-        moment,
-        5000,
-        20 if few else 900,
-        0,
-        ["payer_code"],
-        shifts,
-        history,
-        history,
-        list(outcomes),
-    )
+REPORT = DriftReport(
+    version="7",
+    made_at=datetime(2026, 11, 23),
+    n_reference=5000,
+    n_requests=900,
+    n_with_history=0,
+    names=["payer_code"],
+    inputs=[],
+    history=[],
+    score=[],
+    realised=[],
+)
+TOO_FEW = dataclasses.replace(REPORT, n_requests=20, inputs=None, history=None, score=None)
 
 
 def shift(name, distance, drifted):
@@ -121,23 +114,25 @@ def shift(name, distance, drifted):
 
 
 def test_the_page_says_what_drifted_and_escapes_values():
-    found = report([shift("payer_code", 0.3, True), shift("insulin", 0.01, False)])
-    text = page(found, MonitorSettings())
-    assert found.verdict == "drift"
+    shifts = [shift("payer_code", 0.3, True), shift("insulin", 0.01, False)]
+    report = dataclasses.replace(REPORT, inputs=shifts)
+    text = page(report, MonitorSettings())
+    assert report.verdict == "drift"
     assert "The requests have drifted." in text
     assert "payer_code</code>: drifted" in text
     assert "<b>" not in text.replace("<b>The requests", "")
 
 
 def test_the_page_says_when_there_is_too_little():
-    text = page(report(None, [Realised("7", 12, 1, 3, None, [])]), MonitorSettings())
+    report = dataclasses.replace(TOO_FEW, realised=[Realised("7", 12, 1, 3, None, [])])
+    text = page(report, MonitorSettings())
     assert "Too few requests for a verdict." in text
     assert "At least 200 are needed." in text
     assert "too few: 200 outcomes with 20 readmissions are needed; 3 more were known" in text
 
 
 def test_too_few_requests_take_an_earlier_versions_figures_back():
-    pushed = training_gauges.drift_gauges(report(None), MonitorSettings())
+    pushed = training_gauges.drift_gauges(TOO_FEW, MonitorSettings())
     assert pushed["readmit_drift_detected"] == 0
     assert pushed["readmit_feature_drifted"] == {"payer_code": 0}
     assert math.isnan(pushed["readmit_feature_drift"]["payer_code"])
@@ -145,5 +140,7 @@ def test_too_few_requests_take_an_earlier_versions_figures_back():
 
 
 def test_drifted_columns_are_always_drawn():
-    many = [shift(f"f{i}", 0.9 - i / 20, False) for i in range(10)] + [shift("last", 0.11, True)]
-    assert [each.name for each in drawn(many)] == ["f0", "f1", "f2", "f3", "f4", "f5", "last"]
+    shifts = [shift(f"f{i}", 0.9 - i / 20, False) for i in range(10)]
+    shifts.append(shift("last", 0.11, True))
+    names = [column.name for column in drawn(shifts)]
+    assert names == ["f0", "f1", "f2", "f3", "f4", "f5", "last"]

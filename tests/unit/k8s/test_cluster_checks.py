@@ -1,8 +1,10 @@
 """What `make k8s-up` looks for before it builds images; the cluster is a list of objects."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -33,7 +35,7 @@ def storage_class(name: str, is_default: bool) -> dict[str, Any]:
 
 
 class Listed(cluster.Cluster):
-    """A cluster that has these objects, by the words that kubectl is asked with."""
+    """A cluster that has these objects, by the kind that kubectl gets."""
 
     objects: dict[str, list[Any]]
 
@@ -52,30 +54,27 @@ def test_a_cluster_with_room_and_a_default_class_is_fine() -> None:
     assert problems() == []
 
 
-def test_no_default_class_is_told_with_the_command_that_helps() -> None:
+def test_a_missing_default_class_is_reported_with_the_command_that_helps() -> None:
     [line] = problems(storageclasses=[storage_class("hostpath", False)])
     assert "no default StorageClass" in line
     assert "data-postgres-0" in line
     assert "backups" in line
     assert "kubectl patch storageclass hostpath -p '{" in line
     microk8s = node(READY, labels={"microk8s.io/cluster": "true"})
-    assert any(
-        line.endswith("microk8s enable hostpath-storage")
-        for line in problems(nodes=[microk8s], storageclasses=[])
-    )
+    text = "\n".join(problems(nodes=[microk8s], storageclasses=[]))
+    assert re.search("(?m)microk8s enable hostpath-storage$", text)
 
 
 def test_claims_that_are_bound_need_no_class() -> None:
-    claims = [
-        {"metadata": {"name": name}, "status": {"phase": "Bound"}}
-        for name in cluster_checks.claim_names(k8s.overlay("local"))
-    ]
+    claims: list[dict[str, Any]] = []
+    for name in cluster_checks.claim_names(k8s.overlay("local")):
+        claims.append({"metadata": {"name": name}, "status": {"phase": "Bound"}})
     assert claims
     assert problems(storageclasses=[], persistentvolumeclaims=claims) == []
     assert problems(storageclasses=[], persistentvolumeclaims=claims[1:]) != []
 
 
-def test_microk8s_without_dns_is_told() -> None:
+def test_microk8s_without_dns_is_reported() -> None:
     microk8s = node(READY, labels={"microk8s.io/cluster": "true"})
     assert problems(nodes=[microk8s]) == [
         "the cluster resolves no names of Services: microk8s enable dns"
@@ -108,7 +107,7 @@ def test_a_node_that_is_drained_is_named() -> None:
     assert problems(nodes=[drained]) == ["node n1 takes no pods: kubectl uncordon n1"]
 
 
-def test_requests_that_find_no_room_are_told() -> None:
+def test_requests_that_find_no_room_are_reported() -> None:
     small = node()
     small["status"]["allocatable"] = {"cpu": "500m", "memory": "2000000Ki"}
     lines = problems(nodes=[small])
@@ -151,19 +150,28 @@ def test_podman_pushes_to_a_registry_by_http_and_docker_needs_no_option(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commands: list[tuple[str, ...]] = []
-    monkeypatch.setattr(cluster, "run", lambda *words: commands.append(words) or "")
+
+    def run(*words: str) -> str:
+        commands.append(words)
+        return ""
+
+    monkeypatch.setattr(cluster, "run", run)
     for engine in ("podman", "docker"):
-        monkeypatch.setattr(cluster, "container_engine", lambda engine=engine: engine)
+        monkeypatch.setattr(cluster, "container_engine", partial(str, engine))
         with registry(401) as host:
             assert cluster_checks.registry_problem(f"{host}/readmit", engine) == ""
             cluster.push(f"{host}/readmit/ui:0.1.0")
             cluster.push(f"{host}/readmit/ui:0.1.0")
-    options = [words[2] for words in commands]
-    assert options[:2] == ["--tls-verify=false"] * 2
-    assert not [option for option in options[2:] if option.startswith("--")]
+    by_podman = commands[:2]
+    by_docker = commands[2:]
+    assert len(by_podman) == len(by_docker) == 2
+    for words in by_podman:
+        assert words[2] == "--tls-verify=false"
+    for words in by_docker:
+        assert not words[2].startswith("--")
 
 
-def test_a_registry_that_does_not_answer_is_told_before_images_are_built(
+def test_a_registry_that_does_not_answer_is_reported_before_images_are_built(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with registry() as host:
@@ -187,7 +195,7 @@ def test_the_cluster_is_checked_before_images_are_built(monkeypatch: pytest.Monk
         install.up(listed, install.Choices(), Progress())
 
 
-def test_who_may_not_look_at_nodes_is_not_stopped(
+def test_a_user_who_may_not_list_nodes_is_not_stopped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object) -> None:

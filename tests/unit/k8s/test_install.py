@@ -33,7 +33,8 @@ esac
 
 @pytest.fixture
 def kubectl_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    log, script = tmp_path / "log", tmp_path / "kubectl"
+    log = tmp_path / "log"
+    script = tmp_path / "kubectl"
     script.write_text(KUBECTL.format(log=log, created=tmp_path / "created"))
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
@@ -60,24 +61,35 @@ def config(name: str, **data: str) -> dict[str, Any]:
 def stamped(
     manifests: list[dict[str, Any]], built: dict[str, str], running: list[dict[str, Any]]
 ) -> dict[str, Any]:
+    """Return the annotations of the pods by the name of their workload."""
     pod_stamps.stamp(manifests, built, running)
-    workloads = [each for each in manifests if each["kind"] != "ConfigMap"]
-    return {
-        each["metadata"]["name"]: each["spec"]["template"]["metadata"]["annotations"]
-        for each in workloads
-    }
+    annotations = {}
+    for manifest in manifests:
+        if manifest["kind"] != "ConfigMap":
+            pod = manifest["spec"]["template"]
+            annotations[k8s.name_of(manifest)] = pod["metadata"]["annotations"]
+    return annotations
 
 
-def test_apply_keeps_secrets_and_says_what_pods_are_made_of(
+def created_names(path: Path) -> set[str]:
+    return set(map(k8s.name_of, json.loads(path.read_text())["items"]))
+
+
+def secrets_by_name(present: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Return the values of the Secrets that are missing beside those that are present."""
+    return {k8s.name_of(secret): secret["stringData"] for secret in missing(present)}
+
+
+def test_apply_keeps_secrets_and_stamps_pods_with_their_configuration(
     kubectl_log: Path, tmp_path: Path
 ) -> None:
     documents = [{"kind": "Namespace", "metadata": {"name": "readmit"}}, workload("ui", "settings")]
     install.apply(cluster.Cluster("here"), documents, {}, Choices(dataset="upload://a.zip"))
-    said = [
-        line.removeprefix("--context=here --namespace=readmit ")
-        for line in kubectl_log.read_text().splitlines()
-    ]
-    assert [line.split(" --")[0] for line in said] == [
+    commands = []
+    for line in kubectl_log.read_text().splitlines():
+        command = line.removeprefix("--context=here --namespace=readmit ")
+        commands.append(command.split(" --")[0])
+    assert commands == [
         "apply",
         "get secrets",
         "create",
@@ -87,26 +99,26 @@ def test_apply_keeps_secrets_and_says_what_pods_are_made_of(
         "apply",
         "apply set-last-applied",
     ]
-    created = {
-        each["metadata"]["name"] for each in json.loads((tmp_path / "created").read_text())["items"]
-    }
-    assert created == {*new_values(), IDENTITIES} - {"role-serving"}
+    expected = {*new_values(), IDENTITIES} - {"role-serving"}
+    assert created_names(tmp_path / "created") == expected
     *_, applied = json.loads((tmp_path / "created.applied").read_text())["items"]
     assert "readmit/configuration" in applied["spec"]["template"]["metadata"]["annotations"]
 
 
-def test_what_reads_a_changed_configmap_is_made_anew() -> None:
-    def installed(port: str) -> list[dict[str, Any]]:
+def test_a_pod_that_reads_a_changed_configmap_is_replaced() -> None:
+    def installed(port: str) -> dict[str, Any]:
         maps = [config("settings", READMIT_API_PORT=port), config("mlflow-auth", file="x")]
-        return [*maps, workload("ui", "settings"), workload("mlflow", "mlflow-auth", "StatefulSet")]
+        workloads = [workload("ui", "settings"), workload("mlflow", "mlflow-auth", "StatefulSet")]
+        return stamped([*maps, *workloads], {}, [])
 
-    before, same, after = (stamped(installed(port), {}, []) for port in ("1", "1", "2"))
-    assert before == same
+    before = installed("1")
+    after = installed("2")
+    assert installed("1") == before
     assert before["mlflow"] == after["mlflow"]
     assert before["ui"] != after["ui"]
 
 
-def test_what_runs_an_image_of_the_same_name_and_other_content_is_made_anew() -> None:
+def test_a_pod_whose_image_has_the_same_name_and_other_content_is_replaced() -> None:
     image = "localhost/readmit/ui:1"
     running = [workload("ui", "settings")]
     first = stamped(running, {image: "layers"}, [])
@@ -121,19 +133,19 @@ def test_kubectl_reads_a_text_that_looks_like_a_number_as_text() -> None:
     text = cluster.as_list(
         [{"apiVersion": "v1"} | config("c", key="12e3", other="1_0", third="0x1F")]
     )
-    said = cluster.run(
+    output = cluster.run(
         "kubectl", "annotate", "--local", "--filename=-", "a=b", "--output=json", text=text
     )
-    assert json.loads(said)["data"] == {"key": "12e3", "other": "1_0", "third": "0x1F"}
+    assert json.loads(output)["data"] == {"key": "12e3", "other": "1_0", "third": "0x1F"}
 
 
-def test_a_failing_command_says_what_it_said(kubectl_log: Path) -> None:
+def test_the_message_of_a_failing_command_is_raised(kubectl_log: Path) -> None:
     (kubectl_log.parent / "kubectl").write_text("#!/bin/sh\necho 'no such context' >&2; exit 1\n")
     with pytest.raises(cluster.ClusterFailed, match="no such context"):
         cluster.Cluster("nowhere").kubectl("get", "pods")
 
 
-def test_every_kind_of_reference_is_seen() -> None:
+def test_every_kind_of_reference_is_noticed() -> None:
     reference = {"valueFrom": {"configMapKeyRef": {"name": "settings", "key": "A"}}}
     containers = [
         {"env": [reference]},
@@ -148,7 +160,7 @@ def test_every_kind_of_reference_is_seen() -> None:
 WORKLOADS = ["job/set-up", "statefulset/mlflow", "deployment/ui"]
 
 
-def test_what_must_be_ready_is_named_and_optional_parts_are_not() -> None:
+def test_workloads_that_must_be_ready_are_named_and_optional_parts_are_not() -> None:
     manifests = [
         {"kind": "Service", "metadata": {"name": "ui"}},
         workload("grafana", "x"),
@@ -162,13 +174,11 @@ def test_what_must_be_ready_is_named_and_optional_parts_are_not() -> None:
 def test_every_workload_is_awaited_by_kubectl(kubectl_log: Path) -> None:
     install.await_workloads(cluster.Cluster("here"), WORKLOADS, Progress())
     commands = [line.split("readmit ")[1] for line in kubectl_log.read_text().splitlines()]
-    assert [command.rpartition(" ")[0] for command in commands] == [
-        "wait --for=condition=complete job/set-up",
-        "rollout status statefulset/mlflow",
-        "rollout status deployment/ui",
+    assert commands == [
+        "wait --for=condition=complete job/set-up --timeout=10s",
+        "rollout status statefulset/mlflow --timeout=10s",
+        "rollout status deployment/ui --timeout=10s",
     ]
-    for command in commands:
-        assert re.search(r" --timeout=10s$", command), command
 
 
 LATE = """#!/bin/sh
@@ -196,7 +206,7 @@ PENDING = {
         ("", "it has no pod"),
     ],
 )
-def test_what_is_late_is_named_with_the_state_of_its_pods(
+def test_a_late_workload_is_named_with_the_state_of_its_pods(
     kubectl_log: Path, pods: str, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(install, "SECONDS_FOR_ROLLOUT", 0)
@@ -237,20 +247,19 @@ def test_a_source_stays_until_another_is_named() -> None:
 
 def test_overlay_components_and_registry_stay_until_others_are_named() -> None:
     present = {"OVERLAY": "production", "COMPONENTS": "load-test", "REGISTRY": "host/path"}
-    kept = Choices(overlay="production", components="load-test", registry="host/path")
-    assert installation.choose({}, present) == kept
-    assert installation.choose({"COMPONENTS": "none", "REGISTRY": "none"}, present) == Choices(
-        overlay="production"
-    )
-    assert installation.config_map(kept)["data"] == present
+    earlier = Choices(overlay="production", components="load-test", registry="host/path")
+    assert installation.choose({}, present) == earlier
+    without = installation.choose({"COMPONENTS": "none", "REGISTRY": "none"}, present)
+    assert without == Choices(overlay="production")
+    assert installation.config_map(earlier)["data"] == present
 
 
 def test_secrets_are_fresh_and_hold_a_password_for_each_role() -> None:
-    first, second = (
-        {each["metadata"]["name"]: each["stringData"] for each in missing({})} for _ in range(2)
-    )
+    first = secrets_by_name({})
+    second = secrets_by_name({})
+    name_of_role = {"postgres": "postgres-admin"}
     for role in ("postgres", *LOGIN_ROLES):
-        name = "postgres-admin" if role == "postgres" else f"role-{role}"
+        name = name_of_role.get(role, f"role-{role}")
         assert len(first[name][f"{role.upper()}_PASSWORD"]) >= 24
         assert first[name] != second[name]
     entries = json.loads(first[IDENTITIES]["identities.json"])["identities"]
@@ -261,8 +270,8 @@ def test_secrets_are_fresh_and_hold_a_password_for_each_role() -> None:
 
 def test_the_stores_file_follows_existing_keys() -> None:
     store = {"AWS_ACCESS_KEY_ID": "known", "AWS_SECRET_ACCESS_KEY": "secret"}
-    (made,) = missing({**new_values(), "object-store": store})
-    assert '"accessKey": "known"' in made["stringData"]["identities.json"]
+    [secret] = missing({**new_values(), "object-store": store})
+    assert '"accessKey": "known"' in secret["stringData"]["identities.json"]
 
 
 def test_an_upgrade_gives_each_part_an_identity_that_the_store_knows() -> None:
@@ -271,14 +280,14 @@ def test_an_upgrade_gives_each_part_an_identity_that_the_store_knows() -> None:
     for identity in storage.IDENTITIES:
         if identity != "admin":
             del present[secret_of(identity)]
-    made = {each["metadata"]["name"]: each["stringData"] for each in missing(present)}
-    entries = json.loads(made[IDENTITIES]["identities.json"])["identities"]
+    new_secrets = secrets_by_name(present)
+    entries = json.loads(new_secrets[IDENTITIES]["identities.json"])["identities"]
     keys = {entry["name"]: entry["credentials"][0]["secretKey"] for entry in entries}
     assert keys["admin"] == present["object-store"]["AWS_SECRET_ACCESS_KEY"]
-    assert keys["api"] == made["s3-api"]["S3_API_SECRET_ACCESS_KEY"]
+    assert keys["api"] == new_secrets["s3-api"]["S3_API_SECRET_ACCESS_KEY"]
 
 
-def test_no_cluster_is_an_answer_not_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cluster_is_a_message_not_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(cluster.ClusterFailed, match="kind, minikube or k3d"):
         cluster.find("", "")
@@ -300,7 +309,7 @@ def test_a_given_context_of_a_known_tool_takes_images_by_that_tool(
     assert cluster.find("gke_project_zone_name", "").tool == ""
 
 
-def test_a_cluster_that_cannot_get_the_images_is_told_so_at_once() -> None:
+def test_a_cluster_that_cannot_get_the_images_fails_at_once() -> None:
     with pytest.raises(cluster.ClusterFailed, match="REGISTRY="):
         install.build_images(
             cluster.Cluster("far"), "image: localhost/readmit/ui:0.1.0", "", Progress()
@@ -327,16 +336,12 @@ def test_a_registry_is_where_all_our_images_come_from() -> None:
     settings = k8s.named(resources, "ConfigMap", "airflow-settings")["data"]
     assert settings[overlays.WORKER_IMAGE] == "localhost:5001/mine/pipeline"
     assert settings["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG"] == "0.1.0"
-    found = {
-        each["image"]
-        for name, pod in k8s.pods(resources).items()
-        if not name.startswith(k8s.TASK)
-        for each in k8s.containers(pod)
-    }
-    assert {image.rpartition("/")[0] for image in found} == {
-        "localhost:5001/mine",
-        "docker.io/grafana",
-    }
+    registries = set()
+    for name, pod in k8s.pods(resources).items():
+        if not name.startswith(k8s.TASK):
+            for container in k8s.containers(pod):
+                registries.add(container["image"].rpartition("/")[0])
+    assert registries == {"localhost:5001/mine", "docker.io/grafana"}
 
 
 def test_the_addresses_are_those_of_the_overlay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,9 +22,9 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "volume" / "18" / "docker"
 
 
-def start(data: Path, **more: str) -> subprocess.CompletedProcess[str]:
+def start(data: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     path = f"{data.parents[2]}:{os.environ['PATH']}"
-    environment = {"PATH": path, "PGDATA": str(data), "POSTGRES_PASSWORD": "x", **more}
+    environment = {"PATH": path, "PGDATA": str(data), "POSTGRES_PASSWORD": "x", **variables}
     return subprocess.run(
         ["sh", str(SCRIPT)], env=environment, capture_output=True, text=True, check=False
     )

@@ -60,9 +60,8 @@ def ask(port: int) -> str:
 
 def test_a_port_stays_when_the_pod_behind_it_goes(answers: Path) -> None:
     with Cluster("mine").forwarded("mlflow", 5000) as port:
-        assert ask(port) != ask(
-            port
-        )  # the stand-in's first answer was to the look whether it listens
+        # The stand-in's first answer was to the check whether it listens.
+        assert ask(port) != ask(port)
     wait_until(lambda: is_free(port), "the forwarded port is still taken", 5)
 
 
@@ -74,9 +73,9 @@ with Cluster("mine").forwarded("mlflow", 5000) as port:
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_port_is_free_again_when_its_command_is_killed(
-    answers: Path, how: signal.Signals
+    answers: Path, signal_number: signal.Signals
 ) -> None:
     words = [sys.executable, "-c", HOLD]
     with subprocess.Popen(
@@ -84,7 +83,7 @@ def test_a_port_is_free_again_when_its_command_is_killed(
     ) as command:
         assert command.stdout
         port = int(command.stdout.readline())
-        command.send_signal(how)
+        command.send_signal(signal_number)
     wait_until(lambda: is_free(port), "the forwarded port is still taken", 5)
 
 
@@ -151,7 +150,7 @@ def test_parts_are_reached_with_their_own_settings(
     assert "READMIT_READER_PASSWORD" not in os.environ
 
 
-def test_what_is_outside_of_the_cluster_is_asked_where_it_is(answers: Path) -> None:
+def test_a_service_outside_of_the_cluster_keeps_its_address(answers: Path) -> None:
     installed(answers, "production")
     with reach.reached(Cluster("mine")) as settings:
         assert settings.postgres_host == "postgres.example.org"

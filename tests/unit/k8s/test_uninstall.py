@@ -23,13 +23,20 @@ class Scripts:
         (folder / "pv").write_text("Retain")
 
     def answer(self, kind, document):
-        (self.folder / kind).write_text(json.dumps(document) if document else "")
+        text = ""
+        if document:
+            text = json.dumps(document)
+        (self.folder / kind).write_text(text)
 
     @property
     def changes(self):
+        lines = []
         log = self.folder / "log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        return [line for line in lines if " get " not in line and "get clusters" not in line]
+        if log.exists():
+            for line in log.read_text().splitlines():
+                if " get " not in line and "get clusters" not in line:
+                    lines.append(line)
+        return lines
 
 
 @pytest.fixture
