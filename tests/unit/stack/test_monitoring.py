@@ -1,4 +1,4 @@
-"""Monitoring comes beside `make up`: nothing waits for it, and what cannot be had is one line."""
+"""Monitoring is fetched while `make up` runs: nothing waits for it, and a missing part is one line."""
 
 import os
 import sys
@@ -20,8 +20,10 @@ def settings(tmp_path, monkeypatch) -> StackSettings:
 
 
 def download(settings, pending, started=None) -> monitoring.Download:
-    calls = [] if started is None else started
-    running = monitoring.Download(settings, pending, lambda: calls.append(time.monotonic()))
+    """Start a download, which appends the time to `started` when it starts programs."""
+    if started is None:
+        started = []
+    running = monitoring.Download(settings, pending, lambda: started.append(time.monotonic()))
     running.start()
     return running
 
@@ -66,7 +68,7 @@ def test_off_leaves_everything_out(settings):
     names = {program.name for program in programs.all_programs(off)}
     assert not names & set(programs.OPTIONAL)
     api = programs.find("api", off)
-    assert not any("READMIT_PUSHGATEWAY_URL" in name for name in programs.environment_of(api, off))
+    assert "READMIT_PUSHGATEWAY_URL" not in " ".join(programs.environment_of(api, off))
 
 
 def test_off_lasts_until_on(settings, monkeypatch):
@@ -138,9 +140,7 @@ def test_offline_is_one_line_and_jobs_do_not_push(settings):
     assert running.errors == []
     assert not monitoring.is_expected("pushgateway", mirrored)
     api = programs.find("api", mirrored)
-    assert not any(
-        "READMIT_PUSHGATEWAY_URL" in name for name in programs.environment_of(api, mirrored)
-    )
+    assert "READMIT_PUSHGATEWAY_URL" not in " ".join(programs.environment_of(api, mirrored))
 
 
 def test_another_digest_is_an_error_and_the_rest_is_fetched(settings):

@@ -30,15 +30,19 @@ class Reading:
         self.unpaused.append(dag_id)
 
 
+def do_nothing(*_arguments):
+    """Stand in for what pauses or prints."""
+
+
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch):
-    monkeypatch.setattr(pipeline.time, "sleep", lambda _: None)
+    monkeypatch.setattr(pipeline.time, "sleep", do_nothing)
 
 
 @pytest.mark.parametrize("order", [pipeline.DAGS, pipeline.DAGS[::-1]])
 def test_every_dag_is_switched_on_whichever_file_is_read_last(order):
     airflow = Reading(order)
-    pipeline.unpause(airflow, lambda _: None)
+    pipeline.unpause(airflow, do_nothing)
     assert sorted(airflow.unpaused) == sorted(pipeline.DAGS)
 
 
@@ -46,7 +50,7 @@ def test_a_file_that_cannot_be_read_is_named(monkeypatch):
     monkeypatch.setattr(pipeline, "SECONDS_FOR_REPAIRED_DAGS", -1)
     airflow = Reading(pipeline.DAGS[:-1], ["monitor_model.py: SyntaxError"])
     with pytest.raises(AirflowFailed, match=r"monitor_model\.py: SyntaxError"):
-        pipeline.unpause(airflow, lambda _: None)
+        pipeline.unpause(airflow, do_nothing)
     assert airflow.unpaused == []
 
 
@@ -89,14 +93,14 @@ def _model_in_production(monkeypatch):
 def test_nobody_waits_for_an_asset_that_cannot_come():
     """All that left the queue was rejected: the last run announced no training."""
     airflow = Trains("skipped")
-    assert pipeline.train(airflow, None, lambda _: None, published=1) is None
+    assert pipeline.train(airflow, None, do_nothing, published=1) is None
     assert airflow.n_waits == 1
 
 
 @pytest.mark.usefixtures("_model_in_production")
 def test_training_is_waited_for_until_the_decision_only():
     """The sealed test and the learning curve of the run go on."""
-    assert pipeline.train(Trains("success"), None, lambda _: None, published=1) == "training"
+    assert pipeline.train(Trains("success"), None, do_nothing, published=1) == "training"
 
 
 class Schedules:
@@ -111,8 +115,11 @@ class Schedules:
         return "manual"
 
     def active(self, _):
-        runs = [{"dag_run_id": run, "state": state} for run, state in self.states.items()]
-        return [run for run in runs if run["state"] in ("queued", "running")]
+        runs = []
+        for run_id, state in self.states.items():
+            if state in ("queued", "running"):
+                runs.append({"dag_run_id": run_id, "state": state})
+        return runs
 
     def run(self, _, run_id):
         self.polls += 1
@@ -130,7 +137,8 @@ class Schedules:
 
 
 def test_progress_follows_the_run_that_works_not_the_one_that_is_queued():
-    airflow, shown = Schedules(), []
+    airflow = Schedules()
+    shown = []
     assert pipeline.follow_next(airflow, pipeline.INGEST, shown.append) == ("scheduled", "success")
     assert shown == ["manual", *["scheduled"] * 3]
     # The second call, after which the queue is counted anew, follows ours.
@@ -153,7 +161,7 @@ def answers(*steps):
 
 @pytest.mark.parametrize("away", [None, 503])
 def test_a_cluster_has_minutes_to_bring_airflow_back(monkeypatch, away):
-    monkeypatch.setattr(airflow_api.time, "sleep", lambda _: None)
+    monkeypatch.setattr(airflow_api.time, "sleep", do_nothing)
     patient = Airflow(StackSettings(airflow_admin_password="x", patience_seconds=300))
     patient._http = answers(*[away] * 299, 200)
     assert patient.dag_ids() == {"a"}
@@ -164,7 +172,6 @@ def test_a_cluster_has_minutes_to_bring_airflow_back(monkeypatch, away):
 
 
 def test_a_registry_that_is_away_is_not_taken_for_one_without_a_model(monkeypatch):
-    monkeypatch.setattr(pipeline.time, "sleep", lambda _: None)
     client = answers(None, 503, 404)
     monkeypatch.setattr(pipeline.httpx, "get", lambda url, timeout, **_: client.get("/"))
     settings = StackSettings(mlflow_tracking_password="x")

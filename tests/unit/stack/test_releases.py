@@ -33,7 +33,9 @@ def no_proxy(monkeypatch) -> None:
 def contents(home: Path) -> set[str]:
     """Return what lies in the folder of releases, without the lock."""
     folder = releases.folder_of_releases(home)
-    return {path.name for path in folder.iterdir()} - {".lock"} if folder.exists() else set()
+    if not folder.exists():
+        return set()
+    return {path.name for path in folder.iterdir()} - {".lock"}
 
 
 def test_the_list_has_every_program_for_linux() -> None:
@@ -43,7 +45,8 @@ def test_the_list_has_every_program_for_linux() -> None:
     for name, entry in releases.tomllib.loads(text).items():
         names.append(name)
         assert set(LINUX) <= set(entry["sha256"]), name
-        assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in entry["sha256"].values())
+        for digest in entry["sha256"].values():
+            assert re.fullmatch("[0-9a-f]{64}", digest)
         assert len(set(entry["sha256"].values())) == len(entry["sha256"])
         assert entry["url"].startswith(("https://github.com/prometheus", "https://dl.grafana.com/"))
         assert len(entry["sources"]) >= 2, name
@@ -153,17 +156,19 @@ def test_a_proxy_that_does_not_work_is_one_line(tmp_path, monkeypatch, variable,
 @pytest.mark.parametrize(
     "entry",
     [
-        ("tool-1.0/../../evil", b"x"),
-        ("../evil", b"x"),
-        ("/tmp/evil-of-an-archive", b"x"),
-        link("tool-1.0/evil", "/etc/passwd"),
-        link("tool-1.0/evil", "../../../etc"),
-        link("tool-1.0/evil", "/etc/passwd", tarfile.LNKTYPE),
-        link("tool-1.0/evil", "../evil", tarfile.LNKTYPE),
+        pytest.param(("tool-1.0/../../evil", b"x"), id="file above the folder"),
+        pytest.param(("../evil", b"x"), id="file beside the folder"),
+        pytest.param(("/tmp/evil-of-an-archive", b"x"), id="absolute path"),
+        pytest.param(link("tool-1.0/evil", "/etc/passwd"), id="link to an absolute path"),
+        pytest.param(link("tool-1.0/evil", "../../../etc"), id="link above the folder"),
+        pytest.param(
+            link("tool-1.0/evil", "/etc/passwd", tarfile.LNKTYPE),
+            id="hard link to an absolute path",
+        ),
+        pytest.param(
+            link("tool-1.0/evil", "../evil", tarfile.LNKTYPE), id="hard link beside the folder"
+        ),
     ],
-    ids=lambda entry: (
-        entry.name + entry.type.decode() if isinstance(entry, tarfile.TarInfo) else entry[0]
-    ),
 )
 def test_an_archive_that_reaches_outside_is_rejected(tmp_path, entry) -> None:
     content = archive(("tool-1.0/bin/tool", SCRIPT), entry)

@@ -36,15 +36,15 @@ class Machine:
         )
 
     def states(self) -> dict[str, dict[str, Any]]:
-        return {
-            name: {
+        states = {}
+        for name in NAMES:
+            states[name] = {
                 "statename": self.state[name],
                 "pid": self.pids[name],
                 "start": self.started[name],
                 "now": self.now,
             }
-            for name in NAMES
-        }
+        return states
 
     def restart(self, name: str) -> None:
         self.restarted.append(name)
