@@ -76,10 +76,10 @@ def report():
                          "high": auroc + 0.01, "average_precision": 0.2})  # fmt: skip
     capacity = []
     for calls in range(1, 51):
-        found = 0.03 + 0.9 * (calls / 100) ** 0.7
+        share = 0.03 + 0.9 * (calls / 100) ** 0.7
         per_readmission = interval(2 + calls / 12)
         capacity.append({"calls_per_100": calls, "threshold": 0.4 - calls / 160, "called": interval(calls / 100),
-                         "readmissions_found": interval(found), "calls_per_readmission": per_readmission})  # fmt: skip
+                         "readmissions_found": interval(share), "calls_per_readmission": per_readmission})  # fmt: skip
     metrics = {name: interval(figure) for name, figure in OUTCOMES.items()}
     metrics["observed_minus_predicted"] = interval(0.0012)
     return {

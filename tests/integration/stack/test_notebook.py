@@ -1,4 +1,4 @@
-"""`make notebook`: JupyterLab under the real supervisor, with its own log-ins and on loopback only."""
+"""`make notebook`: JupyterLab under the real supervisor, with own log-ins and on loopback only."""
 
 import socket
 
@@ -55,9 +55,12 @@ def test_it_asks_for_the_token_of_the_env_file(lab, settings):
 
 def test_it_listens_on_loopback_only(settings):
     process = psutil.Process(stack.pid(settings, "notebook"))
-    listening = [each for each in process.net_connections() if each.status == "LISTEN"]
-    assert {each.laddr.ip for each in listening} == {"127.0.0.1"}
-    assert settings.notebook_port in {each.laddr.port for each in listening}
+    ports = []
+    for connection in process.net_connections():
+        if connection.status == "LISTEN":
+            assert connection.laddr.ip == "127.0.0.1"
+            ports.append(connection.laddr.port)
+    assert settings.notebook_port in ports
 
 
 def test_its_environment_has_no_log_in_of_others(settings):

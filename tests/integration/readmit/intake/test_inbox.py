@@ -31,12 +31,12 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 def settings(tmp_path: Path) -> StackSettings:
     folder = tmp_path / "dropped"
     folder.mkdir()
-    made = raw.fresh(tmp_path / "home", inbox=folder)
-    raw.stand_in_tables(made)
-    s3 = storage.client("admin", made)  # the store is that of other tests too
-    for file in inbox_files.bucket_files(made):
-        s3.delete_object(Bucket=made.s3_pipeline_bucket, Key=file.key)
-    return made
+    stack_settings = raw.fresh(tmp_path / "home", inbox=folder)
+    raw.stand_in_tables(stack_settings)
+    s3 = storage.client("admin", stack_settings)  # the store is that of other tests too
+    for file in inbox_files.bucket_files(stack_settings):
+        s3.delete_object(Bucket=stack_settings.s3_pipeline_bucket, Key=file.key)
+    return stack_settings
 
 
 def drop(settings: StackSettings, name: str, lines: list[bytes]) -> Path:
@@ -90,12 +90,12 @@ def test_the_same_content_under_three_names_is_one_source_with_three_results(
     raw.publish_all(settings)
     assert len(inbox_results.write_results(settings)) == 3
     assert inbox_results.write_results(settings) == []
-    beside = path.with_name("export.csv.result.json")
-    result = json.loads(beside.read_text())
+    result_file = path.with_name("export.csv.result.json")
+    result = json.loads(result_file.read_text())
     assert result == result_of(settings, file_sha256) | {"received_at": result["received_at"]}
     assert (result["state"], result["n_rows"], result["reason"]) == ("published", ROWS, None)
     assert {batch["status"] for batch in result["batches"]} == {"published"}
-    assert beside.stat().st_mode & 0o777 == path.stat().st_mode & 0o777
+    assert result_file.stat().st_mode & 0o777 == path.stat().st_mode & 0o777
     # The results are no files of the inbox, and what was read is not read again.
     assert inbox.submit_new_files(settings) == []
     assert len(ledger(settings)) == 3
