@@ -1,13 +1,15 @@
 """What happened to validation patients with a score like this one. Pure."""
 
+from math import sqrt
+from statistics import NormalDist
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
 
 MAX_BINS = 20
 MIN_ROWS = 200  # of a bin: with fewer, the interval is wider than most bins are apart
+Z95 = NormalDist().inv_cdf(0.975)
 TOP = 0.98  # the bin of highest risk is divided once more: its scores are far apart
 
 
@@ -44,15 +46,23 @@ def score_bins(y: ArrayLike, p: ArrayLike) -> list[ScoreBin]:
         members = outcome[number == position]
         if len(members) == 0:
             continue
-        tested = binomtest(int(members.sum()), len(members))
-        interval = tested.proportion_ci(method="wilson")
+        rate = float(members.mean())
+        low, high = interval(rate, len(members))
         bins.append(
             {
                 "lowest": float(lowest),
                 "n": len(members),
-                "figure": float(members.mean()),
-                "low": float(interval.low),
-                "high": float(interval.high),
+                "figure": rate,
+                "low": low,
+                "high": high,
             }
         )
     return bins
+
+
+def interval(rate: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a rate of `n` stays (E. B. Wilson 1927)."""
+    scale = 1 + Z95**2 / n
+    middle = (rate + Z95**2 / (2 * n)) / scale
+    half = Z95 / scale * sqrt(rate * (1 - rate) / n + (Z95 / (2 * n)) ** 2)
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from training import observed_rates
 
@@ -43,3 +44,10 @@ def test_few_stays_and_ties_leave_no_bin_empty(p):
     bins = observed_rates.score_bins(np.arange(len(p)) % 2, p)
     assert sum(row["n"] for row in bins) == len(p)
     assert all(0 <= row["low"] <= row["figure"] <= row["high"] <= 1 for row in bins)
+
+
+@pytest.mark.parametrize(("n_cases", "n"), [(0, 10), (10, 10), (3, 200), (744, 5000)])
+def test_the_interval_is_wilsons(n_cases, n):
+    expected = binomtest(n_cases, n).proportion_ci(method="wilson")
+    low, high = observed_rates.interval(n_cases / n, n)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-9)
