@@ -67,16 +67,17 @@ def nothing(task_id: str) -> EmptyOperator:
 def bad_data_is_final(function: Callable[P, R]) -> Callable[P, R]:
     """Turn a verdict on the data into a failure without retries.
 
-    The same bytes get the same verdict.
+    The same bytes get the same verdict. A disk that is almost full waits for a person: the next
+    run tries again.
     """
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        from readmit.errors import BadData
+        from readmit.errors import BadData, NoRoom
 
         try:
             return function(*args, **kwargs)
-        except BadData as error:
+        except (BadData, NoRoom) as error:
             raise AirflowFailException(str(error)) from error
 
     return run

@@ -8,7 +8,7 @@ from typing import ParamSpec
 from botocore.exceptions import BotoCoreError, ClientError
 from psycopg2 import OperationalError
 
-from readmit.errors import BadData, SourceUnreachable
+from readmit.errors import BadData, NoRoom, SourceUnreachable
 from readmit.settings import BadSetting
 
 P = ParamSpec("P")
@@ -20,6 +20,7 @@ EXPECTED = (
     OperationalError,  # Postgres does not answer
     BotoCoreError,  # the object store does not answer
     ClientError,
+    NoRoom,
     OSError,  # a disk that is full
 )
 

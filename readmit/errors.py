@@ -13,6 +13,10 @@ class BatchRejected(BadData):
     """A gate rejected a batch; the message names the expectation, the value and the limit."""
 
 
+class NoRoom(Exception):
+    """The disk is almost full, so nothing more is taken in; the message says how much is free."""
+
+
 class SourceUnreachable(Exception):
     """An address did not answer as it should after all attempts; a retry later may help."""
 

@@ -156,6 +156,11 @@ class SourceSettings(Settings):
     batch_size: int = Field(
         default=15_000, ge=1, le=10_000_000, description="rows in a training batch"
     )
+    min_free_mb: int = Field(
+        default=1_000,
+        ge=0,
+        description="megabytes of disk that intake leaves free; with less it takes nothing in",
+    )
 
     inbox: Path | None = Field(
         default=None,
@@ -433,7 +438,9 @@ class ModelVerification(Settings):
     """The key that tells whether a model is the one that was promoted."""
 
     model_public_key: str | None = Field(
-        default=None, description="ed25519 key that verifies promoted models"
+        default=None,
+        description="ed25519 keys that verify promoted models, by comma: today's, then those of"
+        " before `make rotate` that still hold",
     )
 
 
@@ -588,6 +595,11 @@ class ClockSettings(BackupSettings, HomeSettings):
         " night in any case. 0: none by themselves",
     )
 
+    readmit_backup_before_upgrade: bool = Field(
+        validation_alias="readmit_backup_before_upgrade",
+        default=True,
+        description="let `make up` make a backup before it changes tables that hold data",
+    )
     readmit_run_retention_days: int = Field(
         validation_alias="readmit_run_retention_days",
         default=180,
@@ -751,6 +763,18 @@ class RetentionSettings(LogsStore, GatesStore):
     )
 
 
+class ArchiveSettings(PublisherLogin, GatesStore):
+    """How long the DAG `housekeep` keeps predictions in Postgres, before they are archived."""
+
+    readmit_prediction_retention_days: int = Field(
+        validation_alias="readmit_prediction_retention_days",
+        default=400,
+        ge=62,
+        description="days that predictions stay in Postgres; older months are Parquet files in the"
+        " object store",
+    )
+
+
 # ---------------------------------------------------------------- the example
 
 
@@ -784,6 +808,7 @@ SECTIONS = (
     ("Pipeline", "readmit.settings:PipelineSettings"),
     ("Alerts", "readmit.settings:AlertSettings"),
     ("Retention", "readmit.settings:RetentionSettings"),
+    ("", "readmit.settings:ArchiveSettings"),
     ("One-machine stack", "readmit.settings:StackSettings"),
     ("Prediction API", "serving.api_settings:ServingSettings"),
     (

@@ -7,6 +7,7 @@ from psycopg2.extensions import cursor
 from readmit import db
 from readmit.batches import builds, corrections, ledger, rebuilds
 from readmit.batches.builds import LEASE, Build
+from readmit.intake import disk_space
 from readmit.settings import PipelineSettings
 
 log = logging.getLogger("readmit")
@@ -59,7 +60,9 @@ def claim_and_begin(dag_run_id: str, settings: PipelineSettings) -> Build | None
 
     Raises:
         BuildBusy: another build is under way; this run then holds no claim.
+        NoRoom: the disk is almost full; nothing is claimed.
     """
+    disk_space.stop_ingestion_without_room(settings.readmit_home)
     build = claim(dag_run_id, settings)
     if build is None:
         return None

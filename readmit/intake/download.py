@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import shutil
 import time
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -14,6 +13,7 @@ from typing import Self
 import httpx
 
 from readmit.errors import SourceRefused, SourceUnreachable, printable
+from readmit.intake.disk_space import Disk
 from readmit.intake.public_transport import NotPublic, PublicTransport
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,6 @@ PATIENCE_SECONDS = 60.0
 MIN_BYTES_PER_SECOND = 1_000
 # A confirm page has a few kilobytes; more than this is not searched for a form.
 MAX_PAGE_BYTES = 1 << 20
-# What a source file leaves free on the disk for other programs.
-SPARE_BYTES = 200_000_000
 # Google Drive's page when a file was downloaded too often.
 QUOTA_WORDS = ("quota exceeded", "too many users have viewed or downloaded this file")
 FORM_IDS = ("download-form", "downloadForm")
@@ -96,6 +94,7 @@ def download(
         NotChanged: the server has no other version than `last_version`.
         SourceRefused: the address answers, but not with a file (4xx, or a web page).
         SourceUnreachable: no complete answer after all attempts.
+        NoRoom: the disk is almost full.
     """
     name = printable_address(url)
     for attempt in range(1, attempts + 1):
@@ -121,29 +120,6 @@ def download(
 def printable_address(url: str) -> str:
     """Return an address for messages and the ledger: printable, without the password in it."""
     return printable(re.sub(r"(?<=://)[^/?#]*@", "***@", url))
-
-
-def ensure_room(folder: Path, n_bytes: int, name: str) -> None:
-    """Refuse a file that does not fit on the disk of this folder, before the disk is full.
-
-    Args:
-        folder: where the file goes.
-        n_bytes: size of the file; 0 if it is not known.
-        name: what the error message calls the file.
-
-    Raises:
-        SourceRefused: fewer bytes are free than `n_bytes` and `SPARE_BYTES`.
-    """
-    free = shutil.disk_usage(folder).free
-    if free >= n_bytes + SPARE_BYTES:
-        return
-    needed = "more is needed"
-    if n_bytes:
-        needed = f"{n_bytes / 1e9:.1f} GB are needed"
-    raise SourceRefused(
-        f"{name}: {free / 1e9:.1f} GB are free at {folder}, and {needed}: "
-        "free some, or set READMIT_HOME to another disk"
-    )
 
 
 def _one_line(error: Exception) -> str:
@@ -202,6 +178,7 @@ def _save_or_find_form(
 def _save(response: httpx.Response, target: Path, name: str) -> None:
     started = time.monotonic()
     n_bytes = 0
+    disk = Disk.below(target.parent)
     with NamedTemporaryFile(dir=target.parent, delete=False) as part:
         try:
             for chunk in response.iter_bytes():
@@ -210,7 +187,7 @@ def _save(response: httpx.Response, target: Path, name: str) -> None:
                 seconds = time.monotonic() - started
                 if seconds > PATIENCE_SECONDS and n_bytes < seconds * MIN_BYTES_PER_SECOND:
                     raise httpx.ReadTimeout(f"{n_bytes} bytes in {seconds:.0f} seconds")
-                ensure_room(target.parent, 0, name)
+                disk.ensure_room(name)
         except BaseException:
             Path(part.name).unlink()
             raise

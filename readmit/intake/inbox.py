@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from readmit import db, storage
-from readmit.errors import SourceRefused
+from readmit.errors import NoRoom, SourceRefused
 from readmit.intake import inbox_files
 from readmit.intake.erased_patients import ErasedPatients
 from readmit.intake.inbox_files import InboxFile
@@ -52,7 +52,7 @@ def submit_new_files(settings: PipelineSettings) -> list[str]:
             copy = Path(folder) / "original"
             try:
                 is_complete = file.copy_to(copy)
-            except SourceRefused as refusal:  # the disk is full: the next run tries again
+            except NoRoom as refusal:  # the disk is full: the next run tries again
                 refusals.append(str(refusal))
                 continue
             if not is_complete:

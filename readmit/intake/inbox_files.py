@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from readmit import storage
 from readmit.errors import printable
-from readmit.intake.download import ensure_room
+from readmit.intake.disk_space import Disk
 from readmit.settings import PipelineSettings
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class FolderFile:
         with open(descriptor, "rb") as file:
             if is_being_written(file) or version_of(os.fstat(descriptor)) != self.version:
                 return False
-            ensure_room(target.parent, os.fstat(descriptor).st_size, self.name)
+            Disk.below(target.parent).ensure_room(self.name, os.fstat(descriptor).st_size)
             with target.open("wb") as copy:
                 copyfileobj(file, copy, 1 << 20)
             return version_of(os.fstat(descriptor)) == self.version
@@ -134,7 +134,7 @@ class BucketFile:
             raise
         if answer["ETag"] != self.version:
             return False
-        ensure_room(target.parent, answer["ContentLength"], self.name)
+        Disk.below(target.parent).ensure_room(self.name, answer["ContentLength"])
         with target.open("wb") as copy:
             for chunk in answer["Body"].iter_chunks(1 << 20):
                 copy.write(chunk)

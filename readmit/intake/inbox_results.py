@@ -67,6 +67,16 @@ class InboxRow(NamedTuple):
     result: InboxResult | None
 
 
+def is_any_open(settings: PipelineSettings) -> bool:
+    """Tell whether `write_results` has something to write although no build waits."""
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute(
+            "select exists (select from landing.inbox"
+            " where result is null or result ->> 'state' = 'waiting')"
+        )
+        return cur.fetchall() == [(True,)]
+
+
 def write_results(settings: PipelineSettings) -> list[InboxResult]:
     """Write what has changed since the last time; may be repeated at any point.
 

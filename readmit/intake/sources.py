@@ -13,6 +13,7 @@ from readmit import db
 from readmit.command import explained
 from readmit.errors import SourceRefused, SourceUnreachable
 from readmit.inherited_environment import forget_the_shell
+from readmit.intake import disk_space
 from readmit.intake.download import NO_VERSION, FileVersion, NotChanged, printable_address
 from readmit.intake.registration import register_source
 from readmit.intake.source_counts import source_counts
@@ -55,6 +56,7 @@ def ensure_source(settings: PipelineSettings, *, is_forced: bool = False) -> str
         SourceRefused: the file cannot be read; the ledger has a row `refused-...` with the reason.
         SourceUnreachable: the address does not answer.
     """
+    disk_space.stop_ingestion_without_room(settings.readmit_home)
     registered = _registered_sources(settings)
     holds_sample = any(source.data_source == "sample" for source in registered)
     if settings.dataset and is_address(settings.dataset) and not holds_sample:
@@ -188,6 +190,7 @@ def submit(
     """
     if not address.strip():
         raise SourceRefused("no file is named: make submit FILE=path/to/file.csv")
+    disk_space.stop_ingestion_without_room(settings.readmit_home)
     fetched = fetch(address, _cache_folder(settings))
     sha256 = register_fetched(fetched, settings, supersedes, is_forced=is_forced)
     with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from readmit.errors import SourceRefused, printable
-from readmit.intake.download import ensure_room
+from readmit.intake.disk_space import Disk
 
 CSV_NAME = "diabetic_data.csv"
 MAPPING_NAME = "ids_mapping.csv"
@@ -94,7 +94,7 @@ def _unzip(path: Path, name: str, target: Path, max_bytes: int) -> None:
     with opened_zip(path, name) as archive:
         member = csv_member(archive, name)
         _check_size(member.file_size, max_bytes, name)
-        ensure_room(target.parent, member.file_size, name)
+        Disk.below(target.parent).ensure_room(name, member.file_size)
         with archive.open(member) as packed:
             _copy(packed, target, max_bytes, name)
 
@@ -110,11 +110,12 @@ def _gunzip(path: Path, name: str, target: Path, max_bytes: int) -> None:
 def _copy(packed: IO[bytes] | gzip.GzipFile, target: Path, max_bytes: int, name: str) -> None:
     """Write what is unpacked, and stop when it is too much: an archive may lie about its size."""
     n_bytes = 0
+    disk = Disk.below(target.parent)
     with target.open("wb") as file:
         while chunk := packed.read(1 << 20):
             n_bytes += len(chunk)
             _check_size(n_bytes, max_bytes, name)
-            ensure_room(target.parent, len(chunk), name)
+            disk.ensure_room(name, len(chunk))
             file.write(chunk)
 
 

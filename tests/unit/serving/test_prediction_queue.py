@@ -3,6 +3,8 @@
 import threading
 import time
 
+from psycopg2.errors import DiskFull
+
 from serving import prediction_log
 from serving.instruments import Metrics
 from serving.prediction_log import PredictionLog
@@ -14,7 +16,11 @@ EMPTIED = "readmit_log_emptied_timestamp_seconds"
 
 def test_a_fault_that_nobody_expected_does_not_end_the_log(tmp_path, monkeypatch):
     monkeypatch.setattr(prediction_log, "EVERY_SECONDS", 0.01)
-    faults = [RuntimeError("nobody expected this"), MemoryError()]
+    faults = [
+        RuntimeError("nobody expected this"),
+        MemoryError(),
+        DiskFull("could not extend file"),
+    ]
     written = []
 
     def write(rows):

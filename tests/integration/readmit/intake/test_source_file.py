@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from readmit.errors import SourceRefused, SourceUnreachable
+from readmit.errors import NoRoom, SourceRefused, SourceUnreachable
 from readmit.intake import download, sample, source_file
 from readmit.settings import StackSettings
 
@@ -272,11 +272,9 @@ def test_file_that_does_not_fit_on_the_disk_is_refused_before_the_disk_is_full(
     server: str, zip_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Server.answers["/uci.zip"] = [(200, "application/zip", zip_file.read_bytes())]
-    monkeypatch.setattr(download, "SPARE_BYTES", 1 << 60)
+    monkeypatch.setenv("READMIT_MIN_FREE_MB", str(1 << 50))
     for dataset in (str(zip_file), f"{server}/uci.zip"):
-        with pytest.raises(
-            SourceRefused, match=r"GB are free at .* set READMIT_HOME to another disk"
-        ):
+        with pytest.raises(NoRoom, match=r"MB are free at .* set READMIT_HOME to another disk"):
             resolve(settings_of(tmp_path, dataset))
     for path in tmp_path.rglob("*"):
         assert not path.is_file(), path
