@@ -1,4 +1,5 @@
-"""Each night: delete task logs and pages that are older than the settings say (docs/retention.md).
+"""Each night: delete task logs and pages that are older than the settings say, and archive old
+predictions (docs/retention.md).
 
 What Airflow itself keeps of old runs is cleaned outside of its tasks, which have no access to it.
 """
@@ -20,15 +21,26 @@ def expire_objects() -> None:
         log.info("%s: %d objects were too old", prefix, n_objects)
 
 
+@task(executor_config=pod_of("batch"))
+def archive_predictions() -> None:
+    """Write old months of predictions to the object store, and drop them from Postgres."""
+    from readmit.ops import prediction_archive
+    from readmit.settings import ArchiveSettings
+
+    for key, n_rows in prediction_archive.archive(ArchiveSettings()).items():
+        log.info("%s: %d predictions are archived", key, n_rows)
+
+
 @dag(
     schedule="37 3 * * *",
-    description="Delete task logs and pages that are too old",
+    description="Delete task logs and pages that are too old, archive old predictions",
     tags=["operations"],
     doc_md=f"{__doc__}\nThe site: {DOCS_SITE}",
     **DAG_ARGS,
 )
 def housekeep() -> None:
     expire_objects()
+    archive_predictions()
 
 
 housekeep()

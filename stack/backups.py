@@ -5,6 +5,7 @@ them at its end. `make up` then starts the stack on what was restored.
 """
 
 import argparse
+import getpass
 import os
 import shutil
 import sys
@@ -13,8 +14,9 @@ from pathlib import Path
 
 from readmit.command import explained
 from readmit.inherited_environment import forget_the_shell
-from readmit.ops import backup
+from readmit.ops import backup, erasure
 from readmit.ops.backup_folder import BackupFailed
+from readmit.ops.erased_rows import RebuildUnderWay
 from readmit.settings import StackSettings
 from stack import configuration, machine, programs, readiness, state_folder
 from stack.down import stop
@@ -59,6 +61,10 @@ def restore(path: Path, settings: StackSettings, progress: Progress, is_forced: 
             _start_storage(settings, supervisor, progress)
         with progress.phase("restoring, verifying, switching"):
             backup.restore_from(path, settings, settings.model_public_key, is_forced)
+        with progress.phase("erasing patients again who were erased after the backup"):
+            removed = erasure.erase_again(getpass.getuser(), settings)
+            if removed:
+                print(f"erased again: {removed['patients']} patients")
     finally:
         stop(settings)
 
@@ -104,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 backup.check(path, settings)
             else:
                 restore(path, settings, Progress(), is_forced=bool(os.environ.get("READMIT_FORCE")))
-    except (BackupFailed, readiness.NotReady) as error:
+    except (BackupFailed, RebuildUnderWay, readiness.NotReady) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{options.command}: {path}")

@@ -50,6 +50,8 @@ RIGHTS: dict[Identity, tuple[str, ...]] = {
         "Read:{pipeline}/profiles/*",
         "Write:{pipeline}/profiles/*",
         "List:{pipeline}/profiles/*",
+        "Read:{pipeline}/archives/*",
+        "Write:{pipeline}/archives/*",
     ),
     "docs": ("Read:{pipeline}/docs/*",),
     "trainer": (

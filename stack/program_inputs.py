@@ -35,6 +35,7 @@ SETTINGS_OF = {
         *PIPELINE_SETTINGS,
         "readmit.settings:TransformerLogin",
         "readmit.settings:RetentionSettings",
+        "readmit.settings:ArchiveSettings",
     ),
     "airflow-dag-processor": PIPELINE_SETTINGS,
     "grafana": ("readmit.settings:ReaderLogin",),

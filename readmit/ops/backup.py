@@ -23,7 +23,7 @@ from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
 from readmit import db, storage
 from readmit.command import explained
-from readmit.ops import backup_folder, pg_programs, restore
+from readmit.ops import backup_folder, carried_erasures, pg_programs, restore
 from readmit.ops.backup_folder import Backup, BackupFailed, Manifest, saved
 from readmit.ops.sealed_files import BadKey, Sealer, decode_key
 from readmit.settings import BackupSettings, BadSetting, ModelVerification, OperationsSettings
@@ -76,6 +76,7 @@ def save(folder: Path, settings: BackupSettings) -> Path:
                 for bucket in restore.buckets(settings):
                     manifest.objects[bucket] = _copy_bucket(bucket, part, previous, seal, settings)
                 backup_folder.write_manifest(part, manifest, seal)
+            carried_erasures.remember(folder, settings)
             backup_folder.expire(folder, settings.readmit_backup_keep)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ from readmit import db, storage
 from readmit.intake.erased_patients import normalised
 from readmit.intake.source_copies import HEADER, patient_of, write_without
 from readmit.intake.split import split_of
+from readmit.ops import erased_rows
 from readmit.ops.erased_rows import PatientRows, SliceRest, number_pattern
+from readmit.ops.prediction_archive import ARCHIVES
 from readmit.settings import StackSettings
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 # Pages and logs, in which the patient's number may stand.
 TEXTS = ("logs/", "docs/")
 SNAPSHOTS = "snapshots/"
+COUNTS = {"n_train", "n_validation", "n_test"}  # rows by split in the facts of a snapshot
 MISSING = ("NoSuchKey", "404")
 
 
@@ -95,32 +99,75 @@ def erase_sources(patient: str, settings: StackSettings) -> int:
 def erase_snapshots(rows: PatientRows, settings: StackSettings) -> list[str]:
     """Write the snapshots anew that hold rows of a patient; return the ids of the snapshots.
 
-    The counts in the facts of a snapshot follow. Its id stays: it names what the models of then
-    were trained on.
+    The counts in the facts of a snapshot follow, also after an erasure that was killed between the
+    two. Its id stays: it names what the models of then were trained on.
     """
     import pandas as pd
 
     s3 = storage.client("admin", settings)
     bucket = settings.s3_pipeline_bucket
-    changed: dict[str, Counter[str]] = {}
+    changed = set()
+    left: dict[str, Counter[str]] = {}
     for key in object_keys(s3, bucket, SNAPSHOTS):
         if not key.endswith(".parquet"):
             continue
         frame = pd.read_parquet(io.BytesIO(_get(s3, bucket, key) or b""))
         is_own = frame["patient_nbr"].astype(str) == rows.patient
         is_own |= frame["encounter_id"].isin(list(rows.encounters))
+        snapshot_id = key.removeprefix(SNAPSHOTS).partition(".")[0]
+        left.setdefault(snapshot_id, Counter()).update(frame["split"][~is_own])
         if is_own.any():
             s3.put_object(Bucket=bucket, Key=key, Body=frame[~is_own].to_parquet(index=False))
-            snapshot_id = key.removeprefix(SNAPSHOTS).partition(".")[0]
-            counts = Counter(str(split) for split in frame["split"][is_own])
-            changed[snapshot_id] = changed.get(snapshot_id, Counter()) + counts
-    for snapshot_id, counts in changed.items():
+            changed.add(snapshot_id)
+    for snapshot_id, n_rows in left.items():
         key = f"{SNAPSHOTS}{snapshot_id}.json"
-        document = json.loads(_get(s3, bucket, key) or b"{}")
-        for split, n_rows in counts.items():
-            document["facts"][f"n_{split}"] -= n_rows
-        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(document).encode())
+        document = json.loads(_get(s3, bucket, key) or b'{"facts": {}}')
+        counts = {}
+        for name in COUNTS & document["facts"].keys():
+            counts[name] = n_rows[name.removeprefix("n_")]
+        if not counts.items() <= document["facts"].items():
+            document["facts"].update(counts)
+            s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(document).encode())
+            changed.add(snapshot_id)
     return sorted(changed)
+
+
+def erase_archives(rows: PatientRows, settings: StackSettings) -> int:
+    """Write the archives of predictions anew that hold some of a patient; count these predictions.
+
+    An archive is read by parts, since a month may be larger than the memory.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    s3 = storage.client("admin", settings)
+    bucket = settings.s3_pipeline_bucket
+    n_erased = 0
+    for key in object_keys(s3, bucket, ARCHIVES):
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "month.parquet"
+            copy = path.with_name("copy.parquet")
+            s3.download_file(bucket, key, str(path))
+            archive = pq.ParquetFile(path)
+            n_left = 0
+            with pq.ParquetWriter(copy, archive.schema_arrow) as writer:
+                for number in range(archive.num_row_groups):
+                    part = archive.read_row_group(number)
+                    patients = pc.utf8_ltrim(pc.utf8_trim_whitespace(part["patient_nbr"]), "0")
+                    is_own = pc.equal(patients, rows.patient)
+                    is_own_stay = pc.is_in(
+                        part["encounter_id"], pa.array(rows.encounters, pa.int64())
+                    )
+                    is_kept = pc.invert(pc.or_kleene(pc.fill_null(is_own, False), is_own_stay))
+                    part = part.filter(is_kept)
+                    writer.write_table(part)
+                    n_left += part.num_rows
+            if n_left < archive.metadata.num_rows:
+                s3.upload_file(str(copy), bucket, key)
+                n_erased += archive.metadata.num_rows - n_left
+            erased_rows.count_archive(key, n_left, settings)
+    return n_erased
 
 
 def redact_texts(numbers: Sequence[str], settings: StackSettings) -> int:
@@ -138,6 +185,19 @@ def redact_texts(numbers: Sequence[str], settings: StackSettings) -> int:
                 media_type = stored["ContentType"]
                 s3.put_object(Bucket=bucket, Key=key, Body=redacted, ContentType=media_type)
                 n_changed += 1
+    return n_changed
+
+
+def erase_from_machine(home: Path, numbers: Sequence[str]) -> int:
+    """Overwrite numbers in this machine's logs, and delete downloaded source files, which are
+    fetched again when they are needed; return how many logs were changed.
+    """
+    n_changed = 0
+    for name in ("log", "airflow/logs"):
+        n_changed += redact_files(home / name, numbers)
+    downloads = home / "sources"
+    if downloads.exists():
+        shutil.rmtree(downloads)
     return n_changed
 
 

@@ -301,6 +301,15 @@ def erase_from_raw(
     return removed
 
 
+def count_archive(object_key: str, n_rows: int, settings: StackSettings) -> None:
+    """Write down how many predictions an archive has now."""
+    with eraser(settings.clean_database, settings) as cur:
+        cur.execute(
+            "update ops.prediction_archives set n_rows = %s where object_key = %s and n_rows <> %s",
+            (n_rows, object_key, n_rows),
+        )
+
+
 def end(erasure_id: int, removed: str, settings: StackSettings) -> None:
     """Complete the record of an erasure with what was removed, as JSON."""
     with eraser(settings.raw_database, settings) as cur:

@@ -1,13 +1,13 @@
 """`make erase PATIENT=number`: remove a patient from everything that the system holds.
 
 It prints what it removed, what it cannot remove, and when that expires (docs/retention.md). It may
-be killed at any point and repeated; it may be repeated after a restore, too.
+be killed at any point and repeated. A restore carries erasures over that the backup does not know:
+`--again` then finds these patients by their keyed hash, and erases them again.
 """
 
 import argparse
 import getpass
 import json
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +22,13 @@ from readmit.command import explained
 from readmit.confirmation import NotConfirmed, confirm
 from readmit.inherited_environment import forget_the_shell
 from readmit.intake.erased_patients import normalised
-from readmit.ops import backup_folder, erased_inbox, erased_objects, erased_rows
+from readmit.ops import (
+    backup_folder,
+    carried_erasures,
+    erased_inbox,
+    erased_objects,
+    erased_rows,
+)
 from readmit.ops.erased_rows import RebuildUnderWay
 from readmit.settings import StackSettings
 
@@ -55,16 +61,14 @@ def erase(
         removed = erased_rows.erase_from_clean(rows, settings)
         removed["source files"] = erased_objects.erase_sources(patient, settings)
         remaining = erased_inbox.erase(rows, removed, settings, is_cluster=is_cluster)
+        removed["archived predictions"] = erased_objects.erase_archives(rows, settings)
         snapshots = erased_objects.erase_snapshots(rows, settings)
         removed["snapshots"] = len(snapshots)
         removed["pages and task logs"] = erased_objects.redact_texts(rows.numbers, settings)
         if not is_cluster:
-            for name in ("log", "airflow/logs"):
-                n_files = erased_objects.redact_files(settings.readmit_home / name, rows.numbers)
-                removed["log files of this machine"] += n_files
-            downloads = settings.readmit_home / "sources"
-            if downloads.exists():
-                shutil.rmtree(downloads)
+            carried_erasures.remember(settings.backup_folder(), settings)
+            n_files = erased_objects.erase_from_machine(settings.readmit_home, rows.numbers)
+            removed["log files of this machine"] = n_files
         LOCK.begin(settings)  # the lease starts anew
         left = erased_objects.erase_slices(rows, settings)
         removed["slices"] = len(left)
@@ -88,6 +92,23 @@ def _unlock(settings: StackSettings) -> None:
         cur.execute("delete from ops.current_build where build_id = %s", (LOCK.build_id,))
 
 
+def erase_again(
+    erased_by: str, settings: StackSettings, *, is_cluster: bool = False
+) -> Counter[str]:
+    """Remove erased patients whose rows a restore has brought back; return what was removed.
+
+    Raises:
+        LookupError: patients were erased, and the key is another one or is not set.
+        BuildBusy: a batch is being built.
+        RebuildUnderWay: another contract is being built.
+    """
+    removed: Counter[str] = Counter()
+    for patient in carried_erasures.numbers_of_erased(settings):
+        removed += erase(patient, erased_by, settings, is_cluster=is_cluster)[0]
+        removed["patients"] += 1
+    return removed
+
+
 def what_remains(
     snapshots: Sequence[str], settings: StackSettings, *, is_cluster: bool
 ) -> list[str]:
@@ -105,7 +126,7 @@ def what_remains(
         last = backup_folder.time_of(backups[-1]) + timedelta(days=days)
         lines.append(
             f"{len(backups)} backups in {folder}: with one backup a day the last of them expires on"
-            f" {last:%Y-%m-%d}; after a restore of one, erase again"
+            f" {last:%Y-%m-%d}; a restore of one erases again"
         )
     with closing(db.connect("postgres", "postgres", settings)) as server, server.cursor() as cur:
         cur.execute("select datname from pg_database where datname like %s", (r"%\_replaced",))
@@ -133,18 +154,25 @@ def what_remains(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `make erase`."""
     parser = argparse.ArgumentParser(prog="make erase", description=__doc__)
-    parser.add_argument("patient", help="the patient's number (patient_nbr)")
+    parser.add_argument("patient", nargs="?", default="", help="the patient's number (patient_nbr)")
+    parser.add_argument(
+        "--again", action="store_true", help="erase who was erased and is back by a restore"
+    )
     parser.add_argument("--cluster", action="store_true", help="the settings are a cluster's")
     options = parser.parse_args(arguments)
     patient = normalised(options.patient).decode()
-    if not patient.isdigit():
+    if not patient.isdigit() and not options.again:
         print("error: PATIENT is not a patient number: make erase PATIENT=12345", file=sys.stderr)
         return 1
     try:
-        confirm(f"Everything about patient {patient} is deleted, for good.")
-        removed, remaining = erase(
-            patient, getpass.getuser(), StackSettings(), is_cluster=options.cluster
-        )
+        if options.again:
+            remaining = []
+            removed = erase_again(getpass.getuser(), StackSettings(), is_cluster=options.cluster)
+        else:
+            confirm(f"Everything about patient {patient} is deleted, for good.")
+            removed, remaining = erase(
+                patient, getpass.getuser(), StackSettings(), is_cluster=options.cluster
+            )
     except (BuildBusy, NotConfirmed, RebuildUnderWay, psycopg2.errors.LockNotAvailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -152,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"removed   {number:>7}  {kind}")
     for line in remaining:
         print(f"remains   {line}")
-    print("Intake leaves out rows of this patient from now on.")
+    print("Intake leaves out rows of whoever was erased.")
     return 0
 
 

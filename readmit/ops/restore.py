@@ -13,7 +13,13 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
 from readmit import db, storage
-from readmit.ops import backup_folder, bootstrap, pg_programs, restore_checks
+from readmit.ops import (
+    backup_folder,
+    bootstrap,
+    carried_erasures,
+    pg_programs,
+    restore_checks,
+)
 from readmit.ops.backup_folder import Backup, BackupFailed
 from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
 from readmit.ops.sealed_files import CHUNK, Damaged
@@ -49,7 +55,8 @@ def restore(
     """Restore the databases as they were, and the objects that are missing or different.
 
     Stop the programs that use the databases first: their connections end with the switch. Roles get
-    the passwords of today's settings.
+    the passwords of today's settings. Erasures that the backup does not know are recorded in it;
+    the rows themselves are removed by `readmit.ops.erasure.erase_again`.
 
     Args:
         backup: what is restored.
@@ -62,15 +69,24 @@ def restore(
             but objects that were missing).
     """
     bootstrap.bootstrap(settings)
+    erasures = carried_erasures.known(backup.folder.parent, settings)
     names = databases(settings)
     drop_databases([name + NEW for name in names], settings)
     for name in names:
         _load(name, backup, settings)
-    problems = _problems(backup, settings, public_key)
+    restored = settings.model_copy(
+        update={
+            "raw_database": settings.raw_database + NEW,
+            "clean_database": settings.clean_database + NEW,
+        }
+    )
+    problems = _problems(backup, restored, settings, public_key)
     if problems and not is_forced:
         drop_databases([name + NEW for name in names], settings)
         lines = "; ".join(problems)
         raise BackupFailed(f"{backup.folder} is not restored: {lines} (FORCE=1 restores it)")
+    carried_erasures.carry(erasures, restored)
+    _release_build_lock(restored)
     storage.ensure_buckets(settings)
     for bucket in buckets(settings):
         _fill_bucket(bucket, backup, settings, replaces=False)
@@ -82,14 +98,19 @@ def restore(
         _fill_bucket(bucket, backup, settings, replaces=True)
 
 
-def _problems(backup: Backup, settings: OperationsSettings, public_key: str | None) -> list[str]:
+def _release_build_lock(restored: OperationsSettings) -> None:
+    """Release the build lock of a run that was under way: that run has ended long ago."""
+    with db.transaction("postgres", restored.clean_database, restored) as clean:
+        clean.cursor().execute("delete from ops.current_build")
+
+
+def _problems(
+    backup: Backup,
+    restored: OperationsSettings,
+    settings: OperationsSettings,
+    public_key: str | None,
+) -> list[str]:
     """Bring the new databases to this release's schema, and return what is wrong with them."""
-    restored = settings.model_copy(
-        update={
-            "raw_database": settings.raw_database + NEW,
-            "clean_database": settings.clean_database + NEW,
-        }
-    )
     try:
         bootstrap.bootstrap(restored)
     except (SchemaTooNew, MigrationFailed) as error:

@@ -5,7 +5,7 @@ Each database counts its own versions, in the table `alembic_version` of its sch
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial, update_wrapper
 from importlib.resources import files
 from pathlib import Path
@@ -63,6 +63,39 @@ def migrate(settings: OperationsSettings, folder: Path = FOLDER) -> None:
             connection.exec_driver_sql(f"create schema if not exists {SCHEMAS[database]}")
             connection.commit()
             _apply(connection, database, folder)
+
+
+def pending(settings: OperationsSettings, folder: Path = FOLDER) -> list[str]:
+    """Return the migrations that databases with data lack, as `raw 0003`.
+
+    A server without our databases, or without a source file, has nothing to lose.
+
+    Raises:
+        SchemaTooNew: a database has a version that `folder` lacks.
+    """
+    names: dict[Database, str] = {"raw": settings.raw_database, "clean": settings.clean_database}
+    with closing(db.connect("postgres", "postgres", settings)) as server, server.cursor() as cur:
+        cur.execute(
+            "select count(*) from pg_database where datname in %s", (tuple(names.values()),)
+        )
+        if cur.fetchall() != [(len(names),)]:
+            return []
+    with (
+        db.transaction("postgres", settings.raw_database, settings) as raw,
+        raw.cursor() as cur,
+    ):
+        cur.execute("select to_regclass('landing.sources') is not null")
+        if cur.fetchall() != [(True,)]:
+            return []
+        cur.execute("select exists (select from landing.sources)")
+        if cur.fetchall() != [(True,)]:
+            return []
+    lacking = []
+    for database, name in names.items():
+        with _connect(name, settings) as connection:
+            steps = _pending(_context(connection, database, folder), database, folder)
+        lacking += [f"{database} {step.revision.revision}" for step in steps]
+    return lacking
 
 
 def versions(database: Database, folder: Path = FOLDER) -> list[str]:

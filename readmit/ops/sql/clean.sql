@@ -213,6 +213,31 @@ begin
 end
 $$;
 
+-- A month of predictions goes once the object store has all of it: the archive's rows must be the month's.
+create or replace function ops.drop_archived_predictions(
+    p_month date, p_object_key text, p_n_rows bigint
+) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    n_deleted bigint;
+begin
+    if p_month > current_date - interval '2 months' then
+        raise exception 'predictions of % are too young to be dropped', p_month;
+    end if;
+    delete from ops.predictions
+    where predicted_at >= p_month::timestamp at time zone 'UTC'
+        and predicted_at < (p_month + interval '1 month') at time zone 'UTC';
+    get diagnostics n_deleted = row_count;
+    if n_deleted <> p_n_rows then
+        raise exception 'the archive has % predictions of %, the table %', p_n_rows, p_month, n_deleted;
+    end if;
+    insert into ops.prediction_archives (object_key, month, n_rows) values (p_object_key, p_month, p_n_rows);
+end
+$$;
+
 grant create on schema ops to ops_owner;
 alter function ops.lock_plain_table(regclass) owner to ops_owner;
 revoke all on function ops.lock_plain_table(regclass) from public;
@@ -235,6 +260,12 @@ grant select, delete on ops.current_build to ops_owner;
 -- An erasure deletes what dbt built of a patient, and counts the published builds anew, as ops_owner may.
 grant ops_owner to eraser;
 grant select, delete on ops.predictions to eraser;
+grant select, insert, update (n_rows) on ops.prediction_archives to eraser;
+grant create on schema ops to eraser;
+alter function ops.drop_archived_predictions(date, text, bigint) owner to eraser;
+revoke create on schema ops from eraser;
+revoke all on function ops.drop_archived_predictions(date, text, bigint) from public;
+grant execute on function ops.drop_archived_predictions(date, text, bigint) to publisher;
 grant select, update (patient_nbr) on ops.history_lookups to eraser;
 grant select, update (corrected) on ops.corrections to eraser;
 
@@ -255,7 +286,7 @@ grant select, insert on
 ops.corrections, ops.rejected_builds, ops.promotions, ops.promotion_outcomes, ops.monitor_reports
 to publisher;
 grant select on ops.decisions_in_force to serving;
-grant select on ops.published_batches, ops.predictions to publisher;
+grant select on ops.published_batches, ops.predictions, ops.prediction_archives to publisher;
 grant insert on ops.predictions, ops.history_lookups to serving;
 grant select on all tables in schema ops to reader;
 

@@ -16,8 +16,17 @@ from pydantic import SecretStr
 from k8s.make_secrets import missing
 from readmit import db, storage
 from readmit.batches import loading
+from readmit.batches.builds import Build
 from readmit.intake import sources
-from readmit.ops import backup, backup_folder, pg_programs, restore, schema_versions
+from readmit.ops import (
+    backup,
+    backup_folder,
+    carried_erasures,
+    erasure,
+    pg_programs,
+    restore,
+    schema_versions,
+)
 from readmit.settings import BadSetting, StackSettings
 from stack import temporary_services
 from tests.support import k8s, raw, services
@@ -462,3 +471,38 @@ def test_a_backup_of_a_newer_schema_is_refused(settings: StackSettings, tmp_path
     with pytest.raises(backup.BackupFailed, match="schema version 9999"):
         backup.restore_from(saved, settings)
     assert state(settings) == before
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["in use", "lost"])
+def test_patients_erased_after_the_backup_are_erased_again(
+    settings: StackSettings, is_lost: bool
+) -> None:
+    raw.stand_in_tables(settings)
+    path = backup.save(settings.backup_folder(), settings)
+    first = "select patient_nbr, encounter_id from landing.encounters order by _source_row limit 1"
+    [(patient, _)] = raw.query(settings, settings.raw_database, first)
+    erasure.erase(patient, "an officer", settings)
+    if is_lost:
+        lose_everything(settings)
+    backup.restore_from(path, settings)
+    assert carried_erasures.numbers_of_erased(settings) == [patient]
+    record = "select erased_by, finished_at is null from landing.erasures"
+    assert raw.query(settings, settings.raw_database, record) == [("an officer", True)]
+    removed = erasure.erase_again("a restore", settings)
+    assert removed["patients"] == 1
+    assert removed["rows of RAW"] >= 1
+    assert removed["source files"] == 1
+    assert carried_erasures.numbers_of_erased(settings) == []
+    assert erasure.erase_again("a restore", settings) == {}
+    own = "select count(*) from landing.encounters where patient_nbr = %s"
+    assert raw.query(settings, settings.raw_database, own, patient) == [(0,)]
+
+
+def test_a_restore_releases_the_lock_of_a_build_that_was_under_way(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    Build.of_batch(raw.claim_batch("run", settings) or "batch").begin(settings)
+    path = backup.save(tmp_path / "backups", settings)
+    backup.restore_from(path, settings)
+    lock = "select count(*) from ops.current_build"
+    assert raw.query(settings, settings.clean_database, lock) == [(0,)]

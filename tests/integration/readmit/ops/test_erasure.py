@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pandas as pd
@@ -20,7 +21,7 @@ from readmit.batches import corrections, loading
 from readmit.batches.builds import Build, BuildBusy
 from readmit.intake import inbox, inbox_results, sample, sources
 from readmit.intake.split import split_of
-from readmit.ops import erasure
+from readmit.ops import erased_objects, erased_rows, erasure
 from readmit.settings import StackSettings
 from stack.postgres import binary
 from tests.support import accounting, raw
@@ -378,3 +379,101 @@ def test_no_role_of_a_program_may_erase(erased: Erased, role: db.Role, statement
 def test_a_word_is_not_a_patient_number(capsys: pytest.CaptureFixture[str]) -> None:
     assert erasure.main(["--", "everybody"]) == 1
     assert "PATIENT is not a patient number" in capsys.readouterr().err
+
+
+STAGES = (
+    (erased_rows, "begin"),
+    (erased_rows, "rows_of"),
+    (erased_rows, "erase_from_clean"),
+    (erased_objects, "erase_sources"),
+    (erased_objects, "erase_archives"),
+    (erased_objects, "erase_snapshots"),
+    (json, "dumps"),  # between a snapshot and its counts
+    (erased_objects, "redact_texts"),
+    (erased_objects, "redact_files"),
+    (erased_objects, "erase_slices"),
+    (erased_rows, "erase_from_raw"),
+    (erased_rows, "vacuum"),
+    (erased_rows, "end"),
+)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackSettings]:
+    """A stack with a published batch and every store filled, for one patient a test."""
+    folder = tmp_path_factory.mktemp("killed")
+    settings = raw.fresh(
+        folder / "home",
+        dataset=str(write_source(folder, "first.csv", 0, 0)),
+        s3_pipeline_bucket=f"p{os.urandom(4).hex()}",
+        **keys_of_admin("loader"),
+    )
+    storage.ensure_buckets(settings)
+    raw.stand_in_tables(settings)
+    sources.ensure_source(settings)
+    publish(settings, n_held=2)
+    yield settings
+    s3 = storage.client("admin", settings)
+    for key in objects(settings):
+        s3.delete_object(Bucket=settings.s3_pipeline_bucket, Key=key)
+    s3.delete_bucket(Bucket=settings.s3_pipeline_bucket)
+
+
+def erase_until_killed(
+    patient: str, module: ModuleType, stage: str, settings: StackSettings
+) -> None:
+    """Erase a patient in a process that ends at once when a stage has ended."""
+    process_id = os.fork()
+    if process_id == 0:
+        whole_stage = getattr(module, stage)
+
+        def die(*arguments: object, **options: object) -> None:
+            whole_stage(*arguments, **options)
+            os._exit(9)  # as a kill: nothing is released
+
+        try:
+            setattr(module, stage, die)
+            erasure.erase(patient, "an officer", settings)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(process_id, 0)
+    assert os.waitstatus_to_exitcode(status) == 9, f"{stage} was not reached"
+
+
+@pytest.mark.parametrize(("module", "stage"), STAGES, ids=[stage for _, stage in STAGES])
+def test_an_erasure_that_was_killed_is_completed_by_the_next(
+    module: ModuleType, stage: str, published: StackSettings
+) -> None:
+    settings = published
+    query = "select patient_nbr, encounter_id from landing.encounters order by _source_row limit 1"
+    [(patient, stay)] = raw.query(settings, settings.raw_database, query)
+    raw.query(settings, settings.clean_database, PREDICTION, patient, None, role="serving")
+    frame = pd.DataFrame({"encounter_id": [int(stay), 1], "patient_nbr": [int(patient), 1]})
+    frame["split"] = split_of(patient)
+    put(settings, f"snapshots/{stage}.parquet", frame.to_parquet(index=False))
+    facts = {"facts": {f"n_{split_of(patient)}": 2}}
+    put(settings, f"snapshots/{stage}.json", json.dumps(facts).encode())
+    put(settings, f"logs/{stage}.log", f"patient {patient}".encode())
+    log = settings.readmit_home / "log" / f"{stage}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(f"patient {patient}")
+
+    erase_until_killed(patient, module, stage, settings)
+    erasure.erase(patient, "an officer", settings)
+
+    assert patient not in dump(settings)
+    assert patient not in log.read_text()
+    for key, body in objects(settings).items():
+        if key.endswith(".parquet"):
+            assert int(patient) not in set(pd.read_parquet(io.BytesIO(body))["patient_nbr"]), key
+        else:
+            assert patient.encode() not in body, key
+    counts = json.loads(objects(settings)[f"snapshots/{stage}.json"])
+    assert counts == {"facts": {f"n_{split_of(patient)}": 1}}
+    assert all_rows_are_counted(settings)
+    lock = "select count(*) from ops.current_build"
+    assert raw.query(settings, settings.clean_database, lock) == [(0,)]
+    finished = (
+        "select finished_at is not null from landing.erasures order by erasure_id desc limit 1"
+    )
+    assert raw.query(settings, settings.raw_database, finished) == [(True,)]
