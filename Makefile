@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down backup restore erase status doctor logs notebook pipeline submit quarantine api-key rollback poison test test-full lint guide bench capacity load quality search report tour images k8s k8s-up k8s-down audit clean env lock
+.PHONY: help up down backup restore rotate erase status doctor logs notebook pipeline submit quarantine api-key rollback poison test test-full lint guide bench capacity load quality search report tour images k8s k8s-up k8s-down audit clean env lock
 
 override GUIDE := build/guide/index.html
 override BIN := .venv/bin
@@ -66,6 +66,9 @@ backup: ## write a backup of everything that is state (READMIT_BACKUP_FOLDER, RE
 
 restore: ## restore a backup into the stopped stack: FROM=folder (a backup, or of several the newest; FORCE=1: also one that is not consistent)
 	@$(RUN) -m stack.backups restore -- "$$FROM"
+
+rotate: ## new passwords and keys for everything, while predictions go on (docs/security.md)
+	@$(RUN) -m stack.rotate
 
 status: ## each component: up, address, memory, last error
 	@$(RUN) -m stack.status

@@ -107,14 +107,14 @@ def keep_dataset(settings: StackSettings) -> None:
     """Store DATASET for the programs and the next `make up`, outside `.env`."""
     if os.environ.get("READMIT_DATASET") and settings.dataset:
         state_folder.claim(settings.readmit_home)
-        _write_private(_dataset_file(settings), settings.dataset + "\n")
+        write_private(_dataset_file(settings), settings.dataset + "\n")
 
 
 def keep_monitoring(settings: StackSettings, switch: str) -> None:
     """Store `make up MONITORING=off` for the programs and the next `make up`, outside `.env`."""
     if switch == "off":
         state_folder.claim(settings.readmit_home)
-        _write_private(_monitoring_file(settings), "off\n")
+        write_private(_monitoring_file(settings), "off\n")
     elif switch == "on":
         _monitoring_file(settings).unlink(missing_ok=True)
 
@@ -238,7 +238,7 @@ def _append(text: str, values: Mapping[str, str]) -> None:
             escaped = value.replace("\\", "\\\\").replace("'", "\\'")
             line = f"{name}='{escaped}'\n"
         text += line
-    _write_private(env_file(), text)
+    write_private(env_file(), text)
 
 
 def write_files(settings: StackSettings, programs: list[Program]) -> Path:
@@ -248,13 +248,13 @@ def write_files(settings: StackSettings, programs: list[Program]) -> Path:
     if socket_path(home).parent != home:
         make_private(socket_path(home).parent, machine.current_user())
     passwords = {"admin": reveal(settings.airflow_admin_password)}
-    _write_private(home / "airflow" / "passwords.json", json.dumps(passwords))
+    write_private(home / "airflow" / "passwords.json", json.dumps(passwords))
     if login_proxy.is_open(settings):
         login_proxy.write_files(settings)
-    _write_private(home / "prometheus.yml", prometheus_configuration(settings, programs))
-    _write_private(home / "alertmanager.yml", alerting.configuration(settings))
+    write_private(home / "prometheus.yml", prometheus_configuration(settings, programs))
+    write_private(home / "alertmanager.yml", alerting.configuration(settings))
     path = home / "supervisord.conf"
-    _write_private(path, supervisor_configuration(settings, programs))
+    write_private(path, supervisor_configuration(settings, programs))
     return path
 
 
@@ -364,7 +364,7 @@ def _monitoring_file(settings: StackSettings) -> Path:
     return settings.readmit_home / "monitoring"
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Replace a file in one step, readable by this user only."""
     part = path.with_name(path.name + ".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -133,11 +133,23 @@ def all_programs(settings: StackSettings) -> list[Program]:
         optional.append(notebook(settings))
     programs.append(_watchdog(settings, [*programs, *optional]))
     programs.append(_clock(settings))
-    key = reveal(settings.aws_secret_access_key)
+    key = fingerprint_key(settings)
     listed = []
     for program in (*programs, *optional):
         listed.append(replace(program, inputs=digest_of(program.name, settings, key)))
     return listed
+
+
+def fingerprint_key(settings: StackSettings) -> str:
+    """Return the key of the digests in the fingerprints.
+
+    It is the object store's first secret key. `make rotate` renews that and keeps the first one as
+    this key, so that what does not change is not restarted.
+    """
+    path = settings.readmit_home / "fingerprint-key"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    return reveal(settings.aws_secret_access_key)
 
 
 def expected_programs(settings: StackSettings) -> list[Program]:

@@ -12,13 +12,15 @@ from importlib import metadata
 from pathlib import Path
 
 import httpx
-from psycopg2 import OperationalError
+from psycopg2 import OperationalError, ProgrammingError
 
 from readmit import db, storage
-from readmit.ops import bootstrap
+from readmit.inference import signatures
+from readmit.ops import bootstrap, schema_versions
+from readmit.ops.backup_folder import BackupFailed
 from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
 from readmit.settings import MLFLOW_NOTEBOOK, ROOT, RegistryReaderSettings, StackSettings
-from stack import programs
+from stack import backups, programs, superuser_password
 from stack.progress import Progress
 
 DBT_PROJECT = ROOT / "dbt_project"
@@ -61,6 +63,7 @@ DBT_MANIFEST = Command(
     ),
 )
 ADOPTION = Command("the signature of the model in production", "adopt", ("training.adopt",))
+AIRFLOW_KEYS = Command("Airflow's connections", "airflow-keys", ("airflow", "rotate-fernet-key"))
 
 
 def set_up(settings: StackSettings, progress: Progress) -> None:
@@ -71,6 +74,8 @@ def set_up(settings: StackSettings, progress: Progress) -> None:
     """
     progress.show("databases and roles")
     try:
+        superuser_password.renew(settings)
+        _save_before_migrations(settings, progress)
         bootstrap.bootstrap(settings)
     except OperationalError as error:
         home = programs.server(settings).home
@@ -89,9 +94,29 @@ def set_up(settings: StackSettings, progress: Progress) -> None:
     progress.show(", ".join(command.title for command in commands))
     # They do not depend on each other, and each is busy importing for most of its time.
     with ThreadPoolExecutor(len(commands)) as pool:
-        runs = [pool.submit(_run, command, settings) for command in commands]
-    for run in runs:
-        run.result()
+        runs = [pool.submit(run, command, settings) for command in commands]
+    for command_run in runs:
+        command_run.result()
+
+
+def _save_before_migrations(settings: StackSettings, progress: Progress) -> None:
+    """Make a backup when tables that hold data are about to be changed.
+
+    Raises:
+        SetUpFailed: it could not be made; nothing was changed.
+    """
+    migrations = schema_versions.pending(settings)
+    if not migrations or not settings.readmit_backup_before_upgrade:
+        return
+    progress.show(f"a backup before the migrations {', '.join(migrations)}")
+    try:
+        path = backups.save(settings)
+    except (BackupFailed, ProgrammingError) as error:  # the latter: tables of a far earlier release
+        raise SetUpFailed(
+            f"no backup before the upgrade: {error}. Nothing was changed; set"
+            " READMIT_BACKUP_BEFORE_UPGRADE=false to go on without one"
+        ) from error
+    progress.console.print(f"backup from before the upgrade: {path}", markup=False)
 
 
 def is_mlflow_current(settings: StackSettings) -> bool:
@@ -131,7 +156,27 @@ def adopt_production(settings: StackSettings) -> None:
         cur.execute(query)
         [(is_unsigned,)] = cur.fetchall()
     if is_unsigned:
-        _run(ADOPTION, settings)
+        run(ADOPTION, settings)
+
+
+def sign_again(settings: StackSettings) -> None:
+    """Sign the version in production after `make rotate`, when another key signed it before.
+
+    It comes after the API: the one of before does not trust the new key.
+    """
+    query = (
+        "select signed_statement from ops.promotions"
+        " where decision <> 'keep' and signed_statement is not null"
+        " order by promotion_id desc limit 1"
+    )
+    with (
+        db.transaction("reader", settings.clean_database, settings) as clean,
+        clean.cursor() as cur,
+    ):
+        cur.execute(query)
+        row = cur.fetchone()
+    if row and not signatures.is_of_today(str(row[0]), settings.model_public_key or ""):
+        run(ADOPTION, settings)
 
 
 def _is_manifest_old() -> bool:
@@ -147,7 +192,7 @@ def _is_manifest_old() -> bool:
     return False
 
 
-def _run(command: Command, settings: StackSettings) -> None:
+def run(command: Command, settings: StackSettings) -> None:
     """Run a command, and write its output to its log."""
     scheduler = programs.find("airflow-scheduler", settings)
     environment = programs.environment_of(scheduler, settings)

@@ -119,19 +119,21 @@ class Supervisor:
             rpc.addProcessGroup(name)
         self.ensure(name)
 
-    def replace(self, name: str, drain_seconds: float) -> None:
+    def replace(self, name: str, drain_seconds: float = 0) -> None:
         """Start a program anew with the configuration that was loaded last.
 
         Args:
-            name: the program's; at SIGUSR1 it lets its callers go.
-            drain_seconds: the time for that.
+            name: the program's.
+            drain_seconds: the time in which it lets its callers go, after SIGUSR1; 0 if it knows
+                no such signal.
 
         Raises:
             SupervisorFailed: it did not start.
         """
-        with suppress(Fault), self._rpc() as rpc:
-            rpc.signalProcess(name, "USR1")
-            time.sleep(drain_seconds)
+        if drain_seconds:
+            with suppress(Fault), self._rpc() as rpc:
+                rpc.signalProcess(name, "USR1")
+                time.sleep(drain_seconds)
         with self._rpc() as rpc:
             rpc.stopProcessGroup(name, True)
             rpc.removeProcessGroup(name)

@@ -105,11 +105,11 @@ def up(settings: StackSettings, progress: Progress, busy: Sequence[BusyPort] = (
     Raises:
         BatchRejected: all of them were rejected.
     """
-    listed = _programs_to_start(settings, busy)
+    listed = programs_to_start(settings, busy)
     required = [program for program in listed if program.name not in programs.OPTIONAL]
     supervisor = Supervisor(settings)
     download = _start_download(settings, supervisor, busy)
-    _start_all(listed, settings, supervisor, progress)
+    start_all(listed, settings, supervisor, progress)
     download.stack_runs()
     with progress.phase("reading the source file"):
         for refusal in inbox.submit_new_files(settings):
@@ -149,7 +149,7 @@ def _start_download(
     """
 
     def start_programs() -> None:
-        present = _programs_to_start(settings, busy)
+        present = programs_to_start(settings, busy)
         configuration.write_files(settings, present)
         supervisor.apply()
         _ensure(present, supervisor)
@@ -176,22 +176,25 @@ def _finish_monitoring(
         progress.error(line)
     if line := download.report():
         progress.console.print(line, style="yellow", markup=False)
-    for program in _programs_to_start(settings, busy):
+    for program in programs_to_start(settings, busy):
         if program.name in programs.OPTIONAL:
             _start_optional(program, settings, supervisor, progress)
 
 
-def _start_all(
+def start_all(
     listed: list[Program], settings: StackSettings, supervisor: Supervisor, progress: Progress
 ) -> None:
-    """Start every program, and set up what Airflow and the pipeline need."""
+    """Start every program, and set up what Airflow and the pipeline need.
+
+    What runs with other settings, secrets or code is restarted, the API last.
+    """
     storage_programs = [program for program in listed if program.name in STORAGE]
     core_programs = [program for program in listed if program.name in CORE]
     with progress.phase("checking the machine"):
         if problems := preflight.problems(settings, listed, supervisor.running()):
             raise CannotStart("\n".join(problems))
     with progress.phase("starting Postgres and S3"):
-        has_other_api = start_supervisor(settings, listed, supervisor)
+        deferred = start_supervisor(settings, listed, supervisor)
         _start(storage_programs, settings, supervisor, progress, "storage")
     with progress.phase("setting up databases, buckets and Airflow"):
         set_up.set_up(settings, progress)
@@ -199,9 +202,12 @@ def _start_all(
         _ensure(listed, supervisor)
         _start(core_programs, settings, supervisor, progress, "core")
     set_up.adopt_production(settings)
-    if has_other_api:
+    if "api" in deferred:
         with progress.phase("replacing the API"):
             _replace_api(settings, supervisor, progress)
+    if "ui" in deferred:  # its new key is one of the new API's
+        supervisor.replace("ui")
+    set_up.sign_again(settings)
 
 
 def _announce_prediction(settings: StackSettings, progress: Progress, n_batches: int) -> None:
@@ -214,7 +220,7 @@ def _announce_prediction(settings: StackSettings, progress: Progress, n_batches:
         write_times(settings, progress, n_batches)
 
 
-def _programs_to_start(settings: StackSettings, busy: Sequence[BusyPort]) -> list[Program]:
+def programs_to_start(settings: StackSettings, busy: Sequence[BusyPort] = ()) -> list[Program]:
     """Return all programs but the optional ones whose ports cannot be used."""
     left_out = {port.title for port in busy if not port.free_port}
     listed = []
@@ -232,11 +238,12 @@ def write_times(settings: StackSettings, progress: Progress, batches: int) -> No
 
 def start_supervisor(
     settings: StackSettings, listed: list[Program], supervisor: Supervisor
-) -> bool:
+) -> list[str]:
     """Start the supervisor, or apply a changed configuration.
 
     Returns:
-        Whether the API that runs has another configuration or code: it goes on until the end.
+        Which of the API and the web form run with another configuration or code: they go on until
+        the end.
     """
     state_folder.claim(settings.readmit_home)
     os.environ.update(machine.environment(settings.readmit_home))
@@ -244,8 +251,8 @@ def start_supervisor(
     programs.store(settings).prepare(programs.identities(settings))
     configuration.write_files(settings, listed)
     if supervisor.start():
-        return False
-    return "api" in supervisor.apply(deferred=["api"])
+        return []
+    return supervisor.apply(deferred=["api", "ui"])
 
 
 def _replace_api(settings: StackSettings, supervisor: Supervisor, progress: Progress) -> None:
@@ -257,7 +264,7 @@ def _replace_api(settings: StackSettings, supervisor: Supervisor, progress: Prog
         SetUpFailed: the new API does not get ready; the old one goes on answering.
     """
     api = programs.find("api", settings)
-    if _is_api_ready(settings.api_url):
+    if is_api_ready(settings.api_url):
         progress.show("trying the new API beside the one that answers")
         _try_api(api, settings)
     supervisor.replace("api", DRAIN_SECONDS)
@@ -281,7 +288,7 @@ def _try_api(api: Program, settings: StackSettings) -> None:
             [*api.command[:-2], "--host", "127.0.0.1", "--port", str(port)],
             log,
             programs.environment_of(api, settings) | mark,
-            partial(_is_api_ready, f"http://127.0.0.1:{port}"),
+            partial(is_api_ready, f"http://127.0.0.1:{port}"),
             seconds=SECONDS["trial"],
             start_new_session=True,
         )
@@ -293,7 +300,7 @@ def _try_api(api: Program, settings: StackSettings) -> None:
         processes.end(processes.marked(mark | {programs.HOME_MARK: str(settings.readmit_home)}), 10)
 
 
-def _is_api_ready(url: str) -> bool:
+def is_api_ready(url: str) -> bool:
     """Return whether the API at this address serves a model."""
     try:
         return httpx.get(f"{url}/readyz", timeout=10).is_success

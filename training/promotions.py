@@ -135,15 +135,18 @@ def latest(model_name: str, settings: TrainingSettings) -> Decision | None:
     return Decision(*row)
 
 
-def is_signed(model_name: str, version: str, settings: TrainingSettings) -> bool:
-    """Return whether a signed decision put this version in production."""
+def last_statement(model_name: str, version: str, settings: TrainingSettings) -> str | None:
+    """Return the last signed statement of a decision that put this version in production."""
     with (
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
         cur.execute(
-            "select 1 from ops.promotions where model_name = %s and challenger_version = %s"
-            " and decision <> 'keep' and signed_statement is not null limit 1",
+            "select signed_statement from ops.promotions"
+            " where model_name = %s and challenger_version = %s"
+            " and decision <> 'keep' and signed_statement is not null"
+            " order by promotion_id desc limit 1",
             (model_name, version),
         )
-        return cur.fetchone() is not None
+        row = cur.fetchone()
+    return None if row is None else str(row[0])

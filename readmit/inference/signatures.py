@@ -70,22 +70,39 @@ def sign(statement: Statement, private_key: str) -> str:
     return json.dumps({"statement": text, "signature": _encode(signature)})
 
 
-def verify(document: str, public_key: str) -> Statement:
+def verify(document: str, public_keys: str) -> Statement:
     """Return the statement of a signed document.
 
+    Args:
+        document: from `sign`.
+        public_keys: the trusted keys by comma: today's, and those of before that still hold.
+
     Raises:
-        NotSigned: it is no signed document, or another key signed it.
+        NotSigned: it is no signed document, or none of these keys signed it.
     """
     try:
         content = json.loads(document)
         text = str(content["statement"])
-        key = Ed25519PublicKey.from_public_bytes(_decode(public_key))
-        key.verify(_decode(str(content["signature"])), text.encode())
-        return Statement(**json.loads(text))
-    except InvalidSignature:
-        raise NotSigned("the signature was made with another key") from None
+        signature = _decode(str(content["signature"]))
+        for public_key in public_keys.split(","):
+            key = Ed25519PublicKey.from_public_bytes(_decode(public_key.strip()))
+            try:
+                key.verify(signature, text.encode())
+            except InvalidSignature:
+                continue
+            return Statement(**json.loads(text))
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
         raise NotSigned(f"the signed statement cannot be read: {error}") from error
+    raise NotSigned("the signature was made with another key")
+
+
+def is_of_today(document: str, public_keys: str) -> bool:
+    """Return whether the first of the trusted keys, today's, has signed a document."""
+    try:
+        verify(document, public_keys.partition(",")[0])
+    except NotSigned:
+        return False
+    return True
 
 
 def read(document: str) -> Statement:

@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from readmit import storage
 from readmit.inference import signatures
@@ -181,9 +182,27 @@ def test_a_version_from_before_signatures_is_adopted_once(first, settings):
     statement = store.get_object(**key)["Body"].read()
     store.delete_object(**key)
     with pytest.MonkeyPatch.context() as upgrade:
-        upgrade.setattr(promotions, "is_signed", lambda *_: False)
+        upgrade.setattr(promotions, "last_statement", lambda *_: None)
         assert adopt.adopt(settings) == first
     assert promotions.latest(NAME, settings).decision == "adopt"
     with signed_models.verified(NAME, first, settings) as folder:
         assert (folder / "contract.json").is_file()
     assert statement != store.get_object(**key)["Body"].read()
+
+
+def test_a_new_key_signs_production_again(first, settings):
+    private_key, public_key = signatures.generate_keys()
+    trusted = f"{public_key},{settings.model_public_key}"
+    update = {"model_signing_key": SecretStr(private_key), "model_public_key": trusted}
+    rotated = settings.model_copy(update=update)
+    with signed_models.verified(NAME, first, rotated):  # by the key of before
+        pass
+    assert adopt.adopt(rotated) == first
+    assert adopt.adopt(rotated) is None
+    only_new = settings.model_copy(update={"model_public_key": public_key})
+    with signed_models.verified(NAME, first, only_new):
+        pass
+    statement = promotions.last_statement(NAME, first, settings)
+    assert signatures.is_of_today(statement, public_key)
+    back = {"model_public_key": f"{settings.model_public_key},{public_key}"}
+    assert adopt.adopt(settings.model_copy(update=back)) == first  # as the other tests need it

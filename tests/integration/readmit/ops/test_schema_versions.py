@@ -21,10 +21,13 @@ from readmit import db
 from readmit.batches import claims, ledger
 from readmit.intake.layout import LANDING_COLUMNS
 from readmit.ops import schema_versions
+from readmit.ops.backup_folder import BackupFailed
 from readmit.ops.bootstrap import bootstrap
 from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
 from readmit.settings import ROOT, StackSettings
+from stack import backups, set_up
 from stack.postgres import binary
+from stack.progress import Progress
 from tests.support import raw
 from tests.support.services import environment, fresh, services, wait_until
 
@@ -328,3 +331,51 @@ def test_no_other_role_changes_the_versions(tmp_path):
         raw.query(
             settings, settings.clean_database, "delete from ops.alembic_version", role="publisher"
         )
+
+
+def test_only_a_stack_with_data_has_something_to_save_before_an_upgrade(tmp_path):
+    settings = without_databases(tmp_path)
+    assert schema_versions.pending(settings) == []  # no table yet
+    restore_dump(settings)
+    lacking = schema_versions.pending(settings)
+    assert lacking[0] == "raw 0001"
+    assert lacking[-1] == f"clean {HEADS['clean']}"
+    bootstrap(settings)
+    assert schema_versions.pending(settings) == []
+    raw.query(settings, settings.raw_database, "delete from landing.alembic_version")
+    assert schema_versions.pending(settings)[0] == "raw 0001"
+    gone = settings.model_copy(update={"raw_database": "no_such_database"})
+    assert schema_versions.pending(gone) == []
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_a_backup_is_made_before_the_first_migration(is_wanted, tmp_path, monkeypatch):
+    settings = without_databases(tmp_path).model_copy(
+        update={"readmit_backup_before_upgrade": is_wanted}
+    )
+    restore_dump(settings)
+    saved = []
+
+    def save(settings):
+        saved.append(schema_versions.pending(settings))
+        return tmp_path
+
+    monkeypatch.setattr(backups, "save", save)
+    for _ in range(2):
+        set_up._save_before_migrations(settings, Progress())
+        bootstrap(settings)
+    assert len(saved) == is_wanted
+    assert not saved or saved[0][0] == "raw 0001"
+
+
+def test_without_a_backup_nothing_is_migrated(tmp_path, monkeypatch):
+    settings = without_databases(tmp_path)
+    restore_dump(settings)
+
+    def full(_):
+        raise BackupFailed("the disk is full")
+
+    monkeypatch.setattr(backups, "save", full)
+    with pytest.raises(set_up.SetUpFailed, match="READMIT_BACKUP_BEFORE_UPGRADE=false"):
+        set_up.set_up(settings, Progress())
+    assert schema_versions.pending(settings)[0] == "raw 0001"
