@@ -231,6 +231,7 @@ def test_removed_rows_and_files_are_counted(erased: Erased) -> None:
         "staged rows, those in quarantine included": 4,  # one as it came and as it was corrected
         "features": 1,  # the stand-in of dbt builds no other row of a corrected patient
         "predictions": 2,
+        "archived predictions": 0,
         "corrections, their values": 1,
         "look-ups of history, pseudonymised": 2,
         "slices": 1,
