@@ -51,6 +51,10 @@ GRAFANA_HINT = (
 )
 
 WORKERS = {
+    # Airflow's default asks DNS for the full name, for each task; without a network that waits.
+    # Python keeps this name for as long as a process lives: a task whose heartbeats came from
+    # another host would be ended.
+    "AIRFLOW__CORE__HOSTNAME_CALLABLE": "platform.node",
     "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "10",
     # A worker that misses the end of its task by a moment looks again after this many seconds;
     # until then it takes no other task.

@@ -171,7 +171,32 @@ def test_a_user_id_without_a_name_can_make_a_database(tmp_path, monkeypatch):
     assert (data / "PG_VERSION").stat().st_uid == 54_321
 
 
-READ_ONLY_TMP = """
+RENAMED = """
+import socket
+
+def no_network(*_):
+    raise AssertionError("asks DNS")
+
+socket.getaddrinfo = no_network
+from airflow.sdk.api.client import get_hostname
+before = get_hostname()
+socket.sethostname("renamed")
+print(socket.gethostname(), get_hostname() == before)
+"""
+
+
+def test_a_host_that_is_renamed_while_a_task_runs_stays_one_host_to_airflow(settings):
+    process = subprocess.run(
+        ["unshare", "--uts", sys.executable, "-c", RENAMED],
+        env=programs.environment_of(programs.find("airflow-scheduler", settings), settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.stdout == "renamed True\n", process.stderr
+
+
+START_STORE = """
 import sys
 from pathlib import Path
 from stack.object_store import Store
@@ -181,18 +206,25 @@ process.kill()
 process.wait()
 print("started")
 """
+# What makes this machine another, in a mount namespace; the script is in a folder of the test.
+MACHINES = {
+    "read-only /tmp": "mount -t tmpfs -o ro tmpfs /tmp",
+    "noexec /tmp": "mount -t tmpfs -o noexec tmpfs /tmp",
+    "localhost is ::1 only": 'echo "::1 localhost" >hosts && mount --bind hosts /etc/hosts',
+}
 
 
-def test_the_object_store_starts_with_a_read_only_tmp():
+@pytest.mark.parametrize("change", MACHINES.values(), ids=MACHINES)
+def test_the_object_store_starts_on_such_a_machine(change):
     # Pytest's folder is below /tmp, and the checkout may be too.
     home = Path(tempfile.mkdtemp(dir="/var/tmp"))
     checkout = home / "checkout"
     checkout.mkdir()
-    script = 'mount --bind "$0" "$PYTHONPATH" && mount -t tmpfs -o ro tmpfs /tmp && exec "$@"'
+    script = f'mount --bind "$0" "$PYTHONPATH" && {change} && exec "$@"'
     python = [
         sys.executable,
         "-c",
-        READ_ONLY_TMP,
+        START_STORE,
         str(home),
         str(services.free_port(services.S3_OFFSETS)),
     ]
@@ -200,7 +232,7 @@ def test_the_object_store_starts_with_a_read_only_tmp():
         process = subprocess.run(
             ["unshare", "--mount", "sh", "-c", script, str(ROOT), *python],
             env={"PYTHONPATH": str(checkout), "PATH": os.environ["PATH"]},
-            cwd="/",
+            cwd=home,
             capture_output=True,
             text=True,
             check=False,

@@ -49,3 +49,11 @@ def test_commands_exist(page):
     for module in re.findall(r"python -m ((?:bench|k8s|readmit|stack|tour|training)[.\w]*)", text):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
+
+
+def test_the_tests_that_hold_a_case_exist():
+    page = (ROOT / "docs" / "machines.md").read_text()
+    table = page.partition("## Machines that differ")[2].partition("\n## ")[0]
+    named = re.findall(r"`((?:unit|contract|integration|e2e)/[\w/]+\.py)`", table)
+    assert len(named) > 15
+    assert [name for name in named if not (ROOT / "tests" / name).is_file()] == []
