@@ -42,6 +42,8 @@ endif
 $(foreach name,$(filter-out $(PASSED) MAKE%,$(DROPPED)),$(eval unexport $(name)))
 $(foreach name,$(filter $(OF_INSTALLERS),$(DROPPED)),$(eval env lock test test-full audit tour: export $(name) := $$(value $(name))))
 override PYTEST = set -f; $(RUN) -m pytest -n "$$WORKERS"
+# `make lint` runs this file; `make lint test`, as CI does, runs it once.
+override SQL_STYLE = tests/integration/dbt_project/test_sqlfluff.py
 override SHELL_SCRIPTS = $(wildcard *.sh */*.sh */*/*.sh */*/*/*.sh)
 
 help: ## show the commands
@@ -108,7 +110,7 @@ poison: ## show a bad batch being stopped
 
 test: env ## unit, contract, integration and end-to-end tests
 	@$(RUN) -m stack.test_tools
-	@$(PYTEST) -m "not full" $$TESTS
+	@$(PYTEST) -m "not full" $(if $(filter lint,$(MAKECMDGOALS)),--deselect $(SQL_STYLE)) $$TESTS
 
 test-full: env ## plus the real file (DATASET=path), faults, poison, fuzz and drift
 	@$(RUN) -m stack.test_tools
@@ -128,7 +130,7 @@ lint: env ## ruff, mypy --strict, import-linter, sqlfluff, YAML, shell and workf
 	@$(BIN)/shellcheck .ci/run $(SHELL_SCRIPTS)
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
-	@$(RUN) -m pytest -q tests/integration/dbt_project/test_sqlfluff.py
+	@$(RUN) -m pytest -q $(SQL_STYLE)
 	@NO_MKDOCS_2_WARNING=1 PYTHONPATH="$$PWD" $(BIN)/mkdocs --quiet build
 
 bench: ## the measured figures: build/bench.json (ONLY=name for one)
