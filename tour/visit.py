@@ -1,6 +1,7 @@
 """The visit of the running stack: opens each page, does what a step says, and takes pictures."""
 
 import html
+import json
 import os
 import re
 import shlex
@@ -44,6 +45,16 @@ font:17px/1.45 'DejaVu Sans Mono',monospace">
 <b style="color:#6fd3c1">$ {command}</b>
 {output}</pre></body>"""
 
+# Kept by the browser: Airflow's grid gets half of the page, MLflow's assistant does not cover its own.
+BROWSER_STORAGE = {
+    "react-resizable-panels:grid-ltr": (
+        '{"details-panel,main-panel": {"expandToSizes": {}, "layout": [44, 56]}}'
+    ),
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+    "mlflow.assistant.panelOpen_v1": "false",
+}
+STORE = "if (location.protocol.startsWith('http')) Object.assign(localStorage, %s);"
+
 Box = tuple[float, float, float, float]
 
 
@@ -68,11 +79,15 @@ class Visit:
     Args:
         settings: those of the running stack.
         folder: gets the pictures.
+        fade_ms: for how long charts are given time to appear.
     """
 
-    def __init__(self, settings: StackSettings, folder: Path) -> None:
+    def __init__(
+        self, settings: StackSettings, folder: Path, fade_ms: int = CHARTS_FADE_IN_MS
+    ) -> None:
         self.settings = settings
         self.folder = folder
+        self.fade_ms = fade_ms
         self.targets = targets()
         self.components = {
             "form": f"http://127.0.0.1:{settings.ui_port}",
@@ -99,6 +114,7 @@ class Visit:
             http_credentials=credentials,
         )
         self.context.set_default_timeout(PATIENCE_MS)
+        self.context.add_init_script(STORE % json.dumps(BROWSER_STORAGE))
         return self
 
     def __exit__(
@@ -166,7 +182,10 @@ class Visit:
             page.request.post(f"{address}/login", data={"user": "admin", "password": password})
             page.goto(f"{address}/{path}")
         else:
-            page.goto(f"{address}/{path}")
+            response = page.goto(f"{address}/{path}")
+            # Debian's Prometheus has its older pages only.
+            if component == "prometheus" and response is not None and response.status == 404:
+                page.goto(f"{address}/classic/{path}")
         return f"{address}/{path}"
 
     def _run(self, page: Page, command: str) -> None:
@@ -197,7 +216,7 @@ class Visit:
         pointed = None
         if step.point is not None:
             target = self._visible(page, step.point)
-            page.wait_for_timeout(CHARTS_FADE_IN_MS)
+            page.wait_for_timeout(self.fade_ms)
             pointed = _box(target)
         after = self._picture(page)
         if page.url.startswith("http"):
@@ -212,7 +231,8 @@ class Visit:
             target.locator("input[type=file]").set_input_files(FOLDER / step.upload.text)
         else:
             target.click()
-        page.wait_for_timeout(CHARTS_FADE_IN_MS)
+            page.mouse.move(0, 0)  # what appears below a mouse would cover the page
+        page.wait_for_timeout(self.fade_ms)
 
     def _visible(self, page: Page, name: str) -> Locator:
         target = page.locator(self.targets[name]).first
