@@ -45,7 +45,7 @@ font:17px/1.45 'DejaVu Sans Mono',monospace">
 <b style="color:#6fd3c1">$ {command}</b>
 {output}</pre></body>"""
 
-# Kept by the browser: Airflow's grid gets half of the page, MLflow's assistant does not cover its own.
+# Kept by the browser: Airflow's grid gets half of the page, MLflow's assistant stays closed.
 BROWSER_STORAGE = {
     "react-resizable-panels:grid-ltr": (
         '{"details-panel,main-panel": {"expandToSizes": {}, "layout": [44, 56]}}'
