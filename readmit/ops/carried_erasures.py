@@ -124,7 +124,7 @@ def _numbers_in_files(settings: PipelineSettings) -> set[bytes]:
         cur.execute("select name, object_key from landing.sources")
         sources = cur.fetchall()
     s3 = storage.client("loader", settings)
-    numbers = set()
+    numbers: set[bytes] = set()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "source.csv"
         for name, key in sources:

@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     try:
         if options.again:
-            remaining = []
+            remaining: list[str] = []
             removed = erase_again(getpass.getuser(), StackSettings(), is_cluster=options.cluster)
         else:
             confirm(f"Everything about patient {patient} is deleted, for good.")

@@ -93,8 +93,9 @@ def pending(settings: OperationsSettings, folder: Path = FOLDER) -> list[str]:
     lacking = []
     for database, name in names.items():
         with _connect(name, settings) as connection:
-            steps = _pending(_context(connection, database, folder), database, folder)
-        lacking += [f"{database} {step.revision.revision}" for step in steps]
+            n_steps = len(_pending(_context(connection, database, folder), database, folder))
+        numbers = versions(database, folder)
+        lacking += [f"{database} {number}" for number in numbers[len(numbers) - n_steps :]]
     return lacking
 
 
