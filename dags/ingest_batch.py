@@ -1,13 +1,14 @@
 """One build: the next of the queue goes through load, raw gate, dbt, publish gate and publish.
 
-Each task is safe to repeat at any point (docs/batches.md). A correction and a rebuild for another
-contract skip `load` and `raw_gate`. A verdict on the data is recorded and fails its task without
-retries; another failure releases the claim. XCom carries names, no rows.
+Each task is safe to repeat at any point (docs/batches.md). When nothing waits, `look_for_work`
+skips what comes after it. A correction and a rebuild for another contract skip `load` and
+`raw_gate`. A verdict on the data is recorded and fails its task without retries; another failure
+releases the claim. XCom carries names, no rows.
 """
 
 from dataclasses import asdict
 
-from airflow.sdk import TriggerRule, dag, task
+from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from announcement import announce_training
@@ -19,9 +20,10 @@ from pod_kinds import pod_of
 from readmit.settings import PipelineSettings
 from shared import DAG_ARGS, bad_data_is_final, nothing
 from transformations import dbt_task_group
+from work import look_for_work
 
 
-@task(trigger_rule=TriggerRule.ALL_DONE, executor_config=pod_of("batch"))
+@task(executor_config=pod_of("batch"))
 @bad_data_is_final
 def claim_build(run_id: str | None = None) -> dict[str, str]:
     """Take the next build that waits; two runs never take the same one."""
@@ -81,7 +83,9 @@ def release_claim(run_id: str | None = None) -> None:
 def ingest_batch() -> None:
     build = claim_build()
     # A refused source does not hold up the builds that wait, yet its run is red.
-    register_source() >> [build, nothing("source_is_known")]
+    work = look_for_work()
+    register_source() >> [work, nothing("source_is_known")]
+    work >> build
     raw_checked = raw_gate(build)
     load(build) >> raw_checked
     dbt = dbt_task_group()

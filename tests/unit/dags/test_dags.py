@@ -11,11 +11,13 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 import dbt_verdict
 from announcement import news_for_training
+from assets import TRAINING_READY
 from k8s import task_pods
 from readmit import libpq
-from readmit.batches import builds, claims, verdicts
+from readmit.batches import batch_gauges, builds, claims, ledger, rebuilds, verdicts
 from readmit.batches.builds import Build
 from readmit.docs_site import publishing
+from readmit.intake import inbox_results
 from readmit.settings import PipelineSettings
 from shared import DEFAULT_ARGS
 from stack import pipeline
@@ -31,6 +33,7 @@ def bag(dbt_manifest) -> DagBag:
 
 # The kind of pod of each task on Kubernetes; dbt's tasks are of the kind `dbt`.
 KINDS = {
+    "look_for_work": "batch",
     "register_source": "intake",
     "load": "intake",
     "write_results": "intake",
@@ -45,6 +48,7 @@ KINDS = {
     "source_freshness": "verdict",
     "publish_site": "docs",
     "expire_objects": "housekeep",
+    "archive_predictions": "batch",
     "snapshot": "training",
     "candidates": "training",
     "fit": "training",
@@ -83,7 +87,8 @@ def test_one_active_run_and_shared_defaults(bag):
 @pytest.mark.parametrize(
     ("earlier", "later"),
     [
-        ("register_source", "claim_build"),
+        ("register_source", "look_for_work"),
+        ("look_for_work", "claim_build"),
         ("claim_build", "load"),
         ("load", "raw_gate"),
         ("raw_gate", "dbt_tests"),
@@ -282,9 +287,35 @@ def test_tasks_that_do_nothing_cost_no_process(bag):
             assert not task.on_success_callback, task.task_id
 
 
+def test_a_run_with_nothing_to_do_ends_after_two_tasks(bag):
+    dag = bag.dags["ingest_batch"]
+    look = dag.get_task("look_for_work")
+    assert look.upstream_task_ids == {"register_source"}
+    assert look.ignore_downstream_trigger_rules  # also those that run whatever came before
+    others = set(dag.task_ids) - {"register_source", "source_is_known", "look_for_work"}
+    assert {task.task_id for task in look.get_flat_relatives(upstream=False)} == others
+
+
+@pytest.mark.parametrize("waiting", ["build", "result", "announcement", None])
+def test_work_is_a_build_a_result_or_an_announcement(bag, monkeypatch, waiting):
+    for module, name in (
+        (ledger, "repair"),
+        (rebuilds, "plan"),
+        (rebuilds, "switch"),
+        (batch_gauges, "report_batches"),
+    ):
+        monkeypatch.setattr(module, name, lambda _: None)
+    monkeypatch.setattr(inbox_results, "is_any_open", lambda _: waiting == "result")
+    monkeypatch.setattr(claims, "count_waiting", lambda _: int(waiting == "build"))
+    monkeypatch.setattr(builds, "count_published", lambda _: 3 if waiting == "announcement" else 2)
+    events = {TRAINING_READY: Announced([SimpleNamespace(extra={"published": 2})])}
+    look_for_work = bag.dags["ingest_batch"].get_task("look_for_work").python_callable
+    assert look_for_work(events) == (waiting is not None)
+
+
 def test_a_refused_source_holds_no_batch_up(bag):
     dag = bag.dags["ingest_batch"]
-    assert dag.get_task("claim_build").trigger_rule == "all_done"
+    assert dag.get_task("look_for_work").trigger_rule == "all_done"
     assert dag.get_task("source_is_known").upstream_task_ids == {"register_source"}
 
 
