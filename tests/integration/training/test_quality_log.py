@@ -31,7 +31,7 @@ def document(contract, settings):
         numbers = ColumnTransformer([("numbers", "passthrough", ["n_inpatient_visits"])])
         return Pipeline([("numbers", numbers), ("model", LogisticRegression())])
 
-    mart = quality.Mart(contract, make_rows(contract, 1200), "a fingerprint")
+    mart = quality.Mart(contract, make_rows(contract, 3000), "a fingerprint")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(candidates.CANDIDATES, "small", small)
         patch.setattr(baselines, "models", lambda contract, settings: {})
