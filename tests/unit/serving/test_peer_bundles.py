@@ -37,11 +37,11 @@ def peer(tmp_path):
     thread.join(20)
 
 
-def new_process(home, **more):
+def new_process(home, **values):
     away = FolderSource()
     away.down = True
-    known = settings(home, registry_poll_seconds=0.1, **more)
-    return away, create_app(known, source=away, read=read)
+    own_settings = settings(home, registry_poll_seconds=0.1, **values)
+    return away, create_app(own_settings, source=away, read=read)
 
 
 def test_a_new_process_serves_the_model_of_a_peer_while_the_registry_is_away(peer, tmp_path):
@@ -75,22 +75,18 @@ def test_a_bundle_that_nobody_signed_is_not_served(peer, tmp_path):
 def test_only_a_peer_gets_the_bundle(tmp_path):
     source = FolderSource()
     source.promote(1)
-    known = settings(tmp_path, api_peers="localhost:1")
-    app = create_app(known, source=source, read=read)
+    with_peers = settings(tmp_path, api_peers="localhost:1")
+    app = create_app(with_peers, source=source, read=read)
     app.state.parts.watcher.check()
     with TestClient(app) as client:
-        token = {peer_bundles.TOKEN_HEADER: peer_bundles.token(known)}
+        token = {peer_bundles.TOKEN_HEADER: peer_bundles.token(with_peers)}
         assert client.get(peer_bundles.PATH, headers=token).status_code == 200
         for headers in ({}, {peer_bundles.TOKEN_HEADER: "x"}, {peer_bundles.TOKEN_HEADER: ""}):
             assert client.get(peer_bundles.PATH, headers=headers).status_code == 404
     alone = settings(tmp_path)
     with TestClient(create_app(alone, source=source, read=read)) as client:
-        assert (
-            client.get(
-                peer_bundles.PATH, headers={peer_bundles.TOKEN_HEADER: peer_bundles.token(alone)}
-            ).status_code
-            == 404
-        )
+        token = {peer_bundles.TOKEN_HEADER: peer_bundles.token(alone)}
+        assert client.get(peer_bundles.PATH, headers=token).status_code == 404
 
 
 def test_without_a_secret_to_share_nobody_gets_the_bundle(tmp_path):
@@ -109,7 +105,6 @@ def test_without_a_secret_to_share_nobody_gets_the_bundle(tmp_path):
 
 
 def test_nothing_but_files_below_the_folder_is_unpacked(tmp_path):
-
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name in ("../outside", "/tmp/readmit-outside", "compiled/trees.npz"):
@@ -132,8 +127,7 @@ def test_peers_that_do_not_answer_are_passed_over(tmp_path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-        assert (
-            peer_bundles.Peers(settings(tmp_path, api_peers=f"localhost:{port}")).bundle() is None
-        )
+        of_closed_port = settings(tmp_path, api_peers=f"localhost:{port}")
+        assert peer_bundles.Peers(of_closed_port).bundle() is None
     assert peer_bundles.Peers(settings(tmp_path, api_peers="nobody.invalid:1")).bundle() is None
     assert peer_bundles.Peers(settings(tmp_path)).bundle() is None

@@ -21,10 +21,10 @@ def api(tmp_path):
     return client(tmp_path)
 
 
-def client(home, **more):
+def client(home, **values):
     source = FolderSource()
     source.promote(1)
-    app = create_app(settings(home, **more), source=source, read=read)
+    app = create_app(settings(home, **values), source=source, read=read)
     app.state.parts.watcher.check()
     return TestClient(app, raise_server_exceptions=False)
 
