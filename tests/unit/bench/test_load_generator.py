@@ -19,7 +19,10 @@ class Echo(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.bodies.append(body)
-        self.send_response(500 if self.path == "/wrong" else 200)
+        if self.path == "/wrong":
+            self.send_response(500)
+        else:
+            self.send_response(200)
         self.send_header("Content-Length", "300000")  # comes in several parts
         self.end_headers()
         with suppress(ConnectionError):  # the generator hangs up when its time is over
@@ -48,7 +51,7 @@ def test_whole_answers_are_counted_and_the_requests_are_sent_in_turn():
             port, requests("/", [{"a": 1}, {"b": 2}]), connections=2, seconds=0.5
         )
     assert len(times) > 2
-    assert all(0 < seconds < 1 for seconds in times)
+    assert 0 < min(times) <= max(times) < 1
     assert set(Echo.bodies) == {b'{"a":1}', b'{"b":2}'}
     assert len(times) <= len(Echo.bodies) <= len(times) + 2
 

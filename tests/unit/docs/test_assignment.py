@@ -1,6 +1,7 @@
 """The guide for examiners: each file, page and picture that it names exists, in both languages."""
 
 import re
+from operator import attrgetter
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,7 +17,7 @@ WEIGHT = re.compile(r"^## .+ \((\d+) %\)$", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^]]+\]\(([^)]+)\)")
 
 
-@pytest.mark.parametrize("page", [SPANISH, ENGLISH], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [SPANISH, ENGLISH], ids=attrgetter("name"))
 def test_what_it_names_exists(page):
     text = page.read_text()
     files = FILE.findall(text)

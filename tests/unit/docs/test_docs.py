@@ -1,6 +1,7 @@
 """The documents: what they link to, and the commands and modules that they name, exist."""
 
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,17 @@ PAGES = [*(ROOT / name for name in ROOT_PAGES), *sorted((ROOT / "docs").rglob("*
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
-# What a page says first: for whom it is, and what they can do after it.
+# A page begins with its readers, and what they can do afterwards.
 PURPOSE = re.compile(r"# [^\n]+\n\n(For [^.]+\. Afterwards you can|Para [^.]+\. Después puede) ")
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=attrgetter("name"))
 def test_a_page_says_for_whom_it_is(page):
     assert PURPOSE.match(page.read_text()), "begin with: For <whom>. Afterwards you can <what>."
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 def anchors(page: Path) -> set[str]:
@@ -28,24 +33,24 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if link.startswith("http"):
             continue
         file, _, anchor = link.partition("#")
-        target = page.parent / file if file else page
+        target = page
+        if file:
+            target = page.parent / file
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_exist(page):
     text = page.read_text()
-    assert (
-        set(re.findall(r"\bmake ([a-z0-9-]+)(?=[` ]|$)", "\n".join(re.findall(r"`([^`]+)`", text))))
-        <= TARGETS
-    )
+    code = "\n".join(re.findall(r"`([^`]+)`", text))
+    assert set(re.findall(r"\bmake ([a-z0-9-]+)(?=[` ]|$)", code)) <= TARGETS
     for module in re.findall(r"python -m ((?:bench|k8s|readmit|stack|tour|training)[.\w]*)", text):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module

@@ -1,6 +1,4 @@
-"""The capacity search finds the knee of a known curve, and says when the generator was the
-limit.
-"""
+"""The capacity search finds the knee of a known curve, and says when the generator was the limit."""
 
 import json
 import math
@@ -30,10 +28,11 @@ def curve(knee, *, generator_full_at=10**9):
     """
 
     def measure(users):
-        slow = users > min(knee, generator_full_at)
-        return capacity_search.Step(
-            users, users * 0.9, 900 if slow else 20, 0, min(1, users / generator_full_at), 0.5
-        )
+        p95_ms = 20
+        if users > min(knee, generator_full_at):
+            p95_ms = 900
+        generator_cpu = min(1, users / generator_full_at)
+        return capacity_search.Step(users, users * 0.9, p95_ms, 0, generator_cpu, 0.5)
 
     return measure
 
@@ -56,9 +55,10 @@ def test_generator_that_is_full_gives_at_least():
 
 def test_machine_that_is_full_gives_at_least():
     def measure(users):
-        return capacity_search.Step(
-            users, users * 0.9, 900 if users > 1000 else 20, 0, 0.3, 1.7, min(1, users / 1000)
-        )
+        p95_ms = 20
+        if users > 1000:
+            p95_ms = 900
+        return capacity_search.Step(users, users * 0.9, p95_ms, 0, 0.3, 1.7, min(1, users / 1000))
 
     search = capacity_search.find(measure, start=250)
     assert 950 <= search.users <= 1000
@@ -93,12 +93,8 @@ def test_what_is_pushed_is_what_is_listed():
         [capacity_report.Result(1, search, 1e9), capacity_report.Result(2, search, 1e9)]
     )
     assert set(pushed) == {metric.name for metric in METRICS_BY_JOB[Job.LOAD_TEST]}
-    assert (
-        pushgateway.registry(Job.LOAD_TEST, pushed, {}).get_sample_value(
-            "readmit_capacity_users", {"workers": "2"}
-        )
-        > 900
-    )
+    registry = pushgateway.registry(Job.LOAD_TEST, pushed, {})
+    assert registry.get_sample_value("readmit_capacity_users", {"workers": "2"}) > 900
 
 
 @pytest.mark.parametrize(
@@ -143,12 +139,11 @@ def test_a_step_without_answers_is_null_in_the_report(tmp_path):
 
 
 def test_searches_must_agree():
-    near, far = (
-        tuple(capacity_search.find(curve(knee), start=250) for knee in knees)
-        for knees in ((1000, 1020), (1000, 1300))
-    )
-    assert capacity_report.Result(1, near, 1e9).agree
-    assert not capacity_report.Result(1, far, 1e9).agree
+    first = capacity_search.find(curve(1000), start=250)
+    near = capacity_search.find(curve(1020), start=250)
+    far = capacity_search.find(curve(1300), start=250)
+    assert capacity_report.Result(1, (first, near), 1e9).agree
+    assert not capacity_report.Result(1, (first, far), 1e9).agree
 
 
 def entry(start, last, times, failures=0):
@@ -157,10 +152,10 @@ def entry(start, last, times, failures=0):
 
 
 def test_summary_counts_over_all_routes_and_the_time_without_answers():
-    samples = [
-        load_step.Sample(100 + i, 0.5 * i, 10 + 0.25 * i, 0.9 * os.cpu_count() * i)
-        for i in range(11)
-    ]
+    samples = []
+    for i in range(11):
+        machine_seconds = 0.9 * os.cpu_count() * i
+        samples.append(load_step.Sample(100 + i, 0.5 * i, 10 + 0.25 * i, machine_seconds))
     step = load_step.summary(
         9,
         [entry(100, 105, {"10": 90}), entry(100, 104, {"500": 10}, 1)],
@@ -171,12 +166,8 @@ def test_summary_counts_over_all_routes_and_the_time_without_answers():
     assert (step.rate, step.p95_ms, step.error_share) == (10, 500, 0.01)
     assert (step.generator_cpu, step.api_cpu) == (0.5, 0.25)
     assert step.machine_cpu == pytest.approx(0.9)
-    assert (
-        capacity_report.Result(
-            1, (capacity_search.SearchResult(step, "slo", (step,)),), 1e9
-        ).cpu_per_request_ms
-        == 25
-    )
+    search = capacity_search.SearchResult(step, "slo", (step,))
+    assert capacity_report.Result(1, (search,), 1e9).cpu_per_request_ms == 25
     assert not load_step.summary(9, [], samples, 1, 10).holds
 
 
@@ -191,10 +182,10 @@ def test_several_processes_are_a_master_and_workers(tmp_path):
 
 
 def test_a_step_that_is_measured_again_lasts_longer(tmp_path):
-    lines = [
-        load_step.Generator("http://x").command(100, tmp_path / "o", margin) for margin in (0, 8)
-    ]
-    assert [line[line.index("-t") + 1] for line in lines] == ["14s", "22s"]
+    generator = load_step.Generator("http://x")
+    for margin, duration in ((0, "14s"), (8, "22s")):
+        line = generator.command(100, tmp_path / "o", margin)
+        assert line[line.index("-t") + 1] == duration
 
 
 def test_rows_carry_the_stay_of_a_load_test():
@@ -206,12 +197,11 @@ def test_rows_carry_the_stay_of_a_load_test():
         "max": 9,
         "data_type": "integer",
     }
-    assert {
-        row["encounter_id"] for row in payloads.payloads({"features": [feature]}, {}, seed=1)
-    } == {LOAD_TEST_STAY}
+    rows = payloads.payloads({"features": [feature]}, {}, seed=1)
+    assert {row["encounter_id"] for row in rows} == {LOAD_TEST_STAY}
 
 
-def test_users_send_the_key_that_the_api_wants(monkeypatch):
+def test_users_send_the_key_that_the_api_requires(monkeypatch):
     assert payloads.headers() == {}
     monkeypatch.setenv("READMIT_API_KEY", "a key")
     assert payloads.headers() == {"X-API-Key": "a key"}

@@ -8,21 +8,22 @@ from readmit.settings import ROOT
 
 CHECK = """
 import shapes
-found = {name: [round(p.at(i / 100), 3) for i in range(101)] for name, p in shapes.PROFILES.items()}
-assert set(found) == {"smoke", "average", "spike", "soak"}
-for name, line in found.items():
-    assert max(line) == 1 and min(line) >= 0.1, name
-assert set(found["smoke"]) == {1}
-assert found["average"][0] == 0.1 and found["average"][50] == 1 and found["average"][100] == 0.1
-assert found["spike"][40] == 0.1 and found["spike"][50] == 1 and found["spike"][70] == 0.1
-assert found["soak"][3] == found["soak"][100] == 1
+lines = {}
+for name, profile in shapes.PROFILES.items():
+    lines[name] = [round(profile.at(percent / 100), 3) for percent in range(101)]
+    assert max(lines[name]) == 1 and min(lines[name]) >= 0.1, name
+assert set(lines) == {"smoke", "average", "spike", "soak"}
+assert set(lines["smoke"]) == {1}
+assert lines["average"][0] == 0.1 and lines["average"][50] == 1 and lines["average"][100] == 0.1
+assert lines["spike"][40] == 0.1 and lines["spike"][50] == 1 and lines["spike"][70] == 0.1
+assert lines["soak"][3] == lines["soak"][100] == 1
 """
 
 
 def test_shapes():
     # A process of its own: Locust patches the whole of it.
     environment = os.environ | {"PYTHONPATH": str(ROOT / "locust")}
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", CHECK],
         env=environment,
         capture_output=True,
@@ -30,7 +31,7 @@ def test_shapes():
         check=False,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
 
 
 def test_the_folder_does_not_hide_the_library_of_its_name():
