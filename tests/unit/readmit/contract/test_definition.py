@@ -1,6 +1,4 @@
-"""The contract: read from the manifest, errors name the column, derived features follow their
-declaration.
-"""
+"""The contract is read from the manifest, errors name the column, and derived features are declared."""
 
 import copy
 import json
@@ -36,10 +34,11 @@ def test_a_changed_contract_is_refused(contract):
 
 
 @pytest.mark.parametrize("missing", ["role", "kind", "default", "form", "values"])
-def test_what_is_missing_names_the_column(dbt_manifest, tmp_path, missing):
-    path = rewritten(
-        dbt_manifest, tmp_path, lambda columns: columns["race"]["config"]["meta"].pop(missing)
-    )
+def test_a_column_without_a_part_is_named(dbt_manifest, tmp_path, missing):
+    def change(columns):
+        del columns["race"]["config"]["meta"][missing]
+
+    path = rewritten(dbt_manifest, tmp_path, change)
     with pytest.raises(ContractError, match="race"):
         Contract.from_manifest(path)
 
@@ -83,8 +82,9 @@ def test_row_and_frame_agree(contract):
     import pandas as pd
 
     rows = [
-        defaults(contract) | change
-        for change in ({}, {"metformin": "Up"}, {"diagnosis_1": "unknown"})
+        defaults(contract),
+        defaults(contract) | {"metformin": "Up"},
+        defaults(contract) | {"diagnosis_1": "unknown"},
     ]
     expected = pd.DataFrame([derive_row(contract, row) for row in rows])
     pd.testing.assert_frame_equal(

@@ -22,18 +22,15 @@ def test_the_data_dictionary_names_every_feature_and_no_markup_of_the_contract()
         contract(feature("n_visits", description="<script>visits</script>"))
     )
     assert "<table>" in page
-    assert all(
-        f"<code>{name}</code>" in page for name in ("n_medications", "diagnosis_1", "n_visits")
-    )
+    for name in ("n_medications", "diagnosis_1", "n_visits"):
+        assert f"<code>{name}</code>" in page
     assert "<script>" not in page
 
 
 def test_the_index_leads_to_the_dictionary_and_to_drift_reports():
     index = publishing.index([], ["3"], ["2026-11-23"])
-    assert all(
-        f'href="{place}/"' in index
-        for place in ("dictionary", "dbt", "models/3", "drift/2026-11-23")
-    )
+    for folder in ("dictionary", "dbt", "models/3", "drift/2026-11-23"):
+        assert f'href="{folder}/"' in index
 
 
 @pytest.mark.parametrize(
@@ -45,30 +42,32 @@ def test_the_index_leads_to_the_dictionary_and_to_drift_reports():
         ("refused", "a.csv: header (line 1)", []),
     ],
 )
-def test_the_index_leads_to_the_page_of_each_gate_that_was_asked(status, reason, gates):
+def test_the_index_leads_to_the_page_of_each_gate_that_ran(status, reason, gates):
     batch = dict.fromkeys(("n_rows", "n_quarantined", "n_excluded", "data_source", "published_at"))
     index = publishing.index(
         [{**batch, "batch_id": "b", "status": status, "reason": reason}], [], []
     )
-    assert [gate for gate in ("raw", "publish") if f'href="gx/b/{gate}.html"' in index] == gates
+    for gate in ("raw", "publish"):
+        assert (f'href="gx/b/{gate}.html"' in index) == (gate in gates)
     assert "<b>gender" not in index
 
 
-def asked(**verdicts):
+def freshness_of(batches, sources):
+    """Return the results of `dbt source freshness` for two sources."""
     return [
-        {"unique_id": f"source.readmit.raw.{name}", "status": status}
-        for name, status in verdicts.items()
+        {"unique_id": "source.readmit.raw.batches", "status": batches},
+        {"unique_id": "source.readmit.raw.sources", "status": sources},
     ]
 
 
 def test_an_old_source_warns_and_one_beyond_its_limit_fails():
-    assert dbt_docs.judged(asked(batches="pass", sources="warn")) == {
+    assert dbt_docs.judged(freshness_of("pass", "warn")) == {
         "raw.batches": "pass",
         "raw.sources": "warn",
     }
     for verdict in ("error", "runtime error"):
         with pytest.raises(dbt_docs.SourcesTooOld, match=r"raw\.batches"):
-            dbt_docs.judged(asked(batches=verdict, sources="pass"))
+            dbt_docs.judged(freshness_of(verdict, "pass"))
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ def test_a_name_that_is_not_ours_gets_no_page(host, status):
 
 
 @pytest.mark.usefixtures("keys")
-def test_the_site_ends_when_it_is_asked_to():
+def test_the_site_ends_at_sigterm():
     """A container's first process gets no signal that it does not catch: its pod would take half a
     minute to stop.
     """

@@ -34,10 +34,11 @@ def test_written_file_passes_the_check_of_the_reader(tmp_path: Path) -> None:
 
 
 def test_same_seed_same_bytes_other_seed_other_bytes(tmp_path: Path) -> None:
-    files = [tmp_path / name for name in ("a.csv", "b.csv", "c.csv")]
-    for path, seed in zip(files, (1, 1, 2), strict=True):
-        sample.write_csv(path, n_rows=200, seed=seed)
-    assert files[0].read_bytes() == files[1].read_bytes() != files[2].read_bytes()
+    contents = []
+    for seed in (1, 1, 2):
+        sample.write_csv(tmp_path / "a.csv", n_rows=200, seed=seed)
+        contents.append((tmp_path / "a.csv").read_bytes())
+    assert contents[0] == contents[1] != contents[2]
 
 
 def test_full_size_takes_less_than_ten_seconds_by_a_wide_margin(tmp_path: Path) -> None:
@@ -67,17 +68,18 @@ def test_null_shares_are_near_the_facts(columns: dict[str, sample.Texts]) -> Non
     }
     for name, expected in real.items():
         assert share(columns[name], "?") == pytest.approx(expected, abs=0.06), name
-    assert all(share(columns[name], "") == 0 for name in COLUMNS)
+    for name in COLUMNS:
+        assert share(columns[name], "") == 0
 
 
 def test_frequencies_drift_over_the_file(columns: dict[str, sample.Texts]) -> None:
-    early, late = slice(0, ROWS // 7), slice(-ROWS // 7, None)
-    assert share(columns["payer_code"][early], "?") > share(columns["payer_code"][late], "?") + 0.4
-    assert (
-        share(columns["admission_source_id"][late], "7")
-        > share(columns["admission_source_id"][early], "7") + 0.05
-    )
-    assert set(columns["payer_code"][late]) - set(columns["payer_code"][early])
+    payers = columns["payer_code"]
+    sources = columns["admission_source_id"]
+    early = slice(0, ROWS // 7)
+    late = slice(-ROWS // 7, None)
+    assert share(payers[early], "?") > share(payers[late], "?") + 0.4
+    assert share(sources[late], "7") > share(sources[early], "7") + 0.05
+    assert set(payers[late]) - set(payers[early])
 
 
 def test_diabetes_med_is_exactly_any_drug(columns: dict[str, sample.Texts]) -> None:
@@ -96,7 +98,8 @@ def test_the_dead_do_not_come_back(columns: dict[str, sample.Texts]) -> None:
     assert (columns["readmitted"][is_dead] == "NO").all()
     patients = columns["patient_nbr"]
     last_row = {patient: row for row, patient in enumerate(patients.tolist())}
-    assert all(last_row[patients[row]] == row for row in np.flatnonzero(is_dead))
+    for row in np.flatnonzero(is_dead):
+        assert last_row[patients[row]] == row
 
 
 def test_label_shares_are_near_the_facts(columns: dict[str, sample.Texts]) -> None:
@@ -110,12 +113,12 @@ def test_label_can_be_learned_from_the_row_and_from_earlier_stays(
     is_soon = columns["readmitted"] == "<30"
     often = columns["number_inpatient"].astype(int) >= 2
     assert is_soon[often].mean() > 1.4 * is_soon[~often].mean()
-    seen: set[str] = set()
+    readmitted: set[str] = set()
     came_back = np.zeros(ROWS, dtype=bool)
-    for place, patient in enumerate(columns["patient_nbr"].tolist()):
-        came_back[place] = patient in seen
-        if is_soon[place]:
-            seen.add(patient)
+    for row, patient in enumerate(columns["patient_nbr"].tolist()):
+        came_back[row] = patient in readmitted
+        if is_soon[row]:
+            readmitted.add(patient)
     assert is_soon[came_back].mean() > 1.5 * is_soon[~came_back].mean()
 
 

@@ -31,14 +31,16 @@ class Lines(logging.Handler):
 
 @pytest.fixture
 def lines():
-    found, loggers = Lines(), [logging.getLogger(name) for name in ("serving", "readmit.client")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.addHandler(found)
+    handler = Lines()
+    levels = {}
+    for name in ("serving", "readmit.client"):
+        logger = logging.getLogger(name)
+        levels[logger] = logger.level
+        logger.addHandler(handler)
         logger.setLevel(logging.INFO)
-    yield found
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.removeHandler(found)
+    yield handler
+    for logger, level in levels.items():
+        logger.removeHandler(handler)
         logger.setLevel(level)
 
 
@@ -90,11 +92,10 @@ def test_the_forms_client_and_the_api_log_the_same_id(api, lines):
         client.predict({})
     ids = [line["correlation_id"] for line in lines.lines if line["logger"] == "readmit.client"]
     assert len(set(ids)) == 2
-    for known, status in zip(ids, (200, 422), strict=True):
-        assert {(line["logger"], line["status"]) for line in lines.of(known)} == {
-            ("readmit.client", status),
-            ("serving.access", status),
-        }
+    for correlation_id, status in zip(ids, (200, 422), strict=True):
+        own_lines = lines.of(correlation_id)
+        assert {line["logger"] for line in own_lines} == {"readmit.client", "serving.access"}
+        assert {line["status"] for line in own_lines} == {status}
 
 
 def test_make_logs_finds_an_id_in_every_component_and_in_rotated_files(
@@ -116,7 +117,7 @@ def test_make_logs_finds_an_id_in_every_component_and_in_rotated_files(
         logs.main(["--id", "form-19"])
 
 
-def test_what_may_stand_in_a_log():
+def test_an_id_of_letters_digits_and_marks_is_valid():
     assert valid_id("0f3c-1:a.b_c") == "0f3c-1:a.b_c"
     assert valid_id("a\nb") is None
     assert valid_id("a\n") is None
