@@ -79,9 +79,9 @@ def test_a_model_of_age_one_is_the_retrained_one(turning):
 
 
 def test_recalibration_never_looks_at_the_predicted_slice():
-    known = replay(turn=0.5)
-    pairs = known.pairs(3)
+    original = replay(turn=0.5)
+    pairs = original.pairs(3)
     last = CUTS[-1]
-    changed = decay.Replay(known.y.copy(), known.matrix, CUTS, known.samples)
+    changed = decay.Replay(original.y.copy(), original.matrix, CUTS, original.samples)
     changed.y[last.first :] = 1 - changed.y[last.first :]
-    np.testing.assert_array_equal(known.recalibrated(pairs), changed.recalibrated(pairs))
+    np.testing.assert_array_equal(original.recalibrated(pairs), changed.recalibrated(pairs))

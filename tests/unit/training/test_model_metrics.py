@@ -70,7 +70,8 @@ def test_threshold_of_calibrated_risks_is_near_break_even():
 
 
 def test_operating_point_counts():
-    y, p = np.array([1, 1, 0, 0, 0]), np.array([0.9, 0.2, 0.8, 0.1, 0.1])
+    y = np.array([1, 1, 0, 0, 0])
+    p = np.array([0.9, 0.2, 0.8, 0.1, 0.1])
     point = decision.operating_point(y, p, 0.5, Costs(1, 10, 0.5))
     assert point["alert_rate"] == 0.4
     assert point["sensitivity"] == 0.5
@@ -93,7 +94,8 @@ def test_a_slice_that_falls_behind_is_named():
             "age_band": "[50-60)",
         }
     )
-    frame["n_prior_stays"], frame["patient_nbr"] = 0, np.arange(N)
+    frame["n_prior_stays"] = 0
+    frame["patient_nbr"] = np.arange(N)
     p = np.where(frame["race"] == "one", RISK, RNG.permutation(RISK))
     y = (RNG.random(N) < RISK).astype(int)
     slices = {
@@ -112,6 +114,7 @@ def test_a_learning_curve_costs_the_same_however_many_batches(n, expected):
 
 @pytest.mark.parametrize("outcome", [0, 1])
 def test_one_outcome_only_has_no_figures(outcome):
-    y, p = np.full(50, outcome), np.linspace(0, 1, 50)
+    y = np.full(50, outcome)
+    p = np.linspace(0, 1, 50)
     with pytest.raises(ValueError, match="both outcomes"):
         model_metrics.with_intervals(y, p, np.arange(50), model_metrics.Bootstrap(100, 1))

@@ -47,7 +47,8 @@ def test_not_worse_needs_newer_data():
     verdict = decide(challenger, production)
     assert verdict.gain > 0
     assert -RULE.margin < verdict.gain_low <= 0 or verdict.gain_low > 0
-    newer, same_data = decide(challenger, production, True), decide(challenger, production, False)
+    newer = decide(challenger, production, True)
+    same_data = decide(challenger, production, False)
     assert newer.promote
     assert same_data.promote == (same_data.gain_low > 0)
 

@@ -1,5 +1,8 @@
 """Rolling origin never looks ahead: it trains on earlier ids only, and the future changes nothing before it."""
 
+import itertools
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,7 +40,8 @@ def test_slices_cover_the_last_half_once(n_rows, n_cuts):
     assert [cut.number for cut in planned] == list(range(n_cuts))
     assert planned[0].first == round(n_rows / 2)
     assert planned[-1].end == n_rows
-    assert [cut.end for cut in planned[:-1]] == [cut.first for cut in planned[1:]]
+    for cut, next_cut in itertools.pairwise(planned):
+        assert cut.end == next_cut.first
     sizes = [cut.end - cut.first for cut in planned]
     assert min(sizes) > 0
     assert max(sizes) - min(sizes) <= 1
@@ -46,9 +50,8 @@ def test_slices_cover_the_last_half_once(n_rows, n_cuts):
 def test_no_model_trains_on_a_later_id(contract, rows):
     for cut in rolling_origin.cuts(len(rows)):
         model = Recorder()
-        scores = rolling_origin.score_later(
-            lambda model=model: Pipeline([("model", model)]), contract, rows, cut
-        )
+        make = partial(Pipeline, [("model", model)])
+        scores = rolling_origin.score_later(make, contract, rows, cut)
         trained = rows.loc[model.index_, "encounter_id"]
         scored = rows.loc[np.isfinite(scores), "encounter_id"]
         assert len(trained) == cut.first
@@ -59,12 +62,12 @@ def test_no_model_trains_on_a_later_id(contract, rows):
 @pytest.mark.parametrize("number", [0, 4, 8])
 def test_a_shuffled_future_changes_nothing_before_it(contract, rows, number):
     planned = rolling_origin.cuts(len(rows))
-    cut, later = planned[number], planned[number].end
+    cut = planned[number]
     rng = np.random.default_rng(number)
     shuffled = rows.copy()
-    order = rng.permutation(np.arange(later, len(rows)))
-    values = [name for name in rows.columns if name != "encounter_id"]
-    shuffled.loc[shuffled.index[later:], values] = rows.loc[order, values].to_numpy()
+    order = rng.permutation(np.arange(cut.end, len(rows)))
+    values = rows.columns.drop("encounter_id")
+    shuffled.loc[shuffled.index[cut.end :], values] = rows.loc[order, values].to_numpy()
     shuffled = shuffled.astype(rows.dtypes)
     assert (shuffled[contract.label.name] != rows[contract.label.name]).any()
 
@@ -92,7 +95,7 @@ def test_each_row_has_the_score_of_the_newest_model_before_it():
         matrix[cut.number, cut.first :] = cut.number
     scores = rolling_origin.newest(matrix, planned)
     assert np.isnan(scores[:20]).all()
-    assert scores[20:].tolist() == [number for number in range(10) for _ in range(2)]
+    assert scores[20:].tolist() == np.repeat(range(10), 2).tolist()
 
 
 def test_returning_patients_have_a_row_before_the_cut_of_their_slice():

@@ -39,9 +39,10 @@ def scorer(model, x):
 
 def bins(scorer, x):
     converters = [scorer.converter(column) for column in range(x.shape[1])]
-    return [
-        [convert(float(value)) for convert, value in zip(converters, row, strict=True)] for row in x
-    ]
+    rows = []
+    for row in x:
+        rows.append([convert(float(value)) for convert, value in zip(converters, row, strict=True)])
+    return rows
 
 
 def everywhere(model, x):
@@ -50,41 +51,38 @@ def everywhere(model, x):
     """
     arrays, _ = tree_export.export(model, x)
     rows = [np.float32(arrays["reference"])]
-    thresholds = np.where(
-        np.abs(arrays["threshold"]) < 1e-30, 0, arrays["threshold"]
-    )  # LightGBM's zero is a little wide
+    # LightGBM's zero is a little wide.
+    thresholds = np.where(np.abs(arrays["threshold"]) < 1e-30, 0, arrays["threshold"])
     for column, threshold in zip(arrays["column"], thresholds, strict=True):
         for value in (threshold, threshold + 1e-3, threshold - 1):
             rows.append(rows[0].copy())
             rows[-1][column] = value
-    return np.vstack([rows, x, np.full((1, COLUMNS), 1e6), np.full((1, COLUMNS), -1e6)]).astype(
-        np.float32
-    )
+    rows += [*x, np.full(COLUMNS, 1e6), np.full(COLUMNS, -1e6)]
+    return np.vstack(rows).astype(np.float32)
 
 
 @pytest.mark.parametrize(
     "model",
     [
-        lightgbm(num_leaves=5),
-        lightgbm(num_leaves=31),
-        lightgbm(num_leaves=64),
-        HistGradientBoostingClassifier(max_iter=40),
-        catboost(3),
-        catboost(8),
+        pytest.param(lightgbm(num_leaves=5), id="LightGBM-5"),
+        pytest.param(lightgbm(num_leaves=31), id="LightGBM-31"),
+        pytest.param(lightgbm(num_leaves=64), id="LightGBM-64"),
+        pytest.param(HistGradientBoostingClassifier(max_iter=40), id="HistGradientBoosting"),
+        pytest.param(catboost(3), id="CatBoost-3"),
+        pytest.param(catboost(8), id="CatBoost-8"),
     ],
-    ids=lambda model: type(model).__name__,
 )
-def test_tables_say_what_the_model_says(model, data):
+def test_tables_give_the_probabilities_of_the_model(model, data):
     x, y = data
     model.fit(x, y)
     rows = everywhere(model, x)
     ours = scorer(model, x)
-    read = bins(ours, rows)
-    probabilities = ours.score(read)
+    binned_rows = bins(ours, rows)
+    probabilities = ours.score(binned_rows)
     assert np.abs(np.array(probabilities) - model.predict_proba(rows)[:, 1]).max() < 1e-12
-    assert probabilities == [
-        p for row in read for p in ours.score([row])
-    ]  # to the last bit: alone as among others
+    # To the last bit: alone as among others.
+    for binned_row, probability in zip(binned_rows, probabilities, strict=True):
+        assert ours.score([binned_row]) == [probability]
 
 
 def test_the_reference_costs_nothing(data):
@@ -104,21 +102,17 @@ def test_other_models_have_no_tables(model, data):
     assert tree_export.export(model.fit(x, y), x) is None
 
 
-def test_damaged_tables_are_seen(data):
+def test_damaged_tables_are_noticed(data):
     x, y = data
     model = lightgbm().fit(x, y)
     arrays, tree_format = tree_export.export(model, x)
     damaged = TreeScorer(arrays | {"bits": np.roll(arrays["bits"], 1)}, tree_format)
-    assert (
-        np.abs(np.array(damaged.score(bins(damaged, x))) - model.predict_proba(x)[:, 1]).max()
-        > 1e-3
-    )
+    probabilities = np.array(damaged.score(bins(damaged, x)))
+    assert np.abs(probabilities - model.predict_proba(x)[:, 1]).max() > 1e-3
 
 
 def test_trees_of_histogram_boosting_are_its_decision_function(data):
-    """The trees are private attributes of scikit-learn: an upgrade that changes them is seen
-    here.
-    """
+    """The trees are private attributes of scikit-learn: an upgrade that changes them fails here."""
     x, y = data
     model = HistGradientBoostingClassifier(max_iter=10).fit(x, y)
     trees, bias = tree_export.hist_boosting_trees(model)
@@ -129,5 +123,7 @@ def test_trees_of_histogram_boosting_are_its_decision_function(data):
         return node.value
 
     rows = x[:200]
-    sums = [bias + sum(value(tree, row) for tree in trees) for row in rows]
-    assert np.abs(np.array(sums) - model.decision_function(rows)).max() < 1e-12
+    sums = np.full(len(rows), float(bias))
+    for tree in trees:
+        sums += [value(tree, row) for row in rows]
+    assert np.abs(sums - model.decision_function(rows)).max() < 1e-12

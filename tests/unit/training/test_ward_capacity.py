@@ -63,8 +63,8 @@ def test_thresholds_are_of_earlier_slices_only(protocol, matrix):
 
 def test_fewer_calls_find_fewer_readmissions_at_a_higher_yield(by_capacity):
     points = by_capacity["operating_points"]
-    found = [point["found"]["figure"] for point in points]
-    assert found == sorted(found)
+    shares_found = [point["found"]["figure"] for point in points]
+    assert shares_found == sorted(shares_found)
     assert points[0]["ppv"]["figure"] > points[-1]["ppv"]["figure"]
     for point in points:
         product = point["ppv"]["figure"] * point["calls_per_readmission"]["figure"]
@@ -139,5 +139,5 @@ def test_a_code_means_a_condition(code, condition):
 
 @pytest.mark.parametrize("called", [[True, False], [False, False]])
 def test_calls_that_find_nobody_have_no_number_of_calls_per_readmission(called):
-    brought = call_list.yields(np.array([0.0, 1.0]), np.array(called))
-    assert np.isnan(brought["calls_per_readmission"](np.ones(2)))
+    yields = call_list.yields(np.array([0.0, 1.0]), np.array(called))
+    assert np.isnan(yields["calls_per_readmission"](np.ones(2)))

@@ -16,8 +16,9 @@ def test_variations_are_legal_and_always_the_same():
 
 def test_examples_are_picked_by_the_score_of_the_model():
     rows = [{"n": index} for index in range(101)]
-    picked = examples.pick(rows, [index / 100 for index in range(101)])
-    assert [picked[band]["n"] for band in ("low", "medium", "high")] == [5, 50, 98]
+    scores = [index / 100 for index in range(101)]
+    picked = examples.pick(rows, scores)
+    assert picked == {"low": {"n": 5}, "medium": {"n": 50}, "high": {"n": 98}}
     assert examples.pick([], []) == {}
 
 

@@ -2,7 +2,8 @@
 
 from ui import language, page_tables
 
-ENGLISH, SPANISH = language.load("en"), language.load("es")
+ENGLISH = language.load("en")
+SPANISH = language.load("es")
 FIGURE = {"figure": 0.68, "low": 0.66, "high": 0.7}
 
 

@@ -6,7 +6,8 @@ from readmit.client.api_client import ApiDown, Problem
 from ui import language, problem_messages
 from ui.examples import IncompleteAnswer
 
-ENGLISH, SPANISH = language.load("en"), language.load("es")
+ENGLISH = language.load("en")
+SPANISH = language.load("es")
 TOO_LARGE = {
     "field": "n_procedures",
     "code": "too_large",

@@ -3,7 +3,8 @@
 from tests.support import form
 from ui import batch_file, language, scoring
 
-ENGLISH, SPANISH = language.load("en"), language.load("es")
+ENGLISH = language.load("en")
+SPANISH = language.load("es")
 BAND = {"calls_per_100": 10, "threshold": 0.18, "risk": "high"}
 STAY = {"probability": 0.2, "risk": "low", "history": "given", "capacity": BAND}
 ERROR = {"row": 1, "field": "age_band", "code": "required", "params": {}, "detail": "is missing"}
@@ -29,8 +30,10 @@ def test_every_row_has_an_outcome_at_its_index():
 def test_with_fewer_answers_than_rows_nobody_guesses_whose_they_are():
     answer = {"predictions": [STAY, STAY], "errors": [ERROR], "model": {"version": "3"}}
     outcomes = scoring.outcomes(answer, 3)
-    assert not any(outcome.is_scored for outcome in outcomes)
-    errors = [outcome.cells()["error"] for outcome in outcomes]
+    errors = []
+    for outcome in outcomes:
+        assert not outcome.is_scored
+        errors.append(outcome.cells()["error"])
     assert errors == ["no answer", "age_band: is missing", "no answer"]
     assert outcomes[0].shown(SPANISH)["Problema"] == "sin respuesta"
 
@@ -60,7 +63,9 @@ def test_scoring_goes_in_chunks_and_keeps_the_order():
 
 def test_of_a_file_full_of_errors_the_page_has_the_first_and_the_download_all():
     def scorer(rows):
-        errors = [{**ERROR, "row": row} for row in range(len(rows)) for _ in range(40)]
+        errors = []
+        for row in range(len(rows)):
+            errors += [{**ERROR, "row": row}] * 40
         stays = [None] * len(rows)
         return {"predictions": stays, "errors": errors, "model": {"version": "3"}}
 

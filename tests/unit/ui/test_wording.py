@@ -6,7 +6,8 @@ import pytest
 
 from ui import language, wording
 
-ENGLISH, SPANISH = language.load("en"), language.load("es")
+ENGLISH = language.load("en")
+SPANISH = language.load("es")
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,8 @@ def test_a_probability_is_put_as_a_natural_frequency(probability, words):
 
 
 def test_the_words_never_stray_far_from_the_number():
-    for probability in (permille / 1000 for permille in range(1001)):
+    for permille in range(1001):
+        probability = permille / 1000
         words = wording.in_plain_words(probability, ENGLISH).split()
         part, whole = [int(word) for word in words if word.isdigit()][:2]
         assert abs(part / whole - probability) <= 0.051, probability
