@@ -1,4 +1,4 @@
-"""What unit tests share."""
+"""Fixtures of the unit tests."""
 
 import gc
 
@@ -6,8 +6,9 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _what_stays_is_looked_at_once(monkeypatch):
-    """After each swap the API looks at all that its process holds: 0.1 s there, a second beside all
-    test files.
+def _no_unfreeze(monkeypatch):
+    """After each swap the API has the garbage collector walk over all objects of the process.
+
+    That takes 0.1 s in the API, but a second in a process that holds all test files.
     """
     monkeypatch.setattr(gc, "unfreeze", lambda: None)
