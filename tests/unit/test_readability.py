@@ -1,4 +1,4 @@
-"""What ruff cannot hold: names that say what they hold, and code without folds. A failure prints the places."""
+"""Rules of readable code that ruff does not have: plain names, few folds. A failure prints the locations."""
 
 import ast
 from collections import Counter
@@ -118,7 +118,7 @@ def test_code_is_not_folded(folder):
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_few_private_functions_are_used_once(folder):
-    """Such a function is worth its name when the name says more than its lines; most are not."""
+    """Inline such a function, unless its name says more than its lines."""
     n_functions = 0
     used_once = []
     for path in files(folder):

@@ -134,7 +134,7 @@ def test_each_folder_has_a_readme():
         assert (PROJECT / "models" / folder / "README.md").is_file(), folder
 
 
-def test_lineage_ends_at_those_who_read_it(dbt_manifest):
+def test_lineage_ends_at_the_exposures(dbt_manifest):
     nodes_by_exposure = {}
     for exposure in dbt_manifest["exposures"].values():
         nodes_by_exposure[exposure["name"]] = exposure["depends_on"]["nodes"]
@@ -146,7 +146,7 @@ def test_lineage_ends_at_those_who_read_it(dbt_manifest):
 @pytest.mark.parametrize(
     ("source", "field"), [("raw.batches", "loaded_at"), ("ops.published_batches", "published_at")]
 )
-def test_what_arrives_and_what_is_published_have_a_freshness(dbt_manifest, source, field):
+def test_loaded_and_published_batches_have_a_freshness(dbt_manifest, source, field):
     config = dbt_manifest["sources"][f"source.readmit.{source}"]["config"]
     assert config["loaded_at_field"] == field
     assert config["freshness"]["warn_after"] == {"count": 30, "period": "day"}

@@ -68,7 +68,7 @@ def test_kubectl_apply_after_k8s_up_changes_nothing(api: kube_api.KubeApi) -> No
     assert variables_of(Cluster("c"))["READMIT_DATASET"] == "upload://mine.zip"
 
 
-def test_a_changed_overlay_is_applied_and_keeps_what_k8s_up_decided(
+def test_a_changed_overlay_is_applied_and_keeps_the_choices_of_k8s_up(
     api: kube_api.KubeApi, tmp_path: Path
 ) -> None:
     install_with(OWN_FILE, {})

@@ -134,7 +134,7 @@ def delivered() -> list[tuple[str, list[dict[str, Any]]]]:
     ]
 
 
-def test_what_is_delivered_is_an_overlay_whose_job_stays() -> None:
+def test_a_delivered_folder_is_an_overlay_whose_job_stays() -> None:
     for folder, patches in delivered():
         overlay = Path(folder).name
         job = k8s.named(k8s.overlay(overlay), "Job", "set-up")
@@ -145,7 +145,7 @@ def test_what_is_delivered_is_an_overlay_whose_job_stays() -> None:
             assert job["spec"]["ttlSecondsAfterFinished"]
 
 
-def test_what_a_person_chose_is_not_among_what_is_delivered() -> None:
+def test_choices_of_a_person_are_not_delivered() -> None:
     for folder, _ in delivered():
         resources = k8s.overlay(Path(folder).name)
         config_maps = map(k8s.name_of, k8s.of_kind(resources, "ConfigMap"))

@@ -246,7 +246,7 @@ def test_local_images_are_built_here() -> None:
     assert images - k8s.images(k8s.overlay("local")) != set()
 
 
-def test_an_image_of_another_version_is_seen() -> None:
+def test_an_image_of_another_version_is_noticed() -> None:
     assert "localhost/readmit/serving:0.0.1" not in k8s.built_images()
     assert "localhost/readmit/serving:0.1.0" in k8s.built_images()
 
@@ -357,7 +357,7 @@ def test_nobody_waits_long_for_a_server_that_has_another_address_by_now(name: st
         assert {"configMapRef": {"name": "settings"}} in main["envFrom"]
 
 
-def test_postgres_may_go_without_ending_what_works_with_it() -> None:
+def test_postgres_may_restart_without_ending_its_clients() -> None:
     """Its Service keeps an address while there is no pod, and Airflow's loops wait for it."""
     from readmit.ops import patient_connections
 
@@ -386,7 +386,7 @@ def test_the_only_pod_of_the_api_keeps_its_model_on_a_claim() -> None:
     assert k8s.named(k8s.overlay("local"), "PersistentVolumeClaim", "api-state")
 
 
-def test_namespace_refuses_what_is_not_restricted() -> None:
+def test_namespace_refuses_pods_that_are_not_restricted() -> None:
     labels = k8s.named(k8s.overlay("local"), "Namespace", "readmit")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     assert re.fullmatch(r"v1\.\d+", labels["pod-security.kubernetes.io/enforce-version"])

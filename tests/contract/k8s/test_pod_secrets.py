@@ -57,7 +57,7 @@ def test_a_pod_has_its_own_secrets_and_no_others(name: str) -> None:
 
 @pytest.mark.parametrize("name", k8s.OVERLAYS)
 def test_every_pod_of_a_program_is_in_the_table(name: str) -> None:
-    """Jobs hold what they create or copy; those of the optional parts are people's own."""
+    """Jobs hold what they create or copy; those of the optional parts belong to their users."""
     resources = k8s.overlay(name)
     jobs = set(map(k8s.name_of, k8s.of_kind(resources, "Job", "CronJob")))
     assert set(k8s.pods(resources)) - jobs <= set(TABLE)

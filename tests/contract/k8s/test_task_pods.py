@@ -193,7 +193,7 @@ def rights(resources: list[k8s.Resource], name: str) -> set[tuple[str, str]]:
     return pairs
 
 
-def test_the_scheduler_may_do_what_its_executor_asks() -> None:
+def test_the_scheduler_has_the_rights_that_its_executor_needs() -> None:
     assert rights(k8s.overlay("local"), "airflow-scheduler") >= NEEDED
 
 

@@ -126,7 +126,7 @@ def test_an_unverified_server_is_noticed(name: str) -> None:
     assert unverified(resources)
 
 
-def test_the_database_encrypts_what_it_reads_from_itself() -> None:
+def test_the_database_encrypts_its_connections_to_itself() -> None:
     assert foreign_sslmode("verify-full") == "require"
     assert foreign_sslmode("require") == "require"
     assert foreign_sslmode(None) == "prefer"

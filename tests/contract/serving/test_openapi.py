@@ -143,7 +143,7 @@ def test_every_route_has_a_line_and_a_snippet_for_each_example(document):
 
 
 def test_the_snippets_of_json_are_accepted_as_they_stand(app, document):
-    """What a caller copies from /docs gets an answer."""
+    """A snippet that a caller copies from /docs gets an answer."""
     n_tried = 0
     client = TestClient(app)
     for path in ("/predict", "/explain", "/compare", "/predict/batch"):
@@ -158,7 +158,7 @@ def test_the_snippets_of_json_are_accepted_as_they_stand(app, document):
     assert n_tried == 4
 
 
-def test_the_document_names_the_address_that_was_asked(app):
+def test_the_document_names_the_address_of_the_request(app):
     text = TestClient(app, base_url="http://localhost:8123").get("/openapi.json").text
     assert "curl -H 'Content-Type: application/json'" in text
     assert "'http://localhost:8123/predict'" in text
@@ -180,7 +180,7 @@ def test_the_schema_lists_the_values_of_every_category(contract):
     assert properties["admission_type_id"]["x-codes"] == "/model/seeds/admission_types"
 
 
-def test_the_pattern_of_a_csv_holds_what_the_reader_takes(app, document):
+def test_the_pattern_of_a_csv_accepts_the_same_texts_as_the_reader(app, document):
     content = document["paths"]["/predict/batch"]["post"]["requestBody"]["content"]
     pattern = re.compile(content["text/csv"]["schema"]["pattern"])
     client = TestClient(app)

@@ -78,7 +78,7 @@ def test_all_that_the_form_shows_has_spanish(contract):
     assert same - PAYERS - NAMES - SAME_IN_SPANISH == {""}  # no unit
 
 
-def test_nobody_is_asked_whether_the_dead_will_be_back(fields):
+def test_the_form_offers_no_discharge_by_death_or_to_a_hospice(fields):
     [disposition] = [field for field in fields if field.name == "discharge_disposition_id"]
     assert len(disposition.captions) == 24
     for caption in disposition.captions:

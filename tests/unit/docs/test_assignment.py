@@ -18,7 +18,7 @@ PICTURE = re.compile(r"!\[[^]]+\]\(([^)]+)\)")
 
 
 @pytest.mark.parametrize("page", [SPANISH, ENGLISH], ids=attrgetter("name"))
-def test_what_it_names_exists(page):
+def test_every_file_and_page_that_it_names_exists(page):
     text = page.read_text()
     files = FILE.findall(text)
     assert len(files) > 25

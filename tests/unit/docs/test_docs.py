@@ -1,4 +1,4 @@
-"""The documents: what they link to, and the commands and modules that they name, exist."""
+"""The documents: their links lead somewhere, and the commands and modules that they name exist."""
 
 import re
 from operator import attrgetter

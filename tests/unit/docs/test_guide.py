@@ -71,7 +71,7 @@ def test_the_docs_site_serves_it(site):
 
 
 @pytest.mark.parametrize("path", ["nothing.html", "../README.md", "%2e%2e/.env", "..%2f..%2f.env"])
-def test_what_it_does_not_have_is_a_page_that_says_so(site, path):
+def test_an_unknown_path_is_a_page_that_says_so(site, path):
     answer = site.get(f"/guide/{path}")
     assert answer.status_code in (404, 503)
     assert "PASSWORD=" not in answer.text

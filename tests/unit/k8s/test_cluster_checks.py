@@ -1,4 +1,4 @@
-"""What `make k8s-up` looks for before it builds images; the cluster is a list of objects."""
+"""The checks of `make k8s-up` before it builds images; the cluster is a list of objects."""
 
 import re
 import threading

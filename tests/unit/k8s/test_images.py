@@ -1,4 +1,4 @@
-"""What an image installs: its part of the lock, by hash, and nothing of other parts."""
+"""An image installs its part of the lock, by hash, and nothing of other parts."""
 
 import hashlib
 import re

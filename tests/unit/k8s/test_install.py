@@ -76,7 +76,7 @@ def created_names(path: Path) -> set[str]:
 
 
 def secrets_by_name(present: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-    """Return the values of the Secrets that are missing beside those that are present."""
+    """Return the values of the Secrets that are missing when these are present."""
     return {k8s.name_of(secret): secret["stringData"] for secret in missing(present)}
 
 

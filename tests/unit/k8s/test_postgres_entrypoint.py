@@ -38,7 +38,7 @@ def test_a_first_start_makes_a_cluster_and_the_next_keeps_it(data: Path) -> None
     assert (data / "pg_hba.conf").read_text() == "host all all all scram-sha-256\n"
 
 
-def test_an_interrupted_start_is_made_anew(data: Path) -> None:
+def test_an_interrupted_start_is_repeated(data: Path) -> None:
     assert start(data, INTERRUPT="yes").returncode == 1
     assert not data.exists()
     assert start(data).stdout == "serving\n"

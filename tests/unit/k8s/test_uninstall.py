@@ -14,7 +14,7 @@ DELETED = "--context=c --namespace=readmit delete namespace readmit --ignore-not
 
 
 class Scripts:
-    """What `kubectl get` answers, and which commands ran."""
+    """The answers of `kubectl get`, and the commands that ran."""
 
     def __init__(self, folder):
         self.folder = folder

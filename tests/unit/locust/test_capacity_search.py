@@ -87,7 +87,7 @@ def test_no_headroom_over_the_static_route_is_the_generators_limit():
     assert capacity_report.Result(1, (search,), static_rate=1000, static_cpu=0.6).limit == "slo"
 
 
-def test_what_is_pushed_is_what_is_listed():
+def test_the_pushed_metrics_are_those_of_the_list():
     search = (capacity_search.find(curve(1000), start=250),)
     pushed = capacity_report.gauges(
         [capacity_report.Result(1, search, 1e9), capacity_report.Result(2, search, 1e9)]

@@ -34,7 +34,7 @@ def ask(address: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     "address",
     ["http://127.0.0.1:8000", "http://localhost:1/", "https://[::1]:8000", "http://127.9.9.9"],
 )
-def test_this_machine_is_not_asked_about(address):
+def test_this_machine_needs_no_confirmation(address):
     assert ask(address).returncode == 0
 
 

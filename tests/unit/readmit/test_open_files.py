@@ -63,7 +63,7 @@ def test_this_test_run_has_raised_its_own():
         pytest.param("-m stack.test_tools", id="make test"),
     ],
 )
-def test_a_low_hard_limit_is_said_in_one_line(arguments):
+def test_a_low_hard_limit_is_reported_in_one_line(arguments):
     lines = with_1000_files(arguments).splitlines()
     assert TOO_LOW in lines or f"error: {TOO_LOW}" in lines
 

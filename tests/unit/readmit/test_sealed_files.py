@@ -1,4 +1,4 @@
-"""Encrypted files: what was written comes back, and nothing else is taken for it."""
+"""Encrypted files: the content comes back, and a changed file is refused."""
 
 from io import BytesIO
 from pathlib import Path

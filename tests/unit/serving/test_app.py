@@ -551,7 +551,7 @@ def test_keys_and_rate(tmp_path, source):
 
 
 def test_docs_open_and_can_authorise_when_keys_are_on(tmp_path, source):
-    """A browser cannot send a key for a page; what it reads there is no data of a patient."""
+    """A browser cannot send a key for a page; these pages hold no data of a patient."""
     _, entry = key_with(Scope.PREDICT)
     keys = settings(tmp_path, api_keys=entry)
     with TestClient(ready(create_app(keys, source=source, read=read))) as client:
@@ -746,7 +746,7 @@ def answers_at_one_a_second(tmp_path, source, *requests, **values):
         return [client.request(method, path, **options) for method, path, options in requests]
 
 
-def test_a_batch_and_an_explanation_count_as_what_they_cost(tmp_path, source):
+def test_a_batch_and_an_explanation_count_by_their_cost(tmp_path, source):
     def call(path, body, caller):
         return ("POST", path, {"json": body, "headers": {"X-Forwarded-For": caller}})
 
@@ -912,7 +912,7 @@ def test_a_trial_is_scored_but_neither_counted_nor_logged(api):
 
 
 @pytest.mark.parametrize("is_asking", [True, False], ids=["while asking", "while answered"])
-def test_a_caller_who_hangs_up_is_no_fault_of_ours(api, caplog, is_asking):
+def test_a_caller_who_hangs_up_is_no_error_of_the_api(api, caplog, is_asking):
     request = {"type": "http.request", "body": json.dumps(ROW).encode()}
     if is_asking:
         request |= {"body": b'{"n_', "more_body": True}

@@ -69,7 +69,7 @@ def assert_rows_together_are_what_they_are_alone(rows):
     ),
     st.booleans(),
 )
-def test_rows_together_are_what_they_are_alone(drawn, is_alike):
+def test_rows_of_a_batch_are_read_like_single_rows(drawn, is_alike):
     rows = []
     for stay, changes in drawn:
         if is_alike:

@@ -1,4 +1,4 @@
-"""The folder of bundles stays small, and never loses what is in use."""
+"""The folder of bundles stays small, and never loses one that is in use."""
 
 import os
 import time
@@ -29,7 +29,7 @@ def aged(home, seconds):
         os.utime(path, (path.stat().st_atime, path.stat().st_mtime - seconds))
 
 
-def test_many_promotions_leave_the_last_few_and_what_is_in_use(watched):
+def test_many_promotions_leave_the_last_bundles_and_those_in_use(watched):
     watcher, source, home = watched
     source.promote(0, "previous")
     for number in range(1, 31):
@@ -42,7 +42,7 @@ def test_many_promotions_leave_the_last_few_and_what_is_in_use(watched):
     assert watcher.standbys["previous"].model().version.version == "0"
 
 
-def test_a_version_that_is_taken_again_counts_as_new(watched):
+def test_a_version_that_is_used_again_counts_as_new(watched):
     watcher, source, home = watched
     for number in (1, 2, 3, 4, 5, 1, 6, 7):
         source.promote(number)

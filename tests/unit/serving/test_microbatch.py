@@ -53,7 +53,7 @@ def test_each_row_is_scored_by_its_own_model():
     assert (one.sizes, other.sizes) == ([2], [1])
 
 
-def test_a_row_that_cannot_be_scored_is_nobody_elses_fault():
+def test_a_row_that_cannot_be_scored_fails_no_other():
     model = Doubling()
     first, bad, last = answers((model, {"x": 1.0}), (model, {}), (model, {"x": 3.0}))
     assert (first, last) == (2.0, 6.0)

@@ -14,7 +14,7 @@ from tests.support.serving import settings
 EMPTIED = "readmit_log_emptied_timestamp_seconds"
 
 
-def test_a_fault_that_nobody_expected_does_not_end_the_log(tmp_path, monkeypatch):
+def test_an_unexpected_fault_does_not_end_the_log(tmp_path, monkeypatch):
     monkeypatch.setattr(prediction_log, "EVERY_SECONDS", 0.01)
     faults = [
         RuntimeError("nobody expected this"),

@@ -1,4 +1,4 @@
-"""What is short for a moment refuses no model for ever; what is wrong with a model does."""
+"""A passing shortage refuses a model for a while; a faulty model is refused for good."""
 
 import errno
 
@@ -71,7 +71,7 @@ def test_a_fault_of_the_machine_is_no_fault_of_the_model(fault, world, monkeypat
     assert watcher._metrics.counter("readmit_model_refusals_total")._value.get() == 1
 
 
-def test_a_failed_check_is_final_and_the_folder_stays_for_those_who_load_it(world, monkeypatch):
+def test_a_failed_check_is_final_and_the_folder_stays_while_it_is_loaded(world, monkeypatch):
     watcher, source, reader = world
     clock = Clock(monkeypatch)
     source.promote(2, wrong_by=1e-5)
@@ -96,7 +96,7 @@ def test_a_standby_is_tried_again_too(world, monkeypatch):
     assert watcher.standbys["challenger"].version.version == "3"
 
 
-def test_another_copy_of_a_bundle_takes_no_files_from_those_who_read_the_old_one(world):
+def test_another_copy_of_a_bundle_removes_no_files_that_are_being_read(world):
     watcher, source, _ = world
     watcher.check()
     version = source.versions["production"]

@@ -1,4 +1,4 @@
-"""The clock: what is due runs once, at its time, also after a machine was off."""
+"""The clock runs each due job once, at its time, also after the machine was off."""
 
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day

@@ -1,4 +1,4 @@
-"""READMIT_LISTEN_ADDRESS: what it starts, what it refuses, and what it writes."""
+"""READMIT_LISTEN_ADDRESS: the programs that it starts, the values that it refuses, the files that it writes."""
 
 import hashlib
 import ipaddress
@@ -51,7 +51,7 @@ def test_the_form_leads_to_the_pages_of_the_proxy(tmp_path):
 @pytest.mark.parametrize(
     "address", ["lab-vm", "0.0.0.0:8443", "10.0.0.0/8", "http://10.0.0.1", "*"]
 )
-def test_what_is_no_address_is_refused(address):
+def test_a_text_that_is_no_address_is_refused(address):
     with pytest.raises(BadSetting, match=r"READMIT_LISTEN_ADDRESS.*is no IP address"):
         StackSettings(readmit_listen_address=address)
 
@@ -106,7 +106,7 @@ def test_the_certificate_stays_until_the_address_changes(tmp_path):
     assert ipaddress.ip_address("192.0.2.8") in names.get_values_for_type(x509.IPAddress)
 
 
-def test_a_certificate_of_ones_own_is_taken_and_a_new_one_restarts_nginx(tmp_path):
+def test_an_own_certificate_is_used_and_a_new_one_restarts_nginx(tmp_path):
     certificate, key = self_signed("theirs", ["lab.example.org"])
     files = {"proxy_certificate_file": tmp_path / "c.pem", "proxy_key_file": tmp_path / "k.pem"}
     files["proxy_certificate_file"].write_bytes(certificate)

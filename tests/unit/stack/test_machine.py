@@ -131,7 +131,7 @@ def test_doctor_finds_nothing_wrong_with_this_machine(settings, monkeypatch, cap
     assert capsys.readouterr().out == "note  a\n"
 
 
-def test_doctor_names_what_make_up_would_refuse(settings, tmp_path, monkeypatch):
+def test_doctor_names_the_reasons_for_which_make_up_would_stop(settings, tmp_path, monkeypatch):
     (settings.readmit_home / "postgres").mkdir(parents=True)
     (tmp_path / "stack.env").chmod(0o644)
     monkeypatch.setenv("READMIT_DATASET", "/no/such/file.csv")

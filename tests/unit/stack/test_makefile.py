@@ -142,7 +142,7 @@ def test_defaults_are_not_those_of_the_shell(folder):
     assert "<tests/e2e>\n" in printed
 
 
-def test_what_installs_has_the_settings_of_registries_and_what_runs_has_not(folder):
+def test_installing_targets_have_the_settings_of_registries_and_running_ones_do_not(folder):
     (folder / "stack" / "install.sh").write_text('echo "index=$PIP_INDEX_URL uv=$UV_OFFLINE"\n')
     printed = make(folder, "up", PIP_INDEX_URL="http://x/$y $(z)", UV_OFFLINE="1")
     assert printed.startswith("index=http://x/$y $(z) uv=1\n")

@@ -31,7 +31,7 @@ class Reading:
 
 
 def do_nothing(*_arguments):
-    """Stand in for what pauses or prints."""
+    """Stand in for a function that pauses or prints."""
 
 
 @pytest.fixture(autouse=True)
@@ -171,7 +171,7 @@ def test_a_cluster_has_minutes_to_bring_airflow_back(monkeypatch, away):
         hasty.dag_ids()
 
 
-def test_a_registry_that_is_away_is_not_taken_for_one_without_a_model(monkeypatch):
+def test_a_registry_that_is_away_does_not_count_as_one_without_a_model(monkeypatch):
     client = answers(None, 503, 404)
     monkeypatch.setattr(pipeline.httpx, "get", lambda url, timeout, **_: client.get("/"))
     settings = StackSettings(mlflow_tracking_password="x")

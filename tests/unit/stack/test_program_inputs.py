@@ -28,7 +28,9 @@ def fingerprints() -> dict[str, str]:
         ("READMIT_DRIFT_ALPHA", "0.02", {"airflow-scheduler", "airflow-dag-processor"}),
     ],
 )
-def test_a_changed_setting_restarts_what_reads_it(variable, value, restarted, monkeypatch):
+def test_a_changed_setting_restarts_the_programs_that_read_it(
+    variable, value, restarted, monkeypatch
+):
     before = fingerprints()
     monkeypatch.setenv(variable, value)
     after = fingerprints()
@@ -39,7 +41,7 @@ def test_nothing_changed_restarts_nothing():
     assert fingerprints() == fingerprints()
 
 
-def test_changed_code_restarts_what_runs_it(tmp_path, monkeypatch):
+def test_changed_code_restarts_the_programs_that_run_it(tmp_path, monkeypatch):
     before = program_inputs.digest_of("api", StackSettings(), "key")
     (tmp_path / "serving").mkdir()
     (tmp_path / "serving" / "app.py").write_text("changed")

@@ -1,4 +1,4 @@
-"""The estimate of what is left."""
+"""The estimate of the remaining time."""
 
 from rich.console import Console
 
@@ -6,7 +6,7 @@ from stack import progress
 from stack.progress import Progress
 
 
-def test_the_estimate_counts_what_is_left(monkeypatch):
+def test_the_estimate_counts_the_remaining_work(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     shown = Progress(Console(quiet=True), {"start": 40, "batches": 100, "training": 60})

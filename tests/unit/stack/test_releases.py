@@ -31,7 +31,7 @@ def no_proxy(monkeypatch) -> None:
 
 
 def contents(home: Path) -> set[str]:
-    """Return what lies in the folder of releases, without the lock."""
+    """Return the names in the folder of releases, without the lock."""
     folder = releases.folder_of_releases(home)
     if not folder.exists():
         return set()
@@ -65,7 +65,7 @@ def test_a_release_is_unpacked_and_its_program_runs(tmp_path) -> None:
         assert requests == [f"/tool-1.0.{PLATFORM}.tar.gz"]  # once
 
 
-def test_a_mirror_is_asked_instead_of_the_project(tmp_path) -> None:
+def test_a_mirror_is_used_instead_of_the_project(tmp_path) -> None:
     with server() as (url, requests):
         releases.fetch(
             release(GOOD, "https://releases.invalid/x"), tmp_path, mirror=url + "/files/"
@@ -196,7 +196,7 @@ def test_links_within_the_archive_are_never_followed(tmp_path) -> None:
 @pytest.mark.parametrize(
     "content", [b"<html>log in</html>", GOOD[: len(GOOD) // 2], b""], ids=["page", "half", "empty"]
 )
-def test_what_is_no_archive_is_rejected(tmp_path, content) -> None:
+def test_a_file_that_is_no_archive_is_rejected(tmp_path, content) -> None:
     with server(content=content) as (url, _), pytest.raises(Rejected, match="archive"):
         releases.fetch(release(content, url), tmp_path)
     assert contents(tmp_path) == set()

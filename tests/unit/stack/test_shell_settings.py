@@ -21,7 +21,7 @@ def env(tmp_path, monkeypatch):
     return path
 
 
-def test_settings_of_the_shell_are_stored_and_only_their_names_are_said(env, monkeypatch):
+def test_settings_of_the_shell_are_stored_and_only_their_names_are_printed(env, monkeypatch):
     monkeypatch.setenv("READMIT_API_PORT", "9123")
     monkeypatch.setenv("READMIT_READER_PASSWORD", "a secret")
     monkeypatch.setenv("READMIT_API_RATE_PER_SECOND", "5")  # a setting of the API only
@@ -53,7 +53,7 @@ def test_any_password_comes_back_as_it_was(value, env, monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["two\nlines", "${HOME}", "\x1b[31m", "a\udce9"])
-def test_what_the_file_cannot_hold_is_refused_without_its_value(value, env, monkeypatch):
+def test_a_value_that_the_file_cannot_hold_is_refused_and_not_shown(value, env, monkeypatch):
     monkeypatch.setenv("READMIT_READER_PASSWORD", value)
     with pytest.raises(BadSetting, match="READMIT_READER_PASSWORD") as refused:
         configuration.take_environment()
@@ -87,7 +87,7 @@ def test_the_source_of_one_run_is_not_a_setting_for_ever(env, monkeypatch):
     assert not env.exists()
 
 
-def test_yesterdays_env_works_as_it_is_and_its_names_are_said(env):
+def test_an_env_file_with_old_names_works_and_its_names_are_printed(env):
     before = {}
     for name in configuration.GENERATORS:
         old_name = next(old for old, new in old_names().items() if new == name)

@@ -1,4 +1,4 @@
-"""The watchdog restarts what hangs, and nothing that is busy, starting or waiting for another."""
+"""The watchdog restarts programs that hang, and none that is busy, starting or waiting for another."""
 
 from typing import Any
 
@@ -68,17 +68,17 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return machine
 
 
-def test_what_answers_is_left_alone(machine: Machine) -> None:
+def test_a_program_that_answers_is_left_alone(machine: Machine) -> None:
     assert machine.run(HOUR) == []
 
 
-def test_what_hangs_is_restarted_once_its_patience_is_over(machine: Machine) -> None:
+def test_a_program_that_hangs_is_restarted_once_its_patience_is_over(machine: Machine) -> None:
     machine.silent = {"api"}
     assert machine.run(PATIENCE) == []
     assert machine.run(2 * ROUND) == ["api"]
 
 
-def test_what_answers_in_between_is_not_restarted(machine: Machine) -> None:
+def test_a_program_that_answers_in_between_is_not_restarted(machine: Machine) -> None:
     for _ in range(20):
         machine.silent = {"api"}
         assert machine.run(PATIENCE - ROUND) == []
@@ -86,7 +86,7 @@ def test_what_answers_in_between_is_not_restarted(machine: Machine) -> None:
         assert machine.run(ROUND) == []
 
 
-def test_what_is_busy_has_longer(machine: Machine) -> None:
+def test_a_busy_program_has_more_patience(machine: Machine) -> None:
     machine.silent = {"api"}
     for _ in range(int(BUSY_PATIENCE / ROUND)):
         machine.cpu[machine.pids["api"]] = machine.now
@@ -94,7 +94,7 @@ def test_what_is_busy_has_longer(machine: Machine) -> None:
     assert machine.run(2 * ROUND) == ["api"]
 
 
-def test_what_starts_has_time_to_get_ready(machine: Machine) -> None:
+def test_a_program_that_starts_has_time_to_get_ready(machine: Machine) -> None:
     machine.restart("api")
     machine.silent = {"api"}
     assert machine.run(GRACE - ROUND) == []
@@ -102,13 +102,13 @@ def test_what_starts_has_time_to_get_ready(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("state", ["STOPPED", "STARTING", "STOPPING", "BACKOFF", "FATAL"])
-def test_only_what_runs_is_looked_at(machine: Machine, state: str) -> None:
+def test_only_running_programs_are_checked(machine: Machine, state: str) -> None:
     machine.silent = {"api"}
     machine.state["api"] = state
     assert machine.run(HOUR) == []
 
 
-def test_what_waits_for_postgres_is_not_restarted_for_it(machine: Machine) -> None:
+def test_a_program_that_waits_for_postgres_is_not_restarted(machine: Machine) -> None:
     machine.recovers = True
     machine.silent = {"postgres", "airflow-api-server", "airflow-scheduler"}
     assert machine.run(HOUR) == []

@@ -9,7 +9,7 @@ COMPONENTS = {"form", "api", "airflow", "mlflow", "docs", "prometheus", "grafana
 
 
 def flattened(scene: Scene) -> list[tuple[object, ...]]:
-    """Return what a scene does, without its texts."""
+    """Return the steps of a scene, without its texts."""
     steps = [(step.target, step.point, step.short) for step in scene.steps]
     page = (scene.page or "").replace("?lang=en", "?lang=es")
     for english, spanish in (("/index.html", "/"), ("assignment.en.html", "assignment.html")):

@@ -1,4 +1,4 @@
-"""A decay that is injected is found, one that is not there is not, and recalibration repairs what it can."""
+"""An injected decay is found, none is found without it, and recalibration repairs a shift."""
 
 import numpy as np
 import pytest

@@ -48,7 +48,7 @@ def test_intervals_hold_their_figure_and_narrow_with_rows():
     )
 
 
-def test_calibration_error_sees_what_is_wrong():
+def test_calibration_error_grows_with_wrong_risks():
     assert model_metrics.expected_calibration_error(Y, RISK) < 0.02
     assert model_metrics.expected_calibration_error(Y, np.clip(RISK + 0.2, 0, 1)) > 0.15
 

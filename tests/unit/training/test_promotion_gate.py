@@ -77,7 +77,7 @@ def test_the_floor_holds_against_a_worse_production_model():
     [np.full(N, np.nan), score(0.3) * 2, score(0.3)[:-1], -score(0.3), np.full(N, np.inf)],
     ids=["nan", "above one", "one row short", "negative", "infinite"],
 )
-def test_what_is_not_a_probability_stops_the_gate(broken):
+def test_a_score_that_is_not_a_probability_stops_the_gate(broken):
     with pytest.raises(ValueError, match="challenger gave scores"):
         decide(broken, score(0.3))
     with pytest.raises(ValueError, match="production gave scores"):

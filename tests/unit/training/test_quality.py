@@ -52,7 +52,7 @@ def test_a_second_measurement_fits_nothing_and_says_the_same(measured):
     assert quality.without_nan(first) == quality.without_nan(second)
 
 
-def test_rolling_origin_stands_beside_the_old_keys(measured):
+def test_rolling_origin_is_added_to_the_old_keys(measured):
     document = measured[0]
     assert {
         "cv_auroc",

@@ -1,4 +1,4 @@
-"""A threshold by capacity keeps its promise on slices that it has not seen; LACE counts as published."""
+"""A threshold by capacity keeps its promise on later slices; LACE counts as published."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Files of many stays: what is read, and what is written."""
+"""Files of many stays: reading and writing."""
 
 import tracemalloc
 from contextlib import suppress
@@ -114,7 +114,7 @@ def test_the_name_of_a_column_runs_no_formula():
         "9" * 500,
     ],
 )
-def test_what_the_api_does_not_read_as_a_number_stays_text(text):
+def test_a_cell_that_the_api_does_not_read_as_a_number_stays_text(text):
     """The form and the API's CSV give the same file the same verdict."""
     assert batch_file.typed({"n_procedures": text}, fields()) == {"n_procedures": text}
 

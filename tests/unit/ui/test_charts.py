@@ -1,4 +1,4 @@
-"""Charts are made of what the API answers."""
+"""Charts are made of the answers of the API."""
 
 import tomllib
 
@@ -53,7 +53,7 @@ def contrast(first, second):
     return (high + 0.05) / (low + 0.05)
 
 
-def test_colours_can_be_told_from_both_backgrounds():
+def test_colours_contrast_with_both_backgrounds():
     config = tomllib.loads((ROOT / "ui/.streamlit/config.toml").read_text())["theme"]
     for theme, colours in (("light", charts.LIGHT), ("dark", charts.DARK)):
         background = config[theme]["backgroundColor"]

@@ -1,4 +1,4 @@
-"""What drives a score, in the contract's words."""
+"""The features that drive a score, in the contract's words."""
 
 from tests.support.form import fields
 from ui import explanation, language

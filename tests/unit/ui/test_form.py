@@ -41,7 +41,7 @@ def test_a_feature_without_a_label_is_named_in_words():
     assert form.labels(features(), language.load("es"))["n_prior_stays"] == "N prior stays"
 
 
-def test_what_a_newer_api_says_of_a_feature_is_left_out():
+def test_unknown_properties_of_a_feature_are_left_out():
     document = {**FEATURES[0], "colour": "green"}
     answer = {
         "name": "m",

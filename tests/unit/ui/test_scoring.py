@@ -27,7 +27,7 @@ def test_every_row_has_an_outcome_at_its_index():
     assert second.error_text(SPANISH) == "age_band: falta"
 
 
-def test_with_fewer_answers_than_rows_nobody_guesses_whose_they_are():
+def test_with_fewer_answers_than_rows_no_answer_is_assigned_to_a_row():
     answer = {"predictions": [STAY, STAY], "errors": [ERROR], "model": {"version": "3"}}
     outcomes = scoring.outcomes(answer, 3)
     errors = []

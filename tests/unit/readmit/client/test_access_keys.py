@@ -1,4 +1,4 @@
-"""Entries of READMIT_API_KEYS: what is accepted, and what stops the start without showing a key."""
+"""Entries of READMIT_API_KEYS: a good one is accepted, a bad one stops the start and shows no key."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -88,7 +88,7 @@ def test_the_command_prints_a_key_and_its_entry(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("words", [["x", "admin"], ["local", "predict"], ["x"]])
-def test_the_command_refuses_what_is_no_key(words, monkeypatch):
+def test_the_command_refuses_a_text_that_is_no_key(words, monkeypatch):
     monkeypatch.setattr("sys.argv", ["access_keys", *words])
     with pytest.raises(SystemExit):
         access_keys.main()

@@ -69,7 +69,7 @@ def test_rows_and_key_are_sent(api):
     assert api.predict({"a": 1})["sent"] == {"a": 1}
 
 
-def test_rows_are_taken_out_of_their_answer(api):
+def test_rows_are_unpacked_from_their_answer(api):
     assert api.history() == [{"decision": "keep"}]
     assert api.batches() == [{"batch_id": "b"}]
 
@@ -82,7 +82,7 @@ def test_rows_are_taken_out_of_their_answer(api):
         ("/list", 503, "Service Unavailable", 0),
     ],
 )
-def test_a_refusal_keeps_what_it_says(api, path, status, title, n_errors):
+def test_a_refusal_keeps_its_message(api, path, status, title, n_errors):
     with pytest.raises(Problem) as caught:
         api._request("GET", path)
     assert (caught.value.status, caught.value.title, len(caught.value.errors)) == (

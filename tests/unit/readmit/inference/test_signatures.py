@@ -60,7 +60,7 @@ def test_a_changed_statement_is_no_signature(folder, keys):
     "document",
     ["", "null", "[]", "{}", '{"statement": 1}', '{"statement": "{}", "signature": "!"}'],
 )
-def test_what_is_no_signed_document_is_refused(document, keys):
+def test_a_text_that_is_no_signed_document_is_refused(document, keys):
     with pytest.raises(NotSigned):
         signatures.verify(document, keys[1])
 

@@ -15,7 +15,7 @@ from tests.support.serving import ROW, FolderSource, read, settings
 
 
 class Lines(logging.Handler):
-    """Keeps what a handler on standard error would write."""
+    """Keeps the lines that a handler on standard error would write."""
 
     def __init__(self):
         super().__init__()
@@ -54,7 +54,7 @@ def api(tmp_path, lines):
         yield client
 
 
-def test_the_callers_id_is_taken_over(api, lines):
+def test_the_callers_id_is_used(api, lines):
     answer = api.post("/predict", json=ROW, headers={CORRELATION_HEADER: "form-17"})
     assert answer.headers[CORRELATION_HEADER] == "form-17"
     (line,) = lines.of("form-17")
