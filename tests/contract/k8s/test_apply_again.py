@@ -116,5 +116,8 @@ def test_a_changed_setting_replaces_the_pods_that_read_it(api: kube_api.KubeApi)
     changed = k8s.overlay("local")
     k8s.named(changed, "ConfigMap", "mlflow-auth")["data"]["auth.ini"] += "# more\n"
     install.apply(Cluster("c"), changed, {}, OWN_FILE)
-    rolled = [path.rpartition("/")[2] for path in before if templates(api)[path] != before[path]]
+    rolled = []
+    for path, template in templates(api).items():
+        if template != before[path]:
+            rolled.append(path.rpartition("/")[2])
     assert rolled == ["mlflow"]

@@ -170,23 +170,27 @@ FOREIGN_SECRET = {"secretRef": {"name": "x"}}
 SECRET_KEY = ("env", 0, "valueFrom", "secretKeyRef", "key")
 HOST_PATH = {"name": "x", "hostPath": {"path": "/"}}
 ADDRESS = {"name": "X", "value": "http://api:$(READMIT_MLFLOW_API_PASSWORD)@x:1"}
-HARDENING_BREACHES: dict[str, Break] = {
-    "writable root": removed(*API_CONTAINER, "securityContext", "readOnlyRootFilesystem"),
-    "root user": replaced(*API_POD, "securityContext", "runAsUser", value=0),
-    "capabilities": removed(*API_CONTAINER, "securityContext", "capabilities"),
-    "service links": removed(*UI_POD, "enableServiceLinks"),
-    "token": removed(*UI_POD, "automountServiceAccountToken"),
-    "no token": replaced(*SCHEDULER_POD, "automountServiceAccountToken", value=False),
-    "foreign account": replaced(*UI_POD, "serviceAccountName", value="x"),
-    "host path": added(*UI_POD, "volumes", value=HOST_PATH),
-    "volumes of root": removed(*API_POD, "securityContext", "fsGroup"),
-    "nowhere to write": replaced(*API_CONTAINER, "volumeMounts", value=[]),
-    "no limits": removed(*API_CONTAINER, "resources", "limits"),
-    "latest": replaced(*API_CONTAINER, "image", value="localhost:5000/serving:latest"),
-    "no tag": replaced(*API_CONTAINER, "image", value="localhost:5000/serving"),
-}
+CONTAINER_CONTEXT = (*API_CONTAINER, "securityContext")
+POD_CONTEXT = (*API_POD, "securityContext")
+TOKEN = "automountServiceAccountToken"
 BREACHES: list[tuple[str, str, Break]] = [
-    *(("hardening", name, change) for name, change in HARDENING_BREACHES.items()),
+    ("hardening", "writable root", removed(*CONTAINER_CONTEXT, "readOnlyRootFilesystem")),
+    ("hardening", "root user", replaced(*POD_CONTEXT, "runAsUser", value=0)),
+    ("hardening", "capabilities", removed(*CONTAINER_CONTEXT, "capabilities")),
+    ("hardening", "service links", removed(*UI_POD, "enableServiceLinks")),
+    ("hardening", "token", removed(*UI_POD, TOKEN)),
+    ("hardening", "no token", replaced(*SCHEDULER_POD, TOKEN, value=False)),
+    ("hardening", "foreign account", replaced(*UI_POD, "serviceAccountName", value="x")),
+    ("hardening", "host path", added(*UI_POD, "volumes", value=HOST_PATH)),
+    ("hardening", "volumes of root", removed(*POD_CONTEXT, "fsGroup")),
+    ("hardening", "nowhere to write", replaced(*API_CONTAINER, "volumeMounts", value=[])),
+    ("hardening", "no limits", removed(*API_CONTAINER, "resources", "limits")),
+    (
+        "hardening",
+        "latest",
+        replaced(*API_CONTAINER, "image", value="localhost:5000/serving:latest"),
+    ),
+    ("hardening", "no tag", replaced(*API_CONTAINER, "image", value="localhost:5000/serving")),
     ("references", "unknown secret", added(*API_CONTAINER, "envFrom", value=FOREIGN_SECRET)),
     ("references", "unknown key", replaced(*API_CONTAINER, *SECRET_KEY, value="MLFLOW_PASSWORT")),
     ("references", "unknown config", without_config_map),
@@ -253,12 +257,11 @@ def test_an_image_of_another_version_is_noticed() -> None:
 
 def test_production_takes_no_local_image() -> None:
     """The pod template is left out: Airflow puts the scheduler's image into it."""
-    images = []
     for name, pod in k8s.pods(k8s.overlay("production")).items():
-        if not name.startswith(k8s.TASK):
-            images += [container["image"] for container in k8s.containers(pod)]
-    assert images
-    assert not [image for image in images if image.startswith("localhost/")]
+        if name.startswith(k8s.TASK):
+            continue
+        for container in k8s.containers(pod):
+            assert not container["image"].startswith("localhost/")
 
 
 @pytest.mark.parametrize("name", k8s.OVERLAYS)
@@ -422,7 +425,12 @@ def test_postgres_is_tuned_as_on_one_machine() -> None:
     from stack.postgres import TUNING
 
     arguments = k8s.pods(k8s.overlay("local"))["postgres"]["spec"]["containers"][0]["args"]
-    assert dict(part.split("=", 1) for part in arguments if "=" in part) == TUNING
+    tuning = {}
+    for argument in arguments:
+        if "=" in argument:
+            name, value = argument.split("=", 1)
+            tuning[name] = value
+    assert tuning == TUNING
 
 
 def test_connections_last_for_every_process_of_the_api_and_for_everybody_else() -> None:

@@ -140,8 +140,10 @@ def test_the_copy_of_airflows_passwords_lies_in_memory(name: str) -> None:
     pod = k8s.pods(resources)["airflow-api-server"]
     [volume] = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "passwords"]
     assert volume["emptyDir"]["medium"] == "Memory"
-    copies = [container for container in k8s.containers(pod) if path in str(container["command"])]
-    readers = [pod["spec"]["containers"][0], *copies]
+    readers = [pod["spec"]["containers"][0]]
+    for container in k8s.containers(pod):
+        if path in str(container["command"]):
+            readers.append(container)
     assert len(readers) == 2
     for container in readers:
         mount = {"name": "passwords", "mountPath": path.rpartition("/")[0]}
