@@ -27,11 +27,11 @@ REPORT = {
 }
 
 
-def app_with(home, *, report=REPORT, **more):
+def app_with(home, *, report=REPORT, **values):
     source = FolderSource()
     source.promote(1, report=report)
     source.promote(2, alias="previous", report=report)
-    app = create_app(settings(home, registry_poll_seconds=3600, **more), source=source, read=read)
+    app = create_app(settings(home, registry_poll_seconds=3600, **values), source=source, read=read)
     app.state.parts.watcher.check()
     return app
 
@@ -114,8 +114,8 @@ def test_the_number_of_the_key_counts_unless_the_request_has_one(tmp_path):
     with TestClient(app_with(tmp_path, api_keys=key.entry())) as client:
         client.headers["X-API-Key"] = secret
         assert client.post("/predict", json=ROW).json()["capacity"]["calls_per_100"] == 3
-        asked = client.post("/predict?calls_per_100=20", json=ROW).json()
-        assert asked["capacity"]["calls_per_100"] == 20
+        answer = client.post("/predict?calls_per_100=20", json=ROW).json()
+        assert answer["capacity"]["calls_per_100"] == 20
 
 
 def test_a_model_that_was_registered_without_it_serves(tmp_path):

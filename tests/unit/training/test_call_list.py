@@ -54,8 +54,8 @@ def test_the_promise_holds_on_unseen_stays(stays, points):
 
 
 def test_more_calls_find_more_and_each_costs_more_calls(points):
-    found = [point["readmissions_found"]["figure"] for point in points]
-    assert found == sorted(found)
+    shares_found = [point["readmissions_found"]["figure"] for point in points]
+    assert shares_found == sorted(shares_found)
     calls = [point["calls_per_readmission"]["figure"] for point in points]
     assert calls[4] < calls[19] < calls[49]
 
