@@ -165,10 +165,10 @@ def test_make_and_python_inherit_the_same_variables():
     assert listed == {*inherited_environment.ALLOWED, *proxies, "LC_%", "READMIT_%"}
 
 
-def test_the_style_of_sql_is_looked_at_once(folder):
+def test_the_style_of_sql_is_checked_once(folder):
     """It takes 20 s of a core, and CI runs `make lint test`."""
     deselected = "--deselect tests/integration/dbt_project/test_sqlfluff.py"
     assert deselected not in make(folder, "--dry-run", "test")
-    both = make(folder, "--dry-run", "lint", "test")
-    assert "pytest -q tests/integration/dbt_project/test_sqlfluff.py" in both
-    assert both.count(deselected) == 1
+    commands = make(folder, "--dry-run", "lint", "test")
+    assert "pytest -q tests/integration/dbt_project/test_sqlfluff.py" in commands
+    assert commands.count(deselected) == 1
