@@ -9,6 +9,7 @@ import pytest
 from readmit import db, storage
 from readmit.settings import (
     ROOT,
+    ArchiveSettings,
     BadSetting,
     DocsSiteSettings,
     OperationsSettings,
@@ -34,6 +35,7 @@ CLASSES = (
     MonitorSettings,
     NotebookSettings,
     RetentionSettings,
+    ArchiveSettings,
 )
 # Each deployable, and every secret that its process can have.
 SECRETS = {
