@@ -171,8 +171,10 @@ class SourceSettings(Settings):
     @classmethod
     def _absolute_path(cls, value: str | Path | None) -> str | None:
         """Make a path absolute: it then means the same file in every process."""
-        if value is None or "://" in str(value):
-            return value and str(value)
+        if value is None:
+            return None
+        if "://" in str(value):
+            return str(value)
         return os.path.abspath(ROOT / os.path.expanduser(value))
 
 

@@ -98,7 +98,7 @@ def capacity(points: Sequence[CapacityPoint]) -> Figure:
     figure, axes = axes_of(
         "A ward that can call some of its patients", "calls per 100 patients", "readmissions found"
     )
-    table = pd.json_normalize(points)
+    table = pd.json_normalize([dict(point) for point in points])
     x = table["calls_per_100"]
     axes.plot([0, x.max()], [0, x.max() / 100], color=QUIET, linestyle=":", label="by chance")
     axes.plot(x, table["readmissions_found.figure"], color=INK, label="by the model")

@@ -52,8 +52,8 @@ def _field(feature: Feature, column: pd.Series) -> FieldSurprises:
             "other": other,
         }
     by_text = column.astype(str).value_counts()
-    counts = by_text.to_numpy()
-    shares = np.array([counts[counts <= count].sum() for count in counts]) / n_rows
+    rows_by_text = by_text.to_numpy()
+    shares = np.array([rows_by_text[rows_by_text <= n].sum() for n in rows_by_text]) / n_rows
     return {
         "name": feature.name,
         "texts": by_text.index.tolist(),
