@@ -8,6 +8,7 @@ from readmit.client.answer_types import (
     Explanation,
     FieldErrorCode,
     Freshness,
+    Inbox,
     Liveness,
     ModelIdentity,
     ModelInfo,
@@ -199,6 +200,20 @@ BATCHES: Batches = {
             "loaded_at": "2026-01-30T04:00:12.000000+00:00",
             "published_at": "2026-01-30T04:01:03.000000+00:00",
             "dag_run_id": "scheduled__2026-01-30T04:00:00+00:00",
+        }
+    ]
+}
+INBOX: Inbox = {
+    "files": [
+        {
+            "name": "ward-3.csv",
+            "file_sha256": "0689e7ec031237dc63031b938805c48377748761a3b26acab621567afa24df97",
+            "received_at": "2026-01-30T04:00:02.000000+00:00",
+            "state": "rejected",
+            "reason": "raw gate: age has values that the code list lacks",
+            "n_rows": 840,
+            "n_known": 600,
+            "n_changed": 2,
         }
     ]
 }

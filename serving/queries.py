@@ -49,6 +49,17 @@ BATCHES = Query(
     "select * from landing.batches order by loaded_at desc nulls last, batch_id limit 2000",
     is_raw=True,
 )
+# A file has its result from the end of the run that read it.
+INBOX = Query(
+    "files",
+    "select name, file_sha256, received_at,"
+    " coalesce(result ->> 'state', case when reason is null then 'waiting' else 'refused' end)"
+    " as state, coalesce(result ->> 'reason', reason) as reason,"
+    " (result ->> 'n_rows')::bigint as n_rows, (result ->> 'n_known')::bigint as n_known,"
+    " (result ->> 'n_changed')::bigint as n_changed"
+    " from landing.inbox order by received_at desc, name limit 500",
+    is_raw=True,
+)
 QUARANTINE = Query("rows", "select * from quarantine.encounters limit 500")
 MONITORING = Query("reports", "select * from ops.monitor_reports order by report_id desc limit 100")
 FRESHNESS = Query(

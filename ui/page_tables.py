@@ -15,6 +15,7 @@ from readmit.client.answer_types import (
     MonitorReport,
     PromotionDecision,
     QuarantinedRow,
+    ReceivedFile,
     SliceQuality,
 )
 from ui import wording
@@ -45,6 +46,7 @@ LEDGER_COLUMNS = (
     "data_source",
     "reason",
 )
+INBOX_COLUMNS = ("name", "received_at", "state", "n_rows", "n_known", "n_changed", "reason")
 QUARANTINE_COLUMNS = (
     "_batch_id",
     "_source_row",
@@ -57,7 +59,7 @@ QUARANTINE_COLUMNS = (
     "corrected",
 )
 Z95 = 1.959964  # of the normal distribution
-VALUE_COLUMNS = ("decision", "status", "split", "data_source")
+VALUE_COLUMNS = ("decision", "status", "state", "split", "data_source")
 TableRow = dict[str, object]
 
 
@@ -205,6 +207,11 @@ def realised_over_time(
 def ledger(rows: Sequence[LedgerRow], language: Language) -> list[TableRow]:
     """Return the batches with the columns that a reader needs."""
     return [_table_row(row, LEDGER_COLUMNS, language) for row in rows]
+
+
+def inbox(rows: Sequence[ReceivedFile], language: Language) -> list[TableRow]:
+    """Return the files of the inbox with their results."""
+    return [_table_row(row, INBOX_COLUMNS, language) for row in rows]
 
 
 def batches_by_verdict(rows: Sequence[LedgerRow]) -> dict[str, int]:

@@ -471,6 +471,29 @@ class Batches(TypedDict):
     batches: list[LedgerRow]
 
 
+class ReceivedFile(TypedDict):
+    """One version of a file of the inbox and its result: a row of landing.inbox.
+
+    `state`: refused (nothing of it is loaded), known (no row is new), waiting, published, or
+    rejected (one of its batches was). `reason` tells why it was refused or rejected.
+    """
+
+    name: str
+    file_sha256: str
+    received_at: str
+    state: Literal["refused", "known", "waiting", "published", "rejected"]
+    reason: str | None
+    n_rows: int | None
+    n_known: int | None
+    n_changed: int | None
+
+
+class Inbox(TypedDict):
+    """Answer of GET /data/inbox, the newest first."""
+
+    files: list[ReceivedFile]
+
+
 class BatchOutcome(TypedDict):
     """How many published stays a batch has, and how many were readmitted within 30 days."""
 

@@ -31,6 +31,7 @@ from readmit.client.answer_types import (
     PromotionDecision,
     QuarantinedRow,
     Readiness,
+    ReceivedFile,
     SeedRow,
 )
 from readmit.telemetry.json_logs import CORRELATION_HEADER, new_id
@@ -162,6 +163,10 @@ class Client:
     def batches(self) -> list[LedgerRow]:
         """Return the ledger of batches."""
         return cast(list[LedgerRow], self._rows("/data/batches", "batches"))
+
+    def inbox(self) -> list[ReceivedFile]:
+        """Return the files of the inbox with their results, the newest first."""
+        return cast(list[ReceivedFile], self._rows("/data/inbox", "files"))
 
     def outcomes(self) -> list[BatchOutcome]:
         """Return how many published stays each batch has, and how many were readmitted."""

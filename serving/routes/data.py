@@ -1,8 +1,15 @@
-"""GET /data/...: batches, quarantine, age of the data and the monitor's reports, read-only."""
+"""GET /data/...: batches, inbox, quarantine, age of the data, the monitor's reports; read-only."""
 
 from fastapi import APIRouter, Response
 
-from readmit.client.answer_types import Batches, Freshness, Monitoring, Outcomes, Quarantine
+from readmit.client.answer_types import (
+    Batches,
+    Freshness,
+    Inbox,
+    Monitoring,
+    Outcomes,
+    Quarantine,
+)
 from serving import answer_examples, queries, responses
 from serving.app_state import Parts
 
@@ -18,6 +25,16 @@ router = APIRouter(prefix="/data", tags=["data"])
 async def batches(state: Parts) -> Response:
     """The newest first."""
     return await state.data.answer(queries.BATCHES)
+
+
+@router.get(
+    "/inbox",
+    summary="Files of the inbox, with their results",
+    responses=responses.answer(Inbox, answer_examples.INBOX) | responses.refusals(responses.DATA),
+)
+async def inbox(state: Parts) -> Response:
+    """The newest first, at most 500. Each run renews the results."""
+    return await state.data.answer(queries.INBOX)
 
 
 @router.get(

@@ -140,6 +140,12 @@ def rows_of(query: Query):
             batch(1, "published", "test"),
         ]
         return batches[::-1]
+    if query is queries.INBOX:
+        return [
+            {"name": "ward-3.csv", "file_sha256": "0689", "received_at": "2026-01-09T04:00:02+00:00",
+             "state": state, "reason": reason, "n_rows": 840, "n_known": 600, "n_changed": 2}
+            for state, reason in (("published", None), ("rejected", "raw gate: age has values that the code list lacks"))
+        ]  # fmt: skip
     if query is queries.QUARANTINE:
         return [
             {"_batch_id": "uci-train-0003", "_source_row": 4711 + number, "_build_id": "uci-train-0003",

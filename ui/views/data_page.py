@@ -1,10 +1,10 @@
-"""Data: the ledger of batches, what is in quarantine and why, and how old the data is."""
+"""Data: the ledger of batches, the inbox, the quarantine with reasons, and the age of the data."""
 
 from collections.abc import Sequence
 
 import streamlit as st
 
-from readmit.client.answer_types import LedgerRow, QuarantinedRow
+from readmit.client.answer_types import LedgerRow, QuarantinedRow, ReceivedFile
 from ui import charts, page_parts, page_tables, session, wording
 
 
@@ -15,6 +15,9 @@ def render() -> None:
     batches = page_parts.load_rows(session.client().batches)
     if batches is not None:
         show_ledger(batches)
+        received = page_parts.load_rows(session.client().inbox)
+        if received is not None:
+            show_inbox(received)
         quarantined = page_parts.load_rows(session.client().quarantine)
         if quarantined is not None:
             show_quarantine(quarantined)
@@ -44,6 +47,17 @@ def show_ledger(batches: Sequence[LedgerRow]) -> None:
     page_parts.section(language.text("ledger"), language.text("ledger_intro"))
     page_parts.in_english("reasons_in_english")
     st.dataframe(page_tables.ledger(batches, language), hide_index=True)
+
+
+def show_inbox(rows: Sequence[ReceivedFile]) -> None:
+    """Draw the files of the inbox."""
+    language = session.language()
+    page_parts.section(language.text("inbox"), language.text("inbox_intro"))
+    if not rows:
+        st.caption(language.text("inbox_none"))
+        return
+    page_parts.in_english("reasons_in_english")
+    st.dataframe(page_tables.inbox(rows, language), hide_index=True)
 
 
 def show_verdicts(batches: Sequence[LedgerRow]) -> None:

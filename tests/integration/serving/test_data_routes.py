@@ -56,6 +56,12 @@ RAW_ROWS = """
         n_rows, source_sha256, content_sha256, data_source, status, supersedes, n_quarantined,
         n_excluded, loaded_at, published_at, dag_run_id)
     values ('b', 'train', 1, 1, 9, 9, 's', 'c', 'uci', 'published', 'a', 1, 2, now(), now(), 'd');
+    insert into landing.inbox (address_sha256, version, name, file_sha256, source_sha256, reason,
+        result, received_at)
+    values ('a', '1', 'unread.csv', 'f', 's', null, null, '2026-01-03'),
+        ('b', '1', 'bad.csv', 'g', null, 'why', null, '2026-01-02'),
+        ('c', '1', 'rejected.csv', 'h', 's', null, '{"state": "rejected", "reason": "gate",
+            "n_rows": 9, "n_known": 2, "n_changed": 1}', '2026-01-01');
 """
 
 
@@ -76,6 +82,7 @@ def test_rows_of_the_database_fit_their_types(tmp_path):
         for path, kind, name, n_rows in (
             ("/model/history", types.PromotionHistory, "promotions", 2),
             ("/data/batches", types.Batches, "batches", 2),
+            ("/data/inbox", types.Inbox, "files", 3),
             ("/data/freshness", types.Freshness, "freshness", 1),
             ("/data/monitoring", types.Monitoring, "reports", 1),
             ("/data/outcomes", types.Outcomes, "outcomes", 1),
@@ -84,6 +91,13 @@ def test_rows_of_the_database_fit_their_types(tmp_path):
             assert response.status_code == 200
             TypeAdapter(kind).validate_json(response.content, extra="forbid")
             assert len(response.json()[name]) == n_rows
+        files = client.get("/data/inbox").json()["files"]
+        states = [(file["name"], file["state"], file["reason"], file["n_rows"]) for file in files]
+        assert states == [
+            ("unread.csv", "waiting", None, None),
+            ("bad.csv", "refused", "why", None),
+            ("rejected.csv", "rejected", "gate", 9),
+        ]
 
 
 def test_a_quarantined_row_has_the_columns_of_dbts_view():
