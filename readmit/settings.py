@@ -351,7 +351,7 @@ class ApiStore(ObjectStoreSettings):
         default=None, description="access key of the prediction API"
     )
     s3_api_secret_access_key: SecretStr | None = Field(
-        default=None, description="its secret key; reads models"
+        default=None, description="its secret key; reads models, creates in inbox/"
     )
 
 

@@ -20,6 +20,7 @@ from readmit.client.answer_types import (
     Quarantine,
     Readiness,
     ScoredStay,
+    SubmittedFile,
 )
 from serving.problems import PROBLEMS
 
@@ -202,6 +203,11 @@ BATCHES: Batches = {
             "dag_run_id": "scheduled__2026-01-30T04:00:00+00:00",
         }
     ]
+}
+SUBMITTED: SubmittedFile = {
+    "name": "ward-3.csv",
+    "file_sha256": "0689e7ec031237dc63031b938805c48377748761a3b26acab621567afa24df97",
+    "n_bytes": 19_159_383,
 }
 INBOX: Inbox = {
     "files": [

@@ -16,6 +16,7 @@ REQUIRED_SCOPES = {
     "explain": Scope.PREDICT,
     "compare": Scope.PREDICT,
     "data": Scope.DATA,
+    "submit": Scope.SUBMIT,
 }
 
 # Probes and Prometheus carry no key.
@@ -24,7 +25,7 @@ SCOPE_TEXTS = {
     Scope.PREDICT: "`/predict`, `/predict/batch`, `/explain`, `/compare`",
     Scope.HISTORY: "see the values of a history that was looked up",
     Scope.DATA: "`/data/...`",
-    Scope.SUBMIT: "reserved",
+    Scope.SUBMIT: "`/submit`: put a file into the inbox",
     Scope.CLINICAL: "answers count for drift and realised performance",
 }
 

@@ -32,6 +32,9 @@ class ServingSettings(
     api_max_body_bytes: int = Field(
         default=16_000_000, ge=1_000, description="largest request body, in bytes"
     )
+    api_max_upload_bytes: int = Field(
+        default=200_000_000, ge=1_000, description="largest file that POST /submit takes, in bytes"
+    )
     api_max_batch_rows: int = Field(
         default=10_000, ge=1, le=100_000, description="most rows in one batch call"
     )

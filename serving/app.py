@@ -27,7 +27,7 @@ from serving.peer_bundles import Peers
 from serving.prediction_log import PredictionLog
 from serving.queries import DataQueries
 from serving.rate_limit import RateLimit
-from serving.routes import data, health, model, peers, predict
+from serving.routes import data, health, model, peers, predict, submit
 from serving.shadow import Shadow
 from serving.watcher import Source, Watcher
 
@@ -64,7 +64,14 @@ def create_app(
     )
     app.state.parts = state
     problems.install(app)
-    for router in (predict.router, model.router, data.router, health.router, peers.router):
+    for router in (
+        predict.router,
+        model.router,
+        data.router,
+        submit.router,
+        health.router,
+        peers.router,
+    ):
         app.include_router(router)
     documentation.install(app)
     app.add_middleware(

@@ -1,4 +1,7 @@
-"""Limits on the size of request bodies: of one, and of all that are in memory together."""
+"""Limits on the size of request bodies: of one, and of all that are in memory together.
+
+Files for the inbox are on disk instead, so they have a limit of their own.
+"""
 
 from readmit.client.answer_types import ProblemCode
 from serving.problems import Problem
@@ -7,7 +10,8 @@ MAX_LARGE_BODIES = 4  # so many of the largest size may be in memory together
 # Enough for any single stay, ten times over. A body of this size always passes, and no other route
 # than the batch takes a larger one: what is wrong with it costs at most some megabytes to list.
 SMALL_BYTES = 65_536
-LARGE_BODY_PATH = "/predict/batch"
+UPLOAD_PATH = "/submit"
+LARGE_BODY_PATHS = ("/predict/batch", UPLOAD_PATH)
 
 
 class BodyLimit:
@@ -19,7 +23,7 @@ class BodyLimit:
 
     def max_bytes(self, path: str) -> int:
         """Return the size of the largest body that a route takes."""
-        if path == LARGE_BODY_PATH:
+        if path in LARGE_BODY_PATHS:
             return self._max_bytes
         return min(SMALL_BYTES, self._max_bytes)
 

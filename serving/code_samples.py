@@ -21,6 +21,7 @@ POST_PATHS = {
     "/explain": (JSON,),
     "/compare": (JSON,),
     "/predict/batch": (JSON, CSV),
+    "/submit": (CSV,),
 }
 
 

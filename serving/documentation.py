@@ -91,6 +91,7 @@ def document(app: FastAPI, model: ServedModel | None) -> dict[str, Any]:
         request_bodies.CALLS,
         request_bodies.PREFER,
     ]
+    paths["/submit"]["post"]["requestBody"] = request_bodies.upload()
     _restore_nulls(app, openapi)
     # FastAPI adds a 422 of its own to routes with parameters. Ours never send it.
     for operations in openapi["paths"].values():

@@ -10,7 +10,7 @@ from serving import documentation, peer_bundles
 from serving.access_log import AccessLog, access
 from serving.api_keys import LOCAL, UNKEYED_PATHS, ApiKeys, check_scope
 from serving.api_settings import ServingSettings
-from serving.body_limit import BodyLimit
+from serving.body_limit import UPLOAD_PATH, BodyLimit
 from serving.draining import Draining
 from serving.exchange import CLIENT_CLOSED, Exchange
 from serving.instruments import Metrics
@@ -37,6 +37,7 @@ class RequestMiddleware:
         self._draining = draining
         self._in_flight = metrics.gauge("readmit_requests_in_flight")
         self._bodies = BodyLimit(settings.api_max_body_bytes)
+        self._uploads = BodyLimit(settings.api_max_upload_bytes)
         self._hosts = AllowedHosts(allowed_hosts.names(settings.api_allowed_hosts))
         self._keys = ApiKeys(settings.accepted_keys())
         self._rate = rate
@@ -47,12 +48,13 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        bodies = self._uploads if scope["path"] == UPLOAD_PATH else self._bodies
         exchange = Exchange(
             scope,
             receive,
             send,
             ids=RequestIds.of(scope),
-            bodies=self._bodies,
+            bodies=bodies,
             draining=self._draining,
         )
         self._in_flight.inc()
@@ -61,7 +63,7 @@ class RequestMiddleware:
             # body out.
             scope = {**scope, "method": "GET"}
         try:
-            self._admit(scope)
+            self._admit(scope, bodies)
             await self._app(scope, exchange.receive, exchange.send)
         except Problem as problem:
             await exchange.refuse(problem)
@@ -74,11 +76,11 @@ class RequestMiddleware:
             await exchange.refuse(Problem(ProblemCode.INTERNAL_ERROR))
         finally:
             self._in_flight.dec()
-            self._bodies.release(exchange.body_bytes)
+            bodies.release(exchange.body_bytes)
             scope["method"] = exchange.scope["method"]
             self._log.record(scope, exchange.status, exchange.seconds())
 
-    def _admit(self, scope: Scope) -> None:
+    def _admit(self, scope: Scope, bodies: BodyLimit) -> None:
         """Check what the head of the request says.
 
         Raises:
@@ -89,7 +91,7 @@ class RequestMiddleware:
             raise Problem(ProblemCode.UNKNOWN_HOST)
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Problem(ProblemCode.COMPRESSED_BODY, headers={"Accept-Encoding": "identity"})
-        self._bodies.check_length(headers.get(b"content-length", b"0"), scope["path"])
+        bodies.check_length(headers.get(b"content-length", b"0"), scope["path"])
         if scope["path"] in OPEN_PATHS:
             return
         caller = self._keys.caller(headers.get(b"x-api-key", b""))

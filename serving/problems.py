@@ -118,6 +118,9 @@ PROBLEMS: Mapping[ProblemCode, ProblemKind] = {
     ),
     ProblemCode.DATABASE_UNREACHABLE: ProblemKind(503, "the database does not answer ({error})"),
     ProblemCode.DATABASE_REFUSED: ProblemKind(503, "the database refuses the query ({error})"),
+    ProblemCode.STORE_UNAVAILABLE: ProblemKind(
+        503, "the object store does not take the file ({error}): send it again"
+    ),
 }
 FIELD_ERRORS: Mapping[FieldErrorCode, str] = {
     FieldErrorCode.REQUIRED: "is missing",

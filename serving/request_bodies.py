@@ -8,7 +8,7 @@ from serving.code_samples import CSV, JSON, MULTIPART, RequestExample
 from serving.problems import MAX_ALLOWED
 from serving.request_fields import MAX_HASH_CHARACTERS
 from serving.schema import RequestSchema
-from serving.uploads import CHARSETS, CSV_TYPES
+from serving.uploads import BINARY, CHARSETS, CSV_TYPES
 
 JsonSchema = dict[str, Any]
 REFERENCE = "#/components/schemas/{model}"
@@ -110,6 +110,13 @@ def batch(requests: RequestSchema | None, max_rows: int) -> JsonSchema:
             MULTIPART: {"schema": form},
         },
     }
+
+
+def upload() -> JsonSchema:
+    """Return the body of the route that takes a file for the inbox."""
+    text = {"schema": {"type": "string", "description": "A CSV of source rows, in any dialect."}}
+    packed = {"type": "string", "format": "binary", "description": "The same as zip or gzip."}
+    return {"required": True, "content": {CSV: text, BINARY: {"schema": packed}}}
 
 
 def examples(body: JsonSchema) -> list[RequestExample]:

@@ -52,6 +52,13 @@ BATCH = (
 )
 SERVED_MODEL = (*WITH_KEY, ProblemCode.NO_MODEL)
 CODE_TABLE = (*SERVED_MODEL, ProblemCode.UNKNOWN_SEED, ProblemCode.NOT_FOUND)
+SUBMITTED = (
+    *WITH_SCOPE,
+    ProblemCode.WRONG_MEDIA_TYPE,
+    ProblemCode.SLOW_REQUEST,
+    ProblemCode.MEMORY_LIMIT,
+    ProblemCode.STORE_UNAVAILABLE,
+)
 DATABASE = (*WITH_KEY, ProblemCode.DATABASE_UNREACHABLE, ProblemCode.DATABASE_REFUSED)
 DATA = (*DATABASE, ProblemCode.MISSING_SCOPE)
 EXAMPLE_PARAMS: dict[ProblemCode, dict[str, ParamValue]] = {
@@ -70,6 +77,7 @@ EXAMPLE_PARAMS: dict[ProblemCode, dict[str, ParamValue]] = {
     ProblemCode.MEMORY_LIMIT: {"held_bytes": 64_200_000},
     ProblemCode.DATABASE_UNREACHABLE: {"error": "OperationalError"},
     ProblemCode.DATABASE_REFUSED: {"error": "QueryCanceled"},
+    ProblemCode.STORE_UNAVAILABLE: {"error": "EndpointConnectionError"},
 }
 WRONG_VALUE = field_error(
     "gender", FieldErrorCode.NOT_ALLOWED, allowed=["Female", "Male", "unknown"]

@@ -13,6 +13,9 @@ from serving.problems import Problem, wrong_media_type
 
 # The second is what some libraries say, the third what Windows with Excel says for a CSV file.
 CSV_TYPES = (CSV, "application/csv", "application/vnd.ms-excel")
+BINARY = "application/octet-stream"
+# A browser asks before it sends one of these for a foreign page, and gets no leave.
+FILE_TYPES = (*CSV_TYPES, BINARY)
 BATCH_TYPES = (JSON, *CSV_TYPES, MULTIPART)
 # Python's names. Others would have to be guessed, or unpack what was compressed.
 CHARSETS = (

@@ -61,10 +61,21 @@ RIGHTS: dict[Identity, tuple[str, ...]] = {
         "Read:{pipeline}/snapshots/*",
         "Write:{pipeline}/snapshots/*",
     ),
-    "api": ("Read:{mlflow}", "List:{mlflow}"),
+    "api": (),  # POLICIES
     "mlflow": ("Read:{mlflow}", "List:{mlflow}"),
     "logs": ("Read:{pipeline}/logs/*", "Write:{pipeline}/logs/*", "List:{pipeline}/logs/*"),
     "backup": ("Read", "List"),
+}
+
+# The rights of an identity that prefixes cannot tell, as statements of IAM: action and resource.
+# The API creates objects in `inbox/` whose key holds the hash of their content: it can neither
+# read, list or delete there, nor put other content in the place of an object.
+POLICIES: dict[Identity, tuple[tuple[str, str], ...]] = {
+    "api": (
+        ("s3:GetObject", "{mlflow}/*"),
+        ("s3:ListBucket", "{mlflow}"),
+        ("s3:PutObject", "{pipeline}/inbox/${{s3:x-amz-content-sha256}}/*"),
+    ),
 }
 
 
@@ -217,16 +228,26 @@ def identities(
         settings: the names of the buckets; by default those of `.env.example`.
     """
     names = settings or ObjectStoreSettings.model_construct()
+    buckets = {"mlflow": names.s3_mlflow_bucket, "pipeline": names.s3_pipeline_bucket}
     entries = []
     for identity, (access_key, secret_key) in keys.items():
-        actions = []
-        for right in RIGHTS[identity]:
-            actions.append(
-                right.format(mlflow=names.s3_mlflow_bucket, pipeline=names.s3_pipeline_bucket)
-            )
-        credentials = [{"accessKey": access_key, "secretKey": secret_key}]
-        entries.append({"name": identity, "credentials": credentials, "actions": actions})
-    return json.dumps({"identities": entries})
+        entry = {
+            "name": identity,
+            "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+            "actions": [right.format(**buckets) for right in RIGHTS[identity]],
+        }
+        if identity in POLICIES:
+            entry["policyNames"] = [identity]
+        entries.append(entry)
+    policies = []
+    for identity, rights in POLICIES.items():
+        statements = []
+        for action, resource in rights:
+            arn = f"arn:aws:s3:::{resource.format(**buckets)}"
+            statements.append({"Effect": "Allow", "Action": action, "Resource": arn})
+        content = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        policies.append({"name": identity, "content": content})
+    return json.dumps({"identities": entries, "policies": policies})
 
 
 def mutual_tls(certificate: str, key: str) -> dict[str, str]:

@@ -35,7 +35,7 @@ class Scope(StrEnum):
     PREDICT = "predict"  # /predict, /predict/batch, /explain, /compare
     HISTORY = "history"  # see the values of a history that was looked up
     DATA = "data"  # /data/...: the ledger, the quarantine with its raw rows, the monitor's reports
-    SUBMIT = "submit"  # reserved
+    SUBMIT = "submit"  # /submit: put a file into the inbox
     CLINICAL = "clinical"  # the monitor counts the answers: they are about care of real patients
 
 
@@ -73,7 +73,7 @@ class AccessKey:
 
 def of_the_form(key: str) -> AccessKey:
     """Return the entry of the web form's key, with which clinicians do whatever the form can."""
-    scopes = (Scope.PREDICT, Scope.HISTORY, Scope.DATA, Scope.CLINICAL)
+    scopes = (Scope.PREDICT, Scope.HISTORY, Scope.DATA, Scope.SUBMIT, Scope.CLINICAL)
     return AccessKey("form", frozenset(scopes), hashlib.sha256(key.encode()).hexdigest())
 
 

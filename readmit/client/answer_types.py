@@ -55,6 +55,7 @@ class ProblemCode(StrEnum):
     HISTORY_UNAVAILABLE = "history_unavailable"
     DATABASE_UNREACHABLE = "database_unreachable"
     DATABASE_REFUSED = "database_refused"
+    STORE_UNAVAILABLE = "store_unavailable"
 
 
 class FieldErrorCode(StrEnum):
@@ -486,6 +487,14 @@ class ReceivedFile(TypedDict):
     n_rows: int | None
     n_known: int | None
     n_changed: int | None
+
+
+class SubmittedFile(TypedDict):
+    """Answer of POST /submit: the file as the inbox has it; GET /data/inbox has its result."""
+
+    name: str
+    file_sha256: str
+    n_bytes: int
 
 
 class Inbox(TypedDict):

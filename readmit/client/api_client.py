@@ -33,6 +33,7 @@ from readmit.client.answer_types import (
     Readiness,
     ReceivedFile,
     SeedRow,
+    SubmittedFile,
 )
 from readmit.telemetry.json_logs import CORRELATION_HEADER, new_id
 
@@ -164,6 +165,11 @@ class Client:
         """Return the ledger of batches."""
         return cast(list[LedgerRow], self._rows("/data/batches", "batches"))
 
+    def submit(self, name: str, content: bytes) -> SubmittedFile:
+        """Put a file into the inbox; the next run reads it, and `inbox` then has its result."""
+        path = f"/submit?name={quote(name, safe='')}"
+        return cast(SubmittedFile, self._request("POST", path, content=content))
+
     def inbox(self) -> list[ReceivedFile]:
         """Return the files of the inbox with their results, the newest first."""
         return cast(list[ReceivedFile], self._rows("/data/inbox", "files"))
@@ -184,8 +190,15 @@ class Client:
         """Return the rows that the answer holds under `name`."""
         return cast(dict[str, list[object]], self._request("GET", path))[name]
 
-    def _request(self, method: str, path: str, body: Mapping[str, object] | None = None) -> object:
-        """Return the JSON of an answer.
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        content: bytes | None = None,
+    ) -> object:
+        """Return the JSON of an answer to a JSON document, or to the bytes of a file.
 
         Raises:
             ApiDown: no answer came.
@@ -193,11 +206,12 @@ class Client:
         """
         correlation_id = new_id()
         fields: Document = {"method": method, "path": path, "correlation_id": correlation_id}
+        headers = {CORRELATION_HEADER: correlation_id}
+        if content is not None:
+            headers["Content-Type"] = "application/octet-stream"
         start = time.perf_counter()
         try:
-            response = self._http.request(
-                method, path, json=body, headers={CORRELATION_HEADER: correlation_id}
-            )
+            response = self._http.request(method, path, json=body, content=content, headers=headers)
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             log.warning("no answer: %s", reason, extra={"fields": fields})

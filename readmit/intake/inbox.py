@@ -79,6 +79,11 @@ def submit_copy(file: InboxFile, copy: Path, settings: PipelineSettings) -> str 
     source_sha256 = None
     reason = None
     try:
+        if file.sent_sha256 not in (None, fetched.sha256):
+            raise SourceRefused(
+                f"{file.name}: this is not what was sent, its sha256 is {fetched.sha256}: send it"
+                " again under another name"
+            )
         source_sha256 = register_fetched(fetched, settings)
         log.info("inbox: %s is registered, sha256 %s", file.name, source_sha256)
     except SourceRefused as refusal:

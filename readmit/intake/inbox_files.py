@@ -8,6 +8,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import signal
 import stat
 import time
@@ -22,13 +23,11 @@ from botocore.exceptions import ClientError
 from readmit import storage
 from readmit.errors import printable
 from readmit.intake.disk_space import Disk
+from readmit.intake.inbox_names import PREFIX, is_ignored
 from readmit.settings import PipelineSettings
 
 log = logging.getLogger(__name__)
 
-PREFIX = "inbox/"
-# Names of files that are not complete, and of what is written beside the files.
-IGNORED_SUFFIXES = ("~", ".part", ".partial", ".filepart", ".crdownload", ".tmp", ".result.json")
 # Where nobody can tell whether a file is open for writing, it is read when it has not changed for
 # so many seconds.
 SETTLED_SECONDS = 10.0
@@ -57,6 +56,11 @@ class InboxFile(Protocol):
         """Return a text that no other content of this file has."""
         ...
 
+    @property
+    def sent_sha256(self) -> str | None:
+        """Return the hash of what was sent, where the address tells it."""
+        ...
+
     def copy_to(self, target: Path) -> bool:
         """Copy the file; return whether it was complete and this version until the end."""
         ...
@@ -83,6 +87,11 @@ class FolderFile:
     def folder(self) -> str | None:
         """Return the folder, as text."""
         return printable(str(self.path.parent))
+
+    @property
+    def sent_sha256(self) -> str | None:
+        """Return None: a path does not tell it."""
+        return None
 
     def copy_to(self, target: Path) -> bool:
         """Copy the file, unless a program is writing it."""
@@ -122,6 +131,12 @@ class BucketFile:
     def folder(self) -> str | None:
         """Return None: no folder of this machine has it."""
         return None
+
+    @property
+    def sent_sha256(self) -> str | None:
+        """Return the hash in the key, which the API writes: `inbox/<sha256>/<name>`."""
+        match = re.fullmatch(rf"{PREFIX}([0-9a-f]{{64}})/[^/]+", self.key)
+        return match.group(1) if match else None
 
     def copy_to(self, target: Path) -> bool:
         """Copy the object, unless another took its place."""
@@ -165,17 +180,18 @@ def bucket_files(settings: PipelineSettings) -> list[BucketFile]:
     """Return the objects below `inbox/`, oldest first."""
     pages = storage.client("loader", settings).get_paginator("list_objects_v2")
     dated_files = []
-    for page in pages.paginate(Bucket=settings.s3_pipeline_bucket, Prefix=PREFIX):
-        for entry in page.get("Contents", []):
-            if is_ignored(entry["Key"].rpartition("/")[2]):
-                continue
-            dated_files.append((entry["LastModified"], entry["Key"], entry["ETag"]))
+    try:
+        for page in pages.paginate(Bucket=settings.s3_pipeline_bucket, Prefix=PREFIX):
+            for entry in page.get("Contents", []):
+                if is_ignored(entry["Key"].rpartition("/")[2]):
+                    continue
+                dated_files.append((entry["LastModified"], entry["Key"], entry["ETag"]))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDenied":
+            raise
+        # A store that was set up before 0.2.0, or that is not ours.
+        log.warning("the store does not let the identity `loader` list %s", PREFIX)
     return [BucketFile(key, version, settings) for _, key, version in sorted(dated_files)]
-
-
-def is_ignored(name: str) -> bool:
-    """Tell whether a name is hidden, or that of a folder of the bucket or of a part of a file."""
-    return not name or name.startswith((".", "~$")) or name.lower().endswith(IGNORED_SUFFIXES)
 
 
 def version_of(status: os.stat_result) -> str:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from readmit import db, storage
 from readmit.intake.erased_patients import normalised
 from readmit.intake.inbox import RECEIVED, address_sha256
-from readmit.intake.inbox_files import PREFIX
+from readmit.intake.inbox_names import PREFIX
 from readmit.intake.source_copies import unpack_without
 from readmit.intake.source_file import Fetched, sha256_of
 from readmit.ops.erased_objects import object_keys

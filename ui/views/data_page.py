@@ -53,11 +53,26 @@ def show_inbox(rows: Sequence[ReceivedFile]) -> None:
     """Draw the files of the inbox."""
     language = session.language()
     page_parts.section(language.text("inbox"), language.text("inbox_intro"))
+    offer_upload()
     if not rows:
         st.caption(language.text("inbox_none"))
         return
     page_parts.in_english("reasons_in_english")
     st.dataframe(page_tables.inbox(rows, language), hide_index=True)
+
+
+def offer_upload() -> None:
+    """Draw what puts a file into the inbox."""
+    language = session.language()
+    label = language.text("inbox_upload", mb=st.get_option("server.maxUploadSize"))
+    upload = st.file_uploader(label, type=["csv", "zip", "gz", "txt", "tsv"], key="inbox:file")
+    if upload is None:
+        return
+    if st.button(language.text("inbox_submit"), type="primary", key="inbox:submit"):
+        with page_parts.guarded(), st.spinner(language.text("working")):
+            file = session.client().submit(upload.name, upload.getvalue())
+        text = language.text("inbox_submitted", name=file["name"])
+        st.success(text, icon=":material/task_alt:")
 
 
 def show_verdicts(batches: Sequence[LedgerRow]) -> None:

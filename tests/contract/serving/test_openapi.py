@@ -26,7 +26,7 @@ LIMITS = hypothesis.settings(
     max_examples=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 # 503 with a reason here; tests of the data routes hold what they answer with a database.
-AWAY_WITHOUT_DATABASE = ("/data/", "/model/history")
+AWAY_WITHOUT_DATABASE = ("/data/", "/model/history", "/submit")  # the last without a store
 NEVER_OF_A_ROUTE = {
     ProblemCode.INVALID_HTTP,
     ProblemCode.HEAD_TOO_LARGE,

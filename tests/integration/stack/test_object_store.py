@@ -1,5 +1,6 @@
 """Clients reach the object store by its S3 gateway with access keys, and by no other port."""
 
+import hashlib
 import itertools
 import os
 import subprocess
@@ -37,6 +38,8 @@ KEYS = {identity: (identity, "secret") for identity in IDENTITIES}
 EXISTING = (
     ("mlflow", "1/models/m-1/artifacts/MLmodel"),
     (BUCKET, KEY),
+    (BUCKET, "inbox/ward-3.csv"),
+    (BUCKET, "received/c1d2/original"),
     (BUCKET, "docs/index.html"),
     (BUCKET, "docs-private/page.html"),
     (BUCKET, "profiles/b-1.json"),
@@ -44,7 +47,7 @@ EXISTING = (
     (BUCKET, "logs/dag_id=a/1.log"),
 )
 READS = {
-    "loader": {KEY},
+    "loader": {KEY, "inbox/ward-3.csv", "received/c1d2/original"},
     "gates": {"docs/index.html", "profiles/b-1.json"},
     "docs": {"docs/index.html"},
     "trainer": {"1/models/m-1/artifacts/MLmodel", "snapshots/s-1.parquet"},
@@ -53,16 +56,17 @@ READS = {
     "logs": {"logs/dag_id=a/1.log"},
     "backup": {key for _, key in EXISTING},
 }
+WRITES = READS | {"loader": {KEY, "received/c1d2/original"}}
 READ_ONLY = {"docs", "api", "mlflow", "backup"}
 LISTS = {
-    "loader": set(),
+    "loader": {"inbox/"},
     "gates": {"docs/", "profiles/"},
     "docs": set(),
     "trainer": {"1/"},
     "api": {"1/"},
     "mlflow": {"1/"},
     "logs": {"logs/"},
-    "backup": {"1/", "source/", "docs/", "docs-private/", "profiles/", "snapshots/", "logs/"},
+    "backup": {f"{key.partition('/')[0]}/" for _, key in EXISTING},
 }
 SHELL = "s3.configure -user=eve -access_key=eve -secret_key=evesecret -actions=Admin -apply\nexit\n"
 
@@ -191,9 +195,38 @@ def test_an_identity_writes_and_deletes_in_its_own_prefixes_only(store, identity
     if identity in READ_ONLY:
         assert writable == set()
     else:
-        assert writable == READS[identity]
+        assert writable == WRITES[identity]
     stored = client(store).list_objects_v2(Bucket=BUCKET)["Contents"]
     assert {entry["Key"] for entry in stored} == keys_in(BUCKET)
+
+
+def test_the_api_creates_files_in_the_inbox_and_does_nothing_else_there(store):
+    s3 = client(store, aws_access_key_id="api")
+    folder = f"inbox/{hashlib.sha256(CONTENT).hexdigest()}"
+    key = f"{folder}/ward 3 ñ.csv"
+    for _ in range(2):  # the same content again changes nothing
+        s3.put_object(Bucket=BUCKET, Key=key, Body=CONTENT)
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        s3.put_object(Bucket=BUCKET, Key=key, Body=CONTENT, IfNoneMatch="*")
+    copied = {"Bucket": BUCKET, "Key": key}
+    for request in (
+        partial(s3.put_object, Key=key, Body=b"other"),
+        partial(s3.put_object, Key="inbox/ward-3.csv", Body=CONTENT),
+        partial(s3.put_object, Key=f"{folder.replace('inbox', 'source')}/a.csv", Body=CONTENT),
+        partial(s3.put_object, Key=f"{folder.replace('inbox', 'received')}/original", Body=CONTENT),
+        partial(s3.create_multipart_upload, Key=key),
+        partial(s3.copy_object, Key=f"{folder}/b.csv", CopySource=copied),
+        partial(s3.get_object, Key=key),
+        partial(s3.delete_object, Key=key),
+        partial(s3.list_objects_v2, Prefix="inbox/"),
+        partial(s3.put_object_tagging, Key=key, Tagging={"TagSet": []}),
+    ):
+        assert not is_allowed(partial(request, Bucket=BUCKET)), request
+    deleted = s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": key}]})
+    assert [error["Code"] for error in deleted["Errors"]] == ["AccessDenied"]
+    admin = client(store)
+    assert admin.get_object(Bucket=BUCKET, Key=key)["Body"].read() == CONTENT
+    admin.delete_object(Bucket=BUCKET, Key=key)
 
 
 @pytest.mark.parametrize("identity", LISTS)

@@ -3,6 +3,7 @@ one.
 """
 
 import hashlib
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -174,7 +175,7 @@ def test_an_unreachable_database_does_not_look_like_an_empty_one(api, page, n_aw
 
 @pytest.mark.parametrize("page", ["model", "data"])
 def test_empty_parts_link_to_the_next_step(api, monkeypatch, page):
-    for name in ("batches", "quarantine", "outcomes", "monitoring", "history"):
+    for name in ("batches", "inbox", "quarantine", "outcomes", "monitoring", "history"):
         monkeypatch.setattr(Client, name, lambda _: [])
     app = AppTest.from_string(
         f"from ui.views import {page}_page\n{page}_page.render()", default_timeout=30
@@ -308,3 +309,45 @@ def test_the_form_sends_its_key_to_an_api_that_requires_one(tmp_path, monkeypatc
             assert bool(app.error) != is_accepted
     st.cache_resource.clear()
     st.cache_data.clear()
+
+
+def test_a_file_is_put_into_the_inbox_and_shown_with_its_result(api, monkeypatch):
+    submitted = []
+
+    def submit(_, name, content):
+        submitted.append((name, content))
+        return {"name": name, "file_sha256": "c1d2", "n_bytes": len(content)}
+
+    row = {
+        "name": "ward-3.csv",
+        "received_at": "2026-01-30T04:00:02+00:00",
+        "state": "rejected",
+        "reason": "raw gate: nonsense",
+        "n_rows": 840,
+        "n_known": 600,
+        "n_changed": 2,
+    }
+    for name in ("batches", "quarantine"):
+        monkeypatch.setattr(Client, name, lambda _: [])
+    monkeypatch.setattr(Client, "inbox", lambda _: [row])
+    monkeypatch.setattr(Client, "submit", submit)
+    upload = SimpleNamespace(name="ward-3.csv", getvalue=lambda: b"encounter_id")
+    monkeypatch.setattr(st, "file_uploader", lambda *_, **__: upload)
+    app = AppTest.from_string(
+        "from ui.views import data_page\ndata_page.render()", default_timeout=30
+    ).run()
+    assert not app.exception
+    assert submitted == []
+    app.button(key="inbox:submit").click().run()
+    assert submitted == [("ward-3.csv", b"encounter_id")]
+    assert values(app.success) == [ENGLISH.text("inbox_submitted", name="ward-3.csv")]
+    [table] = app.dataframe
+    assert table.value.iloc[0].tolist() == [
+        "ward-3.csv",
+        "2026-01-30 04:00",
+        "rejected",
+        "840",
+        "600",
+        "2",
+        "raw gate: nonsense",
+    ]

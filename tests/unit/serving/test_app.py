@@ -521,6 +521,7 @@ def test_data_routes_say_why_they_are_away(api):
         "/data/freshness",
         "/data/monitoring",
         "/data/outcomes",
+        "/data/inbox",
         "/model/history",
     ):
         response = api.get(path)
@@ -692,6 +693,8 @@ def key_with(*scopes, last_day=None):
         ("GET", "/data/freshness", Scope.DATA),
         ("GET", "/data/monitoring", Scope.DATA),
         ("GET", "/data/outcomes", Scope.DATA),
+        ("GET", "/data/inbox", Scope.DATA),
+        ("POST", "/submit", Scope.SUBMIT),
         ("GET", "/model", None),
         ("GET", "/model/history", None),
     ],

@@ -63,6 +63,11 @@ def api():
     thread.join()
 
 
+def test_a_file_is_sent_as_it_is(api):
+    answer = api.submit("ward 3/ñ.csv", b'"a,b"')
+    assert answer == {"path": "/submit?name=ward%203%2F%C3%B1.csv", "sent": "a,b", "key": "k"}
+
+
 def test_rows_and_key_are_sent(api):
     answer = api.predict_batch([{"a": 1}])
     assert answer == {"path": "/predict/batch", "sent": {"rows": [{"a": 1}]}, "key": "k"}
