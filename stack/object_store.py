@@ -231,7 +231,7 @@ def identities(
     buckets = {"mlflow": names.s3_mlflow_bucket, "pipeline": names.s3_pipeline_bucket}
     entries = []
     for identity, (access_key, secret_key) in keys.items():
-        entry = {
+        entry: dict[str, object] = {
             "name": identity,
             "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
             "actions": [right.format(**buckets) for right in RIGHTS[identity]],
