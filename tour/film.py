@@ -21,7 +21,7 @@ MOST_BYTES = 60_000_000
 # The picture of the README: one frame per step of the short cut.
 PREVIEW_SIZE = (960, 540)
 PREVIEW_MS = 2_600
-PREVIEW_QUALITY = 60
+PREVIEW_QUALITY = 75
 MOST_PREVIEW_BYTES = 2_000_000
 ENCODING = (
     *("-c:v", "libx264", "-preset", "veryfast", "-crf", "25", "-tune", "stillimage"),
@@ -113,6 +113,7 @@ def preview(takes: Sequence[Take], path: Path) -> None:
         append_images=pictures[1:],
         duration=PREVIEW_MS,
         loop=0,
+        kmax=1,  # each picture whole: nothing of the one before shines through
         quality=PREVIEW_QUALITY,
         method=6,
     )
