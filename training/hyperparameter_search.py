@@ -33,6 +33,7 @@ from training import candidates, evaluation, features, mlflow_tracking, model_me
 from training.training_settings import TrainingSettings
 
 EXPERIMENT = "readmission-search"
+NOTE = "Trials of `make search`: a run per search, and within it a run per trial."
 FOLDS = 5
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 METRICS = ("auroc", "average_precision")
@@ -278,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study = open_study(settings.readmit_home / "search", name, settings.training_seed)
     search = Search(contract, rows[rows["split"] == "train"], families, settings)
     with mlflow_tracking.reaching(settings):
-        mlflow.set_experiment(EXPERIMENT)
+        mlflow_tracking.open_experiment(EXPERIMENT, NOTE)
         run(search, study, options.trials, options.minutes, show)
     target = ROOT / "build" / "search.json"
     target.parent.mkdir(exist_ok=True)

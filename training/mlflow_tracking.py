@@ -111,6 +111,8 @@ def open_experiment(name: str, note: str = NOTE) -> None:
         note: says on its page what its runs are; for a new experiment.
     """
     experiment = mlflow.set_experiment(name)
+    # MLflow does not make it the active one when another process creates it at this moment.
+    mlflow.set_experiment(experiment_id=experiment.experiment_id)
     if KIND_TAG not in experiment.tags:
         mlflow.set_experiment_tags({KIND_TAG: TRAINING_KIND, "mlflow.note.content": note})
 

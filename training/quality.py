@@ -52,6 +52,7 @@ from training.score_store import ScoreStore
 from training.training_settings import MonitorSettings, TrainingSettings
 
 EXPERIMENT = "readmission-quality"
+NOTE = "Reports of `make quality`: one run per report. The latest is also build/quality.json."
 FOLDS = 5
 
 
@@ -286,7 +287,7 @@ def without_nan(document: object) -> object:
 def log(quality: Quality, settings: TrainingSettings) -> None:
     """Log the numbers, the document and the figures to MLflow."""
     with mlflow_tracking.reaching(settings):
-        mlflow.set_experiment(EXPERIMENT)
+        mlflow_tracking.open_experiment(EXPERIMENT, NOTE)
         with mlflow.start_run(
             run_name=f"{quality['candidate']} {quality['data_fingerprint'][:12]}"
         ):

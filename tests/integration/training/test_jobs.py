@@ -7,9 +7,11 @@ import json
 import os
 from dataclasses import replace
 
+import mlflow
 import nbclient
 import nbformat
 import pytest
+from mlflow.tracking._tracking_service.client import TrackingServiceClient
 
 from readmit import db, storage
 from readmit.settings import ROOT, StackSettings
@@ -97,6 +99,29 @@ def production(settings):
         if version is None:
             return None
         return str(version.version)
+
+
+def test_fits_that_create_the_experiment_at_once_all_log_to_it(settings, monkeypatch):
+    """MLflow did not make it active in the slower process, whose run went to `Default`."""
+    find = TrackingServiceClient.get_experiment_by_name
+
+    def find_just_before_another_process_creates_it(client, name):
+        experiment = find(client, name)
+        if experiment is None:
+            client.create_experiment(name)
+        return experiment
+
+    with mlflow_tracking.reaching(settings):
+        mlflow.set_experiment(experiment_id="0")
+        monkeypatch.setattr(
+            TrackingServiceClient,
+            "get_experiment_by_name",
+            find_just_before_another_process_creates_it,
+        )
+        mlflow_tracking.open_experiment("created-twice")
+        with mlflow.start_run() as run:
+            experiment = mlflow.get_experiment(run.info.experiment_id)
+    assert experiment.name == "created-twice"
 
 
 def test_first_model_is_promoted_with_alias_stage_row_and_tags(first, settings):
