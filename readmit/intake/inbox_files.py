@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -205,6 +206,8 @@ def is_being_written(file: BinaryIO) -> bool:
     has_settled = abs(time.time() - status.st_ctime) >= SETTLED_SECONDS
     if not stat.S_ISREG(status.st_mode):
         return True
+    if sys.platform != "linux":  # the others have no leases
+        return not has_settled
     try:
         # A lease is granted only while nobody has the file open for writing. Who opens it then
         # sends a signal here; SIGURG is ignored, SIGIO would end the process.
