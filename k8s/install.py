@@ -33,7 +33,7 @@ from k8s.cluster import (
     run,
 )
 from k8s.installation import Choices
-from k8s.make_secrets import missing, secret_names
+from k8s.make_secrets import missing, outdated, secret_names
 from k8s.overlays import LOCAL_REGISTRY, kustomize, write_overlay
 from k8s.pod_reasons import reason
 from k8s.pod_stamps import KINDS, stamp
@@ -66,6 +66,7 @@ PAGES = {
 SET_UP = "set-up"
 NAME = "app.kubernetes.io/name"
 API = "deployment/api"
+OBJECT_STORE = "statefulset/s3"
 RESTARTED = ",".join(f"{kind.lower()}s" for kind in KINDS)
 
 
@@ -154,7 +155,7 @@ def build_images(
 def apply(
     cluster: Cluster, manifests: list[Resource], built: dict[str, str], choices: Choices
 ) -> None:
-    """Apply the namespace, missing Secrets, the choices, then everything.
+    """Apply the namespace, missing and outdated Secrets, the choices, then everything.
 
     Pods that read a changed ConfigMap or run a changed image are replaced. kubectl's record of what
     was applied is that of the overlay alone, so `kubectl apply -k` finds nothing to change.
@@ -168,12 +169,19 @@ def apply(
     new_secrets = missing(present)
     if new_secrets:
         cluster.kubectl("create", "--filename=-", text=as_list(new_secrets))
+    for secret in new_secrets:
+        present[secret["metadata"]["name"]] = secret["stringData"]
+    outdated_secrets = outdated(present)
+    if outdated_secrets:
+        cluster.kubectl("replace", "--filename=-", text=as_list(outdated_secrets))
     installation.keep(cluster, choices)
     stamp(manifests, built, cluster.get(RESTARTED))
     cluster.kubectl("delete", "job", SET_UP, "--ignore-not-found")  # a Job cannot be changed
     manager = f"--field-manager={installation.FIELD_MANAGER}"
     cluster.kubectl("apply", manager, "--filename=-", text=as_list(manifests))
     cluster.kubectl("apply", "set-last-applied", "--filename=-", text=rendered)
+    if outdated_secrets and OBJECT_STORE in workload_names(manifests):
+        cluster.kubectl("rollout", "restart", OBJECT_STORE)  # it reads its file at its start
 
 
 def workload_names(manifests: list[Resource]) -> list[str]:

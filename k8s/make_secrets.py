@@ -134,14 +134,33 @@ def missing(present: Mapping[str, Values]) -> list[Resource]:
     The object store's file gets the keys that are present.
     """
     values_of = new_values()
-    all_values = {**values_of, **present}
+    values_of[IDENTITIES] = _identities_file({**values_of, **present})
+    return [manifest(name, values) for name, values in values_of.items() if name not in present]
+
+
+def outdated(present: Mapping[str, Values]) -> list[Resource]:
+    """Return the object store's file when an earlier release wrote it: it lacks keys or rights.
+
+    Args:
+        present: the values of every Secret of ours.
+    """
+    today = _identities_file(present)
+    if _parsed(present[IDENTITIES]) == _parsed(today):
+        return []
+    return [manifest(IDENTITIES, today)]
+
+
+def _identities_file(values_of: Mapping[str, Values]) -> Values:
     keys = {}
     for identity in storage.IDENTITIES:
         access_key, secret_key = storage.variables(identity)
-        values = all_values[secret_of(identity)]
+        values = values_of[secret_of(identity)]
         keys[identity] = (values[access_key], values[secret_key])
-    values_of[IDENTITIES] = {"identities.json": identities(keys)}
-    return [manifest(name, values) for name, values in values_of.items() if name not in present]
+    return {"identities.json": identities(keys)}
+
+
+def _parsed(values: Values) -> object:
+    return json.loads(values["identities.json"])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,37 @@ from readmit.ops.bootstrap import LOGIN_ROLES
 from stack.progress import Progress
 from tests.support import k8s
 
-# A Secret `role-serving` is there already; what is created and applied is kept.
+# What is created and applied is kept.
 KUBECTL = """#!/bin/sh
 echo "$@" >>"{log}"
 case "$*" in
-*"get secrets"*) echo '{{"items": [{{"metadata": {{"name": "role-serving"}}, "data": {{"A": "b2xk"}}}}]}}' ;;
+*"get secrets"*) cat "{secrets}" ;;
 *"get "*) echo '{{"items": []}}' ;;
 *"create --filename"*) cat >"{created}" ;;
 *"set-last-applied"*) cat >"{created}.recorded" ;;
 *"--server-side"*) cat >"{created}.choices" ;;
+*"replace --f"*) cat >"{created}.replaced" ;;
 *"apply --f"*) cat >"{created}.applied" ;;
 esac
 """
+
+
+def put_secrets(folder: Path, values_of: dict[str, dict[str, str]]) -> None:
+    """Write the Secrets that the kubectl of the fixture finds."""
+    items = []
+    for name, values in values_of.items():
+        data = {key: b64encode(value.encode()).decode() for key, value in values.items()}
+        items.append({"metadata": {"name": name}, "data": data})
+    (folder / "secrets").write_text(json.dumps({"items": items}))
 
 
 @pytest.fixture
 def kubectl_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     log = tmp_path / "log"
     script = tmp_path / "kubectl"
-    script.write_text(KUBECTL.format(log=log, created=tmp_path / "created"))
+    secrets = tmp_path / "secrets"
+    script.write_text(KUBECTL.format(log=log, created=tmp_path / "created", secrets=secrets))
+    put_secrets(tmp_path, {"role-serving": {"A": "old"}})
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     return log
@@ -103,6 +116,28 @@ def test_apply_keeps_secrets_and_stamps_pods_with_their_configuration(
     assert created_names(tmp_path / "created") == expected
     *_, applied = json.loads((tmp_path / "created.applied").read_text())["items"]
     assert "readmit/configuration" in applied["spec"]["template"]["metadata"]["annotations"]
+
+
+def test_rights_of_an_earlier_release_are_replaced_once_and_the_store_reads_them(
+    kubectl_log: Path, tmp_path: Path
+) -> None:
+    present = new_values()
+    present[IDENTITIES] = {"identities.json": json.dumps({"identities": []})}
+    put_secrets(tmp_path, present)
+    namespace = {"kind": "Namespace", "metadata": {"name": "readmit"}}
+    store = workload("s3", "settings", "StatefulSet")
+    restart = "rollout restart statefulset/s3"
+    install.apply(cluster.Cluster("here"), [namespace, store], {}, Choices())
+    assert restart in kubectl_log.read_text()
+    [replaced] = json.loads((tmp_path / "created.replaced").read_text())["items"]
+    assert k8s.name_of(replaced) == IDENTITIES
+
+    present[IDENTITIES] = replaced["stringData"]
+    put_secrets(tmp_path, present)
+    kubectl_log.unlink()
+    install.apply(cluster.Cluster("here"), [namespace, store], {}, Choices())
+    assert restart not in kubectl_log.read_text()
+    assert " replace " not in kubectl_log.read_text()
 
 
 def test_a_pod_that_reads_a_changed_configmap_is_replaced() -> None:
