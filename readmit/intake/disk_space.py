@@ -33,14 +33,16 @@ class Disk:
         Raises:
             NoRoom: fewer bytes are free than `n_bytes` and the floor.
         """
-        free = shutil.disk_usage(self.folder).free
-        if free >= n_bytes + self.floor_bytes:
+        disk = shutil.disk_usage(self.folder)
+        if disk.total == 0:  # `/proc` and its like: writing there says what is wrong
+            return
+        if disk.free >= n_bytes + self.floor_bytes:
             return
         needed = f"{self.floor_bytes / 1e6:,.0f} MB stay free"
         if n_bytes:
             needed = f"{n_bytes / 1e6:,.0f} MB are needed and {needed}"
         raise NoRoom(
-            f"{name}: {free / 1e6:,.0f} MB are free at {self.folder}, and {needed}"
+            f"{name}: {disk.free / 1e6:,.0f} MB are free at {self.folder}, and {needed}"
             " (READMIT_MIN_FREE_MB): free some, or set READMIT_HOME to another disk"
         )
 

@@ -22,7 +22,7 @@ FOLDERS = (
     "training",
     "ui",
 )
-TESTS = ("tests/unit", "tests/contract")
+TESTS = ("tests",)
 # Words that fit anything name nothing (docs/development.md, "Names").
 VAGUE = {
     *("found", "said", "known", "given", "told", "asked", "wanted", "place", "places", "each"),

@@ -173,6 +173,8 @@ def test_training_and_its_decision(gateway, settings):
         "operating_point": {},
         "calibration": [],
         "decision_curve": [],
+        "capacity": [],
+        "score_bins": [],
     }
     for name in ("lightgbm", "logistic"):
         training_gauges.candidate(
