@@ -13,6 +13,18 @@ from readmit.settings import ROOT
 from tests.support.services import end, free_port, wait_until
 
 
+def uvicorn_command(port: int, workers: int) -> list[str]:
+    """Return the command that starts the API as the stack does."""
+    command = [sys.executable, "-m", "uvicorn", "tests.support.metrics_app:create", "--factory"]
+    command += ["--no-access-log", "--no-proxy-headers"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command += ["--http", "serving.protocol:Protocol", "--ws", "none"]
+    command += ["--timeout-keep-alive", "75"]
+    if workers > 1:
+        command += ["--workers", str(workers)]
+    return command
+
+
 @contextmanager
 def running(
     home: Path, workers: int, **variables: str
@@ -20,29 +32,6 @@ def running(
     """Start the API with a model in each worker; yields its address and the (master) process."""
     (together := home / "together").mkdir()
     port = free_port()
-    command = (
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "tests.support.metrics_app:create",
-        "--factory",
-        "--no-access-log",
-    )
-    command += (
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--http",
-        "serving.protocol:Protocol",
-        "--ws",
-        "none",
-        "--no-proxy-headers",
-        "--timeout-keep-alive",
-        "75",
-    )
-    if workers > 1:
-        command += ("--workers", str(workers))
     own_variables = {
         "PROMETHEUS_MULTIPROC_DIR": str(together),
         "METRICS_APP_HOME": str(home),
@@ -50,7 +39,7 @@ def running(
     }
     with (home / "api.log").open("wb") as log:
         process = subprocess.Popen(
-            command,
+            uvicorn_command(port, workers),
             cwd=ROOT,
             stdout=log,
             stderr=log,
