@@ -113,11 +113,10 @@ def _write(path: Path, month: date, clean: Connection, cur: cursor) -> int:
         rows_cur.itersize = ROWS_AT_ONCE
         rows_cur.execute(ROWS.format(", ".join(expressions)), {"month": month})
         while rows := rows_cur.fetchmany(ROWS_AT_ONCE):
-            columns = [
-                pa.array(column, field.type)
-                for column, field in zip(zip(*rows, strict=True), schema, strict=True)
-            ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            arrays = []
+            for number, field in enumerate(schema):
+                arrays.append(pa.array([row[number] for row in rows], field.type))
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
             n_rows += len(rows)
     return n_rows
 
