@@ -42,6 +42,13 @@ SPREADSHEETS: Mapping[Code, Spreadsheet] = {
 }
 
 
+class FileRow(NamedTuple):
+    """A row of a file: the line that it ends on, and its cells under the names of the header."""
+
+    line: int
+    cells: dict[str, str]
+
+
 class UnreadableFile(Exception):
     """An upload is not a CSV file that we can read; `key` is a text of the form that says why."""
 
@@ -70,7 +77,7 @@ class Upload:
         """Return whether the file has more rows than one upload may have."""
         return self.n_rows > MAX_ROWS
 
-    def rows(self) -> Iterator[dict[str, str]]:
+    def rows(self) -> Iterator[FileRow]:
         """Read the rows from the file again, one after the other."""
         return rows(self.content, self.delimiter, self.header_line)
 
@@ -93,7 +100,7 @@ def read(content: bytes, fields: Sequence[Field]) -> Upload:
     preview = []
     for row in rows(content, delimiter, header_line):
         if n_rows < PREVIEW_ROWS:
-            preview.append(row)
+            preview.append(row.cells)
         n_rows += 1
         if n_rows > MAX_ROWS:
             break
@@ -103,8 +110,8 @@ def read(content: bytes, fields: Sequence[Field]) -> Upload:
     return Upload(content, n_rows, preview, missing, delimiter, header_line)
 
 
-def rows(content: bytes, delimiter: str, header_line: int) -> Iterator[dict[str, str]]:
-    """Yield each row of a CSV file under the names of its header.
+def rows(content: bytes, delimiter: str, header_line: int) -> Iterator[FileRow]:
+    """Yield each row of a CSV file. Spreadsheets leave rows of empty cells at its end: no stays.
 
     Raises:
         UnreadableFile: as `read` does.
@@ -112,11 +119,11 @@ def rows(content: bytes, delimiter: str, header_line: int) -> Iterator[dict[str,
     records = _records(content, delimiter, header_line)
     _, header = next(records, (0, []))
     for line, cells in records:
-        if not cells:
+        if not any(cells):
             continue
         if len(cells) != len(header):
             raise UnreadableFile("file_cells", line=line, cells=len(cells), columns=len(header))
-        yield dict(zip(header, cells, strict=True))
+        yield FileRow(line, dict(zip(header, cells, strict=True)))
 
 
 def _dialect(content: bytes, features: Sequence[Feature]) -> tuple[str, int]:
@@ -214,9 +221,7 @@ def typed(row: Mapping[str, str], fields: Sequence[Field]) -> dict[str, Value]:
     return row_reader(list(row), fields)(row)
 
 
-def chunks(
-    rows: Iterable[Mapping[str, str]], size: int = CHUNK_ROWS
-) -> Iterator[list[Mapping[str, str]]]:
+def chunks(rows: Iterable[FileRow], size: int = CHUNK_ROWS) -> Iterator[list[FileRow]]:
     """Yield the rows in chunks of `size`."""
     iterator = iter(rows)
     while chunk := list(islice(iterator, size)):

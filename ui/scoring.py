@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from readmit.client.answer_types import BatchAnswer, RowError, ScoredStay, Value
 from ui import batch_file, problem_messages, wording
-from ui.batch_file import Upload
+from ui.batch_file import FileRow, Upload
 from ui.examples import Scorer
 from ui.form import Field
 from ui.language import Code, Language
@@ -84,15 +84,14 @@ class Outcome:
 class ScoredFile:
     """The result of scoring a file: the text of the download, and the first rows for the page.
 
-    `first` has the first outcomes, `errors` the first outcomes with errors by their line.
+    `first` has the first outcomes by their line in the file, `errors` the first with errors.
     """
 
     code: Code = "en"
-    header_line: int = 1
     parts: list[str] = field(default_factory=list)
     n_rows: int = 0
     n_errors: int = 0
-    first: list[Outcome] = field(default_factory=list)
+    first: dict[int, Outcome] = field(default_factory=dict)
     errors: dict[int, Outcome] = field(default_factory=dict)
 
     @property
@@ -100,18 +99,17 @@ class ScoredFile:
         """The scored file as CSV."""
         return "".join(self.parts)
 
-    def add(self, rows: Sequence[Mapping[str, str]], outcomes: Sequence[Outcome]) -> None:
+    def add(self, rows: Sequence[FileRow], outcomes: Sequence[Outcome]) -> None:
         """Add rows and their outcomes."""
         scored = []
         for row, outcome in zip(rows, outcomes, strict=True):
-            scored.append({**row, **outcome.cells()})
+            scored.append({**row.cells, **outcome.cells()})
             if len(self.first) < MAX_SHOWN:
-                self.first.append(outcome)
+                self.first[row.line] = outcome
             if not outcome.is_scored:
                 self.n_errors += 1
                 if len(self.errors) < MAX_ERRORS_SHOWN:
-                    line = self.header_line + self.n_rows + len(scored)
-                    self.errors[line] = outcome
+                    self.errors[row.line] = outcome
         is_first = self.n_rows == 0
         self.parts.append(batch_file.write(scored, has_header=is_first, code=self.code))
         self.n_rows += len(scored)
@@ -128,12 +126,12 @@ def score(
         scorer: sends rows to the API.
         code: the language whose spreadsheets open the result.
     """
-    scored = ScoredFile(code, upload.header_line)
+    scored = ScoredFile(code)
     read_row = None
     for rows in batch_file.chunks(upload.rows()):
         if read_row is None:
-            read_row = batch_file.row_reader(list(rows[0]), fields)
-        typed = [read_row(row) for row in rows]
+            read_row = batch_file.row_reader(list(rows[0].cells), fields)
+        typed = [read_row(row.cells) for row in rows]
         scored.add(rows, outcomes(scorer(typed), len(rows)))
         yield scored
 

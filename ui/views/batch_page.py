@@ -11,6 +11,7 @@ from ui import batch_file, page_parts, scoring, session, wording
 from ui.form import Field
 
 SCORED = "batch:scored"
+SCORED_NAME = "batch:scored_name"
 READ = "batch:read"
 
 
@@ -37,10 +38,15 @@ def render() -> None:
         on_change=st.session_state.pop,
         args=(SCORED, None),
     )
-    if upload is None:
+    if upload is not None:
+        show_upload(upload, fields)
+    elif SCORED in st.session_state:
+        # Streamlit drops an upload when its page is left; the result is still here.
+        name = f"`{st.session_state[SCORED_NAME]}`"
+        st.info(language.text("batch_kept", name=name), icon=":material/history:")
+        show_scored(st.session_state[SCORED])
+    else:
         st.info(language.text("batch_empty"), icon=":material/upload_file:")
-        return
-    show_upload(upload, fields)
 
 
 def show_upload(upload: UploadedFile, fields: Sequence[Field]) -> None:
@@ -64,7 +70,7 @@ def show_upload(upload: UploadedFile, fields: Sequence[Field]) -> None:
         names = ", ".join(file.missing)
         st.error(language.text("batch_missing", names=names), icon=":material/error:")
     elif file.n_rows:
-        offer_scoring(file, fields)
+        offer_scoring(file, upload.name, fields)
     else:
         st.info(language.text("batch_no_rows"), icon=":material/info:")
 
@@ -80,10 +86,11 @@ def _read(upload: UploadedFile, fields: Sequence[Field]) -> batch_file.Upload:
     return cast(batch_file.Upload, former[1])
 
 
-def offer_scoring(file: batch_file.Upload, fields: Sequence[Field]) -> None:
+def offer_scoring(file: batch_file.Upload, name: str, fields: Sequence[Field]) -> None:
     """Draw the button that scores all rows, and the outcome of the last scoring."""
     if st.button(session.language().text("batch_score"), type="primary", key="batch:score"):
         st.session_state[SCORED] = _scored(file, fields)
+        st.session_state[SCORED_NAME] = name
     if SCORED in st.session_state:
         show_scored(st.session_state[SCORED])
 
@@ -129,6 +136,6 @@ def show_scored(scored: scoring.ScoredFile) -> None:
     )
     st.caption(language.text("batch_first", n=len(scored.first)))
     table = []
-    for line, outcome in enumerate(scored.first, start=scored.header_line + 1):
+    for line, outcome in scored.first.items():
         table.append({line_title: line, **outcome.shown(language)})
     st.dataframe(table, hide_index=True)

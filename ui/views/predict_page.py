@@ -29,6 +29,7 @@ from ui.what_if import alternatives
 ANSWER = "answer"
 FAILURE = "failure"
 SENT = "sent"
+PATIENT = "patient_nbr"
 CONFLICT = 409
 
 
@@ -90,6 +91,7 @@ def _example_rows(model: FormModel, form_fields: Sequence[Field]) -> dict[str, e
 def _fill_form(form_fields: Sequence[Field], version: str, row: Mapping[str, Value]) -> None:
     """Fill the form with an example; the last answer does not belong to it."""
     fields.fill(form_fields, version, row)
+    st.session_state[PATIENT] = ""  # an example has no earlier stays of somebody else
     for key in (ANSWER, FAILURE, SENT):
         st.session_state.pop(key, None)
 
@@ -101,16 +103,17 @@ def show_form(model: FormModel, form_fields: Sequence[Field]) -> None:
     errors: Mapping[str, str] = {}
     if isinstance(failure, Problem):
         errors = problem_messages.notice(failure, language).by_field
+    sent = st.session_state.get(SENT, {})
+    st.session_state.setdefault(PATIENT, str(sent.get(PATIENT, "")))
     with st.form("predict", border=False):
         patient = st.text_input(
             language.text("patient_number"),
             help=language.text("patient_number_help"),
-            key="patient_nbr",
+            key=PATIENT,
             autocomplete="off",
             max_chars=20,
         )
-        fields.mark("patient_nbr", errors)
-        sent = st.session_state.get(SENT, {})
+        fields.mark(PATIENT, errors)
         entered = fields.render(form_fields, model.version, errors, sent)
         button = language.text("button_predict")
         if st.form_submit_button(button, type="primary", width="stretch", key="submit"):
@@ -121,9 +124,9 @@ def _submit(model: FormModel, entered: Mapping[str, Value], patient: str) -> Non
     """Send what was entered, then draw the page again with the answer."""
     row: dict[str, Value] = {**entered, "contract_hash": model.contract_hash}
     if patient.isascii() and patient.isdigit():
-        row["patient_nbr"] = int(patient)
+        row[PATIENT] = int(patient)
     elif patient:
-        row["patient_nbr"] = patient  # the API says what is wrong with it
+        row[PATIENT] = patient  # the API says what is wrong with it
     with st.spinner(session.language().text("working")):
         _send(row)
     st.rerun()
@@ -164,7 +167,7 @@ def show_failure(failure: Problem | ApiDown, model: FormModel) -> None:
         _reload_button(language)
     elif errors:
         labels = form.labels(model.features, language)
-        labels["patient_nbr"] = language.text("patient_number")
+        labels[PATIENT] = language.text("patient_number")
         lines = [f"**{language.text('invalid')}**", ""]
         for name, error in errors.items():
             lines.append(f"- {labels.get(name, name)}: {error}")

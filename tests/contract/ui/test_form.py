@@ -52,7 +52,7 @@ def test_the_api_takes_what_the_form_and_the_template_send(contract, fields):
     for row in examples.variations(fields, 30):
         assert requests.from_row(row).values
     template = batch_file.read(batch_file.template(fields).encode(), fields)
-    assert requests.from_row(batch_file.typed(next(template.rows()), fields)).values
+    assert requests.from_row(batch_file.typed(next(template.rows()).cells, fields)).values
 
 
 def texts(fields, labels):

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from readmit.client.api_client import ApiDown, Client
 from tests.support.api import running
 from tests.support.services import wait_until
-from ui import form
+from ui import batch_file, form
 from ui import language as languages
 
 ENGLISH = languages.load("en")
@@ -122,6 +122,52 @@ def test_a_wrong_field_is_named_by_its_label(api):
     label = SPANISH.text("patient_number")
     assert f"- {label}: debe ser un número entero" in app.error[0].value
     assert any("debe ser un número entero" in caption for caption in shown(app))
+
+
+def test_an_example_patient_has_no_number_of_another_one(api):
+    app = AppTest.from_string(
+        "from ui.views import predict_page\npredict_page.render()", default_timeout=30
+    ).run()
+    app.text_input(key="patient_nbr").set_value("4711")
+    app.button[-1].click().run()
+    app.button(key="example:default").click().run()
+    assert app.text_input(key="patient_nbr").value == ""
+
+
+def test_the_patient_number_is_there_again_when_the_page_was_left(api):
+    """Streamlit drops what its widgets hold while another page is shown."""
+    app = AppTest.from_string(
+        "import streamlit as st\n"
+        "from ui.views import predict_page\n"
+        "if not st.checkbox('another page'):\n"
+        "    predict_page.render()\n",
+        default_timeout=30,
+    ).run()
+    app.text_input(key="patient_nbr").set_value("4711")
+    app.button[-1].click().run()
+    app.checkbox[0].check().run()
+    assert not app.text_input
+    app.checkbox[0].uncheck().run()
+    assert app.text_input(key="patient_nbr").value == "4711"
+
+
+def test_a_scored_file_is_there_again_when_the_page_was_left(api, monkeypatch):
+    app = AppTest.from_string(
+        "from ui.views import batch_page\nbatch_page.render()", default_timeout=30
+    )
+    client = Client(api[0])
+    model = form.form_model(client.model())
+    content = batch_file.template(form.fields(model.features, client.seed, ENGLISH)).encode()
+    upload = SimpleNamespace(name="ward-3.csv", file_id="1", getvalue=lambda: content)
+    monkeypatch.setattr(st, "file_uploader", lambda *_, **__: upload)
+    app.run()
+    app.button(key="batch:score").click().run()
+    assert not app.exception
+    [scored] = app.success
+    monkeypatch.setattr(st, "file_uploader", lambda *_, **__: None)
+    app.run()
+    assert "`ward-3.csv`" in app.info[0].value
+    assert app.success[0].value == scored.value
 
 
 def test_a_form_of_an_older_contract_says_what_was_assumed(api):

@@ -20,7 +20,7 @@ def test_the_template_can_be_read_back_and_is_typed():
         "n_procedures": 1,
         "is_changed": False,
     }
-    assert batch_file.typed(next(upload.rows()), fields()) == expected
+    assert batch_file.typed(next(upload.rows()).cells, fields()) == expected
     assert upload.n_rows == 1
 
 
@@ -143,7 +143,7 @@ def test_a_file_may_come_in_any_dialect(delimiter, encoding, first_line):
         "n_procedures": 2,
         "is_changed": True,
     }
-    assert batch_file.typed(next(upload.rows()), fields()) == expected
+    assert batch_file.typed(next(upload.rows()).cells, fields()) == expected
 
 
 def test_a_row_of_the_source_is_typed_as_the_contract_has_it(contract):
@@ -166,7 +166,7 @@ def test_a_row_of_the_source_is_typed_as_the_contract_has_it(contract):
     content = ",".join(row) + "\n" + ",".join(row.values()) + "\n"
     upload = batch_file.read(content.encode(), inputs)
     assert upload.missing == ()
-    values = batch_file.typed(next(upload.rows()), inputs)
+    values = batch_file.typed(next(upload.rows()).cells, inputs)
     assert values["race"] == values["gender"] == "unknown"
     assert (values["diagnosis_1"], values["diagnosis_2"]) == ("008", "250.10")
     assert (values["is_medication_changed"], values["length_of_stay_days"]) == (True, 3)

@@ -76,3 +76,19 @@ def test_of_a_file_full_of_errors_the_page_has_the_first_and_the_download_all():
     lines = scored.text.splitlines()
     assert len(lines) == 3001
     assert lines[-1].endswith("and 30 more,")
+
+
+def test_an_error_names_the_line_of_its_row_in_the_file():
+    """Empty lines, rows of empty cells and cells of two lines do not shift what follows."""
+
+    def scorer(rows):
+        errors = [{**ERROR, "row": row} for row in range(len(rows))]
+        stays = [None] * len(rows)
+        return {"predictions": stays, "errors": errors, "model": {"version": "3"}}
+
+    text = 'age_band;note\n\nx;first\n;\ny;"two\nlines"\nz;last\n;\n;\n'
+    upload = batch_file.read(text.encode(), form.fields())
+    assert upload.n_rows == 3
+    *_, scored = scoring.score(upload, form.fields(), scorer)
+    assert list(scored.errors) == list(scored.first) == [3, 6, 7]
+    assert (scored.n_rows, scored.n_errors) == (3, 3)
