@@ -104,8 +104,8 @@ def preview(takes: Sequence[Take], path: Path) -> None:
     artist = Artist(folder)
     pictures = []
     for take in takes:
-        *_, last = artist.draw(take.step, take.shot, take.scene.title, take.seconds)
-        with Image.open(last.path) as picture:
+        ending = artist.draw_ending(take.step, take.shot, take.scene.title)
+        with Image.open(ending.path) as picture:
             pictures.append(picture.resize(PREVIEW_SIZE, Image.Resampling.LANCZOS))
     pictures[0].save(
         path,

@@ -69,24 +69,26 @@ class Artist:
         rest = round(seconds * PER_SECOND)
         if shot.clicked is not None:
             still = _still(shot.before, shot.address, title, step.say)
-            left, top, right, bottom = shot.clicked
-            middle = ((left + right) / 2, (top + bottom) / 2 + PAGE_TOP)
-            for frame in self._move(still, middle):
+            for frame in self._move(still, _middle(shot.clicked)):
                 rest -= frame.length
                 yield frame
             click = self._save(still, round(CLICK_SECONDS * PER_SECOND), is_click=True)
             rest -= click.length
             yield click
-        still = _still(shot.after, shot.address, title, step.say)
+        still = _ending(step, shot, title)
         if shot.pointed is not None:
-            emphasize(still, shot.pointed)
-            _, _, right, bottom = shot.pointed
-            # At its lower right the hand hides no text.
-            corner = (min(right - 20, SIZE[0] - 60), min(bottom + PAGE_TOP - 10, PAGE_BOTTOM - 60))
-            for frame in self._move(still, corner):
+            for frame in self._move(still, _lower_right(shot.pointed)):
                 rest -= frame.length
                 yield frame
         yield self._save(still, max(rest, 1))
+
+    def draw_ending(self, step: Step, shot: Shot, title: str) -> Frame:
+        """Draw only the last picture of a step, with the hand where it arrives."""
+        if shot.clicked is not None:
+            self.hand = _middle(shot.clicked)
+        if shot.pointed is not None:
+            self.hand = _lower_right(shot.pointed)
+        return self._save(_ending(step, shot, title), 1)
 
     def _move(self, still: Image.Image, goal: Point) -> Iterator[Frame]:
         """Move the hand as a person does: on a slight arc, faster in the middle than at the ends.
@@ -120,6 +122,25 @@ class Artist:
         draw.polygon(arrow, fill=(255, 255, 255), outline=(0, 0, 0), width=2)
         picture.save(path, quality=JPEG_QUALITY, subsampling=0)
         return Frame(path, length)
+
+
+def _middle(box: Box) -> Point:
+    left, top, right, bottom = box
+    return ((left + right) / 2, (top + bottom) / 2 + PAGE_TOP)
+
+
+def _lower_right(box: Box) -> Point:
+    """Return where the hand points at a box: there it hides no text."""
+    _, _, right, bottom = box
+    return (min(right - 20, SIZE[0] - 60), min(bottom + PAGE_TOP - 10, PAGE_BOTTOM - 60))
+
+
+def _ending(step: Step, shot: Shot, title: str) -> Image.Image:
+    """Return the picture that a step ends with, without the hand."""
+    still = _still(shot.after, shot.address, title, step.say)
+    if shot.pointed is not None:
+        emphasize(still, shot.pointed)
+    return still
 
 
 def _still(page: Path, address: str, title: str, caption: str) -> Image.Image:

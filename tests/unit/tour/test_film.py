@@ -47,6 +47,18 @@ def test_frames_last_as_long_as_the_narration(takes, tmp_path):
         assert picture.size == SIZE
 
 
+def test_the_preview_draws_one_picture_per_step_and_it_is_the_last_of_the_film(takes, tmp_path):
+    film.preview(takes, tmp_path / "tour.webp")
+    drawn = sorted((tmp_path / "tour.parts").glob("*.jpg"))
+    assert len(drawn) == len(takes)
+    artist = Artist(tmp_path)
+    for take, path in zip(takes, drawn, strict=True):
+        *_, last = artist.draw(take.step, take.shot, SCENE.title, take.seconds)
+        assert last.path.read_bytes() == path.read_bytes()
+    with Image.open(tmp_path / "tour.webp") as preview:
+        assert preview.n_frames == len(takes)
+
+
 def test_subtitles_and_chapters_follow_each_other(takes):
     assert film.subtitles(takes).splitlines()[2:7] == [
         "00:00:00.000 --> 00:00:03.000",
