@@ -28,7 +28,7 @@ from readmit.contract.definition import Contract, ContractError
 from readmit.inference.compiled_model import CompiledModel
 from readmit.inference.signatures import NotSigned
 from readmit.settings import ROOT, ModelVerification
-from training import features, signed_models
+from training import features, registry_markup, signed_models
 from training.compilation import TOLERANCE
 from training.model_metrics import Estimate
 from training.snapshots import Facts
@@ -292,10 +292,10 @@ def register(
 
 def describe_version(client: MlflowClient, name: str, version: str, card: str) -> None:
     """Make the model card the description of a version, as much of it as the registry stores."""
-    description = card
-    if len(card) > MAX_DESCRIPTION:
+    description = registry_markup.with_spaced_tables(card)
+    if len(description) > MAX_DESCRIPTION:
         remark = "\n\nShortened: `model_card.md` of the run has all of it."
-        start = card[: MAX_DESCRIPTION - len(remark)]
+        start = description[: MAX_DESCRIPTION - len(remark)]
         description = start.rpartition("\n")[0] + remark
     client.update_model_version(name, version, description=description)
 
