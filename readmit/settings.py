@@ -777,6 +777,24 @@ class ArchiveSettings(PublisherLogin, GatesStore):
     )
 
 
+class TrainingRetentionSettings(MlflowLogin, TrainerStore):
+    """How long MLflow keeps runs, and the object store snapshots, that no version names."""
+
+    readmit_training_retention_days: int = Field(
+        validation_alias="readmit_training_retention_days",
+        default=400,
+        ge=7,
+        description="days that runs of MLflow and snapshots are kept when no registered version"
+        " names them",
+    )
+    readmit_mlflow_garbage_days: int = Field(
+        validation_alias="readmit_mlflow_garbage_days",
+        default=30,
+        ge=1,
+        description="days in which a run that was deleted in MLflow can be restored",
+    )
+
+
 # ---------------------------------------------------------------- the example
 
 
@@ -811,6 +829,7 @@ SECTIONS = (
     ("Alerts", "readmit.settings:AlertSettings"),
     ("Retention", "readmit.settings:RetentionSettings"),
     ("", "readmit.settings:ArchiveSettings"),
+    ("", "readmit.settings:TrainingRetentionSettings"),
     ("One-machine stack", "readmit.settings:StackSettings"),
     ("Prediction API", "serving.api_settings:ServingSettings"),
     (

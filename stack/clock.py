@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
+from functools import partial
+from pathlib import Path
 
 from readmit.ops import backup_folder
 from readmit.settings import ROOT, ClockSettings
-from stack import old_runs
 
 PERIOD = 60.0  # seconds between two looks
 # A stack that has just started has work of its own.
@@ -22,8 +23,15 @@ GRACE = timedelta(minutes=10)
 # A job that failed is tried again after this time.
 RETRY = timedelta(hours=1)
 NIGHTLY_CLEANING = time_of_day(3, 37, tzinfo=UTC)  # after the backup
+# By how much the clock may be put back without a job that runs a second time. A later last run is
+# one of a clock that was wrong: to wait for that time could be to wait for years.
+MAX_SHIFT = timedelta(days=1)
 NIGHTLY_BACKUP = time_of_day(2, 17, tzinfo=UTC)  # as the CronJob on Kubernetes
 LOW_PRIORITY = 10
+
+
+# The programs that clean each night, by the name of their mark in the clock's folder.
+CLEANING = {"old-runs": "stack.old_runs", "old-trainings": "readmit.ops.old_trainings"}
 
 
 @dataclass
@@ -33,10 +41,11 @@ class Job:
     Attributes:
         name: of the job, in the log.
         module: what runs, with its arguments.
-        last_run: returns when it last succeeded, or None.
+        last_run: returns when it last succeeded, or None; it may be of a clock that was wrong.
         every: the longest time between two runs; None is the daily time only.
         daily: the time of day at which it runs in any case.
         failed: when it last failed.
+        mark: a file whose time is that of the last success.
     """
 
     name: str
@@ -45,6 +54,7 @@ class Job:
     daily: time_of_day
     every: timedelta | None = None
     failed: datetime | None = None
+    mark: Path | None = None
 
     def is_due(self, now: datetime, started: datetime) -> bool:
         """Return whether the job has to run.
@@ -59,7 +69,7 @@ class Job:
             return False
         last = self.last_run() or started
         if last > now:  # the clock was put back
-            return False
+            return last - now > MAX_SHIFT
         if self.every is not None and now - last >= self.every:
             return True
         today = datetime.combine(now.date(), self.daily)
@@ -78,6 +88,7 @@ class Clock:
 
     def look(self) -> None:
         """Run every job that is due."""
+        self.started = min(self.started, self.now())  # it was later when the clock was put back
         for job in self.jobs:
             if job.is_due(self.now(), self.started):
                 job.failed = None if self.run(job) else self.now()
@@ -89,13 +100,13 @@ def jobs(settings: ClockSettings) -> list[Job]:
 
     def last_backup() -> datetime | None:
         backups = backup_folder.saved(folder)
-        return backup_folder.time_of(backups[-1]) if backups else None
+        return _time_of(backups[-1]) if backups else None
 
-    def last_cleaning() -> datetime | None:
-        path = settings.readmit_home / "clock" / old_runs.DONE
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else None
-
-    listed = [Job("old runs", ("stack.old_runs",), last_cleaning, NIGHTLY_CLEANING)]
+    marks = settings.readmit_home / "clock"
+    listed = []
+    for name, module in CLEANING.items():
+        last_cleaning = partial(_time_of, marks / name)
+        listed.append(Job(name, (module,), last_cleaning, NIGHTLY_CLEANING, mark=marks / name))
     if settings.readmit_backup_every:
         every = timedelta(hours=settings.readmit_backup_every)
         listed.append(Job("backup", ("stack.backups", "save"), last_backup, NIGHTLY_BACKUP, every))
@@ -119,7 +130,15 @@ def run(job: Job) -> bool:
     level = "INFO" if process.returncode == 0 else "ERROR"
     seconds = time.monotonic() - began
     _report(f"{level} {job.name}: {last_line or 'no message'} ({seconds:.0f} s)")
+    if process.returncode == 0 and job.mark is not None:
+        job.mark.parent.mkdir(exist_ok=True)
+        job.mark.touch()
     return process.returncode == 0
+
+
+def _time_of(path: Path) -> datetime | None:
+    """Return when a file or folder was last written, or None when it is missing."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else None
 
 
 def _report(message: str) -> None:

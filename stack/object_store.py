@@ -60,6 +60,7 @@ RIGHTS: dict[Identity, tuple[str, ...]] = {
         "List:{mlflow}",
         "Read:{pipeline}/snapshots/*",
         "Write:{pipeline}/snapshots/*",
+        "List:{pipeline}/snapshots/*",
     ),
     "api": (),  # POLICIES
     "mlflow": ("Read:{mlflow}", "List:{mlflow}"),

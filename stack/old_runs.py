@@ -13,7 +13,6 @@ from pathlib import Path
 from readmit.command import explained
 from readmit.settings import ROOT, ClockSettings
 
-DONE = "old-runs"  # a file in the clock's folder, whose time is that of the last success
 LAST_CHARACTERS = 500
 
 
@@ -53,14 +52,11 @@ def delete_logs(folder: Path, before: datetime) -> int:
 
 @explained
 def main() -> int:
-    """Clean both, and note the time."""
+    """Clean both."""
     settings = ClockSettings()
     before = datetime.now(UTC) - timedelta(days=settings.readmit_run_retention_days)
     clean_tables(before)
     n_files = delete_logs(settings.readmit_home / "airflow" / "logs", before)
-    marker = settings.readmit_home / "clock" / DONE
-    marker.parent.mkdir(exist_ok=True)
-    marker.touch()
     print(f"runs before {before:%Y-%m-%d} are removed, and {n_files} files of logs")
     return 0
 

@@ -39,7 +39,10 @@ SETTINGS_OF = {
     ),
     "airflow-dag-processor": PIPELINE_SETTINGS,
     "grafana": ("readmit.settings:ReaderLogin",),
-    "clock": ("readmit.settings:ClockSettings",),
+    "clock": (
+        "readmit.settings:ClockSettings",
+        "readmit.settings:TrainingRetentionSettings",
+    ),
 }
 # Settings that reach a program in a file of its own, not by its environment.
 SETTINGS_IN_FILES = {

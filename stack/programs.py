@@ -347,7 +347,7 @@ def _watchdog(settings: StackSettings, programs: list[Program]) -> Program:
 
 
 def _clock(settings: StackSettings) -> Program:
-    """Return the program that makes the backups and cleans Airflow's tables.
+    """Return the program that makes the backups, and cleans Airflow's and MLflow's tables.
 
     A backup that runs when it ends is none.
     """
@@ -356,7 +356,7 @@ def _clock(settings: StackSettings) -> Program:
     return Program(
         "clock",
         python("-m", "stack.clock"),
-        "Clock (backups, old runs)",
+        "Clock (backups, old runs and trainings)",
         environment={name: airflow[name] for name in names},
     )
 

@@ -19,6 +19,8 @@ CLIENTS = {
     "backup",
     "grafana",
     "mlflow",
+    "old-runs",
+    "old-trainings",
     "postgres-exporter",
     "restore",
     "set-up",

@@ -62,7 +62,7 @@ LISTS = {
     "loader": {"inbox/"},
     "gates": {"docs/", "profiles/"},
     "docs": set(),
-    "trainer": {"1/"},
+    "trainer": {"1/", "snapshots/"},
     "api": {"1/"},
     "mlflow": {"1/"},
     "logs": {"logs/"},

@@ -1,11 +1,13 @@
 """The clock runs each due job once, at its time, also after the machine was off."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 
 import pytest
 
-from stack.clock import GRACE, RETRY, Clock, Job
+from readmit.settings import ClockSettings
+from stack.clock import GRACE, RETRY, Clock, Job, jobs, run
 
 NIGHT = time_of_day(2, 17, tzinfo=UTC)
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -64,11 +66,25 @@ def test_a_run_that_failed_is_repeated_after_a_while():
     assert runs.times[1] - runs.times[0] == RETRY
 
 
-@pytest.mark.parametrize("shift", [timedelta(days=-400), timedelta(hours=-3)])
-def test_a_clock_that_was_put_back_runs_nothing_twice(shift):
+@pytest.mark.parametrize(
+    ("shift", "n_further"), [(timedelta(hours=-3), 0), (timedelta(days=-400), 1)]
+)
+def test_a_clock_that_was_put_back_runs_nothing_twice(shift, n_further):
+    """A last run of a clock that was wrong by more counts as none: no backup for a year is worse."""
     runs = Runs(every=HOUR, last=NOON)
     runs.pass_time(90 * timedelta(minutes=1))
     count = len(runs.times)
     runs.now += shift
     runs.pass_time(HOUR)
-    assert len(runs.times) == count
+    assert len(runs.times) == count + n_further
+
+
+def test_a_job_that_succeeds_leaves_its_mark(tmp_path):
+    settings = ClockSettings(readmit_home=tmp_path)
+    cleaning = {job.name: job for job in jobs(settings)}
+    assert set(cleaning) == {"backup", "old-runs", "old-trainings"}
+    job = replace(cleaning["old-runs"], module=("json.tool", "--help"))
+    assert job.last_run() is None
+    assert run(job)
+    assert datetime.now(UTC) - job.last_run() < HOUR
+    assert not run(replace(job, module=("json.tool", "/nowhere")))
