@@ -20,7 +20,7 @@ from readmit.ops import bootstrap, schema_versions
 from readmit.ops.backup_folder import BackupFailed
 from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
 from readmit.settings import MLFLOW_NOTEBOOK, ROOT, RegistryReaderSettings, StackSettings
-from stack import backups, programs, superuser_password
+from stack import backups, foreign_tables, programs, superuser_password
 from stack.progress import Progress
 
 DBT_PROJECT = ROOT / "dbt_project"
@@ -105,8 +105,10 @@ def _save_before_migrations(settings: StackSettings, progress: Progress) -> None
     Raises:
         SetUpFailed: it could not be made; nothing was changed.
     """
-    migrations = schema_versions.pending(settings)
-    if not migrations or not settings.readmit_backup_before_upgrade:
+    if not settings.readmit_backup_before_upgrade or not schema_versions.has_data(settings):
+        return
+    migrations = schema_versions.pending(settings) + foreign_tables.pending(settings)
+    if not migrations:
         return
     progress.show(f"a backup before the migrations {', '.join(migrations)}")
     try:

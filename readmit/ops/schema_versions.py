@@ -65,31 +65,33 @@ def migrate(settings: OperationsSettings, folder: Path = FOLDER) -> None:
             _apply(connection, database, folder)
 
 
-def pending(settings: OperationsSettings, folder: Path = FOLDER) -> list[str]:
-    """Return the migrations that databases with data lack, as `raw 0003`.
-
-    A server without our databases, or without a source file, has nothing to lose.
-
-    Raises:
-        SchemaTooNew: a database has a version that `folder` lacks.
-    """
-    names: dict[Database, str] = {"raw": settings.raw_database, "clean": settings.clean_database}
+def has_data(settings: OperationsSettings) -> bool:
+    """Return whether our databases exist and know a source file: there is something to lose."""
+    names = (settings.raw_database, settings.clean_database)
     with closing(db.connect("postgres", "postgres", settings)) as server, server.cursor() as cur:
-        cur.execute(
-            "select count(*) from pg_database where datname in %s", (tuple(names.values()),)
-        )
+        cur.execute("select count(*) from pg_database where datname in %s", (names,))
         if cur.fetchall() != [(len(names),)]:
-            return []
+            return False
     with (
         db.transaction("postgres", settings.raw_database, settings) as raw,
         raw.cursor() as cur,
     ):
         cur.execute("select to_regclass('landing.sources') is not null")
         if cur.fetchall() != [(True,)]:
-            return []
+            return False
         cur.execute("select exists (select from landing.sources)")
-        if cur.fetchall() != [(True,)]:
-            return []
+        return cur.fetchall() == [(True,)]
+
+
+def pending(settings: OperationsSettings, folder: Path = FOLDER) -> list[str]:
+    """Return the migrations that databases with data lack, as `raw 0003`.
+
+    Raises:
+        SchemaTooNew: a database has a version that `folder` lacks.
+    """
+    if not has_data(settings):
+        return []
+    names: dict[Database, str] = {"raw": settings.raw_database, "clean": settings.clean_database}
     lacking = []
     for database, name in names.items():
         with _connect(name, settings) as connection:

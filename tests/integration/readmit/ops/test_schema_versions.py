@@ -25,7 +25,7 @@ from readmit.ops.backup_folder import BackupFailed
 from readmit.ops.bootstrap import bootstrap
 from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
 from readmit.settings import ROOT, StackSettings
-from stack import backups, set_up
+from stack import backups, foreign_tables, set_up
 from stack.postgres import binary
 from stack.progress import Progress
 from tests.support import raw
@@ -366,6 +366,32 @@ def test_a_backup_is_made_before_the_first_migration(is_wanted, tmp_path, monkey
         bootstrap(settings)
     assert len(saved) == is_wanted
     assert not saved or saved[0][0] == "raw 0001"
+
+
+@pytest.mark.parametrize(
+    ("database", "table"),
+    [("airflow", "alembic_version"), ("mlflow", "alembic_version_auth")],
+)
+def test_a_backup_is_made_before_other_tables_change(database, table, tmp_path, monkeypatch):
+    """Such a release changed only Airflow's or MLflow's tables: no backup preceded it."""
+    settings = without_databases(tmp_path)
+    restore_dump(settings)
+    bootstrap(settings)
+    saved = []
+    monkeypatch.setattr(backups, "save", lambda _: saved.append("backup"))
+    folders = {(name, versions): folder for name, _, folder, versions in foreign_tables.MIGRATIONS}
+    folder = folders[database, table]
+    [head] = foreign_tables.heads(database, folder)
+    monkeypatch.setattr(foreign_tables, "MIGRATIONS", [(database, database, folder, "of_a_test")])
+    raw.query(settings, database, "create table of_a_test (version_num text)", role=database)
+    try:
+        for version, n_backups in ((head, 0), ("an earlier one", 1)):
+            raw.query(settings, database, "insert into of_a_test values (%s)", version)
+            set_up._save_before_migrations(settings, Progress())
+            assert len(saved) == n_backups
+            raw.query(settings, database, "delete from of_a_test")
+    finally:
+        raw.query(settings, database, "drop table of_a_test", role=database)
 
 
 def test_without_a_backup_nothing_is_migrated(tmp_path, monkeypatch):
