@@ -35,6 +35,8 @@ PREFIX = "READMIT_"
 MLFLOW_READER = "api"
 # MLflow's user for notebooks: it changes what it has created itself, and reads the rest.
 MLFLOW_NOTEBOOK = "notebook"
+# Who pushes gauges, when the Pushgateway asks.
+PUSHGATEWAY_USER = "readmit"
 Port = Annotated[int, Field(ge=1024, le=65535)]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -504,6 +506,15 @@ class PushgatewaySettings(Settings):
         default=None,
         description="address of the Pushgateway; empty: `make up` sets it when one is installed",
     )
+    pushgateway_password: SecretStr | None = Field(
+        default=None, description="password of `readmit` at the Pushgateway"
+    )
+
+    def pushgateway_login(self) -> tuple[str, str] | None:
+        """Return name and password for the Pushgateway, or None when no password is set."""
+        if self.pushgateway_password is None:
+            return None
+        return PUSHGATEWAY_USER, self.pushgateway_password.get_secret_value()
 
 
 # ---------------------------------------------------------------- deployables
@@ -675,6 +686,9 @@ class StackSettings(
         default=9115, description="port of the exporter of health checks"
     )
     alertmanager_port: Port = Field(default=9093, description="port of Alertmanager")
+    monitoring_password: SecretStr | None = Field(
+        default=None, description="password of `readmit` at Alertmanager and the exporters"
+    )
     airflow_admin_password: SecretStr | None = Field(
         default=None, description="password of `admin` on Airflow's web page"
     )

@@ -85,7 +85,11 @@ def settings_of(name: str, settings: StackSettings) -> dict[str, str]:
         settings: the stack's; the settings that only one part has are read from the environment.
     """
     addresses = SETTINGS_OF.get(name, ())
-    return _variables(addresses, settings, with_secrets=name not in WITHOUT_SECRETS)
+    variables = _variables(addresses, settings, with_secrets=name not in WITHOUT_SECRETS)
+    if name in WITHOUT_SECRETS:
+        # Airflow has it report the end of tasks that were killed.
+        variables |= _variables(("readmit.settings:PushgatewaySettings",), settings)
+    return variables
 
 
 def _variables(

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from readmit import libpq, storage
 from readmit.inherited_environment import WITHOUT_FILES, inherited, proxies
 from readmit.settings import MLFLOW_NOTEBOOK, ROOT, StackSettings, variable
-from stack import login_proxy, monitoring, object_store
+from stack import login_proxy, monitoring, object_store, web_logins
 from stack.object_store import Store
 from stack.postgres import Server
 from stack.program_inputs import digest_of, settings_of
@@ -568,6 +568,7 @@ def pushgateway(settings: StackSettings, path: str) -> Program:
             path,
             f"--web.listen-address=127.0.0.1:{settings.pushgateway_port}",
             f"--persistence.file={database}",
+            *web_logins.options("pushgateway", settings),
         ),
         "Pushgateway",
         health=f"{url}/-/ready",
@@ -581,7 +582,11 @@ def node_exporter(settings: StackSettings, path: str) -> Program:
     url = f"http://127.0.0.1:{settings.node_exporter_port}"
     return Program(
         "node-exporter",
-        (path, f"--web.listen-address=127.0.0.1:{settings.node_exporter_port}"),
+        (
+            path,
+            f"--web.listen-address=127.0.0.1:{settings.node_exporter_port}",
+            *web_logins.options("node-exporter", settings),
+        ),
         "Node exporter",
         health=f"{url}/",
         address=url,
@@ -595,7 +600,11 @@ def postgres_exporter(settings: StackSettings, path: str) -> Program:
     database = f"{settings.postgres_host}:{settings.postgres_port}/{settings.clean_database}"
     return Program(
         "postgres-exporter",
-        (path, f"--web.listen-address=127.0.0.1:{settings.postgres_exporter_port}"),
+        (
+            path,
+            f"--web.listen-address=127.0.0.1:{settings.postgres_exporter_port}",
+            *web_logins.options("postgres-exporter", settings),
+        ),
         "Postgres exporter",
         environment={
             "DATA_SOURCE_URI": f"{database}?sslmode=disable&connect_timeout=10",
@@ -615,7 +624,12 @@ def blackbox_exporter(settings: StackSettings, path: str) -> Program:
     modules = ROOT / "k8s" / "components" / "monitoring" / "blackbox.yml"
     return Program(
         "blackbox-exporter",
-        (path, f"--config.file={modules}", listen),
+        (
+            path,
+            f"--config.file={modules}",
+            listen,
+            *web_logins.options("blackbox-exporter", settings),
+        ),
         "Health checks (blackbox exporter)",
         health=f"{url}/-/healthy",
         address=url,
@@ -632,6 +646,7 @@ def alertmanager(settings: StackSettings, path: str) -> Program:
         f"--storage.path={home / 'alertmanager'}",
         f"--web.listen-address=127.0.0.1:{settings.alertmanager_port}",
         "--cluster.listen-address=",  # one instance: it needs no port for others
+        *web_logins.options("alertmanager", settings),
     )
     return Program(
         "alertmanager",
@@ -652,6 +667,7 @@ def prometheus(settings: StackSettings, path: str) -> Program:
         f"--storage.tsdb.path={home / 'prometheus'}",
         f"--web.listen-address=127.0.0.1:{settings.prometheus_port}",
         "--storage.tsdb.retention.time=30d",
+        "--web.cors.origin=^$",  # by default every web page may read what it answers
     )
     return Program(
         "prometheus",

@@ -12,6 +12,7 @@ from urllib.request import ProxyHandler, build_opener
 import httpx
 
 from readmit.settings import StackSettings
+from stack import web_logins
 from stack.programs import Program, server
 from stack.supervisor import Supervisor
 
@@ -58,7 +59,8 @@ def is_ready(program: Program, settings: StackSettings) -> bool:
         return True
     url, _, part = program.health.partition("#")
     try:
-        response = httpx.get(url, timeout=5, trust_env=False)
+        login = web_logins.login_of(program.name, settings)
+        response = httpx.get(url, auth=login, timeout=5, trust_env=False)
     except httpx.HTTPError:
         return False
     if response.status_code != httpx.codes.OK:

@@ -36,6 +36,7 @@ FOLDERS = (
     "sessions",
     "sources",
     "tmp",
+    "web-logins",
 )
 # Those of programs that root runs as another user; they close their folders themselves.
 ORDINARY_USERS_ENTRIES = (

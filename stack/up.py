@@ -366,6 +366,11 @@ def addresses(settings: StackSettings) -> Table:
         "mlflow": f"{settings.mlflow_tracking_username}, READMIT_MLFLOW_TRACKING_PASSWORD",
         "grafana": "admin, READMIT_GRAFANA_ADMIN_PASSWORD",
         "notebook": "READMIT_NOTEBOOK_TOKEN",
+        "pushgateway": "readmit, READMIT_PUSHGATEWAY_PASSWORD",
+        **dict.fromkeys(
+            ("alertmanager", "node-exporter", "postgres-exporter", "blackbox-exporter"),
+            "readmit, READMIT_MONITORING_PASSWORD",
+        ),
         "postgres": "each role, <ROLE>_PASSWORD",
         "s3": "READMIT_AWS_ACCESS_KEY_ID, READMIT_AWS_SECRET_ACCESS_KEY",
     }

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Protocol, TypedDict
 
 import httpx
@@ -62,7 +63,8 @@ def report(
         url = settings.pushgateway_url
         if url:
             content = registry(job, gauges(), shared)
-            pushadd_to_gateway(url, job.value, content, shared, TIMEOUT_SECONDS, handler=_handler)
+            handler = partial(_handler, login=settings.pushgateway_login())
+            pushadd_to_gateway(url, job.value, content, shared, TIMEOUT_SECONDS, handler=handler)
     except httpx.TransportError as error:
         log.warning("gauges of %s were not pushed to %s: %s", job.value, url, error)
     except Exception:
@@ -110,13 +112,19 @@ def _known_by_label(values: float | ValuesByLabel | None) -> dict[tuple[str, ...
 
 
 def _handler(
-    url: str, method: str, timeout: float | None, headers: list[tuple[str, str]], data: bytes
+    url: str,
+    method: str,
+    timeout: float | None,
+    headers: list[tuple[str, str]],
+    data: bytes,
+    *,
+    login: tuple[str, str] | None,
 ) -> Callable[[], None]:
     """Return the function that sends a request of Prometheus' client."""
 
     def send() -> None:
         # The Pushgateway is a neighbour: the proxies of the environment do not lead to it.
-        with httpx.Client(trust_env=False, timeout=timeout) as client:
+        with httpx.Client(auth=login, trust_env=False, timeout=timeout) as client:
             client.request(method, url, headers=headers, content=data).raise_for_status()
 
     return send

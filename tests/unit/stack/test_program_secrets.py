@@ -9,7 +9,7 @@ import pytest
 
 from readmit.settings import StackSettings, all_names, variable
 from readmit.storage import variables as keys
-from stack import alerting, configuration, programs
+from stack import alerting, configuration, programs, web_logins
 from tests.support.secret_table import secrets_of_programs
 
 OBSERVABILITY = {
@@ -65,6 +65,8 @@ def held(program: programs.Program, settings: StackSettings) -> set[str]:
     if program.name == "alertmanager":
         mail = {"alert_email_to": "a@example.org", "alert_smtp_address": "mail.example.org:587"}
         text += alerting.configuration(settings.model_copy(update=mail))
+    if program.name == "prometheus":
+        text += " ".join(web_logins.files(settings).values())
     return {name for name in secret_names() if distinct(name) in text}
 
 
