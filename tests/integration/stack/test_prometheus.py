@@ -31,7 +31,8 @@ needed = pytest.mark.skipif(
 @pytest.fixture
 def stack(tmp_path):
     """Prometheus, Pushgateway and API as the supervisor starts them, on free ports."""
-    ports = {f"{name}_port": free_port() for name in ("prometheus", "pushgateway", "api")}
+    names = ("prometheus", "pushgateway", "api", "s3_metrics")  # of the last nobody listens
+    ports = {f"{name}_port": free_port() for name in names}
     settings = StackSettings(**ports, readmit_home=tmp_path)
     listed = [programs.find(name, settings) for name in ("prometheus", "pushgateway")]
     text = configuration.prometheus_configuration(settings, listed)
