@@ -11,7 +11,6 @@ from pydantic import SecretStr
 
 from readmit.settings import PUSHGATEWAY_USER, StackSettings
 
-FOLDER = "web-logins"  # below READMIT_HOME
 USER = PUSHGATEWAY_USER
 # Two to the power of this many rounds; the generated passwords have 144 bits.
 BCRYPT_COST = 5
@@ -75,9 +74,14 @@ def files(settings: StackSettings) -> dict[Path, str]:
     return texts
 
 
+def folder(settings: StackSettings) -> Path:
+    """Return the folder of the files."""
+    return settings.readmit_home / "web-logins"
+
+
 def _users_file(login: str, settings: StackSettings) -> Path:
-    return settings.readmit_home / FOLDER / f"{login}.yml"
+    return folder(settings) / f"{login}.yml"
 
 
 def _password_file(login: str, settings: StackSettings) -> Path:
-    return settings.readmit_home / FOLDER / f"{login}.password"
+    return folder(settings) / f"{login}.password"

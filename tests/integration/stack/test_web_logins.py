@@ -128,7 +128,7 @@ def test_prometheus_shows_no_password_and_no_page_of_another_site_reads_it(setti
 def test_a_new_password_holds_without_a_restart(settings):
     """As after `make rotate`: the files are written again, and no program is restarted."""
     new = settings.model_copy(update={"pushgateway_password": settings.monitoring_password})
-    users = settings.readmit_home / web_logins.FOLDER / "pushgateway.yml"
+    users = web_logins.folder(settings) / "pushgateway.yml"
     before = users.read_text()
     users.write_text(web_logins.files(new)[users])
     address = url("pushgateway", settings)
@@ -139,7 +139,7 @@ def test_a_new_password_holds_without_a_restart(settings):
 
 
 def test_their_files_are_private_and_have_no_password_in_the_command(settings):
-    for path in (settings.readmit_home / web_logins.FOLDER).iterdir():
+    for path in web_logins.folder(settings).iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
     for program in programs.all_programs(settings):
         assert "secret" not in " ".join(program.command)
