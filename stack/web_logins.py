@@ -27,8 +27,9 @@ LOGIN_OF: Mapping[str, str] = {
 
 
 def _password(login: str, settings: StackSettings) -> SecretStr | None:
-    password: SecretStr | None = getattr(settings, f"{login}_password")
-    return password
+    if login == PUSHGATEWAY:
+        return settings.pushgateway_password
+    return settings.monitoring_password
 
 
 def login_of(program: str, settings: StackSettings) -> tuple[str, str] | None:

@@ -56,6 +56,7 @@ SECRETS = {
         "reader_password",
         "s3_loader_secret_access_key",
         "s3_gates_secret_access_key",
+        "pushgateway_password",
     },
     TrainingSettings: {
         "trainer_password",
@@ -65,6 +66,7 @@ SECRETS = {
         "s3_trainer_secret_access_key",
         "mlflow_tracking_password",
         "model_signing_key",
+        "pushgateway_password",
     },
     NotebookSettings: {"api_key", "s3_trainer_secret_access_key", "trainer_password"},
     OperationsSettings: {
@@ -73,6 +75,7 @@ SECRETS = {
         "s3_mlflow_secret_access_key",
         "s3_backup_secret_access_key",
         "readmit_backup_key",
+        "pushgateway_password",
     },
 }
 NAMES = sorted({name for cls in CLASSES for name in cls.model_fields})
