@@ -17,9 +17,9 @@ from readmit.contract.stay_columns import (
     columns_of,
     known_keys,
 )
-from readmit.intake.file_kinds import foreign_kind
 from readmit.tables import encodings
 from readmit.tables.delimiters import SEPARATOR_LINE, delimiter_of
+from readmit.tables.file_kinds import N_FIRST_BYTES, foreign_file
 from serving.body_limit import SMALL_BYTES
 from serving.problems import Problem, field_error
 from serving.schema import RequestSchema, utf8_json
@@ -141,7 +141,7 @@ def _csv_lines(requests: RequestSchema, body: bytes, max_rows: int) -> Iterator[
         Problem: 422 when it is another kind of file, or has too many lines or fields to be read.
         UnicodeDecodeError: it is not in the encoding that its first bytes show.
     """
-    kind = foreign_kind(body[:64])
+    kind = foreign_file(body[:N_FIRST_BYTES])
     if kind and not body.startswith((b"{", b"[")):  # of JSON the header is refused
         raise Problem(ProblemCode.INVALID_CSV, reason=kind)
     body = encodings.as_utf8(body)

@@ -1,5 +1,6 @@
 """Check the rows of a source CSV: bytes, quotes, number and length of fields."""
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ def _bad_byte(
         problem = "a carriage return inside the row; end lines with LF or CR LF"
     elif byte == 0:
         problem = f"a NUL byte at byte {position + 1} of the line; use plain ASCII"
+    elif line.startswith(codecs.BOM_UTF8, position):
+        problem = "a byte order mark inside the file; were files joined? remove it"
     elif dialect.encoding.codec:
         problem = f"a non-ASCII character, number {position + 1} of the line; use plain ASCII"
     else:
@@ -105,7 +108,8 @@ def _check_line(line: bytes, row: int, name: str, dialect: Dialect) -> None:
     position = bad_quote_position(line, dialect)
     if position is not None:
         problem = (
-            "a quote is not closed on this line, or stands inside a value; quote whole values only"
+            "a quote is not closed on this line, or stands inside a value; "
+            "quote whole values only, without line ends in them"
         )
         column = column_at(line, position, dialect)
         raise refusal(name, row, column, problem, dialect.header_line)
@@ -117,18 +121,30 @@ def _check_line(line: bytes, row: int, name: str, dialect: Dialect) -> None:
                 size = f"no line end within {MAX_LINE_BYTES} bytes"
             problem = f"{size}; a field holds at most {MAX_FIELD_BYTES}"
             raise refusal(name, row, column, problem, dialect.header_line)
+    if len(values) != len(dialect.columns):
+        column, problem = _wrong_number_of_fields(line, row, values, dialect)
+        raise refusal(name, row, column, problem, dialect.header_line)
+
+
+def _wrong_number_of_fields(
+    line: bytes, row: int, values: Sequence[bytes], dialect: Dialect
+) -> tuple[str, str]:
+    """Return the column and the problem of a row with too many or too few fields."""
     n_expected = len(dialect.columns)
-    if len(values) == n_expected:
-        return
     plural = "s" if len(values) > 1 else ""
     count = f"{len(values)} field{plural}, {n_expected} expected"
     if values == [b""]:
-        column = dialect.columns[0]
-        problem = "the line is blank; remove it"
-    elif len(values) > n_expected:
-        column = dialect.columns[-1]
-        problem = f"{count}; is there a {DELIMITERS[dialect.delimiter]} inside a value?"
-    else:
-        column = dialect.columns[len(values)]
-        problem = f"{count}; the row ends before this column; is the file cut off?"
-    raise refusal(name, row, column, problem, dialect.header_line)
+        return dialect.columns[0], "the line is blank; remove it"
+    if len(values) > n_expected:
+        remedy = f"is there a {DELIMITERS[dialect.delimiter]} inside a value"
+        if values[-1] == b"":
+            remedy += ", or behind the last one"
+        elif row == 1 and len(values) == n_expected + 1:
+            remedy += ", or a row name in front (in R: write.csv(..., row.names = FALSE))"
+        return dialect.columns[-1], f"{count}; {remedy}?"
+    remedy = "the row ends before this column; is the file cut off?"
+    if line.startswith(b'"') and len(values) == 1:
+        remedy = "the whole line stands in quotes; remove them"
+    elif len(values) == 1 and row > 1:
+        remedy = "is the file cut off, or is this a note below the table?"
+    return dialect.columns[len(values)], f"{count}; {remedy}"

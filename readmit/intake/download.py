@@ -126,10 +126,22 @@ def _one_line(error: Exception) -> str:
     """Return the reason in one line; the libraries' own texts are longer and repeat the address."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"the server answers {error.response.status_code}"
+    if isinstance(error, httpx.ProtocolError) and "complete message body" in str(error):
+        return "the connection ended before the file did"
     if isinstance(error, httpx.ProtocolError):
         return "what answers there is no web server"  # the text repeats what came
     first_line = str(error).partition("\n")[0].rstrip(".")
     return printable(first_line) or type(error).__name__
+
+
+def _without_file(status: int) -> str:
+    """Return why an answer of success is no whole file."""
+    problem = f"the server answers {status}, which comes without a file"
+    if status == httpx.codes.PARTIAL_CONTENT:
+        problem = f"the server answers {status}, a part of the file"
+    elif status == httpx.codes.ACCEPTED:
+        problem = f"the server answers {status}: the file is not ready yet; try again later"
+    return f"{problem}; download it by hand"
 
 
 def _is_final(error: Exception) -> bool:
@@ -168,6 +180,8 @@ def _save_or_find_form(
         if response.status_code == httpx.codes.NOT_MODIFIED and is_conditional:
             raise NotChanged(name)
         response.raise_for_status()
+        if response.status_code != httpx.codes.OK:
+            raise SourceRefused(f"{name}: {_without_file(response.status_code)}")
         content_type = response.headers.get("content-type", "").lower()
         if "text/html" in content_type:
             return ConfirmForm.from_response(response, name)

@@ -24,7 +24,7 @@ MAX_LABEL_SHARE = 0.2
 MAX_NAMES = 3  # columns listed in a message
 
 # How tools write a missing value. "None" is a value of the source: no test was taken.
-MISSING = frozenset((b"", b"nan", b"null", b"na", b"n/a", b"<na>", b"nat"))
+MISSING = frozenset((b"", b"nan", b"null", b"na", b"n/a", b"<na>", b"nat", b"."))
 MARK = b"?"  # how the source writes a missing value
 MARKED_MOST = "weight"  # 97 % of the public file
 BINARY_LABELS = frozenset(
@@ -33,6 +33,11 @@ BINARY_LABELS = frozenset(
 FLOAT = re.compile(rb"[+-]?\d+\.0*")
 NONE_COLUMNS = ("max_glu_serum", "A1Cresult")
 KEEP_TEXT = "save with read_csv(..., dtype=str, keep_default_na=False)"
+# Tools other than pandas that show themselves by how they write a missing value.
+KEEP_TEXT_IN: dict[bytes, str] = {
+    b"na": 'in R read with read.csv(..., colClasses = "character", na.strings = character())',
+    b".": "in SAS read all columns as text; it writes . for a missing number",
+}
 
 
 class Profile:
@@ -42,6 +47,7 @@ class Profile:
         self.n_rows = 0
         self.n_marks = 0
         self.n_missing: Counter[str] = Counter()
+        self.n_spellings: Counter[bytes] = Counter()  # of missing values
         self.n_float: Counter[str] = Counter()
         self.n_other: Counter[str] = Counter()  # values that this column of the source never has
         self.n_binary_labels = 0
@@ -57,6 +63,7 @@ class Profile:
                     self.n_marks += n
                 elif value.lower() in MISSING:
                     self.n_missing[column] += n
+                    self.n_spellings[value.lower()] += n
                 elif is_expected is not None and not is_expected(value):
                     self.n_other[column] += n
                     if column in NUMBERS and FLOAT.fullmatch(value):
@@ -69,15 +76,16 @@ class Profile:
         if self.n_rows < MIN_ROWS:
             return []
         problems = []
+        keep_text = self._keep_text()
         missing = self._above(self.n_missing, [*_RULES])
         if missing:
             cause = "the source always fills it; submit the original file"
             if not set(missing).isdisjoint(NONE_COLUMNS):
-                cause = f"pandas reads 'None' as missing; {KEEP_TEXT}"
+                cause = f"pandas reads 'None' as missing; {keep_text}"
             problems.append(f"{self._shares(missing, self.n_missing, 'empty')}; {cause}")
         elif self.n_marks == 0 and self._above(self.n_missing, [MARKED_MOST]):
             share = self._shares([MARKED_MOST], self.n_missing, "empty")
-            problems.append(f"{share} and '?' stands nowhere: '?' was read as missing; {KEEP_TEXT}")
+            problems.append(f"{share} and '?' stands nowhere: '?' was read as missing; {keep_text}")
         if self.n_binary_labels > MAX_LABEL_SHARE * self.n_rows:
             problems.append(
                 "readmitted holds 0/1 or yes/no; the source writes NO, <30 and >30: "
@@ -86,7 +94,7 @@ class Profile:
         floats = self._above(self.n_float, [*NUMBERS])
         if floats:
             shares = self._shares(floats, self.n_float, "written like 5.0")
-            problems.append(f"{shares}; a tool read whole numbers as floats; {KEEP_TEXT}")
+            problems.append(f"{shares}; a tool read whole numbers as floats; {keep_text}")
         others = []
         for column in self._above(self.n_other, [*_RULES]):
             is_named = column in floats or (column == "readmitted" and self.n_binary_labels)
@@ -96,6 +104,12 @@ class Profile:
             shares = self._shares(others, self.n_other, "not a value of the source")
             problems.append(f"{shares}; was the file encoded, or are columns mixed up?")
         return problems
+
+    def _keep_text(self) -> str:
+        """Return how the tool that wrote this copy keeps all values as they are."""
+        for spelling, _ in self.n_spellings.most_common(1):
+            return KEEP_TEXT_IN.get(spelling, KEEP_TEXT)
+        return KEEP_TEXT
 
     def _above(self, counts: Counter[str], columns: list[str]) -> list[str]:
         return [column for column in columns if counts[column] > MAX_SHARE * self.n_rows]

@@ -23,13 +23,16 @@ MAX_CSV_BYTES = 64 << 30
 MAX_RATIO = 200
 SMALL_BYTES = 200 << 20
 MAX_NESTING = 3
-MAGICS = {"zip": b"PK", "gzip": b"\x1f\x8b"}
+# A zip begins with its first file, its end (it is empty), or a mark of its parts.
+MAGICS = {"zip": (b"PK\3\4", b"PK\5\6", b"PK\7\x08"), "gzip": (b"\x1f\x8b",)}
 CSV_SUFFIXES = (".csv", ".tsv", ".tab")
 ARCHIVE_SUFFIXES = (".zip", ".gz")
 SPREADSHEETS = {
     "xl/workbook.xml": "an Excel workbook (xlsx)",
     "xl/workbook.bin": "an Excel workbook (xlsb)",
     "content.xml": "an OpenDocument spreadsheet",
+    "Index/Document.iwa": "a spreadsheet of Apple Numbers",
+    "word/document.xml": "a Word document",
 }
 # What zipfile and the decompressors raise on bytes that are no zip, or not all of one.
 DAMAGED = (
@@ -37,7 +40,6 @@ DAMAGED = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,
     ValueError,
 )
 
@@ -45,9 +47,9 @@ DAMAGED = (
 def packing_of(path: Path) -> str:
     """Return "zip" or "gzip" when the file is packed so, else an empty text."""
     with path.open("rb") as file:
-        first_bytes = file.read(2)
-    for packing, magic in MAGICS.items():
-        if first_bytes == magic:
+        first_bytes = file.read(4)
+    for packing, magics in MAGICS.items():
+        if first_bytes.startswith(magics):
             return packing
     return ""
 
@@ -135,9 +137,14 @@ def opened_zip(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
             yield archive
     except DAMAGED as error:
         raise _damaged(name, error) from error
+    except NotImplementedError as error:
+        raise SourceRefused(
+            f"{name}: the zip is packed in a way that only some programs read ({error}); "
+            "pack it as an ordinary zip (Deflate) or gzip"
+        ) from error
     except RuntimeError as error:
         raise SourceRefused(
-            f"{name}: the zip cannot be opened ({error}); send it without a password"
+            f"{name}: the zip is encrypted, or cannot be opened; send it without a password"
         ) from error
     except OSError as error:
         # A zip that names impossible offsets gives EINVAL. Any other errno is the disk's fault.
@@ -164,8 +171,10 @@ def csv_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     others = []
     archives = []
     for entry in archive.infolist():
-        file_name = Path(entry.filename).name.lower()
-        if entry.filename.startswith("__MACOSX/"):
+        # Some programs for Windows separate folders by a backslash.
+        file_name = entry.filename.replace("\\", "/").rpartition("/")[2].lower()
+        # What macOS keeps of its own beside the files.
+        if entry.filename.startswith("__MACOSX/") or file_name.startswith("._"):
             continue
         if file_name == CSV_NAME:
             named.append(entry)

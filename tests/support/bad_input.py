@@ -5,7 +5,10 @@ and its batch are then judged in SQL (row rules) and by the gates. `same`: anoth
 same table; RAW gets the rows of the good file.
 """
 
+import codecs
 import gzip
+import lzma
+import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,6 +96,46 @@ def chain(*changes: Change) -> Change:
     return change
 
 
+def pack_with(*others: str) -> Change:
+    """Put the file into an archive, beside others."""
+
+    def change(data: bytes) -> bytes:
+        archive = BytesIO()
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zip_file:
+            zip_file.writestr("diabetic_data.csv", data)
+            for name in others:
+                zip_file.writestr(name, b"admission_type_id,description")
+        return archive.getvalue()
+
+    return change
+
+
+def mark_zip(field: int, mark: int) -> Change:
+    """Pack the file as zip, and write a number into both heads of its entry.
+
+    Args:
+        field: 6 for the flags (1: a password is needed), 8 for the way it is packed.
+        mark: the number.
+    """
+
+    def change(data: bytes) -> bytes:
+        packed = bytearray(pack()(data))
+        packed[field] = mark
+        packed[packed.index(b"PK\1\2") + field + 2] = mark
+        return bytes(packed)
+
+    return change
+
+
+def pack_as_tar(data: bytes) -> bytes:
+    archive = BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar_file:
+        member = tarfile.TarInfo("diabetic_data.csv")
+        member.size = len(data)
+        tar_file.addfile(member, BytesIO(data))
+    return archive.getvalue()
+
+
 def pack(name: str = "diabetic_data.csv", times: int = 1) -> Change:
     """Put the file into an archive, and that into another."""
 
@@ -142,6 +185,24 @@ def repeat_row(data: bytes) -> bytes:
 def reverse_rows(data: bytes) -> bytes:
     first, *rows = data.removesuffix(END).split(END)
     return END.join([first, *reversed(rows), b""])
+
+
+def name_rows(data: bytes) -> bytes:
+    """Put the quoted number of the row in front of each row, and nothing into the header: R."""
+    first, *rows = data.removesuffix(END).split(END)
+    lines = [b'"%d",%b' % (row, text) for row, text in enumerate(rows, 1)]
+    return END.join([first, *lines, b""])
+
+
+def quote_lines(data: bytes) -> bytes:
+    """Put each line into quotes, as a spreadsheet does that has read it into one column."""
+    lines = data.removesuffix(END).split(END)
+    return END.join([b'"%b"' % text for text in lines] + [b""])
+
+
+def join_two_files(data: bytes) -> bytes:
+    """Write a file with a mark behind another."""
+    return data + codecs.BOM_UTF8 + data
 
 
 def number_rows(name: bytes) -> Change:
@@ -280,7 +341,31 @@ def blanks_for(word: bytes) -> ChangeOfValues:
     return change
 
 
+def word_for(old: bytes, new: bytes) -> ChangeOfValues:
+    """Write another word for every value that is this one."""
+
+    def change(values: list[bytes]) -> list[bytes]:
+        return [new if value == old else value for value in values]
+
+    return change
+
+
+def add_an_empty_value(values: list[bytes]) -> list[bytes]:
+    return [*values, b""]
+
+
+def rename(names: dict[str, str]) -> Change:
+    """Give columns other names."""
+    pairs = {old.encode(): new.encode() for old, new in names.items()}
+
+    def change(text: bytes) -> bytes:
+        return b",".join(pairs.get(name, name) for name in text.split(b","))
+
+    return line(change, row=0)
+
+
 SEMICOLONS = replace(b",", b";")
+IN_SPANISH = {column: f"columna_{n}" for n, column in enumerate(COLUMNS)}
 
 AT = f"row {ROW} (line {ROW + 1}), column "
 HEAD = "header (line 1), column "
@@ -466,6 +551,90 @@ REFUSED = [
     Kind("zip four times", pack(times=4), "refused", "packed more than 3 times"),
     Kind("gzip cut off", cut_gzip, "refused", "damaged or cut off"),
     Kind(
+        "names in Spanish",
+        rename(IN_SPANISH),
+        "refused",
+        HEAD + "encounter_id: missing: encounter_id",
+    ),
+    Kind(
+        "names with accents",
+        rename({"age": "años"}),
+        "refused",
+        "name the columns as the source does",
+    ),
+    Kind(
+        "fairlearn's copy",
+        rename(IN_SPANISH | {"readmitted": "readmit_30_days"}),
+        "refused",
+        "fairlearn's copy",
+    ),
+    Kind(
+        "a table of the Batch page",
+        rename(IN_SPANISH | {"age": "age_band"}),
+        "refused",
+        "a table for the form's page *Batch*",
+    ),
+    Kind("stays without a label", every(without("readmitted")), "refused", "are scored by"),
+    Kind(
+        "titles above the header",
+        prepend(b"Report of 2008;;;" + END + END),
+        "refused",
+        "the names stand 2 line(s) further down",
+    ),
+    Kind("spaces for commas", replace(b",", b" "), "refused", "separate names and values by"),
+    Kind("every line in quotes", quote_lines, "refused", "the whole line stands in quotes"),
+    Kind("row names of R without a name", name_rows, "refused", "or a row name in front"),
+    Kind(
+        "a comma behind each row only",
+        every(add_an_empty_value, header=False),
+        "refused",
+        ", or behind the last one?",
+    ),
+    Kind(
+        "a note below the table",
+        append(b"(60 rows)" + END),
+        "refused",
+        "or is this a note below the table?",
+    ),
+    Kind("two files joined", join_two_files, "refused", "row 61 (line 62), column encounter_id"),
+    Kind("two byte order marks", prepend(codecs.BOM_UTF8 * 2), "refused", "remove the byte order"),
+    Kind("a file of NUL bytes", become(bytes(4_096)), "refused", "not copied to its end"),
+    Kind("JSON Lines", become(b'{"encounter_id": 1}\n' * 3), "refused", "this is JSON"),
+    Kind("an ARFF file", prepend(b"% from OpenML\n@RELATION x\n"), "refused", "an ARFF file"),
+    Kind("XML of a spreadsheet", become(b'<?xml version="1.0"?>'), "refused", "this is XML"),
+    Kind("a Stata file", become(b"<stata_dta><header>"), "refused", "a Stata file"),
+    Kind("a SAS file", become(bytes(12) + b"\xc2\xea\x81\x60"), "refused", "a SAS file"),
+    Kind("an SPSS file", become(b"$FL2@(#) SPSS DATA FILE"), "refused", "an SPSS file"),
+    Kind("a SQLite database", become(b"SQLite format 3\0"), "refused", "a SQLite database"),
+    Kind("a Feather file", become(b"ARROW1\0\0"), "refused", "an Arrow or Feather file"),
+    Kind("a pickle", become(b"\x80\4\x95"), "refused", "a Python pickle"),
+    Kind("a tar archive, packed with gzip", pack_as_tar, "refused", "a tar archive"),
+    Kind("packed with xz", lzma.compress, "refused", "packed with xz"),
+    Kind("packed with zstd", become(b"\x28\xb5\x2f\xfd"), "refused", "packed with zstd"),
+    Kind("a 7z archive", become(b"7z\xbc\xaf\x27\x1c"), "refused", "a 7z archive"),
+    Kind("a RAR archive", become(b"Rar!\x1a\7\1\0"), "refused", "a RAR archive"),
+    Kind("zip with a password", mark_zip(6, 1), "refused", "send it without a password"),
+    Kind("zip of Deflate64", mark_zip(8, 9), "refused", "pack it as an ordinary zip"),
+    Kind("zip of two CSVs", pack_with("a/diabetic_data.csv"), "refused", "more than one CSV"),
+    Kind(
+        "a spreadsheet of Apple Numbers",
+        pack("Index/Document.iwa"),
+        "refused",
+        "a spreadsheet of Apple Numbers",
+    ),
+    Kind(
+        "copy by R without ?",
+        every(word_for(b"?", b"NA"), header=False),
+        "refused",
+        "in R read with read.csv",
+    ),
+    Kind(
+        "copy by SAS without ?",
+        every(word_for(b"?", b"."), header=False),
+        "refused",
+        "in SAS read all columns as text",
+    ),
+    Kind(
         "copy by pandas without None",
         every(blanks_for(b"None"), header=False),
         "refused",
@@ -537,6 +706,13 @@ SAME = [
     ),
     Kind("row numbers of pandas", number_rows(b""), "same"),
     Kind("row numbers of pandas, read and written again", number_rows(b"Unnamed: 0"), "same"),
+    Kind("row numbers of R", chain(number_rows(b'""'), every(quote_all)), "same"),
+    Kind("a comma behind each line", every(add_an_empty_value), "same"),
+    Kind(
+        "zip of macOS, with the table of codes",
+        pack_with("IDs_mapping.csv", "__MACOSX/._diabetic_data.csv", "._diabetic_data.csv"),
+        "same",
+    ),
     Kind("gzip", gzip.compress, "same"),
     Kind("zip", pack(), "same"),
     Kind("zip in a zip", pack(times=2), "same"),
@@ -553,6 +729,7 @@ JUDGED = [
         "judged",
     ),
     Kind("header once more in the middle", repeat_header, "judged"),
+    Kind("a total below the table", append(b"Total," + b"," * 48 + END), "judged"),
     Kind("row of commas", line(become(b"," * 49)), "judged"),
     Kind("last line without end", drop_last_line_end, "judged"),
     Kind("blank lines after the last row", append(END * 3), "judged"),
