@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from readmit import storage
-from readmit.inference import signatures
+from readmit.inference import signatures, typicality
 from readmit.inference.signatures import Statement
 from serving.api_settings import ServingSettings
 from serving.bundle_loader import ModelRefused, Version
@@ -23,6 +23,7 @@ BUNDLE_FILES = (
     "examples.json",
     "report.json",
     "model_card.md",
+    typicality.FILE,
     signatures.FILE_NAME,
 )
 

@@ -195,6 +195,7 @@ def test_the_api_serves_what_was_registered(first, settings, tmp_path):
     assert watcher.refused is None
     assert watcher.served is not None, watcher.registry
     assert watcher.served.version.version == first
+    assert watcher.served.certainty is not None  # every file of the bundle has come
     with mlflow_tracking.reaching(settings) as client:
         run = client.get_run(watcher.served.version.run_id)
         assert json.loads(watcher.served.description)["experiment_id"] == run.info.experiment_id
