@@ -3,12 +3,12 @@
 import csv
 import io
 import itertools
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import orjson
 
 from readmit.client.answer_types import BatchAnswer, FieldErrorCode, ProblemCode
+from readmit.client.row_cells import cells_error
 from readmit.contract.stay_columns import (
     ID_NAMES,
     CellReader,
@@ -105,7 +105,8 @@ def csv_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object
     """Return the rows of a CSV with a header, in the contract's types.
 
     The header has the contract's names or those of the source file; it shows the delimiter. An
-    empty cell is a missing field; a cell that cannot be read stays text, to be refused.
+    empty cell is a missing field; a cell that cannot be read stays text, to be refused. In the
+    place of a row with too many or too few cells stands its problem.
 
     Raises:
         Problem: 422 when it is no CSV, names no field, or has too many rows.
@@ -115,16 +116,17 @@ def csv_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object
         lines = _csv_lines(requests, body, max_rows)
         header = next(lines, [])
         columns = columns_of(header, requests.features)
-        _check_header(requests, columns.names)
+        _check_header(requests, columns)
         readers = [(name, _cell_reader(requests, name, columns)) for name in columns.names]
         filled_lines = filter(None, lines)
         for line in itertools.islice(filled_lines, max_rows + 1):
+            if error := cells_error(len(line), len(header)):
+                rows.append(Problem(ProblemCode.INVALID_FIELDS, errors=[error]))
+                continue
             row: dict[str, object] = {}
-            for (name, read), cell in zip(readers, line, strict=False):
+            for (name, read), cell in zip(readers, line, strict=True):
                 if cell:
                     row[name] = read(cell)
-            if len(line) > len(readers):
-                row["extra"] = ""  # no field of any model, so the row is refused
             if columns.is_source:
                 row.pop("", None)
             rows.append(row)
@@ -145,6 +147,8 @@ def _csv_lines(requests: RequestSchema, body: bytes, max_rows: int) -> Iterator[
     if kind and not body.startswith((b"{", b"[")):  # of JSON the header is refused
         raise Problem(ProblemCode.INVALID_CSV, reason=kind)
     body = encodings.as_utf8(body)
+    if b"\n" not in body:
+        body = body.replace(b"\r", b"\n")  # lines of an old Mac
     # Too many lines or fields are refused before a parser reads them.
     if body.count(b"\n") + body.count(b"\r") > 4 * max_rows + SPARE_SIGNS:
         raise Problem(ProblemCode.TOO_MANY_ROWS, max_rows=max_rows)
@@ -168,14 +172,14 @@ def _cell_reader(requests: RequestSchema, name: str, columns: StayColumns) -> Ce
     return cell_reader(feature, is_id=name in ID_NAMES, is_source=columns.is_source)
 
 
-def _check_header(requests: RequestSchema, header: Sequence[str]) -> None:
+def _check_header(requests: RequestSchema, columns: StayColumns) -> None:
     """Refuse a header without a known field, as with other separators, or with one twice."""
-    if requests.fields.isdisjoint(header):
+    if requests.fields.isdisjoint(columns.names):
         unknown = field_error("header", FieldErrorCode.NO_KNOWN_FIELD, allowed=requests.names)
         raise Problem(ProblemCode.UNKNOWN_HEADER, errors=[unknown])
     errors = []
-    for name, n_columns in Counter(header).items():
-        if n_columns > 1 and name in requests.fields:
+    for name in columns.repeated:
+        if name in requests.fields:
             errors.append(field_error(name, FieldErrorCode.DUPLICATE_COLUMN))
     if errors:
         raise Problem(ProblemCode.DUPLICATE_COLUMNS, errors=errors)

@@ -103,7 +103,10 @@ class RequestSchema:
             return self._reread(row, error)
 
     def from_rows(self, rows: Sequence[object]) -> list[PredictionRequest | Problem]:
-        """Return the request in each row of a batch, or what is wrong with it."""
+        """Return the request in each row of a batch, or what is wrong with it.
+
+        A problem stands for a row that could not be read; it is returned.
+        """
         together = self._by_column(rows)
         if together is None:
             whole_rows = [self._with_whole_numbers(row) for row in rows]
@@ -114,6 +117,9 @@ class RequestSchema:
             return [*together]
         requests: list[PredictionRequest | Problem] = []
         for row in rows:
+            if isinstance(row, Problem):
+                requests.append(row)
+                continue
             try:
                 requests.append(self.from_row(row))
             except Problem as problem:

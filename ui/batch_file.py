@@ -8,14 +8,16 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import NamedTuple
 
-from readmit.client.answer_types import Value
+from readmit.client.answer_types import FieldError, Value
+from readmit.client.row_cells import cells_error
 from readmit.contract.definition import Feature
 from readmit.contract.stay_columns import ID_NAMES, cell_reader, columns_of, known_keys
 from readmit.tables.delimiters import SEPARATOR_LINE, delimiter_of
 from readmit.tables.encodings import open_as_utf8
+from readmit.tables.file_kinds import N_FIRST_BYTES, foreign_kind
 from ui.form import Field
 from ui.language import Code
 
@@ -24,6 +26,7 @@ MAX_ROWS = 120_000  # one reading of them takes about a second
 MAX_COLUMNS = 500
 MAX_ROW_CHARACTERS = 1 << 16
 PREVIEW_ROWS = 5
+MAX_NAMES = 5  # listed in a message
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -43,10 +46,15 @@ SPREADSHEETS: Mapping[Code, Spreadsheet] = {
 
 
 class FileRow(NamedTuple):
-    """A row of a file: the line that it ends on, and its cells under the names of the header."""
+    """A row of a file: the line that it ends on, and its cells under the names of the header.
+
+    With too many or too few cells it has an `error`: then `cells` has its first ones, for the
+    download only.
+    """
 
     line: int
     cells: dict[str, str]
+    error: FieldError | None = None
 
 
 class UnreadableFile(Exception):
@@ -86,9 +94,12 @@ def read(content: bytes, fields: Sequence[Field]) -> Upload:
     """Read a CSV file to its end, or until it has too many rows.
 
     Raises:
-        UnreadableFile: it is not UTF-8, its header names no field, a row is too long, or a row has
-            more or fewer fields than the header.
+        UnreadableFile: it is no CSV or not UTF-8, its header names no field or one twice, or a row
+            is too long.
     """
+    kind = foreign_kind(content[:N_FIRST_BYTES])
+    if kind:
+        raise UnreadableFile("file_kind", kind=kind.name)
     features = [field.feature for field in fields]
     delimiter, header_line = _dialect(content, features)
     _, header = next(_records(content, delimiter, header_line), (0, []))
@@ -96,6 +107,9 @@ def read(content: bytes, fields: Sequence[Field]) -> Upload:
         raise UnreadableFile("file_columns", columns=len(header), limit=MAX_COLUMNS)
     if not header:
         raise UnreadableFile("file_empty")
+    columns = columns_of(header, features)
+    if columns.repeated:
+        raise UnreadableFile("file_twice", names=", ".join(columns.repeated[:MAX_NAMES]))
     n_rows = 0
     preview = []
     for row in rows(content, delimiter, header_line):
@@ -104,10 +118,9 @@ def read(content: bytes, fields: Sequence[Field]) -> Upload:
         n_rows += 1
         if n_rows > MAX_ROWS:
             break
-    missing = columns_of(header, features).missing
-    if len(missing) == len(fields):
+    if len(columns.missing) == len(fields):
         raise UnreadableFile("file_header")
-    return Upload(content, n_rows, preview, missing, delimiter, header_line)
+    return Upload(content, n_rows, preview, columns.missing, delimiter, header_line)
 
 
 def rows(content: bytes, delimiter: str, header_line: int) -> Iterator[FileRow]:
@@ -121,9 +134,9 @@ def rows(content: bytes, delimiter: str, header_line: int) -> Iterator[FileRow]:
     for line, cells in records:
         if not any(cells):
             continue
-        if len(cells) != len(header):
-            raise UnreadableFile("file_cells", line=line, cells=len(cells), columns=len(header))
-        yield FileRow(line, dict(zip(header, cells, strict=True)))
+        error = cells_error(len(cells), len(header))
+        named_cells = dict(zip_longest(header, cells[: len(header)], fillvalue=""))
+        yield FileRow(line, named_cells, error)
 
 
 def _dialect(content: bytes, features: Sequence[Feature]) -> tuple[str, int]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from readmit.client.answer_types import BatchAnswer, RowError, ScoredStay, Value
+from readmit.client.answer_types import BatchAnswer, FieldError, RowError, ScoredStay, Value
 from ui import batch_file, problem_messages, wording
 from ui.batch_file import FileRow, Upload
 from ui.examples import Scorer
@@ -29,7 +29,7 @@ class Outcome:
     """The score of one row, or its errors. Without either, the API did not answer this row."""
 
     stay: ScoredStay | None = None
-    errors: tuple[RowError, ...] = ()
+    errors: tuple[RowError | FieldError, ...] = ()
     model_version: str = ""
 
     @property
@@ -131,8 +131,15 @@ def score(
     for rows in batch_file.chunks(upload.rows()):
         if read_row is None:
             read_row = batch_file.row_reader(list(rows[0].cells), fields)
-        typed = [read_row(row.cells) for row in rows]
-        scored.add(rows, outcomes(scorer(typed), len(rows)))
+        typed = [read_row(row.cells) for row in rows if row.error is None]
+        answered = iter(outcomes(scorer(typed), len(typed)) if typed else [])
+        row_outcomes = []
+        for row in rows:
+            if row.error is None:
+                row_outcomes.append(next(answered))
+            else:
+                row_outcomes.append(Outcome(errors=(row.error,)))
+        scored.add(rows, row_outcomes)
         yield scored
 
 

@@ -78,6 +78,7 @@ class FieldErrorCode(StrEnum):
     INVALID_NAME = "invalid_name"
     NO_KNOWN_FIELD = "no_known_field"
     DUPLICATE_COLUMN = "duplicate_column"
+    WRONG_NUMBER_OF_CELLS = "wrong_number_of_cells"
     INVALID = "invalid"
 
 

@@ -5,6 +5,7 @@ its values (`?`, `8` for the code 008). dbt types the rows of RAW by the same de
 (`Feature.source`, from the macros of staging); a test compares both.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -32,6 +33,12 @@ class StayColumns(NamedTuple):
     is_source: bool
     names: tuple[str, ...]
     missing: tuple[str, ...]
+
+    @property
+    def repeated(self) -> list[str]:
+        """Names that more than one column has; tools leave several columns without a name."""
+        counts = Counter(filter(None, self.names))
+        return [name for name, n_columns in counts.items() if n_columns > 1]
 
 
 def known_keys(features: Iterable[Feature]) -> set[str]:

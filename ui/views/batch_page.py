@@ -33,7 +33,7 @@ def render() -> None:
     label = language.text("batch_upload", mb=st.get_option("server.maxUploadSize"))
     upload = st.file_uploader(
         label,
-        type="csv",
+        type=["csv", "txt", "tsv"],
         key="batch:file",
         on_change=st.session_state.pop,
         args=(SCORED, None),

@@ -263,6 +263,32 @@ def test_a_csv_may_come_in_any_dialect(api, delimiter, encoding, first_line):
     assert answer["predictions"][0]["probability"] == plain["predictions"][0]["probability"]
 
 
+@pytest.mark.parametrize("history", ["", ",2"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_row_with_another_number_of_cells_is_an_error_of_that_row(api, history, end):
+    """A short row lacked its last cells, which were taken as those of a first stay."""
+    right = f"20,Male,401,true{history}"
+    rows = [NAMES + (",n_prior_stays" if history else ""), right]
+    rows += [right.removesuffix(",2").removesuffix(",true"), f"{right},1", "", right, "20"]
+    answer = post_csv(api, end.join(rows)).json()
+    first, short, long, last, cut_off = answer["predictions"]
+    assert first["probability"] == last["probability"]
+    assert short is long is cut_off is None
+    n_columns = rows[0].count(",") + 1
+    errors = []
+    for error in answer["errors"]:
+        assert (error["field"], error["code"]) == ("row", "wrong_number_of_cells")
+        assert error["params"]["columns"] == n_columns
+        errors.append((error["row"], error["params"]["cells"]))
+    assert errors == [(1, 3), (2, n_columns + 1), (4, 1)]
+
+
+def test_a_file_of_an_old_mac_may_be_long(api):
+    answer = post_csv(api, "\r".join([NAMES, *["20,Male,401,true"] * 9_000]))
+    assert answer.status_code == 200
+    assert len(answer.json()["predictions"]) == 9_000
+
+
 def test_a_workbook_is_called_one(api):
     answer = api.post(
         "/predict/batch",

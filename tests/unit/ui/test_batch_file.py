@@ -34,7 +34,10 @@ def test_keys_for_late_labels_are_sent_and_other_columns_are_not():
     [
         (b"", "it is empty"),
         (b"age_band#n_procedures\n[70-80)#1\n", "the first line names no column"),
-        (b"a,b\n1,2,3\n", "line 2 has 3 fields, the header has 2"),
+        (b"PK\3\4", "it is no CSV (zip, Excel)"),
+        (b"PAR1", "it is no CSV (Parquet)"),
+        (b"<html>", "it is no CSV (HTML)"),
+        (b"age_band,note,age_band\n", "more than one column is named age_band"),
         (b"a\n\xff\n", "byte 2 is not UTF-8"),
         (b'a\n"open', "line 2 breaks the rules for quotation marks"),
         (b"a\n" + b"1" * 70_000, "the row at line 2 has more than 65536 characters"),
@@ -144,6 +147,11 @@ def test_a_file_may_come_in_any_dialect(delimiter, encoding, first_line):
         "is_changed": True,
     }
     assert batch_file.typed(next(upload.rows()).cells, fields()) == expected
+
+
+def test_a_file_of_an_old_mac_is_read():
+    upload = batch_file.read(TABLE.replace("\r\n", "\r").encode(), fields())
+    assert (upload.n_rows, upload.missing) == (2, ())
 
 
 def test_a_row_of_the_source_is_typed_as_the_contract_has_it(contract):

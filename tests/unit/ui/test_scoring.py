@@ -78,6 +78,32 @@ def test_of_a_file_full_of_errors_the_page_has_the_first_and_the_download_all():
     assert lines[-1].endswith("and 30 more,")
 
 
+def test_a_row_with_another_number_of_cells_is_an_error_of_that_row():
+    """One such row refused the whole file."""
+    n_sent = []
+
+    def scorer(rows):
+        n_sent.append(len(rows))
+        stays = [{**STAY, "probability": row["n_procedures"]} for row in rows]
+        return {"predictions": stays, "errors": [], "model": {"version": "3"}}
+
+    text = "n_procedures,note\n1,a\n2\n3,c,d\n4,e\n"
+    upload = batch_file.read(text.encode(), form.fields())
+    assert upload.n_rows == 4
+    *_, scored = scoring.score(upload, form.fields(), scorer)
+    assert n_sent == [2]
+    assert (scored.n_rows, list(scored.errors)) == (4, [3, 4])
+    assert scored.errors[4].error_text(SPANISH) == "row: tiene 3 celdas y la cabecera 2"
+    lines = scored.text.splitlines()[1:]
+    assert lines[0].startswith("1,a,1,low")
+    assert lines[1] == '2,,,,,,"row: has 1 cells, but the header has 2",'
+    assert lines[2] == '3,c,,,,,"row: has 3 cells, but the header has 2",'
+    assert lines[3].startswith("4,e,4,low")
+    only_short = batch_file.Upload(b"n_procedures,note\n1\n", 1, [], ())
+    *_, scored = scoring.score(only_short, form.fields(), scorer)
+    assert (scored.n_errors, n_sent) == (1, [2])
+
+
 def test_an_error_names_the_line_of_its_row_in_the_file():
     """Empty lines, rows of empty cells and cells of two lines do not shift what follows."""
 
