@@ -18,8 +18,9 @@ $(foreach name,$(PASSED),$(eval $(name) :=))
 SHAPE := smoke
 # Tiers of the tests; `make test TESTS=tests/unit` runs one. The longest first: it decides when all are done.
 TESTS := tests/e2e tests/integration tests/contract tests/unit
-# Test processes; the end-to-end tests share one stack, so one process has all of them.
-WORKERS := 2
+# Test processes; the end-to-end tests share one stack, so one process has all of them. Tests also wait, for
+# programs that start and stop and for time limits: two cores have room for three.
+WORKERS := 3
 # Values of the caller reach the commands by the environment only: make does not expand them (the
 # loop), and no shell reads them as code. A list of words is split by the shell, without globs (`set -f`).
 COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))

@@ -68,7 +68,7 @@ class ByFile(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
-    """With `-n 2` files go to two processes, in the order in which they are named."""
+    """With `-n 3` files go to three processes, in the order in which they are named."""
     config.option.loadscopereorder = False
     return ByFile(config, log)
 

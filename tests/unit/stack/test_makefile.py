@@ -104,7 +104,7 @@ def test_a_list_is_split_into_words_and_no_file_names_come_in(folder):
     assert "<tests/unit>\n<tests/contract>\n" in make(
         folder, "test", "TESTS=tests/unit tests/contract"
     )
-    assert "<-n>\n<2>\n" in make(folder, "test")
+    assert "<-n>\n<3>\n" in make(folder, "test")
 
 
 def test_monitoring_is_switched_by_a_word(folder):
@@ -138,7 +138,7 @@ def test_a_variable_of_make_counts_on_its_command_line_only(folder, name):
 
 def test_defaults_are_not_those_of_the_shell(folder):
     printed = make(folder, "test", TESTS="evil", WORKERS="99")
-    assert "<-n>\n<2>\n" in printed
+    assert "<-n>\n<3>\n" in printed
     assert "<tests/e2e>\n" in printed
 
 
