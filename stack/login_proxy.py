@@ -14,12 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import psutil
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from readmit.settings import ROOT, StackSettings
 from stack import machine
-from stack.certificates import self_signed
 from stack.postgres import as_ordinary_user, give_to_ordinary_user, reachable
 
 COMPONENT = ROOT / "k8s" / "components" / "login-proxy"
@@ -253,6 +250,8 @@ def _certificate(settings: StackSettings, own_folder: Path) -> dict[str, str]:
     present = own_folder / "certificate.pem"
     if present.is_file() and (own_folder / "key.pem").is_file() and _names(present, listen):
         return {}
+    from stack.certificates import self_signed  # `cryptography` is slow to import
+
     names = machine_addresses() if listen.is_unspecified else [str(listen)]
     certificate, key = self_signed("readmit", [socket.gethostname()], names)
     return {"certificate.pem": certificate.decode(), "key.pem": key.decode()}
@@ -260,6 +259,8 @@ def _certificate(settings: StackSettings, own_folder: Path) -> dict[str, str]:
 
 def _names(path: Path, listen: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Return whether a certificate is one of ours for the host name and the listening address."""
+    from cryptography import x509
+
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
     if certificate.issuer != certificate.subject:
         return False
@@ -271,6 +272,9 @@ def _names(path: Path, listen: ipaddress.IPv4Address | ipaddress.IPv6Address) ->
 
 def fingerprint(settings: StackSettings) -> str:
     """Return the sha256 of the certificate, as browsers show it."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
     certificate = x509.load_pem_x509_certificate(
         (folder(settings) / "certificate.pem").read_bytes()
     )

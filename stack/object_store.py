@@ -23,7 +23,6 @@ from urllib.request import urlopen
 from readmit.settings import ObjectStoreSettings
 from readmit.storage import Identity
 from stack import machine, processes, state_folder
-from stack.certificates import self_signed
 from stack.postgres import make_private
 
 # A volume is a file that grows as it fills. With many small volumes buckets grow independently.
@@ -153,6 +152,8 @@ class Store:
         if self._socket_folder != self.data:
             make_private(self._socket_folder, machine.current_user())
         if not self._key.exists():
+            from stack.certificates import self_signed  # `cryptography` is slow to import
+
             certificate, key = self_signed("object store")
             _write_private(self._certificate, certificate)
             _write_private(self._key, key)

@@ -125,6 +125,15 @@ def identities(settings: StackSettings) -> str:
 
 def all_programs(settings: StackSettings) -> list[Program]:
     """Return the programs that this machine can run, in the order in which they start."""
+    return [_with_inputs(program, settings) for program in _programs(settings)]
+
+
+def _with_inputs(program: Program, settings: StackSettings) -> Program:
+    key = fingerprint_key(settings)
+    return replace(program, inputs=digest_of(program.name, settings, key))
+
+
+def _programs(settings: StackSettings) -> list[Program]:
     programs = [
         *_storage(settings),
         _mlflow(settings),
@@ -137,11 +146,7 @@ def all_programs(settings: StackSettings) -> list[Program]:
         optional.append(notebook(settings))
     programs.append(_watchdog(settings, [*programs, *optional]))
     programs.append(_clock(settings))
-    key = fingerprint_key(settings)
-    listed = []
-    for program in (*programs, *optional):
-        listed.append(replace(program, inputs=digest_of(program.name, settings, key)))
-    return listed
+    return [*programs, *optional]
 
 
 def fingerprint_key(settings: StackSettings) -> str:
@@ -165,8 +170,12 @@ def expected_programs(settings: StackSettings) -> list[Program]:
 
 
 def find(name: str, settings: StackSettings) -> Program:
-    """Return one program of this machine by its name."""
-    return {program.name: program for program in all_programs(settings)}[name]
+    """Return one program of this machine by its name.
+
+    A digest of the code of all programs takes half a second, and each program starts through this.
+    """
+    by_name = {program.name: program for program in _programs(settings)}
+    return _with_inputs(by_name[name], settings)
 
 
 def missing_programs() -> dict[str, str]:
@@ -295,6 +304,9 @@ def airflow_environment(settings: StackSettings) -> dict[str, str]:
         "AIRFLOW__COSMOS__CACHE_DIR": str(home / "cosmos"),
         "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "false",
         "AIRFLOW__COSMOS__PROPAGATE_LOGS": "false",
+        # Cosmos would store all that dbt has told so far as a Variable, at each of 200 events of a
+        # build. Without it a dbt that was killed is asked again model by model, as after any fault.
+        "AIRFLOW__COSMOS__ENABLE_WATCHER_RELIABLE_RETRY": "false",
         **WORKERS,
         **_airflow_logging(settings, home),
     }

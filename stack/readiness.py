@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from functools import cache
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
@@ -51,6 +52,15 @@ class NotReady(Exception):
     """A program did not get ready in time; the message names it and its last error."""
 
 
+@cache
+def _http() -> httpx.Client:
+    """Return a client for all checks: each one prepares TLS, 20 ms of the processor.
+
+    With a client per check `make up` would be the third busiest process of its own start.
+    """
+    return httpx.Client(timeout=5, trust_env=False)
+
+
 def is_ready(program: Program, settings: StackSettings) -> bool:
     """Return whether the health check of a program succeeds."""
     if program.name == "postgres":
@@ -60,7 +70,7 @@ def is_ready(program: Program, settings: StackSettings) -> bool:
     url, _, part = program.health.partition("#")
     try:
         login = web_logins.login_of(program.name, settings)
-        response = httpx.get(url, auth=login, timeout=5, trust_env=False)
+        response = _http().get(url, auth=login)
     except httpx.HTTPError:
         return False
     if response.status_code != httpx.codes.OK:
@@ -121,7 +131,7 @@ def wait(
                 raise NotReady(_explain(program, settings, seconds))
         if time.monotonic() > deadline:
             raise NotReady(_explain(waiting[0], settings, seconds))
-        time.sleep(0.3)
+        time.sleep(0.2)
 
 
 def last_error(name: str, settings: StackSettings) -> str:

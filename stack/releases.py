@@ -21,9 +21,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-import httpx
-
-from readmit.intake.public_transport import proxy_for
 from stack.state_folder import delete
 
 LIST = Path(__file__).with_name("monitoring_releases.toml")
@@ -177,6 +174,12 @@ def download(url: str, path: Path, limits: Limits, deadline: float) -> str:
     Raises:
         NotFetched: the server does not send the whole file in time.
     """
+    # Imported for a download only: each start of a program reads this module, and httpx with its
+    # command line takes a third of a second.
+    import httpx
+
+    from readmit.intake.public_transport import proxy_for
+
     digest = sha256()
     n_bytes = 0
     timeout = httpx.Timeout(limits.silence, connect=limits.connect)
