@@ -113,8 +113,14 @@ def open_experiment(name: str, note: str = NOTE) -> None:
     experiment = mlflow.set_experiment(name)
     # MLflow does not make it the active one when another process creates it at this moment.
     mlflow.set_experiment(experiment_id=experiment.experiment_id)
-    if KIND_TAG not in experiment.tags:
+    if KIND_TAG in experiment.tags:
+        return
+    try:
         mlflow.set_experiment_tags({KIND_TAG: TRAINING_KIND, "mlflow.note.content": note})
+    except MlflowException:
+        # The fits of a run begin at once, and MLflow refuses the slower of two that add a tag.
+        if KIND_TAG not in mlflow.get_experiment(experiment.experiment_id).tags:
+            raise
 
 
 def run_address(run: Run, settings: TrainingSettings) -> str:

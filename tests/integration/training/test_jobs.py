@@ -5,6 +5,7 @@ that must not pass.
 import io
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import mlflow
@@ -122,6 +123,17 @@ def test_fits_that_create_the_experiment_at_once_all_log_to_it(settings, monkeyp
         with mlflow.start_run() as run:
             experiment = mlflow.get_experiment(run.info.experiment_id)
     assert experiment.name == "created-twice"
+
+
+def test_fits_that_open_a_new_experiment_at_once_do_not_fail(settings):
+    """MLflow refused the tag of the slower fit, whose task failed and was tried again."""
+    with mlflow_tracking.reaching(settings), ThreadPoolExecutor(8) as pool:
+        for number in range(5):
+            name = f"opened-at-once-{number}"
+            mlflow.set_experiment(name)
+            list(pool.map(mlflow_tracking.open_experiment, [name] * 8))
+            tags = mlflow.get_experiment_by_name(name).tags
+            assert set(tags) >= {mlflow_tracking.KIND_TAG, "mlflow.note.content"}
 
 
 def test_first_model_is_promoted_with_alias_stage_row_and_tags(first, settings):
