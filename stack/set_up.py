@@ -6,7 +6,7 @@ Each step does only what is still missing.
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +24,9 @@ from stack import backups, foreign_tables, programs, superuser_password
 from stack.progress import Progress
 
 DBT_PROJECT = ROOT / "dbt_project"
+# dbt reads its project anew, which takes a core 3 s, when these differ from the last time. So they
+# are those of the task that builds a batch (dags/transformations.py).
+AS_THE_BUILD = ("--profile", "readmit", "--target", "default", "--vars", '{"schema_suffix": ""}')
 
 
 class SetUpFailed(Exception):
@@ -60,6 +63,7 @@ DBT_MANIFEST = Command(
         str(DBT_PROJECT),
         "--profiles-dir",
         str(DBT_PROJECT),
+        *AS_THE_BUILD,
     ),
 )
 ADOPTION = Command("the signature of the model in production", "adopt", ("training.adopt",))
@@ -67,7 +71,7 @@ AIRFLOW_KEYS = Command("Airflow's connections", "airflow-keys", ("airflow", "rot
 
 
 def set_up(settings: StackSettings, progress: Progress) -> None:
-    """Create what is missing of databases, roles, buckets, tables, users and dbt's manifest.
+    """Create what is missing of databases, roles, buckets, tables and users.
 
     Raises:
         SetUpFailed: a part of it failed; the message says which and names its log.
@@ -89,14 +93,30 @@ def set_up(settings: StackSettings, progress: Progress) -> None:
     commands = [AIRFLOW_TABLES]
     if not is_mlflow_current(settings):
         commands.append(MLFLOW_USERS)
-    if _is_manifest_old():
-        commands.append(DBT_MANIFEST)
     progress.show(", ".join(command.title for command in commands))
     # They do not depend on each other, and each is busy importing for most of its time.
     with ThreadPoolExecutor(len(commands)) as pool:
         runs = [pool.submit(run, command, settings) for command in commands]
     for command_run in runs:
         command_run.result()
+
+
+def begin_manifest(settings: StackSettings) -> "Future[None]":
+    """Have dbt write its manifest, if its project has changed. It does not need Postgres, whose
+    start leaves a core free.
+
+    Returns:
+        The command; its result raises `SetUpFailed` when dbt cannot read its project.
+    """
+    pool = ThreadPoolExecutor(1)
+    parse = pool.submit(_renew_manifest, settings)
+    pool.shutdown(wait=False)
+    return parse
+
+
+def _renew_manifest(settings: StackSettings) -> None:
+    if _is_manifest_old():
+        run(DBT_MANIFEST, settings)
 
 
 def _save_before_migrations(settings: StackSettings, progress: Progress) -> None:

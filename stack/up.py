@@ -52,13 +52,14 @@ from stack.outcomes import (
     table,
 )
 from stack.postgres import PostgresFailed
-from stack.programs import AIRFLOW_PROGRAMS, Program
+from stack.programs import Program
 from stack.progress import Progress
 from stack.set_up import SetUpFailed
 from stack.supervisor import Supervisor, SupervisorFailed
 
 STORAGE = ("postgres", "s3")
-CORE = ("mlflow", *AIRFLOW_PROGRAMS)
+# Airflow's triggerer is not among them: no task of ours waits in it.
+CORE = ("mlflow", "airflow-api-server", "airflow-scheduler", "airflow-dag-processor")
 # The file below READMIT_HOME with the times of the last `make up` that published batches.
 TIMES = "up.json"
 # On 2 idle cores the slowest start takes 30 s. The limits leave room for a busy machine.
@@ -195,12 +196,17 @@ def start_all(
             raise CannotStart("\n".join(problems))
     with progress.phase("starting Postgres and S3"):
         deferred = start_supervisor(settings, listed, supervisor)
+        # Not before: the start of the supervisor ends what an earlier one has left running.
+        manifest = set_up.begin_manifest(settings)
         _start(storage_programs, settings, supervisor, progress, "storage")
     with progress.phase("setting up databases, buckets and Airflow"):
         set_up.set_up(settings, progress)
+        manifest.result()
     with progress.phase("starting MLflow and Airflow"):
-        _ensure(listed, supervisor)
         _start(core_programs, settings, supervisor, progress, "core")
+        # Each start is busy importing. The others start while the scheduler imports the libraries
+        # of the tasks, and while the first batch is published.
+        _ensure(listed, supervisor)
     set_up.adopt_production(settings)
     if "api" in deferred:
         with progress.phase("replacing the API"):
