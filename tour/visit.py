@@ -237,7 +237,8 @@ class Visit:
     def _visible(self, page: Page, name: str) -> Locator:
         target = page.locator(self.targets[name]).first
         target.wait_for(state="visible")
-        target.scroll_into_view_if_needed()
+        # Playwright's own scrolling fails where a page draws itself anew, as MLflow's does.
+        target.evaluate("element => element.scrollIntoViewIfNeeded()")
         return target
 
     def _picture(self, page: Page) -> Path:

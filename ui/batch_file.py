@@ -229,6 +229,12 @@ def row_reader(
     return typed_row
 
 
+def columns_by_field(header: Sequence[str], fields: Sequence[Field]) -> dict[str, str]:
+    """Return what a file calls each field: the source file's names are others than the form's."""
+    names = columns_of(header, [field.feature for field in fields]).names
+    return dict(zip(names, header, strict=True))
+
+
 def typed(row: Mapping[str, str], fields: Sequence[Field]) -> dict[str, Value]:
     """Return the inputs and keys of one row with the types of the contract."""
     return row_reader(list(row), fields)(row)

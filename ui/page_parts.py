@@ -139,7 +139,9 @@ def facts(values: Mapping[str, str]) -> None:
     cells = []
     for name, value in values.items():
         label = f'<span class="r-small">{escape(name)}</span>'
-        cells.append(f"<div>{label}<b>{escape(value)}</b></div>")
+        # No line ends between a number and its sign.
+        text = escape(value).replace(" %", "&nbsp;%")
+        cells.append(f"<div>{label}<b>{text}</b></div>")
     st.html(f'<div class="r-card r-facts">{"".join(cells)}</div>')
 
 

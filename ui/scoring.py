@@ -66,8 +66,9 @@ class Outcome:
                 "risk": wording.band(self.stay["risk"], language),
                 "history": language.value(self.stay["history"]),
                 "model_version": self.model_version,
-                "capacity_risk": wording.by_capacity(self.stay.get("capacity"), language),
+                "capacity_risk": wording.is_called(self.stay.get("capacity"), language),
             }
+        cells["error"] = cells.pop("error")  # the longest column comes last
         return {language.column(name): cell for name, cell in cells.items()}
 
     def error_text(self, language: Language) -> str:
@@ -128,11 +129,14 @@ def score(
     """
     scored = ScoredFile(code)
     read_row = None
+    columns: Mapping[str, str] = {}
     for rows in batch_file.chunks(upload.rows()):
         if read_row is None:
-            read_row = batch_file.row_reader(list(rows[0].cells), fields)
+            header = list(rows[0].cells)
+            read_row = batch_file.row_reader(header, fields)
+            columns = batch_file.columns_by_field(header, fields)
         typed = [read_row(row.cells) for row in rows if row.error is None]
-        answered = iter(outcomes(scorer(typed), len(typed)) if typed else [])
+        answered = iter(outcomes(scorer(typed), len(typed), columns) if typed else [])
         row_outcomes = []
         for row in rows:
             if row.error is None:
@@ -143,15 +147,23 @@ def score(
         yield scored
 
 
-def outcomes(answer: BatchAnswer, n_rows: int) -> list[Outcome]:
+def outcomes(
+    answer: BatchAnswer, n_rows: int, columns: Mapping[str, str] | None = None
+) -> list[Outcome]:
     """Return one outcome for each of the `n_rows` rows that were sent.
 
     The API answers each row at its index. With fewer answers than rows, nobody could tell which row
     an answer belongs to: then no row is scored.
+
+    Args:
+        answer: of the API.
+        n_rows: how many rows were sent.
+        columns: what the file calls the fields. Errors name its columns.
     """
     errors: dict[int, list[RowError]] = {}
     for error in answer["errors"]:
-        errors.setdefault(error["row"], []).append(error)
+        column = (columns or {}).get(error["field"], error["field"])
+        errors.setdefault(error["row"], []).append({**error, "field": column})
     stays = answer["predictions"]
     if len(stays) != n_rows:
         stays = [None] * n_rows

@@ -73,6 +73,14 @@ def by_capacity(band: CapacityBand | None, language: Language) -> str:
     return language.text("is_not_called", n=calls, threshold=threshold)
 
 
+def is_called(band: CapacityBand | None, language: Language) -> str:
+    """Return the same for the cell of a table."""
+    if band is None:
+        return ""
+    key = "called" if band["risk"] == "high" else "not_called"
+    return language.text(key, n=band["calls_per_100"])
+
+
 def how_sure(certainty: Certainty, language: Language) -> str:
     """Return how many patients with such a score were readmitted."""
     return language.text(

@@ -124,7 +124,7 @@ def show_scored(scored: scoring.ScoredFile) -> None:
         st.header(language.text("batch_errors"), anchor=False)
         errors = []
         for line, outcome in scored.errors.items():
-            errors.append({line_title: line, error_title: outcome.error_text(language)})
+            errors.append({line_title: str(line), error_title: outcome.error_text(language)})
         st.dataframe(errors, hide_index=True)
     st.download_button(
         language.text("batch_download"),
@@ -134,8 +134,9 @@ def show_scored(scored: scoring.ScoredFile) -> None:
         type="primary",
         key="batch:download",
     )
-    st.caption(language.text("batch_first", n=len(scored.first)))
+    if scored.n_rows > len(scored.first):
+        st.caption(language.text("batch_first", n=len(scored.first)))
     table = []
     for line, outcome in scored.first.items():
-        table.append({line_title: line, **outcome.shown(language)})
+        table.append({line_title: str(line), **outcome.shown(language)})
     st.dataframe(table, hide_index=True)

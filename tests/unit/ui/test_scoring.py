@@ -1,7 +1,9 @@
 """The scoring of many rows: every row keeps its outcome."""
 
+from readmit.contract.definition import Feature
 from tests.support import form
 from ui import batch_file, language, scoring
+from ui import form as ui_form
 
 ENGLISH = language.load("en")
 SPANISH = language.load("es")
@@ -40,8 +42,7 @@ def test_with_fewer_answers_than_rows_no_answer_is_assigned_to_a_row():
 
 def test_an_outcome_is_shown_in_the_language_of_the_page():
     assert list(scoring.Outcome(STAY, (), "3").shown(SPANISH).values()) == [
-        "20.0 %", "Riesgo bajo", "los indicados", "3", "",
-        "Una planta que puede llamar a 10 de cada 100 pacientes llama a este (a partir de 18.0 %).",
+        "20.0 %", "Riesgo bajo", "los indicados", "3", "sí (10 de cada 100)", "",
     ]  # fmt: skip
 
 
@@ -118,3 +119,21 @@ def test_an_error_names_the_line_of_its_row_in_the_file():
     *_, scored = scoring.score(upload, form.fields(), scorer)
     assert list(scored.errors) == list(scored.first) == [3, 6, 7]
     assert (scored.n_rows, scored.n_errors) == (3, 3)
+
+
+def test_an_error_names_the_column_of_the_file():
+    """A file with the columns of the source has other names than the form."""
+
+    def scorer(rows):
+        error = {**ERROR, "row": 0, "field": "length_of_stay_days"}
+        return {"predictions": [None], "errors": [error], "model": {"version": "3"}}
+
+    feature = form.FEATURES[2] | {
+        "name": "length_of_stay_days",
+        "source": {"column": "time_in_hospital", "reads": "text"},
+    }
+    inputs = ui_form.fields([Feature.model_validate(feature)], form.SEEDS.__getitem__, ENGLISH)
+    upload = batch_file.read(b"time_in_hospital\nmany\n", inputs)
+    *_, scored = scoring.score(upload, inputs, scorer)
+    assert scored.errors[2].error_text(ENGLISH) == "time_in_hospital: is missing"
+    assert "time_in_hospital: is missing" in scored.text
