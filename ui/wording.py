@@ -77,8 +77,9 @@ def is_called(band: CapacityBand | None, language: Language) -> str:
     """Return the same for the cell of a table."""
     if band is None:
         return ""
-    key = "called" if band["risk"] == "high" else "not_called"
-    return language.text(key, n=band["calls_per_100"])
+    if band["risk"] == "high":
+        return language.text("called", n=band["calls_per_100"])
+    return language.text("not_called", n=band["calls_per_100"])
 
 
 def how_sure(certainty: Certainty, language: Language) -> str:
