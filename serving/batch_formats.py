@@ -19,7 +19,7 @@ from readmit.contract.stay_columns import (
 )
 from readmit.tables import encodings
 from readmit.tables.delimiters import SEPARATOR_LINE, delimiter_of
-from readmit.tables.file_kinds import N_FIRST_BYTES, foreign_file
+from readmit.tables.file_kinds import N_FIRST_BYTES, foreign_kind
 from serving.body_limit import SMALL_BYTES
 from serving.problems import Problem, field_error
 from serving.schema import RequestSchema, utf8_json
@@ -143,9 +143,10 @@ def _csv_lines(requests: RequestSchema, body: bytes, max_rows: int) -> Iterator[
         Problem: 422 when it is another kind of file, or has too many lines or fields to be read.
         UnicodeDecodeError: it is not in the encoding that its first bytes show.
     """
-    kind = foreign_file(body[:N_FIRST_BYTES])
+    kind = foreign_kind(body[:N_FIRST_BYTES])
     if kind and not body.startswith((b"{", b"[")):  # of JSON the header is refused
-        raise Problem(ProblemCode.INVALID_CSV, reason=kind)
+        reason = f"this is {kind.title}; send the table as CSV"
+        raise Problem(ProblemCode.INVALID_CSV, reason=reason)
     body = encodings.as_utf8(body)
     if b"\n" not in body:
         body = body.replace(b"\r", b"\n")  # lines of an old Mac

@@ -136,12 +136,11 @@ def _one_line(error: Exception) -> str:
 
 def _without_file(status: int) -> str:
     """Return why an answer of success is no whole file."""
-    problem = f"the server answers {status}, which comes without a file"
+    if status == httpx.codes.ACCEPTED:
+        return f"the server answers {status}: the file is not ready yet; try again later"
     if status == httpx.codes.PARTIAL_CONTENT:
-        problem = f"the server answers {status}, a part of the file"
-    elif status == httpx.codes.ACCEPTED:
-        problem = f"the server answers {status}: the file is not ready yet; try again later"
-    return f"{problem}; download it by hand"
+        return f"the server answers {status}, a part of the file; download it by hand"
+    return f"the server answers {status}, which comes without a file; download it by hand"
 
 
 def _is_final(error: Exception) -> bool:

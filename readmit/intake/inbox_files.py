@@ -170,7 +170,12 @@ def folder_files(folder: Path) -> list[FolderFile]:
     """Return the regular files of a folder, oldest first; folders in it are left alone."""
     dated_files = []
     for entry in os.scandir(folder):
-        if is_ignored(entry.name) or not entry.is_file(follow_symlinks=False):
+        if is_ignored(entry.name):
+            continue
+        if not entry.is_file(follow_symlinks=False):
+            if not entry.is_dir(follow_symlinks=False):
+                name = printable(entry.name)
+                log.warning("inbox: %s is a link or a pipe, which nobody reads: put a file", name)
             continue
         status = entry.stat(follow_symlinks=False)
         dated_files.append((status.st_mtime_ns, entry.name, version_of(status)))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from readmit.errors import SourceRefused, SourceUnreachable, printable
+from readmit.intake.csv_file import dialect_of
 from readmit.intake.download import NO_VERSION, FileVersion, download, printable_address
 from readmit.intake.share_links import file_address
 from readmit.intake.zip_archive import (
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 DataSource = Literal["uci", "file", "url", "sample"]
 
+LARGE_BYTES = 200 << 20  # ten times the real file
 UCI_NAME = "diabetes+130-us+hospitals+for+years+1999-2008.zip"
 UCI_URL = f"https://archive.ics.uci.edu/static/public/296/{UCI_NAME}"
 UCI_ARCHIVE_SHA256 = "f82ac129da2ddd2299391ff6fbae3a6a58b3edcf59ac9d7bd480c00fe453112a"
@@ -87,11 +89,17 @@ def fetch(
 def fetch_file(path: Path) -> Fetched:
     """Return a file of this machine.
 
+    Its hash takes seconds per gigabyte, so the header of a large CSV is looked at before.
+
     Raises:
-        SourceRefused: there is no such file, or it cannot be opened.
+        SourceRefused: there is no such file, or it cannot be opened, or is large and no CSV of
+            encounters.
     """
     _check_file(path)
-    return Fetched(path, printable(path.name), "file", sha256_of(path))
+    name = printable(path.name)
+    if path.stat().st_size > LARGE_BYTES and not packing_of(path):
+        dialect_of(path, name)
+    return Fetched(path, name, "file", sha256_of(path))
 
 
 def fetch_default(cache: Path) -> Fetched:

@@ -59,7 +59,7 @@ KINDS: tuple[FileKind, ...] = (
     FileKind(rb"7z\xbc\xaf", "a 7z archive", UNPACK, "7z"),
     FileKind(rb"Rar!", "a RAR archive", UNPACK, "RAR"),
     FileKind(rb".{257}ustar", "a tar archive", UNPACK, "tar"),
-    FileKind(rb"PK[\x03\x05\x07]", "a zip or a workbook (xlsx, ods)", UNPACK, "zip, Excel"),
+    FileKind(rb"PK[\x03\x05\x07]", "a zip or a workbook (xlsx, ods)", SAVE_AS_CSV, "zip, Excel"),
     FileKind(rb"\x1f\x8b", "packed with gzip", UNPACK, "gzip"),
     FileKind(rb"-----BEGIN ", "an encrypted file", "decrypt it", "PGP"),
     FileKind(

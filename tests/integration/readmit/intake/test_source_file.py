@@ -3,22 +3,19 @@ to the sample.
 """
 
 import os
-import threading
-import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from readmit.errors import NoRoom, SourceRefused, SourceUnreachable
 from readmit.intake import download, sample, source_file
 from readmit.settings import StackSettings
+from tests.support.file_server import Server, serving
 
 MAPPING = "admission_type_id,description\r\n1,Emergency\r\n"
 
@@ -58,54 +55,12 @@ def resolve(settings: StackSettings) -> source_file.LocalSource:
     return source_file.unpack(fetched, cache, settings.dataset_sha256)
 
 
-class Server(BaseHTTPRequestHandler):
-    """Answers with the list of answers of each path; the last one is repeated."""
-
-    answers: ClassVar[dict[str, list[tuple[int, str, bytes]]]] = {}
-    requests: ClassVar[list[str]] = []
-
-    def do_GET(self) -> None:
-        self.requests.append(self.path)
-        answers = self.answers[self.path.split("?")[0]]
-        status, kind, body = answers[0]
-        if len(answers) > 1:
-            del answers[0]
-        headers = {"Content-Type": kind, "Content-Length": str(len(body))}
-        if kind.startswith("redirect/"):
-            status = 302
-            headers["Location"] = self.path
-        if kind == "redirect/file":
-            headers["Location"] = "file:///etc/passwd"
-        if kind == "not/gzip":
-            headers["Content-Encoding"] = "gzip"
-        if kind == "cut/off":
-            headers["Content-Length"] = str(2 * len(body))
-        self.send_response(status)
-        for name, text in headers.items():
-            self.send_header(name, text)
-        self.end_headers()
-        with suppress(OSError):  # a client that waits no longer hangs up
-            if kind != "slow/drip":
-                self.wfile.write(body)
-                return
-            for byte in body:
-                self.wfile.write(bytes([byte]))
-                time.sleep(0.05)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    Server.answers.clear()
-    Server.requests.clear()
     monkeypatch.setattr(download, "FIRST_PAUSE_SECONDS", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+    with serving() as address:
+        yield address
 
 
 @pytest.mark.parametrize(
@@ -318,6 +273,10 @@ def test_final_answers_are_not_retried(server: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
+        ("empty", "the server answers 204, which comes without a file; download it by hand"),
+        ("a part", "the server answers 206, a part of the file; download it by hand"),
+        ("accepted", "the server answers 202: the file is not ready yet; try again later"),
+        ("cut/off", "the connection ended before the file did"),
         ("redirect/loop", "Exceeded maximum allowed redirects; check the address"),
         ("redirect/file", "unsupported protocol 'file://'; check the address"),
         ("not/gzip", "no complete answer after 2 attempts .*incorrect header check"),
@@ -333,9 +292,7 @@ def test_answers_without_a_file_end_in_one_line(
     kind: str, message: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "PATIENCE_SECONDS", 0.5)
-    status = 200
-    if kind == "busy":
-        status = 429
+    status = {"busy": 429, "empty": 204, "a part": 206, "accepted": 202}.get(kind, 200)
     Server.answers["/a.csv"] = [(status, kind, b"x" * 1_000)]
     with pytest.raises((SourceRefused, SourceUnreachable), match=message) as error:
         download.download(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from readmit.errors import SourceRefused
+from readmit.intake import source_file
 from readmit.intake.csv_fields import values_of
 from readmit.intake.csv_file import read_blocks
 from readmit.intake.layout import COLUMNS, MAX_FIELD_BYTES
@@ -78,6 +79,17 @@ def test_refusal_names_file_row_and_column(kind: str, tmp_path: Path) -> None:
     assert row in message
     assert f"column {column}: " in message
     assert problem in message
+
+
+def test_a_large_file_that_is_no_csv_is_refused_before_it_is_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sparse.csv"
+    with path.open("wb") as file:
+        file.truncate(2 << 30)
+    monkeypatch.delattr(source_file, "sha256_of")
+    with pytest.raises(SourceRefused, match="this is a file of NUL bytes; it was not copied"):
+        source_file.fetch_file(path)
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n"])

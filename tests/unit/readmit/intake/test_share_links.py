@@ -7,49 +7,10 @@ import pytest
 from readmit.intake import source_file
 from readmit.intake.download import FileVersion
 from readmit.intake.share_links import file_address
-
-DRIVE = "https://drive.google.com/uc?export=download&id=1k5-1aB_"
-COURSE = "https://docs.google.com/uc?export=download&confirm={{VALUE}}&id=1k5-1aB_"
+from tests.support.links import COURSE, DRIVE, SHARE_LINKS
 
 
-@pytest.mark.parametrize(
-    ("link", "address"),
-    [
-        ("https://drive.google.com/file/d/1k5-1aB_/view?usp=sharing", DRIVE),
-        ("https://drive.google.com/file/d/1k5-1aB_/edit", DRIVE),
-        ("https://drive.google.com/file/d/1k5-1aB_", DRIVE),
-        ("https://drive.google.com/file/u/1/d/1k5-1aB_/view", DRIVE),
-        ("https://drive.google.com/open?id=1k5-1aB_&authuser=0", DRIVE),
-        (
-            "https://drive.google.com/file/d/1k5-1aB_/view?resourcekey=0-x",
-            DRIVE + "&resourcekey=0-x",
-        ),
-        (
-            "https://docs.google.com/spreadsheets/d/1k5-1aB_/edit#gid=0",
-            "https://docs.google.com/spreadsheets/d/1k5-1aB_/export?format=csv",
-        ),
-        (
-            "https://www.dropbox.com/scl/fi/abc/d.csv?rlkey=xyz&dl=0",
-            "https://www.dropbox.com/scl/fi/abc/d.csv?rlkey=xyz&dl=1",
-        ),
-        (
-            "https://www.dropbox.com/s/abc/d.csv",
-            "https://www.dropbox.com/s/abc/d.csv?dl=1",
-        ),
-        (
-            "https://github.com/o/r/blob/main/data/diabetic_data.csv",
-            "https://github.com/o/r/raw/main/data/diabetic_data.csv",
-        ),
-        (
-            "https://gitlab.com/o/r/-/blob/main/d.csv",
-            "https://gitlab.com/o/r/-/raw/main/d.csv",
-        ),
-        (
-            "https://huggingface.co/datasets/o/r/blob/main/d.csv",
-            "https://huggingface.co/datasets/o/r/resolve/main/d.csv",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("link", "address"), [link[1:] for link in SHARE_LINKS])
 def test_share_link_is_turned_into_the_file(link: str, address: str) -> None:
     assert file_address(link) == address
     assert file_address(address) == address
