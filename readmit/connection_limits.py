@@ -19,6 +19,12 @@ CHECK_SECONDS = 5.0
 # A body is large from here on. As much of it, or of an answer, must arrive between two checks: who
 # is slower keeps its memory from others.
 MIN_BYTES = 65_536
+# httptools collects a header at a cost that grows with the square of its length: 100 MB in one
+# header blocked a process for 12 s. It allows this much for an address alone.
+MAX_HEAD_BYTES = 65_536
+# Requests that wait behind the one that is answered. Each costs time and memory as soon as it is
+# read: 100 connections with 8,000 each blocked a process for a minute. No usual client sends any.
+MAX_PIPELINED = 16
 # `make capacity` has reached 1,763 users on one machine, a connection each.
 MAX_CONNECTIONS = 4_096
 RESERVED_FILES = 256  # models, Postgres, the object store
@@ -31,6 +37,7 @@ class BoundedConnection(HttpToolsProtocol):
     _overdue_at = NOT_WAITING  # when the part of a request that is awaited must have arrived
     _waits_since = 0.0
     _is_body = False  # the awaited part
+    _unread_bytes = 0  # received since the last complete head or part of a body
     _has_sent = False
     _n_received = 0  # since the last check
     _n_body = 0  # bytes of the body so far
@@ -61,7 +68,10 @@ class BoundedConnection(HttpToolsProtocol):
         self._has_sent = True
         self._n_received += len(data)
         self._n_body += len(data)
+        self._unread_bytes += len(data)
         super().data_received(data)
+        if self._unread_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.refuse_head()
 
     def on_message_begin(self) -> None:
         """Begin to wait for the head of a request that came with the end of the one before."""
@@ -70,12 +80,25 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Begin to wait for the body."""
+        """Begin to wait for the body.
+
+        Raises:
+            ConnectionAbortedError: too many requests wait; uvicorn then stops to read them.
+        """
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self.transport.abort()
+            raise ConnectionAbortedError("too many requests wait for their answer")
+        self._unread_bytes = 0
         self._is_body = True
         self._overdue_at = self._waits_since + SMALL_BODY_SECONDS
         self._n_received = MIN_BYTES  # the time until the next check is shorter than a period
         self._n_body = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Begin to count anew: a part of the body is complete."""
+        self._unread_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End waiting: the next thing is our answer."""
@@ -89,9 +112,21 @@ class BoundedConnection(HttpToolsProtocol):
 
     def send_408(self) -> None:
         """Say that the request came too slowly, and close the connection."""
-        head = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-        self.transport.write(head)
+        self._refuse_with(b"408 Request Timeout")
+
+    def refuse_head(self) -> None:
+        """Say that the head of the request is too large, and close the connection."""
+        self._refuse_with(b"431 Request Header Fields Too Large")
+
+    def _refuse_with(self, status: bytes) -> None:
+        fields = b"connection: close\r\ncontent-length: 0\r\n\r\n"
+        self.transport.write(b"HTTP/1.1 " + status + b"\r\n" + fields)
         self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, unless the connection is closed already."""
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
 
     @property
     def is_answering(self) -> bool:

@@ -83,6 +83,72 @@ def test_an_endless_header_is_cut_off_and_nobody_waits(api):
     assert time.monotonic() - began < 5
 
 
+def test_a_caller_that_sends_thousands_of_requests_ahead_is_cut_off(api):
+    """100 connections with 8,000 requests each once blocked a process for a minute."""
+    url = api[0]
+    connections = []
+    began = time.monotonic()
+    for _ in range(20):
+        connection = socket.create_connection((url.host, url.port))
+        connection.setblocking(False)
+        connection.send((b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n") * 8_000)
+        connections.append(connection)
+    assert httpx.get(url.join("/livez"), timeout=30, trust_env=False).is_success
+    assert time.monotonic() - began < 5
+    for connection in connections:
+        connection.close()
+
+
+def test_a_few_requests_ahead_are_answered_in_order(api):
+    ahead = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
+    last = b"GET /nowhere HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
+    got = talk(api[0], ahead * 8 + last)
+    assert got.count(b"HTTP/1.1 200 OK") == 8
+    assert b"HTTP/1.1 404 Not Found" in got.rpartition(b"alive")[2]
+
+
+# Each took Python's parser of media types between 6 and 16 seconds, in which nobody was answered.
+SLOW_TYPES = {
+    "semicolons in quotes": b'multipart/form-data; x="' + b";" * 60_000,
+    "many parameters": b"multipart/form-data; " + b"a=1; " * 12_000,
+    "in CSV": b'text/csv; x="' + b";" * 60_000,
+}
+
+
+@pytest.mark.parametrize("media_type", SLOW_TYPES.values(), ids=SLOW_TYPES.keys())
+def test_a_media_type_that_takes_long_to_parse_is_refused(api, media_type):
+    began = time.monotonic()
+    head = b"POST /predict/batch HTTP/1.1\r\n" + HOST + b"X-API-Key: a\r\nConnection: close\r\n"
+    got = talk(api[0], head + b"Content-Type: " + media_type + b"\r\nContent-Length: 2\r\n\r\n[]")
+    assert problem(got).status_code == 415
+    assert time.monotonic() - began < 3
+
+
+def test_the_media_type_within_a_form_is_bounded_too(api):
+    part = b'Content-Type: text/csv; x="' + b";" * 4_000
+    body = b"--b\r\n" + part + b"\r\n\r\nx\r\n--b--\r\n"
+    answer = httpx.post(
+        api[0].join("/predict/batch"),
+        content=body,
+        headers={"content-type": "multipart/form-data; boundary=b", "x-api-key": "a"},
+        trust_env=False,
+    )
+    assert answer.status_code == 415
+
+
+def test_a_long_query_is_refused(api):
+    answer = httpx.post(api[0].join("/predict?" + "a&" * 20_000), json=ROW, trust_env=False)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+
+
+def test_two_hosts_are_refused(api):
+    """The second was checked, and the first stood in the addresses of the answer."""
+    hosts = b"Host: elsewhere.example\r\n" + HOST
+    got = talk(api[0], b"GET /openapi.json HTTP/1.1\r\n" + hosts + b"Connection: close\r\n\r\n")
+    assert problem(got).status_code == 400
+    assert b"elsewhere" not in got
+
+
 def test_large_bodies_and_small_heads_pass(api):
     padded = b"[" + STAY + b"]" + b" " * 1_000_000
     answer = httpx.post(

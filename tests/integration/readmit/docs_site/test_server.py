@@ -3,6 +3,8 @@
 import http.client
 import secrets
 import socket
+import time
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx
@@ -55,6 +57,19 @@ def site(bucket):
         )
     with docs_site.running(bucket) as address:
         yield address
+
+
+def test_an_endless_header_is_cut_off_and_nobody_waits(site):
+    """100 MB in one header once blocked the process for 12 s."""
+    url = httpx.URL(site)
+    began = time.monotonic()
+    with socket.create_connection((url.host, url.port), timeout=20) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-A: ")
+        with suppress(ConnectionError):
+            for _ in range(100):
+                connection.sendall(b"y" * 1_000_000)
+    assert httpx.get(f"{site}/livez", timeout=30, trust_env=False).is_success
+    assert time.monotonic() - began < 5
 
 
 def get(url, method="GET"):
