@@ -5,6 +5,7 @@ its own request id when there is none, and puts it on every line of the request 
 `make logs ID=...` finds them all.
 """
 
+import json
 import logging
 import re
 import uuid
@@ -48,7 +49,10 @@ class JsonLines(logging.Formatter):
         line |= REQUEST_IDS.get() or {}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # half a character, as in file names of other encodings
+            return json.dumps(line, default=str)
 
 
 def log_as_json(*names: str) -> None:

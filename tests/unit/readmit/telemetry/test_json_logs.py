@@ -121,3 +121,11 @@ def test_an_id_of_letters_digits_and_marks_is_valid():
     assert valid_id("0f3c-1:a.b_c") == "0f3c-1:a.b_c"
     assert valid_id("a\nb") is None
     assert valid_id("a\n") is None
+
+
+def test_half_a_character_is_written_and_begins_no_line_of_its_own():
+    """It was no line at all before, but a traceback on standard error."""
+    record = logging.LogRecord("x", logging.INFO, "", 1, "no file \ud800\nfalse line", None, None)
+    text = JsonLines().format(record)
+    assert "\n" not in text
+    assert json.loads(text)["message"] == "no file \ud800\nfalse line"
