@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from airflow.configuration import conf
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TaskGroup, TriggerRule
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
@@ -13,7 +14,9 @@ from cosmos.constants import (
     SeedRenderingBehavior,
     TestBehavior,
 )
+from cosmos.operators.watcher import DbtProducerWatcherOperator
 
+from dbt_producer import WatchedModelsProducer
 from dbt_verdict import share_test_results
 from pod_kinds import pod_of
 from readmit import libpq
@@ -26,6 +29,8 @@ SCHEMA_SUFFIX = (
     "{{ '_next' if (ti.xcom_pull(task_ids='claim_build') or {}).get('kind') == 'rebuild' else '' }}"
 )
 PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
+# At most so many models are built at once, each with a task that waits for it.
+WAITING_TASKS = 3
 
 RENDER_CONFIG = RenderConfig(
     load_method=LoadMode.DBT_MANIFEST,
@@ -73,11 +78,16 @@ def dbt_task_group() -> TaskGroup:
         operator_args={
             "executor_config": pod_of("dbt"),
             "vars": {"schema_suffix": SCHEMA_SUFFIX},
-            "poke_interval": 1,
+            "poke_interval": 0.5,
+            # A task that waits in Airflow's triggerer ends 3 s after its model. One that waits by
+            # itself holds a slot, so there must be one left for dbt, should it be tried again.
+            "deferrable": conf.getint("core", "parallelism") <= WAITING_TASKS,
             "trigger_rule": STARTS_AFTER_A_SKIP,
         },
     )
     for child in group.children.values():
+        if isinstance(child, DbtProducerWatcherOperator):
+            child.__class__ = WatchedModelsProducer  # Cosmos has no setting for the class
         if isinstance(child, EmptyOperator):
             child.on_success_callback = []  # without a callback it costs no process
             if child.task_id != DONE:

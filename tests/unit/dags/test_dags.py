@@ -8,8 +8,10 @@ from types import MappingProxyType, SimpleNamespace
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from cosmos.operators.watcher import DbtConsumerWatcherSensor
 
 import dbt_verdict
+import transformations
 from announcement import news_for_training
 from assets import TRAINING_READY
 from k8s import task_pods
@@ -111,6 +113,41 @@ def test_every_dbt_model_is_a_visible_task_between_the_gates(bag, dbt_manifest):
             assert set(tasks) <= before
             for name in tasks:
                 assert "raw_gate" in upstream(dag, name)
+
+
+def dbt_event(name: str, unique_id: str, status: str) -> str:
+    node = {"unique_id": unique_id, "node_status": status, "resource_type": unique_id[:5]}
+    return json.dumps({"info": {"name": name, "msg": name}, "data": {"node_info": node}})
+
+
+def test_dbt_stores_what_the_tasks_of_models_read_and_nothing_else(bag):
+    """Each stored value is a request to Airflow's API, for which dbt waits."""
+    store = bag.dags["ingest_batch"].get_task(dbt_verdict.PRODUCER)._make_parse_callable()
+    stored: dict[str, object] = {}
+    task = SimpleNamespace(
+        xcom_push=lambda key, value: stored.update({key: value}), xcom_pull=lambda key: None
+    )
+    for unique_id in ("model.readmit.dim_patients", "model.readmit.base_raw__batches"):
+        store(dbt_event("NodeStart", unique_id, "started"), {"context": {"ti": task}})
+        store(dbt_event("NodeFinished", unique_id, "success"), {"context": {"ti": task}})
+    store(dbt_event("NodeFinished", "test.readmit.key", "pass"), {"context": {"ti": task}})
+    store(dbt_event("MainReportVersion", "", ""), {"context": {"ti": task}})
+    name = "model__readmit__dim_patients"
+    assert set(stored) == {f"{name}_status", f"{name}_dbt_event", "dbt_startup_events"}
+    assert stored[f"{name}_status"] == {"status": "success", "outlet_uris": []}
+
+
+def test_the_tasks_of_models_leave_a_slot_for_dbt(bag):
+    """They wait by themselves, which takes a slot, unless there are as few slots as tasks."""
+    dag = bag.dags["ingest_batch"]
+    waiting = [task for task in dag.tasks if isinstance(task, DbtConsumerWatcherSensor)]
+    too_many = transformations.WAITING_TASKS + 1
+    for group in itertools.combinations([task.task_id for task in waiting], too_many):
+        earlier = set()
+        for task_id in group:
+            earlier |= upstream(dag, task_id)
+        assert earlier & set(group), "none waits for another of them"
+    assert {task.deferrable for task in waiting} == {False}
 
 
 def test_a_run_that_fails_releases_its_claim_and_stays_red(bag):
