@@ -6,6 +6,7 @@ Each step does only what is still missing.
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
@@ -205,11 +206,14 @@ def _is_manifest_old() -> bool:
     manifest = Path(os.environ.get("DBT_TARGET_PATH", DBT_PROJECT / "target")) / "manifest.json"
     if not manifest.exists():
         return True
+    written_at = manifest.stat().st_mtime
+    if written_at > time.time():  # the clock was put back since
+        return True
     for path in DBT_PROJECT.rglob("*"):
         is_generated = path.relative_to(DBT_PROJECT).parts[0] in ("target", "logs", "dbt_packages")
         if is_generated or not path.is_file():
             continue
-        if path.stat().st_mtime > manifest.stat().st_mtime:
+        if path.stat().st_mtime > written_at:
             return True
     return False
 

@@ -87,6 +87,30 @@ def test_the_source_of_one_run_is_not_a_setting_for_ever(env, monkeypatch):
     assert not env.exists()
 
 
+def test_an_env_file_of_windows_is_read_and_goes_on_with_the_same_settings(env):
+    """An editor there ends lines by CR LF, and puts a byte order mark first."""
+    lines = ("READMIT_API_PORT=9123", 'READMIT_MODEL_NAME="a model"', "READMIT_BATCH_SIZE='700'")
+    env.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode() + b"\r\n")
+    configuration.write_env()
+    settings = StackSettings()
+    assert (settings.api_port, settings.model_name, settings.batch_size) == (9123, "a model", 700)
+    assert settings.postgres_password is not None  # added by write_env
+    assert b"\r" not in env.read_bytes()
+
+
+def test_a_checkout_that_turns_line_ends_into_those_of_windows_keeps_ours(tmp_path):
+    paths = (
+        "Makefile",
+        "stack/install.sh",
+        "requirements.lock",
+        "dbt_project/seeds/icd9_codes.csv",
+    )
+    command = ["git", "-c", "core.autocrlf=true", "checkout-index", f"--prefix={tmp_path}/", *paths]
+    subprocess.run(command, cwd=ROOT, check=True)
+    for path in paths:
+        assert b"\r" not in (tmp_path / path).read_bytes(), path
+
+
 def test_an_env_file_with_old_names_works_and_its_names_are_printed(env):
     before = {}
     for name in configuration.GENERATORS:
