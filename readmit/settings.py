@@ -37,6 +37,7 @@ MLFLOW_READER = "api"
 MLFLOW_NOTEBOOK = "notebook"
 # Who pushes gauges, when the Pushgateway asks.
 PUSHGATEWAY_USER = "readmit"
+MAX_DAYS = 36_500  # a hundred years: times before a year 1 cannot be reckoned with
 Port = Annotated[int, Field(ge=1024, le=65535)]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -592,7 +593,19 @@ class BackupSettings(SuperuserLogin, BackupStore, PushgatewaySettings):
     )
 
 
-class ClockSettings(BackupSettings, HomeSettings):
+class RunRetentionSettings(Settings):
+    """How long Airflow keeps what it knows of a run."""
+
+    readmit_run_retention_days: int = Field(
+        validation_alias="readmit_run_retention_days",
+        default=180,
+        ge=7,
+        le=MAX_DAYS,
+        description="days that Airflow's tables and local log files keep of a run",
+    )
+
+
+class ClockSettings(BackupSettings, RunRetentionSettings, HomeSettings):
     """What runs by the clock of the one-machine stack."""
 
     readmit_backup_folder: Path | None = Field(
@@ -604,6 +617,7 @@ class ClockSettings(BackupSettings, HomeSettings):
         validation_alias="readmit_backup_every",
         default=24,
         ge=0,
+        le=24 * MAX_DAYS,
         description="hours between two backups, which is what a loss may cost; there is one each"
         " night in any case. 0: none by themselves",
     )
@@ -612,12 +626,6 @@ class ClockSettings(BackupSettings, HomeSettings):
         validation_alias="readmit_backup_before_upgrade",
         default=True,
         description="let `make up` make a backup before it changes tables that hold data",
-    )
-    readmit_run_retention_days: int = Field(
-        validation_alias="readmit_run_retention_days",
-        default=180,
-        ge=7,
-        description="days that Airflow's tables and local log files keep of a run",
     )
 
     def backup_folder(self) -> Path:
@@ -769,12 +777,14 @@ class RetentionSettings(LogsStore, GatesStore):
         validation_alias="readmit_log_retention_days",
         default=90,
         ge=7,
+        le=MAX_DAYS,
         description="days that logs of tasks are kept in the object store",
     )
     readmit_page_retention_days: int = Field(
         validation_alias="readmit_page_retention_days",
         default=730,
         ge=7,
+        le=MAX_DAYS,
         description="days that pages of gates and drift are kept",
     )
 
@@ -786,6 +796,7 @@ class ArchiveSettings(PublisherLogin, GatesStore):
         validation_alias="readmit_prediction_retention_days",
         default=400,
         ge=62,
+        le=MAX_DAYS,
         description="days that predictions stay in Postgres; older months are Parquet files in the"
         " object store",
     )
@@ -798,6 +809,7 @@ class TrainingRetentionSettings(MlflowLogin, TrainerStore):
         validation_alias="readmit_training_retention_days",
         default=400,
         ge=7,
+        le=MAX_DAYS,
         description="days that runs of MLflow and snapshots are kept when no registered version"
         " names them",
     )
@@ -805,6 +817,7 @@ class TrainingRetentionSettings(MlflowLogin, TrainerStore):
         validation_alias="readmit_mlflow_garbage_days",
         default=30,
         ge=1,
+        le=MAX_DAYS,
         description="days in which a run that was deleted in MLflow can be restored",
     )
 

@@ -4,35 +4,14 @@ Its tasks have no access to its database, so the stack's clock does it each nigh
 """
 
 import os
-import subprocess
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from readmit.command import explained
-from readmit.settings import ROOT, ClockSettings
-
-LAST_CHARACTERS = 500
-
-
-def clean_tables(before: datetime) -> None:
-    """Delete rows of runs before a time from Airflow's tables; the last run of a DAG stays.
-
-    Raises:
-        OSError: Airflow failed; the message has the end of its output.
-    """
-    command = [sys.executable, "-m", "airflow", "db", "clean", "--yes", "--skip-archive"]
-    process = subprocess.run(
-        [*command, "--clean-before-timestamp", before.isoformat(timespec="seconds")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if process.returncode != 0:
-        text = (process.stderr or process.stdout).strip()
-        raise OSError(f"airflow db clean: {text[-LAST_CHARACTERS:]}")
+from readmit.ops import airflow_tables
+from readmit.settings import ClockSettings
 
 
 def delete_logs(folder: Path, before: datetime) -> int:
@@ -54,8 +33,8 @@ def delete_logs(folder: Path, before: datetime) -> int:
 def main() -> int:
     """Clean both."""
     settings = ClockSettings()
-    before = datetime.now(UTC) - timedelta(days=settings.readmit_run_retention_days)
-    clean_tables(before)
+    before = airflow_tables.oldest_kept(settings)
+    airflow_tables.clean(before)
     n_files = delete_logs(settings.readmit_home / "airflow" / "logs", before)
     print(f"runs before {before:%Y-%m-%d} are removed, and {n_files} files of logs")
     return 0

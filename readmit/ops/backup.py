@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -114,10 +114,18 @@ def restore_from(
     public_key: str | None = None,
     is_forced: bool = False,
 ) -> None:
-    """Read a backup through and restore it; see `restore.restore`."""
-    manifest = check(path, settings)
-    seal = backup_folder.sealer_of(path, sealer(settings).key)
-    restore.restore(Backup(path, manifest, seal), settings, public_key, is_forced)
+    """Read a backup through and restore it; see `restore.restore`.
+
+    Meanwhile no backup is made beside it, which could expire this one. A folder that is read-only
+    needs no lock.
+    """
+    lock: AbstractContextManager[None] = nullcontext()
+    if os.access(path.parent, os.W_OK):
+        lock = backup_folder.locked(path.parent)
+    with lock:
+        manifest = check(path, settings)
+        seal = backup_folder.sealer_of(path, sealer(settings).key)
+        restore.restore(Backup(path, manifest, seal), settings, public_key, is_forced)
 
 
 def _dump_databases(part: Path, manifest: Manifest, seal: Sealer, settings: BackupSettings) -> None:

@@ -10,11 +10,10 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -24,6 +23,7 @@ MANIFEST = "manifest.json"
 INDEX_OF_0_1_0 = "objects.json"
 FORMAT = 2
 TIME = "%Y%m%dT%H%M%SZ"
+NAMES = "[0-9]" * 8 + "T" + "[0-9]" * 6 + "Z"  # of complete backups: no other folder is touched
 
 
 class BackupFailed(Exception):
@@ -58,7 +58,7 @@ class Backup:
 
 def saved(folder: Path) -> list[Path]:
     """Return the complete backups below `folder`, oldest first."""
-    return sorted(path for path in folder.glob("*Z") if path.is_dir())
+    return sorted(path for path in folder.glob(NAMES) if path.is_dir())
 
 
 def expire(folder: Path, n_kept: int) -> None:
@@ -70,7 +70,7 @@ def expire(folder: Path, n_kept: int) -> None:
 
 
 def time_of(backup: Path) -> datetime:
-    """Return when a backup was begun."""
+    """Return the time in a backup's name: when it was begun, by a clock that was right."""
     return datetime.strptime(backup.name, TIME).replace(tzinfo=UTC)
 
 
@@ -81,17 +81,19 @@ def object_file(backup: Path, bucket: str, key: str) -> Path:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder of backups: one program writes at a time.
+    """Hold the folder of backups: one program writes at a time, or restores what others expire.
 
     Raises:
-        BackupFailed: another backup is under way.
+        BackupFailed: a backup or a restore is under way.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BackupFailed(f"another backup into {folder} is under way") from None
+            raise BackupFailed(
+                f"another backup into {folder}, or a restore, is under way: try again afterwards"
+            ) from None
         yield
 
 
@@ -99,13 +101,17 @@ def locked(folder: Path) -> Iterator[None]:
 def unfinished(folder: Path) -> Iterator[Path]:
     """Make the folder of a new backup; it gets its name when the block ends, and is removed when
     the block fails. What a killed run has left is removed first.
+
+    Names are in the order in which backups were made, also after the clock was put back: the oldest
+    expire, and the last is restored.
     """
-    for remains in folder.glob("*.part"):
+    for remains in folder.glob(f"{NAMES}.part"):
         shutil.rmtree(remains)
-    target = folder / datetime.now(UTC).strftime(TIME)
-    while target.exists():  # of the same second
-        time.sleep(0.1)
-        target = folder / datetime.now(UTC).strftime(TIME)
+    moment = datetime.now(UTC)
+    backups = saved(folder)
+    with suppress(IndexError, ValueError):  # there is none, or a person named it
+        moment = max(moment, time_of(backups[-1]) + timedelta(seconds=1))
+    target = folder / moment.strftime(TIME)
     part = target.with_name(target.name + ".part")
     part.mkdir(mode=0o700)
     try:

@@ -16,6 +16,7 @@ from readmit import db, storage
 from readmit.intake.csv_file import read_blocks
 from readmit.intake.erased_patients import ErasedPatients, normalised
 from readmit.intake.source_copies import patient_of
+from readmit.ops.backup_folder import BackupFailed
 from readmit.settings import BackupSettings, PipelineSettings, StackSettings
 
 FILE = "erasures.json"  # in the folder of the backups
@@ -43,12 +44,23 @@ class Record(NamedTuple):
 
 
 def known(folder: Path, settings: BackupSettings) -> set[Record]:
-    """Return the erasures of the database in use, and those of the file beside the backups."""
+    """Return the erasures of the database in use, and those of the file beside the backups.
+
+    Raises:
+        BackupFailed: the file is damaged.
+    """
     path = folder / FILE
     records: set[Record] = set()
     if path.is_file():
-        for entry in json.loads(path.read_text(encoding="utf-8")):
-            records.add(Record(*entry))
+        try:
+            for entry in json.loads(path.read_bytes()):
+                records.add(Record(*entry))
+        except (ValueError, TypeError):
+            raise BackupFailed(
+                f"{path} is damaged: it names patients whom a restore must not bring back. Copy it"
+                " from another copy of the backups, or move it away: then only the erasures that"
+                " the database in use knows are carried over"
+            ) from None
     with (
         db.transaction("postgres", settings.raw_database, settings) as raw,
         raw.cursor() as cur,
@@ -63,8 +75,16 @@ def known(folder: Path, settings: BackupSettings) -> set[Record]:
 
 
 def remember(folder: Path, settings: BackupSettings) -> None:
-    """Write the known erasures to the file beside the backups, all of them or none."""
-    records = known(folder, settings)
+    """Write the known erasures to the file beside the backups, all of them or none.
+
+    A damaged file is moved aside and does not hold up a backup: the database in use knows the
+    erasures too.
+    """
+    try:
+        records = known(folder, settings)
+    except BackupFailed:
+        (folder / FILE).replace(folder / f"{FILE}.damaged")
+        records = known(folder, settings)
     if not records:
         return
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NEW = "_restored"
 OLD = "_replaced"
 ATTEMPTS = 20
+RESTORE_LOCK = 7_241_008  # an advisory lock of the database `postgres`
 
 
 def databases(settings: DatabaseSettings) -> tuple[str, ...]:
@@ -54,6 +55,8 @@ def restore(
 ) -> None:
     """Restore the databases as they were, and the objects that are missing or different.
 
+    One restore at a time: another would load its databases under the names of this one.
+
     Stop the programs that use the databases first: their connections end with the switch. Roles get
     the passwords of today's settings. Erasures that the backup does not know are recorded in it;
     the rows themselves are removed by `readmit.ops.erasure.erase_again`.
@@ -68,6 +71,16 @@ def restore(
         BackupFailed: a database cannot be restored, or is not consistent (then nothing is changed,
             but objects that were missing).
     """
+    with closing(db.connect("postgres", "postgres", settings)) as server, server.cursor() as cur:
+        cur.execute("select pg_try_advisory_lock(%s)", (RESTORE_LOCK,))
+        if cur.fetchall() != [(True,)]:
+            raise BackupFailed("another restore is under way: nothing was changed")
+        _restore(backup, settings, public_key, is_forced)
+
+
+def _restore(
+    backup: Backup, settings: OperationsSettings, public_key: str | None, is_forced: bool
+) -> None:
     bootstrap.bootstrap(settings)
     erasures = carried_erasures.known(backup.folder.parent, settings)
     names = databases(settings)

@@ -11,12 +11,14 @@ from readmit.settings import (
     ROOT,
     ArchiveSettings,
     BadSetting,
+    ClockSettings,
     DocsSiteSettings,
     OperationsSettings,
     PipelineSettings,
     RetentionSettings,
     Settings,
     StackSettings,
+    TrainingRetentionSettings,
     example,
     variable,
 )
@@ -36,6 +38,17 @@ CLASSES = (
     NotebookSettings,
     RetentionSettings,
     ArchiveSettings,
+    TrainingRetentionSettings,
+)
+RETENTION = (
+    (ClockSettings, "READMIT_RUN_RETENTION_DAYS"),
+    (ClockSettings, "READMIT_BACKUP_KEEP"),
+    (ClockSettings, "READMIT_BACKUP_EVERY"),
+    (RetentionSettings, "READMIT_LOG_RETENTION_DAYS"),
+    (RetentionSettings, "READMIT_PAGE_RETENTION_DAYS"),
+    (ArchiveSettings, "READMIT_PREDICTION_RETENTION_DAYS"),
+    (TrainingRetentionSettings, "READMIT_TRAINING_RETENTION_DAYS"),
+    (TrainingRetentionSettings, "READMIT_MLFLOW_GARBAGE_DAYS"),
 )
 # Each deployable, and every secret that its process can have.
 SECRETS = {
@@ -170,3 +183,12 @@ def test_a_list_of_key_hashes_without_a_hash_stops_the_start(hashes, monkeypatch
     monkeypatch.setenv("READMIT_API_KEY_HASHES", hashes)
     with pytest.raises(BadSetting, match="READMIT_API_KEY_HASHES"):
         ServingSettings()
+
+
+@pytest.mark.parametrize("value", ["-1", "1000000000", "inf", "nan", "a week"])
+@pytest.mark.parametrize(("settings_class", "name"), RETENTION)
+def test_a_time_that_nothing_can_be_kept_for_is_refused(settings_class, name, value, monkeypatch):
+    """A negative one would delete what is new; with a far too long one each night failed."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadSetting, match=name):
+        settings_class()

@@ -4,6 +4,7 @@ import base64
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -446,6 +447,91 @@ def test_two_backups_at_once_do_not_disturb_each_other(
     folder = tmp_path / "backups"
     with backup_folder.locked(folder), pytest.raises(backup.BackupFailed, match="under way"):
         backup.save(folder, settings)
+
+
+def test_a_clock_that_was_put_back_neither_expires_nor_hides_the_new_backup(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    """With one kept, the new backup was removed at once; a restore took the one of the future."""
+    folder = tmp_path / "backups"
+    first = backup.save(folder, settings)
+    future = first.rename(folder / "20990101T000000Z")
+    one = settings.model_copy(update={"readmit_backup_keep": 1})
+    new = backup.save(folder, one)
+    assert backup.saved(folder) == [new]
+    assert new.name > future.name
+    assert backup.newest(folder) == new
+    assert backup.check(new, settings).created_at < "2099"
+
+
+def test_a_killed_backup_is_none_and_does_not_hold_up_the_next(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "readmit.ops.backup", "save", str(folder)],
+        env=environment(settings),
+        cwd=k8s.ROOT,
+    )
+    services.wait_until(lambda: list(folder.glob("*.part/*")), "no file of the backup", pause=0.01)
+    process.kill()
+    process.wait()
+    assert backup.saved(folder) == []
+    saved = backup.save(folder, settings)
+    assert backup.saved(folder) == [saved]
+    assert list(folder.glob("*.part")) == []
+
+
+def test_other_folders_beside_backups_stay(settings: StackSettings, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    for name in ("of-the-year-Z", "notes.part"):
+        (folder / name).mkdir(parents=True)
+    one = settings.model_copy(update={"readmit_backup_keep": 1})
+    for _ in range(2):
+        new = backup.save(folder, one)
+    names = {path.name for path in folder.iterdir() if path.is_dir()}
+    assert names == {"of-the-year-Z", "notes.part", new.name}
+
+
+def test_two_restores_at_once_do_not_disturb_each_other(
+    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second dropped the databases that the first had verified, and the first switched to what
+    the second had loaded so far.
+    """
+    saved = backup.save(tmp_path / "backups", settings)
+    elsewhere = tmp_path / "copies" / saved.name
+    shutil.copytree(saved, elsewhere)
+    before = state(settings)
+    verify = restore.restore_checks.accounting_problems
+
+    def verify_beside_others(restored: StackSettings) -> list[str]:
+        with pytest.raises(backup.BackupFailed, match="another restore is under way"):
+            backup.restore_from(elsewhere, settings)
+        with pytest.raises(backup.BackupFailed, match="or a restore, is under way"):
+            backup.save(saved.parent, settings)
+        return verify(restored)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restore.restore_checks, "accounting_problems", verify_beside_others)
+        backup.restore_from(saved, settings)
+    assert state(settings) == before
+    backup.restore_from(elsewhere, settings)  # the lock is released
+
+
+@pytest.mark.parametrize("content", [b"", b'[["too", "short"]]'])
+def test_a_damaged_list_of_erasures_stops_a_restore_and_no_backup(
+    content: bytes, settings: StackSettings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    saved = backup.save(folder, settings)
+    path = folder / carried_erasures.FILE
+    path.write_bytes(content)
+    with pytest.raises(backup.BackupFailed, match=r"erasures\.json is damaged"):
+        backup.restore_from(saved, settings)
+    backup.save(folder, settings)
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == content
+    backup.restore_from(saved, settings)
 
 
 def test_a_backup_of_0_1_0_is_restored(settings: StackSettings, tmp_path: Path) -> None:
