@@ -12,6 +12,10 @@ _services = ConfigParser()
 _services.read(SERVICE_FILE, encoding="utf-8")
 # Airflow imports this by its name (AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS).
 PARAMETERS = dict(_services[SERVICE])
+# psycopg's, for a pool that lends a connection for one transaction: a statement that was prepared
+# on one connection does not exist on the next. Airflow imports this by its name as well
+# (k8s/components/pgbouncer/clients.env).
+UNPREPARED: dict[str, str | None] = {**PARAMETERS, "prepare_threshold": None}
 
 
 def as_query() -> str:

@@ -29,7 +29,13 @@ PastStays = Mapping[str, Value | None]
 UNAVAILABLE: Literal["unavailable"] = "unavailable"
 # One statement reads the history and records who read it: there is no history without its row in
 # the audit. The row is written even when nobody waits for the answer any more.
+# The three statements travel together and are one transaction, so that PgBouncer may lend a
+# connection for each look-up. The time limit does not allow to wait for the disk: when Postgres'
+# server crashes, the last half second of the audit may be lost. Nothing is lost when the API or its
+# connection ends.
 QUERY = """
+    set local statement_timeout = %(timeout_ms)s;
+    set local synchronous_commit = off;
     with patient as materialized (
         select {columns} from {relation} where patient_nbr = %(patient_nbr)s
     ),
@@ -41,9 +47,6 @@ QUERY = """
     )
     select * from patient
 """
-# The time limit does not allow to wait for the disk: when Postgres' server crashes, the last half
-# second of the audit may be lost. Nothing is lost when the API or its connection ends.
-SESSION = "set statement_timeout = %s; set synchronous_commit = off"
 
 
 class HistoryUnavailable(Exception):
@@ -120,13 +123,15 @@ class HistoryLookup:
             columns=sql.SQL(", ").join([sql.Identifier(column) for column in columns]),
             relation=sql.Identifier(*HISTORY_RELATION),
         )
-        parameters = {**reader._asdict(), "patient_nbr": patient_nbr}
+        parameters = {
+            **reader._asdict(),
+            "patient_nbr": patient_nbr,
+            "timeout_ms": self._settings.history_timeout_ms,
+        }
         try:
             if self._local.database is None:
                 database = db.connect("serving", self._settings.clean_database, self._settings)
                 database.set_session(autocommit=True)
-                with database.cursor() as cur:
-                    cur.execute(SESSION, (self._settings.history_timeout_ms,))
                 self._local.database = database
             with self._local.database.cursor() as cur:
                 cur.execute(query, parameters)

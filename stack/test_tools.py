@@ -1,4 +1,4 @@
-"""Install what the tests need beyond Python packages: a browser, nginx and Prometheus.
+"""Install what the tests need beyond Python packages: a browser, nginx, PgBouncer and Prometheus.
 
 `make test` calls it first. On Debian, root installs the missing programs with apt. It also raises
 the limit of open files.
@@ -17,6 +17,7 @@ from stack.machine import find_program
 NEEDED = {
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "nginx": ("nginx",),
+    "pgbouncer": ("pgbouncer",),
     "prometheus": ("prometheus",),
     "prometheus-pushgateway": ("prometheus-pushgateway",),
 }

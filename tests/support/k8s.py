@@ -84,7 +84,7 @@ def combinations_of_components() -> list[tuple[str, ...]]:
 
 def everything() -> list[Resource]:
     """Return the local overlay with the optional parts: every pod that one cluster can have."""
-    return combined(("load-test", "notebooks"), on="local")
+    return combined(("load-test", "notebooks", "pgbouncer"), on="local")
 
 
 # ---------------------------------------------------------------- looking into manifests

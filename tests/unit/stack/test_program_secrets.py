@@ -22,6 +22,7 @@ OBSERVABILITY = {
     "grafana": programs.grafana,
 }
 SECRETS = secrets_of_programs()
+del SECRETS["pgbouncer"]  # of Kubernetes
 for name in [name for name in SECRETS if name.startswith("airflow-task")]:
     SECRETS["airflow-scheduler"] |= SECRETS.pop(name)  # it runs the tasks on one machine
 # There the monitor logs in as training.
