@@ -23,7 +23,11 @@ DOCKERFILES = [
 def test_an_image_installs_extras_of_the_project(path: Path) -> None:
     command = re.search(r"(?m)^RUN sh install\.sh(.*)$", path.read_text())
     if command is None:
-        assert path.parent.name in ("prometheus", "login-proxy", "pgbouncer")  # from Debian's packages
+        assert path.parent.name in (
+            "prometheus",
+            "login-proxy",
+            "pgbouncer",
+        )  # from Debian's packages
         return
     assert set(command[1].split()) <= PROJECT["optional-dependencies"].keys()
 
