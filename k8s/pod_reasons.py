@@ -11,6 +11,7 @@ HELPS = {
     "Insufficient": "add a node or a larger one; other pods: kubectl top pods --all-namespaces",
     "disk-pressure": "free disk on the node (crictl rmi --prune)",
     "memory-pressure": "free memory on the node",
+    "low on resource": "free disk or memory on the node",
     "HTTP response to HTTPS client": "the node must trust the registry: a hosts.toml for it in"
     " /etc/containerd/certs.d (kind, k3s and MicroK8s have one for localhost)",
     "OOMKilled": "a larger memory limit",
@@ -29,8 +30,10 @@ def reason(pods: list[Resource]) -> str:
 
 
 def reasons_of(pod: Resource) -> Iterator[str]:
-    """Yield why the pod is not scheduled, then why each container waits."""
+    """Yield why the pod was evicted or not scheduled, then why each container waits."""
     status = pod["status"]
+    if "reason" in status:
+        yield ": ".join(filter(None, [status["reason"], status.get("message")]))
     for condition in status.get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             yield condition.get("message") or condition.get("reason", "it is not scheduled")

@@ -251,3 +251,12 @@ def test_a_pod_that_ended_names_its_exit_code_and_its_log() -> None:
     assert "it ended with 137 OOMKilled" in reason
     assert "logs --previous ui-1" in reason
     assert reason.endswith("(a larger memory limit)")
+
+
+def test_a_pod_that_a_full_node_has_evicted_says_so() -> None:
+    message = "The node was low on resource: ephemeral-storage."
+    pod = {
+        "metadata": {"name": "ui-1"},
+        "status": {"phase": "Failed", "reason": "Evicted", "message": message},
+    }
+    assert pod_reasons.reason([pod]) == f"Evicted: {message} (free disk or memory on the node)"
