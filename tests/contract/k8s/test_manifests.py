@@ -112,13 +112,15 @@ def test_minors_end_with_the_last_that_can_be_checked() -> None:
 @pytest.mark.parametrize("components", k8s.combinations_of_components(), ids="+".join)
 def test_components_combine(components: tuple[str, ...]) -> None:
     resources = k8s.combined(components)
-    names = set()
     for resource in resources:
-        names.add((resource["kind"], k8s.name_of(resource)))
         if resource["kind"] != "Namespace":
             assert resource["metadata"].get("namespace") == "readmit"
-    assert len(names) == len(resources)
+    assert len(names_of(resources)) == len(resources)
     assert k8s.hardening(resources) == []
+
+
+def names_of(resources: list[k8s.Resource]) -> set[tuple[str, str]]:
+    return {(resource["kind"], k8s.name_of(resource)) for resource in resources}
 
 
 def field_of(resources: list[k8s.Resource], kind: str, name: str, keys: tuple[Key, ...]) -> Any:
