@@ -380,6 +380,11 @@ def test_each_task_runs_in_the_pod_of_its_kind(bag):
         for task in dag.tasks:
             if task.task_type == "EmptyOperator":
                 continue
+            # None is KubernetesExecutor; in the scheduler's pod a task would lack its role, and
+            # each kind has one, or keys of the store (docs/adr/0091-kubernetes-executor.md).
+            assert task.executor is None
+            pod = task_pods.KINDS[Path(task.executor_config["pod_template_file"]).stem]
+            assert pod.roles or pod.identities
             path = Path(task.executor_config["pod_template_file"])
             assert path.parent == Path("/etc/airflow-tasks")
             if task.task_id.startswith("dbt."):
