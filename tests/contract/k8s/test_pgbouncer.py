@@ -28,7 +28,7 @@ def resources() -> list[k8s.Resource]:
 
 def settings_of(container: k8s.Resource, all_resources: list[k8s.Resource]) -> dict[str, str]:
     """Return the variables of a container out of ConfigMaps; the last source wins."""
-    values = {}
+    values: dict[str, str] = {}
     for source in container.get("envFrom", []):
         name = source.get("configMapRef", {}).get("name")
         if name:
@@ -52,12 +52,13 @@ def options() -> configparser.SectionProxy:
 @pytest.mark.parametrize("on", ["base", "local", "production"])
 def test_only_parts_without_a_session_come_through_pgbouncer(on: str) -> None:
     rendered = k8s.combined(("pgbouncer",), on)
-    servers = {}
+    servers: dict[str, str] = {}
     for where, container, _ in k8s.every_container(rendered):
         values = settings_of(container, rendered)
         hosts = {values[name] for name in ("READMIT_POSTGRES_HOST", "PGHOST") if name in values}
         if hosts:
-            [servers[where]] = hosts
+            [host] = hosts
+            servers[where] = host
         if "PGHOST" in values:
             assert values["PGPORT"] == values["READMIT_POSTGRES_PORT"], where
     pooled = {where.partition("/")[0] for where, host in servers.items() if host == "pgbouncer"}

@@ -234,7 +234,8 @@ def test_airflows_asynchronous_engine_works_in_lent_connections(database: Databa
 def test_a_role_with_any_password_and_no_other_role_comes_in(database: Database) -> None:
     with db.transaction("reader", "clean", database.pooled) as connection:
         connection.cursor().execute("select from ops.published_batches")
-    for role in ("postgres", "trainer"):
+    outsiders: tuple[db.Role, ...] = ("postgres", "trainer")
+    for role in outsiders:
         with pytest.raises(psycopg2.OperationalError, match="authentication failed"):
             db.connect(role, "clean", database.pooled)
     wrong = database.pooled.model_copy(update={"serving_password": database.pooled.reader_password})
@@ -255,10 +256,10 @@ def test_pgbouncer_verifies_postgres(database: Database, tmp_path: Path) -> None
             tls_front(database.server.port, folder),
             pgbouncer(behind_tls, folder, **verified) as pool,
         ):
-            address = {"host": "127.0.0.1", "port": pool.port, "connect_timeout": 2}
             password = db.password("serving", behind_tls)
+            address = f"host=127.0.0.1 port={pool.port} dbname=clean connect_timeout=2"
             with pytest.raises(psycopg2.OperationalError):
-                psycopg2.connect(user="serving", password=password, dbname="clean", **address)
+                psycopg2.connect(address, user="serving", password=password)
             assert "certificate verify failed" in pool.log.read_text()
 
 
