@@ -26,6 +26,7 @@ from training import (
     promotions,
     signed_models,
     snapshots,
+    time_comparison,
     training_gauges,
 )
 from training import candidates as known_candidates
@@ -34,6 +35,7 @@ from training.decision import Costs
 from training.evaluation import Evaluation
 from training.promotion_gate import Verdict
 from training.snapshots import Snapshot
+from training.time_comparison import TimeComparison
 from training.training_settings import TrainingSettings
 
 log = logging.getLogger("training")
@@ -287,7 +289,7 @@ def _compare(
         production_scores = mlflow_tracking.scores(name, str(production.version), rows, settings)
         fingerprint = challenger.tags["data_fingerprint"]
         has_newer = fingerprint != production.tags.get("data_fingerprint")
-    return promotion_gate.judge(
+    verdict = promotion_gate.judge(
         features.labels(frozen.contract, rows),
         challenger_scores,
         production_scores,
@@ -297,6 +299,22 @@ def _compare(
         ),
         has_newer=has_newer,
     )
+    if production is None:
+        return verdict
+    return replace(verdict, by_time=_by_time(challenger, production, frozen, settings))
+
+
+def _by_time(
+    challenger: ModelVersion, production: ModelVersion, frozen: Snapshot, settings: TrainingSettings
+) -> TimeComparison:
+    """Compare the recipes by time. The decision stands without it, so a failure is only noted."""
+    recipes = [version.tags.get("candidate", "unknown") for version in (challenger, production)]
+    threads = settings.training_threads
+    try:
+        return time_comparison.compare(frozen, *recipes, threads, _bootstrap(settings))
+    except Exception as error:
+        log.exception("the recipes could not be compared by time")
+        return {"recipes": recipes, "reason": f"failed: {type(error).__name__}: {error}"[:1000]}
 
 
 def _record(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from training.model_metrics import Bootstrap, Floats, Ranking, interval, resampled
+from training.time_comparison import TimeComparison
 
 METRIC = "auroc"
 
@@ -34,11 +35,15 @@ class Evidence(TypedDict, total=False):
     gain: float | None
     gain_low: float | None
     gain_high: float | None
+    by_time: TimeComparison | None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A decision with its evidence: AUROC on the validation rows, and 95 % interval of the gain."""
+    """A decision with its evidence: AUROC on the validation rows, and 95 % interval of the gain.
+
+    `by_time` compares the recipes on later stays. It decides nothing.
+    """
 
     promote: bool
     reason: str
@@ -47,6 +52,7 @@ class Verdict:
     gain: float | None = None
     gain_low: float | None = None
     gain_high: float | None = None
+    by_time: TimeComparison | None = None
 
     def evidence(self) -> Evidence:
         """Return the verdict as JSON."""
@@ -58,6 +64,7 @@ class Verdict:
             "gain": self.gain,
             "gain_low": self.gain_low,
             "gain_high": self.gain_high,
+            "by_time": self.by_time,
         }
 
 

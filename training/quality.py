@@ -13,7 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypedDict
@@ -38,6 +38,8 @@ from training import (
     mlflow_tracking,
     model_metrics,
     monitor,
+    published,
+    published_report,
     quality_plots,
     rolling_origin,
     rolling_report,
@@ -45,6 +47,7 @@ from training import (
     snapshots,
 )
 from training.model_metrics import Bootstrap, Estimate
+from training.published_report import PublishedResult
 from training.rolling_origin import Make
 from training.rolling_protocol import Protocol
 from training.rolling_report import Rolling, RollingReport
@@ -83,7 +86,7 @@ class SealedTest(TypedDict):
 
 
 class Quality(CrossValidation, SealedTest, RollingReport):
-    """The content of `build/quality.json`."""
+    """The content of `build/quality.json`; `published` is empty without the source file."""
 
     candidate: str
     n_rows: int
@@ -91,15 +94,20 @@ class Quality(CrossValidation, SealedTest, RollingReport):
     data_fingerprint: str
     contract_hash: str
     baselines: dict[str, CrossValidation]
+    published: dict[str, PublishedResult]
 
 
 @dataclass(frozen=True)
 class Mart:
-    """The rows that are measured, in the order of `encounter_id`, and their fingerprint."""
+    """The rows that are measured, in the order of `encounter_id`, and their fingerprint.
+
+    `source` is the file that they come from, if it is at hand.
+    """
 
     contract: Contract
     rows: pd.DataFrame
     fingerprint: str
+    source: Path | None = None
 
 
 def out_of_fold(
@@ -111,8 +119,7 @@ def out_of_fold(
     y = features.labels(contract, rows)
     pooled = np.full(len(rows), np.nan)
     folds = []
-    splits = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    groups = splits.split(rows, y, protocol.patients)
+    groups = _splits(seed).split(rows, y, protocol.patients)
     for number, (train, test) in enumerate(groups, start=1):
         pooled[test] = protocol.store.get(
             f"folds-{name}-{number}",
@@ -126,6 +133,10 @@ def out_of_fold(
             f"{name}: fold {number} of {FOLDS}: AUROC {auroc:.4f}, AP {average_precision:.4f}"
         )
     return pooled, folds
+
+
+def _splits(seed: int) -> StratifiedGroupKFold:
+    return StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
 
 
 def fit_and_score(
@@ -205,7 +216,22 @@ def measure(
         **sealed_test(candidate, make_candidate, protocol),
         "baselines": results,
         **rolling_report.measure(candidate, models, out_of_folds, protocol, monitor.rule(settings)),
+        "published": published_results(mart, protocol, settings),
     }
+
+
+def published_results(
+    mart: Mart, protocol: Protocol, settings: MonitorSettings
+) -> dict[str, PublishedResult]:
+    """Measure the published approaches, whose rows are those of the source file."""
+    source = published_report.read_source(mart.source, protocol) if mart.source else None
+    if source is None:
+        protocol.show("published approaches: left out, the source file is not there (--source)")
+        return {}
+    seed = settings.training_seed
+    folder = score_store.key(mart.fingerprint, mart.contract.hash, seed, [published])
+    of_published = replace(protocol, store=ScoreStore(settings.readmit_home / "quality" / folder))
+    return published_report.measure(source, of_published, _splits(seed), seed)
 
 
 def sealed_test(candidate: str, make: Make, protocol: Protocol) -> SealedTest:
@@ -308,6 +334,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="Parquet file of the mart's rows (default: the mart); nothing is logged to MLflow",
     )
     parser.add_argument("--manifest", type=Path, help="dbt manifest that the contract is read from")
+    parser.add_argument(
+        "--source",
+        type=Path,
+        help="CSV of the public data, for the published approaches"
+        " (default: the one that `make up` has unpacked)",
+    )
     options = parser.parse_args(arguments)
     settings = MonitorSettings()
     console = Console()
@@ -316,12 +348,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def show(text: str) -> None:
         console.print(f"{time.monotonic() - began:6.0f} s  {text}")
 
+    source = options.source or published_report.find_source(settings.readmit_home)
     contract = Contract.from_manifest(options.manifest or snapshots.manifest())
     if options.rows:
         fingerprint = hashlib.sha256(options.rows.read_bytes()).hexdigest()
-        mart = Mart(contract, pd.read_parquet(options.rows), fingerprint)
+        mart = Mart(contract, pd.read_parquet(options.rows), fingerprint, source)
     else:
-        mart = Mart(contract, *snapshots.read_mart(contract, settings))
+        mart = Mart(contract, *snapshots.read_mart(contract, settings), source)
     quality = measure(options.candidate, mart, settings, show)
     target = ROOT / "build" / "quality.json"
     target.parent.mkdir(exist_ok=True)
@@ -331,6 +364,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(table(quality))
     console.print("by rolling origin:")
     console.print(rolling_table(quality["rolling"]))
+    if quality["published"]:
+        console.print("published approaches, AUROC:")
+        console.print(published_report.table(quality["published"]))
     if not options.rows:
         log(quality, settings)
     console.print(f"written: {target.relative_to(ROOT)}")

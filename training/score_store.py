@@ -6,8 +6,9 @@ fits, and the versions of the libraries. A change of any of them begins anew.
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -15,11 +16,15 @@ from readmit.settings import ROOT
 from training import baselines, candidates, features
 from training.model_metrics import Floats
 
+MODULES = (baselines, candidates, features)
 
-def key(fingerprint: str, contract_hash: str, seed: int) -> str:
+
+def key(
+    fingerprint: str, contract_hash: str, seed: int, modules: Iterable[ModuleType] = MODULES
+) -> str:
     """Return the name of the folder for these rows, this contract, this seed and this code."""
     digest = hashlib.sha256(f"{fingerprint} {contract_hash} {seed}".encode())
-    for module in (baselines, candidates, features):
+    for module in modules:
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update((ROOT / "requirements.lock").read_bytes())
     return digest.hexdigest()[:16]

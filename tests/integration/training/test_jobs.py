@@ -223,6 +223,9 @@ def test_an_equal_model_is_kept_and_production_stays(first, contract, settings):
     assert jobs.decide(version, settings) is None
     assert production(settings) == first
     assert [row[0] for row in rows_of(settings, version)] == ["keep"]
+    with mlflow_tracking.reaching(settings) as client:
+        by_time = client.get_model_version(NAME, version).tags["by_time"]
+    assert "the same recipe" in by_time
     with pytest.raises(rollback.CannotRollBack, match="never promoted"):
         rollback.rollback(version, settings)
 
