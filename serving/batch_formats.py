@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import orjson
 
-from readmit.client.answer_types import BatchAnswer, FieldErrorCode, ProblemCode
+from readmit.client.answer_types import BatchAnswer, BatchStay, FieldErrorCode, ProblemCode
 from readmit.client.row_cells import cells_error
 from readmit.contract.stay_columns import (
     ID_NAMES,
@@ -26,6 +26,7 @@ from serving.schema import RequestSchema, utf8_json
 
 SPARE_SIGNS = 1_000  # brackets, colons and line ends that may stand in texts
 CSV_COLUMNS = ("row", "probability", "risk", "history", "model_version", "error", "capacity_risk")
+CERTAINTY_COLUMNS = ("observed_rate", "observed_low", "observed_high", "is_unlike_training")
 
 
 def json_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object]:
@@ -191,8 +192,8 @@ def _check_number(rows: Sequence[object], max_rows: int) -> None:
         raise Problem(ProblemCode.TOO_MANY_ROWS, max_rows=max_rows)
 
 
-def to_csv(answer: BatchAnswer) -> str:
-    """Return the scores and errors as CSV, a line per row.
+def to_csv(answer: BatchAnswer, *, has_certainty: bool = False) -> str:
+    """Return the scores and errors as CSV, a line per row; with certainty it has more columns.
 
     A name that the caller chose never begins a cell: a spreadsheet could run it.
     """
@@ -202,7 +203,7 @@ def to_csv(answer: BatchAnswer) -> str:
     version = answer["model"]["version"]
     file = io.StringIO()
     writer = csv.writer(file)
-    writer.writerow(CSV_COLUMNS)
+    writer.writerow((*CSV_COLUMNS, *CERTAINTY_COLUMNS) if has_certainty else CSV_COLUMNS)
     for row, stay in enumerate(answer["predictions"]):
         cells: tuple[object, ...] = (None, None, None)
         capacity_risk = None
@@ -211,5 +212,17 @@ def to_csv(answer: BatchAnswer) -> str:
             if stay["capacity"] is not None:
                 capacity_risk = stay["capacity"]["risk"]
         row_errors = "; ".join(errors.get(row, []))
-        writer.writerow((row, *cells, version, row_errors, capacity_risk))
+        line = (row, *cells, version, row_errors, capacity_risk)
+        if has_certainty:
+            line = (*line, *_certainty_cells(stay))
+        writer.writerow(line)
     return file.getvalue()
+
+
+def _certainty_cells(stay: BatchStay | None) -> tuple[object, ...]:
+    certainty = stay.get("certainty") if stay is not None else None
+    if certainty is None:
+        return (None,) * len(CERTAINTY_COLUMNS)
+    rate = certainty["observed"]
+    is_unlike = "true" if certainty["is_unlike_training"] else "false"
+    return (rate["figure"], rate["low"], rate["high"], is_unlike)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from readmit.client.answer_types import BatchAnswer, RowError, ScoredStay, Value
+from readmit.client.answer_types import BatchAnswer, BatchStay, RowError, Value
 from serving.answers import PredictionServices, record, scored_stay
 from serving.api_keys import Caller
 from serving.bundle_loader import ServedModel
@@ -26,7 +26,7 @@ class BatchCall:
 
     `history` is that of the one patient that a trial is about, or "unavailable" when it cannot be
     read now. A trial has no `services`: its rows are about nobody, so they are neither counted nor
-    logged.
+    logged. `has_certainty` says whether each row tells how sure it is.
     """
 
     model: ServedModel
@@ -35,11 +35,12 @@ class BatchCall:
     calls_per_100: int
     history: TrialHistory | None
     services: PredictionServices | None
+    has_certainty: bool = False
 
 
 def score(call: BatchCall, rows: Sequence[object]) -> BatchAnswer:
     """Return a score or None for each row, all errors, and what the wrong fields allow."""
-    predictions: list[ScoredStay | None] = []
+    predictions: list[BatchStay | None] = []
     errors: list[RowError] = []
     allowed: dict[str, Sequence[Value]] = {}
     for begin in range(0, len(rows), CHUNK_ROWS):
@@ -71,7 +72,7 @@ def score(call: BatchCall, rows: Sequence[object]) -> BatchAnswer:
 
 def _scores(
     call: BatchCall, requests: Sequence[PredictionRequest | Problem], begin: int
-) -> list[ScoredStay | None]:
+) -> list[BatchStay | None]:
     """Return the scores of some rows; None for a row with errors.
 
     The id of a score is that of the call, with the row's number in its last part.
@@ -87,14 +88,17 @@ def _scores(
             valid[row] = request._replace(history=UNAVAILABLE)
         else:
             valid[row] = call.model.requests.with_history(request, call.history)
-    stays: list[ScoredStay | None] = [None] * len(requests)
+    stays: list[BatchStay | None] = [None] * len(requests)
     if not valid:
         return stays
     probabilities = call.model.compiled.score([request.values for request in valid.values()])
     answered = []
     for (row, request), probability in zip(valid.items(), probabilities, strict=True):
         request_id = f"{call.request_id[:24]}{row:012x}"
-        stay = scored_stay(call.model, request, float(probability), request_id, call.calls_per_100)
+        score = scored_stay(call.model, request, float(probability), request_id, call.calls_per_100)
+        stay: BatchStay = {**score}
+        if call.has_certainty:
+            stay["certainty"] = call.model.certainty_of(stay["probability"], request.values)
         stays[row - begin] = stay
         answered.append((request, stay))
     if call.services is not None:

@@ -12,6 +12,7 @@ import orjson
 from readmit.client.answer_types import (
     CapacityBand,
     CapacityPoint,
+    Certainty,
     LearningPoint,
     ModelIdentity,
     Risk,
@@ -112,6 +113,12 @@ class ServedModel:
             "threshold": threshold,
             "risk": "high" if probability >= threshold else "low",
         }
+
+    def certainty_of(self, probability: float, values: tuple[Value, ...]) -> Certainty | None:
+        """Return how sure a score is; `values` are inputs and history in the contract's order."""
+        if self.certainty is None:
+            return None
+        return self.certainty.of(probability, values)
 
 
 def read_bundle(folder: Path) -> tuple[Contract, Compiled]:

@@ -14,12 +14,12 @@ from readmit.inference.typicality import Typicality
 class CertaintyTable:
     """What a bundle knows of its scores and of the stays that it was trained on.
 
-    `lowest` is sorted; `rates` and `n_stays` belong to the scores from there up to the next one.
+    `lowest` is sorted; `usual` has the answers for the scores from there up to the next one, when
+    the patient is like the training data. All such patients share them.
     """
 
     lowest: Sequence[float]
-    rates: Sequence[Interval]
-    n_stays: Sequence[int]
+    usual: Sequence[Certainty]
     typicality: Typicality
     inputs: Collection[str]
 
@@ -28,14 +28,14 @@ class CertaintyTable:
 
         Only inputs are named: the history may be one that the caller may not see.
         """
-        number = max(0, bisect_right(self.lowest, probability) - 1)
-        is_unlike = self.typicality.distance(values) > self.typicality.limit
-        unusual = self.typicality.rarest(values, self.inputs) if is_unlike else []
+        usual = self.usual[max(0, bisect_right(self.lowest, probability) - 1)]
+        if self.typicality.distance(values) <= self.typicality.limit:
+            return usual
         return {
-            "observed": self.rates[number],
-            "n_stays": self.n_stays[number],
-            "is_unlike_training": is_unlike,
-            "unusual_fields": unusual,
+            "observed": usual["observed"],
+            "n_stays": usual["n_stays"],
+            "is_unlike_training": True,
+            "unusual_fields": self.typicality.rarest(values, self.inputs),
         }
 
 
@@ -50,13 +50,20 @@ def load(folder: Path, bins: Sequence[ScoreBin], contract: Contract) -> Certaint
         return None
     if typicality.names != list(contract.base_names):
         raise ValueError("the typical values are of other fields than the contract")
-    rates: list[Interval] = []
+    usual: list[Certainty] = []
     for row in bins:
-        rates.append({"figure": row["figure"], "low": row["low"], "high": row["high"]})
+        rate: Interval = {"figure": row["figure"], "low": row["low"], "high": row["high"]}
+        usual.append(
+            {
+                "observed": rate,
+                "n_stays": int(row["n"]),
+                "is_unlike_training": False,
+                "unusual_fields": (),
+            }
+        )
     return CertaintyTable(
         lowest=[float(row["lowest"]) for row in bins],
-        rates=rates,
-        n_stays=[int(row["n"]) for row in bins],
+        usual=usual,
         typicality=typicality,
         inputs=frozenset(feature.name for feature in contract.inputs),
     )

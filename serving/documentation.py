@@ -88,6 +88,7 @@ def document(app: FastAPI, model: ServedModel | None) -> dict[str, Any]:
     batch["requestBody"] = request_bodies.batch(requests, settings.api_max_batch_rows)
     batch["parameters"] = [
         request_bodies.TRIAL,
+        request_bodies.CERTAINTY,
         request_bodies.CALLS,
         request_bodies.PREFER,
     ]

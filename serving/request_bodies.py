@@ -32,6 +32,12 @@ CALLS = {
     f" among them. Without it, the number of the key, else {USUAL_CALLS}.",
     "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CALLS},
 }
+CERTAINTY = {
+    "name": "certainty",
+    "in": "query",
+    "description": "`true`: each row says how sure it is, as an answer of /predict does",
+    "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
+}
 PREFER = {
     "name": "Prefer",
     "in": "header",

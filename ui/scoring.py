@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from readmit.client.answer_types import BatchAnswer, FieldError, RowError, ScoredStay, Value
+from readmit.client.answer_types import BatchAnswer, BatchStay, FieldError, RowError, Value
 from ui import batch_file, problem_messages, wording
 from ui.batch_file import FileRow, Upload
 from ui.examples import Scorer
@@ -21,6 +21,8 @@ NO_CELLS: Mapping[str, Value | None] = {
     "model_version": "",
     "error": "",
     "capacity_risk": "",
+    "observed_rate": "",
+    "is_unlike_training": "",
 }
 
 
@@ -28,7 +30,7 @@ NO_CELLS: Mapping[str, Value | None] = {
 class Outcome:
     """The score of one row, or its errors. Without either, the API did not answer this row."""
 
-    stay: ScoredStay | None = None
+    stay: BatchStay | None = None
     errors: tuple[RowError | FieldError, ...] = ()
     model_version: str = ""
 
@@ -48,6 +50,7 @@ class Outcome:
             error = "; ".join(details) or "no answer"
             return {**NO_CELLS, "error": error}
         capacity = self.stay.get("capacity")
+        certainty = self.stay.get("certainty")
         return {
             **NO_CELLS,
             "probability": self.stay["probability"],
@@ -55,18 +58,23 @@ class Outcome:
             "history": self.stay["history"],
             "model_version": self.model_version,
             "capacity_risk": capacity["risk"] if capacity else "",
+            "observed_rate": certainty["observed"]["figure"] if certainty else "",
+            "is_unlike_training": certainty["is_unlike_training"] if certainty else "",
         }
 
     def shown(self, language: Language) -> dict[str, Value | None]:
         """Return the same columns as the page shows them."""
         cells = {**NO_CELLS, "probability": "", "error": self.error_text(language)}
         if self.stay is not None and not self.errors:
+            certainty = self.stay.get("certainty")
             cells |= {
                 "probability": wording.percent(self.stay["probability"]),
                 "risk": wording.band(self.stay["risk"], language),
                 "history": language.value(self.stay["history"]),
                 "model_version": self.model_version,
                 "capacity_risk": wording.is_called(self.stay.get("capacity"), language),
+                "observed_rate": wording.observed_rate(certainty, language),
+                "is_unlike_training": wording.is_unlike(certainty, language),
             }
         cells["error"] = cells.pop("error")  # the longest column comes last
         return {language.column(name): cell for name, cell in cells.items()}

@@ -91,6 +91,20 @@ def how_sure(certainty: Certainty, language: Language) -> str:
     )
 
 
+def observed_rate(certainty: Certainty | None, language: Language) -> str:
+    """Return the share of readmissions after such scores, with its interval, for a table."""
+    if certainty is None:
+        return ""
+    return share_interval(certainty["observed"], language)
+
+
+def is_unlike(certainty: Certainty | None, language: Language) -> str:
+    """Return whether a patient is unlike the training data, for a table."""
+    if certainty is None or not certainty["is_unlike_training"]:
+        return ""
+    return language.value("True")
+
+
 def against_average(probability: float, average: float, language: Language) -> str:
     """Return how a risk compares with that of the average patient."""
     times = round(probability / average, 1)

@@ -190,13 +190,19 @@ class Prediction(ScoredStay):
     certainty: Certainty | None
 
 
+class BatchStay(ScoredStay):
+    """A row of a batch; `certainty` is there when the call asks for it, as in `Prediction`."""
+
+    certainty: NotRequired[Certainty | None]
+
+
 class BatchAnswer(TypedDict):
     """Answer of POST /predict/batch: per row a score, or null and at least one error.
 
     `allowed` has the legal values of the fields with errors.
     """
 
-    predictions: list[ScoredStay | None]
+    predictions: list[BatchStay | None]
     errors: list[RowError]
     allowed: Mapping[str, Sequence[Value]]
     model: ModelIdentity

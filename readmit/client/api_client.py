@@ -150,11 +150,19 @@ class Client:
         rows: Sequence[Mapping[str, object]],
         *,
         trial: bool = False,
+        certainty: bool = False,
         calls_per_100: int | None = None,
     ) -> BatchAnswer:
-        """Return the answers for many stays; a trial is not logged."""
-        is_trial = "true" if trial else None
-        path = _with_query("/predict/batch", trial=is_trial, calls_per_100=calls_per_100)
+        """Return the answers for many stays; a trial is not logged.
+
+        With `certainty` each of them says how sure it is.
+        """
+        path = _with_query(
+            "/predict/batch",
+            trial="true" if trial else None,
+            certainty="true" if certainty else None,
+            calls_per_100=calls_per_100,
+        )
         return cast(BatchAnswer, self._request("POST", path, {"rows": list(rows)}))
 
     def ready(self) -> Readiness:

@@ -71,11 +71,10 @@ async def predict(request: Request) -> Response:
     probability = await services.batcher.predict(model.compiled, stay.values)
     score = scored_stay(model, stay, probability, request.state.request_id, calls)
     record(model, [(stay, score)], services, request.state.caller)
-    certainty = model.certainty
     prediction: Prediction = {
         **score,
         "model": model.identity,
-        "certainty": certainty.of(probability, stay.values) if certainty else None,
+        "certainty": model.certainty_of(probability, stay.values),
     }
     return Response(orjson.dumps(prediction), media_type=JSON)
 
@@ -151,7 +150,8 @@ async def predict_batch(request: Request, model: Model, state: Parts) -> Respons
     """Answer each row or say what is wrong with it; history is taken as sent, never looked up.
 
     With `?trial=true` nothing is logged or counted: the rows are about nobody (examples, what-if).
-    If they all have the same patient number, that patient's history is looked up, once.
+    If they all have the same patient number, that patient's history is looked up, once. With
+    `?certainty=true` each row says how sure it is, as the answer of /predict does.
     """
     upload = await uploads.read(request)
     async with state.batch_slot:
@@ -174,6 +174,7 @@ async def _batch_answer(
         _calls_per_100(request),
         history=await _trial_history(request, model, rows, state) if is_trial else None,
         services=None if is_trial else state.services,
+        has_certainty=request.query_params.get("certainty") == "true",
     )
     # A caller that sent CSV gets CSV, unless it asks for JSON.
     accept = request.headers.get("accept", "")
@@ -189,7 +190,7 @@ def _scored_content(call: BatchCall, rows: list[object], media_type: str) -> byt
     answer = batch_prediction.score(call, rows)
     rows.clear()
     if media_type == CSV:
-        return batch_formats.to_csv(answer).encode()
+        return batch_formats.to_csv(answer, has_certainty=call.has_certainty).encode()
     return orjson.dumps(answer)
 
 

@@ -101,7 +101,8 @@ def _scored(file: batch_file.Upload, fields: Sequence[Field]) -> scoring.ScoredF
     n_rows = wording.whole(file.n_rows, language)
     bar = st.progress(0.0, language.text("batch_progress", done=0, n=n_rows))
     scored = scoring.ScoredFile()
-    scorer = partial(session.client().predict_batch, calls_per_100=session.calls_per_100())
+    calls = session.calls_per_100()
+    scorer = partial(session.client().predict_batch, certainty=True, calls_per_100=calls)
     with page_parts.guarded():
         for scored in scoring.score(file, fields, scorer, language.code):
             n_scored = wording.whole(scored.n_rows, language)

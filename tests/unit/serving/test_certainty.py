@@ -1,5 +1,7 @@
 """The answer says how sure it is, in the words of the bundle; an older bundle says nothing."""
 
+import csv
+import io
 import json
 
 import pytest
@@ -82,10 +84,51 @@ def test_an_unlike_patient_is_named_with_the_inputs_only(api):
     assert (by_history["is_unlike_training"], by_history["unusual_fields"]) == (True, [])
 
 
+ROWS = [
+    ROW | {"n_prior_stays": 0},
+    ROW | {"n_prior_stays": 20},
+    ROW | {"n_medications": 41, "n_prior_stays": 0},
+    ROW | {"gender": "X"},
+]
+
+
+def test_a_batch_says_it_when_the_call_asks(api):
+    plain = api.post("/predict/batch", json={"rows": ROWS}).json()["predictions"]
+    answer = api.post("/predict/batch?certainty=true", json={"rows": ROWS}).json()
+    *stays, wrong = answer["predictions"]
+    assert wrong is None
+    for row, before, stay in zip(ROWS, plain, stays, strict=False):
+        assert "certainty" not in before
+        assert stay["certainty"] == api.post("/predict", json=row).json()["certainty"]
+    assert stays[2]["certainty"]["unusual_fields"] == ["n_medications"]
+
+
+def test_a_batch_in_csv_has_columns_for_it(api):
+    post = {"json": {"rows": ROWS}, "headers": {"accept": "text/csv"}}
+    plain = api.post("/predict/batch", **post).text.splitlines()[0]
+    text = api.post("/predict/batch?certainty=true", **post).text
+    assert text.splitlines()[0].removeprefix(plain) == (
+        ",observed_rate,observed_low,observed_high,is_unlike_training"
+    )
+    usual, often, odd, wrong = csv.DictReader(io.StringIO(text))
+    assert (usual["observed_rate"], usual["is_unlike_training"]) == ("0.05", "false")
+    assert (often["observed_low"], often["observed_high"]) == ("0.36", "0.44")
+    assert odd["is_unlike_training"] == "true"
+    assert wrong["observed_rate"] == wrong["is_unlike_training"] == ""
+
+
+def test_rows_of_a_bin_share_what_they_say(api):
+    table = api.app.state.parts.watcher.served.certainty
+    values = (20, "Female", "401", True, 0)
+    assert table.of(0.1, values) is table.of(0.2, values)
+
+
 def test_a_model_that_was_registered_without_it_serves(tmp_path):
     source = FolderSource()
     source.promote(1)
     with client(tmp_path, source) as api:
+        batch = api.post("/predict/batch?certainty=true", json={"rows": [ROW]}).json()
+        assert batch["predictions"][0]["certainty"] is None
         answer = api.post("/predict", json=ROW)
         assert answer.status_code == 200
         assert answer.json()["certainty"] is None

@@ -9,6 +9,12 @@ ENGLISH = language.load("en")
 SPANISH = language.load("es")
 BAND = {"calls_per_100": 10, "threshold": 0.18, "risk": "high"}
 STAY = {"probability": 0.2, "risk": "low", "history": "given", "capacity": BAND}
+CERTAINTY = {
+    "observed": {"figure": 0.18, "low": 0.15, "high": 0.21},
+    "n_stays": 744,
+    "is_unlike_training": True,
+    "unusual_fields": [],
+}
 ERROR = {"row": 1, "field": "age_band", "code": "required", "params": {}, "detail": "is missing"}
 
 
@@ -23,6 +29,8 @@ def test_every_row_has_an_outcome_at_its_index():
         "model_version": "3",
         "error": "",
         "capacity_risk": "high",
+        "observed_rate": "",
+        "is_unlike_training": "",
     }
     assert second.cells()["probability"] is None
     assert second.cells()["error"] == "age_band: is missing"
@@ -42,8 +50,19 @@ def test_with_fewer_answers_than_rows_no_answer_is_assigned_to_a_row():
 
 def test_an_outcome_is_shown_in_the_language_of_the_page():
     assert list(scoring.Outcome(STAY, (), "3").shown(SPANISH).values()) == [
-        "20.0 %", "Riesgo bajo", "los indicados", "3", "sí (10 de cada 100)", "",
+        "20.0 %", "Riesgo bajo", "los indicados", "3", "sí (10 de cada 100)", "", "", "",
     ]  # fmt: skip
+
+
+def test_an_outcome_says_how_sure_it_is():
+    outcome = scoring.Outcome({**STAY, "certainty": CERTAINTY}, (), "3")
+    cells = outcome.cells()
+    assert (cells["observed_rate"], cells["is_unlike_training"]) == (0.18, True)
+    shown = outcome.shown(ENGLISH)
+    assert shown["Readmitted of such scores"] == "18.0 % (15.0 % to 21.0 %)"
+    assert shown["Unlike the training data"] == "Yes"
+    older = scoring.Outcome({**STAY, "certainty": None}, (), "3").shown(ENGLISH)
+    assert older["Unlike the training data"] == older["Readmitted of such scores"] == ""
 
 
 def test_scoring_goes_in_chunks_and_keeps_the_order():
@@ -57,8 +76,11 @@ def test_scoring_goes_in_chunks_and_keeps_the_order():
     assert n_rows == [500, 1000, 1201]
     *_, scored = scoring.score(upload, form.fields(), scorer)
     header, *lines = scored.text.splitlines()
-    assert header == "n_procedures,probability,risk,history,model_version,error,capacity_risk"
-    assert lines == [f"{row},{row},low,given,3,,high" for row in range(1201)]
+    assert header == (
+        "n_procedures,probability,risk,history,model_version,error,capacity_risk,"
+        "observed_rate,is_unlike_training"
+    )
+    assert lines == [f"{row},{row},low,given,3,,high,," for row in range(1201)]
     assert (scored.n_errors, len(scored.first), scored.errors) == (0, scoring.MAX_SHOWN, {})
 
 
