@@ -212,7 +212,7 @@ def to_csv(answer: BatchAnswer, *, has_certainty: bool = False) -> str:
             if stay["capacity"] is not None:
                 capacity_risk = stay["capacity"]["risk"]
         row_errors = "; ".join(errors.get(row, []))
-        line = (row, *cells, version, row_errors, capacity_risk)
+        line: tuple[object, ...] = (row, *cells, version, row_errors, capacity_risk)
         if has_certainty:
             line = (*line, *_certainty_cells(stay))
         writer.writerow(line)
