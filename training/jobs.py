@@ -308,13 +308,17 @@ def _by_time(
     challenger: ModelVersion, production: ModelVersion, frozen: Snapshot, settings: TrainingSettings
 ) -> TimeComparison:
     """Compare the recipes by time. The decision stands without it, so a failure is only noted."""
-    recipes = [version.tags.get("candidate", "unknown") for version in (challenger, production)]
+    first = challenger.tags.get("candidate", "unknown")
+    second = production.tags.get("candidate", "unknown")
     threads = settings.training_threads
     try:
-        return time_comparison.compare(frozen, *recipes, threads, _bootstrap(settings))
+        return time_comparison.compare(frozen, first, second, threads, _bootstrap(settings))
     except Exception as error:
         log.exception("the recipes could not be compared by time")
-        return {"recipes": recipes, "reason": f"failed: {type(error).__name__}: {error}"[:1000]}
+        return {
+            "recipes": [first, second],
+            "reason": f"failed: {type(error).__name__}: {error}"[:1000],
+        }
 
 
 def _record(

@@ -91,7 +91,7 @@ class Approach:
     protocol: Callable[[Pipeline, pd.DataFrame, int], dict[str, Tested]]
 
 
-class Oversampled(ClassifierMixin, BaseEstimator):
+class Oversampled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn: no types
     """A model that is fitted on rows with made-up readmissions (SMOTE, Chawla et al. 2002)."""
 
     def __init__(self, model: ClassifierMixin, seed: int) -> None:

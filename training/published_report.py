@@ -67,7 +67,8 @@ def read_source(path: Path, protocol: Protocol) -> Source | None:
     if not set(COLUMNS) <= set(rows.columns):
         return None
     numbers = [rolling_origin.CLOCK, *published.COUNTS]
-    rows[numbers] = rows[numbers].apply(pd.to_numeric, errors="coerce")
+    for name in numbers:
+        rows[name] = pd.to_numeric(rows[name], errors="coerce")
     rows = rolling_origin.in_order(rows.dropna(subset=numbers))
     positions = pd.Index(rows[rolling_origin.CLOCK]).get_indexer(
         protocol.rows[rolling_origin.CLOCK]
