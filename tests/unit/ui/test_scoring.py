@@ -98,7 +98,7 @@ def test_of_a_file_full_of_errors_the_page_has_the_first_and_the_download_all():
     assert list(scored.errors) == list(range(2, 2 + scoring.MAX_ERRORS_SHOWN))
     lines = scored.text.splitlines()
     assert len(lines) == 3001
-    assert lines[-1].endswith("and 30 more,")
+    assert lines[-1].endswith("and 30 more,,,")
 
 
 def test_a_row_with_another_number_of_cells_is_an_error_of_that_row():
@@ -119,8 +119,8 @@ def test_a_row_with_another_number_of_cells_is_an_error_of_that_row():
     assert scored.errors[4].error_text(SPANISH) == "row: tiene 3 celdas y la cabecera 2"
     lines = scored.text.splitlines()[1:]
     assert lines[0].startswith("1,a,1,low")
-    assert lines[1] == '2,,,,,,"row: has 1 cells, but the header has 2",'
-    assert lines[2] == '3,c,,,,,"row: has 3 cells, but the header has 2",'
+    assert lines[1] == '2,,,,,,"row: has 1 cells, but the header has 2",,,'
+    assert lines[2] == '3,c,,,,,"row: has 3 cells, but the header has 2",,,'
     assert lines[3].startswith("4,e,4,low")
     only_short = batch_file.Upload(b"n_procedures,note\n1\n", 1, [], ())
     *_, scored = scoring.score(only_short, form.fields(), scorer)
