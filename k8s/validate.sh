@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build every overlay and every combination of components, and check them: make k8s.
+# Build every overlay and the combinations of components, and check them: make k8s.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v kubectl >/dev/null || {
