@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import orjson
 
-from readmit.client.answer_types import BatchAnswer, BatchStay, FieldErrorCode, ProblemCode
+from readmit.client.answer_types import BatchAnswer, FieldErrorCode, ProblemCode
 from readmit.client.row_cells import cells_error
 from readmit.contract.stay_columns import (
     ID_NAMES,
@@ -207,22 +207,19 @@ def to_csv(answer: BatchAnswer, *, has_certainty: bool = False) -> str:
     for row, stay in enumerate(answer["predictions"]):
         cells: tuple[object, ...] = (None, None, None)
         capacity_risk = None
+        certainty = None
         if stay is not None:
+            certainty = stay.get("certainty")
             cells = (stay["probability"], stay["risk"], stay["history"])
             if stay["capacity"] is not None:
                 capacity_risk = stay["capacity"]["risk"]
         row_errors = "; ".join(errors.get(row, []))
-        line: tuple[object, ...] = (row, *cells, version, row_errors, capacity_risk)
-        if has_certainty:
-            line = (*line, *_certainty_cells(stay))
+        line: list[object] = [row, *cells, version, row_errors, capacity_risk]
+        if certainty is not None:
+            rate = certainty["observed"]
+            is_unlike = "true" if certainty["is_unlike_training"] else "false"
+            line += [rate["figure"], rate["low"], rate["high"], is_unlike]
+        elif has_certainty:
+            line += [None] * len(CERTAINTY_COLUMNS)
         writer.writerow(line)
     return file.getvalue()
-
-
-def _certainty_cells(stay: BatchStay | None) -> tuple[object, ...]:
-    certainty = stay.get("certainty") if stay is not None else None
-    if certainty is None:
-        return (None,) * len(CERTAINTY_COLUMNS)
-    rate = certainty["observed"]
-    is_unlike = "true" if certainty["is_unlike_training"] else "false"
-    return (rate["figure"], rate["low"], rate["high"], is_unlike)
