@@ -132,7 +132,7 @@ def task_pods(resources: list[Resource]) -> dict[str, Resource]:
         name = f"{TASK}-{kind}"
         if kind == "pod":
             name = TASK
-        templates[name] = dict(yaml.safe_load(text))
+        templates[name] = dict(yaml.load(text, Loader=yaml.CSafeLoader))
     return templates
 
 
@@ -292,10 +292,11 @@ def mounts(resources: list[Resource]) -> list[str]:
 def services(resources: list[Resource]) -> list[str]:
     """Services that select no pod, or a port that no container has."""
     problems = []
+    every_pod = pods(resources)
     for service in of_kind(resources, "Service"):
         selector = service["spec"]["selector"].items()
         ports = set()
-        for pod in pods(resources).values():
+        for pod in every_pod.values():
             if selector <= pod["metadata"]["labels"].items():
                 ports |= port_names(containers(pod))
         for port in service["spec"]["ports"]:
