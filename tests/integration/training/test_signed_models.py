@@ -50,9 +50,15 @@ def watcher(first, settings, tmp_path):
     return watcher
 
 
+@pytest.fixture(scope="module")
+def undecided(first, settings):
+    """A version without a decision, which no test changes."""
+    return train("f" * 64, settings)
+
+
 @pytest.fixture
-def second(contract, settings):
-    """A version that the gate kept out of production."""
+def second(first, settings):
+    """A version without a decision, of this test's own."""
     return train("f" * 64, settings)
 
 
@@ -65,8 +71,8 @@ def gauge(watcher, name):
     return watcher._metrics.gauge(name)._value.get()
 
 
-def test_an_alias_without_a_decision_is_not_followed(watcher, first, second, settings):
-    point_alias_at(second, settings)
+def test_an_alias_without_a_decision_is_not_followed(watcher, first, undecided, settings):
+    point_alias_at(undecided, settings)
     try:
         watcher.check()
         assert watcher.served.version.version == first
@@ -137,8 +143,8 @@ def test_a_planted_pickle_is_never_loaded(second, settings):
         ("python_function", {"code": "code"}),
     ],
 )
-def test_only_our_form_of_a_model_is_loaded(section, change, second, settings, tmp_path):
-    with signed_models.verified(NAME, second, settings) as folder:
+def test_only_our_form_of_a_model_is_loaded(section, change, undecided, settings, tmp_path):
+    with signed_models.verified(NAME, undecided, settings) as folder:
         description = yaml.safe_load((folder / "MLmodel").read_text())
     description["flavors"][section] |= change
     (tmp_path / "MLmodel").write_text(yaml.safe_dump(description))
