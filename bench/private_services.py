@@ -60,10 +60,14 @@ def train_batches(settings: StackSettings) -> list[Batch]:
 
 def dbt_build(settings: StackSettings) -> None:
     """Run `dbt build` on the batch whose build has begun, as the pipeline does."""
-    dbt = Path(sys.executable).parent / "dbt"
+    dbt(settings, "build", "--exclude-resource-type", "unit_test")
+
+
+def dbt(settings: StackSettings, *arguments: str) -> None:
+    """Run a command of dbt on our project."""
+    program = str(Path(sys.executable).parent / "dbt")
     project = str(ROOT / "dbt_project")
-    command = [str(dbt), "build", "--exclude-resource-type", "unit_test"]
-    command += ["--project-dir", project, "--profiles-dir", project]
+    command = [program, *arguments, "--project-dir", project, "--profiles-dir", project]
     environment = temporary_services.environment(settings)
     with TemporaryDirectory() as log_folder:
         environment["DBT_LOG_PATH"] = log_folder
