@@ -40,6 +40,14 @@ RENDER_CONFIG = RenderConfig(
     test_behavior=TestBehavior.NONE,
     ephemeral_models_as_empty_operator=True,
 )
+EXECUTION_CONFIG = ExecutionConfig(
+    execution_mode=ExecutionMode.WATCHER,
+    invocation_mode=InvocationMode.DBT_RUNNER,
+    setup_operator_args={
+        "dbt_cmd_flags": ["--resource-type", "test"],
+        "callback": share_test_results,
+    },
+)
 
 
 def dbt_task_group() -> TaskGroup:
@@ -66,14 +74,7 @@ def dbt_task_group() -> TaskGroup:
             target_name="default",
             profiles_yml_filepath=PROJECT / "profiles.yml",
         ),
-        execution_config=ExecutionConfig(
-            execution_mode=ExecutionMode.WATCHER,
-            invocation_mode=InvocationMode.DBT_RUNNER,
-            setup_operator_args={
-                "dbt_cmd_flags": ["--resource-type", "test"],
-                "callback": share_test_results,
-            },
-        ),
+        execution_config=EXECUTION_CONFIG,
         render_config=RENDER_CONFIG,
         operator_args={
             "executor_config": pod_of("dbt"),

@@ -65,6 +65,14 @@ WORKERS = {
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 
+COSMOS = {
+    "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "false",
+    "AIRFLOW__COSMOS__PROPAGATE_LOGS": "false",
+    # Cosmos would store all that dbt has told so far as a Variable, at each of 200 events of a
+    # build. Without it a dbt that was killed is asked again model by model, as after any fault.
+    "AIRFLOW__COSMOS__ENABLE_WATCHER_RELIABLE_RETRY": "false",
+}
+
 
 @dataclass(frozen=True)
 class Program:
@@ -302,11 +310,7 @@ def airflow_environment(settings: StackSettings) -> dict[str, str]:
         # Cosmos' default is one folder in /tmp, which the first user of a machine takes from all
         # others.
         "AIRFLOW__COSMOS__CACHE_DIR": str(home / "cosmos"),
-        "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "false",
-        "AIRFLOW__COSMOS__PROPAGATE_LOGS": "false",
-        # Cosmos would store all that dbt has told so far as a Variable, at each of 200 events of a
-        # build. Without it a dbt that was killed is asked again model by model, as after any fault.
-        "AIRFLOW__COSMOS__ENABLE_WATCHER_RELIABLE_RETRY": "false",
+        **COSMOS,
         **WORKERS,
         **_airflow_logging(settings, home),
     }
