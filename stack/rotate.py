@@ -12,8 +12,6 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import httpx
-
 from readmit.client import access_keys
 from readmit.command import EXPECTED
 from readmit.inference import signatures
@@ -21,6 +19,7 @@ from readmit.inherited_environment import forget_the_shell
 from readmit.settings import BadSetting, StackSettings, class_at, env_file, variable
 from stack import (
     configuration,
+    grafana_password,
     login_proxy,
     programs,
     readiness,
@@ -106,12 +105,11 @@ def rotate(settings: StackSettings, progress: Progress) -> list[str]:
         raise NotRunning("the stack does not run: make up, then make rotate")
     is_serving = up.is_api_ready(settings.api_url)
     values = new_secrets(settings)
-    if not _renew_grafana(settings, values[GRAFANA]):
-        del values[GRAFANA]
     configuration.write_private(
         settings.readmit_home / "fingerprint-key", programs.fingerprint_key(settings)
     )
     superuser_password.keep(settings)
+    grafana_password.keep(settings)
     configuration.change_env(values)
     record = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -147,25 +145,11 @@ def apply(settings: StackSettings, progress: Progress, *, is_serving: bool) -> N
         readiness.wait(listed, settings, supervisor, up.SECONDS["rest"], progress.show)
         if is_serving:
             up.wait_for_model(settings, progress, up.SECONDS["model"])
-
-
-def _renew_grafana(settings: StackSettings, password: str) -> bool:
-    """Give Grafana's admin a new password; return whether Grafana took it.
-
-    Its database keeps the password of the first start, whatever its settings say later.
-    """
-    before = reveal(settings.grafana_admin_password)
-    try:
-        response = httpx.put(
-            f"http://127.0.0.1:{settings.grafana_port}/api/user/password",
-            json={"oldPassword": before, "newPassword": password},
-            auth=("admin", before),
-            timeout=20,
-            trust_env=False,
+    if not grafana_password.renew(settings):
+        progress.console.print(
+            f"Grafana does not answer, or has another password: it gets {GRAFANA} by the next"
+            " `make up` that finds it running"
         )
-    except httpx.HTTPError:
-        return False
-    return response.is_success
 
 
 def main() -> int:
@@ -191,8 +175,6 @@ def main() -> int:
     print(f"renewed in {env_file()}: {', '.join(renewed)}")
     if API_KEY in renewed:
         print("The form's key of before is valid until midnight (UTC): see READMIT_API_KEYS.")
-    if GRAFANA not in renewed:
-        print(f"not renewed: {GRAFANA}, because Grafana does not run or has another password")
     print(
         f"Keep {SIGNING_KEY} and {variable('model_public_key')} in your vault (docs/security.md)."
     )

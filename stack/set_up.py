@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
@@ -71,8 +72,13 @@ ADOPTION = Command("the signature of the model in production", "adopt", ("traini
 AIRFLOW_KEYS = Command("Airflow's connections", "airflow-keys", ("airflow", "rotate-fernet-key"))
 
 
-def set_up(settings: StackSettings, progress: Progress) -> None:
+def set_up(settings: StackSettings, progress: Progress, later: Collection[db.Role] = ()) -> None:
     """Create what is missing of databases, roles, buckets, tables and users.
+
+    Args:
+        settings: of the stack.
+        progress: shows what is going on.
+        later: roles that keep the password which they have, for programs that go on.
 
     Raises:
         SetUpFailed: a part of it failed; the message says which and names its log.
@@ -81,7 +87,7 @@ def set_up(settings: StackSettings, progress: Progress) -> None:
     try:
         superuser_password.renew(settings)
         _save_before_migrations(settings, progress)
-        bootstrap.bootstrap(settings)
+        bootstrap.bootstrap(settings, later)
     except OperationalError as error:
         home = programs.server(settings).home
         raise SetUpFailed(

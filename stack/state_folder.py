@@ -53,6 +53,7 @@ FILES = (
     "api.sock",
     "dataset",
     "fingerprint-key",
+    "grafana-password-before",
     "monitoring",
     "notebook",
     "postgres-password-before",

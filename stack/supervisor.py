@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
@@ -119,13 +119,16 @@ class Supervisor:
             rpc.addProcessGroup(name)
         self.ensure(name)
 
-    def replace(self, name: str, drain_seconds: float = 0) -> None:
+    def replace(
+        self, name: str, drain_seconds: float = 0, between: Callable[[], None] | None = None
+    ) -> None:
         """Start a program anew with the configuration that was loaded last.
 
         Args:
             name: the program's.
             drain_seconds: the time in which it lets its callers go, after SIGUSR1; 0 if it knows
                 no such signal.
+            between: called when the program has stopped, before it starts.
 
         Raises:
             SupervisorFailed: it did not start.
@@ -137,6 +140,8 @@ class Supervisor:
         with self._rpc() as rpc:
             rpc.stopProcessGroup(name, True)
             rpc.removeProcessGroup(name)
+            if between is not None:
+                between()
             rpc.addProcessGroup(name)
         self.ensure(name)
 

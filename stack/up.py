@@ -10,24 +10,29 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import httpx
+import psutil
 from rich.table import Table
 
+from readmit import db
 from readmit.batches import claims, rebuilds
 from readmit.command import EXPECTED
 from readmit.inherited_environment import forget_the_shell
 from readmit.intake import inbox, sources
+from readmit.ops import bootstrap
 from readmit.settings import (
     BadSetting,
     StackSettings,
     env_file,
+    variable,
 )
 from stack import (
     alerting,
     configuration,
+    grafana_password,
     login_proxy,
     machine,
     monitoring,
@@ -180,6 +185,7 @@ def _finish_monitoring(
     for program in programs_to_start(settings, busy):
         if program.name in programs.OPTIONAL:
             _start_optional(program, settings, supervisor, progress)
+    grafana_password.renew(settings)
 
 
 def start_all(
@@ -200,7 +206,9 @@ def start_all(
         manifest = set_up.begin_manifest(settings)
         _start(storage_programs, settings, supervisor, progress, "storage")
     with progress.phase("setting up databases, buckets and Airflow"):
-        set_up.set_up(settings, progress)
+        # The API of before logs in with its password until the new one takes over.
+        later: tuple[db.Role, ...] = ("serving",) if "api" in deferred else ()
+        set_up.set_up(settings, progress, later)
         manifest.result()
     with progress.phase("starting MLflow and Airflow"):
         _start(core_programs, settings, supervisor, progress, "core")
@@ -272,13 +280,27 @@ def _replace_api(settings: StackSettings, supervisor: Supervisor, progress: Prog
     api = programs.find("api", settings)
     if is_api_ready(settings.api_url):
         progress.show("trying the new API beside the one that answers")
-        _try_api(api, settings)
-    supervisor.replace("api", DRAIN_SECONDS)
+        _try_api(api, settings, _password_in_use(supervisor))
+    supervisor.replace(
+        "api", DRAIN_SECONDS, between=partial(bootstrap.set_password, "serving", settings)
+    )
     readiness.wait([api], settings, supervisor, SECONDS["rest"], progress.show)
 
 
-def _try_api(api: Program, settings: StackSettings) -> None:
+def _password_in_use(supervisor: Supervisor) -> dict[str, str]:
+    """Return the variable with the password by which the API that runs logs in to Postgres."""
+    name = variable("serving_password")
+    environment = psutil.Process(int(supervisor.states()["api"]["pid"])).environ()
+    return {name: environment[name]}
+
+
+def _try_api(api: Program, settings: StackSettings, password: Mapping[str, str]) -> None:
     """Start the API on a port of its own until it has loaded the model, and end it.
+
+    Args:
+        api: the new one.
+        settings: of the stack.
+        password: the variable with the password that Postgres has until the API is replaced.
 
     Raises:
         SetUpFailed: it does not get ready.
@@ -293,7 +315,7 @@ def _try_api(api: Program, settings: StackSettings) -> None:
         processes.start(
             [*api.command[:-2], "--host", "127.0.0.1", "--port", str(port)],
             log,
-            programs.environment_of(api, settings) | mark,
+            programs.environment_of(api, settings) | mark | dict(password),
             partial(is_api_ready, f"http://127.0.0.1:{port}"),
             seconds=SECONDS["trial"],
             start_new_session=True,

@@ -4,6 +4,7 @@ It may be run again at any time.
 """
 
 import sys
+from collections.abc import Collection
 from contextlib import closing
 from importlib.resources import files
 
@@ -48,8 +49,12 @@ TIME_LIMITS: dict[str, tuple[int, int, int]] = {
 SETUP_LOCK = 7_241_001
 
 
-def bootstrap(settings: OperationsSettings) -> None:
+def bootstrap(settings: OperationsSettings, later: Collection[db.Role] = ()) -> None:
     """Create what the server lacks, and bring our tables to the version of this code.
+
+    Args:
+        settings: with the password of each role.
+        later: roles that keep the password which they have until `set_password`.
 
     Raises:
         SchemaTooNew: newer code has changed a database; no table is changed.
@@ -59,7 +64,7 @@ def bootstrap(settings: OperationsSettings) -> None:
         server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
         with server.cursor() as cur:
             cur.execute("select pg_advisory_lock(%s)", (SETUP_LOCK,))
-            _create_roles(cur, settings)
+            _create_roles(cur, settings, later)
             _create_databases(cur, settings)
             schema_versions.migrate(settings)
             with db.transaction("postgres", settings.raw_database, settings) as raw:
@@ -67,14 +72,24 @@ def bootstrap(settings: OperationsSettings) -> None:
             _set_up_clean(settings)
 
 
-def _create_roles(cur: cursor, settings: OperationsSettings) -> None:
+def set_password(role: db.Role, settings: OperationsSettings) -> None:
+    """Give a role the password of the settings."""
+    with db.transaction("postgres", "postgres", settings) as server, server.cursor() as cur:
+        _set_password(cur, role, settings)
+
+
+def _set_password(cur: cursor, role: db.Role, settings: OperationsSettings) -> None:
+    statement = sql.SQL("alter role {} with login password {}")
+    secret = sql.Literal(db.password(role, settings))
+    cur.execute(statement.format(sql.Identifier(role), secret))
+
+
+def _create_roles(cur: cursor, settings: OperationsSettings, later: Collection[db.Role]) -> None:
     for role in LOGIN_ROLES:
         is_new = _create_role(cur, role)
         # A new role has no password: to try it would leave an error in Postgres' log.
-        if is_new or not _password_works(role, settings):
-            statement = sql.SQL("alter role {} with login password {}")
-            secret = sql.Literal(db.password(role, settings))
-            cur.execute(statement.format(sql.Identifier(role), secret))
+        if is_new or (role not in later and not _password_works(role, settings)):
+            _set_password(cur, role, settings)
         # Set the role's time limits, unless they are what they should be.
         cur.execute("select coalesce(rolconfig, '{}') from pg_roles where rolname = %s", (role,))
         [(present,)] = cur.fetchall()

@@ -1,9 +1,10 @@
 """`make rotate` on a running stack: real Postgres, object store, MLflow and API, without Airflow's
 programs.
 
-The API has no model here: that it answers all along is seen by `/livez`.
+The API serves a small model from its local copy: predictions go on, with the patient's history.
 """
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -15,14 +16,22 @@ from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
 from readmit import db, storage
-from readmit.settings import RegistryReaderSettings
-from stack import configuration, programs, rotate, set_up, superuser_password, up
+from readmit.contract.definition import Contract
+from readmit.inference import signatures
+from readmit.settings import RegistryReaderSettings, StackSettings
+from serving.bundle_cache import BundleCache
+from serving.bundle_loader import Version
+from stack import configuration, programs, rotate, set_up, state_folder, superuser_password, up
 from stack.progress import Progress
 from stack.supervisor import Supervisor
-from tests.support import stack
+from tests.support import raw, stack
+from tests.support.training import make_rows
+from training import bundle_writer, candidates, compilation, features
 
 NAMES = ("postgres", "s3", "mlflow", "api-socket", "api")
 RUN = set_up.run
+SET_UP = set_up.set_up
+PATIENT = 7
 UNTOUCHED = ("postgres", "api-socket")
 
 
@@ -36,18 +45,87 @@ def run_without_airflow(command, settings):
         RUN(command, settings)
 
 
+def plant_model(contract: Contract, settings: StackSettings) -> dict:
+    """Put a signed model into the API's local copy; return a stay for it."""
+    version = Version("readmission", "1", "run1", "2026-01-01T00:00:00", "7")
+    cache = BundleCache(settings.readmit_home / "models")
+    folder = cache.folder(version)
+    folder.mkdir(parents=True)
+    rows = make_rows(contract)
+    train = rows[rows["split"] == "train"]
+    pipeline = candidates.CANDIDATES["logistic"](contract, 1, 1)
+    pipeline.fit(train[features.columns(contract)], features.labels(contract, train))
+    compilation.write(pipeline, contract, rows, folder)
+    examples = bundle_writer.examples(pipeline, contract, rows)
+    (folder / "examples.json").write_text(json.dumps(examples))
+    (folder / "report.json").write_text(json.dumps({"threshold": 0.2}))
+    statement = signatures.Statement("readmission", "1", "1", signatures.digests(folder))
+    key = settings.model_signing_key.get_secret_value()
+    (folder / signatures.FILE_NAME).write_text(signatures.sign(statement, key))
+    cache.set_pointer("current", version)
+    inputs = {feature.name for feature in contract.inputs}
+    return {name: value for name, value in examples["rows"][0].items() if name in inputs}
+
+
+def plant_history(contract: Contract, settings: StackSettings) -> None:
+    """Create the relation that dbt would build, with one patient."""
+    columns = "".join(f", {feature.name} {feature.data_type}" for feature in contract.history)
+    statements = (
+        "create schema if not exists marts; grant usage on schema marts to serving;"
+        f" create table marts.dim_patients (patient_nbr bigint primary key{columns});"
+        f" insert into marts.dim_patients values ({PATIENT});"
+        " grant select on marts.dim_patients to serving"
+    )
+    raw.query(settings, settings.clean_database, statements)
+
+
+class Caller(threading.Thread):
+    """Asks for one prediction after the other.
+
+    Attributes:
+        answers: status and history of each, or the error.
+        patient_nbr: whose history is asked for; None asks for none.
+    """
+
+    def __init__(self, url: str, stay: dict) -> None:
+        super().__init__()
+        self.answers: list[tuple[object, str | None]] = []
+        self.patient_nbr: int | None = None
+        self._url = url
+        self._stay = stay
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.02):
+            stay = dict(self._stay)
+            if self.patient_nbr is not None:
+                stay["patient_nbr"] = self.patient_nbr
+            try:
+                response = httpx.post(self._url, json=stay, timeout=30, trust_env=False)
+            except httpx.HTTPError as error:
+                self.answers.append((repr(error), None))
+            else:
+                self.answers.append((response.status_code, response.json().get("history")))
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+
 @pytest.fixture(scope="module")
-def rotated(tmp_path_factory):
+def rotated(tmp_path_factory, contract):
     """Yield settings and process ids before and after a rotation, and the API's answers meanwhile.
 
     An earlier rotation was killed before the superuser got its new password.
     """
     home = tmp_path_factory.mktemp("stack")
     home.chmod(0o711)
-    env_file = stack.write_env(home)
+    env_file = stack.write_env(home, READMIT_HISTORY_TIMEOUT_MS=1000)
     with stack.environment(env_file) as first, pytest.MonkeyPatch.context() as patch:
         patch.setattr(up, "programs_to_start", only_these)
         patch.setattr(set_up, "run", run_without_airflow)
+        state_folder.claim(first.readmit_home)
+        stay = plant_model(contract, first)
         up.start_all(only_these(first), first, Supervisor(first), Progress())
         superuser_password.keep(first)
         configuration.change_env({"READMIT_POSTGRES_PASSWORD": "of-a-killed-rotation"})
@@ -55,36 +133,39 @@ def rotated(tmp_path_factory):
         superuser_password.renew(before)
         pids = {name: stack.pid(before, name) for name in NAMES}
         session = db.connect("serving", before.clean_database, before)
-        answers = []
-        ended = threading.Event()
+        plant_history(contract, before)
+        caller = Caller(f"{before.api_url}/predict", stay)
 
-        def call() -> None:
-            while not ended.wait(0.02):
-                try:
-                    url = f"{before.api_url}/livez"
-                    answers.append(httpx.get(url, timeout=30, trust_env=False).status_code)
-                except httpx.HTTPError as error:
-                    answers.append(repr(error))
+        def set_up_and_ask(settings, progress, *later):
+            """From here on the API has to open its first connection for histories."""
+            SET_UP(settings, progress, *later)
+            caller.patient_nbr = PATIENT
 
-        caller = threading.Thread(target=call)
+        patch.setattr(set_up, "set_up", set_up_and_ask)
         caller.start()
         try:
             rotate.rotate(before, Progress())
         finally:
-            ended.set()
-            caller.join()
+            caller.stop()
         with session, session.cursor() as cur:
             cur.execute("select 1")
         session.close()
         after = configuration.stack_settings()
-        yield before, after, pids, answers
+        yield before, after, pids, caller.answers
 
 
 def test_the_api_answers_all_along(rotated):
     _, after, pids, answers = rotated
     assert len(answers) > 100
-    assert set(answers) == {200}
+    assert {status for status, _ in answers} == {200}
     assert stack.pid(after, "api") != pids["api"]
+
+
+def test_every_prediction_has_the_history(rotated):
+    """Before, the API that still answered could not log in to Postgres any more."""
+    *_, answers = rotated
+    histories = {history for _, history in answers}
+    assert histories == {"assumed_first_stay", "looked_up"}
 
 
 def test_what_holds_no_changed_secret_is_not_restarted(rotated):
