@@ -311,8 +311,9 @@ def _try_api(api: Program, settings: StackSettings, password: Mapping[str, str])
     mark = {programs.PROGRAM_MARK: "api-trial"}
     log = settings.readmit_home / "log" / "api-trial.log"
     log.unlink(missing_ok=True)
+    trial = None
     try:
-        processes.start(
+        trial = processes.start(
             [*api.command[:-2], "--host", "127.0.0.1", "--port", str(port)],
             log,
             programs.environment_of(api, settings) | mark | dict(password),
@@ -326,6 +327,8 @@ def _try_api(api: Program, settings: StackSettings, password: Mapping[str, str])
         ) from error
     finally:
         processes.end(processes.marked(mark | {programs.HOME_MARK: str(settings.readmit_home)}), 10)
+        if trial is not None:
+            trial.wait()
 
 
 def is_api_ready(url: str) -> bool:
