@@ -1,8 +1,11 @@
 """Examples of answers for the OpenAPI document; mypy holds them to the types of the answers."""
 
+from typing import cast
+
 from readmit.client.answer_types import (
     BatchAnswer,
     Batches,
+    BatchStay,
     CodeTable,
     Comparison,
     Explanation,
@@ -49,7 +52,7 @@ PREDICTION: Prediction = {
     },
 }
 BATCH_ANSWER: BatchAnswer = {
-    "predictions": [SCORED_STAY, None],
+    "predictions": [cast(BatchStay, SCORED_STAY), None],
     "errors": [
         {
             "row": 1,

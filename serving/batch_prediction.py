@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from readmit.client.answer_types import BatchAnswer, BatchStay, RowError, Value
 from serving.answers import PredictionServices, record, scored_stay
@@ -95,8 +95,10 @@ def _scores(
     answered = []
     for (row, request), probability in zip(valid.items(), probabilities, strict=True):
         request_id = f"{call.request_id[:24]}{row:012x}"
-        score = scored_stay(call.model, request, float(probability), request_id, call.calls_per_100)
-        stay: BatchStay = {**score}
+        scored = scored_stay(
+            call.model, request, float(probability), request_id, call.calls_per_100
+        )
+        stay = cast(BatchStay, scored)  # the same object, which may get one more entry
         if call.has_certainty:
             stay["certainty"] = call.model.certainty_of(stay["probability"], request.values)
         stays[row - begin] = stay

@@ -141,7 +141,7 @@ def prepared(rows: pd.DataFrame) -> pd.DataFrame:
 
 def outcomes(rows: pd.DataFrame) -> Floats:
     """Return 1 for a readmission within 30 days, shape (n,)."""
-    is_readmitted: Floats = (rows["readmitted"] == "<30").to_numpy(dtype=np.float64)
+    is_readmitted: Floats = np.asarray(rows["readmitted"] == "<30", dtype=np.float64)
     return is_readmitted
 
 
