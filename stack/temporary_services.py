@@ -86,20 +86,24 @@ def services() -> dict[str, Any]:
     process = server.start(SECONDS_TO_START)
     CLEAN_UP.callback(process.wait)
     CLEAN_UP.callback(server.stop)
+    _make_cheap(settings)
+    storage.ensure_buckets(settings)
+    return {**values, "s3_endpoint_url": settings.s3_endpoint_url}
+
+
+def _make_cheap(settings: StackSettings) -> None:
+    """Let Postgres keep data and passwords as cheaply as it can: both are temporary."""
     with (
         closing(db.connect("postgres", "postgres", settings)) as connection,
         connection.cursor() as cur,
     ):
         connection.autocommit = True
-        cur.execute("alter system set fsync = off")  # the data is temporary
-        # So are the passwords, and tests open thousands of connections: 4,096 rounds of hashing are
-        # half of what one costs.
+        cur.execute("alter system set fsync = off")
+        # Tests open thousands of connections: 4,096 rounds of hashing are half of what one costs.
         cur.execute("alter system set scram_iterations = 1")
         cur.execute("select pg_reload_conf()")
         cur.execute("set scram_iterations = 1")
         cur.execute("alter role postgres password %s", (db.password("postgres", settings),))
-    storage.ensure_buckets(settings)
-    return {**values, "s3_endpoint_url": settings.s3_endpoint_url}
 
 
 def fresh(home: Path, **values: Any) -> StackSettings:  # noqa: ANN401 (values of any setting)
