@@ -66,11 +66,6 @@ def shown(app):
     return values(app.caption) + values(app.header)
 
 
-def text_of_cards(app):
-    """Return what cards say, with plain spaces before percent signs."""
-    return " ".join(html.proto.body for html in app.get("html")).replace("&nbsp;%", " %")
-
-
 def values(elements):
     return [element.value for element in elements]
 
@@ -287,11 +282,11 @@ def test_the_slider_shows_what_so_many_calls_bring(api, monkeypatch, language):
     app.slider[0].set_value(20).run()
     assert not app.exception
     assert app.session_state["calls_per_100"] == 20
-    cards = text_of_cards(app)
+    cards = " ".join(html.proto.body for html in app.get("html"))
     for text in ("40.0 %", "25.0 %", "3.5", language.text("calls_per_readmission")):
         assert text in cards
     app.slider[0].set_value(1).run()
-    cards = text_of_cards(app)
+    cards = " ".join(html.proto.body for html in app.get("html"))
     assert language.text("capacity_nobody") in cards
 
 
