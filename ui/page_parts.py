@@ -1,5 +1,6 @@
 """Pieces that several pages share: headings, states, cards, links."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -17,6 +18,7 @@ from ui.language import Language
 
 Row = TypeVar("Row")
 STYLE = Path(__file__).with_name("style.css")
+PERCENTAGE = re.compile(r"[\d.]+ %")
 SCRIPT = Path(__file__).with_name("screen_readers.js")
 
 
@@ -140,7 +142,7 @@ def facts(values: Mapping[str, str]) -> None:
     for name, value in values.items():
         label = f'<span class="r-small">{escape(name)}</span>'
         # No line ends between a number and its sign.
-        text = escape(value).replace(" %", "&nbsp;%")
+        text = PERCENTAGE.sub(r'<span class="r-number">\g<0></span>', escape(value))
         cells.append(f"<div>{label}<b>{text}</b></div>")
     st.html(f'<div class="r-card r-facts">{"".join(cells)}</div>')
 
