@@ -1,9 +1,10 @@
 #!/bin/sh
 # Build stage of every image: install what all parts share, and the named extras of pyproject.toml, into /opt/venv.
 # Versions and hashes come from requirements.lock; a package that the lock does not have ends the build.
+# uv reads its settings from pyproject.toml: what the lock leaves out is not asked for here either.
 # The system's certificates are used, so a company's own registry works too.
 set -eu
-export UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true UV_NO_CACHE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1
+export UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true UV_NO_CACHE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 extras=
 for extra in "$@"; do
     extras="$extras --extra $extra"
