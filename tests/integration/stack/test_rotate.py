@@ -7,6 +7,7 @@ The API serves a small model from its local copy: predictions go on, with the pa
 import json
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -25,6 +26,7 @@ from stack import configuration, programs, rotate, set_up, state_folder, superus
 from stack.progress import Progress
 from stack.supervisor import Supervisor
 from tests.support import raw, stack
+from tests.support.services import wait_until
 from tests.support.training import make_rows
 from training import bundle_writer, candidates, compilation, features
 
@@ -127,6 +129,8 @@ def rotated(tmp_path_factory, contract):
         state_folder.claim(first.readmit_home)
         stay = plant_model(contract, first)
         up.start_all(only_these(first), first, Supervisor(first), Progress())
+        is_ready = partial(up.is_api_ready, first.api_url)
+        wait_until(is_ready, "the API serves its model")  # `start_all` does not wait for it
         superuser_password.keep(first)
         configuration.change_env({"READMIT_POSTGRES_PASSWORD": "of-a-killed-rotation"})
         before = configuration.stack_settings()
