@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -113,7 +113,7 @@ def minutes() -> list[Figure]:
 
 def predictions(settings: StackSettings) -> list[Figure]:
     """Let predictions arrive for the time that they are kept and a year, and archive each month."""
-    archive = ArchiveSettings(**_values_of(ArchiveSettings, settings))
+    archive = ArchiveSettings(**settings.model_dump(include=set(ArchiveSettings.model_fields)))
     n_kept = archive.readmit_prediction_retention_days
     end = datetime.now(UTC)
     day = end - timedelta(days=n_kept + DAYS)
@@ -158,7 +158,7 @@ def predictions(settings: StackSettings) -> list[Figure]:
 
 def objects(settings: StackSettings) -> list[Figure]:
     """Write the logs and pages of each month, and delete what is too old at its end."""
-    keys = RetentionSettings(**_values_of(RetentionSettings, settings))
+    keys = RetentionSettings(**settings.model_dump(include=set(RetentionSettings.model_fields)))
     end = datetime.now(UTC)
     first = end - timedelta(days=DAYS)
     largest = {"logs/": 0, "docs/": 0}
@@ -172,7 +172,7 @@ def objects(settings: StackSettings) -> list[Figure]:
 
         for month in range(12):
             days = range(round(month * DAYS / 12), round((month + 1) * DAYS / 12))
-            written = []
+            written: list[tuple[str, int]] = []
             for number in days:
                 written += _objects_of(first + timedelta(days=number), number)
             list(pool.map(put, written))
@@ -230,15 +230,16 @@ def airflow_tables(settings: StackSettings) -> list[Figure]:
     largest = 0
     for month in range(6):  # six cleanings of two months: each takes seconds to import
         began = first + timedelta(days=month * DAYS / 6)
+        last = began + timedelta(days=DAYS / 6, hours=-1)
         arguments = {
             "first": began,
-            "last": began + timedelta(days=DAYS / 6, hours=-1),
+            "last": last,
             "tasks": TASKS_OF_IDLE_RUN,
             "events": 2 * TASKS_THAT_RUN + 1,
         }
         _execute(settings, "airflow", AIRFLOW_RUN, arguments)
         kept = settings.readmit_run_retention_days
-        before = arguments["last"] - timedelta(days=kept)
+        before = last - timedelta(days=kept)
         airflow("clean", "--yes", "--skip-archive", "--clean-before-timestamp", before.isoformat())
         _vacuum(settings, "airflow")
         [(n_bytes,)] = _execute(settings, "airflow", "select pg_database_size('airflow')")
@@ -247,16 +248,11 @@ def airflow_tables(settings: StackSettings) -> list[Figure]:
     return [Figure("year_airflow_mb", largest / 1e6, "MB", "<= 250", detail)]
 
 
-def _values_of(settings_class: type, settings: StackSettings) -> dict[str, object]:
-    values = {}
-    for name in settings_class.model_fields:
-        if hasattr(settings, name):
-            values[name] = getattr(settings, name)
-    return values
-
-
 def _execute(
-    settings: StackSettings, database: str, statement: str, arguments: object = None
+    settings: StackSettings,
+    database: str,
+    statement: str,
+    arguments: Mapping[str, object] | None = None,
 ) -> list[tuple[int, ...]]:
     with db.transaction("postgres", database, settings) as connection, connection.cursor() as cur:
         cur.execute(statement, arguments)

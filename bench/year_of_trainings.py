@@ -36,11 +36,8 @@ def measure(settings: StackSettings, end: datetime, days: int) -> list[Figure]:
         days: how many days lie between the first removal and the end.
     """
     mlflow_users.set_up(settings)
-    values = {}
-    for name in TrainingRetentionSettings.model_fields:
-        values[name] = getattr(settings, name, None)
-    values = {name: value for name, value in values.items() if value is not None}
-    retention = TrainingRetentionSettings(**values)
+    names = set(TrainingRetentionSettings.model_fields)
+    retention = TrainingRetentionSettings(**settings.model_dump(include=names, exclude_none=True))
     client = old_trainings.connect(retention)
     experiment = client.create_experiment("of-a-year", "s3://mlflow/of-a-year")
     client.create_registered_model(NAME)
