@@ -65,6 +65,7 @@ from stack.supervisor import Supervisor, SupervisorFailed
 STORAGE = ("postgres", "s3")
 # Airflow's triggerer is not among them: no task of ours waits in it.
 CORE = ("mlflow", "airflow-api-server", "airflow-scheduler", "airflow-dag-processor")
+SERVING = ("api-socket", "api")
 # The file below READMIT_HOME with the times of the last `make up` that published batches.
 TIMES = "up.json"
 # On 2 idle cores the slowest start takes 30 s. The limits leave room for a busy machine.
@@ -211,6 +212,9 @@ def start_all(
         set_up.set_up(settings, progress, later)
         manifest.result()
     with progress.phase("starting MLflow and Airflow"):
+        if any((settings.readmit_home / "models").glob("*")):
+            # It serves the model that it has kept: after `make down` nobody waits for Airflow.
+            _ensure([program for program in listed if program.name in SERVING], supervisor)
         _start(core_programs, settings, supervisor, progress, "core")
         # Each start is busy importing. The others start while the scheduler imports the libraries
         # of the tasks, and while the first batch is published.
