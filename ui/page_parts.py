@@ -112,6 +112,12 @@ def chart(figure: go.Figure, key: str) -> None:
     st.plotly_chart(charts.in_theme(figure, theme), config=charts.CONFIG, key=key)
 
 
+def reasons_in_english(rows: Sequence[Mapping[str, object]]) -> None:
+    """Say that reasons are not translated, where the page is not in English and a row has one."""
+    if any(row["reason"] for row in rows):
+        in_english("reasons_in_english")
+
+
 def in_english(key: str) -> None:
     """Say that a text for operators is not translated, where the page is not in English."""
     language = session.language()

@@ -107,13 +107,15 @@ def download(
             ) from error
         except (httpx.RequestError, httpx.HTTPStatusError, httpx.InvalidURL) as error:
             reason = _one_line(error)
+            is_answer = isinstance(error, httpx.HTTPStatusError)
             if _is_final(error):
                 raise SourceRefused(f"{name}: {reason}; check the address in DATASET") from error
         log.warning("download of %s failed (attempt %d of %d): %s", name, attempt, attempts, reason)
         if attempt < attempts:
             time.sleep(pause * 2 ** (attempt - 1))
+    advice = "try again later" if is_answer else "is the network up?"
     raise SourceUnreachable(
-        f"{name}: no complete answer after {attempts} attempts ({reason}); is the network up?"
+        f"{name}: no complete answer after {attempts} attempts ({reason}); {advice}"
     )
 
 

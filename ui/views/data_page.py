@@ -45,7 +45,7 @@ def show_ledger(batches: Sequence[LedgerRow]) -> None:
     show_verdicts(batches)
     show_rates(batches)
     page_parts.section(language.text("ledger"), language.text("ledger_intro"))
-    page_parts.in_english("reasons_in_english")
+    page_parts.reasons_in_english(batches)
     st.dataframe(page_tables.ledger(batches, language), hide_index=True)
 
 
@@ -57,7 +57,7 @@ def show_inbox(rows: Sequence[ReceivedFile]) -> None:
     if not rows:
         st.caption(language.text("inbox_none"))
         return
-    page_parts.in_english("reasons_in_english")
+    page_parts.reasons_in_english(rows)
     st.dataframe(page_tables.inbox(rows, language), hide_index=True)
 
 

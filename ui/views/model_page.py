@@ -192,7 +192,7 @@ def show_decisions() -> None:
     page_parts.section(language.text("promotions"), language.text("promotions_intro"))
     decisions = page_parts.load_rows(session.client().history)
     if decisions:
-        page_parts.in_english("reasons_in_english")
+        page_parts.reasons_in_english(decisions)
         st.dataframe(page_tables.promotions(decisions, language), hide_index=True)
     elif decisions is not None:
         st.caption(language.text("promotions_none"))

@@ -283,7 +283,7 @@ def test_final_answers_are_not_retried(server: str, tmp_path: Path) -> None:
         ("slow/drip", r"no complete answer after 2 attempts \(\d+ bytes in \d+ seconds\)"),
         (
             "busy",
-            r"no complete answer after 2 attempts \(the server answers 429\); is the network up",
+            r"no complete answer after 2 attempts \(the server answers 429\); try again later",
         ),
         ("Text/HTML; charset=x", "web page, not a file"),
     ],
