@@ -3,8 +3,10 @@
 import csv
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from readmit.batches import claims
@@ -43,7 +45,9 @@ def worker(up, run_id: str) -> int:
     """
     [task] = [task for task in up.airflow.tasks(pipeline.INGEST, run_id) if task["task_id"] == DBT]
     for process in processes.family(stack.pid(up.settings, "airflow-scheduler")):
-        title = " ".join(process.cmdline())
+        title = ""
+        with suppress(psutil.NoSuchProcess):  # another task has ended meanwhile
+            title = " ".join(process.cmdline())
         if str(task["id"]) in title and "LocalExecutor" not in title:
             return process.pid
     return 0
