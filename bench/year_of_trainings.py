@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from bench.dated_objects import dated_by_key, objects_below
 from bench.figure import Figure
 from readmit import db, storage
-from readmit.ops import mlflow_users, old_trainings
+from readmit.ops import old_trainings
 from readmit.settings import StackSettings, TrainingRetentionSettings
 
 CANDIDATES = ("logistic", "lightgbm")
@@ -35,6 +35,9 @@ def measure(settings: StackSettings, end: datetime, days: int) -> list[Figure]:
         end: when the time ends.
         days: how many days lie between the first removal and the end.
     """
+    # It imports MLflow's server, which is slow, and not needed to list the figures.
+    from readmit.ops import mlflow_users
+
     mlflow_users.set_up(settings)
     names = set(TrainingRetentionSettings.model_fields)
     retention = TrainingRetentionSettings(**settings.model_dump(include=names, exclude_none=True))
