@@ -30,7 +30,7 @@ CHARSETS = (
 )
 MAX_PART_HEAD_BYTES = 4_096
 # The time of Python's parser grows with the square: 60,000 semicolons took 16 s.
-MAX_TYPE_CHARACTERS = 1_000
+MAX_TYPE_CHARACTERS = 2_000
 
 
 class Upload(NamedTuple):

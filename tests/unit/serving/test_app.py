@@ -268,7 +268,7 @@ def test_batch_answers_good_rows_and_names_bad_ones(api):
 
 def test_batch_as_csv(api):
     text = "n_medications,gender,diagnosis_1,is_medication_changed,=1+1\n"
-    text += "20,Female,401,true\n20,X,401,true\n1,2,3,4,5,6\n20,Female,401,true,5\n"
+    text += "20,Female,401,true,\n20,X,401,true,\n1,2,3,4,5,6\n20,Female,401,true,5\n"
     response = api.post("/predict/batch", content=text, headers={"content-type": "text/csv"})
     lines = list(csv.DictReader(io.StringIO(response.text)))
     assert float(lines[0]["probability"]) == api.post("/predict", json=ROW).json()["probability"]
