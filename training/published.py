@@ -26,6 +26,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from readmit.intake import source_values
 from readmit.intake.layout import COLUMNS
 from training.model_metrics import Floats, Mask
 
@@ -36,18 +37,9 @@ N_NEIGHBOURS = 5
 RAREST_CODE = 50  # rows; rarer codes of a column share one
 DECEASED = ["11", "19", "20", "21"]
 HOSPICE = ["13", "14"]
-COUNTS = [
-    "time_in_hospital",
-    "num_lab_procedures",
-    "num_procedures",
-    "num_medications",
-    "number_outpatient",
-    "number_emergency",
-    "number_inpatient",
-    "number_diagnoses",
-]
+# The numbers of the source file that are no code and no id.
+COUNTS = [name for name in source_values.NUMBERS if not name.endswith(("_id", "_nbr"))]
 NUMBERS = ["age", *COUNTS]
-DIAGNOSES = ["diag_1", "diag_2", "diag_3"]
 NOT_USED = [
     "encounter_id",
     "patient_nbr",
@@ -133,7 +125,7 @@ def prepared(rows: pd.DataFrame) -> pd.DataFrame:
     decade = table["age"].str.extract(r"(\d+)")[0].astype(float)
     table["age"] = decade + 5
     table["age_group"] = pd.cut(decade, [0, 30, 60, 100], right=False).astype(str)
-    for name in DIAGNOSES:
+    for name in source_values.DIAGNOSES:
         code = pd.to_numeric(table[name], errors="coerce")
         table[name] = pd.cut(code, CHAPTERS, right=False).astype(str)
     return table
