@@ -10,6 +10,8 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
+from psycopg2 import sql
+
 from readmit import db
 from readmit.settings import OperationsSettings
 
@@ -63,6 +65,6 @@ def _version(database: str, table: str, settings: OperationsSettings) -> str | N
         cur.execute("select to_regclass(%s) is not null", (table,))
         if cur.fetchall() != [(True,)]:
             return None
-        cur.execute(f"select version_num from {table}")  # noqa: S608 (our own names)
+        cur.execute(sql.SQL("select version_num from {}").format(sql.Identifier(table)))
         row = cur.fetchone()
     return None if row is None else str(row[0])
