@@ -38,7 +38,7 @@ FORWARDED: dict[str, tuple[int, dict[str, str]]] = {
 # that long on two busy cores.
 PATIENCE = "READMIT_PATIENCE_SECONDS"
 PATIENCE_SECONDS = "300"
-ONLY_IN_PODS = {"READMIT_HOME", "READMIT_PGSSLROOTCERT", "PGSSLROOTCERT"}
+ONLY_IN_PODS = {"READMIT_HOME", "READMIT_PGSSLROOTCERT", "PGSSLROOTCERT", "AWS_CA_BUNDLE"}
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -61,6 +61,8 @@ def reached(cluster: Cluster) -> Iterator[StackSettings]:
             folder = Path(stack.enter_context(TemporaryDirectory()))
             (folder / "ca.crt").write_text(authority, encoding="utf-8")
             variables["READMIT_PGSSLROOTCERT"] = str(folder / "ca.crt")
+            if "READMIT_S3_CA_FILE" in variables:
+                variables["READMIT_S3_CA_FILE"] = str(folder / "ca.crt")
         services = [service["metadata"]["name"] for service in cluster.get("services")]
         for service, (port, addresses) in FORWARDED.items():
             if service in services:

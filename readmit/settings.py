@@ -285,6 +285,10 @@ class ObjectStoreSettings(Settings):
     s3_endpoint_url: str = Field(
         default_factory=_local_url("s3_port"), description="address of the object store"
     )
+    s3_ca_file: Path | None = Field(
+        default=None,
+        description="file with the authority of its certificate; empty: public authorities",
+    )
     s3_mlflow_bucket: str = Field(default="mlflow", description="bucket of MLflow's artifacts")
     s3_pipeline_bucket: str = Field(
         default="pipeline", description="bucket of source files, snapshots, docs, logs and backups"

@@ -60,12 +60,14 @@ def client(identity: Identity, settings: ObjectStoreSettings) -> "S3Client":
     from botocore.config import Config
 
     access_key, secret_key = keys(identity, settings)
+    authority = settings.s3_ca_file
     return boto3.client(
         "s3",
         endpoint_url=settings.s3_endpoint_url,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
         region_name=REGION,
+        verify=str(authority) if authority else None,
         config=Config(
             s3={"addressing_style": "path"},
             connect_timeout=5,
@@ -73,6 +75,14 @@ def client(identity: Identity, settings: ObjectStoreSettings) -> "S3Client":
             retries={"max_attempts": 5, "mode": "standard"},
         ),
     )
+
+
+def library_environment(settings: ObjectStoreSettings) -> dict[str, str]:
+    """Return the variables by which the clients of MLflow and Airflow reach the object store."""
+    variables = {"MLFLOW_S3_ENDPOINT_URL": settings.s3_endpoint_url}
+    if settings.s3_ca_file is not None:
+        variables["AWS_CA_BUNDLE"] = str(settings.s3_ca_file)
+    return variables
 
 
 def ensure_buckets(settings: AdminStore) -> None:

@@ -244,13 +244,13 @@ def environment_of(program: Program, settings: StackSettings) -> dict[str, str]:
     if settings.pgsslrootcert:
         variables["PGSSLROOTCERT"] = str(settings.pgsslrootcert)
     # Marks, paths, and switches of telemetry: every program has them.
+    variables |= storage.library_environment(settings)
     variables |= {
         **WITHOUT_FILES,
         "READMIT_ENV_FILE": os.devnull,
         HOME_MARK: str(settings.readmit_home),
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
-        "MLFLOW_S3_ENDPOINT_URL": settings.s3_endpoint_url,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "DO_NOT_TRACK": "1",

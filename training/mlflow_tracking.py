@@ -73,7 +73,7 @@ class ModelForm(TypedDict):
 @contextmanager
 def reaching(settings: TrainingSettings) -> Iterator[MlflowClient]:
     """Point MLflow of this process at the tracking server and at our object store."""
-    os.environ["MLFLOW_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
+    os.environ.update(storage.library_environment(settings))
     access_key, secret_key = storage.keys("trainer", settings)
     # MLflow takes the default session of boto3. That reads the environment once, at its first use,
     # so variables would not replace the keys of settings that were used before in this process.

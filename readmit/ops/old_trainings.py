@@ -58,7 +58,7 @@ def connect(settings: TrainingRetentionSettings) -> MlflowClient:
     os.environ["PGHOST"] = settings.postgres_host
     os.environ["PGPORT"] = str(settings.postgres_port)
     os.environ["PGPASSWORD"] = db.password("mlflow", settings)
-    os.environ["MLFLOW_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
+    os.environ.update(storage.library_environment(settings))
     access_key, secret_key = storage.keys("trainer", settings)
     os.environ["AWS_ACCESS_KEY_ID"] = access_key
     os.environ["AWS_SECRET_ACCESS_KEY"] = secret_key

@@ -84,6 +84,18 @@ def test_every_client_of_postgres_is_checked() -> None:
     assert clients == CLIENTS
 
 
+def test_each_client_of_the_object_store_has_the_authority() -> None:
+    """An external store may have a certificate of the same authority: READMIT_S3_CA_FILE."""
+    clients = set()
+    for where, container, _ in k8s.every_container(k8s.everything()):
+        names = secrets_of(container)
+        if any(name.startswith("s3-") or name == "object-store" for name in names):
+            clients.add(where.partition("/")[0])
+            mount = {"name": "postgres-ca", "mountPath": "/etc/postgres-ca", "readOnly": True}
+            assert mount in container["volumeMounts"], where
+    assert {"api", "docs", "mlflow", "backup", "airflow-triggerer"} <= clients
+
+
 def settings_with(**values: str) -> Break:
     def change(resources: list[k8s.Resource]) -> None:
         k8s.named(resources, "ConfigMap", "settings")["data"].update(values)

@@ -103,9 +103,10 @@ def authority(resources: list[k8s.Resource]) -> str:
     return ""
 
 
-def installed(answers: Path, overlay: str) -> None:
-    """Have kubectl answer as with this overlay on a cluster."""
+def installed(answers: Path, overlay: str, **more_settings: str) -> None:
+    """Have kubectl answer as with this overlay, and more settings, on a cluster."""
     resources = k8s.overlay(overlay)
+    k8s.named(resources, "ConfigMap", "settings")["data"].update(more_settings)
     (answers / "configmapsettings").write_text(
         json.dumps(k8s.named(resources, "ConfigMap", "settings"))
     )
@@ -151,7 +152,8 @@ def test_parts_are_reached_with_their_own_settings(
 
 
 def test_a_service_outside_of_the_cluster_keeps_its_address(answers: Path) -> None:
-    installed(answers, "production")
+    in_pods = "/etc/postgres-ca/ca.crt"
+    installed(answers, "production", READMIT_S3_CA_FILE=in_pods, AWS_CA_BUNDLE=in_pods)
     with reach.reached(Cluster("mine")) as settings:
         assert settings.postgres_host == "postgres.example.org"
         assert settings.s3_endpoint_url == "https://s3.example.org"
@@ -160,4 +162,7 @@ def test_a_service_outside_of_the_cluster_keeps_its_address(answers: Path) -> No
         assert settings.pgsslmode == "verify-full"
         authority_file = settings.pgsslrootcert
         assert "PEM" in authority_file.read_text()
+        # The same file verifies a store with a certificate of that authority.
+        assert settings.s3_ca_file == authority_file
+        assert "AWS_CA_BUNDLE" not in os.environ
     assert not authority_file.exists()
