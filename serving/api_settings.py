@@ -1,6 +1,7 @@
 """Settings of the API."""
 
 import re
+from ipaddress import ip_network
 
 from pydantic import Field, field_validator
 
@@ -80,6 +81,21 @@ class ServingSettings(
         for part in value.split(","):
             if not re.fullmatch(r"[0-9a-fA-F]{64}", part.strip()):
                 raise ValueError("each part is the sha256 of a key: 64 hexadecimal digits")
+        return value
+
+    @field_validator("api_trusted_proxies")
+    @classmethod
+    def _every_proxy_is_one(cls, value: str) -> str:
+        """Refuse what stands for every caller, or for nobody: the rate limit would hold nobody."""
+        for part in value.split(",") if value.strip() else []:
+            try:
+                network = ip_network(part.strip())
+            except ValueError as error:
+                raise ValueError(
+                    f"each part is an address or a network, as 10.0.0.0/8: {error}"
+                ) from None
+            if network.prefixlen == 0:
+                raise ValueError(f"{part.strip()} is every address: name those of the proxies")
         return value
 
     @field_validator("api_keys")

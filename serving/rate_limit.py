@@ -71,11 +71,16 @@ class RateLimit:
 
 
 def network_of(address: str) -> str:
-    """Return what tells callers without keys apart: an IPv6 caller has a whole /64 of them."""
+    """Return what tells callers without keys apart: an IPv6 caller has a whole /64 of them.
+
+    An IPv4 address that is written as IPv6 stays one address: all of those are in one /64.
+    """
     try:
         parsed = ip_address(address)
     except ValueError:
         return address
-    if isinstance(parsed, IPv6Address):
-        return str(ip_network((parsed, 64), strict=False))
-    return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((parsed, 64), strict=False))

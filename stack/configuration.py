@@ -380,7 +380,8 @@ def _monitoring_file(settings: StackSettings) -> Path:
 def write_private(path: Path, text: str) -> None:
     """Replace a file in one step, readable by this user only."""
     part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    part.unlink(missing_ok=True)  # of a run that was killed, or put there so that others can read
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(os.fsencode(text))
     part.replace(path)

@@ -8,6 +8,7 @@ never listed.
 import json
 import os
 import shutil
+import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -96,8 +97,9 @@ def read_marker(home: Path) -> Marker:
     A folder that an earlier release made has no marker yet, and everything of ours in it is ours.
     """
     try:
-        document = json.loads((home / MARKER).read_text(encoding="utf-8"))
-        return Marker(tuple(document["entries"]), bool(document["is_created"]))
+        if _is_trusted(home / MARKER):
+            document = json.loads((home / MARKER).read_text(encoding="utf-8"))
+            return Marker(tuple(document["entries"]), bool(document["is_created"]))
     except (FileNotFoundError, NotADirectoryError, ValueError, LookupError):
         pass  # none, or one that was damaged when the disk was full
     if home == DEFAULT_HOME or _has_our_supervisor(home):
@@ -106,7 +108,12 @@ def read_marker(home: Path) -> Marker:
 
 
 def foreign_entry(home: Path) -> str:
-    """Return a problem when a file of somebody else has a name that the stack needs."""
+    """Return a problem when somebody else has, or may put, a file where the stack needs a name."""
+    if home.exists() and not _is_trusted(home):
+        return (
+            f"other users may change what lies in {home}: set READMIT_HOME to a folder of yours,"
+            f" or chmod o-w {home}"
+        )
     marker = read_marker(home)
     for name in ENTRIES:
         path = home / name
@@ -130,7 +137,9 @@ def claim(home: Path) -> None:
     if is_created:
         home.chmod(ENTER_ONLY)
     part = home / f"{MARKER}.part"
-    part.write_text(json.dumps(asdict(Marker(ENTRIES, is_created)), indent=1), encoding="utf-8")
+    part.unlink(missing_ok=True)
+    with part.open("x", encoding="utf-8") as file:
+        json.dump(asdict(Marker(ENTRIES, is_created)), file, indent=1)
     part.replace(home / MARKER)
     for name in FOLDERS:
         (home / name).mkdir(exist_ok=True)
@@ -200,6 +209,23 @@ def delete(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _is_trusted(path: Path) -> bool:
+    """Tell whether only this user and root may change a file, or the names in a folder.
+
+    In a folder with the sticky bit, as /tmp, others may not change our names, but may be first.
+    Elsewhere root may run the stack in the folder of another user, whose code it runs too.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    status = path.stat() if path.is_dir() else path.lstat()
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        return False
+    if status.st_uid in (os.geteuid(), 0):
+        return True
+    return os.geteuid() == 0 and not path.parent.stat().st_mode & stat.S_IWOTH
 
 
 def _has_our_supervisor(home: Path) -> bool:

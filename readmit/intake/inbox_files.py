@@ -97,11 +97,14 @@ class FolderFile:
     def copy_to(self, target: Path) -> bool:
         """Copy the file, unless a program is writing it."""
         try:
-            # A link could lead out of the folder, and a pipe would never end.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            file = open_plain(self.path)
         except FileNotFoundError:
             return False
-        with open(descriptor, "rb") as file:
+        except OSError as error:  # a link took its place, or this user may not read it
+            log.warning("inbox: %s cannot be read: %s", self.name, error.strerror)
+            return False
+        with file:
+            descriptor = file.fileno()
             if is_being_written(file) or version_of(os.fstat(descriptor)) != self.version:
                 return False
             Disk.below(target.parent).ensure_room(self.name, os.fstat(descriptor).st_size)
@@ -198,6 +201,11 @@ def bucket_files(settings: PipelineSettings) -> list[BucketFile]:
         # A store that was set up before 0.2.0, or that is not ours.
         log.warning("the store does not let the identity `loader` list %s", PREFIX)
     return [BucketFile(key, version, settings) for _, key, version in sorted(dated_files)]
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file to read it: a link could lead out of the folder, and a pipe would never end."""
+    return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
 
 
 def version_of(status: os.stat_result) -> str:

@@ -2,9 +2,10 @@
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkstemp
 from typing import NamedTuple, TypedDict
 
 from psycopg2.extensions import cursor
@@ -115,16 +116,20 @@ def write_beside(file: Path, text: str) -> None:
 
     Nothing is written when the file or its folder is gone, or this user may not write there.
     """
+    part = None
     try:
-        mode = file.stat().st_mode
-        with TemporaryDirectory(dir=file.parent, prefix=".") as folder:
-            part = Path(folder) / "result.json"
-            part.write_text(text, encoding="utf-8")
-            part.chmod(mode & 0o666)
-            # It takes the place of a link of that name, and never follows one.
-            part.replace(file.with_name(f"{file.name}.result.json"))
+        mode = file.stat(follow_symlinks=False).st_mode
+        # Others may write into this folder. A new file is opened once, by a name that was free, and
+        # takes the place of a link of that name: no link of theirs is ever followed.
+        descriptor, part = mkstemp(dir=file.parent, prefix=".")
+        with open(descriptor, "w", encoding="utf-8") as result:
+            result.write(text)
+            os.fchmod(descriptor, mode & 0o666)
+        os.replace(part, file.with_name(f"{file.name}.result.json"))
     except OSError as error:
         log.warning("inbox: no result beside %s: %s", file, error.strerror)
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
 
 
 def _result_of(cur: cursor, row: InboxRow) -> InboxResult:

@@ -69,6 +69,7 @@ def save(folder: Path, settings: BackupSettings) -> Path:
     seal = sealer(settings)
     try:
         with backup_folder.locked(folder):
+            backup_folder.check_writers(folder, seal)
             previous = _previous(folder, seal)
             with backup_folder.unfinished(folder) as part:
                 manifest = Manifest(datetime.now(UTC).isoformat(timespec="seconds"))
@@ -123,8 +124,10 @@ def restore_from(
     if os.access(path.parent, os.W_OK):
         lock = backup_folder.locked(path.parent)
     with lock:
-        manifest = check(path, settings)
         seal = backup_folder.sealer_of(path, sealer(settings).key)
+        for folder in (path.parent, path):
+            backup_folder.check_writers(folder, seal)
+        manifest = check(path, settings)
         restore.restore(Backup(path, manifest, seal), settings, public_key, is_forced)
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -79,6 +80,22 @@ def object_file(backup: Path, bucket: str, key: str) -> Path:
     return backup / bucket / hashlib.sha256(key.encode()).hexdigest()
 
 
+def check_writers(folder: Path, sealer: Sealer) -> None:
+    """Refuse a folder of plain backups into which every user of the machine may write.
+
+    Who may write there can put a folder of their own into the place of an unfinished backup, and so
+    read it, or leave a backup of their own, whose SQL a restore would run as the superuser.
+
+    Raises:
+        BackupFailed: it is such a folder.
+    """
+    if sealer.key is None and folder.stat().st_mode & stat.S_IWOTH:
+        raise BackupFailed(
+            f"every user of this machine may write into {folder}, and backups there are not"
+            f" encrypted: chmod o-w {folder}, or set READMIT_BACKUP_KEY"
+        )
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder of backups: one program writes at a time, or restores what others expire.
@@ -87,7 +104,9 @@ def locked(folder: Path) -> Iterator[None]:
         BackupFailed: a backup or a restore is under way.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / ".lock").open("w") as file:
+    # Nothing is written into it, so a file or a link that others put there loses nothing.
+    descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with open(descriptor) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

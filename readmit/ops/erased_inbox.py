@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ from tempfile import TemporaryDirectory
 from readmit import db, storage
 from readmit.intake.erased_patients import normalised
 from readmit.intake.inbox import RECEIVED, address_sha256
+from readmit.intake.inbox_files import open_plain
 from readmit.intake.inbox_names import PREFIX
 from readmit.intake.source_copies import unpack_without
 from readmit.intake.source_file import Fetched, sha256_of
@@ -104,7 +106,8 @@ def erase_results_of_folder(numbers: Sequence[str], inbox: Path) -> int:
     pattern = re.compile(number_pattern(numbers).encode())
     n_files = 0
     for path in inbox.glob("*.result.json"):
-        if not path.is_symlink() and pattern.search(path.read_bytes()):
-            path.unlink()
-            n_files += 1
+        with suppress(OSError), open_plain(path) as file:  # a link or a folder is no result
+            if pattern.search(file.read()):
+                path.unlink()
+                n_files += 1
     return n_files

@@ -80,18 +80,18 @@ class Sealer:
     key: bytes | None = None
 
     def write(self, source: Readable, path: Path, name: str) -> str:
-        """Copy a stream into a file, and wait until it is on the disk.
+        """Copy a stream into a new file, and wait until it is on the disk.
 
         Args:
             source: what is read, until its end.
-            path: the file.
+            path: the file; nothing has this name yet, not even a link.
             name: of the content; the same name is needed to read the file.
 
         Returns:
             The sha256 of the file's bytes.
         """
         digest = sha256()
-        with path.open("wb") as file:
+        with path.open("xb") as file:
             for block in self._blocks(source, name):
                 file.write(block)
                 digest.update(block)

@@ -59,6 +59,15 @@ for each statement execute function ops.forbid_change();
 create or replace trigger append_only
 before update or delete or truncate on ops.promotion_outcomes
 for each statement execute function ops.forbid_change();
+create or replace trigger append_only
+before update or delete or truncate on ops.corrections
+for each statement execute function ops.forbid_change();
+create or replace trigger append_only
+before update or delete or truncate on ops.rejected_builds
+for each statement execute function ops.forbid_change();
+create or replace trigger append_only
+before update or delete or truncate on ops.prediction_archives
+for each statement execute function ops.forbid_change();
 
 -- `transformer` owns the tables that the next functions delete from. Whatever it could hang on them (a trigger, a rule, a
 -- policy) would run with the rights of ops_owner, who may publish. So it writes no functions, and a table that is more
@@ -282,12 +291,27 @@ grant select, insert, update on ops.mart_contract to publisher;
 grant select, insert, update, delete on ops.rebuilds to publisher;
 grant select on ops.rebuilt_builds to publisher;
 grant select, insert, update, delete on ops.current_build to publisher;
-grant select, insert on
+grant select on
 ops.corrections, ops.rejected_builds, ops.promotions, ops.promotion_outcomes, ops.monitor_reports
 to publisher;
+-- The number and the time of a record are the database's: who could write them could put a record before another one.
+-- Until 0.2.0 the roles could.
+revoke insert on
+ops.corrections, ops.rejected_builds, ops.promotions, ops.promotion_outcomes, ops.monitor_reports
+from publisher;
+grant insert (batch_id, source_row, corrected, released_by, build_id) on ops.corrections to publisher;
+grant insert (build_id, reason) on ops.rejected_builds to publisher;
+grant insert (
+    decision, model_name, challenger_version, production_version, challenger_score, production_score, gain, gain_low,
+    gain_high, metric, data_fingerprint, contract_hash, git_sha, actor, reason, evidence, decision_id, signed_statement
+) on ops.promotions to publisher;
+grant insert (decision_id) on ops.promotion_outcomes to publisher;
+grant insert (model_name, model_version, n_requests, verdict, evidence) on ops.monitor_reports to publisher;
 grant select on ops.decisions_in_force to serving;
 grant select on ops.published_batches, ops.predictions, ops.prediction_archives to publisher;
-grant insert on ops.predictions, ops.history_lookups to serving;
+grant insert on ops.predictions to serving;
+revoke insert on ops.history_lookups from serving;
+grant insert (caller, patient_nbr, request_id, outcome) on ops.history_lookups to serving;
 grant select on all tables in schema ops to reader;
 
 -- Tables that dbt makes later: these rights come with them (dbt's own `grants` would take them away again).

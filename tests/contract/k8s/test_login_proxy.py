@@ -143,12 +143,23 @@ def api_without_keys(resources: list[k8s.Resource]) -> list[str]:
     return problems
 
 
+def believing_callers(resources: list[k8s.Resource]) -> list[str]:
+    """Return why a caller could choose the address in the log and in the limit of connections."""
+    service = k8s.named(resources, "Service", "login-proxy")
+    edge = k8s.named(resources, "ConfigMap", "login-proxy")["data"]["edge.conf"]
+    is_direct = service["spec"].get("type", "ClusterIP") != "ClusterIP"
+    if is_direct and re.search(r"(?m)^[^#]*(real_ip|\$http_x_)", edge):
+        return ["a node's port believes X-Forwarded-*"]
+    return []
+
+
 RULES: dict[str, Rule] = {
     "routed elsewhere": routed_elsewhere,
     "not running": not_running,
     "without a log-in": without_a_login,
     "routed to the outside": routed_to_the_outside,
     "API without keys": api_without_keys,
+    "believing callers": believing_callers,
 }
 
 
@@ -198,6 +209,10 @@ def without_proxy(resources: list[k8s.Resource]) -> None:
 
 def with_a_node_port(resources: list[k8s.Resource]) -> None:
     k8s.named(resources, "Service", "prometheus")["spec"]["type"] = "NodePort"
+
+
+def with_a_node_port_of_the_proxy(resources: list[k8s.Resource]) -> None:
+    k8s.named(resources, "Service", "login-proxy")["spec"]["type"] = "NodePort"
 
 
 def with_a_route(resources: list[k8s.Resource]) -> None:
@@ -258,6 +273,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
         edited("nginx.conf", "http://docs:8088", "http://s3:8333"),
     ),
     "the API has no keys": ("API without keys", without_key("api")),
+    "a port that believes callers": ("believing callers", with_a_node_port_of_the_proxy),
     "the form has no key": ("API without keys", without_key("ui")),
 }
 

@@ -28,6 +28,7 @@ from starlette.testclient import TestClient
 from readmit import open_files
 from readmit.client import access_keys
 from readmit.client.access_keys import Scope
+from readmit.settings import BadSetting
 from readmit.telemetry.metrics import API
 from serving import documentation, rate_limit
 from serving.api_keys import REQUIRED_SCOPES
@@ -742,10 +743,14 @@ def test_a_hash_without_a_name_has_every_scope(tmp_path, source):
         assert client.get("/data/batches", headers=headers).status_code == 503  # no database
 
 
+PROXY = "10.0.0.9"
+
+
 def answers_at_one_a_second(tmp_path, source, *requests, **values):
     """Send requests, each a method, a path and httpx' options, to an API that takes one a second."""
     limited = settings(tmp_path, api_rate_per_second=1, **values)
-    with TestClient(ready(create_app(limited, source=source, read=read))) as client:
+    app = ready(create_app(limited, source=source, read=read))
+    with TestClient(app, client=(PROXY, 50_000)) as client:
         return [client.request(method, path, **options) for method, path, options in requests]
 
 
@@ -761,7 +766,7 @@ def test_a_batch_and_an_explanation_count_by_their_cost(tmp_path, source):
         call("/explain", ROW, "203.0.113.2"),
         call("/predict", ROW, "203.0.113.2"),
         call("/predict", ROW, "203.0.113.3"),
-        api_trusted_proxies="testclient",
+        api_trusted_proxies="10.0.0.0/8",
     )
     assert [answer.status_code for answer in answers] == [200, 429, 200, 429, 200]
     assert 40 < int(answers[1].headers["retry-after"]) <= 51
@@ -769,12 +774,66 @@ def test_a_batch_and_an_explanation_count_by_their_cost(tmp_path, source):
     assert "in each process" in answers[1].json()["detail"]
 
 
-def test_an_address_that_a_caller_makes_up_is_not_believed(tmp_path, source):
+MADE_UP = {
+    "one address": [("X-Forwarded-For", "203.0.113.{}")],
+    "a list": [("X-Forwarded-For", "198.51.100.1, 203.0.113.{}")],
+    "other names": [("X-Real-IP", "203.0.113.{}"), ("Forwarded", "for=203.0.113.{}")],
+    "many": [(f"X-Forwarded-{n}", "203.0.113.{}") for n in ("Host", "Client-IP", "Proto")],
+}
+# What reaches the API behind a proxy that adds the address of the caller, which is the last one.
+ADDED = {
+    "to the line": [("X-Forwarded-For", "203.0.113.{}, 198.51.100.7")],
+    "as a line": [("X-Forwarded-For", "203.0.113.{}"), ("X-Forwarded-For", "198.51.100.7")],
+    "behind trusted ones": [("X-Forwarded-For", "203.0.113.{}, 198.51.100.7, 10.0.0.5")],
+    "behind a trusted name": [("X-Forwarded-For", "10.0.0.{}, 198.51.100.7")],
+    "with a port": [("X-Forwarded-For", "198.51.100.7:4{}")],
+    "as IPv6": [("X-Forwarded-For", "2001:db8::{}")],
+    "as IPv6 with a port": [("X-Forwarded-For", "[2001:db8::{}]:443")],
+}
+
+
+def spoofed(headers):
+    """Return three requests that say each time that they come from another address."""
     requests = []
     for n in range(3):
-        requests.append(("GET", "/model", {"headers": {"X-Forwarded-For": f"203.0.113.{n}"}}))
-    answers = answers_at_one_a_second(tmp_path, source, *requests)
+        lines = [(name, value.replace("{}", str(n))) for name, value in headers]
+        requests.append(("GET", "/model", {"headers": lines}))
+    return requests
+
+
+@pytest.mark.parametrize("kind", MADE_UP)
+def test_an_address_that_a_caller_makes_up_is_not_believed(tmp_path, source, kind, caplog):
+    caplog.set_level("INFO")
+    answers = answers_at_one_a_second(tmp_path, source, *spoofed(MADE_UP[kind]))
     assert [answer.status_code for answer in answers] == [200, 429, 429]
+    for record in caplog.records:
+        assert "203.0.113" not in str(record.__dict__)
+
+
+@pytest.mark.parametrize("kind", ADDED)
+def test_behind_a_proxy_the_address_is_what_the_proxy_added(tmp_path, source, kind):
+    answers = answers_at_one_a_second(
+        tmp_path, source, *spoofed(ADDED[kind]), api_trusted_proxies="10.0.0.0/8"
+    )
+    assert [answer.status_code for answer in answers] == [200, 429, 429]
+
+
+def test_callers_by_ipv4_do_not_share_a_limit_when_a_proxy_writes_them_as_ipv6(tmp_path, source):
+    answers = answers_at_one_a_second(
+        tmp_path,
+        source,
+        *spoofed([("X-Forwarded-For", "::ffff:198.51.100.{}")]),
+        api_trusted_proxies="10.0.0.0/8",
+    )
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    "proxies", ["*", "0.0.0.0/0", "::/0", "10.0.0.1/8", "proxy", "10.0.0.1, ", ","]
+)
+def test_a_list_of_proxies_that_means_everybody_or_nobody_is_refused(tmp_path, proxies):
+    with pytest.raises(BadSetting, match="READMIT_API_TRUSTED_PROXIES"):
+        settings(tmp_path, api_trusted_proxies=proxies)
 
 
 def test_callers_cannot_crowd_each_other_out_of_the_limit(monkeypatch):

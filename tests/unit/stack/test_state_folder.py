@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from readmit.settings import ROOT
-from stack import state_folder
+from stack import configuration, state_folder
 
 OUR_CODE = ("stack", "readmit", "serving", "training")
 
@@ -100,6 +100,68 @@ def test_of_a_link_only_the_link_is_deleted(tmp_path):
     state_folder.remove(home)
     assert not home.exists()
     assert (disk / "a").exists()
+
+
+def test_a_folder_in_which_everybody_may_write_is_refused(tmp_path):
+    """Another user could put links into the place of our files and folders."""
+    home = tmp_path / "home"
+    state_folder.claim(home)
+    home.chmod(0o777)
+    before = sorted(path.name for path in home.iterdir())
+    assert "other users may change" in state_folder.foreign_entry(home)
+    with pytest.raises(state_folder.NotOurs, match="chmod o-w"):
+        state_folder.claim(home)
+    assert sorted(path.name for path in home.iterdir()) == before
+    (tmp_path / "link").symlink_to(home)
+    assert state_folder.foreign_entry(tmp_path / "link")
+    home.chmod(0o711)
+    assert state_folder.foreign_entry(tmp_path / "link") == ""
+
+
+def test_a_marker_that_everybody_may_write_says_nothing(tmp_path):
+    tmp_path.chmod(0o1777)  # as /tmp
+    (tmp_path / "postgres").mkdir()
+    marker = tmp_path / state_folder.MARKER
+    marker.write_text(json.dumps({"entries": ["postgres"], "is_created": True}))
+    marker.chmod(0o666)
+    assert state_folder.owned_entries(tmp_path) == []
+    with pytest.raises(state_folder.NotOurs, match="postgres exists"):
+        state_folder.claim(tmp_path)
+    marker.chmod(0o600)
+    assert state_folder.owned_entries(tmp_path) == [tmp_path / "postgres"]
+
+
+@pytest.mark.root
+def test_a_folder_that_another_user_was_first_to_make_is_refused(tmp_path):
+    tmp_path.chmod(0o1777)
+    home = tmp_path / "home"
+    state_folder.claim(home)
+    os.chown(home, 65534, 65534)
+    assert "other users may change" in state_folder.foreign_entry(home)
+    tmp_path.chmod(0o755)  # root runs the stack in the folder of another user
+    assert state_folder.foreign_entry(home) == ""
+
+
+def test_a_link_in_the_place_of_the_new_marker_is_not_followed(tmp_path):
+    home = tmp_path / "home"
+    state_folder.claim(home)
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (home / f"{state_folder.MARKER}.part").symlink_to(precious)
+    state_folder.claim(home)
+    assert precious.read_text() == "mine"
+
+
+def test_secrets_do_not_go_into_a_file_that_was_there(tmp_path):
+    """It would keep its mode, or lead elsewhere."""
+    (tmp_path / ".env.part").touch(0o644)
+    configuration.write_private(tmp_path / ".env", "SECRET=1\n")
+    assert mode(tmp_path / ".env") == 0o600
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / ".env.part").symlink_to(elsewhere)
+    configuration.write_private(tmp_path / ".env", "SECRET=2\n")
+    assert not elsewhere.exists()
+    assert (tmp_path / ".env").read_text() == "SECRET=2\n"
 
 
 def test_every_entry_that_our_code_writes_is_listed():

@@ -2,7 +2,9 @@
 
 import json
 import os
+import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from readmit import storage
 from readmit.batches import claims, loading
 from readmit.intake import inbox, inbox_files, inbox_results, sample
 from readmit.intake.source_counts import source_counts
+from readmit.ops import erased_inbox
 from readmit.settings import StackSettings
 from tests.support import raw
 
@@ -243,6 +246,84 @@ def test_only_complete_files_of_the_folder_are_read(
     inbox_results.write_results(settings)
     assert outside.read_bytes() == b"".join(export)
     assert json.loads(path.with_name("export.csv.result.json").read_text())["state"] == "waiting"
+
+
+@pytest.fixture
+def at_each_open() -> Iterator[list[Callable[[Path], None]]]:
+    """Call what the list holds before a file is opened by its name: the moment of a race."""
+    actions: list[Callable[[Path], None]] = []
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        if actions and event == "open" and isinstance(arguments[0], str):
+            actions[0](Path(arguments[0]))
+
+    sys.addaudithook(watch)  # it stays, and does nothing without actions
+    yield actions
+    actions.clear()
+
+
+def test_who_may_write_into_the_folder_cannot_lead_a_result_elsewhere(
+    tmp_path: Path, at_each_open: list[Callable[[Path], None]]
+) -> None:
+    """The first try put a folder of the attacker's into the place of ours, with a link in it."""
+    folder = tmp_path / "dropped"
+    folder.mkdir()
+    file = folder / "export.csv"
+    file.write_bytes(b"")
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    precious.chmod(0o600)
+    traps = []
+
+    def set_trap(path: Path) -> None:
+        at_each_open.clear()
+        if path.parent == folder:
+            path.symlink_to(precious)
+        elif path.parent.parent == folder:
+            path.parent.rename(folder / "stolen")
+            path.parent.mkdir()
+            path.symlink_to(precious)
+        traps.append(path)
+
+    at_each_open.append(set_trap)
+    inbox_results.write_beside(file, "result")
+    assert traps
+    assert precious.read_text() == "mine"
+    assert precious.stat().st_mode & 0o777 == 0o600
+    assert file.with_name("export.csv.result.json").read_text() == "result"
+
+
+def test_what_cannot_be_read_does_not_stop_the_files_behind_it(
+    export: list[bytes],
+    settings: StackSettings,
+    tmp_path: Path,
+    at_each_open: list[Callable[[Path], None]],
+) -> None:
+    outside = tmp_path / "outside.csv"
+    outside.write_bytes(b"".join(export))
+    path = drop(settings, "a.csv", export)
+    drop(settings, "b.csv", export[:31])
+
+    def swap(opened: Path) -> None:
+        if opened == path:
+            at_each_open.clear()
+            path.unlink()
+            path.symlink_to(outside)
+
+    at_each_open.append(swap)
+    assert inbox.submit_new_files(settings) == []
+    assert [row[0] for row in ledger(settings)] == ["b.csv"]
+
+
+def test_an_erasure_is_not_held_up_by_a_pipe_or_a_link(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv.result.json")
+    (tmp_path / "folder.csv.result.json").mkdir()
+    (tmp_path / "target").write_text("135")
+    (tmp_path / "link.csv.result.json").symlink_to(tmp_path / "target")
+    (tmp_path / "own.csv.result.json").write_text("patient 135")
+    assert erased_inbox.erase_results_of_folder(["135"], tmp_path) == 1
+    names = sorted(path.name for path in tmp_path.glob("*.json"))
+    assert names == ["folder.csv.result.json", "link.csv.result.json", "pipe.csv.result.json"]
 
 
 def test_a_file_without_a_lease_is_read_when_it_has_settled(
