@@ -17,6 +17,7 @@ from readmit.inherited_environment import forget_the_shell
 from readmit.ops import backup, erasure
 from readmit.ops.backup_folder import BackupFailed
 from readmit.ops.erased_rows import RebuildUnderWay
+from readmit.ops.erasure import RestoreUnderWay
 from readmit.settings import StackSettings
 from stack import configuration, machine, programs, readiness, state_folder
 from stack.down import stop
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 backup.check(path, settings)
             else:
                 restore(path, settings, Progress(), is_forced=bool(os.environ.get("READMIT_FORCE")))
-    except (BackupFailed, RebuildUnderWay, readiness.NotReady) as error:
+    except (BackupFailed, RebuildUnderWay, RestoreUnderWay, readiness.NotReady) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{options.command}: {path}")

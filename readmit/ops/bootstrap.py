@@ -4,8 +4,8 @@ It may be run again at any time.
 """
 
 import sys
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from importlib.resources import files
 
 import psycopg2
@@ -60,16 +60,34 @@ def bootstrap(settings: OperationsSettings, later: Collection[db.Role] = ()) -> 
         SchemaTooNew: newer code has changed a database; no table is changed.
         MigrationFailed: a migration failed and left the version before.
     """
+    with _roles_and_databases(settings, later):
+        schema_versions.migrate(settings)
+        with db.transaction("postgres", settings.raw_database, settings) as raw:
+            raw.cursor().execute(_statements("raw.sql"))
+        _set_up_clean(settings)
+
+
+def create_roles_and_databases(settings: OperationsSettings) -> None:
+    """Create the roles and databases that the server lacks, and leave all tables as they are.
+
+    A restore needs no more, also where newer code has changed the tables that it replaces.
+    """
+    with _roles_and_databases(settings):
+        pass
+
+
+@contextmanager
+def _roles_and_databases(
+    settings: OperationsSettings, later: Collection[db.Role] = ()
+) -> Iterator[None]:
+    """Create what the server lacks; no other set-up runs before the block has ended."""
     with closing(db.connect("postgres", "postgres", settings)) as server:
         server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
         with server.cursor() as cur:
             cur.execute("select pg_advisory_lock(%s)", (SETUP_LOCK,))
             _create_roles(cur, settings, later)
             _create_databases(cur, settings)
-            schema_versions.migrate(settings)
-            with db.transaction("postgres", settings.raw_database, settings) as raw:
-                raw.cursor().execute(_statements("raw.sql"))
-            _set_up_clean(settings)
+            yield
 
 
 def set_password(role: db.Role, settings: OperationsSettings) -> None:

@@ -10,8 +10,8 @@ import getpass
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import timedelta
 
 import psycopg2
@@ -28,9 +28,16 @@ from readmit.ops import (
     erased_inbox,
     erased_objects,
     erased_rows,
+    prediction_archive,
+    restore,
 )
 from readmit.ops.erased_rows import RebuildUnderWay
 from readmit.settings import StackSettings
+
+
+class RestoreUnderWay(Exception):
+    """Nothing was erased: a restore would bring the patient back."""
+
 
 # Holds the build lock, so that no batch is loaded or built meanwhile.
 LOCK = Build.of_batch("erasure")
@@ -53,9 +60,9 @@ def erase(
     Raises:
         BuildBusy: a batch is being built.
         RebuildUnderWay: another contract is being built.
+        RestoreUnderWay: a backup is being restored.
     """
-    LOCK.begin(settings)
-    try:
+    with _alone(settings):
         erasure_id = erased_rows.begin(patient, erased_by, settings)
         rows = erased_rows.rows_of(patient, settings)
         removed = erased_rows.erase_from_clean(rows, settings)
@@ -74,8 +81,6 @@ def erase(
         removed["slices"] = len(left)
         # RAW comes last: it has the numbers of the stays, which a repetition needs too.
         removed.update(erased_rows.erase_from_raw(rows, left, settings))
-    finally:
-        _unlock(settings)
     erased_rows.vacuum(settings)
     remaining += what_remains(snapshots, settings, is_cluster=is_cluster)
     record = {"removed": removed, "snapshots": snapshots, "remaining": remaining}
@@ -83,13 +88,21 @@ def erase(
     return removed, remaining
 
 
-def _unlock(settings: StackSettings) -> None:
-    """Give back the build lock."""
-    with (
-        db.transaction("publisher", settings.clean_database, settings) as clean,
-        clean.cursor() as cur,
-    ):
-        cur.execute("delete from ops.current_build where build_id = %s", (LOCK.build_id,))
+@contextmanager
+def _alone(settings: StackSettings) -> Iterator[None]:
+    """Hold off builds, restores and the archive of predictions while the block runs."""
+    with restore.locked(settings) as is_alone, prediction_archive.locked(settings):
+        if not is_alone:
+            raise RestoreUnderWay("a restore or another erasure is under way: try again afterwards")
+        LOCK.begin(settings)
+        try:
+            yield
+        finally:
+            with (
+                db.transaction("publisher", settings.clean_database, settings) as clean,
+                clean.cursor() as cur,
+            ):
+                cur.execute("delete from ops.current_build where build_id = %s", (LOCK.build_id,))
 
 
 def erase_again(
@@ -101,6 +114,7 @@ def erase_again(
         LookupError: patients were erased, and the key is another one or is not set.
         BuildBusy: a batch is being built.
         RebuildUnderWay: another contract is being built.
+        RestoreUnderWay: a backup is being restored.
     """
     removed: Counter[str] = Counter()
     for patient in carried_erasures.numbers_of_erased(settings):
@@ -173,7 +187,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             removed, remaining = erase(
                 patient, getpass.getuser(), StackSettings(), is_cluster=options.cluster
             )
-    except (BuildBusy, NotConfirmed, RebuildUnderWay, psycopg2.errors.LockNotAvailable) as error:
+    except (
+        BuildBusy,
+        NotConfirmed,
+        RebuildUnderWay,
+        RestoreUnderWay,
+        psycopg2.errors.LockNotAvailable,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for kind, number in removed.items():

@@ -5,23 +5,28 @@ Killed at any point, the next run writes the month anew. `make erase` reaches th
 """
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, cursor
 from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import cursor
 
 from readmit import db, storage
-from readmit.settings import ArchiveSettings
+from readmit.settings import ArchiveSettings, OperationsSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ARCHIVES = "archives/predictions/"
 ROWS_AT_ONCE = 5_000
+# An advisory lock of database `clean`: a month is archived by one program at a time, and no patient
+# is erased meanwhile.
+ARCHIVE_LOCK = 7_241_009
 MONTHS = """
     select distinct date_trunc('month', predicted_at at time zone 'UTC')::date from ops.predictions
     where predicted_at < %s order by 1
@@ -68,12 +73,28 @@ def archive(settings: ArchiveSettings, now: datetime | None = None) -> dict[str,
     archived = {}
     for month in months:
         key, n_rows = _archive_month(month, settings)
-        archived[key] = n_rows
+        if n_rows:
+            archived[key] = n_rows
     return archived
 
 
+@contextmanager
+def locked(settings: OperationsSettings) -> Iterator[None]:
+    """Hold off the archive while the block runs, until a month that is being written is dropped."""
+    with (
+        closing(db.connect("postgres", settings.clean_database, settings)) as clean,
+        clean.cursor() as cur,
+    ):
+        clean.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
+        cur.execute("select pg_advisory_lock(%s)", (ARCHIVE_LOCK,))
+        yield
+
+
 def _archive_month(month: date, settings: ArchiveSettings) -> tuple[str, int]:
-    """Write a month to the object store and drop it; return its key and number of rows."""
+    """Write a month to the object store and drop it; return its key and number of rows.
+
+    There is no row, and no object, when another run has archived the month meanwhile.
+    """
     bucket = settings.s3_pipeline_bucket
     s3 = storage.client("gates", settings)
     with (
@@ -81,12 +102,15 @@ def _archive_month(month: date, settings: ArchiveSettings) -> tuple[str, int]:
         db.transaction("publisher", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
+        cur.execute("select pg_advisory_xact_lock(%s)", (ARCHIVE_LOCK,))
         # A month that came late, as after a fault of the clock, lies beside the first archive.
         cur.execute("select count(*) from ops.prediction_archives where month = %s", (month,))
         [(n_before,)] = cur.fetchall()
         key = f"{ARCHIVES}{month:%Y-%m}-{n_before + 1}.parquet"
         path = Path(folder) / "month.parquet"
         n_rows = _write(path, month, clean, cur)
+        if n_rows == 0:
+            return key, 0
         s3.upload_file(str(path), bucket, key)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
@@ -97,6 +121,8 @@ def _archive_month(month: date, settings: ArchiveSettings) -> tuple[str, int]:
             raise ArchiveDamaged(
                 f"s3://{bucket}/{key} is not what was archived: it stays in Postgres"
             )
+        # The object store of one machine leaves to the system when bytes go to the disk.
+        os.sync()
         cur.execute("select ops.drop_archived_predictions(%s, %s, %s)", (month, key, n_rows))
     return key, n_rows
 

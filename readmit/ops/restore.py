@@ -6,7 +6,8 @@ they stay until the next restore, or `forget`.
 """
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from psycopg2 import errors, sql
@@ -71,33 +72,49 @@ def restore(
         BackupFailed: a database cannot be restored, or is not consistent (then nothing is changed,
             but objects that were missing).
     """
-    with closing(db.connect("postgres", "postgres", settings)) as server, server.cursor() as cur:
-        cur.execute("select pg_try_advisory_lock(%s)", (RESTORE_LOCK,))
-        if cur.fetchall() != [(True,)]:
-            raise BackupFailed("another restore is under way: nothing was changed")
+    with locked(settings) as is_alone:
+        if not is_alone:
+            raise BackupFailed("another restore or an erasure is under way: nothing was changed")
         _restore(backup, settings, public_key, is_forced)
+
+
+@contextmanager
+def locked(settings: DatabaseSettings) -> Iterator[bool]:
+    """Keep restores and erasures apart; yield whether nothing else of them is under way.
+
+    A patient who is erased while a backup is loaded would come back with it.
+    """
+    with closing(db.connect("postgres", "postgres", settings)) as server, server.cursor() as cur:
+        server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
+        cur.execute("select pg_try_advisory_lock(%s)", (RESTORE_LOCK,))
+        [(is_alone,)] = cur.fetchall()
+        yield bool(is_alone)
 
 
 def _restore(
     backup: Backup, settings: OperationsSettings, public_key: str | None, is_forced: bool
 ) -> None:
-    bootstrap.bootstrap(settings)
+    bootstrap.create_roles_and_databases(settings)
     erasures = carried_erasures.known(backup.folder.parent, settings)
     names = databases(settings)
-    drop_databases([name + NEW for name in names], settings)
-    for name in names:
-        _load(name, backup, settings)
+    new_names = [name + NEW for name in names]
     restored = settings.model_copy(
         update={
             "raw_database": settings.raw_database + NEW,
             "clean_database": settings.clean_database + NEW,
         }
     )
-    problems = _problems(backup, restored, settings, public_key)
-    if problems and not is_forced:
-        drop_databases([name + NEW for name in names], settings)
-        lines = "; ".join(problems)
-        raise BackupFailed(f"{backup.folder} is not restored: {lines} (FORCE=1 restores it)")
+    drop_databases(new_names, settings)
+    try:
+        for name in names:
+            _load(name, backup, settings)
+        problems = _problems(backup, restored, public_key)
+        if problems and not is_forced:
+            lines = "; ".join(problems)
+            raise BackupFailed(f"{backup.folder} is not restored: {lines} (FORCE=1 restores it)")
+    except BackupFailed:
+        drop_databases(new_names, settings)  # the disk may be full of them
+        raise
     carried_erasures.carry(erasures, restored)
     _release_build_lock(restored)
     storage.ensure_buckets(settings)
@@ -117,17 +134,11 @@ def _release_build_lock(restored: OperationsSettings) -> None:
         clean.cursor().execute("delete from ops.current_build")
 
 
-def _problems(
-    backup: Backup,
-    restored: OperationsSettings,
-    settings: OperationsSettings,
-    public_key: str | None,
-) -> list[str]:
+def _problems(backup: Backup, restored: OperationsSettings, public_key: str | None) -> list[str]:
     """Bring the new databases to this release's schema, and return what is wrong with them."""
     try:
         bootstrap.bootstrap(restored)
     except (SchemaTooNew, MigrationFailed) as error:
-        drop_databases([name + NEW for name in databases(settings)], settings)
         raise BackupFailed(f"{backup.folder} is not restored: {error}") from None
     problems = restore_checks.accounting_problems(restored)
     return problems + restore_checks.model_problems(backup, restored, "mlflow" + NEW, public_key)

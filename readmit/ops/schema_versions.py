@@ -117,7 +117,8 @@ def _apply(connection: Connection, database: Database, folder: Path) -> None:
         pending = [number for number in versions(database, folder) if number > (version or "")]
         raise MigrationFailed(
             f"migration {pending[0]} of database {database} failed and left the version before"
-            f" ({version or 'none'}): {str(error.orig).strip()}"
+            f" ({version or 'none'}): {str(error.orig).strip()}. Repair the cause and repeat this,"
+            " or go back to the release before (docs/upgrade.md)"
         ) from error
 
 

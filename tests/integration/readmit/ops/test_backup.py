@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from k8s.make_secrets import missing
 from readmit import db, storage
 from readmit.batches import loading
-from readmit.batches.builds import Build
+from readmit.batches.builds import Build, BuildLost
 from readmit.intake import sources
 from readmit.ops import (
     backup,
@@ -28,9 +28,11 @@ from readmit.ops import (
     restore,
     schema_versions,
 )
+from readmit.ops.bootstrap import bootstrap
+from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
 from readmit.settings import BadSetting, StackSettings
 from stack import temporary_services
-from tests.support import k8s, raw, services
+from tests.support import k8s, kills, raw, services
 from tests.support.services import environment, keys_of_admin
 
 # The foreign tables of `clean` show what is in `raw`: both must come back.
@@ -405,24 +407,106 @@ def test_a_backup_whose_rows_do_not_add_up_is_not_switched_in(
     assert len(restore.forget(settings)) == 4
 
 
-def test_a_killed_restore_changes_nothing(
+# Where a restore is killed, after how many calls: up to the switch, and after it.
+BEFORE_THE_SWITCH = (("_load", 2), ("_problems", 1), ("_fill_bucket", 2), ("drop_databases", 2))
+AFTER_THE_SWITCH = (("_switch", 1), ("_fill_bucket", 3))
+
+
+def test_a_restore_that_was_killed_changed_nothing_or_is_repeated(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    as_saved = state(settings)
+    saved = backup.save(tmp_path / "backups", settings)
+    key = "1/models/m-1/model.onnx"
+    s3 = storage.client("admin", settings)
+    s3.put_object(Bucket=settings.s3_mlflow_bucket, Key=key, Body=b"another size")
+    raw.query(settings, "mlflow", "insert into kept values (2)", role="mlflow")
+    changed = state(settings)
+
+    def restore_all() -> None:
+        held = "select count(*) from pg_locks where locktype = 'advisory'"
+        services.wait_until(
+            lambda: raw.query(settings, "postgres", held) == [(0,)], "the lock of a killed restore"
+        )
+        backup.restore_from(saved, settings)
+
+    for stage, n_calls in BEFORE_THE_SWITCH:
+        kills.run_until(restore, stage, restore_all, n_calls=n_calls)
+        assert state(settings) == changed, stage
+    for stage, n_calls in AFTER_THE_SWITCH:
+        kills.run_until(restore, stage, restore_all, n_calls=n_calls)
+    restore_all()
+    assert state(settings) == as_saved
+    names = "select count(*) from pg_database where datname like '%%\\_restored'"
+    assert raw.query(settings, "postgres", names) == [(0,)]
+
+
+# Where a backup is killed, after how many calls.
+STAGES_OF_A_BACKUP = (
+    (pg_programs, "pipe", 2),
+    (backup, "_copy_bucket", 1),
+    (backup_folder, "write_manifest", 1),
+    (carried_erasures, "remember", 1),
+)
+
+
+def test_a_backup_that_was_killed_is_whole_or_none(settings: StackSettings, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    before = state(settings)
+    numbers = []
+    for module, stage, n_calls in STAGES_OF_A_BACKUP:
+        kills.run_until(module, stage, lambda: backup.save(folder, settings), n_calls=n_calls)
+        numbers.append(len(backup.saved(folder)))
+    assert numbers == [0, 0, 0, 1]  # the last was complete
+    backup.check(backup.newest(folder), settings)
+    newest = backup.save(folder, settings.model_copy(update={"readmit_backup_keep": 1}))
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", newest.name]
+    lose_everything(settings)
+    backup.restore_from(newest, settings)
+    assert state(settings) == before
+
+
+def test_an_upgrade_that_failed_half_way_goes_back_by_the_backup_before_it(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    """`raw` was brought forward and `clean` was not: the code of before refuses `raw`, and its
+    restore refused it too.
+    """
+    before = state(settings)
+    saved = backup.save(tmp_path / "backups", settings)
+    newer = tmp_path / "migrations"
+    shutil.copytree(schema_versions.FOLDER, newer)
+    (newer / "raw/9001_right.sql").write_text("alter table landing.sources add column x int;")
+    (newer / "clean/9001_wrong.sql").write_text("create table ops.half (x int); select 1 / 0;")
+    with pytest.raises(MigrationFailed, match=r"division by zero.* or go back to the release"):
+        schema_versions.migrate(settings, newer)
+    exists = "select to_regclass('ops.half') is null"
+    assert raw.query(settings, settings.clean_database, exists) == [(True,)]
+    with pytest.raises(SchemaTooNew, match=r"or restore a backup from before"):
+        bootstrap(settings)
+    backup.restore_from(saved, settings)
+    bootstrap(settings)
+    assert state(settings) == before
+
+
+def test_what_a_full_disk_stopped_gives_its_room_back(
     settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved = backup.save(tmp_path / "backups", settings)
-    raw.query(settings, "mlflow", "insert into kept values (2)", role="mlflow")
     before = state(settings)
+    saved = backup.save(tmp_path / "backups", settings)
+    load = restore._load
 
-    def die(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
+    def load_until_full(name: str, *arguments: Any) -> None:
+        load(name, *arguments)
+        if name == "mlflow":
+            raise backup.BackupFailed("pg_restore, the dump of mlflow: No space left on device")
 
-    for function in ("_load", "_switch", "_fill_bucket"):
-        with monkeypatch.context() as patch:
-            patch.setattr(restore, function, die)
-            with pytest.raises(KeyboardInterrupt):
-                backup.restore_from(saved, settings)
-        assert state(settings) == before, function
-    backup.restore_from(saved, settings)
-    assert state(settings) != before
+    monkeypatch.setattr(restore, "_load", load_until_full)
+    with pytest.raises(backup.BackupFailed, match="No space left"):
+        backup.restore_from(saved, settings)
+    names = "select count(*) from pg_database where datname like '%%\\_restored'"
+    assert raw.query(settings, "postgres", names) == [(0,)]
+    assert state(settings) == before
 
 
 def test_a_full_disk_leaves_the_earlier_backups(
@@ -506,10 +590,12 @@ def test_two_restores_at_once_do_not_disturb_each_other(
     verify = restore.restore_checks.accounting_problems
 
     def verify_beside_others(restored: StackSettings) -> list[str]:
-        with pytest.raises(backup.BackupFailed, match="another restore is under way"):
+        with pytest.raises(backup.BackupFailed, match="another restore or an erasure"):
             backup.restore_from(elsewhere, settings)
         with pytest.raises(backup.BackupFailed, match="or a restore, is under way"):
             backup.save(saved.parent, settings)
+        with pytest.raises(erasure.RestoreUnderWay):  # the patient would come back
+            erasure.erase("12", "an officer", settings)
         return verify(restored)
 
     with monkeypatch.context() as patch:
@@ -587,8 +673,12 @@ def test_patients_erased_after_the_backup_are_erased_again(
 def test_a_restore_releases_the_lock_of_a_build_that_was_under_way(
     settings: StackSettings, tmp_path: Path
 ) -> None:
-    Build.of_batch(raw.claim_batch("run", settings) or "batch").begin(settings)
+    build = Build.of_batch(raw.claim_batch("run", settings) or "batch")
+    build.begin(settings)
     path = backup.save(tmp_path / "backups", settings)
     backup.restore_from(path, settings)
     lock = "select count(*) from ops.current_build"
     assert raw.query(settings, settings.clean_database, lock) == [(0,)]
+    # A run that goes on all the same publishes nothing: the next run builds the batch anew.
+    with pytest.raises(BuildLost):
+        build.publish(settings)

@@ -24,7 +24,7 @@ from readmit.intake.split import split_of
 from readmit.ops import erased_objects, erased_rows, erasure
 from readmit.settings import StackSettings
 from stack.postgres import binary
-from tests.support import accounting, raw
+from tests.support import accounting, kills, raw
 from tests.support.services import keys_of_admin
 
 PATIENT = "987654321"
@@ -420,27 +420,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackSetting
     s3.delete_bucket(Bucket=settings.s3_pipeline_bucket)
 
 
-def erase_until_killed(
-    patient: str, module: ModuleType, stage: str, settings: StackSettings
-) -> None:
-    """Erase a patient in a process that ends at once when a stage has ended."""
-    process_id = os.fork()
-    if process_id == 0:
-        whole_stage = getattr(module, stage)
-
-        def die(*arguments: object, **options: object) -> None:
-            whole_stage(*arguments, **options)
-            os._exit(9)  # as a kill: nothing is released
-
-        try:
-            setattr(module, stage, die)
-            erasure.erase(patient, "an officer", settings)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(process_id, 0)
-    assert os.waitstatus_to_exitcode(status) == 9, f"{stage} was not reached"
-
-
 @pytest.mark.parametrize(("module", "stage"), STAGES, ids=[stage for _, stage in STAGES])
 def test_an_erasure_that_was_killed_is_completed_by_the_next(
     module: ModuleType, stage: str, published: StackSettings
@@ -459,7 +438,7 @@ def test_an_erasure_that_was_killed_is_completed_by_the_next(
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(f"patient {patient}")
 
-    erase_until_killed(patient, module, stage, settings)
+    kills.run_until(module, stage, lambda: erasure.erase(patient, "an officer", settings))
     erasure.erase(patient, "an officer", settings)
 
     assert patient not in dump(settings)

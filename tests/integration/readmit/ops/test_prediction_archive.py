@@ -4,6 +4,8 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +17,8 @@ from readmit import db, storage
 from readmit.ops import erased_objects, prediction_archive
 from readmit.ops.erased_rows import PatientRows
 from readmit.settings import ArchiveSettings, StackSettings
-from tests.support import raw
-from tests.support.services import keys_of_admin
+from tests.support import kills, raw
+from tests.support.services import keys_of_admin, wait_until
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 PREDICTION = """
@@ -55,6 +57,14 @@ class Archives:
     def months(self) -> list[tuple[str, int]]:
         query = "select object_key, n_rows from ops.prediction_archives order by 1"
         return raw.query(self.settings, self.settings.clean_database, query)
+
+    def n_waiting(self) -> int:
+        query = (
+            "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+            " and database = (select oid from pg_database where datname = current_database())"
+        )
+        [(n_runs,)] = raw.query(self.settings, self.settings.clean_database, query)
+        return int(n_runs)
 
     def n_left(self) -> int:
         query = "select count(*) from ops.predictions"
@@ -125,6 +135,48 @@ def test_no_month_is_dropped_that_is_not_archived(
     with pytest.raises(psycopg2.errors.RaiseException, match=problem):
         raw.query(archives.settings, clean, drop, month, n_rows, role="publisher")
     assert archives.n_left() == 1
+
+
+def test_a_month_is_archived_once_wherever_the_run_was_killed(archives: Archives) -> None:
+    """Killed with the object written and the rows there; then with the rows deleted, uncommitted."""
+    for day in ("01", "02"):
+        archives.add(f"2025-09-{day} 00:00Z")
+    kills.run_until(prediction_archive.os, "sync", archives.run)
+    archives.add("2025-09-03 00:00Z")
+    kills.run_until_commit(prediction_archive, archives.run, n_transactions=2)
+    assert archives.n_left() == 3
+    assert archives.months() == []
+    [key] = archives.run()
+    assert archives.n_left() == 0
+    assert archives.months() == [(key, 3)]
+    assert len(archives.frame(key)) == 3
+
+
+def test_two_runs_do_not_replace_an_archive_by_an_empty_one(archives: Archives) -> None:
+    """A task that Airflow took for dead goes on beside its retry: both list the month."""
+    archives.add("2025-09-01 00:00Z")
+    with ThreadPoolExecutor() as pool:
+        with prediction_archive.locked(archives.settings):
+            runs = [pool.submit(archives.run) for _ in range(2)]
+            wait_until(lambda: archives.n_waiting() == 2, "the runs do not wait for the lock")
+        keys = [key for run in runs for key in run.result()]
+    assert len(keys) == 1
+    assert archives.months() == [(keys[0], 1)]
+    assert len(archives.frame(keys[0])) == 1
+
+
+def test_a_full_disk_leaves_the_month_in_postgres(
+    archives: Archives, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives.add("2025-09-01 00:00Z")
+    with monkeypatch.context() as patch:
+        (tmp_path / "month.parquet").symlink_to("/dev/full")
+        patch.setattr(prediction_archive, "TemporaryDirectory", lambda: nullcontext(tmp_path))
+        with pytest.raises(OSError, match="No space left"):
+            archives.run()
+    assert archives.n_left() == 1
+    assert archives.months() == []
+    assert len(archives.run()) == 1
 
 
 @pytest.mark.parametrize("role", ["transformer", "serving", "reader", "trainer"])
