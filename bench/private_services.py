@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import ParamSpec
 
 from readmit import db
+from readmit.contract.definition import PROJECT
 from readmit.intake import sample, sources
-from readmit.settings import ROOT, StackSettings
+from readmit.settings import StackSettings
 from stack import temporary_services
 
 # The split gives 70 of 100 patients to train.
@@ -63,11 +64,11 @@ def dbt_build(settings: StackSettings) -> None:
     dbt(settings, "build", "--exclude-resource-type", "unit_test")
 
 
-def dbt(settings: StackSettings, *arguments: str) -> None:
-    """Run a command of dbt on our project."""
+def dbt(settings: StackSettings, *arguments: str, project: Path = PROJECT) -> None:
+    """Run a command of dbt on our project, or on a copy of it."""
     program = str(Path(sys.executable).parent / "dbt")
-    project = str(ROOT / "dbt_project")
-    command = [program, *arguments, "--project-dir", project, "--profiles-dir", project]
+    folders = ["--project-dir", str(project), "--profiles-dir", str(project)]
+    command = [program, *arguments, *folders]
     environment = temporary_services.environment(settings)
     with TemporaryDirectory() as log_folder:
         environment["DBT_LOG_PATH"] = log_folder
