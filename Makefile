@@ -170,8 +170,9 @@ k8s-up: env ## install on a cluster: CONTEXT=name, or TOOL=kind|minikube|k3d (DA
 k8s-down: ## remove what k8s-up made, after a question (YES=1: none); the backups stay (BACKUPS=delete)
 	@$(RUN) -m k8s.uninstall
 
-audit: ## known weaknesses of the lock (0 none, 1 some, 3 could not be checked); the bill of materials: build/sbom.json
+audit: ## known weaknesses of the lock (0 none, 1 some, 3 could not be checked); bills of materials: build/sbom.json, build/sbom-IMAGE.json
 	@mkdir -p build && bash k8s/sbom.sh > build/sbom.json
+	@$(RUN) -m k8s.image_bills build
 	@$(RUN) -m k8s.audit
 
 clean: ## stop everything, delete state, environment and generated files, after a question (YES=1: none)

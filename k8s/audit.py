@@ -13,7 +13,7 @@ import subprocess
 import sys
 from typing import NotRequired, TypedDict
 
-from k8s import advisories
+from k8s import advisories, image_bills
 from readmit.settings import ROOT
 
 AUDITOR = "pip-audit==2.10.1"
@@ -95,12 +95,18 @@ def audit() -> tuple[int, list[str]]:
 def main() -> int:
     """Command line."""
     code, lines = audit()
-    weak_programs = [*advisories.weaknesses(), *advisories.waiting_updates()]
+    waiting_in_images, notes = image_bills.check_built()
+    weak_programs = [
+        *advisories.weaknesses(),
+        *advisories.waiting_updates(),
+        *waiting_in_images,
+    ]
     if weak_programs:
         code = WEAK
         lines += weak_programs
     else:
         lines.append("programs in wheels and images: none in the list of advisories")
+    lines += notes
     for image in advisories.loose_images():
         lines.append(f"note: {image} is named by tag, not by digest")
     print("\n".join(lines), file=sys.stdout if code == CLEAN else sys.stderr)

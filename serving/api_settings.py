@@ -85,7 +85,7 @@ class ServingSettings(
 
     @field_validator("api_trusted_proxies")
     @classmethod
-    def _every_proxy_is_one(cls, value: str) -> str:
+    def every_proxy_is_one(cls, value: str) -> str:
         """Refuse what stands for every caller, or for nobody: the rate limit would hold nobody."""
         for part in value.split(",") if value.strip() else []:
             try:
