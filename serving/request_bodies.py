@@ -23,7 +23,7 @@ TRIAL = {
     "name": "trial",
     "in": "query",
     "description": "`true`: the rows are about nobody, so they are neither logged nor counted",
-    "schema": {"type": "string", "default": "false", "examples": ["true"]},
+    "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
 }
 CALLS = {
     "name": "calls_per_100",

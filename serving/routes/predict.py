@@ -51,6 +51,7 @@ JSON = "application/json"
 CSV = "text/csv"
 Alias = Annotated[str, Query(json_schema_extra={"enum": [*STANDBY_ALIASES]})]
 CALLS = "calls_per_100"
+FLAGS = ("true", "false")
 WHOLE_NUMBER = re.compile("-?[0-9]{1,9}")
 # The header `Prefer: handling=strict`: no answer is better than one without the history.
 STRICT = re.compile(r"(^|[,;\s])handling\s*=\s*\"?strict\"?\s*($|[,;])", re.IGNORECASE)
@@ -162,7 +163,8 @@ async def predict_batch(request: Request, model: Model, state: Parts) -> Respons
 async def _batch_answer(
     request: Request, model: ServedModel, state: AppState, upload: Upload
 ) -> Response:
-    is_trial = request.query_params.get("trial") == "true"
+    is_trial = _is_true(request, "trial")
+    has_certainty = _is_true(request, "certainty")
     to_rows = batch_formats.csv_rows if upload.is_csv else batch_formats.json_rows
     max_rows = state.settings.api_max_batch_rows
     rows = await asyncio.to_thread(to_rows, model.requests, upload.body, max_rows)
@@ -174,7 +176,7 @@ async def _batch_answer(
         _calls_per_100(request),
         history=await _trial_history(request, model, rows, state) if is_trial else None,
         services=None if is_trial else state.services,
-        has_certainty=request.query_params.get("certainty") == "true",
+        has_certainty=has_certainty,
     )
     # A caller that sent CSV gets CSV, unless it asks for JSON.
     accept = request.headers.get("accept", "")
@@ -271,6 +273,19 @@ def _calls_per_100(request: Request) -> int:
     else:
         return int(text)
     raise Problem(ProblemCode.INVALID_FIELDS, errors=[error])
+
+
+def _is_true(request: Request, name: str) -> bool:
+    """Return whether a parameter of the query is `true`; without it, False.
+
+    Raises:
+        Problem: 422 for another word, which a caller may mean as true.
+    """
+    text = request.query_params.get(name, "false")
+    if text not in FLAGS:
+        error = field_error(name, FieldErrorCode.NOT_ALLOWED, allowed=FLAGS)
+        raise Problem(ProblemCode.INVALID_FIELDS, errors=[error])
+    return text == "true"
 
 
 def _reader(request: Request) -> Reader:

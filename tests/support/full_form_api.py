@@ -119,7 +119,8 @@ def batch(number, status, split="train", **changed):
         "batch_id": f"uci-{split}-{number:04}", "split": split, "ordinal": number,
         "first_source_row": None, "last_source_row": None, "n_rows": 9_000 + 40 * number,
         "source_sha256": "c1d2", "content_sha256": "e3f4", "data_source": "uci", "status": status,
-        "supersedes": None, "n_quarantined": 7 * number, "n_excluded": 200 + number, "reason": None,
+        "supersedes": None, "n_quarantined": 7 * number, "n_excluded": 200 + number,
+        "n_erased": 0, "reason": None,
         "loaded_at": f"2026-01-{number + 1:02}T04:00:12+00:00", "published_at": None, "dag_run_id": None,
     }  # fmt: skip
     if status == "published":
