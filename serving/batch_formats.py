@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import orjson
 
 from readmit.client.answer_types import BatchAnswer, FieldErrorCode, ProblemCode
-from readmit.client.row_cells import cells_error
+from readmit.client.row_cells import table_rows
 from readmit.contract.stay_columns import (
     ID_NAMES,
     CellReader,
@@ -17,8 +17,8 @@ from readmit.contract.stay_columns import (
     columns_of,
     known_keys,
 )
-from readmit.tables import encodings
-from readmit.tables.delimiters import SEPARATOR_LINE, delimiter_of
+from readmit.tables.delimiters import find_header
+from readmit.tables.encodings import open_as_utf8
 from readmit.tables.file_kinds import N_FIRST_BYTES, foreign_kind
 from serving.body_limit import SMALL_BYTES
 from serving.problems import Problem, field_error
@@ -59,7 +59,7 @@ def _from_source(requests: RequestSchema, rows: Sequence[object]) -> list[object
 
     Values are read as the same values in a CSV would be.
     """
-    readers: dict[str, tuple[str, CellReader]] = {}
+    readers: dict[str, tuple[str | None, CellReader]] = {}
     typed_rows: list[object] = []
     for row in rows:
         if not isinstance(row, dict):
@@ -107,7 +107,7 @@ def csv_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object
 
     The header has the contract's names or those of the source file; it shows the delimiter. An
     empty cell is a missing field; a cell that cannot be read stays text, to be refused. In the
-    place of a row with too many or too few cells stands its problem.
+    place of a row with too many, too few or only empty cells stands its problem.
 
     Raises:
         Problem: 422 when it is no CSV, names no field, or has too many rows.
@@ -119,17 +119,15 @@ def csv_rows(requests: RequestSchema, body: bytes, max_rows: int) -> list[object
         columns = columns_of(header, requests.features)
         _check_header(requests, columns)
         readers = [(name, _cell_reader(requests, name, columns)) for name in columns.names]
-        filled_lines = filter(None, lines)
-        for line in itertools.islice(filled_lines, max_rows + 1):
-            if error := cells_error(len(line), len(header)):
+        table = table_rows(enumerate(lines), len(header), max_rows)
+        for _, cells, error in itertools.islice(table, max_rows + 1):
+            if error is not None:
                 rows.append(Problem(ProblemCode.INVALID_FIELDS, errors=[error]))
                 continue
             row: dict[str, object] = {}
-            for (name, read), cell in zip(readers, line, strict=True):
-                if cell:
+            for (name, read), cell in zip(readers, cells, strict=True):
+                if cell and name is not None:
                     row[name] = read(cell)
-            if columns.is_source:
-                row.pop("", None)
             rows.append(row)
     except (UnicodeDecodeError, csv.Error) as error:
         raise Problem(ProblemCode.INVALID_CSV, reason=str(error)) from None
@@ -144,11 +142,13 @@ def _csv_lines(requests: RequestSchema, body: bytes, max_rows: int) -> Iterator[
         Problem: 422 when it is another kind of file, or has too many lines or fields to be read.
         UnicodeDecodeError: it is not in the encoding that its first bytes show.
     """
-    kind = foreign_kind(body[:N_FIRST_BYTES])
-    if kind and not body.startswith((b"{", b"[")):  # of JSON the header is refused
+    file, _ = open_as_utf8(io.BytesIO(body))
+    first_bytes = file.peek(N_FIRST_BYTES)[:N_FIRST_BYTES]
+    kind = foreign_kind(first_bytes)
+    if kind and not first_bytes.startswith((b"{", b"[")):  # of JSON the header is refused
         reason = f"this is {kind.title}; send the table as CSV"
         raise Problem(ProblemCode.INVALID_CSV, reason=reason)
-    body = encodings.as_utf8(body)
+    body = file.read()
     if b"\n" not in body:
         body = body.replace(b"\r", b"\n")  # lines of an old Mac
     # Too many lines or fields are refused before a parser reads them.
@@ -157,20 +157,16 @@ def _csv_lines(requests: RequestSchema, body: bytes, max_rows: int) -> Iterator[
     if any(len(line) > SMALL_BYTES for line in io.BytesIO(body)):
         reason = f"a line has more than {SMALL_BYTES} bytes"
         raise Problem(ProblemCode.INVALID_CSV, reason=reason)
-    file = io.BytesIO(body)
-    header = file.readline()
-    begin = 0
-    if SEPARATOR_LINE.fullmatch(header):
-        begin = file.tell()
-        header = file.readline()
-    delimiter = delimiter_of(header, known_keys(requests.features)).decode()
-    file.seek(begin)
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    return csv.reader(text, delimiter=delimiter, strict=True)
+    delimiter, header_line = find_header(io.BytesIO(body), known_keys(requests.features))
+    text = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8", newline="")
+    lines = csv.reader(text, delimiter=delimiter, strict=True)
+    for _ in range(header_line - 1):
+        next(lines)
+    return lines
 
 
-def _cell_reader(requests: RequestSchema, name: str, columns: StayColumns) -> CellReader:
-    feature = requests.features_by_name.get(name)
+def _cell_reader(requests: RequestSchema, name: str | None, columns: StayColumns) -> CellReader:
+    feature = requests.features_by_name.get(name or "")
     return cell_reader(feature, is_id=name in ID_NAMES, is_source=columns.is_source)
 
 
@@ -179,6 +175,8 @@ def _check_header(requests: RequestSchema, columns: StayColumns) -> None:
     if requests.fields.isdisjoint(columns.names):
         unknown = field_error("header", FieldErrorCode.NO_KNOWN_FIELD, allowed=requests.names)
         raise Problem(ProblemCode.UNKNOWN_HEADER, errors=[unknown])
+    if len(list(filter(None, columns.names))) > requests.max_fields:
+        raise Problem(ProblemCode.TOO_MANY_FIELDS, max_fields=requests.max_fields)
     errors = []
     for name in columns.repeated:
         if name in requests.fields:

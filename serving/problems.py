@@ -21,7 +21,7 @@ from readmit.client.answer_types import (
     ProblemDocument,
     Value,
 )
-from readmit.client.row_cells import WRONG_NUMBER_OF_CELLS
+from readmit.client.row_cells import EMPTY_ROW, WRONG_NUMBER_OF_CELLS
 from serving import code_samples
 
 MEDIA_TYPE = "application/problem+json"
@@ -142,6 +142,7 @@ FIELD_ERRORS: Mapping[FieldErrorCode, str] = {
     FieldErrorCode.NO_KNOWN_FIELD: "names no field of the model",
     FieldErrorCode.DUPLICATE_COLUMN: "has more than one column",
     FieldErrorCode.WRONG_NUMBER_OF_CELLS: WRONG_NUMBER_OF_CELLS,
+    FieldErrorCode.EMPTY_ROW: EMPTY_ROW,
     FieldErrorCode.INVALID: "is not valid",
 }
 # pydantic's error types, https://docs.pydantic.dev/latest/errors/validation_errors

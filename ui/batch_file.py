@@ -12,10 +12,9 @@ from itertools import islice, zip_longest
 from typing import NamedTuple
 
 from readmit.client.answer_types import FieldError, Value
-from readmit.client.row_cells import cells_error
-from readmit.contract.definition import Feature
+from readmit.client.row_cells import table_rows
 from readmit.contract.stay_columns import ID_NAMES, cell_reader, columns_of, known_keys
-from readmit.tables.delimiters import SEPARATOR_LINE, delimiter_of
+from readmit.tables.delimiters import INDEX_NAME, find_header
 from readmit.tables.encodings import open_as_utf8
 from readmit.tables.file_kinds import N_FIRST_BYTES, foreign_kind
 from ui.form import Field
@@ -48,13 +47,14 @@ SPREADSHEETS: Mapping[Code, Spreadsheet] = {
 class FileRow(NamedTuple):
     """A row of a file: the line that it ends on, and its cells under the names of the header.
 
-    With too many or too few cells it has an `error`: then `cells` has its first ones, for the
-    download only.
+    A row with too many, too few or only empty cells has an `error`; its cells are for the download
+    only. `extra_cells` has those behind the last column, as the file writes them.
     """
 
     line: int
     cells: dict[str, str]
     error: FieldError | None = None
+    extra_cells: str = ""
 
 
 class UnreadableFile(Exception):
@@ -79,6 +79,7 @@ class Upload:
     missing: tuple[str, ...]
     delimiter: str = ","
     header_line: int = 1
+    has_extra_cells: bool = False
 
     @property
     def is_too_long(self) -> bool:
@@ -97,57 +98,66 @@ def read(content: bytes, fields: Sequence[Field]) -> Upload:
         UnreadableFile: it is no CSV or not UTF-8, its header names no field or one twice, or a row
             is too long.
     """
-    kind = foreign_kind(content[:N_FIRST_BYTES])
+    file, _ = open_as_utf8(io.BytesIO(content))
+    kind = foreign_kind(file.peek(N_FIRST_BYTES)[:N_FIRST_BYTES])
     if kind:
         raise UnreadableFile("file_kind", kind=kind.name)
     features = [field.feature for field in fields]
-    delimiter, header_line = _dialect(content, features)
+    delimiter, header_line = find_header(file, known_keys(features))
     _, header = next(_records(content, delimiter, header_line), (0, []))
     if len(header) > MAX_COLUMNS:
         raise UnreadableFile("file_columns", columns=len(header), limit=MAX_COLUMNS)
     if not header:
         raise UnreadableFile("file_empty")
+    header = _named(header)
     columns = columns_of(header, features)
     if columns.repeated:
         raise UnreadableFile("file_twice", names=", ".join(columns.repeated[:MAX_NAMES]))
     n_rows = 0
     preview = []
+    has_extra_cells = False
     for row in rows(content, delimiter, header_line):
         if n_rows < PREVIEW_ROWS:
             preview.append(row.cells)
+        has_extra_cells = has_extra_cells or bool(row.extra_cells)
         n_rows += 1
         if n_rows > MAX_ROWS:
             break
     if len(columns.missing) == len(fields):
         raise UnreadableFile("file_header")
-    return Upload(content, n_rows, preview, columns.missing, delimiter, header_line)
+    return Upload(
+        content, n_rows, preview, columns.missing, delimiter, header_line, has_extra_cells
+    )
 
 
 def rows(content: bytes, delimiter: str, header_line: int) -> Iterator[FileRow]:
-    """Yield each row of a CSV file. Spreadsheets leave rows of empty cells at its end: no stays.
+    """Yield each row of a CSV file, as `table_rows` counts them.
 
     Raises:
         UnreadableFile: as `read` does.
     """
     records = _records(content, delimiter, header_line)
     _, header = next(records, (0, []))
-    for line, cells in records:
-        if not any(cells):
-            continue
-        error = cells_error(len(cells), len(header))
+    header = _named(header)
+    for line, cells, error in table_rows(records, len(header), MAX_ROWS):
         named_cells = dict(zip_longest(header, cells[: len(header)], fillvalue=""))
-        yield FileRow(line, named_cells, error)
+        extra_cells = ""
+        if len(cells) > len(header):
+            text = io.StringIO()
+            csv.writer(text, delimiter=delimiter, lineterminator="").writerow(cells[len(header) :])
+            extra_cells = text.getvalue()
+        yield FileRow(line, named_cells, error, extra_cells)
 
 
-def _dialect(content: bytes, features: Sequence[Feature]) -> tuple[str, int]:
-    """Return the delimiter, and the line of the header: 2 behind a line like `sep=;`."""
-    file, _ = open_as_utf8(io.BytesIO(content))
-    line = file.readline(MAX_ROW_CHARACTERS)
-    header_line = 1
-    if SEPARATOR_LINE.fullmatch(line):
-        line = file.readline(MAX_ROW_CHARACTERS)
-        header_line = 2
-    return delimiter_of(line, known_keys(features)).decode(), header_line
+def _named(header: list[str]) -> list[str]:
+    """Return the header with a name for each further column that has none: cells go by names."""
+    names: list[str] = []
+    for position, name in enumerate(header):
+        if name or name not in names:
+            names.append(name)
+        else:
+            names.append(f"Unnamed: {position}")  # as pandas does
+    return names
 
 
 def _records(content: bytes, delimiter: str, header_line: int) -> Iterator[tuple[int, list[str]]]:
@@ -212,6 +222,8 @@ def row_reader(
     columns = columns_of(header, list(features.values()))
     readers = []
     for name, field_name in zip(header, columns.names, strict=True):
+        if field_name is None:
+            continue
         feature = features.get(field_name)
         is_id = field_name in ID_NAMES
         if feature is not None or is_id:
@@ -231,8 +243,24 @@ def row_reader(
 
 def columns_by_field(header: Sequence[str], fields: Sequence[Field]) -> dict[str, str]:
     """Return what a file calls each field: the source file's names are others than the form's."""
-    names = columns_of(header, [field.feature for field in fields]).names
-    return dict(zip(names, header, strict=True))
+    columns = columns_of(header, [field.feature for field in fields])
+    names = {}
+    for field_name, name in zip(columns.names, header, strict=True):
+        if field_name is not None:
+            names[field_name] = name
+    return names
+
+
+def unread_columns(header: Sequence[str], fields: Sequence[Field]) -> list[str]:
+    """Return the columns of a file that are no inputs, no keys and no row numbers."""
+    names = columns_by_field(header, fields)
+    read_names = [names.get(field.name) for field in fields]
+    read_names += [names.get(name) for name in ID_NAMES]
+    unread = []
+    for name in header:
+        if name not in read_names and not INDEX_NAME.fullmatch(name):
+            unread.append(name)
+    return unread
 
 
 def typed(row: Mapping[str, str], fields: Sequence[Field]) -> dict[str, Value]:

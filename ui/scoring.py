@@ -13,6 +13,7 @@ from ui.language import Code, Language
 MAX_SHOWN = 50  # the download has all rows
 MAX_ERRORS_SHOWN = 1_000
 MAX_ERRORS_OF_ROW = 10
+EXTRA_CELLS = "extra_cells"  # the column for cells of an upload that stand below no name
 # The columns that scoring adds to a file.
 NO_CELLS: Mapping[str, Value | None] = {
     "probability": None,
@@ -94,9 +95,11 @@ class ScoredFile:
     """The result of scoring a file: the text of the download, and the first rows for the page.
 
     `first` has the first outcomes by their line in the file, `errors` the first with errors.
+    `has_extra_cells` tells whether some rows have more cells than the header: none gets lost.
     """
 
     code: Code = "en"
+    has_extra_cells: bool = False
     parts: list[str] = field(default_factory=list)
     n_rows: int = 0
     n_errors: int = 0
@@ -112,7 +115,10 @@ class ScoredFile:
         """Add rows and their outcomes."""
         scored = []
         for row, outcome in zip(rows, outcomes, strict=True):
-            scored.append({**row.cells, **outcome.cells()})
+            cells: dict[str, Value | None] = {**row.cells}
+            if self.has_extra_cells:
+                cells[EXTRA_CELLS] = row.extra_cells
+            scored.append(cells | outcome.cells())
             if len(self.first) < MAX_SHOWN:
                 self.first[row.line] = outcome
             if not outcome.is_scored:
@@ -135,7 +141,7 @@ def score(
         scorer: sends rows to the API.
         code: the language whose spreadsheets open the result.
     """
-    scored = ScoredFile(code)
+    scored = ScoredFile(code, upload.has_extra_cells)
     read_row = None
     columns: Mapping[str, str] = {}
     for rows in batch_file.chunks(upload.rows()):

@@ -79,6 +79,7 @@ class FieldErrorCode(StrEnum):
     NO_KNOWN_FIELD = "no_known_field"
     DUPLICATE_COLUMN = "duplicate_column"
     WRONG_NUMBER_OF_CELLS = "wrong_number_of_cells"
+    EMPTY_ROW = "empty_row"
     INVALID = "invalid"
 
 

@@ -26,12 +26,12 @@ CellReader = Callable[[str], Value]
 class StayColumns(NamedTuple):
     """What the columns of a table are.
 
-    `names` has the field of each column; it is empty for one that is left out. `missing` names the
+    `names` has the field of each column, and None for one that is left out. `missing` names the
     inputs without a column as the table would write them.
     """
 
     is_source: bool
-    names: tuple[str, ...]
+    names: tuple[str | None, ...]
     missing: tuple[str, ...]
 
     @property
@@ -55,42 +55,51 @@ def columns_of(header: Sequence[str], features: Sequence[Feature]) -> StayColumn
     """Return what the columns of a header are.
 
     Names that only the source has decide for its layout, if no name that only the contract has
-    stands beside them. In the layout of the source, row numbers that a tool has added and columns
-    that are not known at discharge are left out. Other columns keep their names.
+    stands beside them. Case and separators of names do not count. In the layout of the source, row
+    numbers that a tool has added and columns that are not known at discharge are left out; in that
+    of the contract, row numbers in the first column are. Other columns keep their names.
 
     Args:
         header: names of columns.
         features: inputs and history of a contract.
     """
     inputs = [feature for feature in features if feature.role == "input"]
-    if not _is_source(header, inputs):
-        missing = [feature.name for feature in inputs if feature.name not in header]
-        return StayColumns(False, tuple(header), tuple(missing))
+    is_source = _is_source(header, inputs)
     fields = {name_key(name): name for name in ID_NAMES}
-    for feature in inputs:
-        if feature.source is not None:
+    for feature in features:
+        if not is_source:
+            fields[name_key(feature.name)] = feature.name
+        elif feature.role == "input" and feature.source is not None:
             fields[name_key(feature.source.column)] = feature.name
-    names = []
-    for name in header:
+    names: list[str | None] = []
+    for position, name in enumerate(header):
         key = name_key(name)
-        is_left_out = key in NOT_READ or (key not in fields and INDEX_NAME.fullmatch(name))
-        names.append("" if is_left_out else fields.get(key, name))
+        is_index = key not in fields and INDEX_NAME.fullmatch(name)
+        if (is_source and key in NOT_READ) or (is_index and (is_source or position == 0)):
+            names.append(None)
+        else:
+            names.append(fields.get(key, name))
     missing = []
     for feature in inputs:
         if feature.name not in names:
-            missing.append(feature.source.column if feature.source else feature.name)
-    return StayColumns(True, tuple(names), tuple(missing))
+            name = feature.name
+            if is_source and feature.source is not None:
+                name = feature.source.column
+            missing.append(name)
+    return StayColumns(is_source, tuple(names), tuple(missing))
 
 
 def _is_source(header: Collection[str], inputs: Sequence[Feature]) -> bool:
-    renamed = [
-        feature for feature in inputs if feature.source and feature.source.column != feature.name
-    ]
-    names = {feature.name for feature in renamed}
-    keys = {name_key(feature.source.column) for feature in renamed if feature.source}
-    if names.intersection(header):
+    contract_keys = set()
+    source_keys = set()
+    for feature in inputs:
+        if feature.source and feature.source.column != feature.name:
+            contract_keys.add(name_key(feature.name))
+            source_keys.add(name_key(feature.source.column))
+    keys = {name_key(name) for name in header}
+    if keys & (contract_keys - source_keys):
         return False
-    return any(name_key(name) in keys for name in header)
+    return bool(keys & (source_keys - contract_keys))
 
 
 def cell_reader(feature: Feature | None, *, is_id: bool, is_source: bool) -> CellReader:

@@ -11,6 +11,7 @@ from readmit.intake.csv_fields import bad_quote_position, column_at, refusal, va
 from readmit.intake.dialect import Dialect
 from readmit.intake.layout import COLUMNS, MAX_FIELD_BYTES, MAX_LINE_BYTES
 from readmit.tables.delimiters import DELIMITERS
+from readmit.tables.encodings import NO_BREAK_SPACE
 
 NOT_ASCII = re.compile(rb"[\0\x80-\xff]")
 CARRIAGE_RETURN = re.compile(rb"\r")
@@ -93,6 +94,8 @@ def _bad_byte(
         problem = f"a NUL byte at byte {position + 1} of the line; use plain ASCII"
     elif line.startswith(codecs.BOM_UTF8, position):
         problem = "a byte order mark inside the file; were files joined? remove it"
+    elif line.startswith(NO_BREAK_SPACE, position):
+        problem = f"a no-break space at byte {position + 1} of the line; write an ordinary one"
     elif dialect.encoding.codec:
         problem = f"a non-ASCII character, number {position + 1} of the line; use plain ASCII"
     else:
@@ -135,6 +138,9 @@ def _wrong_number_of_fields(
     count = f"{len(values)} field{plural}, {n_expected} expected"
     if values == [b""]:
         return dialect.columns[0], "the line is blank; remove it"
+    if b"\r" in line:
+        problem = "a carriage return inside the row; end lines with LF or CR LF"
+        return dialect.columns[min(len(values), n_expected) - 1], problem
     if len(values) > n_expected:
         remedy = f"is there a {DELIMITERS[dialect.delimiter]} inside a value"
         if values[-1] == b"":

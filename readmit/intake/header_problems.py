@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from readmit.errors import printable
 from readmit.intake.layout import COLUMNS, MAX_LINE_BYTES
 from readmit.tables.delimiters import delimiter_of, name_key, names_in
+from readmit.tables.encodings import NO_BREAK_SPACE
 
 KNOWN_NAMES = {name_key(column): column for column in COLUMNS}
 MAX_NAMES = 5  # names listed in a message
@@ -44,6 +45,8 @@ def _remedy_for_bytes(line: bytes) -> str:
         return "remove the byte order mark inside it"
     if CONTROL_CHARACTER.search(line):
         return "is this a CSV?"
+    if NO_BREAK_SPACE in line:
+        return "remove the no-break space in it, which looks like an ordinary one"
     return f"name the columns as the source does: {', '.join(COLUMNS[:3])}, ..."
 
 
@@ -97,7 +100,10 @@ def _hint_of_layout(line: bytes, next_lines: bytes) -> str:
         if _n_known(names_in(next_line, delimiter_of(next_line, KNOWN_NAMES))) > HALF:
             return f"the names stand {n_lines} line(s) further down; remove what is above them"
     if _n_known(re.split(r"[^\w.-]+", line.decode("ascii", "replace"))) > HALF:
-        return "separate names and values by commas: by spaces, they cannot be told apart"
+        return (
+            "the names are there: separate names and values by commas, semicolons, tabs or bars, "
+            'and quote by " only'
+        )
     return "is the header there, in the source's words, and is this UCI's dataset 296?"
 
 

@@ -24,7 +24,12 @@ MAX_LABEL_SHARE = 0.2
 MAX_NAMES = 3  # columns listed in a message
 
 # How tools write a missing value. "None" is a value of the source: no test was taken.
-MISSING = frozenset((b"", b"nan", b"null", b"na", b"n/a", b"<na>", b"nat", b"."))
+MISSING = frozenset(
+    (
+        *(b"", b"nan", b"null", b"na", b"n/a", b"<na>", b"nat", b"."),
+        *(rb"\n", b"#n/a", b"(null)", b"<null>", b"[null]", b"nil", b"missing", b"-", b"--"),
+    )
+)
 MARK = b"?"  # how the source writes a missing value
 MARKED_MOST = "weight"  # 97 % of the public file
 BINARY_LABELS = frozenset(
@@ -33,10 +38,12 @@ BINARY_LABELS = frozenset(
 FLOAT = re.compile(rb"[+-]?\d+\.0*")
 NONE_COLUMNS = ("max_glu_serum", "A1Cresult")
 KEEP_TEXT = "save with read_csv(..., dtype=str, keep_default_na=False)"
+IN_SQL = "a database wrote its own word: export coalesce(column, '?')"
 # Tools other than pandas that show themselves by how they write a missing value.
 KEEP_TEXT_IN: dict[bytes, str] = {
     b"na": 'in R read with read.csv(..., colClasses = "character", na.strings = character())',
     b".": "in SAS read all columns as text; it writes . for a missing number",
+    **dict.fromkeys((b"null", rb"\n", b"(null)", b"[null]"), IN_SQL),
 }
 
 
@@ -50,6 +57,7 @@ class Profile:
         self.n_spellings: Counter[bytes] = Counter()  # of missing values
         self.n_float: Counter[str] = Counter()
         self.n_other: Counter[str] = Counter()  # values that this column of the source never has
+        self.n_spaced: Counter[str] = Counter()  # of these, the ones with blanks around a right one
         self.n_binary_labels = 0
 
     def add(self, block: Block) -> None:
@@ -66,6 +74,8 @@ class Profile:
                     self.n_spellings[value.lower()] += n
                 elif is_expected is not None and not is_expected(value):
                     self.n_other[column] += n
+                    if is_expected(value.strip()):
+                        self.n_spaced[column] += n
                     if column in NUMBERS and FLOAT.fullmatch(value):
                         self.n_float[column] += n
                     if column == "readmitted" and value.lower() in BINARY_LABELS:
@@ -95,11 +105,14 @@ class Profile:
         if floats:
             shares = self._shares(floats, self.n_float, "written like 5.0")
             problems.append(f"{shares}; a tool read whole numbers as floats; {keep_text}")
-        others = []
-        for column in self._above(self.n_other, [*_RULES]):
-            is_named = column in floats or (column == "readmitted" and self.n_binary_labels)
-            if not is_named:
-                others.append(column)
+        spaced = self._above(self.n_spaced, [*_RULES])
+        if spaced:
+            shares = self._shares(spaced, self.n_spaced, "written with blanks around its value")
+            problems.append(f"{shares}; save the values without blanks around them")
+        named = {*floats, *spaced}
+        if self.n_binary_labels:
+            named.add("readmitted")
+        others = [name for name in self._above(self.n_other, [*_RULES]) if name not in named]
         if others:
             shares = self._shares(others, self.n_other, "not a value of the source")
             problems.append(f"{shares}; was the file encoded, or are columns mixed up?")

@@ -7,6 +7,7 @@ from typing import cast
 
 CHUNK_BYTES = 1 << 16
 N_FIRST_BYTES = 4
+NO_BREAK_SPACE = b"\xc2\xa0"  # in UTF-8
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,6 @@ def encoding_of(first_bytes: bytes) -> Encoding:
     if is_zero == [True, False, True, False]:
         return UTF_16_BE
     return UTF_8
-
-
-def as_utf8(content: bytes) -> bytes:
-    """Return a text as UTF-8 without a byte order mark; what is neither marked nor UTF-16 as it is.
-
-    Raises:
-        UnicodeDecodeError: it is not written in the encoding that its first bytes show.
-    """
-    encoding = encoding_of(content[:N_FIRST_BYTES])
-    content = content.removeprefix(encoding.mark)
-    if encoding.codec is None:
-        return content
-    return content.decode(encoding.codec).encode()
 
 
 def open_as_utf8(file: FileIO | BytesIO) -> tuple[BufferedReader, Encoding]:

@@ -7,6 +7,7 @@ N_FIRST_BYTES = 512  # a tar archive shows itself at byte 257
 
 SAVE_AS_CSV = "save the table as CSV (UTF-8)"
 UNPACK = "unpack it, or pack the CSV as zip or gzip"
+COPY_TARGET = "copy the file that it leads to"
 FETCH_AGAIN = "it was not copied to its end; fetch it again"
 
 
@@ -71,8 +72,14 @@ KINDS: tuple[FileKind, ...] = (
     FileKind(
         rb"\[InternetShortcut",
         "a link of Windows, not the file",
-        "copy the file that it leads to",
+        COPY_TARGET,
         "URL",
+    ),
+    FileKind(rb"L\x00{3}\x01\x14\x02", "a link of Windows, not the file", COPY_TARGET, "LNK"),
+    FileKind(rb"ID;P", "a spreadsheet as SYLK", SAVE_AS_CSV, "SYLK"),
+    FileKind(rb"TABLE\r?\n0,1", "a spreadsheet as DIF", SAVE_AS_CSV, "DIF"),
+    FileKind(
+        rb"<{7} ", "a file with an unresolved merge of git", "resolve the merge in it", "git merge"
     ),
     FileKind(rb"<\?xml", "XML, not a CSV", SAVE_AS_CSV, "XML"),
     FileKind(rb"<", "a web page, not a CSV", f"download the file itself, or {SAVE_AS_CSV}", "HTML"),

@@ -76,6 +76,11 @@ def become(content: bytes) -> Change:
     return change
 
 
+def surround(mark: bytes) -> Change:
+    """Write a mark on both sides."""
+    return chain(prepend(mark), append(mark))
+
+
 def encode(encoding: str) -> Change:
     """Write the text in another encoding."""
 
@@ -198,6 +203,17 @@ def quote_lines(data: bytes) -> bytes:
     """Put each line into quotes, as a spreadsheet does that has read it into one column."""
     lines = data.removesuffix(END).split(END)
     return END.join([b'"%b"' % text for text in lines] + [b""])
+
+
+def end_lines_by_return(data: bytes) -> bytes:
+    """End the second part of the lines as an old Mac does."""
+    lines = data.removesuffix(END).split(END)
+    return END.join([*lines[:ROW], b"\r".join(lines[ROW:])])
+
+
+def mix_line_ends(data: bytes) -> bytes:
+    """End the first lines as Unix does, the others as Windows does."""
+    return data.replace(END, b"\n", ROW)
 
 
 def join_two_files(data: bytes) -> bytes:
@@ -582,6 +598,60 @@ REFUSED = [
         "the names stand 2 line(s) further down",
     ),
     Kind("spaces for commas", replace(b",", b" "), "refused", "separate names and values by"),
+    Kind("a no-break space in a value", value("race", b"Other\xc2\xa0"), "refused", AT + "race"),
+    Kind(
+        "a no-break space in a name",
+        line(replace(b",race", b",\xc2\xa0race"), row=0),
+        "refused",
+        "remove the no-break space",
+    ),
+    Kind(
+        "blanks behind the commas",
+        replace(b",", b", "),
+        "refused",
+        "save the values without blanks around them",
+    ),
+    Kind("names in single quotes", spell(surround(b"'")), "refused", 'quote by " only'),
+    Kind("colons for commas", replace(b",", b":"), "refused", "separate names and values by"),
+    Kind(
+        "lines of an old Mac in the second half",
+        end_lines_by_return,
+        "refused",
+        AT + "readmitted: a carriage return inside the row",
+    ),
+    Kind(
+        "an unresolved merge of git",
+        prepend(b"<<<<<<< HEAD\n"),
+        "refused",
+        "resolve the merge in it",
+    ),
+    Kind(
+        "a merge of git further down",
+        line(append(END + b"<<<<<<< HEAD")),
+        "refused",
+        "row 21 (line 22), column patient_nbr: 1 field",
+    ),
+    Kind("a spreadsheet as SYLK", prepend(b"ID;PWXL;N;E\r\n"), "refused", "as SYLK"),
+    Kind("a spreadsheet as DIF", prepend(b"TABLE\r\n0,1\r\n"), "refused", "as DIF"),
+    Kind("a link of Windows", become(b"L\0\0\0\1\x14\2\0"), "refused", "copy the file that it"),
+    Kind(
+        "NULL of SQL Server for ?",
+        every(word_for(b"?", b"NULL"), header=False),
+        "refused",
+        "export coalesce(column, '?')",
+    ),
+    Kind(
+        "null mark of MySQL for ?",
+        every(word_for(b"?", rb"\N"), header=False),
+        "refused",
+        "export coalesce(column, '?')",
+    ),
+    Kind(
+        "sqlcmd's count below the table",
+        append(END + b"(60 rows affected)" + END),
+        "refused",
+        "row 61 (line 62), column encounter_id: the line is blank",
+    ),
     Kind("every line in quotes", quote_lines, "refused", "the whole line stands in quotes"),
     Kind("row names of R without a name", name_rows, "refused", "or a row name in front"),
     Kind(
@@ -709,6 +779,21 @@ SAME = [
     Kind("row numbers of R", chain(number_rows(b'""'), every(quote_all)), "same"),
     Kind("a comma behind each line", every(add_an_empty_value), "same"),
     Kind(
+        "two commas behind each line",
+        chain(every(add_an_empty_value), every(add_an_empty_value)),
+        "same",
+    ),
+    Kind(
+        "names in capitals with blanks",
+        spell(chain(replace(b"_", b" "), surround(b" "), bytes.upper)),
+        "same",
+    ),
+    Kind(
+        "line ends of two systems",
+        mix_line_ends,
+        "same",
+    ),
+    Kind(
         "zip of macOS, with the table of codes",
         pack_with("IDs_mapping.csv", "__MACOSX/._diabetic_data.csv", "._diabetic_data.csv"),
         "same",
@@ -730,6 +815,11 @@ JUDGED = [
     ),
     Kind("header once more in the middle", repeat_header, "judged"),
     Kind("a total below the table", append(b"Total," + b"," * 48 + END), "judged"),
+    Kind(
+        "sqlcmd's dashes below the header",
+        line(append(END + b",".join([b"---"] * 50)), 0),
+        "judged",
+    ),
     Kind("row of commas", line(become(b"," * 49)), "judged"),
     Kind("last line without end", drop_last_line_end, "judged"),
     Kind("blank lines after the last row", append(END * 3), "judged"),

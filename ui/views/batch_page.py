@@ -66,6 +66,9 @@ def show_upload(upload: UploadedFile, fields: Sequence[Field]) -> None:
     st.markdown(language.text("batch_rows", n=n_rows, name=f"`{upload.name}`"))
     if file.preview:
         st.dataframe(file.preview, hide_index=True)
+        unread = batch_file.unread_columns(list(file.preview[0]), fields)
+        if unread:
+            st.text(language.text("batch_unread", names=", ".join(unread)))
     if file.missing:
         names = ", ".join(file.missing)
         st.error(language.text("batch_missing", names=names), icon=":material/error:")

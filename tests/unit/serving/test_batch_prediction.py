@@ -283,6 +283,42 @@ def test_a_row_with_another_number_of_cells_is_an_error_of_that_row(api, history
     assert errors == [(1, 3), (2, n_columns + 1), (4, 1)]
 
 
+@pytest.mark.parametrize("query", ["trial=True", "trial=", "certainty=1", "certainty=yes"])
+def test_a_word_that_may_mean_true_is_refused(api, query):
+    """Schemathesis: the document lists true and false, and a trial of Python's True was counted."""
+    refused = api.post(f"/predict/batch?{query}", json={"rows": [ROW]})
+    assert refused.status_code == 422
+    [error] = refused.json()["errors"]
+    assert (error["field"], error["code"]) == (query.partition("=")[0], "not_allowed")
+    assert error["allowed"] == ["true", "false"]
+
+
+def test_rows_of_empty_cells_are_errors_between_others_and_none_at_the_end(api):
+    """They were a row with an error for each field, also at the end, where a spreadsheet leaves them."""
+    rows = [NAMES, "20,Male,401,true", ",,,", " ,,", "", "20,Male,401,true", ",,,", ",", ",,,"]
+    answer = post_csv(api, "\n".join(rows)).json()
+    first, *empty, last = answer["predictions"]
+    assert first["probability"] == last["probability"]
+    assert empty == [None, None]
+    errors = [(error["row"], error["field"], error["code"]) for error in answer["errors"]]
+    assert errors == [(1, "row", "empty_row"), (2, "row", "empty_row")]
+    assert post_csv(api, f"{NAMES}\n,,,\n,,,\n").json()["predictions"] == []
+
+
+def test_names_may_have_another_case_and_separator_and_row_numbers_in_front(api):
+    """What pandas, R and people write."""
+    plain = post_csv(api, f"{NAMES}\n20,Male,401,true\n").json()["predictions"]
+    for header, row in (
+        (f",{NAMES}", "0,20,Male,401,true"),
+        (f"Unnamed: 0,{NAMES}", "0,20,Male,401,true"),
+        ("N.Medications, Gender ,diagnosis-1,Is Medication Changed", "20,Male,401,true"),
+        (f"{NAMES.upper()},", "20,Male,401,true,"),
+    ):
+        [answer] = post_csv(api, f"{header}\n{row}\n").json()["predictions"]
+        assert answer["probability"] == plain[0]["probability"], header
+    assert post_csv(api, f"{NAMES},GENDER\n20,Male,401,true,Male\n").status_code == 422
+
+
 def test_a_file_of_an_old_mac_may_be_long(api):
     answer = post_csv(api, "\r".join([NAMES, *["20,Male,401,true"] * 9_000]))
     assert answer.status_code == 200

@@ -62,8 +62,17 @@ def test_a_file_that_cannot_be_read_says_why(content, reason):
         b"," * 19_000_000,
         b"age_band\n" + "🩺".encode() * 4_000_000,
         b"\n" * 19_000_000,
+        b"age_band,x\n" + b",\n" * 4_000_000,
     ],
-    ids=["rows", "cells", "lines of a row", "columns", "wide characters", "empty lines"],
+    ids=[
+        "rows",
+        "cells",
+        "lines of a row",
+        "columns",
+        "wide characters",
+        "empty lines",
+        "no values",
+    ],
 )
 def test_no_upload_takes_more_than_a_few_megabytes(content):
     """20 MB of short rows took 2 GB."""
@@ -91,6 +100,16 @@ def test_as_many_rows_as_allowed_are_read_and_no_more():
 def test_missing_columns_are_named():
     upload = batch_file.read(b"age_band\nx\n", fields())
     assert upload.missing == ("admission_type_id", "n_procedures", "is_changed")
+
+
+def test_names_may_have_another_case_and_separator_and_unread_columns_are_named():
+    text = "index, Age Band ,ADMISSION_TYPE_ID,n.procedures,Is-Changed,Ward,\n0,x,1,2,true,B,\n"
+    upload = batch_file.read(text.encode(), fields())
+    assert upload.missing == ()
+    row = next(upload.rows()).cells
+    values = {"age_band": "x", "admission_type_id": 1, "n_procedures": 2, "is_changed": True}
+    assert batch_file.typed(row, fields()) == values
+    assert batch_file.unread_columns(list(row), fields()) == ["Ward"]
 
 
 def test_a_scored_file_runs_no_formula():

@@ -117,14 +117,39 @@ def test_a_row_with_another_number_of_cells_is_an_error_of_that_row():
     assert n_sent == [2]
     assert (scored.n_rows, list(scored.errors)) == (4, [3, 4])
     assert scored.errors[4].error_text(SPANISH) == "row: tiene 3 celdas y la cabecera 2"
-    lines = scored.text.splitlines()[1:]
-    assert lines[0].startswith("1,a,1,low")
-    assert lines[1] == '2,,,,,,"row: has 1 cells, but the header has 2",,,'
-    assert lines[2] == '3,c,,,,,"row: has 3 cells, but the header has 2",,,'
-    assert lines[3].startswith("4,e,4,low")
+    header, *lines = scored.text.splitlines()
+    assert header.startswith("n_procedures,note,extra_cells,probability,")
+    assert lines[0].startswith("1,a,,1,low")
+    assert lines[1] == '2,,,,,,,"row: has 1 cells, but the header has 2",,,'
+    assert lines[2] == '3,c,d,,,,,"row: has 3 cells, but the header has 2",,,'
+    assert lines[3].startswith("4,e,,4,low")
     only_short = batch_file.Upload(b"n_procedures,note\n1\n", 1, [], ())
     *_, scored = scoring.score(only_short, form.fields(), scorer)
     assert (scored.n_errors, n_sent) == (1, [2])
+
+
+def test_the_download_has_every_cell_of_the_upload():
+    """Cells behind the last column, and columns without a name, were lost."""
+
+    def scorer(rows):
+        stays = [STAY] * len(rows)
+        return {"predictions": stays, "errors": [], "model": {"version": "3"}}
+
+    text = ';n_procedures;;\n1;5;x;y\n2;5;;;"a;b";c\n;;;\n3;5;;z\n;;;\n'
+    inputs = form.fields()
+    upload = batch_file.read(text.encode(), inputs)
+    assert upload.n_rows == 4
+    *_, scored = scoring.score(upload, inputs, scorer)
+    table = [line.split(",") for line in scored.text.splitlines()]
+    names = ["", "n_procedures", "Unnamed: 2", "Unnamed: 3", "extra_cells"]
+    assert [row[:5] for row in table] == [
+        names,
+        ["1", "5", "x", "y", ""],
+        ["2", "5", "", "", '"""a;b"";c"'],
+        ["", "", "", "", ""],
+        ["3", "5", "", "z", ""],
+    ]
+    assert [scored.first[line].is_scored for line in (2, 3, 4, 5)] == [True, False, False, True]
 
 
 def test_an_error_names_the_line_of_its_row_in_the_file():
@@ -137,10 +162,11 @@ def test_an_error_names_the_line_of_its_row_in_the_file():
 
     text = 'age_band;note\n\nx;first\n;\ny;"two\nlines"\nz;last\n;\n;\n'
     upload = batch_file.read(text.encode(), form.fields())
-    assert upload.n_rows == 3
+    assert upload.n_rows == 4
     *_, scored = scoring.score(upload, form.fields(), scorer)
-    assert list(scored.errors) == list(scored.first) == [3, 6, 7]
-    assert (scored.n_rows, scored.n_errors) == (3, 3)
+    assert list(scored.errors) == list(scored.first) == [3, 4, 6, 7]
+    assert (scored.n_rows, scored.n_errors) == (4, 4)
+    assert scored.errors[4].error_text(ENGLISH) == "row: has no value in any cell"
 
 
 def test_an_error_names_the_column_of_the_file():
