@@ -1,6 +1,7 @@
 """`python -m stack.old_runs`: remove what Airflow keeps of old runs: its tables and local logs.
 
-Its tasks have no access to its database, so the stack's clock does it each night.
+Its tasks have no access to its database, so the stack's clock does it each night. Old downloads of
+source files go too: the object store has the files.
 """
 
 import os
@@ -13,8 +14,11 @@ from readmit.command import explained
 from readmit.ops import airflow_tables
 from readmit.settings import ClockSettings
 
+# Folders of the state folder.
+CLEANED = ("airflow/logs", "sources")
 
-def delete_logs(folder: Path, before: datetime) -> int:
+
+def delete_files(folder: Path, before: datetime) -> int:
     """Delete the files below a folder that were last written before a time, and empty folders."""
     count = 0
     for path, folders, names in os.walk(folder, topdown=False):
@@ -35,8 +39,8 @@ def main() -> int:
     settings = ClockSettings()
     before = airflow_tables.oldest_kept(settings)
     airflow_tables.clean(before)
-    n_files = delete_logs(settings.readmit_home / "airflow" / "logs", before)
-    print(f"runs before {before:%Y-%m-%d} are removed, and {n_files} files of logs")
+    n_files = sum(delete_files(settings.readmit_home / name, before) for name in CLEANED)
+    print(f"runs before {before:%Y-%m-%d} are removed, and {n_files} files of logs and downloads")
     return 0
 
 

@@ -178,3 +178,10 @@ def test_every_entry_that_our_code_writes_is_listed():
     names -= {"passwords.json", "cosmos", "logs"}
     assert {"log", "postgres", "s3", "sources", "supervisord.conf", "models"} <= names
     assert names <= set(state_folder.ENTRIES)
+
+
+def test_the_page_of_retention_names_every_entry():
+    """What grows has a row there, and what does not is listed: so a new entry needs a word."""
+    page = (state_folder.ROOT / "docs" / "retention.md").read_text(encoding="utf-8")
+    missing = [name for name in state_folder.ENTRIES if f"`{name}" not in page]
+    assert missing == []

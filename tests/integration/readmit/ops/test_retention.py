@@ -1,6 +1,8 @@
 """Old logs and pages are deleted; young ones and other objects stay."""
 
+import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,8 +10,9 @@ import pytest
 
 from readmit import storage
 from readmit.ops import retention
-from readmit.settings import RetentionSettings, StackSettings
-from stack import old_runs
+from readmit.settings import ROOT, RetentionSettings, StackSettings
+from stack import object_store, old_runs
+from tests.support import raw
 from tests.support.services import services
 
 KEYS = {
@@ -59,7 +62,27 @@ def test_old_local_logs_go_with_their_folders(tmp_path: Path) -> None:
     target.write_text("line")
     (tmp_path / "latest").symlink_to(target)
     os.utime(old, (0, 0))
-    assert old_runs.delete_logs(tmp_path, datetime(2020, 1, 1, tzinfo=UTC)) == 1
+    assert old_runs.delete_files(tmp_path, datetime(2020, 1, 1, tzinfo=UTC)) == 1
     assert not old.parent.exists()
     assert young.exists()
     assert target.exists()
+
+
+def test_the_page_names_every_table_and_every_prefix(tmp_path: Path) -> None:
+    """What grows has a row in docs/retention.md; so a new table or prefix needs one."""
+    stack = raw.fresh(tmp_path)
+    query = (
+        "select schemaname || '.' || tablename from pg_tables"
+        " where schemaname in ('landing', 'ops') and tablename <> 'alembic_version'"
+    )
+    names = []
+    for database in (stack.raw_database, stack.clean_database):
+        names += [name for (name,) in raw.query(stack, database, query)]
+    assert len(names) > 20
+    rights = json.dumps(object_store.RIGHTS)
+    prefixes = set(re.findall(r"{pipeline}/([a-z]+)/", rights))
+    assert {"source", "logs", "profiles"} <= prefixes
+    page = (ROOT / "docs" / "retention.md").read_text(encoding="utf-8")
+    missing = [name for name in names if f"{name}`" not in page]
+    missing += [prefix for prefix in prefixes if f"`{prefix}/" not in page]
+    assert missing == []
