@@ -18,6 +18,7 @@ def stop(settings: StackSettings) -> None:
     """
     Supervisor(settings).stop()
     notebook_mark(settings).unlink(missing_ok=True)
+    store(settings).flush()
     store(settings).tidy()
 
 

@@ -113,6 +113,13 @@ class Store:
             paths.append(Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock"))  # noqa: S108
         return paths
 
+    def flush(self) -> None:
+        """Wait until the files of a store that was killed are on the disk."""
+        for path in self.data.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+
     def tidy(self) -> None:
         """Remove the sockets of a stopped store, so that other users can start one."""
         for path in self.sockets:

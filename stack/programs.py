@@ -397,6 +397,9 @@ def _storage(settings: StackSettings) -> list[Program]:
             environment={"GOMEMLIMIT": "300MiB", "GOGC": "50"} | seaweed.environment,
             health=f"http://127.0.0.1:{settings.s3_port}/healthz",
             address=f"http://127.0.0.1:{settings.s3_port}",
+            # After SIGTERM its filer waits 15 s for two streams that the store itself keeps open.
+            # The wait cannot be set, and it writes nothing: a kill loses no object.
+            stop_signal="KILL",
             ports={
                 "READMIT_S3_PORT": seaweed.ports,
                 "READMIT_S3_METRICS_PORT": (seaweed.metrics_port,),

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from k8s.make_secrets import new_values
 from stack.object_store import Store, identities, weed
 from tests.support import k8s
-from tests.support.services import S3_OFFSETS, end, free_port, is_free, wait_until
+from tests.support.services import S3_OFFSETS, free_port, is_free, wait_until
 
 KEY = "key"
 SECRET = "secret"
@@ -109,7 +109,8 @@ def pod(tmp_path: Path) -> Iterator[Pod]:
     pod.start()
     yield pod
     assert pod.process
-    end(pod.process)
+    pod.process.kill()  # the first test stops it as Kubernetes does
+    pod.process.wait()
     pod.store.tidy()
 
 
