@@ -3,6 +3,7 @@
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,19 @@ FOLDS = (*COMPREHENSIONS, ast.Lambda, ast.IfExp)
 MAY_SHARE_A_NAME = {"__init__.py", "__main__.py"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_tree_outlives_the_rules():
+    """The garbage collector walks over whatever a process holds: tests of other files pay for it."""
+    yield
+    tree_of.cache_clear()
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """Return the syntax tree of a file, which all rules share."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def files(folder: str) -> list[Path]:
     return sorted(path for path in (ROOT / folder).rglob("*.py") if "target" not in path.parts)
 
@@ -45,7 +59,7 @@ def files(folder: str) -> list[Path]:
 def nodes(folder: str) -> Iterator[tuple[str, ast.AST]]:
     """Yield each node of each file of a folder after its location, as `file:line`."""
     for path in files(folder):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             line = getattr(node, "lineno", 0)
             yield f"{path.relative_to(ROOT)}:{line}", node
 
@@ -58,7 +72,7 @@ def code_lines(folder: str) -> int:
         for line in map(str.strip, text.splitlines()):
             if line and not line.startswith("#"):
                 total += 1
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(tree_of(path)):
             if not isinstance(
                 node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
             ):
@@ -122,7 +136,7 @@ def test_few_private_functions_are_used_once(folder):
     n_functions = 0
     used_once = []
     for path in files(folder):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = tree_of(path)
         functions = []
         uses = Counter()
         for node in ast.walk(tree):

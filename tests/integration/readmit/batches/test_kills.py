@@ -4,9 +4,9 @@ A step is a statement, or the moment before or after a commit, of everything fro
 release of a row.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg2
 import pytest
@@ -65,6 +65,10 @@ class Cursor(cursor):
 
 
 class Connection(connection):
+    """A session that the next life uses again: to begin one takes as long as what is done in it."""
+
+    address = ""
+
     def cursor(self, *arguments: Any, **named: Any) -> cursor:
         return super().cursor(*arguments, **{"cursor_factory": Cursor, **named})
 
@@ -72,6 +76,39 @@ class Connection(connection):
         Steps.take()
         super().commit()
         Steps.take()
+
+    def close(self) -> None:
+        """Leave the server what the end of a process leaves: no transaction, lock or setting."""
+        if self.closed:
+            return
+        self.rollback()
+        self.autocommit = True
+        with super().cursor() as cur:
+            cur.execute("discard all")
+        self.autocommit = False
+        Sessions.idle[self.address].append(self)
+
+
+class Sessions:
+    """The sessions of this process that are not in use, by address and role."""
+
+    connect = staticmethod(psycopg2.connect)
+    idle: ClassVar[defaultdict[str, list[Connection]]] = defaultdict(list)
+
+    @classmethod
+    def take(cls, dsn: str) -> Connection:
+        if cls.idle[dsn]:
+            return cls.idle[dsn].pop()
+        session: Connection = cls.connect(dsn, connection_factory=Connection)
+        session.address = dsn  # with the password, which its own `dsn` hides
+        return session
+
+    @classmethod
+    def end(cls) -> None:
+        for sessions in cls.idle.values():
+            for session in sessions:
+                connection.close(session)
+        cls.idle.clear()
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +122,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    connect = psycopg2.connect
-    monkeypatch.setattr(psycopg2, "connect", partial(connect, connection_factory=Connection))
+    monkeypatch.setattr(psycopg2, "connect", Sessions.take)
     yield
     Steps.last = 0
+    Sessions.end()
 
 
 def life(settings: StackSettings) -> None:
