@@ -7,11 +7,15 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from readmit.settings import StackSettings
-from tour import visit
+from tests.support.services import free_port
 from tour.scenes import Scene
-from tour.visit import SceneFailed, Visit
+from tour.visit import PATIENCE_MS, SceneFailed, Visit
 
 PAGE = "<button id=load onclick=\"document.body.append('here')\">Show</button><canvas></canvas>"
+
+
+# How long to wait for what never comes.
+IMPATIENCE_MS = 2_000
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -20,15 +24,15 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def started(tmp_path, monkeypatch):
+def started(tmp_path):
     """A visit of a stack whose docs site has one page."""
     site = tmp_path / "site"
     site.mkdir()
     (site / "index.html").write_text(PAGE)
-    monkeypatch.setattr(visit, "PATIENCE_MS", 1_000)
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    settings = StackSettings(docs_port=server.server_address[1], readmit_home=tmp_path)
+    ports = {"docs_port": server.server_address[1], "prometheus_port": free_port()}
+    settings = StackSettings(**ports, readmit_home=tmp_path)
     with Visit(settings, tmp_path) as visiting:
         visiting.targets = {"button": "#load", "shown": "text=here", "missing": "#no-such-thing"}
         yield visiting
@@ -50,6 +54,8 @@ def test_a_scene_shows_what_a_click_brings(started):
 
 @pytest.mark.parametrize("step", [{"point": "missing"}, {"click": "missing"}, {"point": "shown"}])
 def test_a_scene_without_its_content_fails(started, step):
+    started.context.set_default_timeout(IMPATIENCE_MS)
+    started.context.set_default_navigation_timeout(PATIENCE_MS)
     name = next(iter(step.values()))
     with pytest.raises(SceneFailed, match=rf"scene a-scene: .*index.html does not show {name}"):
         started.play(scene(**step))

@@ -8,6 +8,7 @@ from serving import refusals
 from serving.bundle_loader import ModelRefused
 from serving.instruments import Metrics
 from serving.watcher import Watcher
+from tests.support.services import wait_until
 from tests.support.serving import FolderSource, read
 
 FAULTS = {
@@ -123,7 +124,7 @@ def test_a_local_copy_that_could_not_be_loaded_at_the_start_is_tried_again(tmp_p
     restarted = Watcher(source, tmp_path / "models", 0.01, Metrics(), reader)
     restarted.start()
     try:
-        restarted._thread.join(0.5)
+        wait_until(lambda: restarted.served, "the local copy is not served", pause=0.01)
         assert restarted.served.version.version == "1"
         assert restarted.origin == "local copy"
     finally:

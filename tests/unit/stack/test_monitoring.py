@@ -9,7 +9,7 @@ import pytest
 from readmit.settings import StackSettings
 from stack import configuration, monitoring, programs, releases
 from tests.support.release_server import GOOD, release, server
-from tests.support.services import free_port
+from tests.support.services import free_port, wait_until
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_nothing_waits_for_a_server_that_does_not_answer(settings):
     with server(pause=60) as (url, _):
         running = download(settings, [release(GOOD, url)])
         running.stack_runs()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10  # this machine may be busy
         running.wait(0.2, quiet)
         assert "Tool (not installed, and the download failed: not complete" in running.report()
         assert running.errors == []
@@ -95,12 +95,16 @@ def test_nothing_waits_for_a_server_that_does_not_answer(settings):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
 def test_the_download_leaves_the_processor_to_the_rest(settings):
-    with server(pause=0.05) as (url, _):
+    own_priority = os.getpriority(os.PRIO_PROCESS, 0)
+    with server(pause=60) as (url, _):
         running = download(settings, [release(GOOD, url)])
-        time.sleep(0.3)
-        assert running.native_id is not None
-        assert os.getpriority(os.PRIO_PROCESS, running.native_id) == monitoring.LOWEST_PRIORITY
-        assert os.getpriority(os.PRIO_PROCESS, 0) < monitoring.LOWEST_PRIORITY
+
+        def has_lowest_priority() -> bool:
+            priority = os.getpriority(os.PRIO_PROCESS, running.native_id or 0)
+            return bool(running.native_id) and priority == monitoring.LOWEST_PRIORITY
+
+        wait_until(has_lowest_priority, "the download has a higher priority", pause=0.01)
+        assert os.getpriority(os.PRIO_PROCESS, 0) == own_priority
         running.wait(0.1, quiet)
 
 

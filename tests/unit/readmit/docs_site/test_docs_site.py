@@ -110,6 +110,6 @@ def test_the_site_ends_at_sigterm():
             caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{site.pid}/status").read_text())
             assert int(caught[1], 16) >> (signal.SIGTERM - 1) & 1
             site.terminate()
-            assert site.wait(timeout=5) == 0
+            assert site.wait(timeout=20) == 0
         finally:
             site.kill()
