@@ -1,13 +1,14 @@
 """`make tour`: record the guided tour of the running stack, in Spanish and English.
 
 Each language gets a film, its subtitles and a cut of two minutes in `build/tour/`.
-`--check` plays the scenes without recording.
+`--check` plays the scenes without recording, `--pictures` renews the pictures of the docs.
 """
 
 import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -20,23 +21,19 @@ from tour import film, scenes
 from tour.visit import Visit
 
 OUTPUT = ROOT / "build" / "tour"
+PICTURES = ROOT / "docs" / "screenshots"
 
 
 def play(
-    language: scenes.Language,
-    settings: StackSettings,
-    folder: Path,
-    console: Console,
-    only: str | None = None,
+    chosen: Sequence[scenes.Scene], settings: StackSettings, folder: Path, console: Console
 ) -> list[film.Take]:
-    """Play the scenes of a language on the running stack.
+    """Play scenes on the running stack.
 
     Args:
-        language: of the narration and the form.
+        chosen: the scenes, in one language.
         settings: those of the running stack.
         folder: gets the pictures and the narration.
         console: gets a line per scene.
-        only: name of the one scene that is played.
 
     Returns:
         the recorded steps. Scenes that this stack cannot show are left out.
@@ -46,16 +43,14 @@ def play(
     """
     takes: list[film.Take] = []
     with Visit(settings, folder) as visit:
-        for scene in scenes.load(language):
-            if only not in (None, scene.id):
-                continue
+        for scene in chosen:
             if not visit.can_show(scene):
-                console.print(f"{language} {scene.id}: left out, this stack has no {scene.when}")
+                console.print(f"{scene.id}: left out, this stack has no {scene.when}")
                 continue
             for step, shot in zip(scene.steps, visit.play(scene), strict=True):
                 voice = folder / f"voice-{len(takes):03}.wav"
                 takes.append(film.Take(scene, step, shot, voice))
-            console.print(f"{language} {scene.id}: {len(scene.steps)} steps")
+            console.print(f"{scene.id}: {len(scene.steps)} steps")
     return takes
 
 
@@ -76,6 +71,14 @@ def record(takes: list[film.Take], language: scenes.Language, console: Console) 
         shutil.rmtree(parts)
 
 
+def save_pictures(takes: Sequence[film.Take], console: Console) -> None:
+    """Renew the pictures of the docs that these steps show."""
+    for take in takes:
+        if take.step.picture is not None:
+            path = film.save_picture(take, PICTURES)
+            console.print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e3:.0f} kB")
+
+
 @explained
 def main() -> int:
     """Record the tour, or play it only."""
@@ -83,15 +86,27 @@ def main() -> int:
     parser.add_argument("--language", choices=scenes.LANGUAGES, help="one language only")
     parser.add_argument("--only", help="one scene only")
     parser.add_argument("--check", action="store_true", help="play the scenes, record nothing")
+    parser.add_argument(
+        "--pictures", action="store_true", help="renew docs/screenshots/, record no film"
+    )
+    parser.add_argument(
+        "--read-only", action="store_true", help="leave out the scenes that change the stack"
+    )
     options = parser.parse_args()
     console = Console(highlight=False)
     settings = stack_settings()
     languages = [options.language] if options.language else scenes.LANGUAGES
     OUTPUT.mkdir(parents=True, exist_ok=True)
     for language in languages:
+        chosen = scenes.choose(
+            scenes.load(language), options.only, options.read_only, options.pictures
+        )
+        console.print(f"language {language}: {len(chosen)} scenes")
         with tempfile.TemporaryDirectory() as folder:
-            takes = play(language, settings, Path(folder), console, options.only)
-            if not options.check:
+            takes = play(chosen, settings, Path(folder), console)
+            if options.pictures:
+                save_pictures(takes, console)
+            elif not options.check:
                 record(takes, language, console)
     return 0
 

@@ -23,6 +23,8 @@ PREVIEW_SIZE = (960, 540)
 PREVIEW_MS = 2_600
 PREVIEW_QUALITY = 75
 MOST_PREVIEW_BYTES = 2_000_000
+# Pages have few colours: a palette makes a picture of the docs a third as big.
+PICTURE_COLOURS = 128
 ENCODING = (
     *("-c:v", "libx264", "-preset", "veryfast", "-crf", "25", "-tune", "stillimage"),
     *("-pix_fmt", "yuv420p", "-r", str(PER_SECOND), "-g", str(10 * PER_SECOND)),
@@ -119,6 +121,15 @@ def preview(takes: Sequence[Take], path: Path) -> None:
     )
     if path.stat().st_size > MOST_PREVIEW_BYTES:
         raise FilmFailed(f"{path.name} is bigger than {MOST_PREVIEW_BYTES} bytes")
+
+
+def save_picture(take: Take, folder: Path) -> Path:
+    """Save what a step shows as a picture of the docs, and return its path."""
+    path = folder / f"{take.step.picture}.png"
+    with Image.open(take.shot.after) as page:
+        palette = page.convert("RGB").quantize(PICTURE_COLOURS, dither=Image.Dither.NONE)
+    palette.save(path, optimize=True)
+    return path
 
 
 def subtitles(takes: Sequence[Take]) -> str:

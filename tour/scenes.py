@@ -4,6 +4,7 @@
 at has names; `targets.yml` says where on a page each of them is found.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -43,6 +44,9 @@ class Step(BaseModel):
     upload: Entry | None = Field(default=None, description="field that gets a file of this folder")
     point: str | None = Field(default=None, description="target that must be visible; is framed")
     short: bool = Field(default=False, description="also in the cut of two minutes")
+    picture: str | None = Field(
+        default=None, pattern=r"^[a-z.-]+$", description="name of the page's picture in the docs"
+    )
 
     @model_validator(mode="after")
     def has_one_action(self) -> Self:
@@ -75,6 +79,7 @@ class Scene(BaseModel):
     page: str | None = Field(default=None, pattern=r"^[a-z]+/")
     command: str | None = Field(default=None, description="is run; its output is the page")
     when: Literal["always", "prometheus", "grafana", "cluster", "previous"] = "always"
+    changes_stack: bool = Field(default=False, description="left out by --read-only")
     steps: tuple[Step, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -83,6 +88,29 @@ class Scene(BaseModel):
         if (self.page is None) == (self.command is None):
             raise ValueError("a scene has either a page or a command")
         return self
+
+
+def choose(
+    scenes: Sequence[Scene], only: str | None, read_only: bool, with_picture: bool
+) -> list[Scene]:
+    """Return the scenes to play.
+
+    Args:
+        scenes: those of a language.
+        only: name of a single scene.
+        read_only: leave out the scenes that change the stack.
+        with_picture: leave out the scenes without a picture for the docs.
+    """
+    chosen = []
+    for scene in scenes:
+        if only is not None and scene.id != only:
+            continue
+        if read_only and scene.changes_stack:
+            continue
+        if with_picture and not any(step.picture for step in scene.steps):
+            continue
+        chosen.append(scene)
+    return chosen
 
 
 def targets() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The film: frames last as long as the narration; subtitles and chapters follow it; limits hold."""
 
 import wave
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -57,6 +58,14 @@ def test_the_preview_draws_one_picture_per_step_and_it_is_the_last_of_the_film(t
         assert last.path.read_bytes() == path.read_bytes()
     with Image.open(tmp_path / "tour.webp") as preview:
         assert preview.n_frames == len(takes)
+
+
+def test_a_picture_of_the_docs_is_the_page_alone(takes, tmp_path):
+    shown = replace(takes[1], step=takes[1].step.model_copy(update={"picture": "form"}))
+    path = film.save_picture(shown, tmp_path)
+    assert path == tmp_path / "form.png"
+    with Image.open(path) as picture, Image.open(shown.shot.after) as page:
+        assert picture.convert("RGB").tobytes() == page.convert("RGB").tobytes()
 
 
 def test_subtitles_and_chapters_follow_each_other(takes):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from readmit.settings import ROOT
 from tour import film, scenes
 from tour.scenes import LANGUAGES, BadScenes, Scene, Step
 
@@ -64,3 +65,27 @@ def test_a_step_does_one_thing():
     fill = {"target": "a", "text": "b"}
     with pytest.raises(ValueError, match="one action"):
         Step.model_validate({"say": "A sentence.", "click": "a", "fill": fill})
+
+
+def test_a_stack_can_be_filmed_without_a_change():
+    loaded = scenes.load("en")
+    left_out = set(loaded) - set(scenes.choose(loaded, None, read_only=True, with_picture=False))
+    assert {scene.command for scene in left_out} == {"make poison", "make rollback"}
+
+
+def test_one_scene_or_those_with_pictures_are_chosen():
+    loaded = scenes.load("es")
+    [form] = scenes.choose(loaded, "form", read_only=True, with_picture=False)
+    assert form.id == "form"
+    for scene in scenes.choose(loaded, None, read_only=False, with_picture=True):
+        assert any(step.picture for step in scene.steps)
+
+
+def test_each_picture_has_one_step_and_is_in_the_docs():
+    names = []
+    for language in LANGUAGES:
+        for scene in scenes.load(language):
+            names += [step.picture for step in scene.steps if step.picture]
+    assert len(names) == len(set(names))
+    for name in names:
+        assert (ROOT / "docs" / "screenshots" / f"{name}.png").is_file(), name
