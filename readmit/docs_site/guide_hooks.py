@@ -20,6 +20,7 @@ ROOT_PAGES = {
     "LICENSE": "LICENSE",
 }
 DECISIONS = "adr/index.md"
+FAVICON = Path(__file__).parent / "assets" / "favicon.png"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -30,7 +31,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the repository's root, and an index of the decisions."""
+    """Add the pages of the repository's root, an index of the decisions, and the icon."""
     for source, name in ROOT_PAGES.items():
         text = (ROOT / source).read_text()
         content = text.replace("](docs/adr/)", f"]({DECISIONS})").replace("](docs/", "](")
@@ -42,6 +43,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         title = (Path(config.docs_dir) / name).read_text().splitlines()[0].removeprefix("# ")
         lines.append(f"- [{title}]({Path(name).name})")
     files.append(File.generated(config, DECISIONS, content="\n".join(lines)))
+    files.append(File.generated(config, FAVICON.name, content=FAVICON.read_bytes()))
     return files
 
 

@@ -55,6 +55,12 @@ def test_no_page_loads_anything_from_elsewhere(guide):
             assert not re.match(r"(https?:)?//", address), f"{page.name}: {address}"
 
 
+def test_every_page_has_the_icon_of_the_docs_site(guide):
+    icon = (ROOT / "readmit" / "docs_site" / "assets" / "favicon.png").read_bytes()
+    assert (guide / "favicon.png").read_bytes() == icon
+    assert '<link rel="icon" href="favicon.png">' in (guide / "index.html").read_text()
+
+
 def test_only_pages_with_a_diagram_load_mermaid(guide):
     for page in guide.rglob("*.html"):
         text = page.read_text()
