@@ -13,7 +13,7 @@ import streamlit as st
 
 from readmit.client.answer_types import Prediction, ProblemCode
 from readmit.client.api_client import ApiDown, Problem
-from ui import charts, problem_messages, session, wording
+from ui import charts, page_tables, problem_messages, session, wording
 from ui.language import Language
 
 Row = TypeVar("Row")
@@ -110,6 +110,11 @@ def chart(figure: go.Figure, key: str) -> None:
     """Draw a chart in the colours of the reader's theme."""
     theme = charts.DARK if st.context.theme.type == "dark" else charts.LIGHT
     st.plotly_chart(charts.in_theme(figure, theme), config=charts.CONFIG, key=key)
+
+
+def wide_table(rows: Sequence[Mapping[str, object]]) -> None:
+    """Draw a table of many columns; those without any value would push others out of sight."""
+    st.dataframe(page_tables.without_empty_columns(rows), hide_index=True)
 
 
 def reasons_in_english(rows: Sequence[Mapping[str, object]]) -> None:

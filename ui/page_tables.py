@@ -27,12 +27,12 @@ PROMOTION_COLUMNS = (
     "decision",
     "challenger_version",
     "production_version",
+    "reason",
     "metric",
     "challenger_score",
     "production_score",
     "gain",
     "actor",
-    "reason",
 )
 REALISED = ("auroc", "average_precision", "ece", "observed_minus_predicted")
 LEDGER_COLUMNS = (
@@ -262,6 +262,17 @@ def quarantine(rows: Sequence[QuarantinedRow], language: Language) -> list[Table
         if any(row.get(column) is not None for row in rows):
             columns.append(column)
     return [_table_row(row, columns, language) for row in rows]
+
+
+def without_empty_columns(rows: Sequence[Mapping[str, object]]) -> list[TableRow]:
+    """Return the rows with the columns that have a value in at least one of them."""
+    filled: set[str] = set()
+    for row in rows:
+        filled.update(title for title, value in row.items() if value != "")
+    table = []
+    for row in rows:
+        table.append({title: value for title, value in row.items() if title in filled})
+    return table
 
 
 def _table_row(row: Mapping[str, object], columns: Sequence[str], language: Language) -> TableRow:

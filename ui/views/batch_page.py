@@ -143,4 +143,4 @@ def show_scored(scored: scoring.ScoredFile) -> None:
     table = []
     for line, outcome in scored.first.items():
         table.append({line_title: str(line), **outcome.shown(language)})
-    st.dataframe(table, hide_index=True)
+    page_parts.wide_table(table)

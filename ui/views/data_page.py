@@ -46,7 +46,7 @@ def show_ledger(batches: Sequence[LedgerRow]) -> None:
     show_rates(batches)
     page_parts.section(language.text("ledger"), language.text("ledger_intro"))
     page_parts.reasons_in_english(batches)
-    st.dataframe(page_tables.ledger(batches, language), hide_index=True)
+    page_parts.wide_table(page_tables.ledger(batches, language))
 
 
 def show_inbox(rows: Sequence[ReceivedFile]) -> None:
@@ -58,7 +58,7 @@ def show_inbox(rows: Sequence[ReceivedFile]) -> None:
         st.caption(language.text("inbox_none"))
         return
     page_parts.reasons_in_english(rows)
-    st.dataframe(page_tables.inbox(rows, language), hide_index=True)
+    page_parts.wide_table(page_tables.inbox(rows, language))
 
 
 def offer_upload() -> None:
@@ -131,7 +131,7 @@ def show_quarantine(rows: Sequence[QuarantinedRow]) -> None:
         st.caption(language.text("quarantine_none"))
         st.link_button(language.text("link_quality"), session.links().quality)
         return
-    st.dataframe(page_tables.quarantine(rows, language), hide_index=True)
+    page_parts.wide_table(page_tables.quarantine(rows, language))
 
 
 def show_other_pages() -> None:

@@ -193,7 +193,7 @@ def show_decisions() -> None:
     decisions = page_parts.load_rows(session.client().history)
     if decisions:
         page_parts.reasons_in_english(decisions)
-        st.dataframe(page_tables.promotions(decisions, language), hide_index=True)
+        page_parts.wide_table(page_tables.promotions(decisions, language))
     elif decisions is not None:
         st.caption(language.text("promotions_none"))
         st.link_button(language.text("link_experiments"), session.links().mlflow)

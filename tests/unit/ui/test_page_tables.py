@@ -148,3 +148,15 @@ def test_realised_performance_over_time_has_a_place_for_every_report():
     days, by_version = page_tables.realised_over_time([newer, older], "auroc")
     assert days == ["2026-02-01 05:00", "2026-02-02 05:00"]
     assert by_version == {"2": [None, FIGURE]}
+
+
+def test_columns_without_any_value_are_left_out():
+    rows = [
+        {"line": "2", "risk": "", "error": "", "n": 0},
+        {"line": "3", "risk": "low", "error": "", "n": 0},
+    ]
+    assert page_tables.without_empty_columns(rows) == [
+        {"line": "2", "risk": "", "n": 0},
+        {"line": "3", "risk": "low", "n": 0},
+    ]
+    assert page_tables.without_empty_columns([]) == []
