@@ -18,14 +18,18 @@ from readmit.inherited_environment import forget_the_shell
 from readmit.settings import ROOT, StackSettings
 from stack.configuration import stack_settings
 from tour import film, scenes
-from tour.visit import Visit
+from tour.visit import HEIGHT, PICTURE_HEIGHT, Visit
 
 OUTPUT = ROOT / "build" / "tour"
 PICTURES = ROOT / "docs" / "screenshots"
 
 
 def play(
-    chosen: Sequence[scenes.Scene], settings: StackSettings, folder: Path, console: Console
+    chosen: Sequence[scenes.Scene],
+    settings: StackSettings,
+    folder: Path,
+    console: Console,
+    height: int = HEIGHT,
 ) -> list[film.Take]:
     """Play scenes on the running stack.
 
@@ -34,6 +38,7 @@ def play(
         settings: those of the running stack.
         folder: gets the pictures and the narration.
         console: gets a line per scene.
+        height: of the pages, in points.
 
     Returns:
         the recorded steps. Scenes that this stack cannot show are left out.
@@ -42,7 +47,7 @@ def play(
         SceneFailed: a page does not show what its scene tells.
     """
     takes: list[film.Take] = []
-    with Visit(settings, folder) as visit:
+    with Visit(settings, folder, height=height) as visit:
         for scene in chosen:
             if not visit.can_show(scene):
                 console.print(f"{scene.id}: left out, this stack has no {scene.when}")
@@ -103,10 +108,13 @@ def main() -> int:
         )
         console.print(f"language {language}: {len(chosen)} scenes")
         with tempfile.TemporaryDirectory() as folder:
-            takes = play(chosen, settings, Path(folder), console)
             if options.pictures:
-                save_pictures(takes, console)
-            elif not options.check:
+                for scene in chosen:  # one by one: those before a scene that fails are saved
+                    takes = play([scene], settings, Path(folder), console, PICTURE_HEIGHT)
+                    save_pictures(takes, console)
+                continue
+            takes = play(chosen, settings, Path(folder), console)
+            if not options.check:
                 record(takes, language, console)
     return 0
 

@@ -23,6 +23,8 @@ from tour.scenes import FOLDER, Scene, Step, targets
 # A page of 1536 x 732 points is drawn on 1920 x 915 pixels: its text stays readable in the film.
 WIDTH = 1536
 HEIGHT = 732
+# The pictures of the docs need no room for subtitles: Airflow's grid and an answer fit as a whole.
+PICTURE_HEIGHT = 1000
 SCALE = 1.25
 # Commands forget the variables of the shell later on.
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -80,14 +82,20 @@ class Visit:
         settings: those of the running stack.
         folder: gets the pictures.
         fade_ms: for how long charts are given time to appear.
+        height: of the pages, in points.
     """
 
     def __init__(
-        self, settings: StackSettings, folder: Path, fade_ms: int = CHARTS_FADE_IN_MS
+        self,
+        settings: StackSettings,
+        folder: Path,
+        fade_ms: int = CHARTS_FADE_IN_MS,
+        height: int = HEIGHT,
     ) -> None:
         self.settings = settings
         self.folder = folder
         self.fade_ms = fade_ms
+        self.height = height
         self.targets = targets()
         self.components = {
             "form": f"http://127.0.0.1:{settings.ui_port}",
@@ -109,7 +117,7 @@ class Visit:
         if login is not None:
             credentials = {"username": login[0], "password": login[1], "origin": address}
         self.context = self.browser.new_context(
-            viewport={"width": WIDTH, "height": HEIGHT},
+            viewport={"width": WIDTH, "height": self.height},
             device_scale_factor=SCALE,
             http_credentials=credentials,
         )
@@ -226,7 +234,7 @@ class Visit:
     def _act(self, page: Page, target: Locator, step: Step) -> None:
         if step.fill is not None:
             target.fill(step.fill.text)
-            target.press("Tab")
+            target.blur()  # the next field would show its tooltip
         elif step.upload is not None:
             target.locator("input[type=file]").set_input_files(FOLDER / step.upload.text)
         else:

@@ -268,10 +268,16 @@ def without_empty_columns(rows: Sequence[Mapping[str, object]]) -> list[TableRow
     """Return the rows with the columns that have a value in at least one of them."""
     filled: set[str] = set()
     for row in rows:
-        filled.update(title for title, value in row.items() if value != "")
+        for title, value in row.items():
+            if value != "":
+                filled.add(title)
     table = []
     for row in rows:
-        table.append({title: value for title, value in row.items() if title in filled})
+        cells: TableRow = {}
+        for title, value in row.items():
+            if title in filled:
+                cells[title] = value
+        table.append(cells)
     return table
 
 

@@ -13,6 +13,7 @@ from ui.form import Field
 SCORED = "batch:scored"
 SCORED_NAME = "batch:scored_name"
 READ = "batch:read"
+MISSING_SHOWN = 8  # names of missing columns
 
 
 def render() -> None:
@@ -70,7 +71,10 @@ def show_upload(upload: UploadedFile, fields: Sequence[Field]) -> None:
         if unread:
             st.text(language.text("batch_unread", names=", ".join(unread)))
     if file.missing:
-        names = ", ".join(file.missing)
+        names = ", ".join(file.missing[:MISSING_SHOWN])
+        n_more = len(file.missing) - MISSING_SHOWN
+        if n_more > 0:
+            names = language.text("and_more", names=names, n=n_more)
         st.error(language.text("batch_missing", names=names), icon=":material/error:")
     elif file.n_rows:
         offer_scoring(file, upload.name, fields)

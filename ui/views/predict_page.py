@@ -152,7 +152,7 @@ def show_result(model: FormModel, form_fields: Sequence[Field]) -> None:
     elif ANSWER in st.session_state:
         show_answer(model, st.session_state[ANSWER], form_fields)
     else:
-        st.info(session.language().text("result_empty"), icon=":material/arrow_back:")
+        st.info(session.language().text("result_empty"), icon=":material/touch_app:")
 
 
 def show_failure(failure: Problem | ApiDown, model: FormModel) -> None:
