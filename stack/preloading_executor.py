@@ -8,6 +8,7 @@ the project's own code is imported by each task, so a change of it reaches the n
 
 import gc
 import importlib
+import inspect
 import logging
 import time
 
@@ -18,6 +19,8 @@ from readmit.telemetry.library_logs import hide_info_of_libraries
 log = logging.getLogger("readmit")
 
 LIBRARIES = (
+    "airflow.providers.amazon.aws.log.cloudwatch_task_handler",
+    "airflow.sdk.execution_time.supervisor",
     "boto3",
     "botocore.httpsession",
     "catboost",
@@ -53,6 +56,9 @@ class PreloadingExecutor(LocalExecutor):
             except ImportError as error:
                 log.warning("%s is not preloaded: %s", name, error)
         log.info("libraries of the tasks imported in %.1f s", time.monotonic() - began)
+        # Airflow's hook of the object store asks for the stack, and Python then notes the file of
+        # each module. Noted here, it is shared: each worker would copy 60 MB for it.
+        inspect.stack()
         super().start()
         # Airflow hands the libraries back to the garbage collector once the workers are forked. Its
         # next run would write to every object, and so copy 130 MB that are shared with the workers.

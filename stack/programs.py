@@ -416,7 +416,7 @@ def _mlflow(settings: StackSettings) -> Program:
         "mlflow",
         python(
             "-m",
-            "mlflow",
+            "readmit.ops.mlflow_server",
             "server",
             *listen,
             "--app-name",

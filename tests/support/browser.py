@@ -31,6 +31,9 @@ def wait_until_drawn(page: Page) -> None:
     expect(app).to_have_attribute("data-test-script-state", "notRunning")
     # What waits to be drawn again is pale.
     expect(page.locator("[data-stale=true]")).to_have_count(0)
+    # Streamlit loads what runs our script late, after the button that the script names.
+    upload = page.locator("[data-testid=stFileUploaderDropzone] button")
+    expect(upload.and_(page.locator(":not([aria-label])"))).to_have_count(0)
 
 
 def grave_findings(page: Page) -> list[str]:
