@@ -5,6 +5,7 @@ compared with the file that UCI publishes (`uci_shares.json`), so that no batch 
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,14 @@ from botocore.exceptions import ClientError
 from psycopg2 import sql
 
 from readmit import db, storage
+from readmit.ops import object_digests
+from readmit.ops.object_digests import ObjectChanged
 from readmit.settings import PipelineSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+log = logging.getLogger(__name__)
 Profile = dict[str, dict[str, float]]
 
 # Batches that a new one is compared with: enough to be stable, few enough that the cost never
@@ -44,24 +48,25 @@ def measure(batch_id: str, columns: Sequence[str], settings: PipelineSettings) -
 def store(batch_id: str, profile: Profile, settings: PipelineSettings) -> None:
     """Store the profile of a batch that passed the raw gate."""
     body = json.dumps(profile).encode()
-    storage.client("gates", settings).put_object(
-        Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id), Body=body
-    )
+    object_digests.store(_key(batch_id), body, storage.client("gates", settings), settings)
 
 
 def load(batch_id: str, s3: "S3Client", settings: PipelineSettings) -> Profile | None:
     """Return the stored profile of a batch.
 
     There is none if the batch was published before profiles were stored, or its profile was
-    removed.
+    removed or changed.
     """
     try:
-        response = s3.get_object(Bucket=settings.s3_pipeline_bucket, Key=_key(batch_id))
+        body = object_digests.read(_key(batch_id), s3, settings)
     except ClientError as error:
         if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
             return None
         raise
-    profile: Profile = json.loads(response["Body"].read())
+    except ObjectChanged as error:
+        log.error("%s; batches are compared without it", error)
+        return None
+    profile: Profile = json.loads(body)
     return profile
 
 

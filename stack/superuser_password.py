@@ -11,6 +11,7 @@ from psycopg2 import OperationalError, sql
 from pydantic import SecretStr
 
 from readmit import db
+from readmit.ops import bootstrap
 from readmit.settings import StackSettings
 from stack.configuration import write_private
 
@@ -35,9 +36,11 @@ def renew(settings: StackSettings) -> None:
         db.connect("postgres", "postgres", settings).close()
     except OperationalError:
         earlier = settings.model_copy(update={"postgres_password": before})
+        change = sql.SQL("alter role postgres password {}").format(sql.Literal(password))
         with closing(db.connect("postgres", "postgres", earlier)) as server, server:
-            change = sql.SQL("alter role postgres password {}").format(sql.Literal(password))
-            server.cursor().execute(change)
+            cur = server.cursor()
+            bootstrap.hide_statements(cur)
+            cur.execute(change)
     path.unlink()
 
 

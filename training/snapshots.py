@@ -18,6 +18,7 @@ from readmit import db, storage
 from readmit.batches import rebuilds
 from readmit.contract.definition import Contract
 from readmit.errors import BadData
+from readmit.ops import object_digests
 from training import features
 from training.training_settings import TrainingSettings
 
@@ -155,11 +156,15 @@ def store(snapshot: Snapshot, settings: TrainingSettings) -> None:
     }
     s3 = storage.client("trainer", settings)
     for key, body in bodies.items():
-        s3.put_object(Bucket=settings.s3_pipeline_bucket, Key=key, Body=body)
+        object_digests.store(key, body, s3, settings)
 
 
 def load(snapshot_id: str, settings: TrainingSettings) -> Snapshot:
-    """Read train and validation rows of a snapshot."""
+    """Read train and validation rows of a snapshot.
+
+    Raises:
+        ObjectChanged: they are not those that `freeze` has stored.
+    """
     facts, contract = described(snapshot_id, settings)
     rows = pd.read_parquet(io.BytesIO(_get(f"snapshots/{snapshot_id}.parquet", settings)))
     return Snapshot(facts, contract, rows)
@@ -187,7 +192,4 @@ def _document(snapshot_id: str, settings: TrainingSettings) -> dict[str, Any]:
 
 
 def _get(key: str, settings: TrainingSettings) -> bytes:
-    response = storage.client("trainer", settings).get_object(
-        Bucket=settings.s3_pipeline_bucket, Key=key
-    )
-    return response["Body"].read()
+    return object_digests.read(key, storage.client("trainer", settings), settings)

@@ -45,6 +45,16 @@ TIME_LIMITS: dict[str, tuple[int, int, int]] = {
     "mlflow": (15, 5, 15),
     "airflow": (15, 5, 15),
 }
+HIDE_STATEMENTS = """
+    select set_config(name, setting, false)
+    from (
+        values
+        ('log_min_error_statement', 'panic'),
+        ('log_min_duration_statement', '-1'),
+        ('log_statement', 'none')
+    ) as quiet (name, setting)
+    where (select rolsuper from pg_roles where rolname = current_user)
+"""
 # Advisory lock: two set-ups at the same time would create the same role twice.
 SETUP_LOCK = 7_241_001
 
@@ -84,6 +94,7 @@ def _roles_and_databases(
     with closing(db.connect("postgres", "postgres", settings)) as server:
         server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
         with server.cursor() as cur:
+            hide_statements(cur)
             cur.execute("select pg_advisory_lock(%s)", (SETUP_LOCK,))
             _create_roles(cur, settings, later)
             _create_databases(cur, settings)
@@ -93,7 +104,17 @@ def _roles_and_databases(
 def set_password(role: db.Role, settings: OperationsSettings) -> None:
     """Give a role the password of the settings."""
     with db.transaction("postgres", "postgres", settings) as server, server.cursor() as cur:
+        hide_statements(cur)
         _set_password(cur, role, settings)
+
+
+def hide_statements(cur: cursor) -> None:
+    """Keep the statements of this connection out of the server's log: they hold passwords.
+
+    A statement that fails is logged as a whole, by default. Only a superuser may change that, so on
+    a managed server its own settings decide.
+    """
+    cur.execute(HIDE_STATEMENTS)
 
 
 def _set_password(cur: cursor, role: db.Role, settings: OperationsSettings) -> None:
@@ -182,6 +203,7 @@ def _set_up_clean(settings: OperationsSettings) -> None:
         db.transaction("postgres", settings.clean_database, settings) as clean,
         clean.cursor() as cur,
     ):
+        hide_statements(cur)
         cur.execute("create extension if not exists postgres_fdw")
         _create_server(cur, settings)
         # Each role is itself on the foreign server too, so that its own rights in `raw` hold.

@@ -17,7 +17,7 @@ from readmit import db, storage
 from readmit.intake.erased_patients import normalised
 from readmit.intake.source_copies import HEADER, patient_of, write_without
 from readmit.intake.split import split_of
-from readmit.ops import erased_rows
+from readmit.ops import erased_rows, object_digests
 from readmit.ops.erased_rows import PatientRows, SliceRest, number_pattern
 from readmit.ops.prediction_archive import ARCHIVES
 from readmit.settings import StackSettings
@@ -117,7 +117,7 @@ def erase_snapshots(rows: PatientRows, settings: StackSettings) -> list[str]:
         snapshot_id = key.removeprefix(SNAPSHOTS).partition(".")[0]
         left.setdefault(snapshot_id, Counter()).update(frame["split"][~is_own])
         if is_own.any():
-            s3.put_object(Bucket=bucket, Key=key, Body=frame[~is_own].to_parquet(index=False))
+            _put_snapshot(s3, key, frame[~is_own].to_parquet(index=False), settings)
             changed.add(snapshot_id)
     for snapshot_id, n_rows in left.items():
         key = f"{SNAPSHOTS}{snapshot_id}.json"
@@ -127,9 +127,16 @@ def erase_snapshots(rows: PatientRows, settings: StackSettings) -> list[str]:
             counts[name] = n_rows[name.removeprefix("n_")]
         if not counts.items() <= document["facts"].items():
             document["facts"].update(counts)
-            s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(document).encode())
+            _put_snapshot(s3, key, json.dumps(document).encode(), settings)
             changed.add(snapshot_id)
     return sorted(changed)
+
+
+def _put_snapshot(s3: "S3Client", key: str, body: bytes, settings: StackSettings) -> None:
+    """Store a part of a snapshot, and its digest first: training verifies what it reads."""
+    with erased_rows.eraser(settings.clean_database, settings) as cur:
+        object_digests.record(key, body, cur)
+    s3.put_object(Bucket=settings.s3_pipeline_bucket, Key=key, Body=body)
 
 
 def erase_archives(rows: PatientRows, settings: StackSettings) -> int:

@@ -18,6 +18,7 @@ from readmit.ops import (
     backup_folder,
     bootstrap,
     carried_erasures,
+    object_digests,
     pg_programs,
     restore_checks,
 )
@@ -126,6 +127,9 @@ def _restore(
     bootstrap.bootstrap(settings)
     for bucket in buckets(settings):
         _fill_bucket(bucket, backup, settings, replaces=True)
+    # The store calls every object new now, also those of a release that kept no digests.
+    with db.transaction("postgres", settings.clean_database, settings) as clean:
+        object_digests.trust_what_is_there(clean.cursor())
 
 
 def _release_build_lock(restored: OperationsSettings) -> None:

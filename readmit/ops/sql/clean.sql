@@ -63,6 +63,9 @@ create or replace trigger append_only
 before update or delete or truncate on ops.corrections
 for each statement execute function ops.forbid_change();
 create or replace trigger append_only
+before update or delete or truncate on ops.object_digests
+for each statement execute function ops.forbid_change();
+create or replace trigger append_only
 before update or delete or truncate on ops.rejected_builds
 for each statement execute function ops.forbid_change();
 create or replace trigger append_only
@@ -308,7 +311,8 @@ grant insert (
 grant insert (decision_id) on ops.promotion_outcomes to publisher;
 grant insert (model_name, model_version, n_requests, verdict, evidence) on ops.monitor_reports to publisher;
 grant select on ops.decisions_in_force to serving;
-grant select on ops.published_batches, ops.predictions, ops.prediction_archives to publisher;
+grant select on ops.published_batches, ops.predictions, ops.prediction_archives, ops.object_digests to publisher;
+grant insert (object_key, sha256) on ops.object_digests to publisher, eraser;
 grant insert on ops.predictions to serving;
 revoke insert on ops.history_lookups from serving;
 grant insert (caller, patient_nbr, request_id, outcome) on ops.history_lookups to serving;

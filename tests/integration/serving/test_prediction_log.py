@@ -1,5 +1,7 @@
 """The prediction log and the data routes on a real Postgres with the real roles."""
 
+import json
+import re
 import uuid
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,7 +19,7 @@ from serving.app import create_app
 from serving.instruments import Metrics
 from serving.prediction_log import LoggedPrediction, PredictionLog
 from tests.support import raw
-from tests.support.serving import ROW, FolderSource, read
+from tests.support.serving import ROW, FolderSource, contract, feature, read
 
 
 def test_predictions_are_written_and_data_is_read(tmp_path):
@@ -69,7 +71,7 @@ CALLERS = "select caller, is_clinical from ops.predictions order by predicted_at
 
 
 @contextmanager
-def api_with_history(stack, **values):
+def api_with_history(stack, challenger=None, **values):
     """The API on a database in which patient 7 had three stays."""
     settings = ServingSettings(
         **stack.model_dump(), history_timeout_ms=1000, api_allowed_hosts="testserver", **values
@@ -77,6 +79,8 @@ def api_with_history(stack, **values):
     raw.query(stack, stack.clean_database, HISTORY)
     source = FolderSource()
     source.promote(1)
+    if challenger:
+        source.promote(2, "challenger", contract=challenger)
     app = create_app(settings, source=source, read=read)
     app.state.parts.watcher.check()
     with TestClient(app) as client:
@@ -112,6 +116,44 @@ def test_a_key_without_the_scope_sees_no_value_of_a_history(tmp_path):
     assert hidden.json()["base"] + total == pytest.approx(hidden.json()["score"])
     for answer in (predicted, compared):
         assert "n_prior_stays" not in answer.text
+
+
+LONE = re.compile(r"(?<![\w.-])41(?![\w.-])")
+
+
+@pytest.mark.parametrize("scopes", [[Scope.PREDICT], [Scope.PREDICT, Scope.CLINICAL]])
+def test_no_answer_has_a_value_that_only_the_history_has(tmp_path, scopes):
+    """Also none of a refusal, of another version and its contract, or of a table as CSV."""
+    stack = raw.fresh(tmp_path)
+    secret, key = access_keys.new("ehr", scopes)
+    stay = ROW | {"patient_nbr": 9}
+    narrow = contract(replaced=feature("n_prior_stays", role="history", max=15))
+    bodies = {
+        "/predict": stay,
+        "/predict?calls_per_100=5": stay,
+        "/explain": stay,
+        "/compare": stay,
+        "/compare?alias=challenger": stay,
+        "/predict/batch?trial=true&certainty=true": {"rows": [stay, stay]},
+        "/predict/batch": {"rows": [stay]},
+    }
+    with api_with_history(stack, narrow, api_keys=key.entry()) as client:
+        raw.query(stack, stack.clean_database, "insert into marts.dim_patients values (9, 41)")
+        answers = []
+        for path, body in bodies.items():
+            wrong = json.loads(json.dumps(body).replace("Female", "nobody"))
+            of_another_form = json.loads(
+                json.dumps(body).replace('"patient_nbr"', '"contract_hash": "old", "patient_nbr"')
+            )
+            for sent in (body, wrong, of_another_form):
+                for accept in ("application/json", "text/csv"):
+                    headers = {"X-API-Key": secret, "Accept": accept}
+                    answers.append(client.post(path, json=sent, headers=headers))
+    looked_up = [answer for answer in answers if "looked_up" in answer.text]
+    assert len(looked_up) > 15
+    assert {answer.status_code for answer in answers} == {200, 422}
+    for answer in answers:
+        assert not LONE.search(answer.text), answer.text
 
 
 def test_every_look_up_is_audited_with_caller_and_request(tmp_path):

@@ -47,6 +47,10 @@ CLEAN_RECORDS = {
         "publisher",
         "insert into ops.rejected_builds (build_id, reason) values ('b+r1', 'r')",
     ),
+    "ops.object_digests": (
+        "publisher",
+        "insert into ops.object_digests (object_key, sha256) values ('k', 's')",
+    ),
     "ops.published_batches": (
         "publisher",
         "select ops.publish_build('b', 'b', 'batch', 1, 1, 0, 0)",
@@ -158,6 +162,7 @@ FIRST_COLUMNS = {
     "ops.monitor_reports": "report_id",
     "ops.corrections": "correction_id",
     "ops.rejected_builds": "build_id",
+    "ops.object_digests": "digest_id",
     "ops.published_batches": "build_id",
     "ops.prediction_archives": "object_key",
     "landing.encounters": "_batch_id",
@@ -203,6 +208,16 @@ FORGERIES: tuple[tuple[db.Role, str], ...] = (
         "publisher",
         "insert into ops.corrections (batch_id, source_row, released_by, released_at, build_id)"
         " values ('b', 2, 'another', '2020-01-01', 'b+r2')",
+    ),
+    # Who holds keys of the store and no log-in of `publisher`, as the notebook.
+    (
+        "trainer",
+        "insert into ops.object_digests (object_key, sha256) values ('snapshots/x.parquet', 's')",
+    ),
+    (
+        "publisher",
+        "insert into ops.object_digests (digest_id, object_key, sha256)"
+        " overriding system value values (9000000, 'k', 'another')",
     ),
     (
         "publisher",

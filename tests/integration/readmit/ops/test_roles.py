@@ -1,16 +1,19 @@
 """Each role has the rights of the table of roles in docs/security.md, and no others."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import psycopg2
 import pytest
 from psycopg2 import errors
+from pydantic import SecretStr
 
 from readmit import db
-from readmit.ops.bootstrap import bootstrap
+from readmit.ops.bootstrap import bootstrap, set_password
 from readmit.settings import StackSettings
 from tests.support import raw
+from tests.support.services import services, wait_until
 
 BATCH = (
     "insert into landing.batches"
@@ -215,6 +218,31 @@ def test_nobody_logs_in_without_the_password(settings: StackSettings) -> None:
     wrong = settings.model_copy(update={"reader_password": settings.loader_password})
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         db.connect("reader", settings.clean_database, wrong)
+
+
+def test_a_password_that_cannot_be_set_is_not_in_the_servers_log(settings: StackSettings) -> None:
+    """The server logs statements that fail: here two set-ups change the same role."""
+    changed = settings.model_copy(update={"mlflow_password": SecretStr("never-in-a-log")})
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query ~ %s"
+    log = services()["readmit_home"] / "postgres.log"
+    with (
+        ThreadPoolExecutor(1) as thread,
+        db.transaction("postgres", "postgres", settings) as other,
+        other.cursor() as cur,
+    ):
+        cur.execute("alter role mlflow connection limit 50")
+        change = thread.submit(set_password, "mlflow", changed)
+        wait_until(
+            lambda: raw.query(settings, "postgres", waiting, "^alter role") == [(1,)],
+            "the other set-up waits",
+        )
+        other.commit()
+        with pytest.raises(psycopg2.errors.InternalError_, match="tuple concurrently updated"):
+            change.result(30)
+    raw.query(settings, "postgres", "alter role mlflow connection limit -1")
+    text = log.read_text(encoding="utf-8")
+    assert "tuple concurrently updated" in text
+    assert "never-in-a-log" not in text
 
 
 def test_missing_password_names_the_variable(settings: StackSettings) -> None:
