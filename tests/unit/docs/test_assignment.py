@@ -14,7 +14,8 @@ FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)`")
 PAGE = re.compile(r"<(http[^>]+)>")
 COMMAND = re.compile(r"`make ([\w-]+)`")
 WEIGHT = re.compile(r"^## .+ \((\d+) %\)$", re.MULTILINE)
-PICTURE = re.compile(r"!\[[^]]+\]\(([^)]+)\)")
+PICTURE = re.compile(r"!?\[[^]]+\]\(([^)]+\.png)\)")
+DEMAND = re.compile(r"^\|(?: [^|]+ \|){5} \[(?:ver|show)\]\(([^)]+\.png)\) \|$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", [SPANISH, ENGLISH], ids=attrgetter("name"))
@@ -35,6 +36,17 @@ def test_the_demands_add_up():
     assert sum(map(int, WEIGHT.findall(SPANISH.read_text()))) == 100
 
 
+@pytest.mark.parametrize("page", [SPANISH, ENGLISH], ids=attrgetter("name"))
+def test_every_demand_has_a_picture(page):
+    text = page.read_text()
+    demands = text[: text.rindex("\n## C") if page == SPANISH else text.rindex("\n## When")]
+    rows = re.findall(r"^\| (?!exigencia|demand).+$", demands, re.MULTILINE)
+    assert len(rows) > 20
+    assert len(DEMAND.findall(demands)) == len(rows)
+
+
 @pytest.mark.parametrize("pattern", [FILE, PAGE, COMMAND, WEIGHT, PICTURE])
 def test_both_languages_name_the_same(pattern):
-    assert pattern.findall(SPANISH.read_text()) == pattern.findall(ENGLISH.read_text())
+    # The Spanish guide shows the form in Spanish.
+    spanish = SPANISH.read_text().replace(".es.png)", ".png)")
+    assert pattern.findall(spanish) == pattern.findall(ENGLISH.read_text())

@@ -24,6 +24,8 @@ def test_scenes_are_valid_and_short_enough(language):
     names = [scene.id for scene in loaded]
     assert len(names) == len(set(names))
     assert scenes.estimated_seconds(loaded) < film.MOST_SECONDS
+    short = [step.seconds for scene in loaded for step in scene.steps if step.short]
+    assert sum(short) < film.MOST_SECONDS_SHORT
     for scene in loaded:
         assert scene.page is None or scene.page.partition("/")[0] in COMPONENTS
 
