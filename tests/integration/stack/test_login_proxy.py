@@ -224,8 +224,7 @@ def test_connections_of_one_address_are_limited(proxy):
             stream = connection(proxy, "api")
             streams.append(stream)
             stream.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n1")
-        time.sleep(0.5)
-        assert get(proxy, "api").status_code == 429
+        wait_until(lambda: get(proxy, "api").status_code == 429, "connections are not limited", 10)
     finally:
         for stream in streams:
             stream.close()
