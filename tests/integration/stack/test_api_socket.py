@@ -68,7 +68,8 @@ def start():
 def ask(url: str, answers: list[str], stop: threading.Event) -> None:
     while not stop.is_set():
         try:
-            answers.append(httpx.get(url, timeout=10).raise_for_status().text)
+            # Those that come between the two processes wait until the new one has started.
+            answers.append(httpx.get(url, timeout=60).raise_for_status().text)
         except httpx.HTTPError as error:
             answers.append(f"failed: {error!r}")
         time.sleep(0.02)
