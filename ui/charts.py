@@ -26,7 +26,7 @@ QUIET = "#8ba6a3"
 BAND = "rgba(18, 132, 128, 0.18)"
 CLEAR = "rgba(0,0,0,0)"
 CONFIG = {"displayModeBar": False, "responsive": True}
-LINE_CHARACTERS = 26  # of a caption; more would leave no room for bars on a phone
+LINE_CHARACTERS = 22  # of a caption; more would leave no room for bars on a phone
 LINE_PIXELS = 17
 
 
