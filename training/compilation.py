@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import TargetEncoder
 
 from readmit.contract.definition import Contract
-from readmit.contract.derivation import derive_frame
+from readmit.contract.derivation import base_rows, derive_frame
 from readmit.inference.compiled_model import FORMAT, CompiledModel
 from readmit.inference.encoding import JOINT
 from training import features, tree_export
@@ -181,6 +181,6 @@ def largest_difference(
     """Return the largest difference of both forms on at most 10,000 rows of the frame."""
     step = max(1, len(frame) // MAX_ROWS_COMPARED)
     chosen = frame.iloc[::step].head(MAX_ROWS_COMPARED)
-    rows = list(chosen[list(contract.base_names)].itertuples(index=False, name=None))
+    rows = list(base_rows(contract, chosen))
     expected = pipeline.predict_proba(chosen[features.columns(contract)])[:, 1]
     return float(np.abs(np.array(compiled.score(rows)) - expected).max())

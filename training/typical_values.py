@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from readmit.contract.definition import Contract, Feature
+from readmit.contract.derivation import base_rows
 from readmit.inference.typicality import FORMAT, FieldSurprises, Typicality, TypicalityDocument
 from training.model_metrics import Floats
 
@@ -32,8 +33,7 @@ def fit(contract: Contract, train: pd.DataFrame, validation: pd.DataFrame) -> Ty
 
 def distances(typicality: Typicality, contract: Contract, frame: pd.DataFrame) -> Floats:
     """Return the sum of surprises of each row, shape (n,)."""
-    columns = [frame[name].tolist() for name in contract.base_names]
-    return np.array([typicality.distance(row) for row in zip(*columns, strict=True)])
+    return np.array([typicality.distance(row) for row in base_rows(contract, frame)])
 
 
 def _field(feature: Feature, column: pd.Series) -> FieldSurprises:

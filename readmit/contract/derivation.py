@@ -1,6 +1,6 @@
 """Derived features, computed in Python. dbt's macro `derive` turns the same rules into SQL."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -66,12 +66,20 @@ def derive_row(contract: Contract, row: Mapping[str, object]) -> dict[str, objec
 def derive_frame(contract: Contract, frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return a copy of a frame of inputs and history with every derived feature added."""
     derive = Derivation(contract)
-    base = frame[list(contract.base_names)]
-    rows = [derive(row) for row in base.itertuples(index=False, name=None)]
+    rows = [derive(row) for row in base_rows(contract, frame)]
     columns = {}
     for number, name in enumerate(derive.names):
         columns[name] = [row[number] for row in rows]
     return frame.assign(**columns)  # type: ignore[arg-type]
+
+
+def base_rows(contract: Contract, frame: "pd.DataFrame") -> Iterator[tuple[object, ...]]:
+    """Return an iterator over rows, each as the values of `contract.base_names`.
+
+    `DataFrame.itertuples` takes ten times as long: it reads each text out of its column by itself.
+    """
+    columns = [frame[name].tolist() for name in contract.base_names]
+    return zip(*columns, strict=True)
 
 
 def tuple_getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
