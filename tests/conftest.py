@@ -36,6 +36,9 @@ AWAY = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "AWS_EC2_METADATA_DISABLED": "true",
+    # Tests run on all cores already. More threads of one fit would only wait for each other.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
 }
 
 
