@@ -256,7 +256,8 @@ def test_the_set_up_upgrades_an_older_log(tmp_path):
         stack,
         stack.clean_database,
         # It counted no versions of its schema, and had nothing of the migrations after the first.
-        "drop table ops.alembic_version, ops.mart_contract, ops.rebuilds, ops.prediction_archives cascade;"
+        "drop table ops.alembic_version, ops.mart_contract, ops.rebuilds, ops.prediction_archives,"
+        " ops.object_digests cascade;"
         " drop schema staging_next, intermediate_next, marts_next, quarantine_next cascade;"
         " drop view ops.clinical_predictions;"
         " alter table ops.predictions drop column caller, drop column is_clinical;"
