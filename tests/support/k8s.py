@@ -64,6 +64,8 @@ def _build_combined(components: tuple[str, ...], on: str) -> str:
     starting_point = f"../overlays/{on}"
     if on == "base":
         starting_point = "../base"
+        if "node-ports" in components and "login-proxy" not in components:
+            components = ("login-proxy", *components)  # without it kustomize refuses the other
     document = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",

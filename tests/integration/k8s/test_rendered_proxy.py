@@ -71,7 +71,7 @@ def running(
         changed: a directive of the configuration, and the one in its place.
     """
     home = reachable(folder)
-    resources = k8s.overlay("local")
+    resources = k8s.overlay("production")  # behind an ingress
     [container] = k8s.pods(resources)["login-proxy"]["spec"]["containers"]
     files = dict(k8s.named(resources, "ConfigMap", "login-proxy")["data"])
     secret = k8s.named(missing({}), "Secret", "login-proxy")["stringData"]
