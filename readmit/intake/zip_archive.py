@@ -167,22 +167,12 @@ def csv_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
             raise SourceRefused(
                 f"{name}: is {title}, not a CSV; save its sheet as CSV (UTF-8), all columns as text"
             )
-    named = []
-    others = []
-    archives = []
+    by_rank: dict[int, list[zipfile.ZipInfo]] = {}
     for entry in archive.infolist():
-        # Some programs for Windows separate folders by a backslash.
-        file_name = entry.filename.replace("\\", "/").rpartition("/")[2].lower()
-        # What macOS keeps of its own beside the files.
-        if entry.filename.startswith("__MACOSX/") or file_name.startswith("._"):
-            continue
-        if file_name == CSV_NAME:
-            named.append(entry)
-        elif file_name.endswith(CSV_SUFFIXES) and file_name != MAPPING_NAME:
-            others.append(entry)
-        elif file_name.endswith(ARCHIVE_SUFFIXES):
-            archives.append(entry)
-    candidates = named or others or archives
+        rank = _rank(entry.filename)
+        if rank is not None:
+            by_rank.setdefault(rank, []).append(entry)
+    candidates = by_rank[min(by_rank)] if by_rank else []
     if len(candidates) == 1:
         return candidates[0]
     problem = "holds more than one CSV of encounters"
@@ -192,6 +182,23 @@ def csv_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     raise SourceRefused(
         f"{name}: the zip {problem} (it holds: {content}); put one {CSV_NAME} into it"
     )
+
+
+def _rank(path: str) -> int | None:
+    """Return how likely a file of a zip has the encounters, 0 before all; None if it has not."""
+    # Some programs for Windows separate folders by a backslash.
+    name = path.replace("\\", "/").rpartition("/")[2].lower()
+    # What macOS keeps of its own beside the files.
+    if path.startswith("__MACOSX/") or name.startswith("._"):
+        return None
+    if name == CSV_NAME:
+        return 0
+    if name.endswith(CSV_SUFFIXES):
+        return None if name == MAPPING_NAME else 1
+    if name.endswith(ARCHIVE_SUFFIXES):
+        return 2
+    # pandas calls the CSV in its x.zip `x`.
+    return 3 if name and "." not in name else None
 
 
 def _damaged(name: str, error: Exception, packing: str = "zip") -> SourceRefused:

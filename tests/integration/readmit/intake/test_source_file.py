@@ -69,6 +69,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         ("diabetic_data.csv", "IDS_mapping.csv"),
         ("dataset_diabetes/diabetic_data.csv", "dataset_diabetes/IDs_mapping.csv"),
         ("my_own.csv", "IDS_mapping.csv"),
+        ("what_pandas_calls_it", "IDS_mapping.csv"),
     ],
 )
 def test_zip_in_every_layout_gives_the_csv(
