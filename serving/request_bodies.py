@@ -120,7 +120,8 @@ def batch(requests: RequestSchema | None, max_rows: int) -> JsonSchema:
 
 def upload() -> JsonSchema:
     """Return the body of the route that takes a file for the inbox."""
-    text = {"schema": {"type": "string", "description": "A CSV of source rows, in any dialect."}}
+    # Without a type: every text is taken, and the next run says what it is.
+    text = {"schema": {"description": "A CSV of source rows, in any dialect."}}
     packed = {"type": "string", "format": "binary", "description": "The same as zip or gzip."}
     return {"required": True, "content": {CSV: text, BINARY: {"schema": packed}}}
 
