@@ -86,10 +86,7 @@ class Callers:
 def upgrade() -> list[Figure]:
     """Upgrade the stack there and back under a steady load."""
     settings = _ready_stack()
-    headers = _key(settings)
-    url = f"{settings.api_url}/model"
-    document = httpx.get(url, headers=headers, timeout=30, trust_env=False).json()["contract"]
-    contract = Contract.from_json(json.dumps(document))
+    contract = Contract.from_manifest()
     frame = make_rows(contract, 60)[[feature.name for feature in contract.inputs]]
     rows = json.loads(frame.to_json(orient="records"))
     lock = LOCK.read_bytes()

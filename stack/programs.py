@@ -473,7 +473,9 @@ def _airflow(settings: StackSettings) -> list[Program]:
         logs = _logs_connection(settings, has_keys=command != "dag-processor")
         program = Program(
             name,
-            python("-m", "airflow", command, *options),
+            # Not `-m airflow`: a frame of runpy has no file, so each look at the stack searches all
+            # modules for it, and by that a worker copies 60 MB of what it shares.
+            python(str(Path(sys.executable).with_name("airflow")), command, *options),
             f"Airflow {command}",
             environment=environment | logs,
             health=f"{health}#{name}",
