@@ -13,7 +13,7 @@ from readmit.ops import erased_objects, object_digests
 from readmit.ops.erased_rows import PatientRows
 from readmit.ops.object_digests import ObjectChanged
 from readmit.settings import StackSettings
-from tests.support import raw
+from tests.support import raw, services
 from tests.support.serving import contract
 from training import snapshots
 from training.snapshots import Facts, Snapshot
@@ -104,11 +104,19 @@ def test_objects_of_an_earlier_release_are_read_until_somebody_changes_them(
 ) -> None:
     settings = raw.fresh(tmp_path)
     key = f"snapshots/{settings.clean_database}"
-    put(settings, key, b"before")
     s3 = storage.client("trainer", settings)
+    query = "select max(recorded_at) from ops.object_digests where object_key = ''"
+    [(since,)] = raw.query(settings, settings.clean_database, query)
+
+    def is_put_later() -> bool:
+        """Put the object; the store tells times in whole seconds, so it may seem to be older."""
+        put(settings, key, b"before")
+        head = s3.head_object(Bucket=settings.s3_pipeline_bucket, Key=key)
+        return head["LastModified"] > since
+
+    services.wait_until(is_put_later, "the object is as old as the database")
     with pytest.raises(ObjectChanged):
         object_digests.read(key, s3, settings)
-    # The store tells times in seconds.
     raw.query(
         settings,
         settings.clean_database,
