@@ -34,6 +34,7 @@ NEW = "_restored"
 OLD = "_replaced"
 ATTEMPTS = 20
 RESTORE_LOCK = 7_241_008  # an advisory lock of the database `postgres`
+LOCK_WAIT = "5s"
 
 
 def databases(settings: DatabaseSettings) -> tuple[str, ...]:
@@ -83,13 +84,18 @@ def restore(
 def locked(settings: DatabaseSettings) -> Iterator[bool]:
     """Keep restores and erasures apart; yield whether nothing else of them is under way.
 
-    A patient who is erased while a backup is loaded would come back with it.
+    A patient who is erased while a backup is loaded would come back with it. After a program was
+    killed it takes a moment until the server notices and lets its lock go, so this waits a little.
     """
     with closing(db.connect("postgres", "postgres", settings)) as server, server.cursor() as cur:
         server.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
-        cur.execute("select pg_try_advisory_lock(%s)", (RESTORE_LOCK,))
-        [(is_alone,)] = cur.fetchall()
-        yield bool(is_alone)
+        cur.execute("set lock_timeout = %s", (LOCK_WAIT,))
+        try:
+            cur.execute("select pg_advisory_lock(%s)", (RESTORE_LOCK,))
+            is_alone = True
+        except errors.LockNotAvailable:
+            is_alone = False
+        yield is_alone
 
 
 def _restore(

@@ -26,7 +26,7 @@ from readmit import storage
 from readmit.batches import batch_gauges, loading
 from readmit.batches.builds import Build
 from readmit.intake import sample, sources
-from readmit.ops import backup
+from readmit.ops import backup, object_digests
 from readmit.settings import StackSettings
 from readmit.telemetry import pushgateway
 from readmit.telemetry.metrics import METRICS_BY_JOB, Job
@@ -136,9 +136,8 @@ def test_the_ledger_and_a_batch_are_counted(gateway, settings, tmp_path):
 def keep_snapshot(settings, name, batches):
     """Store the facts of a snapshot, without rows."""
     body = json.dumps({"facts": asdict(Facts(name, "uci", batches, 1, 1, 1, 0, 0))}).encode()
-    storage.client("admin", settings).put_object(
-        Bucket=settings.s3_pipeline_bucket, Key=f"snapshots/{name}.json", Body=body
-    )
+    s3 = storage.client("trainer", settings)
+    object_digests.store(f"snapshots/{name}.json", body, s3, settings)
 
 
 def outcome(success, severity="critical"):
