@@ -109,6 +109,8 @@ def read_marker(home: Path) -> Marker:
 
 def foreign_entry(home: Path) -> str:
     """Return a problem when somebody else has, or may put, a file where the stack needs a name."""
+    if home.exists() and not home.is_dir():
+        return f"READMIT_HOME: {home} is not a folder"
     if home.exists() and not _is_trusted(home):
         return (
             f"other users may change what lies in {home}: set READMIT_HOME to a folder of yours,"

@@ -80,7 +80,7 @@ def test_a_wrong_env_file_ends_every_command_in_one_line(env, tmp_path, command)
             "READMIT_POSTGRES_PORT: Input should be greater than or equal to 1024",
         ),
         ("READMIT_DATASET", "/no/such/file.csv", "DATASET: /no/such/file.csv does not exist"),
-        ("READMIT_HOME", "/dev/null", "[Errno 17] File exists: '/dev/null'"),
+        ("READMIT_HOME", "/dev/null", "READMIT_HOME: /dev/null is not a folder"),
         ("READMIT_DATASET", "/dev/zero", "DATASET: /dev/zero is a pipe or a device, not a file"),
         (
             "READMIT_DATASET",
