@@ -204,8 +204,16 @@ def bucket_files(settings: PipelineSettings) -> list[BucketFile]:
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a file to read it: a link could lead out of the folder, and a pipe would never end."""
-    return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    """Open a file to read it: a link could lead out of the folder, and a pipe would never end.
+
+    Raises:
+        OSError: it is a link or something else that is no file, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no file")
+    return open(descriptor, "rb")
 
 
 def version_of(status: os.stat_result) -> str:

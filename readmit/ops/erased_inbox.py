@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
@@ -37,8 +36,9 @@ def erase(
     removed["originals of the inbox"], remaining = erase_originals(rows.patient, settings)
     removed["results of the inbox"] = erase_results(rows.numbers, settings)
     if settings.inbox and not is_cluster:
-        n_files = erase_results_of_folder(rows.numbers, settings.inbox)
+        n_files, not_searched = erase_results_of_folder(rows.numbers, settings.inbox)
         removed["results of the inbox"] += n_files
+        remaining += not_searched
     return remaining
 
 
@@ -101,13 +101,22 @@ def erase_results(numbers: Sequence[str], settings: StackSettings) -> int:
     return n_files
 
 
-def erase_results_of_folder(numbers: Sequence[str], inbox: Path) -> int:
-    """Do what `erase_results` does in the folder READMIT_INBOX."""
+def erase_results_of_folder(numbers: Sequence[str], inbox: Path) -> tuple[int, list[str]]:
+    """Do what `erase_results` does in the folder READMIT_INBOX, into which others may write.
+
+    Returns:
+        How many were deleted; a line for each that could not be searched or deleted.
+    """
     pattern = re.compile(number_pattern(numbers).encode())
     n_files = 0
+    remaining = []
     for path in inbox.glob("*.result.json"):
-        with suppress(OSError), open_plain(path) as file:  # a link or a folder is no result
-            if pattern.search(file.read()):
+        try:
+            with open_plain(path) as file:
+                has_number = pattern.search(file.read()) is not None
+            if has_number:
                 path.unlink()
                 n_files += 1
-    return n_files
+        except OSError as error:  # a link, a folder, or a file of another user
+            remaining.append(f"{path.name} in the folder of the inbox: {error.strerror}")
+    return n_files, remaining

@@ -321,7 +321,17 @@ def test_an_erasure_is_not_held_up_by_a_pipe_or_a_link(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("135")
     (tmp_path / "link.csv.result.json").symlink_to(tmp_path / "target")
     (tmp_path / "own.csv.result.json").write_text("patient 135")
-    assert erased_inbox.erase_results_of_folder(["135"], tmp_path) == 1
+    # Somebody holds it open and writes nothing.
+    descriptor = os.open(tmp_path / "pipe.csv.result.json", os.O_RDWR)
+    n_files, remaining = erased_inbox.erase_results_of_folder(["135"], tmp_path)
+    os.close(descriptor)
+    assert n_files == 1
+    # Those that it cannot search are told, and not counted as searched.
+    assert sorted(line.split()[0] for line in remaining) == [
+        "folder.csv.result.json",
+        "link.csv.result.json",
+        "pipe.csv.result.json",
+    ]
     names = sorted(path.name for path in tmp_path.glob("*.json"))
     assert names == ["folder.csv.result.json", "link.csv.result.json", "pipe.csv.result.json"]
 
