@@ -1,12 +1,14 @@
 """What our images are made of: `python -m k8s.image_bills FOLDER` writes a bill for each.
 
 It is read from the Dockerfiles, so no engine is needed: the packages of the lock that an image
-installs, and the packages of Debian that apt would install today, with all that those need. The
-packages of the base image are its own affair: of a built image, `make audit` asks the image itself.
+installs, and the packages of Debian that apt would install today, with all that those need. Only
+the images' release of Debian knows these; on others they are left out. The packages of the base
+image are its own affair: of a built image, `make audit` asks the image itself.
 """
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from readmit.settings import ROOT
@@ -26,8 +29,7 @@ INSTALLED = re.compile(r"^Inst (?P<name>\S+) \((?P<version>\S+) ", re.MULTILINE)
 CANDIDATE = re.compile(
     r"^(?P<name>[\w.+-]+):\n  Installed: .*\n  Candidate: (?P<version>\S+)", re.MULTILINE
 )
-
-
+RELEASE = "bookworm"  # of Debian, as in the base of the images
 BASE = {"name": "base image"}
 
 
@@ -77,12 +79,21 @@ def parse(name: str, dockerfile: str) -> Image:
     return Image(name, base, tuple(extras), tuple(debian))
 
 
+def has_index() -> bool:
+    """Return whether apt of this machine knows the packages of the images' release."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:  # no Linux
+        return False
+    return release.get("VERSION_CODENAME") == RELEASE and shutil.which("apt-get") is not None
+
+
 def debian_packages(names: Sequence[str]) -> dict[str, str]:
     """Return the version of each package that apt installs for some, on a system without any.
 
     apt's index on this machine decides, so it is that of today after `apt-get update`.
     """
-    if not names or shutil.which("apt-get") is None:
+    if not names or not has_index():
         return {}
     nothing_installed = ["-o", "Dir::State::status=/dev/null"]
     process = subprocess.run(
@@ -100,7 +111,7 @@ def bill(image: Image) -> dict[str, object]:
     Raises:
         CalledProcessError: uv does not reach the registry, or apt has no such package.
     """
-    document: dict[str, object] = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1}
+    document: dict[str, Any] = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1}
     components: list[object] = []
     if image.extras:
         exported = subprocess.run(
@@ -110,9 +121,9 @@ def bill(image: Image) -> dict[str, object]:
             check=True,
         )
         document = json.loads(exported.stdout)
-        components += json.loads(exported.stdout)["components"]
+        components += document["components"]
     for name, version in debian_packages(image.debian).items():
-        purl = f"pkg:deb/debian/{name}@{quote(version)}?distro=bookworm"
+        purl = f"pkg:deb/debian/{name}@{quote(version)}?distro={RELEASE}"
         components.append({"type": "library", "name": name, "version": version, "purl": purl})
     subject = {
         "type": "container",
@@ -165,9 +176,10 @@ def updates(installed: Mapping[str, str], tag: str) -> list[str]:
 def check_built() -> tuple[list[str], list[str]]:
     """Return the updates that wait in built images, and a note for each image not looked at."""
     program = engine()
-    if program is None or shutil.which("apt-cache") is None:
+    if program is None or not has_index():
         return [], [
-            "note: no engine with images, or no apt: packages of Debian in images not checked"
+            f"note: no engine with images, or no apt of Debian {RELEASE}:"
+            " packages of Debian in images not checked"
         ]
     weak: list[str] = []
     notes: list[str] = []
@@ -192,8 +204,9 @@ def main() -> int:
     """Command line: write the bill of each image into a folder."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    if shutil.which("apt-get") is None:
-        print("note: no apt: the bills of images have no packages of Debian", file=sys.stderr)
+    if not has_index():
+        note = f"note: no apt of Debian {RELEASE}: the bills of images have no packages of Debian"
+        print(note, file=sys.stderr)
     for image in images():
         try:
             document = json.dumps(bill(image), indent=1)

@@ -25,11 +25,17 @@ libc6:
 Fake = Callable[[str, str], None]
 
 
+def on_release(monkeypatch: pytest.MonkeyPatch, codename: str) -> None:
+    release = {"VERSION_CODENAME": codename}
+    monkeypatch.setattr(image_bills.platform, "freedesktop_os_release", lambda: release)
+
+
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     """Put programs of our own before those of the machine."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(image_bills, "ENGINES", ("an-engine",))
+    on_release(monkeypatch, image_bills.RELEASE)
 
     def write(name: str, script: str) -> None:
         path = tmp_path / name
@@ -89,6 +95,19 @@ def test_without_an_engine_the_audit_says_what_it_has_not_seen(
     weak, [note] = image_bills.check_built()
     assert weak == []
     assert "not checked" in note
+
+
+def test_versions_of_another_release_are_not_taken_for_those_of_the_images(
+    program: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("apt-get", f"cat <<'END'\n{SIMULATED}END")
+    program("an-engine", "exit 0")
+    on_release(monkeypatch, "noble")
+    [image] = [image for image in image_bills.images() if image.name == "login-proxy"]
+    assert image_bills.bill(image)["components"] == []
+    weak, [note] = image_bills.check_built()
+    assert weak == []
+    assert "no apt of Debian bookworm" in note
 
 
 def test_the_command_stops_when_a_part_cannot_be_resolved(program: Fake) -> None:
