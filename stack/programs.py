@@ -473,8 +473,9 @@ def _airflow(settings: StackSettings) -> list[Program]:
         logs = _logs_connection(settings, has_keys=command != "dag-processor")
         program = Program(
             name,
-            # Not `-m airflow`: a frame of runpy has no file, so each look at the stack searches all
-            # modules for it, and by that a worker copies 60 MB of what it shares.
+            # Not `-m airflow`: Python finds no file for a frame of runpy. `inspect.stack()`, which
+            # Airflow calls in each worker, then reads all 6,400 modules, and the pages that hold
+            # them are copied: 60 MB for each worker.
             python(str(Path(sys.executable).with_name("airflow")), command, *options),
             f"Airflow {command}",
             environment=environment | logs,
