@@ -1,8 +1,10 @@
 """Prometheus' configuration and rules are valid; each alert has a test and a runbook section."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -114,33 +116,63 @@ def test_each_alert_has_a_case():
 @needs_promtool
 @pytest.mark.parametrize("situation", ["fires", "silent", "absent"])
 def test_each_alert_fires_does_not_fire_and_bears_absence(situation, tmp_path):
-    written = {
-        "rule_files": list(map(str, FILES)),
-        "evaluation_interval": "1m",
-        "tests": [as_test(case, situation) for case in CASES],
-    }
-    path = tmp_path / f"{situation}.yml"
-    path.write_text(yaml.safe_dump(written))
-    promtool("test", "rules", path)
+    cases_by_file = defaultdict(list)
+    for case in CASES:
+        cases_by_file[file_of(case.alert), pause_of(case)].append(case)
+    written = []
+    for (rules, pause), cases in cases_by_file.items():
+        document = {
+            "rule_files": [str(MONITORING / "rules" / "recording.yml"), str(rules)],
+            "evaluation_interval": pause,
+            "tests": as_tests(cases, situation),
+        }
+        written.append(tmp_path / f"{rules.stem}-{pause}.yml")
+        written[-1].write_text(yaml.safe_dump(document))
+    promtool("test", "rules", *written)
 
 
-def as_test(case, situation):
-    """Return one of promtool's tests: is this alert firing at the time of the case?"""
-    input_series = []
-    if situation != "absent":
+@needs_promtool
+def test_an_alert_that_does_not_fire_is_noticed(tmp_path):
+    path = tmp_path / "wrong.yml"
+    [wrong] = as_tests([dataclasses.replace(CASES[0], fires=CASES[0].silent)], "fires")
+    path.write_text(yaml.safe_dump({"rule_files": list(map(str, FILES)), "tests": [wrong]}))
+    with pytest.raises(AssertionError, match="FAILED"):
+        promtool("test", "rules", path)
+
+
+def file_of(alert):
+    """Return the rules of an alert: with all the others its tests take twice as long."""
+    [file] = [file for file in FILES if f"alert: {alert}\n" in file.read_text()]
+    return file
+
+
+def pause_of(case):
+    """Return the time between two evaluations: every minute of eight hours would take seconds."""
+    amount, unit = int(case.after[:-1]), case.after[-1]
+    return "5m" if unit == "h" or amount > 60 else "1m"
+
+
+def as_tests(cases, situation):
+    """Return promtool's tests: is each alert firing at the time of its case?
+
+    Where there are no series at all, the alerts share one test.
+    """
+    if situation == "absent":
+        checks = [check_of(case, case.absent) for case in cases]
+        return [{"interval": "1m", "promql_expr_test": checks}]
+    tests = []
+    for case in cases:
+        series = []
         for name, values in getattr(case, situation).items():
-            input_series.append({"series": name, "values": values})
-    expected = []
-    if situation == "fires" or (situation == "absent" and case.absent):
-        expected.append({"labels": "{}", "value": 1})
-    check = {
+            series.append({"series": name, "values": values})
+        test = {"name": case.alert, "interval": "1m", "input_series": series}
+        tests.append(test | {"promql_expr_test": [check_of(case, situation == "fires")]})
+    return tests
+
+
+def check_of(case, is_firing):
+    return {
         "expr": f'max(ALERTS{{alertname="{case.alert}", alertstate="firing"}})',
         "eval_time": case.after,
-        "exp_samples": expected,
-    }
-    return {
-        "name": case.alert,
-        "interval": "1m",
-        "input_series": input_series,
-        "promql_expr_test": [check],
+        "exp_samples": [{"labels": "{}", "value": 1}] if is_firing else [],
     }
