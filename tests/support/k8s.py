@@ -4,6 +4,7 @@ A rule returns one line per problem, so a test can show it failing.
 """
 
 import json
+import pickle
 import re
 import shutil
 import subprocess
@@ -51,12 +52,23 @@ def load(text: str) -> list[Resource]:
 
 def overlay(name: str) -> list[Resource]:
     """Return a fresh copy: tests change it."""
-    return load(_build(str(K8S / "overlays" / name)))
+    return _copy_of(_build(str(K8S / "overlays" / name)))
+
+
+def _copy_of(text: str) -> list[Resource]:
+    """Return what the text says; a copy of it takes 2 ms, reading it 60."""
+    resources: list[Resource] = pickle.loads(_pickled(text))
+    return resources
+
+
+@cache
+def _pickled(text: str) -> bytes:
+    return pickle.dumps(load(text))
 
 
 def combined(components: tuple[str, ...], on: str = "base") -> list[Resource]:
     """Return the base (or an overlay) with components, as in a user's own overlay; a fresh copy."""
-    return load(_build_combined(components, on))
+    return _copy_of(_build_combined(components, on))
 
 
 @cache
