@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import kubernetes_validate
@@ -27,21 +27,37 @@ NEEDED = {
 # A new pod of the api-server on two cores that fit models: two init containers, then 15 s of a
 # core.
 RESTART_SECONDS = 180
-# Prints how Airflow handles a pod that is removed while it waits, how long the scheduler lets a task
-# wait, how long a task retries an api-server that is away, how long the scheduler takes it for alive
-# meanwhile, and how often the scheduler retries a busy Kubernetes API. Airflow reads these settings
-# when it is imported, which takes seconds.
-LIMITS = """
-import datetime, json, queue, types
+# Prints the pod that Airflow makes of a template; how it handles a pod that is removed while it
+# waits, how long the scheduler lets a task wait, how long a task retries an api-server that is away,
+# how long the scheduler takes it for alive meanwhile, and how often the scheduler retries a busy
+# Kubernetes API; and that patience with hasty settings. Airflow reads these settings when it is
+# imported, which takes seconds.
+PROGRAM = """
+import datetime, importlib, json, os, queue, sys, types
 from airflow.configuration import conf
 from airflow.jobs.job import Job
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.providers.cncf.kubernetes.executors.kubernetes_executor import KubernetesExecutor
 from airflow.providers.cncf.kubernetes.executors.kubernetes_executor_utils import KubernetesJobWatcher
 from airflow.providers.cncf.kubernetes.kube_config import KubeConfig
-from airflow.sdk.api.client import Client
-from airflow.sdk.execution_time.supervisor import HEARTBEAT_TIMEOUT
-from kubernetes.client import V1ObjectMeta, V1Pod, V1PodStatus
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from airflow.sdk.api import client
+from airflow.sdk.execution_time import supervisor
+from kubernetes.client import ApiClient, V1ObjectMeta, V1Pod, V1PodStatus
+template, hasty = sys.argv[1:]
+executor = "airflow.sdk.execution_time.execute_workload"
+made = PodGenerator.construct_pod(
+    dag_id="ingest_batch", task_id="dbt.fct_encounter_features", pod_id="ingest-batch-claim",
+    try_number=1, date=None, pod_override_object=None, scheduler_job_id="1", run_id="manual__1",
+    kube_image=KubeConfig().kube_image, namespace=KubeConfig().executor_namespace,
+    args=["python", "-m", executor, "--json-string", "{}"],
+    base_worker_pod=PodGenerator.deserialize_model_file(template),
+)
+def patience():
+    again = client.Client.request.retry
+    numbers = range(1, again.stop.max_attempt_number)
+    pauses = [again.wait(types.SimpleNamespace(attempt_number=number)) for number in numbers]
+    return {"patience": sum(pauses), "silence": supervisor.HEARTBEAT_TIMEOUT - again.wait.max}
 news, now = queue.Queue(), datetime.datetime.now(datetime.UTC)
 pod = V1Pod(metadata=V1ObjectMeta(name="p", labels={}, deletion_timestamp=now), status=V1PodStatus(phase="Pending"))
 names = {"dag_id": "d", "task_id": "t", "run_id": "r", "try_number": "1"}
@@ -51,62 +67,57 @@ watcher.process_status("p", "readmit", "Pending", names, "1", event)
 runner = SchedulerJobRunner(Job(), executors=[])
 longest = runner._task_queued_timeout + conf.getfloat("scheduler", "task_queued_timeout_check_interval")
 waits = longest * runner._num_stuck_queued_retries
-again = Client.request.retry
-pauses = [again.wait(types.SimpleNamespace(attempt_number=n)) for n in range(1, again.stop.max_attempt_number)]
-tries = KubernetesExecutor().task_publish_max_retries
-limits = {"noticed": news.qsize(), "seconds": longest, "waits": waits}
-limits |= {"patience": sum(pauses), "silence": HEARTBEAT_TIMEOUT - again.wait.max, "publish_tries": tries}
-print(json.dumps(limits))
+limits = {"noticed": news.qsize(), "seconds": longest, "waits": waits, **patience()}
+limits["publish_tries"] = KubernetesExecutor().task_publish_max_retries
+os.environ.update(json.loads(hasty))
+importlib.reload(client)
+importlib.reload(supervisor)
+print(json.dumps([ApiClient().sanitize_for_serialization(made), limits, patience()]))
 """
+HASTY = {
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "90",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "5",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
+}
 
 
-def executor_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> dict[str, Any]:
-    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
-    from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
-    from kubernetes import client
+@dataclass(frozen=True)
+class Airflow:
+    """A pod that Airflow's own code makes, the limits that it has, and its patience when hasty."""
 
+    pod: dict[str, Any]
+    limits: dict[str, float]
+    hasty: dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    """What Airflow does with our settings and our template, in a process of its own."""
     resources = k8s.overlay("local")
-    template = tmp_path / "pod.yaml"
+    home = tmp_path_factory.mktemp("airflow")
+    template = home / "pod.yaml"
     template.write_text(k8s.named(resources, "ConfigMap", "pod-template")["data"]["pod.yaml"])
     settings = k8s.named(resources, "ConfigMap", "airflow-settings")["data"]
-    repository = settings["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_REPOSITORY"]
-    tag = settings["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG"]
-    pod = PodGenerator.construct_pod(
-        dag_id="ingest_batch",
-        task_id="dbt.fct_encounter_features",
-        pod_id="ingest-batch-claim",
-        try_number=1,
-        kube_image=f"{repository}:{tag}",
-        date=None,
-        args=[
-            "python",
-            "-m",
-            "airflow.sdk.execution_time.execute_workload",
-            "--json-string",
-            json.dumps({}),
-        ],
-        pod_override_object=None,
-        base_worker_pod=PodGenerator.deserialize_model_file(str(template)),
-        namespace=settings["AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE"],
-        scheduler_job_id="1",
-        run_id="manual__1",
+    environment = {"PATH": os.environ["PATH"], **settings, "AIRFLOW_HOME": str(home)}
+    completed = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(template), json.dumps(HASTY)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    return dict(client.ApiClient().sanitize_for_serialization(pod))
+    return Airflow(*json.loads(completed.stdout.splitlines()[-1]))
 
 
-@pytest.mark.filterwarnings("default")
-def test_airflow_makes_a_pod_of_our_template(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    pod = executor_pod(monkeypatch, tmp_path)
-    kubernetes_validate.validate(pod, "1.37", strict=True)
-    [container] = pod["spec"]["containers"]
+def test_airflow_makes_a_pod_of_our_template(airflow: Airflow) -> None:
+    kubernetes_validate.validate(airflow.pod, "1.37", strict=True)
+    [container] = airflow.pod["spec"]["containers"]
     assert container["name"] == "base"
     assert container["image"] in k8s.built_images()
     assert "command" not in container  # the image has no entry point: `args` is the command
     assert importlib.util.find_spec(container["args"][2])
-    assert pod["metadata"]["labels"][k8s.NAME] == "airflow-task"
-    assert pod["spec"]["enableServiceLinks"] is False
+    assert airflow.pod["metadata"]["labels"][k8s.NAME] == "airflow-task"
+    assert airflow.pod["spec"]["enableServiceLinks"] is False
 
 
 def test_the_template_is_where_airflow_looks() -> None:
@@ -153,41 +164,15 @@ def test_the_callback_of_a_killed_task_reaches_the_pushgateway() -> None:
     assert {"configMapRef": {"name": "settings"}} in container["envFrom"]
 
 
-def limits_under(settings: dict[str, str], home: Path) -> dict[str, float]:
-    """Return the limits that Airflow's own code has with these settings."""
-    environment = {"PATH": os.environ["PATH"], **settings, "AIRFLOW_HOME": str(home)}
-    completed = subprocess.run(
-        [sys.executable, "-c", LIMITS], env=environment, capture_output=True, text=True, check=True
-    )
-    return dict(json.loads(completed.stdout.splitlines()[-1]))
+def test_a_new_api_server_or_a_busy_cluster_costs_no_task_a_try(airflow: Airflow) -> None:
+    assert min(airflow.limits["patience"], airflow.limits["silence"]) >= RESTART_SECONDS
+    assert airflow.limits["publish_tries"] == -1
+    assert max(airflow.hasty["patience"], airflow.hasty["silence"]) < RESTART_SECONDS
 
 
-@pytest.fixture(scope="module")
-def limits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    settings = k8s.named(k8s.overlay("local"), "ConfigMap", "airflow-settings")["data"]
-    return limits_under(settings, tmp_path_factory.mktemp("airflow"))
-
-
-def test_a_new_api_server_or_a_busy_cluster_costs_no_task_a_try(
-    limits: dict[str, float], tmp_path: Path
-) -> None:
-    assert min(limits["patience"], limits["silence"]) >= RESTART_SECONDS
-    assert limits["publish_tries"] == -1
-    hasty = {
-        "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "90",
-        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "5",
-    }
-    timeout = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120"}
-    settings = k8s.named(k8s.overlay("local"), "ConfigMap", "airflow-settings")["data"]
-    others = limits_under(settings | hasty | timeout, tmp_path)
-    assert max(others["patience"], others["silence"]) < RESTART_SECONDS
-
-
-def test_a_pod_that_is_removed_while_it_waits_costs_minutes_and_no_try(
-    limits: dict[str, float],
-) -> None:
-    assert limits["noticed"] or limits["seconds"] <= 360
-    assert limits["waits"] >= 3600  # for as long a task may wait for room
+def test_a_pod_that_is_removed_while_it_waits_costs_minutes_and_no_try(airflow: Airflow) -> None:
+    assert airflow.limits["noticed"] or airflow.limits["seconds"] <= 360
+    assert airflow.limits["waits"] >= 3600  # for as long a task may wait for room
 
 
 def rights(resources: list[k8s.Resource], name: str) -> set[tuple[str, str]]:
