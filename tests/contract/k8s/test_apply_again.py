@@ -6,6 +6,7 @@ kubectl's three-way merge is the real one; defaults, admission and controllers a
 import copy
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,13 @@ OWN_FILE = Choices(dataset="upload://mine.zip")
 NO_SCHEMA = "--validate=false"  # the server in memory has none
 
 
-@pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[kube_api.KubeApi]:
-    with kube_api.served(k8s.overlay("local"), tmp_path) as (server, kubeconfig):
-        monkeypatch.setenv("KUBECONFIG", kubeconfig)
+@contextmanager
+def served(folder: Path) -> Iterator[kube_api.KubeApi]:
+    with (
+        kube_api.served(k8s.overlay("local"), folder) as (server, kubeconfig),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("KUBECONFIG", kubeconfig)
         plain = Cluster.command
 
         def command_without_schema(self: Cluster, *words: str) -> list[str]:
@@ -34,8 +38,33 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[kube_api.Ku
                 command = [*command, NO_SCHEMA]
             return command
 
-        monkeypatch.setattr(Cluster, "command", command_without_schema)
+        patch.setattr(Cluster, "command", command_without_schema)
         yield server
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[kube_api.KubeApi]:
+    """A cluster with nothing in it."""
+    with served(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def objects_of_an_installation(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, kube_api.Resource]:
+    with served(tmp_path_factory.mktemp("installed")) as server:
+        install_with(OWN_FILE, {})
+        return server.objects
+
+
+@pytest.fixture
+def installed(
+    api: kube_api.KubeApi, objects_of_an_installation: dict[str, kube_api.Resource]
+) -> kube_api.KubeApi:
+    """A cluster after `make k8s-up` with a file of one's own."""
+    api.objects = copy.deepcopy(objects_of_an_installation)
+    return api
 
 
 def templates(api: kube_api.KubeApi) -> dict[str, Any]:
@@ -70,34 +99,32 @@ def test_kubectl_apply_after_k8s_up_changes_nothing(api: kube_api.KubeApi) -> No
 
 
 def test_a_changed_overlay_is_applied_and_keeps_the_choices_of_k8s_up(
-    api: kube_api.KubeApi, tmp_path: Path
+    installed: kube_api.KubeApi, tmp_path: Path
 ) -> None:
-    install_with(OWN_FILE, {})
     changed = k8s.overlay("local")
     k8s.named(changed, "ConfigMap", "settings")["data"]["READMIT_BATCH_SIZE"] = "20000"
     manifests = tmp_path / "manifests.json"
     manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": changed}))
-    before = templates(api)
-    api.changes.clear()
+    before = templates(installed)
+    installed.changes.clear()
     run("kubectl", "apply", "-f", str(manifests), NO_SCHEMA)
-    assert [path.rpartition("/")[2] for _, path, _ in api.changes] == ["settings"]
-    assert templates(api) == before
+    assert [path.rpartition("/")[2] for _, path, _ in installed.changes] == ["settings"]
+    assert templates(installed) == before
     assert variables_of(Cluster("c"))["READMIT_DATASET"] == "upload://mine.zip"
 
 
 def test_k8s_up_again_rolls_nothing_and_keeps_source_and_passwords(
-    api: kube_api.KubeApi,
+    installed: kube_api.KubeApi,
 ) -> None:
-    install_with(OWN_FILE, {})
-    by_name = {path.rpartition("/")[2]: secret for path, secret in secrets(api).items()}
+    by_name = {path.rpartition("/")[2]: secret for path, secret in secrets(installed).items()}
     by_name["grafana-admin"]["data"]["GRAFANA_ADMIN_PASSWORD"] = "Y2hhbmdlZA=="  # by a person
-    templates_before = templates(api)
-    secrets_before = copy.deepcopy(secrets(api))
+    templates_before = templates(installed)
+    secrets_before = copy.deepcopy(secrets(installed))
     choices = installation.choose({}, installation.earlier_choices(Cluster("c")))
     install_with(choices, {})
     assert choices == OWN_FILE
-    assert templates(api) == templates_before
-    assert secrets(api) == secrets_before
+    assert templates(installed) == templates_before
+    assert secrets(installed) == secrets_before
 
 
 def test_the_source_of_an_earlier_release_moves_out_of_the_rendered_settings(
@@ -113,14 +140,13 @@ def test_the_source_of_an_earlier_release_moves_out_of_the_rendered_settings(
     assert "DATASET" not in Cluster("c").settings()
 
 
-def test_a_changed_setting_replaces_the_pods_that_read_it(api: kube_api.KubeApi) -> None:
-    install_with(OWN_FILE, {})
-    before = templates(api)
+def test_a_changed_setting_replaces_the_pods_that_read_it(installed: kube_api.KubeApi) -> None:
+    before = templates(installed)
     changed = k8s.overlay("local")
     k8s.named(changed, "ConfigMap", "mlflow-auth")["data"]["auth.ini"] += "# more\n"
     install.apply(Cluster("c"), changed, {}, OWN_FILE)
     rolled = []
-    for path, template in templates(api).items():
+    for path, template in templates(installed).items():
         if template != before[path]:
             rolled.append(path.rpartition("/")[2])
     assert rolled == ["mlflow"]
