@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -57,6 +58,8 @@ from training.training_settings import MonitorSettings, TrainingSettings
 EXPERIMENT = "readmission-quality"
 NOTE = "Reports of `make quality`: one run per report. The latest is also build/quality.json."
 FOLDS = 5
+# What MLflow takes in the name of a metric is letters, digits, spaces and _-.:/
+NOT_IN_METRIC_NAMES = re.compile(r"[^\w\-.:/ ]")
 
 
 class FoldEstimate(Estimate):
@@ -295,7 +298,8 @@ def flat(document: object, prefix: str = "") -> dict[str, float]:
         return {prefix: float(document)}
     numbers: dict[str, float] = {}
     for name, value in items:
-        numbers |= flat(value, f"{prefix}/{name}" if prefix else name)
+        accepted = NOT_IN_METRIC_NAMES.sub("", name)
+        numbers |= flat(value, f"{prefix}/{accepted}" if prefix else accepted)
     return numbers
 
 

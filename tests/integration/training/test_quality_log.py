@@ -52,3 +52,13 @@ def test_every_number_and_the_document_are_logged(document, settings):
     assert logged.keys() == numbers.keys()
     assert all(math.isclose(logged[name], numbers[name], abs_tol=1e-9) for name in numbers)
     assert json.loads(text) == quality.without_nan(document)
+
+
+def test_steps_of_published_approaches_are_names_that_mlflow_takes(settings):
+    numbers = quality.flat({"published": {"of these, other patients (2 %)": {"n": 5}}})
+    with mlflow_tracking.reaching(settings) as client:
+        mlflow_tracking.open_experiment(quality.EXPERIMENT, quality.NOTE)
+        with mlflow.start_run() as run:
+            mlflow.log_metrics(numbers)
+        logged = client.get_run(run.info.run_id).data.metrics
+    assert logged == {"published/of these other patients 2 /n": 5}
