@@ -1,8 +1,8 @@
 """Figures of the API alone: `api_vs_noop`, `batch_vs_limit`, `worker_memory`.
 
 One worker on the first core, the load generator on the last, the model of `bench.reference_model`
-and its 60 example stays in turn. Three repeats, alternated where two routes are compared; the ratio
-of the medians is the figure.
+and its 60 example stays in turn. Repeats alternate where two routes are compared; the ratio of the
+medians is the figure.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from bench.load_generator import Load, load, requests
 from bench.servers import Server
 from readmit.client import access_keys
 
-REPEATS = 3
+REPEATS = 5  # neighbours on the same host change a single one by a tenth
 CONNECTIONS = 16
 # Share of its core that a server uses which is the limit.
 LEAST_BUSY = 0.85

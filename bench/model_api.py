@@ -55,9 +55,16 @@ def add_noop(app: FastAPI) -> None:
             "probability": 0.5,
             "risk": "high",
             "threshold": model.threshold,
+            "capacity": {"calls_per_100": 10, "threshold": 0.25, "risk": "high"},
             "history": "assumed_first_stay",
-            "model": model.identity,
             "request_id": request.state.request_id,
+            "model": model.identity,
+            "certainty": {
+                "observed": {"figure": 0.5, "low": 0.4, "high": 0.6},
+                "n_stays": 1_000,
+                "is_unlike_training": False,
+                "unusual_fields": (),
+            },
         }
         return Response(orjson.dumps(answer), media_type="application/json")
 

@@ -56,7 +56,7 @@ def fit(snapshot_id: str, candidate: str) -> str:
 @task(executor_config=pod_of("promotion"))
 @bad_data_is_final
 def register_best(run_ids: list[str]) -> str:
-    """Register the candidate that is best on the validation rows."""
+    """Register the best candidate on the validation rows; of those alike, the first listed."""
     from training import jobs
     from training.training_settings import TrainingSettings
 

@@ -155,9 +155,14 @@ def _log(evaluated: Evaluation, frozen: Snapshot) -> None:
 
 
 def register_best(run_ids: Sequence[str], settings: TrainingSettings) -> str:
-    """Register the candidate with the best validation AUROC that can be compiled.
+    """Register the best candidate that can be compiled, as `by_preference` orders them.
 
-    Returns its version.
+    Args:
+        run_ids: the runs of the candidates, in the order of READMIT_TRAINING_CANDIDATES.
+        settings: of training.
+
+    Returns:
+        Its version.
 
     Raises:
         ModelRefused: none can be compiled.
@@ -165,8 +170,7 @@ def register_best(run_ids: Sequence[str], settings: TrainingSettings) -> str:
     refusals = []
     with mlflow_tracking.reaching(settings) as client:
         runs = [client.get_run(run_id) for run_id in run_ids]
-        runs.sort(key=lambda run: -run.data.metrics[RANKED_BY])
-        for run in runs:
+        for run in by_preference(runs, settings.promotion_margin):
             candidate = run.data.tags["candidate"]
             try:
                 return _register(client, run, settings)
@@ -175,6 +179,30 @@ def register_best(run_ids: Sequence[str], settings: TrainingSettings) -> str:
                 client.set_tag(run.info.run_id, "refused", str(error))
                 refusals.append(f"{candidate}: {error}")
     raise ModelRefused("no candidate can be compiled: " + "; ".join(refusals))
+
+
+def by_preference(runs: Sequence[Run], margin: float) -> list[Run]:
+    """Return the runs, the one to register first.
+
+    These are the runs whose validation AUROC is within `margin` of the best, in the order in which
+    they come; then the others, the best first. Why: docs/adr/0052-which-candidate.md.
+    """
+    best = max(run.data.metrics[RANKED_BY] for run in runs)
+    alike = []
+    others = []
+    for run in runs:
+        is_alike = best - run.data.metrics[RANKED_BY] <= margin
+        (alike if is_alike else others).append(run)
+    others.sort(key=lambda run: -run.data.metrics[RANKED_BY])
+    if alike[0].data.metrics[RANKED_BY] < best:
+        log.info(
+            "%s is preferred: AUROC %.4f, within %.3f of the best, %.4f, and earlier in the list",
+            alike[0].data.tags["candidate"],
+            alike[0].data.metrics[RANKED_BY],
+            margin,
+            best,
+        )
+    return alike + others
 
 
 def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str:

@@ -36,8 +36,8 @@ class CandidateSettings(Settings):
     training_threads: int = Field(default=2, ge=1, le=64, description="threads of one candidate")
     training_candidates: str = Field(
         default="catboost,random_forest,lightgbm,logistic",
-        description="candidates of a training run, separated by commas; the slowest first, so that"
-        " two that are fitted side by side end at about the same time",
+        description="candidates of a training run, separated by commas. Of those whose AUROC is"
+        " within the promotion margin of the best, the first is registered",
     )
     follow_up_cost: float = Field(
         default=100, gt=0, description="cost of a follow-up call after discharge, in US$"
@@ -57,7 +57,8 @@ class CandidateSettings(Settings):
         default=0.003,
         ge=0,
         le=0.05,
-        description="AUROC that a model with newer data may be worse by, at most",
+        description="AUROC that a model with newer data may be worse by, at most; candidates that"
+        " differ by less rank alike",
     )
     promotion_floor: float = Field(
         default=0.6, ge=0.5, le=0.9, description="AUROC below which nothing is promoted"
