@@ -27,8 +27,11 @@ def archive_predictions() -> None:
     from readmit.ops import prediction_archive
     from readmit.settings import ArchiveSettings
 
-    for key, n_rows in prediction_archive.archive(ArchiveSettings()).items():
+    archived = prediction_archive.archive(ArchiveSettings())
+    for key, n_rows in archived.items():
         log.info("%s: %d predictions are archived", key, n_rows)
+    if not archived:
+        log.info("no month of predictions is old enough to be archived")
 
 
 @dag(

@@ -33,5 +33,8 @@ def write_results() -> None:
     """Write beside each file of the inbox what became of it."""
     from readmit.intake import inbox_results
 
-    for result in inbox_results.write_results(PipelineSettings()):
+    results = inbox_results.write_results(PipelineSettings())
+    for result in results:
         log.info("inbox: %s is %s", result["name"], result["state"])
+    if not results:
+        log.info("inbox: no file has a new result")

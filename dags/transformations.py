@@ -14,10 +14,11 @@ from cosmos.constants import (
     SeedRenderingBehavior,
     TestBehavior,
 )
-from cosmos.operators.watcher import DbtProducerWatcherOperator
+from cosmos.operators.watcher import DbtConsumerWatcherSensor, DbtProducerWatcherOperator
 
 from dbt_producer import WatchedModelsProducer
 from dbt_verdict import share_test_results
+from model_trigger import log_model, start_in_triggerer
 from pod_kinds import pod_of
 from readmit import libpq
 
@@ -50,6 +51,16 @@ EXECUTION_CONFIG = ExecutionConfig(
 )
 
 
+def tasks_wait_in_triggerer() -> bool:
+    """Return whether the tasks of models wait in Airflow's triggerer.
+
+    One that waits by itself ends sooner. It takes a pod, or a slot, and there must be a slot left
+    for dbt, should it be tried again.
+    """
+    has_pods = "KubernetesExecutor" in conf.get("core", "executor")
+    return has_pods or conf.getint("core", "parallelism") <= WAITING_TASKS
+
+
 def dbt_task_group() -> TaskGroup:
     """Return the group `dbt`.
 
@@ -80,15 +91,17 @@ def dbt_task_group() -> TaskGroup:
             "executor_config": pod_of("dbt"),
             "vars": {"schema_suffix": SCHEMA_SUFFIX},
             "poke_interval": 0.5,
-            # A task that waits in Airflow's triggerer ends 3 s after its model. One that waits by
-            # itself holds a slot, so there must be one left for dbt, should it be tried again.
-            "deferrable": conf.getint("core", "parallelism") <= WAITING_TASKS,
+            "deferrable": False,
             "trigger_rule": STARTS_AFTER_A_SKIP,
         },
     )
     for child in group.children.values():
         if isinstance(child, DbtProducerWatcherOperator):
             child.__class__ = WatchedModelsProducer  # Cosmos has no setting for the class
+        if isinstance(child, DbtConsumerWatcherSensor):
+            child.on_success_callback = [*child.on_success_callback, log_model]
+            if tasks_wait_in_triggerer():
+                start_in_triggerer(child)
         if isinstance(child, EmptyOperator):
             child.on_success_callback = []  # without a callback it costs no process
             if child.task_id != DONE:

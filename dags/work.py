@@ -3,7 +3,7 @@
 from typing import Any
 
 from airflow.sdk import TriggerRule, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from announcement import news_for_training
 from assets import TRAINING_READY
@@ -21,6 +21,9 @@ def look_for_work(
 ) -> bool:
     """Tell whether a build, a result of the inbox or an announcement waits. If none does, all tasks
     that follow are skipped, without a process of their own.
+
+    Raises:
+        DownstreamTasksSkipped: something waits, but these tasks would have nothing to do.
     """
     from readmit.batches import batch_gauges, claims, ledger, rebuilds
     from readmit.intake import inbox_results
@@ -33,6 +36,13 @@ def look_for_work(
     batch_gauges.report_batches(settings)
     if n_waiting := claims.count_waiting(settings):
         log.info("%d builds wait", n_waiting)
+        without_work = []
+        if n_waiting > 1:  # the run takes one
+            without_work.append("announce_training")
+        if not inbox_results.may_change(settings):
+            without_work.append("write_results")
+        if without_work:
+            raise DownstreamTasksSkipped(tasks=without_work)
         return True
     if inbox_results.is_any_open(settings):
         log.info("results of the inbox are not written yet")

@@ -22,7 +22,7 @@ from stack import machine, optional_ports, preflight, programs, status
 from stack.configuration import stack_settings
 from stack.supervisor import Supervisor
 
-PYTHON = (3, 11)
+PYTHONS = ((3, 11), (3, 12), (3, 13))  # as in stack/install.sh
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ def _machine(settings: StackSettings) -> Iterator[Finding]:
 
 def _versions() -> Iterator[Finding]:
     version = ".".join(str(number) for number in sys.version_info[:3])
-    if sys.version_info[:2] == PYTHON:
+    if sys.version_info[:2] in PYTHONS:
         yield Finding("ok", f"Python {version}")
     else:
-        yield Finding("fail", f"Python {version}: the lock is for 3.11; set PYTHON=path")
+        yield Finding("fail", f"Python {version} is not 3.11, 3.12 or 3.13: set PYTHON=path")
     stamp = ROOT / ".venv" / ".lock-sha256"
     lock = sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
     if stamp.is_file() and stamp.read_text().strip() == lock:

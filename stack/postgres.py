@@ -341,8 +341,13 @@ def make_private(folder: Path, user: pwd.struct_passwd) -> None:
     os.chown(folder, user.pw_uid, user.pw_gid)
 
 
+def refuge_of(folder: Path) -> Path:
+    """Return the folder below /var/lib that takes the place of `folder`."""
+    return REFUGES / sha256(os.fsencode(folder)).hexdigest()[:12]
+
+
 def _refuge(folder: Path) -> Path:
-    refuge = REFUGES / sha256(os.fsencode(folder)).hexdigest()[:12]
+    refuge = refuge_of(folder)
     for path in (REFUGES, refuge):
         path.mkdir(exist_ok=True)
         path.chmod(ENTER_ONLY)  # also when an earlier start made it under a stricter umask

@@ -38,6 +38,8 @@ SETTINGS_OF = {
         "readmit.settings:ArchiveSettings",
     ),
     "airflow-dag-processor": PIPELINE_SETTINGS,
+    # The tasks of dbt's models may end there, and are reported.
+    "airflow-triggerer": ("readmit.settings:PushgatewaySettings",),
     "grafana": ("readmit.settings:ReaderLogin",),
     "clock": (
         "readmit.settings:ClockSettings",
@@ -57,6 +59,7 @@ FOLDERS_OF = {
     "docs": ("readmit",),
     "airflow-scheduler": PIPELINE_FOLDERS,
     "airflow-dag-processor": PIPELINE_FOLDERS,
+    "airflow-triggerer": ("dags", "readmit"),
     "watchdog": ("stack",),
     "clock": ("stack", "readmit"),
 }

@@ -780,6 +780,8 @@ def notebook(settings: StackSettings) -> Program:
             "JUPYTER_RUNTIME_DIR": str(home / "jupyter" / "runtime"),
             "JUPYTER_PLATFORM_DIRS": "0",
             "IPYTHONDIR": str(home / "jupyter" / "ipython"),
+            # MLflow's progress bars ask for widgets of the browser, and do without them.
+            "PYTHONWARNINGS": "ignore:IProgress not found",
             "READMIT_MLFLOW_TRACKING_USERNAME": MLFLOW_NOTEBOOK,
             "READMIT_MLFLOW_TRACKING_PASSWORD": reveal(settings.mlflow_notebook_password),
         },

@@ -9,6 +9,7 @@ import os
 import random
 import secrets
 import shutil
+import signal
 import tempfile
 from contextlib import ExitStack, closing
 from functools import cache
@@ -37,6 +38,8 @@ _used_ports: set[int] = set()
 # killed ten seconds after its last test, and this can take longer.
 CLEAN_UP = ExitStack()
 atexit.register(CLEAN_UP.close)
+# What `timeout` and a cancelled job send ends Python without that, as a rule.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def free_port(offsets: tuple[int, ...] = (0,)) -> int:

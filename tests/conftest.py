@@ -19,6 +19,7 @@ from readmit import open_files
 from readmit.contract.definition import Contract
 from readmit.ops.bootstrap import bootstrap
 from readmit.settings import StackSettings
+from stack.postgres import refuge_of
 from stack.temporary_services import CLEAN_UP
 from tests.support import dbt, services
 
@@ -91,9 +92,16 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_sessionfinish() -> None:
-    """Stop the services of this process and delete their folder before the process is stopped."""
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the services of this process and delete their folder before the process is stopped.
+
+    What root's servers keep below /var/lib, for folders of tests, goes with them.
+    """
     CLEAN_UP.close()
+    base = session.config._tmp_path_factory.getbasetemp()
+    for depth in ("*", "*/*", "*/*/*"):
+        for folder in base.glob(depth):
+            shutil.rmtree(refuge_of(folder), ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)

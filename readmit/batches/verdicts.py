@@ -14,6 +14,8 @@ from readmit.settings import PipelineSettings
 
 log = logging.getLogger("readmit")
 
+NO_COUNT = -1  # rows of a statement that tells no number, such as `create table as`
+
 
 class TestsDidNotRun(Exception):
     """dbt's tests could not be run to their end: a fault, no verdict on the rows."""
@@ -96,13 +98,11 @@ def log_models(run_results: Path) -> None:
     """Log what dbt did with each model: the status, the rows that it wrote and the seconds."""
     for result in _results(run_results):
         if result["unique_id"].startswith("model."):
-            log.info(
-                "dbt %s: %s, %s rows, %.1f s",
-                result["unique_id"].rpartition(".")[2],
-                result["status"],
-                result["adapter_response"].get("rows_affected", "no"),
-                result["execution_time"],
-            )
+            n_rows = result["adapter_response"].get("rows_affected", NO_COUNT)
+            parts = [result["status"], f"{n_rows} rows", f"{result['execution_time']:.1f} s"]
+            if n_rows == NO_COUNT:
+                del parts[1]
+            log.info("dbt %s: %s", result["unique_id"].rpartition(".")[2], ", ".join(parts))
 
 
 def check_tests(build_id: str, results: TestResults) -> None:

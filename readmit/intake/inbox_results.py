@@ -78,6 +78,13 @@ def is_any_open(settings: PipelineSettings) -> bool:
         return cur.fetchall() == [(True,)]
 
 
+def may_change(settings: PipelineSettings) -> bool:
+    """Tell whether `write_results` can have something to write once a build is decided."""
+    with db.transaction("loader", settings.raw_database, settings) as raw, raw.cursor() as cur:
+        cur.execute(OPEN)
+        return cur.fetchone() is not None
+
+
 def write_results(settings: PipelineSettings) -> list[InboxResult]:
     """Write what has changed since the last time; may be repeated at any point.
 

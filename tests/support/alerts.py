@@ -200,6 +200,19 @@ CASES = (
         },
     ),
     Case(
+        "ObjectStoreAlmostFull",
+        "12m",
+        {
+            'SeaweedFS_volumeServer_volumes{collection="mlflow",type="volume"}': steady(7),
+            'SeaweedFS_volumeServer_volumes{collection="pipeline",type="volume"}': steady(154),
+            "SeaweedFS_volumeServer_max_volumes": steady(200),
+        },
+        {
+            'SeaweedFS_volumeServer_volumes{collection="pipeline",type="volume"}': steady(159),
+            "SeaweedFS_volumeServer_max_volumes": steady(200),
+        },
+    ),
+    Case(
         "MemoryAlmostGone",
         "12m",
         {"node_memory_MemAvailable_bytes": steady(4), "node_memory_MemTotal_bytes": steady(100)},

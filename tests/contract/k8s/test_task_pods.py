@@ -155,13 +155,15 @@ def test_tasks_have_no_way_into_airflows_database_or_the_cluster() -> None:
 
 def test_the_callback_of_a_killed_task_reaches_the_pushgateway() -> None:
     """The DAG processor runs it; without this way the alert TaskFailed never fires for a task whose
-    pod was killed.
+    pod was killed. The triggerer reports the tasks that end there.
     """
     resources = k8s.overlay("local")
     ways = {(source, target) for source, target, _ in k8s.allowed(resources)}
-    assert {("airflow-task", "pushgateway"), ("airflow-dag-processor", "pushgateway")} <= ways
-    container = k8s.pods(resources)["airflow-dag-processor"]["spec"]["containers"][0]
-    assert {"configMapRef": {"name": "settings"}} in container["envFrom"]
+    assert ("airflow-task", "pushgateway") in ways
+    for name in ("airflow-dag-processor", "airflow-triggerer"):
+        assert (name, "pushgateway") in ways
+        container = k8s.pods(resources)[name]["spec"]["containers"][0]
+        assert {"configMapRef": {"name": "settings"}} in container["envFrom"]
 
 
 def test_a_new_api_server_or_a_busy_cluster_costs_no_task_a_try(airflow: Airflow) -> None:

@@ -374,6 +374,7 @@ def test_the_notebook_fits_logs_and_compares_with_its_own_log_ins(first, mart, s
         notebook, timeout=180, resources={"metadata": {"path": str(tmp_path)}}
     )
     client.execute(env=environment)
+    assert notebook.cells[1].outputs == []  # no warning of a library
     # The same candidate on the same rows as the version in production.
     assert notebook.cells[-1].outputs[0].text == (
         "the gate would keep: not shown to be better: gain +0.0000, lower bound +0.0000\n"

@@ -7,7 +7,11 @@ from types import MappingProxyType, SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSkipException,
+    DownstreamTasksSkipped,
+)
 from cosmos.operators.watcher import DbtConsumerWatcherSensor
 
 import dbt_verdict
@@ -147,7 +151,19 @@ def test_the_tasks_of_models_leave_a_slot_for_dbt(bag):
         for task_id in group:
             earlier |= upstream(dag, task_id)
         assert earlier & set(group), "none waits for another of them"
-    assert {task.deferrable for task in waiting} == {False}
+    assert {task.start_from_trigger for task in waiting} == {False}
+
+
+@pytest.mark.parametrize(
+    ("executor", "slots", "in_triggerer"),
+    [("KubernetesExecutor", 16, True), ("LocalExecutor", 3, True), ("LocalExecutor", 4, False)],
+)
+def test_the_tasks_of_models_wait_in_the_triggerer_where_they_would_take_pods(
+    monkeypatch, executor, slots, in_triggerer
+):
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", str(slots))
+    assert transformations.tasks_wait_in_triggerer() == in_triggerer
 
 
 def test_a_run_that_fails_releases_its_claim_and_stays_red(bag):
@@ -333,8 +349,9 @@ def test_a_run_with_nothing_to_do_ends_after_two_tasks(bag):
     assert {task.task_id for task in look.get_flat_relatives(upstream=False)} == others
 
 
-@pytest.mark.parametrize("waiting", ["build", "result", "announcement", None])
-def test_work_is_a_build_a_result_or_an_announcement(bag, monkeypatch, waiting):
+@pytest.fixture
+def repaired(monkeypatch):
+    """Nothing is left of a run that died."""
     for module, name in (
         (ledger, "repair"),
         (rebuilds, "plan"),
@@ -342,12 +359,37 @@ def test_work_is_a_build_a_result_or_an_announcement(bag, monkeypatch, waiting):
         (batch_gauges, "report_batches"),
     ):
         monkeypatch.setattr(module, name, lambda _: None)
+
+
+@pytest.mark.parametrize("waiting", ["build", "result", "announcement", None])
+def test_work_is_a_build_a_result_or_an_announcement(bag, repaired, monkeypatch, waiting):
+    monkeypatch.setattr(inbox_results, "may_change", lambda _: True)
     monkeypatch.setattr(inbox_results, "is_any_open", lambda _: waiting == "result")
     monkeypatch.setattr(claims, "count_waiting", lambda _: int(waiting == "build"))
     monkeypatch.setattr(builds, "count_published", lambda _: 3 if waiting == "announcement" else 2)
     events = {TRAINING_READY: Announced([SimpleNamespace(extra={"published": 2})])}
     look_for_work = bag.dags["ingest_batch"].get_task("look_for_work").python_callable
     assert look_for_work(events) == (waiting is not None)
+
+
+@pytest.mark.parametrize(
+    ("n_waiting", "may_change", "skipped"),
+    [
+        (7, False, ["announce_training", "write_results"]),
+        (2, True, ["announce_training"]),
+        (1, False, ["write_results"]),
+    ],
+)
+def test_tasks_that_would_have_nothing_to_do_are_skipped_without_a_process(
+    bag, repaired, monkeypatch, n_waiting, may_change, skipped
+):
+    monkeypatch.setattr(claims, "count_waiting", lambda _: n_waiting)
+    monkeypatch.setattr(inbox_results, "may_change", lambda _: may_change)
+    dag = bag.dags["ingest_batch"]
+    with pytest.raises(DownstreamTasksSkipped) as skip:
+        dag.get_task("look_for_work").python_callable()
+    assert skip.value.tasks == skipped
+    assert set(skipped) <= dag.get_task("release_claim").downstream_task_ids  # ends of the run
 
 
 def test_a_refused_source_holds_no_batch_up(bag):

@@ -90,8 +90,10 @@ def test_the_same_content_under_three_names_is_one_source_with_three_results(
     assert read(settings, f"received/{file_sha256}/original") == b"".join(export)
     assert len(inbox_results.write_results(settings)) == 3
     assert result_of(settings, file_sha256)["state"] == "waiting"
+    assert inbox_results.may_change(settings)
     raw.publish_all(settings)
     assert len(inbox_results.write_results(settings)) == 3
+    assert not inbox_results.may_change(settings)
     assert inbox_results.write_results(settings) == []
     result_file = path.with_name("export.csv.result.json")
     result = json.loads(result_file.read_text())
