@@ -19,6 +19,7 @@ from readmit.client.answer_types import (
     MetricInterval,
     SliceQuality,
 )
+from ui import wording
 
 RAISES = "#c4622f"
 LOWERS = "#128480"
@@ -90,13 +91,17 @@ def scores(
     colours = [QUIET] * len(captions)
     colours[current] = LOWERS
     names = list(map(_in_lines, captions))
-    percents = [100 * probability for probability in probabilities]
+    percents = []
+    texts = []
+    for probability in probabilities:
+        percents.append(100 * probability)
+        texts.append(wording.percent_apart(probability, threshold))
     bars = go.Bar(
         y=names,
         x=percents,
         orientation="h",
         marker_color=colours,
-        text=[f"{percent:.1f} %" for percent in percents],
+        text=texts,
         textposition="outside",
         cliponaxis=False,
         hoverinfo="y+x",

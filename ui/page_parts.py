@@ -176,15 +176,15 @@ def score_html(answer: Prediction, language: Language) -> str:
     if probability >= threshold:
         fill = "r-fill r-is-above"
     result = escape(language.text("result"))
-    percent = wording.percent(probability)
+    decimals = wording.decimals_of(answer)
+    percent = wording.percent(probability, decimals)
     score = f"{language.text('probability')} {percent}"
-    limit = f"{language.text('threshold')} {wording.percent(threshold)}"
+    limit = f"{language.text('threshold')} {wording.percent(threshold, decimals)}"
     in_words = escape(wording.in_plain_words(probability, language))
     band = escape(wording.band(risk, language))
     notes = [
         wording.against_threshold(answer, language),
-        # An older API has no such field.
-        wording.by_capacity(answer.get("capacity"), language),
+        wording.by_capacity(answer, language),
         wording.history(answer["history"], language),
     ]
     small = "<br>".join(escape(note) for note in notes if note)

@@ -114,7 +114,7 @@ def identity(model: ModelInfo, language: Language) -> dict[str, str]:
         language.text("model"): f"{model['name']} · {version}",
         language.text("promoted_at"): promoted_at,
         language.text("trained_on"): language.value(model.get("data_source", "-")),
-        language.text("threshold"): wording.percent(model["threshold"]),
+        language.text("threshold"): wording.percent(model["threshold"], wording.THRESHOLD_DECIMALS),
         language.text("contract"): model["contract"]["hash"][:12],
     }
 
@@ -129,7 +129,9 @@ def capacity(point: CapacityPoint, language: Language) -> dict[str, str]:
         )
         calls = f"{per_readmission['figure']:.1f} ({bounds})"
     return {
-        language.text("capacity_threshold"): wording.percent(point["threshold"]),
+        language.text("capacity_threshold"): wording.percent(
+            point["threshold"], wording.THRESHOLD_DECIMALS
+        ),
         language.text("capacity_called"): wording.share_interval(point["called"], language),
         language.text("capacity_found"): wording.share_interval(
             point["readmissions_found"], language

@@ -69,8 +69,10 @@ class Outcome:
         if self.stay is not None and not self.errors:
             certainty = self.stay.get("certainty")
             cells |= {
-                "probability": wording.percent(self.stay["probability"]),
-                "risk": wording.band(self.stay["risk"], language),
+                "probability": wording.percent(
+                    self.stay["probability"], wording.decimals_of(self.stay)
+                ),
+                "risk": wording.band_and_threshold(self.stay, language),
                 "history": language.value(self.stay["history"]),
                 "model_version": self.model_version,
                 "capacity_risk": wording.is_called(self.stay.get("capacity"), language),

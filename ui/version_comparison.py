@@ -1,8 +1,9 @@
 """The answers of two versions for one stay, as the page shows them."""
 
 from collections.abc import Sequence
+from typing import cast
 
-from readmit.client.answer_types import ComparedAnswer
+from readmit.client.answer_types import ComparedAnswer, ScoredStay
 from ui import wording
 from ui.language import Language
 
@@ -41,5 +42,6 @@ def _number(answer: ComparedAnswer) -> str:
 def _score(answer: ComparedAnswer, language: Language) -> str:
     if "probability" not in answer:
         return "-"
-    probability = wording.percent(answer["probability"])
-    return f"{probability} · {wording.band(answer['risk'], language)}"
+    stay = cast(ScoredStay, answer)  # with a probability, it has all fields of one
+    probability = wording.percent(stay["probability"], wording.decimals_of(stay))
+    return f"{probability} · {wording.band_and_threshold(stay, language)}"

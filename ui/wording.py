@@ -1,12 +1,15 @@
 """Numbers in plain words."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from readmit.client.answer_types import CapacityBand, Certainty, Interval, Prediction
+from readmit.client.answer_types import CapacityBand, Certainty, Interval, ScoredStay
 from ui.language import Language
 
 RARE = 0.005
 FREQUENT = 0.95
+MAX_DECIMALS = 9
+THRESHOLD_DECIMALS = 2  # of a threshold that stands alone: scores are compared with it by eye
 
 
 def in_plain_words(probability: float, language: Language) -> str:
@@ -23,9 +26,37 @@ def in_plain_words(probability: float, language: Language) -> str:
     return language.text("of_ten", k=min(9, round(probability * 10)))
 
 
-def percent(share: float) -> str:
+def percent(share: float, decimals: int = 1) -> str:
     """Return a share as a percentage."""
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.{decimals}f} %"
+
+
+def decimals_apart(share: float, others: Iterable[float]) -> int:
+    """Return the fewest decimals with which a percentage looks like none of the others.
+
+    One that is equal is left out.
+    """
+    different = [other for other in others if other != share]
+    for decimals in range(1, MAX_DECIMALS):
+        shown = percent(share, decimals)
+        if all(percent(other, decimals) != shown for other in different):
+            return decimals
+    return MAX_DECIMALS
+
+
+def percent_apart(share: float, threshold: float) -> str:
+    """Return a share as a percentage that does not look like a threshold that it is not."""
+    return percent(share, decimals_apart(share, [threshold]))
+
+
+def decimals_of(stay: ScoredStay) -> int:
+    """Return the decimals with which a score and the thresholds beside it look different."""
+    thresholds = [stay["threshold"]]
+    # An older API has no such field.
+    capacity = stay.get("capacity")
+    if capacity:
+        thresholds.append(capacity["threshold"])
+    return decimals_apart(stay["probability"], thresholds)
 
 
 def whole(number: int, language: Language) -> str:
@@ -54,20 +85,28 @@ def band(risk: str, language: Language) -> str:
     return names.get(risk, risk)
 
 
-def against_threshold(answer: Prediction, language: Language) -> str:
+def band_and_threshold(stay: ScoredStay, language: Language) -> str:
+    """Return the risk band with the threshold that it comes from, for a table."""
+    threshold = percent(stay["threshold"], decimals_of(stay))
+    sign = "≥" if stay["probability"] >= stay["threshold"] else "<"
+    return f"{band(stay['risk'], language)} ({sign} {threshold})"
+
+
+def against_threshold(answer: ScoredStay, language: Language) -> str:
     """Return on which side of the threshold an answer lies."""
-    threshold = percent(answer["threshold"])
+    threshold = percent(answer["threshold"], decimals_of(answer))
     if answer["probability"] >= answer["threshold"]:
         return language.text("above_threshold", threshold=threshold)
     return language.text("below_threshold", threshold=threshold)
 
 
-def by_capacity(band: CapacityBand | None, language: Language) -> str:
+def by_capacity(answer: ScoredStay, language: Language) -> str:
     """Return whether a ward calls the patient that can make so many calls; empty without a band."""
+    band = answer.get("capacity")
     if band is None:
         return ""
     calls = band["calls_per_100"]
-    threshold = percent(band["threshold"])
+    threshold = percent(band["threshold"], decimals_of(answer))
     if band["risk"] == "high":
         return language.text("is_called", n=calls, threshold=threshold)
     return language.text("is_not_called", n=calls, threshold=threshold)

@@ -288,7 +288,8 @@ def show_strongest_fields(answer: Prediction, form_fields: Sequence[Field]) -> N
         former = field.shown(sent[field.name], language)
         name = f"{field.label}: {former} → {field.shown(change.value, language)}"
         points = f"{100 * (change.probability - answer['probability']):+.1f}"
-        changed[name] = f"{wording.percent(change.probability)} ({points})"
+        shown = wording.percent_apart(change.probability, answer["threshold"])
+        changed[name] = f"{shown} ({points})"
     if changed:
         st.markdown(language.text("strongest_intro"))
         page_parts.facts(changed)
@@ -348,7 +349,7 @@ def show_what_if_scores(field: Field, answer: Prediction) -> None:
     page_parts.chart(figure, "scores")
     table = []
     for caption, score in zip(captions, scores, strict=True):
-        row = {field.label: caption, language.text("probability"): wording.percent(score)}
-        table.append(row)
+        shown = wording.percent_apart(score, answer["threshold"])
+        table.append({field.label: caption, language.text("probability"): shown})
     with st.expander(language.text("as_table")):
         st.table(table)

@@ -93,7 +93,7 @@ def take_screenshot(page: Page, name: str) -> None:
 def test_predict_shows_probability_and_model_version(browser, ui_url):
     page = opened(browser, ui_url)
     predict(page)
-    assert re.fullmatch(r"\d+\.\d %", page.locator(".r-score").inner_text())
+    assert re.fullmatch(r"\d+\.\d+ %", page.locator(".r-score").inner_text())
     expect(page.get_by_text(re.compile(r"Answered by .+, version \d+"))).to_be_visible()
     page.get_by_role("heading", level=1).scroll_into_view_if_needed()
     page.close()
@@ -122,9 +122,8 @@ def test_two_versions_stand_side_by_side(browser, ui_url, previous_version):
     cards = page.locator(".st-key-compare .r-facts")
     expect(cards).to_have_count(1)
     production, previous = cards.locator("div").all_inner_texts()
-    assert re.match(r"In service, version \d+\n\d+\.\d % · (Low|Medium|High) risk$", production), (
-        production
-    )
+    in_service = r"In service, version \d+\n\d+\.\d+ % · (Low|High) risk \([<≥] \d+\.\d+ %\)"
+    assert re.fullmatch(in_service, production), production
     assert previous.startswith(f"Previous, version {previous_version}\n"), previous
     assert production.split("\n")[1].split(" %")[0] == page.locator(
         ".r-score"

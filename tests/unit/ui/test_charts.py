@@ -37,6 +37,11 @@ def test_scores_are_percentages_and_the_current_one_is_dark():
     assert bars.marker.color == (charts.QUIET, charts.LOWERS)
 
 
+def test_a_score_near_the_threshold_does_not_look_like_it():
+    bars = charts.scores(["a", "b", "c"], [0.13196, 0.132, 0.2], 2, 0.132).data[0]
+    assert bars.text == ("13.196 %", "13.2 %", "20.0 %")
+
+
 def luminance(colour):
     channels = []
     for start in (1, 3, 5):

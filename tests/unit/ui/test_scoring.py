@@ -8,7 +8,13 @@ from ui import form as ui_form
 ENGLISH = language.load("en")
 SPANISH = language.load("es")
 BAND = {"calls_per_100": 10, "threshold": 0.18, "risk": "high"}
-STAY = {"probability": 0.2, "risk": "low", "history": "given", "capacity": BAND}
+STAY = {
+    "probability": 0.2,
+    "risk": "low",
+    "threshold": 0.2004,
+    "history": "given",
+    "capacity": BAND,
+}
 CERTAINTY = {
     "observed": {"figure": 0.18, "low": 0.15, "high": 0.21},
     "n_stays": 744,
@@ -50,7 +56,7 @@ def test_with_fewer_answers_than_rows_no_answer_is_assigned_to_a_row():
 
 def test_an_outcome_is_shown_in_the_language_of_the_page():
     assert list(scoring.Outcome(STAY, (), "3").shown(SPANISH).values()) == [
-        "20.0 %", "Riesgo bajo", "los indicados", "3", "sí (10 de cada 100)", "", "", "",
+        "20.00 %", "Riesgo bajo (< 20.04 %)", "los indicados", "3", "sí (10 de cada 100)", "", "", "",
     ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ ENGLISH = language.load("en")
 
 
 def answer(alias, version, **score):
-    return {"alias": alias, "model": {"version": version}, **score}
+    return {"alias": alias, "model": {"version": version}, "threshold": 0.132, **score}
 
 
 NOW = answer("production", "3", probability=0.25, risk="high")
@@ -15,9 +15,18 @@ NOW = answer("production", "3", probability=0.25, risk="high")
 def test_two_versions_stand_side_by_side():
     before = answer("previous", "2", probability=0.22, risk="high")
     assert version_comparison.side_by_side([NOW, before], ENGLISH) == {
-        "In service, version 3": "25.0 % · High risk",
-        "Previous, version 2": "22.0 % · High risk",
+        "In service, version 3": "25.0 % · High risk (≥ 13.2 %)",
+        "Previous, version 2": "22.0 % · High risk (≥ 13.2 %)",
     }
+
+
+def test_one_score_in_two_bands_is_explained_by_the_thresholds():
+    now = answer("production", "3", probability=0.1321, risk="high")
+    before = answer("previous", "2", probability=0.1321, risk="low", threshold=0.1324)
+    assert list(version_comparison.side_by_side([now, before], ENGLISH).values()) == [
+        "13.21 % · High risk (≥ 13.20 %)",
+        "13.21 % · Low risk (< 13.24 %)",
+    ]
 
 
 def test_their_difference_is_put_in_words():

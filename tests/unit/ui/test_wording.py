@@ -44,14 +44,38 @@ def test_threshold_and_history_in_words():
     assert wording.band("very_high", ENGLISH) == "very_high"
 
 
+def test_a_score_never_looks_like_a_threshold_that_it_does_not_reach():
+    """A score of 13.2 % was called "Low risk" beside a threshold of 13.2 %."""
+    near = {"probability": 0.131_82, "threshold": 0.132_41, "risk": "low"}
+    assert wording.decimals_of(near) == 2
+    assert wording.against_threshold(near, ENGLISH) == "Below the threshold of 13.24 %."
+    assert wording.band_and_threshold(near, ENGLISH) == "Low risk (< 13.24 %)"
+
+
+def test_a_score_looks_like_neither_threshold():
+    band = {"calls_per_100": 10, "threshold": 0.131_824, "risk": "low"}
+    near = {"probability": 0.131_82, "threshold": 0.132_41, "risk": "low", "capacity": band}
+    assert wording.percent(near["probability"], wording.decimals_of(near)) == "13.1820 %"
+    assert "13.1824 %" in wording.by_capacity(near, ENGLISH)
+
+
+def test_a_score_at_its_threshold_needs_no_more_decimals():
+    assert wording.decimals_of({"probability": 0.132_04, "threshold": 0.132_04}) == 1
+    assert wording.decimals_of({"probability": 0.5, "threshold": 0.132}) == 1
+    assert wording.decimals_apart(0.1, [0.1 + 1e-15]) == wording.MAX_DECIMALS
+
+
 @pytest.mark.parametrize("language", [ENGLISH, SPANISH])
 def test_whether_a_ward_calls_the_patient_is_said_in_words(language):
     band = {"calls_per_100": 10, "threshold": 0.213, "risk": "high"}
-    called = wording.by_capacity(band, language)
+    answer = {"probability": 0.3, "threshold": 0.132, "capacity": band}
+    called = wording.by_capacity(answer, language)
     assert "10" in called
     assert "21.3 %" in called
-    assert wording.by_capacity({**band, "risk": "low"}, language) not in ("", called)
-    assert wording.by_capacity(None, language) == ""  # a model that was registered without it
+    not_called = {**answer, "capacity": {**band, "risk": "low"}}
+    assert wording.by_capacity(not_called, language) not in ("", called)
+    # A model that was registered without it.
+    assert wording.by_capacity({**answer, "capacity": None}, language) == ""
 
 
 def test_thousands_stand_apart_as_the_language_has_it():
