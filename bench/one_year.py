@@ -51,13 +51,14 @@ PAGE_KB = 60
 PREDICTIONS = """
     insert into ops.predictions (
         request_id, predicted_at, model_name, model_version, run_id, contract_hash, features,
-        probability, risk, threshold, patient_nbr, encounter_id, history, caller, is_clinical
+        probability, risk, threshold, patient_nbr, encounter_id, history, caller, is_clinical,
+        calls_per_100, capacity_risk
     )
     select
         gen_random_uuid(), %(first)s::timestamptz + n * interval '1 second' * 86400 / %(a_day)s,
         'readmission', '12', md5('run'), md5('contract') || md5('contract'), kinds.features,
         0.1 + (n %% 100) / 200.0, 'low', 0.5, (100000000 + n * 7919 %% 70000)::text,
-        200000000 + n, 'found', 'ward', true
+        200000000 + n, 'found', 'ward', true, 10, 'low'
     from generate_series(0, %(a_day)s * %(days)s - 1) as n
     join kinds on kind = n %% %(kinds)s
 """

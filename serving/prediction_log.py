@@ -52,6 +52,8 @@ class LoggedPrediction(NamedTuple):
     history: str
     caller: str
     is_clinical: bool
+    calls_per_100: int | None  # None: the model was registered without thresholds by calls
+    capacity_risk: str | None
 
 
 # A commit whose answer was lost is repeated: rows that are there already are no error.

@@ -66,6 +66,21 @@ def contract(*extra, replaced=None):
     return Contract.from_json(json.dumps(document))
 
 
+CAPACITY_THRESHOLDS = {calls: 0.5 - calls / 100 for calls in range(1, 51)}
+INTERVAL = {"figure": 0.1, "low": 0.0, "high": 0.2}
+# Of a model that was registered with thresholds by calls.
+CAPACITY_REPORT = {
+    "capacity": [
+        {
+            "calls_per_100": calls,
+            "threshold": threshold,
+            "called": INTERVAL,
+            "readmissions_found": INTERVAL,
+            "calls_per_readmission": None,
+        }
+        for calls, threshold in CAPACITY_THRESHOLDS.items()
+    ]
+}
 ROW = {"n_medications": 20, "gender": "Female", "diagnosis_1": "401", "is_medication_changed": True}
 
 

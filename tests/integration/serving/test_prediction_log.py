@@ -19,7 +19,7 @@ from serving.app import create_app
 from serving.instruments import Metrics
 from serving.prediction_log import LoggedPrediction, PredictionLog
 from tests.support import raw
-from tests.support.serving import ROW, FolderSource, contract, feature, read
+from tests.support.serving import CAPACITY_REPORT, ROW, FolderSource, contract, feature, read
 
 
 def test_predictions_are_written_and_data_is_read(tmp_path):
@@ -55,6 +55,34 @@ def test_predictions_are_written_and_data_is_read(tmp_path):
     ]
     assert [row[:3] for row in logged] == expected
     assert {row[3]["n_medications"] for row in logged} == {ROW["n_medications"]}
+
+
+def test_what_was_said_by_calls_is_logged(tmp_path):
+    """The number of calls was nowhere, so nobody could tell who had been on a ward's list."""
+    stack = raw.fresh(tmp_path)
+    settings = ServingSettings(**stack.model_dump(), api_allowed_hosts="testserver")
+    source = FolderSource()
+    source.promote(1, report=CAPACITY_REPORT)
+    app = create_app(settings, source=source, read=read)
+    app.state.parts.watcher.check()
+    with TestClient(app) as client:
+        stays = [
+            client.post("/predict", json=ROW).json(),
+            client.post("/predict?calls_per_100=50", json=ROW).json(),
+            *client.post("/predict/batch?calls_per_100=1", json=[ROW]).json()["predictions"],
+        ]
+        source.promote(2)  # registered without thresholds by calls
+        app.state.parts.watcher.check()
+        stays.append(client.post("/predict", json=ROW).json())
+        app.state.parts.services.log.flush()
+    statement = "select request_id::text, calls_per_100, capacity_risk from ops.predictions"
+    logged = {row[0]: row[1:] for row in raw.query(stack, stack.clean_database, statement)}
+    assert [logged[stay["request_id"]] for stay in stays] == [
+        (10, stays[0]["capacity"]["risk"]),
+        (50, "high"),
+        (1, "low"),
+        (None, None),
+    ]
 
 
 HISTORY = (
@@ -260,7 +288,8 @@ def test_the_set_up_upgrades_an_older_log(tmp_path):
         " ops.object_digests cascade;"
         " drop schema staging_next, intermediate_next, marts_next, quarantine_next cascade;"
         " drop view ops.clinical_predictions;"
-        " alter table ops.predictions drop column caller, drop column is_clinical;"
+        " alter table ops.predictions drop column caller, drop column is_clinical,"
+        " drop column calls_per_100, drop column capacity_risk;"
         " drop table ops.history_lookups",
     )
     for _ in range(2):
@@ -288,6 +317,8 @@ def prediction(gender="Female"):
         history="given",
         caller="local",
         is_clinical=True,
+        calls_per_100=10,
+        capacity_risk="low",
     )
 
 

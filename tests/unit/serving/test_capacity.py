@@ -9,25 +9,17 @@ from fastapi.testclient import TestClient
 from readmit.client import access_keys
 from readmit.client.access_keys import Scope
 from serving.app import create_app
-from tests.support.serving import ROW, FolderSource, read, settings
-
-THRESHOLDS = {calls: 0.5 - calls / 100 for calls in range(1, 51)}
-INTERVAL = {"figure": 0.1, "low": 0.0, "high": 0.2}
-REPORT = {
-    "capacity": [
-        {
-            "calls_per_100": calls,
-            "threshold": threshold,
-            "called": INTERVAL,
-            "readmissions_found": INTERVAL,
-            "calls_per_readmission": None,
-        }
-        for calls, threshold in THRESHOLDS.items()
-    ]
-}
+from tests.support.serving import (
+    CAPACITY_REPORT,
+    CAPACITY_THRESHOLDS,
+    ROW,
+    FolderSource,
+    read,
+    settings,
+)
 
 
-def app_with(home, *, report=REPORT, **values):
+def app_with(home, *, report=CAPACITY_REPORT, **values):
     source = FolderSource()
     source.promote(1, report=report)
     source.promote(2, alias="previous", report=report)
@@ -43,7 +35,7 @@ def api(tmp_path_factory):
 
 
 def band(probability, calls):
-    threshold = THRESHOLDS[calls]
+    threshold = CAPACITY_THRESHOLDS[calls]
     risk = "high" if probability >= threshold else "low"
     return {"calls_per_100": calls, "threshold": threshold, "risk": risk}
 

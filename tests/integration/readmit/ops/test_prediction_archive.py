@@ -111,6 +111,18 @@ def test_whole_months_that_are_old_go_and_nothing_else(
     assert list(archives.run()) == [september.replace("-1.", "-2.")]
 
 
+def test_an_archive_has_what_was_said_by_calls(archives: Archives) -> None:
+    archives.add("2025-09-01 00:00Z")  # by an API of an older release
+    statement = PREDICTION.replace("is_clinical\n", "is_clinical, calls_per_100, capacity_risk\n")
+    statement = statement.replace("true\n", "true, 20, 'high'\n")
+    clean = archives.settings.clean_database
+    raw.query(archives.settings, clean, statement, "2025-09-02", "12", 7, role="serving")
+    [key] = archives.run()
+    rows = archives.frame(key).astype({"calls_per_100": "Int32"})
+    assert list(rows["calls_per_100"].fillna(0)) == [0, 20]
+    assert list(rows["capacity_risk"].fillna("")) == ["", "high"]
+
+
 def test_what_the_store_lost_stays_in_postgres(
     archives: Archives, monkeypatch: pytest.MonkeyPatch
 ) -> None:

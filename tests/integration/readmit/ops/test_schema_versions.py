@@ -10,8 +10,10 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -25,6 +27,7 @@ from readmit.ops.backup_folder import BackupFailed
 from readmit.ops.bootstrap import bootstrap
 from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
 from readmit.settings import ROOT, StackSettings
+from serving.prediction_log import LoggedPrediction
 from stack import backups, foreign_tables, set_up
 from stack.postgres import binary
 from stack.progress import Progress
@@ -172,6 +175,30 @@ def test_upgraded_stack_goes_on(upgraded):
         role="trainer",
     )
     assert n_rows > 150
+
+
+def test_predictions_keep_what_was_said_by_calls(upgraded):
+    """0005: older rows say nothing, and an API of the release before goes on logging meanwhile."""
+    settings, _ = upgraded
+    known = ("calls_per_100", "capacity_risk")
+    earlier = [name for name in LoggedPrediction._fields if name not in known]
+    values = [str(uuid.uuid4()), "2026-11-27", *"nvrc", "{}", 0.1, "low", 0.2, *"71n", "ward", True]
+    n_told = "select count(*), count(calls_per_100), count(capacity_risk) from ops.predictions"
+    with closing(db.connect("postgres", settings.clean_database, settings)) as connection:
+        cur = connection.cursor()
+        cur.execute(n_told)
+        assert cur.fetchone() == (20, 0, 0)
+        cur.execute("set role serving")
+        for columns, row in (
+            (earlier, values),
+            (LoggedPrediction._fields, [str(uuid.uuid4()), *values[1:], 10, "high"]),
+        ):
+            marks = ", ".join(["%s"] * len(row))
+            statement = f"insert into ops.predictions ({', '.join(columns)}) values ({marks})"
+            cur.execute(statement, row)
+        cur.execute("reset role")
+        cur.execute(n_told)
+        assert cur.fetchone() == (22, 1, 1)
 
 
 def test_raw_has_the_columns_of_the_file(tmp_path):
