@@ -1,7 +1,6 @@
 """Train every candidate on one frozen snapshot, register the best, and promote it only on evidence.
 
-Runs once when everything that was waiting is published (Asset `training_ready`), and weekly. One
-active run, so that catching up trains once.
+Runs when all that waited is published, and at READMIT_TRAINING_SCHEDULE; never two at once.
 """
 
 from datetime import timedelta
@@ -10,6 +9,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 
 from assets import DOCS_SITE, MODEL_DECISION, TRAINING_READY
 from pod_kinds import pod_of
+from readmit.settings import PipelineSettings
 from shared import DEFAULT_ARGS, OWNER_LINKS, bad_data_is_final
 
 
@@ -98,7 +98,8 @@ def draw_learning_curve(version: str) -> None:
 @dag(
     # No start_date: with one, Airflow makes up for last Sunday the moment the DAG is switched on.
     schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("0 3 * * 0", timezone="UTC"), assets=[TRAINING_READY]
+        timetable=CronTriggerTimetable(PipelineSettings().training_schedule, timezone="UTC"),
+        assets=[TRAINING_READY],
     ),
     catchup=False,
     max_active_runs=1,

@@ -573,6 +573,11 @@ class PipelineSettings(
         default="@daily",
         description="when monitor_model looks for drift and late labels: a cron line or a preset",
     )
+    training_schedule: str = Field(
+        default="0 3 * * 0",
+        description="when train_model trains although nothing new was published: a cron line or a"
+        " preset, in UTC (docs/rolling-origin.md says what a later training costs)",
+    )
     drift_triggers_training: bool = Field(
         default=False,
         description="let drift start a training run (docs/monitoring.md says when that helps)",

@@ -308,6 +308,16 @@ def test_training_waits_for_data_when_it_is_switched_on(bag):
     assert bag.dags["train_model"].start_date is None
 
 
+@pytest.mark.parametrize(
+    ("line", "times"), [("", "0 3 * * 0"), ("0 5 1 * *", "0 5 1 * *"), ("@daily", "0 0 * * *")]
+)
+def test_how_often_to_train_is_a_setting(line, times, monkeypatch):
+    monkeypatch.setenv("READMIT_TRAINING_SCHEDULE", line)
+    dag = DagBag(str(DAGS / "train_model.py")).dags["train_model"]
+    assert dag.schedule.timetable.expression == times
+    assert dag.schedule.asset_condition.objects == (TRAINING_READY,)
+
+
 def test_a_correction_skips_the_load_and_the_raw_gate_only(bag):
     dag = bag.dags["ingest_batch"]
     first = [name for name in dag.task_ids if "raw_gate" in dag.get_task(name).upstream_task_ids]
