@@ -1,4 +1,4 @@
-"""Databases of the bench's own, with a registered sample.
+"""Databases of the bench's own, with a registered source: the sample, or a file.
 
 Nothing of the running stack is touched.
 """
@@ -36,17 +36,19 @@ class Batch:
 
 
 @contextmanager
-def databases(n_batches: int, batch_size: int = 15_000) -> Iterator[StackSettings]:
+def databases(
+    n_batches: int, batch_size: int = 15_000, dataset: str | None = None
+) -> Iterator[StackSettings]:
     """Give settings with two new databases, and a registered source.
 
-    The source has at least `n_batches` train batches.
+    The source is `dataset`, or else a sample with at least `n_batches` train batches.
     """
     with TemporaryDirectory() as folder:
-        source = Path(folder) / "sample.csv"
-        sample.write_csv(source, round(n_batches * batch_size / SHARE_OF_TRAIN * RESERVE))
-        settings = temporary_services.fresh(
-            Path(folder), batch_size=batch_size, dataset=str(source)
-        )
+        if dataset is None:
+            dataset = str(Path(folder) / "sample.csv")
+            n_rows = round(n_batches * batch_size / SHARE_OF_TRAIN * RESERVE)
+            sample.write_csv(Path(dataset), n_rows)
+        settings = temporary_services.fresh(Path(folder), batch_size=batch_size, dataset=dataset)
         sources.ensure_source(settings)
         yield settings
 
