@@ -4,7 +4,10 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import mlflow
 from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 
 from readmit import storage
 from readmit.docs_site import html_pages
@@ -23,15 +26,19 @@ def publish_card(
 
 
 def add_figures(
-    version: str,
-    card: str,
+    client: MlflowClient,
+    registered: ModelVersion,
     figures: Mapping[str, Figure],
-    names: Sequence[str],
     settings: TrainingSettings,
 ) -> None:
-    """Add figures to the page of a version; `names` are those that the page then has."""
+    """Store figures with the run of a version, and add them to the version's page."""
+    version = str(registered.version)
+    run_id = str(registered.run_id)
     for name, figure in figures.items():
+        client.log_figure(run_id, figure, f"plots/{name}.png")
         _put_figure(version, name, figure, settings)
+    card = mlflow.artifacts.load_text(f"runs:/{run_id}/model_card.md")
+    names = [Path(item.path).stem for item in client.list_artifacts(run_id, "plots")]
     _put_page(version, card, names, settings)
 
 

@@ -7,9 +7,6 @@ shows, and on the version's page.
 import json
 import logging
 from functools import partial
-from pathlib import Path
-
-import mlflow
 
 from training import candidates, card_page, evaluation, features, mlflow_tracking, plots, snapshots
 from training.training_settings import TrainingSettings
@@ -32,12 +29,9 @@ def publish(version: str, settings: TrainingSettings) -> list[dict[str, float]]:
             return []
         points = _points(version, model_version.tags, settings)
         run_id = str(model_version.run_id)
-        figure = plots.learning_curve(points)
+        figures = {"learning_curve": plots.learning_curve(points)}
         client.log_dict(run_id, {"points": points}, "learning_curve.json")
-        client.log_figure(run_id, figure, "plots/learning_curve.png")
-        card = mlflow.artifacts.load_text(f"runs:/{run_id}/model_card.md")
-        names = [Path(item.path).stem for item in client.list_artifacts(run_id, "plots")]
-        card_page.add_figures(version, card, {"learning_curve": figure}, names, settings)
+        card_page.add_figures(client, model_version, figures, settings)
         client.set_model_version_tag(name, version, TAG, json.dumps(points))
     for point in points:
         log.info("AUROC %.4f after %d train rows", point["auroc"], point["n_rows"])

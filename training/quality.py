@@ -22,6 +22,7 @@ from typing import TypedDict
 import mlflow
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from sklearn.model_selection import StratifiedGroupKFold
@@ -34,6 +35,7 @@ from readmit.settings import ROOT
 from training import (
     baselines,
     candidates,
+    card_page,
     evaluation,
     features,
     mlflow_tracking,
@@ -303,6 +305,18 @@ def flat(document: object, prefix: str = "") -> dict[str, float]:
     return numbers
 
 
+def figures(quality: Quality) -> dict[str, Figure]:
+    """Return the figures of a measurement by name."""
+    candidate = quality["candidate"]
+    by_name = quality_plots.of_report(candidate, quality)
+    if quality["published"]:
+        by_time = quality["rolling"]["models"][candidate]["all"]["metrics"]["auroc"]
+        by_name["published"] = quality_plots.published(
+            quality["published"], candidate, quality["cv_auroc"], by_time
+        )
+    return by_name
+
+
 def without_nan(document: object) -> object:
     """Return a JSON document with null for each NaN, which JSON does not have."""
     if isinstance(document, dict):
@@ -315,16 +329,25 @@ def without_nan(document: object) -> object:
 
 
 def log(quality: Quality, settings: TrainingSettings) -> None:
-    """Log the numbers, the document and the figures to MLflow."""
-    with mlflow_tracking.reaching(settings):
+    """Log the numbers, the document and the figures to MLflow.
+
+    The page of the version in production gets the figures too, when it is of this recipe.
+    """
+    by_name = figures(quality)
+    with mlflow_tracking.reaching(settings) as client:
         mlflow_tracking.open_experiment(EXPERIMENT, NOTE)
         with mlflow.start_run(
             run_name=f"{quality['candidate']} {quality['data_fingerprint'][:12]}"
         ):
             mlflow.log_metrics(flat(quality))
             mlflow.log_text(json.dumps(without_nan(quality), indent=1), "quality.json")
-            for name, figure in quality_plots.of_report(quality["candidate"], quality).items():
+            for name, figure in by_name.items():
                 mlflow.log_figure(figure, f"plots/{name}.png")
+        production = mlflow_tracking.version_at(
+            client, settings.model_name, mlflow_tracking.PRODUCTION
+        )
+        if production and production.tags.get("candidate") == quality["candidate"]:
+            card_page.add_figures(client, production, by_name, settings)
 
 
 @explained
@@ -363,7 +386,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     target = ROOT / "build" / "quality.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(without_nan(quality), indent=1))
-    for name, figure in quality_plots.of_report(options.candidate, quality).items():
+    for name, figure in figures(quality).items():
         figure.savefig(target.with_name(f"{name}.png"), dpi=110)
     console.print(table(quality))
     console.print("by rolling origin:")

@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
 from readmit.intake import sample
-from training import published, published_report, rolling_origin
+from training import published, published_report, quality_plots, rolling_origin
 from training.model_metrics import Bootstrap
 from training.rolling_protocol import Protocol
 from training.score_store import ScoreStore
@@ -47,6 +47,22 @@ def results(source, protocol):
     # On a machine that others use, threads of a small fit wait for each other most of the time.
     with threadpool_limits(1):
         return published_report.measure(source, protocol, splits, SEED)
+
+
+def test_the_picture_has_each_figure_of_each_approach(results):
+    ours = {"figure": 0.695, "low": 0.689, "high": 0.701}
+    (axes,) = quality_plots.published(results, "catboost", ours, ours).axes
+    names = [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()]
+    assert names[0] == "random forest after SMOTE"
+    assert names[-1] == "the model here (CatBoost)"
+    drawn = [float(line.get_xdata()[0]) for line in axes.lines if len(line.get_xdata()) == 1]
+    for result in results.values():
+        assert result["by_patient"]["figure"] in drawn
+        assert result["rolling_origin"]["figure"] in drawn
+        assert result["by_their_protocol"][published.AS_PUBLISHED]["auroc"] in drawn
+        assert result["published"].get("auroc", 0.695) in drawn
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert len(labels) == len(set(labels)) == 4
 
 
 def test_each_approach_has_its_source_licence_and_figures(results):
