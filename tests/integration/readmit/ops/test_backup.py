@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from k8s.make_secrets import missing
 from readmit import db, storage
 from readmit.batches import loading
 from readmit.batches.builds import Build, BuildLost
+from readmit.intake import sample as embedded
 from readmit.intake import sources
 from readmit.ops import (
     backup,
@@ -35,6 +37,7 @@ from stack import temporary_services
 from tests.support import k8s, kills, raw, services
 from tests.support.services import environment, keys_of_admin
 
+Sealed = tuple[StackSettings, Path]
 # The foreign tables of `clean` show what is in `raw`: both must come back.
 ROWS = "select count(*), md5(string_agg(t::text, ',' order by t::text)) from"
 
@@ -55,13 +58,19 @@ def own_services() -> Iterator[None]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[StackSettings]:
+    with stack(tmp_path) as values:
+        yield values
+
+
+@contextmanager
+def stack(folder: Path) -> Iterator[StackSettings]:
     """A stack with a loaded batch, a model's file and rows in MLflow's and Airflow's databases."""
     names = {
         "s3_mlflow_bucket": f"m{os.urandom(4).hex()}",
         "s3_pipeline_bucket": f"p{os.urandom(4).hex()}",
     }
     settings = raw.fresh(
-        tmp_path / "home", dataset=str(sample(tmp_path)), **names, **keys_of_admin("loader")
+        folder / "home", dataset=str(sample(folder)), **names, **keys_of_admin("loader")
     )
     storage.ensure_buckets(settings)
     sources.ensure_source(settings)
@@ -84,11 +93,8 @@ def settings(tmp_path: Path) -> Iterator[StackSettings]:
 
 
 def sample(folder: Path) -> Path:
-    from readmit.intake import sample as embedded
-
     path = folder / "sample.csv"
-    embedded.write_csv(path)
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:800]))
+    embedded.write_csv(path, n_rows=800)
     return path
 
 
@@ -299,13 +305,24 @@ def test_a_backup_without_a_key_can_be_restored_when_there_is_one_now(
     assert state(settings) == before
 
 
+@pytest.fixture(scope="module")
+def sealed(own_services: None, tmp_path_factory: pytest.TempPathFactory) -> Sealed:
+    """An encrypted backup of a stack that is gone."""
+    folder = tmp_path_factory.mktemp("sealed")
+    with stack(folder) as settings:
+        keyed = with_key(settings)
+        return keyed, backup.save(folder / "backups", keyed)
+
+
 @pytest.mark.parametrize("change", ["truncate", "flip", "remove"])
 @pytest.mark.parametrize("name", ["raw.dump", "manifest.json"])
 def test_a_file_that_changed_is_refused(
-    settings: StackSettings, tmp_path: Path, name: str, change: str
+    sealed: Sealed, tmp_path: Path, name: str, change: str
 ) -> None:
-    sealed = with_key(settings)
-    saved = backup.save(tmp_path / "backups", sealed)
+    settings, original = sealed
+    saved = tmp_path / original.name
+    shutil.copytree(original, saved)
+    backup.check(saved, settings)
     file = name
     if name == "raw.dump":
         file = f"{settings.raw_database}.dump"
@@ -319,7 +336,7 @@ def test_a_file_that_changed_is_refused(
     else:
         (saved / file).unlink()
     with pytest.raises(backup.BackupFailed, match=r"damaged|no backup"):
-        backup.check(saved, sealed)
+        backup.check(saved, settings)
 
 
 def test_a_damaged_object_is_copied_anew_by_the_next_backup(
