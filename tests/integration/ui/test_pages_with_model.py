@@ -283,7 +283,7 @@ def test_the_slider_shows_what_so_many_calls_bring(api, monkeypatch, language):
     assert not app.exception
     assert app.session_state["calls_per_100"] == 20
     cards = " ".join(html.proto.body for html in app.get("html"))
-    for text in ("40.0 %", "25.0 %", "3.5", language.text("calls_per_readmission")):
+    for text in ("40.00 %", "25.0 %", "3.5", language.text("calls_per_readmission")):
         assert text in cards
     app.slider[0].set_value(1).run()
     cards = " ".join(html.proto.body for html in app.get("html"))
