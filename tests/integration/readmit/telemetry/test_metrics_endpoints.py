@@ -165,12 +165,17 @@ def test_metrics_of_the_object_store_have_their_listed_names(tmp_path):
     process = store.start(identities({"admin": storage.keys("admin", settings)}))
     try:
         storage.ensure_buckets(settings)
+        # Before the first object it has no volume.
+        storage.client("admin", settings).put_object(
+            Bucket=settings.s3_pipeline_bucket, Key="first", Body=b"object"
+        )
         url = f"http://127.0.0.1:{settings.s3_metrics_port}/metrics"
 
-        def is_disk_measured():
-            return "SeaweedFS_volumeServer_resource{" in get(url).text
+        def are_disk_and_volumes_measured():
+            text = get(url).text
+            return "volumeServer_resource{" in text and "volumeServer_volumes{" in text
 
-        wait_until(is_disk_measured, "the disk is measured", 60)
+        wait_until(are_disk_and_volumes_measured, "disk and volumes are measured", 60)
         check_against_the_list(url, ("SeaweedFS_",))
     finally:
         end(process)
