@@ -8,7 +8,7 @@ from airflow.sdk import dag, task
 
 from assets import DOCS_SITE
 from pod_kinds import pod_of
-from shared import DAG_ARGS, log
+from shared import NIGHTLY_ARGS, log
 
 
 @task(executor_config=pod_of("housekeep"))
@@ -39,7 +39,7 @@ def archive_predictions() -> None:
     description="Delete task logs and pages that are too old, archive old predictions",
     tags=["operations"],
     doc_md=f"{__doc__}\nThe site: {DOCS_SITE}",
-    **DAG_ARGS,
+    **NIGHTLY_ARGS,
 )
 def housekeep() -> None:
     expire_objects()

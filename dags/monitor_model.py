@@ -11,7 +11,7 @@ from airflow.sdk.types import OutletEventAccessorsProtocol
 from assets import DOCS_SITE, TRAINING_READY
 from pod_kinds import pod_of
 from readmit.settings import PipelineSettings
-from shared import DAG_ARGS
+from shared import NIGHTLY_ARGS
 
 
 @task(executor_config=pod_of("verdict"))
@@ -69,7 +69,7 @@ def ask_for_training(
     description="Drift of the requests, and how good the predictions were",
     tags=["model"],
     doc_md=f"{__doc__}\nReports: {DOCS_SITE}/#drift",
-    **DAG_ARGS,
+    **NIGHTLY_ARGS,
 )
 def monitor_model() -> None:
     source_freshness()

@@ -54,6 +54,9 @@ DAG_ARGS: dict[str, object] = {
     "max_active_runs": 1,
     "default_args": DEFAULT_ARGS,
 }
+# With a start date, Airflow makes up for last night at the moment such a DAG is switched on: beside
+# the first batch, when there is nothing to look after.
+NIGHTLY_ARGS: dict[str, object] = {**DAG_ARGS, "start_date": None}
 
 
 def nothing(task_id: str) -> EmptyOperator:

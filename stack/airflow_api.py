@@ -1,6 +1,7 @@
 """A client for the part of Airflow's REST API that the stack uses."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -9,6 +10,10 @@ from readmit.settings import StackSettings
 from stack.programs import reveal
 
 ACTIVE = ("queued", "running")
+# A list of tasks costs the api-server 25 ms of a core, which the tasks themselves could use.
+SECONDS_BETWEEN_LISTS = 2.0
+
+Task = dict[str, Any]  # a task of a run, as the API has it
 
 
 class AirflowFailed(Exception):
@@ -29,6 +34,9 @@ class Airflow:
         self._url = f"http://127.0.0.1:{settings.airflow_port}"
         self._password = reveal(settings.airflow_admin_password)
         self._http = httpx.Client(base_url=f"{self._url}/api/v2", timeout=30, trust_env=False)
+        self._progress = ""
+        self._progress_of: tuple[str, str] | None = None
+        self._listed_at = 0.0
 
     def dag_ids(self) -> set[str]:
         """Return the ids of the DAGs that Airflow has read."""
@@ -65,29 +73,26 @@ class Airflow:
         """Return one run."""
         return dict(self._request("GET", f"/dags/{dag_id}/dagRuns/{run_id}"))
 
-    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+    def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         """Return the task instances of a run."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
         return list(self._request("GET", path, params={"limit": 200})["task_instances"])
 
     def task_progress(self, dag_id: str, run_id: str) -> str:
-        """Return how many tasks of a run have finished, and the first one that runs now."""
-        running = ""
-        n_finished = 0
-        tasks = self.tasks(dag_id, run_id)
-        for task in tasks:
-            if task["state"] in ("success", "skipped"):
-                n_finished += 1
-            elif task["state"] in ("running", "deferred") and not running:
-                running = f", {task['task_id']}"
-        return f"{n_finished}/{len(tasks)} tasks{running}"
+        """Return how many tasks of a run have finished, and the first one that runs now.
+
+        The answer may be two seconds old: callers ask more often, for the end of the run.
+        """
+        is_old = time.monotonic() - self._listed_at > SECONDS_BETWEEN_LISTS
+        if is_old or self._progress_of != (dag_id, run_id):
+            self._progress = progress_of(self.tasks(dag_id, run_id))
+            self._progress_of = (dag_id, run_id)
+            self._listed_at = time.monotonic()
+        return self._progress
 
     def task_state(self, dag_id: str, run_id: str, task_id: str) -> str:
         """Return the state of a task of a run; an empty text before it has one."""
-        for task in self.tasks(dag_id, run_id):
-            if task["task_id"] == task_id:
-                return str(task["state"] or "")
-        return ""
+        return state_of(task_id, self.tasks(dag_id, run_id))
 
     def failed_task(self, dag_id: str, run_id: str) -> str:
         """Return the task that failed first in a run, or an empty text."""
@@ -135,3 +140,23 @@ class Airflow:
                 f" {response.status_code} {response.text[:200]}"
             )
         self._http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+
+
+def state_of(task_id: str, tasks: Sequence[Task]) -> str:
+    """Return the state of one of the tasks of a run; an empty text before it has one."""
+    for task in tasks:
+        if task["task_id"] == task_id:
+            return str(task["state"] or "")
+    return ""
+
+
+def progress_of(tasks: Sequence[Task]) -> str:
+    """Return how many of the tasks have finished, and the first one that runs now."""
+    running = ""
+    n_finished = 0
+    for task in tasks:
+        if task["state"] in ("success", "skipped"):
+            n_finished += 1
+        elif task["state"] in ("running", "deferred") and not running:
+            running = f", {task['task_id']}"
+    return f"{n_finished}/{len(tasks)} tasks{running}"

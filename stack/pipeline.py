@@ -18,7 +18,7 @@ from readmit.batches.builds import Build
 from readmit.command import explained
 from readmit.inherited_environment import forget_the_shell
 from readmit.settings import StackSettings
-from stack.airflow_api import ACTIVE, Airflow, AirflowFailed
+from stack.airflow_api import ACTIVE, Airflow, AirflowFailed, progress_of, state_of
 from stack.configuration import stack_settings
 from stack.outcomes import (
     Outcome,
@@ -34,6 +34,8 @@ INGEST = "ingest_batch"
 TRAIN = "train_model"
 ANNOUNCEMENT = "announce_training"  # the task of INGEST that emits the Asset
 DECISION = "decide"  # the task of TRAIN after which the model is in production, or is not
+# States of that task, besides success, in which it stays.
+UNDECIDED = ("failed", "upstream_failed", "skipped", "removed")
 DAGS = (INGEST, TRAIN, "publish_docs", "monitor_model", "housekeep")
 # A run after which as many builds wait as before failed for a technical reason, not for bad data.
 FRUITLESS_RUNS = 2
@@ -150,17 +152,33 @@ def train(airflow: Airflow, settings: StackSettings, show: Show, published: int)
     if run_id is None and not in_production(settings):
         run_id = airflow.trigger(TRAIN)
     if run_id is not None:
-        while airflow.task_state(TRAIN, run_id, DECISION) != "success":
-            if airflow.run(TRAIN, run_id)["state"] not in ACTIVE:
-                finish_training(airflow, run_id, show)
-                break
-            working = _active(airflow, TRAIN) or run_id
-            prefix = "" if working == run_id else "another training is first, "
-            show(prefix + airflow.task_progress(TRAIN, working))
-            time.sleep(1)
+        _follow_to_decision(airflow, run_id, show)
     if not in_production(settings):
         raise AirflowFailed(f"no model is in production: {_last_decision(settings)}")
     return run_id
+
+
+def _follow_to_decision(airflow: Airflow, run_id: str, show: Show) -> None:
+    """Wait until a training has decided; one request a second, since the fits need the cores.
+
+    Raises:
+        AirflowFailed: a task failed; the message names it.
+    """
+    while True:
+        tasks = airflow.tasks(TRAIN, run_id)
+        decision = state_of(DECISION, tasks)
+        if decision == "success":
+            return
+        has_begun = any(task["state"] for task in tasks)
+        working = run_id if has_begun else _active(airflow, TRAIN)
+        if decision in UNDECIDED or working is None:
+            finish_training(airflow, run_id, show)
+            return
+        if working == run_id:
+            show(progress_of(tasks))
+        else:
+            show(f"another training is first, {airflow.task_progress(TRAIN, working)}")
+        time.sleep(1)
 
 
 def finish_training(airflow: Airflow, run_id: str, show: Show) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypedDict
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from sklearn.pipeline import Pipeline
@@ -55,11 +56,16 @@ def report(
 
 def examples(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame) -> Examples:
     """Return inputs and history of rows from lowest to highest risk, with their probabilities."""
-    by_risk = evaluation.predict(pipeline, contract, frame).argsort(kind="stable")
+    return scored_examples(contract, frame, evaluation.predict(pipeline, contract, frame))
+
+
+def scored_examples(contract: Contract, frame: pd.DataFrame, p: np.ndarray) -> Examples:
+    """Return the examples of a frame whose rows have the probabilities `p`, shape (n,)."""
+    by_risk = p.argsort(kind="stable")
     ranks = [round(i * (len(frame) - 1) / (EXAMPLES - 1)) for i in range(EXAMPLES)]
     chosen = frame.iloc[by_risk[ranks]]
     rows = json.loads(chosen[list(contract.base_names)].to_json(orient="records"))
-    return {"rows": rows, "probabilities": evaluation.predict(pipeline, contract, chosen).tolist()}
+    return {"rows": rows, "probabilities": p[by_risk[ranks]].tolist()}
 
 
 def markdown(name: str) -> Template:
@@ -85,8 +91,17 @@ def card(report: Report, contract: Contract) -> str:
     return template.render(**report, n_features=n_features, label=contract.label)
 
 
-def write(folder: Path, pipeline: Pipeline, frozen: Snapshot, report: Report) -> float:
+def write(
+    folder: Path, pipeline: Pipeline, frozen: Snapshot, report: Report, p: np.ndarray
+) -> float:
     """Write the bundle; return the largest difference between Pipeline and compiled form.
+
+    Args:
+        folder: that becomes the bundle.
+        pipeline: fitted on the train rows of the snapshot.
+        frozen: the snapshot.
+        report: about the Pipeline.
+        p: (n,) its probabilities of the validation rows.
 
     Raises:
         CannotCompile: the Pipeline has no compiled form that agrees with it to 1e-6.
@@ -95,7 +110,8 @@ def write(folder: Path, pipeline: Pipeline, frozen: Snapshot, report: Report) ->
     validation = frozen.split("validation")
     difference = compilation.write(pipeline, contract, validation, folder)
     (folder / "report.json").write_text(json.dumps(report, indent=1))
-    (folder / "examples.json").write_text(json.dumps(examples(pipeline, contract, validation)))
+    stays = scored_examples(contract, validation, p)
+    (folder / "examples.json").write_text(json.dumps(stays))
     typical = typical_values.fit(contract, frozen.split("train"), validation)
     (folder / typicality.FILE).write_text(json.dumps(typical))
     (folder / "model_card.md").write_text(card(report, contract))

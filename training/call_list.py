@@ -15,12 +15,12 @@ from training.model_metrics import (
     Floats,
     Mask,
     Statistic,
-    estimate,
+    percentiles,
     resampled,
 )
 
 MOST_CALLS = 50  # of 100: a ward that can call more needs no model
-REPLICATES = 200  # each costs three passes over the rows for each number of calls
+REPLICATES = 200
 
 
 class CapacityPoint(TypedDict):
@@ -85,23 +85,41 @@ def points(
     """
     outcome = np.asarray(y, dtype=np.float64)
     risk = np.asarray(p, dtype=np.float64)
+    limits = [threshold(risk, calls / 100) for calls in range(1, MOST_CALLS + 1)]
+    is_called = np.stack([risk >= limit for limit in limits], axis=1).astype(np.float64)
     replicates = min(REPLICATES, bootstrap.replicates)
     samples = resampled(patients, replace(bootstrap, replicates=replicates))
+    # The first row has each stay once. Sums of whole numbers are exact in any order.
+    weights = np.vstack([np.ones(len(risk)), *samples])
+    n_called = weights @ is_called
+    n_found = (weights * outcome) @ is_called
+    called = n_called / weights.sum(axis=1, keepdims=True)
+    found_share = _ratio(n_found, (weights @ outcome)[:, np.newaxis])
+    per_readmission = _ratio(n_called, n_found)
     rows: list[CapacityPoint] = []
-    for calls in range(1, MOST_CALLS + 1):
-        limit = threshold(risk, calls / 100)
-        is_called = risk >= limit
-        brought = yields(outcome, is_called)
+    for column, limit in enumerate(limits):
         calls_per_readmission = None
-        if outcome[is_called].any():
-            calls_per_readmission = estimate(brought["calls_per_readmission"], samples)
+        if n_found[0, column] > 0:
+            calls_per_readmission = _estimate(per_readmission[:, column])
         rows.append(
             {
-                "calls_per_100": calls,
+                "calls_per_100": column + 1,
                 "threshold": limit,
-                "called": estimate(brought["called"], samples),
-                "readmissions_found": estimate(brought["found"], samples),
+                "called": _estimate(called[:, column]),
+                "readmissions_found": _estimate(found_share[:, column]),
                 "calls_per_readmission": calls_per_readmission,
             }
         )
     return rows
+
+
+def _ratio(numerators: Floats, denominators: Floats) -> Floats:
+    """Return NaN where the denominator is 0."""
+    nothing = np.full(numerators.shape, np.nan)
+    return np.divide(numerators, denominators, out=nothing, where=denominators > 0)
+
+
+def _estimate(values: Floats) -> Estimate:
+    """Return the first value, which is that of all stays, with the interval of the others."""
+    low, high = percentiles(values[1:])
+    return {"figure": float(values[0]), "low": low, "high": high}

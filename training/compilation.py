@@ -24,6 +24,7 @@ from training.candidates import PAIR_BASE, RATE_PER
 
 TOLERANCE = 1e-6
 MAX_ROWS_COMPARED = 10_000
+N_ENCODING = 2  # steps of each Pipeline that become the encoder table (see `candidates`)
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 EncoderColumn = dict[str, object]  # one of `columns` of `encoder.json`
@@ -121,7 +122,8 @@ def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: P
     compiled.mkdir(parents=True, exist_ok=True)
     (folder / "contract.json").write_text(contract.to_json())
     encoder: dict[str, object] = {"format": FORMAT}
-    tables = tree_export.export(pipeline[-1], _encoded(pipeline, contract, frame))
+    encoded = pipeline[:N_ENCODING].transform(frame[features.columns(contract)])
+    tables = tree_export.export(pipeline[-1], encoded)
     if tables is not None:
         arrays, encoder["trees"] = tables
         np.savez_compressed(compiled / "trees.npz", allow_pickle=False, **arrays)
@@ -132,7 +134,12 @@ def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: P
     encoder["columns"] = encoder_table(pipeline, contract)
     (compiled / "encoder.json").write_text(json.dumps(encoder))
     _check_derived(contract, frame)
-    difference = largest_difference(pipeline, CompiledModel.load(folder), contract, frame)
+    step = max(1, len(frame) // MAX_ROWS_COMPARED)
+    chosen = slice(None, MAX_ROWS_COMPARED * step, step)
+    expected = pipeline[N_ENCODING:].predict_proba(encoded[chosen])[:, 1]
+    rows = list(base_rows(contract, frame.iloc[chosen]))
+    computed = np.array(CompiledModel.load(folder).score(rows))
+    difference = float(np.abs(computed - expected).max())
     if not difference <= TOLERANCE:  # NaN fails too
         raise CannotCompile(
             f"the compiled form differs by {difference:.2e}, allowed is {TOLERANCE:.0e}"
@@ -140,14 +147,9 @@ def write(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame, folder: P
     return difference
 
 
-def _encoded(pipeline: Pipeline, contract: Contract, frame: pd.DataFrame) -> np.ndarray:
-    encoded: np.ndarray = pipeline[:-1].transform(frame[features.columns(contract)])
-    return encoded
-
-
 def _onnx_graph(pipeline: Pipeline, contract: Contract) -> bytes:
     """Return the ONNX graph of everything after the two encoding steps."""
-    steps = pipeline[2:]
+    steps = pipeline[N_ENCODING:]
     try:
         model = convert_sklearn(
             steps,
@@ -173,14 +175,3 @@ def _check_derived(contract: Contract, frame: pd.DataFrame) -> None:
     for feature in contract.derived:
         if (computed[feature.name].to_numpy() != frame[feature.name].to_numpy()).any():
             raise CannotCompile(f"{feature.name}: dbt and readmit.contract.derivation differ")
-
-
-def largest_difference(
-    pipeline: Pipeline, compiled: CompiledModel, contract: Contract, frame: pd.DataFrame
-) -> float:
-    """Return the largest difference of both forms on at most 10,000 rows of the frame."""
-    step = max(1, len(frame) // MAX_ROWS_COMPARED)
-    chosen = frame.iloc[::step].head(MAX_ROWS_COMPARED)
-    rows = list(base_rows(contract, chosen))
-    expected = pipeline.predict_proba(chosen[features.columns(contract)])[:, 1]
-    return float(np.abs(np.array(compiled.score(rows)) - expected).max())

@@ -1,5 +1,6 @@
 """The tasks of the DAG `train_model`: ids in, ids out. Each can be repeated safely."""
 
+import json
 import logging
 import tempfile
 import time
@@ -85,22 +86,24 @@ def fit(snapshot_id: str, candidate: str, settings: TrainingSettings) -> str:
     with mlflow_tracking.reaching(settings):
         mlflow_tracking.open_experiment(EXPERIMENT)
         began = time.monotonic()
-        with mlflow.start_run(run_name=candidate) as run:
-            mlflow.set_tags(
-                mlflow_tracking.provenance(frozen.facts, contract, settings.training_seed)
-            )
-            mlflow.set_tags({"candidate": candidate, "snapshot": snapshot_id})
+        tags = {
+            **mlflow_tracking.provenance(frozen.facts, contract, settings.training_seed),
+            "candidate": candidate,
+            "snapshot": snapshot_id,
+        }
+        with mlflow.start_run(run_name=candidate, tags=tags) as run:
             pipeline = _make(candidate, frozen, settings)
             mlflow.log_params(_parameters(pipeline))
             pipeline.fit(train[features.columns(contract)], features.labels(contract, train))
             evaluated = _evaluate(pipeline, frozen, settings)
-            _log(evaluated, frozen)
             seconds = time.monotonic() - began
-            training_gauges.candidate(candidate, evaluated, seconds, settings)
-            _log_score(candidate, evaluated, frozen, seconds)
             example = frozen.split("validation").head(5)
+            # Before the metrics: MLflow would ask for the history of each, to copy it to the model.
             model_id = mlflow_tracking.log_pipeline(pipeline, contract, example)
             mlflow.set_tag("model_id", model_id)
+            _log(evaluated, frozen, model_id)
+            training_gauges.candidate(candidate, evaluated, seconds, settings)
+            _log_score(candidate, evaluated, frozen, seconds)
             address = mlflow_tracking.run_address(run, settings)
             log.info("metrics, figures and the fitted Pipeline: %s", address)
             return str(run.info.run_id)
@@ -144,14 +147,22 @@ def _bootstrap(settings: TrainingSettings) -> model_metrics.Bootstrap:
     return model_metrics.Bootstrap(settings.bootstrap_replicates, settings.training_seed)
 
 
-def _log(evaluated: Evaluation, frozen: Snapshot) -> None:
-    """Log metrics, figures, contract and origin of the data to the active run."""
-    mlflow.log_metrics(evaluated.flat())
-    for name, figure in plots.of_evaluation(evaluated).items():
-        mlflow.log_figure(figure, f"plots/{name}.png")
-    mlflow.log_text(frozen.contract.to_json(), "contract.json")
-    mlflow.log_dict(asdict(frozen.facts), "data.json")
-    mlflow.log_dict({"slices": evaluated.slices}, "slices.json")
+def _log(evaluated: Evaluation, frozen: Snapshot, model_id: str) -> None:
+    """Log metrics, figures, contract and origin of the data to the active run.
+
+    The metrics are those of its model, too.
+    """
+    mlflow.log_metrics(evaluated.flat(), model_id=model_id)
+    documents = {"data": asdict(frozen.facts), "slices": {"slices": evaluated.slices}}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "plots").mkdir()
+        for name, figure in plots.of_evaluation(evaluated).items():
+            figure.savefig(folder / "plots" / f"{name}.png")
+        (folder / "contract.json").write_text(frozen.contract.to_json())
+        for name, document in documents.items():
+            (folder / f"{name}.json").write_text(json.dumps(document, indent=2))
+        mlflow.log_artifacts(temporary)  # one call: each asks the tracking server for the run
 
 
 def register_best(run_ids: Sequence[str], settings: TrainingSettings) -> str:
@@ -223,7 +234,7 @@ def _register(client: MlflowClient, run: Run, settings: TrainingSettings) -> str
     report = bundle_writer.report(evaluated, frozen.facts, candidate, origin)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        difference = bundle_writer.write(folder, pipeline, frozen, report)
+        difference = bundle_writer.write(folder, pipeline, frozen, report, evaluated.p)
         mlflow_tracking.add_files(client, model_id, folder)
     card = bundle_writer.card(report, frozen.contract)
     client.log_metric(run_id, "compiled_worst_difference", difference)
@@ -309,8 +320,9 @@ def _compare(
     name = settings.model_name
     frozen = snapshots.load(challenger.tags["snapshot"], settings)
     rows = frozen.split("validation")
-    mlflow_tracking.check_bundle(name, str(challenger.version), frozen.contract, settings)
-    challenger_scores = mlflow_tracking.scores(name, str(challenger.version), rows, settings)
+    challenger_scores = mlflow_tracking.checked_scores(
+        name, str(challenger.version), rows, frozen.contract, settings
+    )
     production_scores = None
     has_newer = True
     if production is not None:

@@ -195,14 +195,21 @@ def load_pipeline(model_id: str) -> Pipeline:
 
 
 def scores(name: str, version: str, frame: pd.DataFrame, settings: ModelVerification) -> FloatArray:
-    """Score a frame by the registered artefact itself (pyfunc, signature enforced), shape (n,).
+    """Score a frame by the registered artefact itself, shape (n,); raises as `scores_of` does."""
+    with signed_models.verified(name, version, settings) as folder:
+        return scores_of(folder, version, frame)
+
+
+def scores_of(folder: Path, version: str, frame: pd.DataFrame) -> FloatArray:
+    """Score a frame by a downloaded artefact (pyfunc, signature enforced), shape (n,).
 
     Raises: MlflowException: the artefact is missing, or the frame does not have its columns.
         KeyError: the frame lacks a column of the signature. ValueError: the artefact does not
         return the probabilities of the classes 0 and 1, in this order.
     """
-    with signed_models.verified(name, version, settings) as folder:
-        model = mlflow.pyfunc.load_model(str(folder))
+    # The warnings are about requirements that the model does not name; to look for them, MLflow
+    # reads the metadata of all installed packages, a second.
+    model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True)
     columns = model.metadata.get_input_schema().input_names()
     by_class = np.asarray(model.predict(frame[columns]), dtype=np.float64)
     if by_class.shape != (len(frame), 2):
@@ -213,8 +220,20 @@ def scores(name: str, version: str, frame: pd.DataFrame, settings: ModelVerifica
     return by_class[:, 1]
 
 
-def check_bundle(name: str, version: str, contract: Contract, settings: ModelVerification) -> None:
-    """Check a bundle as the API does.
+def checked_scores(
+    name: str, version: str, frame: pd.DataFrame, contract: Contract, settings: ModelVerification
+) -> FloatArray:
+    """Check a version's bundle and score a frame by its artefact, from one download.
+
+    Raises as `check_bundle` and `scores_of` do.
+    """
+    with signed_models.verified(name, version, settings) as folder:
+        check_bundle(folder, version, contract)
+        return scores_of(folder, version, frame)
+
+
+def check_bundle(folder: Path, version: str, contract: Contract) -> None:
+    """Check a downloaded bundle as the API does.
 
     It must have the contract that was trained on, and its compiled form must agree with the
     stored examples.
@@ -222,16 +241,15 @@ def check_bundle(name: str, version: str, contract: Contract, settings: ModelVer
     Raises:
         ContractError: the contract cannot be read.
         ValueError: the contract is another, or the compiled form differs on the stored examples.
-        OSError, MlflowException: a file is missing.
+        OSError: a file is missing.
     """
-    with signed_models.verified(name, version, settings) as folder:
-        compiled = CompiledModel.load(folder)
-        if Contract.from_json((folder / "contract.json").read_text()).hash != contract.hash:
-            raise ValueError(
-                f"version {version} holds another contract than the data that it was trained on"
-            )
-        stored = json.loads((folder / "examples.json").read_text())
-        probabilities = np.array(compiled.predict_many(stored["rows"]))
+    compiled = CompiledModel.load(folder)
+    if Contract.from_json((folder / "contract.json").read_text()).hash != contract.hash:
+        raise ValueError(
+            f"version {version} holds another contract than the data that it was trained on"
+        )
+    stored = json.loads((folder / "examples.json").read_text())
+    probabilities = np.array(compiled.predict_many(stored["rows"]))
     difference = np.abs(probabilities - np.array(stored["probabilities"])).max()
     if not difference <= TOLERANCE:
         raise ValueError(

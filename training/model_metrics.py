@@ -105,16 +105,20 @@ class Ranking:
     """
 
     def __init__(self, y: ArrayLike, p: ArrayLike) -> None:
-        self._y = np.asarray(y, dtype=np.float64)
         risk = np.asarray(p, dtype=np.float64)
-        # Ranks begin with 0 for the highest risk; rows with equal risk share a rank.
-        _, self._rank = np.unique(-risk, return_inverse=True)
-        self._n_ranks = int(self._rank.max()) + 1
+        self._by_risk = np.argsort(-risk, kind="stable")
+        self._y = np.asarray(y, dtype=np.float64)[self._by_risk]
+        # Rows with equal risk share a rank. A rank begins where the risk is another.
+        is_new = np.diff(risk[self._by_risk], prepend=np.inf) != 0
+        self._begins = np.flatnonzero(is_new)
 
     def _counts(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Return the weight of positive and of negative rows at each rank."""
-        positive = np.bincount(self._rank, weights * self._y, self._n_ranks).astype(np.float64)
-        total = np.bincount(self._rank, weights, self._n_ranks).astype(np.float64)
+        """Return the weight of positive and of negative rows at each rank, highest risk first."""
+        total = weights[self._by_risk]
+        positive = total * self._y
+        if len(self._begins) < len(total):
+            total = np.add.reduceat(total, self._begins)
+            positive = np.add.reduceat(positive, self._begins)
         return positive, total - positive
 
     def auroc(self, weights: Floats) -> float:
@@ -150,7 +154,11 @@ def interval(statistic: Statistic, samples: list[Floats]) -> tuple[float, float]
 
     Source: Efron and Tibshirani 1993.
     """
-    values = np.array([statistic(weights) for weights in samples])
+    return percentiles(np.array([statistic(weights) for weights in samples]))
+
+
+def percentiles(values: Floats) -> tuple[float, float]:
+    """Return the 2.5th and 97.5th percentile of the values of a statistic; NaN counts as none."""
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
 
@@ -196,9 +204,10 @@ def estimate(statistic: Statistic, samples: list[Floats]) -> Estimate:
 def _statistics(y: Floats, p: Floats) -> dict[str, Statistic]:
     """Return the metrics as functions of row weights."""
     ranking = Ranking(y, p)
-    squared_error = (p - y) ** 2
+    errors = p - y
+    squared_error = errors**2
     by_risk = np.argsort(-p, kind="stable")
-    bins = np.array_split(by_risk[::-1], N_BINS)
+    bins = [(rows, errors[rows]) for rows in np.array_split(by_risk[::-1], N_BINS)]
 
     def brier(weights: Floats) -> float:
         return float(np.average(squared_error, weights=weights))
@@ -215,7 +224,7 @@ def _statistics(y: Floats, p: Floats) -> dict[str, Statistic]:
         return float(rate_at_top / np.average(y, weights=weights))
 
     def ece(weights: Floats) -> float:
-        distances = [abs((weights[rows] * (p[rows] - y[rows])).sum()) for rows in bins]
+        distances = [abs((weights[rows] * in_bin).sum()) for rows, in_bin in bins]
         return float(sum(distances) / weights.sum())
 
     return {

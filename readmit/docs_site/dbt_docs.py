@@ -1,6 +1,7 @@
 """dbt's view of the data: its documentation as one page, and the age of its sources."""
 
 import copy
+import hashlib
 import json
 import logging
 import os
@@ -17,7 +18,10 @@ from readmit.contract.definition import MART, PROJECT
 log = logging.getLogger("dbt_docs")
 
 TIMEOUT_SECONDS = 300
+# A batch or a training that runs meanwhile needs the cores more than the pages do.
+BACKGROUND = ("nice", "-n", "10")
 SOURCE_PREFIX = "source.readmit."
+FOLDERS = ("macros", "models", "seeds", "tests")  # of the project; beside them dbt writes its own
 Document = dict[str, Any]
 
 
@@ -69,6 +73,17 @@ def described(manifest: Document, catalog: Document) -> Document:
     return result
 
 
+def project_digest() -> str:
+    """Return a sha256 over the files of the dbt project, which the pages are generated from."""
+    digest = hashlib.sha256()
+    for folder in FOLDERS:
+        for path in sorted((PROJECT / folder).rglob("*")):
+            if path.is_file():
+                digest.update(path.relative_to(PROJECT).as_posix().encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def freshness() -> dict[str, str]:
     """Ask dbt for the age of the sources; returns `pass` or `warn` by source.
 
@@ -108,7 +123,7 @@ def _dbt(target: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         "--profiles-dir": PROJECT,
         "--log-path": target,
     }
-    command = [sys.executable, "-m", "dbt.cli.main", *arguments]
+    command = [*BACKGROUND, sys.executable, "-m", "dbt.cli.main", *arguments]
     for option, folder in folders.items():
         command += [option, str(folder)]
     return subprocess.run(

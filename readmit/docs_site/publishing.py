@@ -19,6 +19,7 @@ from readmit.inherited_environment import forget_the_shell
 from readmit.settings import JobSettings, PipelineSettings
 
 PREFIX = "docs/"
+LINEAGE = "dbt/index.html"
 RECENT = timedelta(minutes=10)
 MAX_DRIFT_REPORTS = 30  # on the index: the last days; older reports stay at their addresses
 
@@ -26,16 +27,29 @@ Batch = Mapping[str, object]  # a row of landing.batches
 
 
 def publish(settings: JobSettings) -> None:
-    """Generate dbt docs from the live database, the data dictionary, and the index of all pages.
+    """Write the index of all pages, and what dbt generates unless it is recent.
+
+    dbt needs 10 s of a core. A batch changes nothing on its pages, since they show no rows.
 
     Raises:
         readmit.docs_site.dbt_docs.DocsFailed: dbt failed.
     """
+    if not is_recent(settings):
+        _publish_lineage(settings)
+    publish_index(settings)
+
+
+def _publish_lineage(settings: JobSettings) -> None:
+    """Generate dbt docs from the live database, and the data dictionary.
+
+    The page of dbt comes last, since `is_recent` looks at it.
+    """
+    project = dbt_docs.project_digest()
     with tempfile.TemporaryDirectory() as target:
-        _put("dbt/index.html", dbt_docs.page(Path(target)), settings)
+        page = dbt_docs.page(Path(target))
         contract = Contract.from_manifest(Path(target) / "manifest.json")
     _put("dictionary/index.html", dictionary_page(contract), settings)
-    publish_index(settings)
+    _put(LINEAGE, page, settings, {"project": project})
 
 
 def count_waiting(settings: JobSettings) -> int:
@@ -49,14 +63,16 @@ def count_waiting(settings: JobSettings) -> int:
 
 
 def is_recent(settings: JobSettings) -> bool:
-    """Return whether the lineage was written within the last ten minutes."""
+    """Return whether dbt's page was written within ten minutes, from the project as it is now."""
     s3 = storage.client("gates", settings)
     try:
-        page = s3.head_object(Bucket=settings.s3_pipeline_bucket, Key=PREFIX + "dbt/index.html")
+        page = s3.head_object(Bucket=settings.s3_pipeline_bucket, Key=PREFIX + LINEAGE)
     except ClientError as error:
         if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
             return False
         raise
+    if page["Metadata"].get("project") != dbt_docs.project_digest():
+        return False
     return datetime.now(UTC) - page["LastModified"] < RECENT
 
 
@@ -109,12 +125,15 @@ def index(batches: Sequence[Batch], models: Sequence[str], drift_reports: Sequen
     )
 
 
-def _put(name: str, page: str, settings: JobSettings) -> None:
+def _put(
+    name: str, page: str, settings: JobSettings, facts: Mapping[str, str] | None = None
+) -> None:
     storage.client("gates", settings).put_object(
         Bucket=settings.s3_pipeline_bucket,
         Key=PREFIX + name,
         Body=page.encode(),
         ContentType="text/html; charset=utf-8",
+        Metadata=dict(facts or {}),
     )
 
 

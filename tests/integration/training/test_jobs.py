@@ -159,6 +159,19 @@ def test_first_model_is_promoted_with_alias_stage_row_and_tags(first, settings):
     assert [row[0] for row in rows_of(settings, first)] == ["promote"]
 
 
+def test_the_metrics_of_a_run_are_those_of_its_model(first, settings):
+    """Logged once for both: MLflow otherwise asks for the history of each, to copy it."""
+    with mlflow_tracking.reaching(settings) as client:
+        run = client.get_run(client.get_model_version(NAME, first).run_id)
+        model = client.get_logged_model(run.data.tags["model_id"])
+    of_model = {metric.key: metric.value for metric in model.metrics}
+    assert of_model["validation_auroc"] > 0.55
+    assert len(of_model) > 20
+    assert of_model.items() <= run.data.metrics.items()
+    assert run.data.tags["candidate"] == "logistic"
+    assert run.data.tags["snapshot"] == "f" * 64
+
+
 def test_mlflow_opens_at_the_training_runs_and_shows_the_model_card(first, settings):
     with mlflow_tracking.reaching(settings) as client:
         experiment = client.get_experiment_by_name(jobs.EXPERIMENT)
@@ -284,15 +297,15 @@ def test_nothing_is_promoted_when_the_artefact_of_production_is_gone(first, sett
 
 def test_classes_in_another_order_are_refused(first, settings, monkeypatch):
     version = train("f" * 64, settings)
-    scores = mlflow_tracking.scores
+    scores = mlflow_tracking.scores_of
 
-    def swapped(name, which, frame, settings):
-        probabilities = scores(name, which, frame, settings)
+    def swapped(folder, which, frame):
+        probabilities = scores(folder, which, frame)
         if which == version:
             raise ValueError(f"version {which} orders its classes [1, 0], not [0, 1]")
         return probabilities
 
-    monkeypatch.setattr(mlflow_tracking, "scores", swapped)
+    monkeypatch.setattr(mlflow_tracking, "scores_of", swapped)
     with pytest.raises(jobs.ModelRefused, match="orders its classes"):
         jobs.decide(version, settings)
     assert production(settings) == first
@@ -304,7 +317,7 @@ def test_a_registry_that_is_away_is_retried_not_judged(first, settings, monkeypa
     def away(*_):
         raise ConnectionError("object store is away")
 
-    monkeypatch.setattr(mlflow_tracking, "scores", away)
+    monkeypatch.setattr(mlflow_tracking, "checked_scores", away)
     with pytest.raises(ConnectionError):
         jobs.decide(version, settings)
     assert rows_of(settings, version) == []

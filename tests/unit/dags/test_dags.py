@@ -318,6 +318,12 @@ def test_how_often_to_train_is_a_setting(line, times, monkeypatch):
     assert dag.schedule.asset_condition.objects == (TRAINING_READY,)
 
 
+@pytest.mark.parametrize("dag_id", ["monitor_model", "housekeep"])
+def test_what_runs_at_night_does_not_run_when_it_is_switched_on(bag, dag_id):
+    """Beside the first batch it took a core for six seconds, and found nothing to do."""
+    assert bag.dags[dag_id].start_date is None
+
+
 def test_a_correction_skips_the_load_and_the_raw_gate_only(bag):
     dag = bag.dags["ingest_batch"]
     first = [name for name in dag.task_ids if "raw_gate" in dag.get_task(name).upstream_task_ids]

@@ -77,8 +77,8 @@ class Trains:
     def task_state(self, _dag, _run, task_id):
         return self.states[task_id]
 
-    def task_progress(self, *_):
-        return "0/1 tasks"
+    def tasks(self, *_):
+        return [{"task_id": name, "state": state} for name, state in self.states.items()]
 
     def trigger(self, _):
         pytest.fail("a model is in production: nothing to train for")
@@ -101,6 +101,80 @@ def test_nobody_waits_for_an_asset_that_cannot_come():
 def test_training_is_waited_for_until_the_decision_only():
     """The sealed test and the learning curve of the run go on."""
     assert pipeline.train(Trains("success"), None, do_nothing, published=1) == "training"
+
+
+class Decides(Trains):
+    """A stub of Airflow whose training is queued behind another one before it decides."""
+
+    def __init__(self, decision):
+        super().__init__("success")
+        self.states[pipeline.DECISION] = None
+        self.decision = decision
+        self.n_requests = 0
+
+    def active(self, _):
+        return [{"dag_run_id": "first", "state": "running"}]
+
+    def tasks(self, _dag, run_id):
+        self.n_requests += 1
+        tasks = [{"task_id": pipeline.DECISION, "state": None}]
+        if self.n_requests == 2:
+            tasks.append({"task_id": "snapshot", "state": "running"})
+        if self.n_requests == 3:
+            tasks[0]["state"] = self.decision
+        return tasks
+
+    def task_progress(self, _dag, run_id):
+        return run_id
+
+    def run(self, *_):
+        return {"state": "failed"}
+
+    def failed_task(self, *_):
+        return "fit"
+
+
+def test_a_training_is_followed_with_one_request_a_second():
+    """Four a second took a tenth of a core from the fits."""
+    airflow = Decides("success")
+    shown = []
+    pipeline._follow_to_decision(airflow, "ours", shown.append)
+    assert airflow.n_requests == 3
+    assert shown == ["another training is first, first", "0/2 tasks, snapshot"]
+
+
+@pytest.mark.parametrize("decision", ["failed", "upstream_failed", "skipped", "removed"])
+def test_a_training_that_cannot_decide_any_more_is_not_waited_for(decision):
+    with pytest.raises(AirflowFailed, match="at the task fit"):
+        pipeline._follow_to_decision(Decides(decision), "ours", do_nothing)
+
+
+def test_a_training_that_was_ended_in_the_queue_is_not_waited_for(monkeypatch):
+    airflow = Decides("success")
+    monkeypatch.setattr(airflow, "active", lambda _: [])
+    with pytest.raises(AirflowFailed, match="at the task fit"):
+        pipeline._follow_to_decision(airflow, "ours", do_nothing)
+
+
+def test_the_tasks_of_a_batch_are_listed_every_two_seconds_only(monkeypatch):
+    """The list of 27 tasks was half of what the api-server had to answer."""
+    now = [100.0]
+    monkeypatch.setattr(airflow_api.time, "monotonic", lambda: now[0])
+    airflow = Airflow(StackSettings(airflow_admin_password="x"))
+    listed = []
+
+    def tasks(_dag, run_id):
+        listed.append(run_id)
+        return [{"task_id": f"task {len(listed)}", "state": "running"}]
+
+    monkeypatch.setattr(airflow, "tasks", tasks)
+    assert airflow.task_progress("d", "r") == "0/1 tasks, task 1"
+    now[0] += 1
+    assert airflow.task_progress("d", "r") == "0/1 tasks, task 1"
+    assert airflow.task_progress("d", "next") == "0/1 tasks, task 2"
+    now[0] += 3
+    assert airflow.task_progress("d", "next") == "0/1 tasks, task 3"
+    assert listed == ["r", "next", "next"]
 
 
 class Schedules:

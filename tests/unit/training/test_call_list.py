@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training import call_list
-from training.model_metrics import Bootstrap
+from training.model_metrics import Bootstrap, estimate, resampled
 
 N = 20_000
 BOOTSTRAP = Bootstrap(200, 4)
@@ -58,6 +58,19 @@ def test_more_calls_find_more_and_each_costs_more_calls(points):
     assert shares_found == sorted(shares_found)
     calls = [point["calls_per_readmission"]["figure"] for point in points]
     assert calls[4] < calls[19] < calls[49]
+
+
+def test_products_of_matrices_give_the_figures_of_passes_over_the_rows(stays, points):
+    y, p, patients = (values[: N // 2] for values in stays)
+    samples = resampled(patients, BOOTSTRAP)
+    for point in points[::7]:
+        brought = call_list.yields(y.astype(float), p >= point["threshold"])
+        for name, statistic in (
+            ("called", "called"),
+            ("readmissions_found", "found"),
+            ("calls_per_readmission", "calls_per_readmission"),
+        ):
+            assert point[name] == estimate(brought[statistic], samples)
 
 
 def test_where_no_readmission_is_found_there_is_no_number_of_calls():
