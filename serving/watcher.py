@@ -35,6 +35,7 @@ log = logging.getLogger("serving")
 STANDBY_ALIASES = ("previous", "challenger")
 PRODUCTION = "production"
 CURRENT = "current"  # the pointer to production's version
+MODELLESS_SECONDS = 3.0  # until the first model is served, somebody waits for it
 STOP_SECONDS = 2.0  # a download that is under way is abandoned
 UNREACHABLE = (httpx.HTTPError, BotoCoreError, ClientError, OSError, psycopg2.Error)
 
@@ -131,7 +132,10 @@ class Watcher:
             except Exception:
                 log.exception("checking the registry failed")
                 self._set_registry_state("unexpected failure, see the log")
-            self._stop.wait(self._poll_seconds)
+            pause = self._poll_seconds
+            if self.served is None:
+                pause = min(pause, MODELLESS_SECONDS)
+            self._stop.wait(pause)
 
     def _check_production(self) -> None:
         version = self._source.find_version(PRODUCTION)

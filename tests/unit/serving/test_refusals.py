@@ -1,10 +1,12 @@
 """A passing shortage refuses a model for a while; a faulty model is refused for good."""
 
 import errno
+import time
 
 import pytest
 
 from serving import refusals
+from serving import watcher as watcher_module
 from serving.bundle_loader import ModelRefused
 from serving.instruments import Metrics
 from serving.watcher import Watcher
@@ -129,3 +131,21 @@ def test_a_local_copy_that_could_not_be_loaded_at_the_start_is_tried_again(tmp_p
         assert restarted.origin == "local copy"
     finally:
         restarted.stop()
+
+
+def test_the_first_model_is_not_waited_for_until_the_next_poll(tmp_path, monkeypatch):
+    """A new stack served its first model up to ten seconds after the promotion."""
+    monkeypatch.setattr(watcher_module, "MODELLESS_SECONDS", 0.05)
+    source = FolderSource()
+    modelless = Watcher(source, tmp_path / "models", 3600, Metrics(), read)
+    modelless.start()
+    try:
+        wait_until(lambda: modelless.registry["checked_at"], "the registry is not asked")
+        assert modelless.served is None
+        source.promote(1)
+        wait_until(lambda: modelless.served, "the first model is not served")
+        source.promote(2)
+        time.sleep(0.5)
+        assert modelless.served.version.version == "1"
+    finally:
+        modelless.stop()
