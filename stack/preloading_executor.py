@@ -14,6 +14,7 @@ import time
 
 from airflow.executors.local_executor import LocalExecutor
 
+from readmit import storage
 from readmit.telemetry.library_logs import hide_info_of_libraries
 
 log = logging.getLogger("readmit")
@@ -77,5 +78,10 @@ def _read_description_of_s3() -> None:
     """
     import boto3
 
-    no_keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "-")
-    boto3.client("s3", region_name="us-east-1", **no_keys)
+    no_key = "-"
+    boto3.client(
+        "s3",
+        region_name=storage.REGION,
+        aws_access_key_id=no_key,
+        aws_secret_access_key=no_key,
+    )

@@ -115,8 +115,9 @@ def points(
 
 def _ratio(numerators: Floats, denominators: Floats) -> Floats:
     """Return NaN where the denominator is 0."""
-    nothing = np.full(numerators.shape, np.nan)
-    return np.divide(numerators, denominators, out=nothing, where=denominators > 0)
+    ratio: Floats = np.full(numerators.shape, np.nan)
+    np.divide(numerators, denominators, out=ratio, where=denominators > 0)
+    return ratio
 
 
 def _estimate(values: Floats) -> Estimate:
