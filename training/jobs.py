@@ -199,8 +199,8 @@ def by_preference(runs: Sequence[Run], margin: float) -> list[Run]:
     they come; then the others, the best first. Why: docs/adr/0052-which-candidate.md.
     """
     best = max(run.data.metrics[RANKED_BY] for run in runs)
-    alike = []
-    others = []
+    alike: list[Run] = []
+    others: list[Run] = []
     for run in runs:
         is_alike = best - run.data.metrics[RANKED_BY] <= margin
         (alike if is_alike else others).append(run)
