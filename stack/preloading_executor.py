@@ -14,7 +14,6 @@ import time
 
 from airflow.executors.local_executor import LocalExecutor
 
-from readmit import storage
 from readmit.telemetry.library_logs import hide_info_of_libraries
 
 log = logging.getLogger("readmit")
@@ -81,7 +80,7 @@ def _read_description_of_s3() -> None:
     no_key = "-"
     boto3.client(
         "s3",
-        region_name=storage.REGION,
+        region_name="us-east-1",  # any: `readmit.storage` is not imported here
         aws_access_key_id=no_key,
         aws_secret_access_key=no_key,
     )
