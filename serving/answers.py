@@ -112,37 +112,35 @@ def record(
         counter.inc(n_rows)
 
     predicted_at = datetime.now(UTC)
-    services.log.add([_logged(model, predicted_at, answer, caller) for answer in answered])
+    names = model.requests.names
+    logged = []
+    for request, stay in answered:
+        capacity = stay["capacity"]
+        logged.append(
+            LoggedPrediction(
+                stay["request_id"],
+                predicted_at,
+                model.version.name,
+                version,
+                model.version.run_id,
+                model.contract.hash,
+                (names, request.values),
+                stay["probability"],
+                stay["risk"],
+                stay["threshold"],
+                None if request.patient_nbr is None else str(request.patient_nbr),
+                request.encounter_id,
+                stay["history"],
+                caller.name,
+                caller.is_clinical(request.encounter_id),
+                capacity["calls_per_100"] if capacity else None,
+                capacity["risk"] if capacity else None,
+            )
+        )
+    services.log.add(logged)
     services.shadow.add(
         ScoredRequest(model.requests, request, stay["probability"], stay["risk"])
         for request, stay in answered
-    )
-
-
-def _logged(
-    model: ServedModel, predicted_at: datetime, answered: Answered, caller: Caller
-) -> LoggedPrediction:
-    """Return the row of the log for an answer."""
-    request, stay = answered
-    capacity = stay["capacity"]
-    return LoggedPrediction(
-        stay["request_id"],
-        predicted_at,
-        model.version.name,
-        model.version.version,
-        model.version.run_id,
-        model.contract.hash,
-        (model.requests.names, request.values),
-        stay["probability"],
-        stay["risk"],
-        stay["threshold"],
-        None if request.patient_nbr is None else str(request.patient_nbr),
-        request.encounter_id,
-        stay["history"],
-        caller.name,
-        caller.is_clinical(request.encounter_id),
-        capacity["calls_per_100"] if capacity else None,
-        capacity["risk"] if capacity else None,
     )
 
 
