@@ -1,4 +1,5 @@
-"""Install what the tests need beyond Python packages: a browser, nginx, PgBouncer and Prometheus.
+"""Install what the tests need beyond Python packages: a browser, nginx, PgBouncer, Prometheus and
+what belongs to it.
 
 `make test` calls it first. On Debian, root installs the missing programs with apt. It also raises
 the limit of open files.
@@ -19,6 +20,8 @@ NEEDED = {
     "nginx": ("nginx",),
     "pgbouncer": ("pgbouncer",),
     "prometheus": ("prometheus",),
+    "prometheus-alertmanager": ("prometheus-alertmanager", "alertmanager"),
+    "prometheus-node-exporter": ("prometheus-node-exporter", "node_exporter"),
     "prometheus-pushgateway": ("prometheus-pushgateway",),
 }
 APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120")

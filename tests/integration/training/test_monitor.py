@@ -143,6 +143,8 @@ def log_requests(
                 "given",
                 caller,
                 is_clinical,
+                10,
+                "low",
             )
         )
     with (
