@@ -16,12 +16,13 @@ from typing import Any
 import httpx
 
 from bench import reference_model, servers
-from bench.api_speed import REPEATS, median
+from bench.api_speed import median
 from bench.figure import CannotMeasure, Figure
 from bench.load_generator import Load, load, requests
 from bench.servers import Server
 
 SLO_MS = 250.0
+REPEATS = 3
 CONNECTIONS = (1, 2, 4, 8, 16, 32)
 TOLERANCE = 1e-6
 

@@ -18,7 +18,9 @@ from bench.load_generator import Load, load, requests
 from bench.servers import Server
 from readmit.client import access_keys
 
-REPEATS = 5  # neighbours on the same host change a single one by a tenth
+REPEATS = 15
+# Short, and alternated: what else the host does changes the speed from one second to the next.
+SECONDS = 1.0
 CONNECTIONS = 16
 # Share of its core that a server uses which is the limit.
 LEAST_BUSY = 0.85
@@ -127,7 +129,7 @@ def alternated(server: Server, traffic: Mapping[str, Traffic]) -> dict[str, list
     loads: dict[str, list[Load]] = {name: [] for name in traffic}
     for repeat in range(REPEATS + 1):
         for name, kind in traffic.items():
-            measured = load(server, kind.requests, kind.connections)
+            measured = load(server, kind.requests, kind.connections, SECONDS)
             if repeat > 0:
                 loads[name].append(measured)
     return loads

@@ -1,6 +1,7 @@
 """Derived features, computed in Python. dbt's macro `derive` turns the same rules into SQL."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = Sequence[object]  # the values of `contract.base_names`, in this order
+MAX_COMBINATIONS = 1_000  # of the values that a rule counts, whose result is remembered
 
 
 def defaults(contract: Contract) -> dict[str, Value]:
@@ -124,4 +126,5 @@ def _counter(rule: Derive) -> Callable[[Row], int]:
             return len(values) - n_listed
         return n_listed
 
-    return count
+    # Most patients take one of a few hundred combinations of the 23 drugs that three rules count.
+    return lru_cache(MAX_COMBINATIONS)(count)
