@@ -17,6 +17,9 @@ from serving.bundle_loader import Version, read_bundle
 
 # No server listens there: the database is away, and answers must not wait for it.
 PORT_WITHOUT_SERVER = 1024
+# Predictions that wait for the database: as many as there are between two writes. Else what piles
+# up without a database would be measured.
+WAITING_PREDICTIONS = 3_000
 
 
 class ModelFolder:
@@ -74,6 +77,7 @@ def create() -> FastAPI:
     settings = ServingSettings(
         readmit_home=Path(os.environ["READMIT_HOME"]) / str(os.getpid()),
         postgres_port=PORT_WITHOUT_SERVER,
+        prediction_log_rows=WAITING_PREDICTIONS,
         serving_password=SecretStr("unused"),
         reader_password=SecretStr("unused"),
     )
