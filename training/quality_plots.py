@@ -126,7 +126,8 @@ def net_benefit(points: Sequence[NetBenefit]) -> Figure:
     ):
         benefits = 1000 * table[f"{name}.figure"]
         axes.plot(table["risk"], benefits, color=colour, linestyle=style, marker="o", label=label)
-        low, high = 1000 * table[f"{name}.low"], 1000 * table[f"{name}.high"]
+        low = 1000 * table[f"{name}.low"]
+        high = 1000 * table[f"{name}.high"]
         axes.fill_between(table["risk"], low, high, color=colour, alpha=0.2)
     axes.axhline(0, color="black", linewidth=1, label="call nobody")
     axes.set_ylim(bottom=-300 * table["model.figure"].max())
