@@ -202,8 +202,10 @@ def by_preference(runs: Sequence[Run], margin: float) -> list[Run]:
     alike: list[Run] = []
     others: list[Run] = []
     for run in runs:
-        is_alike = best - run.data.metrics[RANKED_BY] <= margin
-        (alike if is_alike else others).append(run)
+        if best - run.data.metrics[RANKED_BY] <= margin:
+            alike.append(run)
+        else:
+            others.append(run)
     others.sort(key=lambda run: -run.data.metrics[RANKED_BY])
     if alike[0].data.metrics[RANKED_BY] < best:
         log.info(

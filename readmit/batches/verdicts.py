@@ -99,10 +99,13 @@ def log_models(run_results: Path) -> None:
     for result in _results(run_results):
         if result["unique_id"].startswith("model."):
             n_rows = result["adapter_response"].get("rows_affected", NO_COUNT)
-            parts = [result["status"], f"{n_rows} rows", f"{result['execution_time']:.1f} s"]
-            if n_rows == NO_COUNT:
-                del parts[1]
-            log.info("dbt %s: %s", result["unique_id"].rpartition(".")[2], ", ".join(parts))
+            log.info(
+                "dbt %s: %s%s, %.1f s",
+                result["unique_id"].rpartition(".")[2],
+                result["status"],
+                "" if n_rows == NO_COUNT else f", {n_rows} rows",
+                result["execution_time"],
+            )
 
 
 def check_tests(build_id: str, results: TestResults) -> None:
