@@ -31,6 +31,8 @@ def wait_until_drawn(page: Page) -> None:
     expect(app).to_have_attribute("data-test-script-state", "notRunning")
     # What waits to be drawn again is pale.
     expect(page.locator("[data-stale=true]")).to_have_count(0)
+    # What is still loading has a grey shape in its place.
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
     # Streamlit loads what runs our script late, after the button that the script names.
     upload = page.locator("[data-testid=stFileUploaderDropzone] button")
     expect(upload.and_(page.locator(":not([aria-label])"))).to_have_count(0)
@@ -38,6 +40,8 @@ def wait_until_drawn(page: Page) -> None:
 
 def grave_findings(page: Page) -> list[str]:
     """Return what axe-core calls serious or critical on a page, with the elements."""
+    # What has just been drawn may still be fading in, and pale.
+    page.wait_for_function("document.getAnimations().length === 0")
     findings = []
     for violation in Axe().run(page).response["violations"]:
         # Headings that skip a level are "moderate" to axe; readers who go by headings get lost.

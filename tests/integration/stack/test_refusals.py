@@ -155,8 +155,8 @@ def test_tools_of_the_tests_say_how_to_get_them(monkeypatch, tmp_path):
     with pytest.raises(test_tools.ToolsMissing) as error:
         test_tools.ensure()
     assert str(error.value) == (
-        "the tests need chromium, nginx, pgbouncer, prometheus, prometheus-pushgateway:"
-        " as root, apt-get install chromium nginx pgbouncer prometheus prometheus-pushgateway"
+        f"the tests need {', '.join(test_tools.NEEDED)}:"
+        f" as root, apt-get install {' '.join(test_tools.NEEDED)}"
     )
     (tmp_path / "browser").touch()
     monkeypatch.setenv("CHROMIUM", str(tmp_path / "browser"))
