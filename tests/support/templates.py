@@ -25,7 +25,7 @@ def put_back(settings: StackSettings) -> None:
     _run_for_each_database(
         settings,
         "drop database if exists {database} with (force)",
-        "create database {database} template {template}",
+        "create database {database} template {template} strategy file_copy",
     )
     bootstrap(settings)  # a copy has the rights on tables, not those on the database
 
