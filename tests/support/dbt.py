@@ -3,12 +3,16 @@
 Nor does every build parse the project: dbt would do so for each database and schema anew.
 """
 
+import copy
+import dataclasses
+import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
 
 from readmit.contract.definition import PROJECT
@@ -24,16 +28,12 @@ def build(
     settings: StackSettings, target: Path, *, project: Path = PROJECT, suffix: str = ""
 ) -> None:
     """Build and test the models of the batch that is set, as a run does."""
-    command = ["build", "--exclude-resource-type", "unit_test", *_variables(suffix)]
-    env = environment(settings)
-    manifest = _manifest_of(project, suffix, _fingerprint(project)).deepcopy()
-    for node in (*manifest.nodes.values(), *manifest.sources.values()):
-        if node.relation_name is not None:
-            database = f'"{settings.clean_database}"'
-            node.relation_name = node.relation_name.replace(f'"{node.database}"', database)
-        node.database = settings.clean_database
+    command = ["build", "--exclude-resource-type", "unit_test", "--no-write-json"]
+    command += _variables(suffix)
+    manifest = _manifest_for(settings, project, suffix)
     if not (target / "manifest.json").exists():
-        manifest.write(str(target / "manifest.json"))
+        _write(manifest, target)
+    env = environment(settings)
     _check(_invoke(target, *command, project=project, env=env, manifest=manifest))
 
 
@@ -43,39 +43,85 @@ def _variables(suffix: str) -> list[str]:
     return ["--vars", json.dumps({"schema_suffix": suffix})]
 
 
-def _fingerprint(project: Path) -> int:
-    """Return a number that another one replaces when a file of the project changes."""
-    files = []
-    for path in sorted(project.rglob("*")):
-        if not {"target", "logs"} & set(path.relative_to(project).parts):
-            files.append((path, path.stat().st_mtime_ns))
-    return hash(tuple(files))
+def _manifest_for(settings: StackSettings, project: Path, suffix: str) -> "Manifest":
+    """Return the manifest of a project for one build in the database of the settings.
+
+    The build writes what it compiles into the nodes, so they are copies. Nothing writes into the
+    rest.
+    """
+    parsed = _manifest_of(Project(project), suffix)
+    database = settings.clean_database
+
+    def copied(node: Any) -> Any:
+        node = copy.copy(node)
+        if node.relation_name is not None:
+            node.relation_name = node.relation_name.replace(f'"{node.database}"', f'"{database}"')
+        node.database = database
+        if node.resource_type == "seed":
+            node.root_path = str(project)
+        elif hasattr(node, "extra_ctes"):
+            node.extra_ctes = []
+        return node
+
+    return dataclasses.replace(
+        parsed,
+        nodes={name: copied(node) for name, node in parsed.nodes.items()},
+        sources={name: copied(source) for name, source in parsed.sources.items()},
+    )
+
+
+class Project:
+    """A dbt project; one with the same files, elsewhere, is equal to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        digest = hashlib.sha256()
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder)
+            if path.is_file() and not {"target", "logs"} & set(name.parts):
+                digest.update(f"{name} {path.stat().st_size}\n".encode() + path.read_bytes())
+        self.sha256 = digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Project) and other.sha256 == self.sha256
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
 
 
 @cache
-def _manifest_of(project: Path, suffix: str, fingerprint: int) -> "Manifest":
-    """Return what dbt reads out of a project of this fingerprint."""
+def _manifest_of(project: Project, suffix: str) -> "Manifest":
+    """Return what dbt reads out of a project."""
     variables = {"READMIT_TRANSFORMER_PASSWORD": "unused"}
     with TemporaryDirectory() as folder:
         command = ["parse", "--no-partial-parse", *_variables(suffix)]
-        result = _invoke(Path(folder), *command, project=project, env=variables)
+        result = _invoke(Path(folder), *command, project=project.folder, env=variables)
     _check(result)
-    manifest: Manifest = result.result
-    return manifest
+    return cast("Manifest", result.result)
 
 
 def parse(target: Path, *, project: Path = PROJECT) -> None:
     """Write the manifest of the project into `target`."""
-    _manifest_of(project, "", _fingerprint(project)).write(str(target / "manifest.json"))
+    _write(_manifest_of(Project(project), ""), target)
+
+
+def _write(manifest: "Manifest", target: Path) -> None:
+    manifest.write(str(target / "manifest.json"))  # type: ignore[no-untyped-call]
 
 
 def run(target: Path, *arguments: str, env: dict[str, str], project: Path = PROJECT) -> None:
-    """Run a command of dbt to its end; its output is in pytest's captured output."""
+    """Run a command of dbt to its end."""
     _check(_invoke(target, *arguments, project=project, env=env))
 
 
 def _check(result: "dbtRunnerResult") -> None:
-    assert result.success, result.exception or "dbt failed: see its output"
+    if result.exception is not None:
+        raise result.exception
+    failed = []
+    for node in getattr(result.result, "results", ()):
+        if node.status in ("error", "fail", "warn", "runtime error"):
+            failed.append(f"{node.node.unique_id}: {node.message}")
+    assert result.success, failed
 
 
 def _invoke(
@@ -87,8 +133,11 @@ def _invoke(
 ) -> "dbtRunnerResult":
     from dbt.cli.main import dbtRunner  # takes seconds, and most test runs need no dbt
 
-    general = ["--warn-error", "--log-level-file", "none"]  # dbt leaves its log open
+    # dbt leaves its log open, and to print is a sixth of a build. `_check` tells what failed.
+    general = ["--warn-error", "--log-level-file", "none", "--log-level", "none"]
     folders = ["--project-dir", str(project), "--profiles-dir", str(project)]
     folders += ["--target-path", str(target)]
-    with mock.patch.dict(os.environ, env):
-        return dbtRunner(manifest=manifest).invoke([*general, *arguments, *folders])
+    runner = dbtRunner(manifest=manifest)
+    # dbt looks through the whole stack of calls, nine times a run: pytest's is as deep as its own.
+    with mock.patch.dict(os.environ, env), ThreadPoolExecutor(1) as thread:
+        return thread.submit(runner.invoke, [*general, *arguments, *folders]).result()

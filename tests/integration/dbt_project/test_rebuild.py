@@ -47,13 +47,14 @@ def without_feature(path: Path, name: str) -> None:
 def copy_of_project(folder: Path) -> Path:
     copy = folder / "dbt_project"
     shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
-    dbt.parse(copy / "target", project=copy)
     return copy
 
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory) -> Path:
-    return copy_of_project(tmp_path_factory.mktemp("old"))
+    copy = copy_of_project(tmp_path_factory.mktemp("old"))
+    dbt.parse(copy / "target", project=copy)
+    return copy
 
 
 @pytest.fixture(scope="module")
