@@ -65,15 +65,17 @@ class Cut:
 
     labels: tuple[str, ...]
     edges: tuple[float, ...] | None = None
+    reference_values: frozenset[str] = frozenset()  # of a category: all others are new
 
     @classmethod
     def of(cls, reference: pd.Series, *, number: bool) -> "Cut":
         """Cut a number at its quantiles; keep the frequent values of a category."""
         values = reference.dropna()
         if not number:
-            shares = values.astype(str).value_counts(normalize=True)
-            frequent = sorted(shares[shares >= RARE].index)
-            return cls((*frequent, OTHER, NEW, MISSING))
+            shares = values.value_counts(normalize=True)
+            frequent = sorted(map(str, shares.index[shares >= RARE]))
+            labels = (*frequent, OTHER, NEW, MISSING)
+            return cls(labels, reference_values=frozenset(map(str, shares.index)))
         levels = np.arange(1, BINS) / BINS
         quantiles = np.quantile(values.to_numpy(dtype=np.float64), levels, method="inverted_cdf")
         edges = np.unique(quantiles).tolist()
@@ -82,13 +84,8 @@ class Cut:
         labels = (f"up to {ends[0]}", *between, f"over {ends[-1]}", MISSING)
         return cls(labels, tuple(edges))
 
-    def codes(self, values: pd.Series, reference_values: frozenset[str]) -> Codes:
-        """Return the index of each value in `labels`.
-
-        Args:
-            values: of the column.
-            reference_values: all values of the reference: the others are new.
-        """
+    def codes(self, values: pd.Series) -> Codes:
+        """Return the index of each value in `labels`."""
         missing = len(self.labels) - 1
         if self.edges is not None:
             numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
@@ -96,11 +93,12 @@ class Cut:
             return np.where(np.isnan(numbers), missing, bins)
         new = missing - 1
         rare = missing - 2
-        code_of = dict.fromkeys(reference_values, rare)
+        code_of = dict.fromkeys(self.reference_values, rare)
         for code, label in enumerate(self.labels[:rare]):
             code_of[label] = code
-        codes = values.astype(str).map(code_of).fillna(new).to_numpy(dtype=np.int64)
-        return np.where(values.isna().to_numpy(), missing, codes)
+        positions, distinct = pd.factorize(values)
+        codes = [code_of.get(str(value), new) for value in distinct]
+        return np.array([*codes, missing])[positions]  # a missing value has the position -1
 
 
 class Table:
@@ -116,15 +114,14 @@ class Table:
         self.cuts = [Cut.of(reference[name], number=name in numbers) for name in self.names]
         widths = [len(cut.labels) for cut in self.cuts]
         self.starts = np.concatenate([[0], np.cumsum(widths)])
-        self.reference = self._codes(reference, reference)
-        self.current = self._codes(current, reference)
+        self.reference = self._codes(reference)
+        self.current = self._codes(current)
         self.expected = self.shares(self.reference)
 
-    def _codes(self, frame: pd.DataFrame, reference: pd.DataFrame) -> Codes:
+    def _codes(self, frame: pd.DataFrame) -> Codes:
         columns = []
         for name, cut, start in zip(self.names, self.cuts, self.starts[:-1], strict=True):
-            reference_values = frozenset(reference[name].dropna().astype(str).unique())
-            columns.append(cut.codes(frame[name], reference_values) + start)
+            columns.append(cut.codes(frame[name]) + start)
         return np.column_stack(columns)
 
     def shares(self, codes: Codes) -> Floats:
