@@ -15,6 +15,7 @@ import pytest
 from mlflow.tracking._tracking_service.client import TrackingServiceClient
 
 from readmit import db, storage
+from readmit.inference import signatures
 from readmit.settings import ROOT, StackSettings
 from serving.api_settings import ServingSettings
 from serving.instruments import Metrics
@@ -72,6 +73,28 @@ def freeze(contract, settings, fingerprint, seed=0):
 
 def train(snapshot_id, settings, candidate="logistic"):
     return jobs.register_best([jobs.fit(snapshot_id, candidate, settings)], settings)
+
+
+def copy_of(version, settings):
+    """Register the files of a version as one more version, as if another run had fitted it.
+
+    To train again takes ten times as long, and the tests that need a version do not need another
+    model.
+    """
+    with mlflow_tracking.reaching(settings) as client:
+        original = client.get_model_version(NAME, version)
+        run = client.get_run(original.run_id)
+        experiment_id = run.info.experiment_id
+        run_id = client.create_run(experiment_id).info.run_id
+        model_id = client.create_logged_model(experiment_id, source_run_id=run_id).model_id
+        with signed_models.verified(NAME, version, settings) as folder:
+            (folder / signatures.FILE_NAME).unlink()
+            mlflow_tracking.add_files(client, model_id, folder)
+        client.finalize_logged_model(model_id, "READY")
+        tags = dict(original.tags.items() & run.data.tags.items())  # no decision
+        copy = mlflow_tracking.register(client, NAME, model_id, run_id, tags)
+        signed_models.sign_version(client, NAME, copy, signed_models.REGISTRATION, settings)
+        return copy
 
 
 def rows_of(settings, version):
@@ -254,7 +277,7 @@ def stored(settings, version, name):
 
 @pytest.mark.parametrize("lost", ["contract.json", "compiled/model.onnx", "MLmodel"])
 def test_a_model_that_lost_a_file_is_refused(first, settings, lost):
-    version = train("f" * 64, settings)
+    version = copy_of(first, settings)
     storage.client("trainer", settings).delete_object(**stored(settings, version, lost))
     with pytest.raises(jobs.ModelRefused, match="judging failed"):
         jobs.decide(version, settings)
@@ -263,7 +286,7 @@ def test_a_model_that_lost_a_file_is_refused(first, settings, lost):
 
 
 def test_a_broken_signature_is_refused(first, contract, settings):
-    version = train("f" * 64, settings)
+    version = copy_of(first, settings)
     store = storage.client("trainer", settings)
     key = stored(settings, version, "MLmodel")
     content = store.get_object(**key)["Body"].read().decode()
@@ -281,7 +304,7 @@ def test_a_broken_signature_is_refused(first, contract, settings):
 
 
 def test_nothing_is_promoted_when_the_artefact_of_production_is_gone(first, settings):
-    version = train("f" * 64, settings)
+    version = copy_of(first, settings)
     store = storage.client("trainer", settings)
     key = stored(settings, first, "MLmodel")
     content = store.get_object(**key)["Body"].read()
@@ -296,7 +319,7 @@ def test_nothing_is_promoted_when_the_artefact_of_production_is_gone(first, sett
 
 
 def test_classes_in_another_order_are_refused(first, settings, monkeypatch):
-    version = train("f" * 64, settings)
+    version = copy_of(first, settings)
     scores = mlflow_tracking.scores_of
 
     def swapped(folder, which, frame):
@@ -312,7 +335,7 @@ def test_classes_in_another_order_are_refused(first, settings, monkeypatch):
 
 
 def test_a_registry_that_is_away_is_retried_not_judged(first, settings, monkeypatch):
-    version = train("f" * 64, settings)
+    version = copy_of(first, settings)
 
     def away(*_):
         raise ConnectionError("object store is away")
@@ -325,9 +348,9 @@ def test_a_registry_that_is_away_is_retried_not_judged(first, settings, monkeypa
 
 
 def test_a_better_model_takes_over_and_rollback_brings_the_old_one_back(
-    first, contract, settings, monkeypatch
+    first, settings, monkeypatch
 ):
-    version = train(freeze(contract, settings, "e" * 64, seed=3), settings)
+    version = copy_of(first, settings)
     better = replace(jobs.promotion_gate.Verdict(True, "better"), challenger_score=0.7)
     monkeypatch.setattr(jobs.promotion_gate, "judge", lambda *_, **__: better)
     assert jobs.decide(version, settings) == version

@@ -18,6 +18,7 @@ from serving.model_registry import Registry
 from serving.watcher import Watcher
 from tests.integration.training.test_jobs import (
     NAME,
+    copy_of,
     freeze,
     production,
     rows_of,
@@ -53,13 +54,13 @@ def watcher(first, settings, tmp_path):
 @pytest.fixture(scope="module")
 def undecided(first, settings):
     """A version without a decision, which no test changes."""
-    return train("f" * 64, settings)
+    return copy_of(first, settings)
 
 
 @pytest.fixture
 def second(first, settings):
     """A version without a decision, of this test's own."""
-    return train("f" * 64, settings)
+    return copy_of(first, settings)
 
 
 def point_alias_at(version, settings, alias="production"):
@@ -163,8 +164,8 @@ def test_a_statement_of_another_version_does_not_help(first, second, settings):
         pass
 
 
-def test_a_roll_back_that_mlflow_refused_is_an_intent_only(first, contract, settings, monkeypatch):
-    version = train(freeze(contract, settings, "d" * 64, seed=4), settings)
+def test_a_roll_back_that_mlflow_refused_is_an_intent_only(first, settings, monkeypatch):
+    version = copy_of(first, settings)
     better = jobs.promotion_gate.Verdict(True, "better")
     monkeypatch.setattr(jobs.promotion_gate, "judge", lambda *_, **__: better)
     assert jobs.decide(version, settings) == version
