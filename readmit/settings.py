@@ -15,6 +15,7 @@ import ipaddress
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -117,11 +118,17 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Look for `.env` when settings are created, not when this module is imported."""
-        file = DotEnvSettingsSource(settings_cls, env_file=env_file(), env_file_encoding="utf-8")
-        # The names of before 0.2.0 have no prefix.
-        old_names = DotEnvSettingsSource(
-            settings_cls, env_file=env_file(), env_file_encoding="utf-8", env_prefix=""
+        # Without the filter pydantic compares each name of the file with each field, for extra
+        # fields, which these settings ignore.
+        source = partial(
+            DotEnvSettingsSource,
+            settings_cls,
+            env_file=env_file(),
+            env_file_encoding="utf-8",
+            dotenv_filtering="only_existing",
         )
+        file = source()
+        old_names = source(env_prefix="")  # the names of before 0.2.0 have no prefix
         return init_settings, env_settings, file, old_names
 
 
