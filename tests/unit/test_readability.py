@@ -2,7 +2,6 @@
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +35,8 @@ MOST_FOLDS_PER_1000_LINES = 35
 MOST_USED_ONCE = 15  # per cent of the functions of a folder: private, and named in one place only
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FOLDS = (*COMPREHENSIONS, ast.Lambda, ast.IfExp)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+LOOKED_AT = (*FOLDS, *FUNCTIONS, ast.Name, ast.arg, ast.Assign)
 MAY_SHARE_A_NAME = {"__init__.py", "__main__.py"}
 
 
@@ -43,6 +44,7 @@ MAY_SHARE_A_NAME = {"__init__.py", "__main__.py"}
 def _no_tree_outlives_the_rules():
     """The garbage collector walks over whatever a process holds: tests of other files pay for it."""
     yield
+    nodes.cache_clear()
     tree_of.cache_clear()
 
 
@@ -56,12 +58,16 @@ def files(folder: str) -> list[Path]:
     return sorted(path for path in (ROOT / folder).rglob("*.py") if "target" not in path.parts)
 
 
-def nodes(folder: str) -> Iterator[tuple[str, ast.AST]]:
-    """Yield each node of each file of a folder after its location, as `file:line`."""
+@cache
+def nodes(folder: str) -> list[tuple[str, ast.AST]]:
+    """Return each node of each file of a folder that a rule looks at, after its `file:line`."""
+    looked_at = []
     for path in files(folder):
+        name = path.relative_to(ROOT)
         for node in ast.walk(tree_of(path)):
-            line = getattr(node, "lineno", 0)
-            yield f"{path.relative_to(ROOT)}:{line}", node
+            if isinstance(node, LOOKED_AT):
+                looked_at.append((f"{name}:{node.lineno}", node))
+    return looked_at
 
 
 def code_lines(folder: str) -> int:
@@ -140,7 +146,7 @@ def test_few_private_functions_are_used_once(folder):
         functions = []
         uses = Counter()
         for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if isinstance(node, FUNCTIONS):
                 functions.append(node)
             elif isinstance(node, ast.Name):
                 uses[node.id] += 1
@@ -158,7 +164,7 @@ def test_few_private_functions_are_used_once(folder):
 def test_functions_are_under_50_lines(folder):
     long = []
     for location, node in nodes(folder):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if not isinstance(node, FUNCTIONS):
             continue
         if node.end_lineno - node.lineno + 1 > 50:
             long.append(f"{location} {node.name}")

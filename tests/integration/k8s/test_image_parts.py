@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,11 @@ def locked() -> dict[str, str]:
     return versions
 
 
-def bill(*extras: str, root: Path = ROOT) -> dict[str, Any]:
+@cache
+def bill(*extras: str) -> dict[str, Any]:
     """Return the bill of materials of the lock, or of some extras."""
     script = subprocess.run(
-        ["bash", str(root / "k8s" / "sbom.sh"), *extras],
+        ["bash", str(ROOT / "k8s" / "sbom.sh"), *extras],
         capture_output=True,
         text=True,
         check=False,

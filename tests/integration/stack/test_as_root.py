@@ -245,9 +245,14 @@ def test_the_object_store_starts_on_such_a_machine(change):
 def readable(home, user: int) -> list[str]:
     """Return the files and folders below a folder that another user can read."""
     prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
-    paths = []
-    for path in home.rglob("*"):
-        process = subprocess.run([*prefix, "test", "-r", str(path)], check=False)
-        if process.returncode == 0:
-            paths.append(str(path))
-    return paths
+    look = 'for path; do if [ -r "$path" ]; then echo "$path"; fi; done'
+    paths = [str(path) for path in home.rglob("*")]
+    assert paths
+    process = subprocess.run(
+        [*prefix, "xargs", "-0", "sh", "-c", look, "sh"],
+        input="\0".join(paths),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return process.stdout.splitlines()

@@ -1,18 +1,15 @@
 """A state folder with any name: spaces, other letters, quotes, percent signs."""
 
-import pytest
-
 from stack import programs, up
 from stack.progress import Progress
 from stack.supervisor import Supervisor
 from tests.support import stack
 
 
-@pytest.mark.parametrize("name", ["mi carpeta ñandú", '100% 患者\'s "data"'])
-def test_postgres_and_the_object_store_run_in_it(tmp_path, monkeypatch, name):
+def test_postgres_and_the_object_store_run_in_it(tmp_path, monkeypatch):
     monkeypatch.setenv("LC_ALL", "C")
     tmp_path.chmod(0o711)
-    folder = tmp_path / name
+    folder = tmp_path / '100% ñ 患者\'s "data"'
     folder.mkdir(mode=0o711)
     with stack.environment(stack.write_env(folder)) as settings:
         assert settings.readmit_home == folder / "stack"

@@ -29,34 +29,52 @@ def form_url(tmp_path_factory, contract):
         yield url
 
 
-def opened(browser, url, scheme):
-    page = browser.new_page(viewport={"width": 1280, "height": 2600}, color_scheme=scheme)
+@pytest.fixture(scope="module", params=BACKGROUNDS)
+def scheme(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def form(browser, form_url, scheme):
+    """One page for all visits with a scheme: Chromium compiles Streamlit's code once.
+
+    With motion it would draw the whole high page sixty times a second while something loads.
+    """
+    context = browser.new_context(
+        base_url=form_url,
+        viewport={"width": 1280, "height": 2600},
+        color_scheme=scheme,
+        reduced_motion="reduce",
+    )
     expect.set_options(timeout=ANSWER_MS)
-    page.goto(url)
-    chromium.wait_until_drawn(page)
-    expect(page.get_by_test_id("stApp")).to_have_css("background-color", BACKGROUNDS[scheme])
-    return page
+    yield context.new_page()
+    context.close()
 
 
-@pytest.mark.parametrize("scheme", BACKGROUNDS)
+def visit(form, path, scheme):
+    form.goto(path)
+    chromium.wait_until_drawn(form)
+    expect(form.get_by_test_id("stApp")).to_have_css("background-color", BACKGROUNDS[scheme])
+
+
 @pytest.mark.parametrize("path", ["batch?lang=es", "model", "data"])
-def test_a_page_of_the_form_has_no_grave_finding(browser, form_url, path, scheme):
-    page = opened(browser, f"{form_url}/{path}", scheme)
-    assert chromium.grave_findings(page) == []
-    page.close()
+def test_a_page_of_the_form_has_no_grave_finding(form, path, scheme):
+    visit(form, path, scheme)
+    assert chromium.grave_findings(form) == []
 
 
-@pytest.mark.parametrize("scheme", BACKGROUNDS)
-@pytest.mark.parametrize("example", ["default", "high"])
-def test_an_answer_has_no_grave_finding(browser, form_url, example, scheme):
-    page = opened(browser, form_url, scheme)
-    page.locator(f".st-key-example-{example} button").click()
-    chromium.wait_until_drawn(page)
-    page.get_by_test_id("stFormSubmitButton").get_by_role("button").click()
-    expect(page.locator(".r-score")).to_be_visible()
-    chromium.wait_until_drawn(page)
-    assert chromium.grave_findings(page) == []
-    page.close()
+def test_an_answer_has_no_grave_finding(form, scheme):
+    visit(form, "/", scheme)
+    findings = {}
+    for example in ("default", "high"):
+        form.locator(f".st-key-example-{example} button").click()
+        expect(form.locator(".r-score")).to_have_count(0)
+        chromium.wait_until_drawn(form)
+        form.get_by_test_id("stFormSubmitButton").get_by_role("button").click()
+        expect(form.locator(".r-score")).to_be_visible()
+        chromium.wait_until_drawn(form)
+        findings[example] = chromium.grave_findings(form)
+    assert findings == {"default": [], "high": []}
 
 
 def test_pages_of_the_docs_site_have_no_grave_finding(browser, contract):
