@@ -839,15 +839,18 @@ def test_an_ended_session_raises_the_error_of_postgres(registered: StackSettings
     ],
 )
 def test_command_line_reports_a_fault_in_one_line(
-    settings: StackSettings, source: Path, name: str, value: str, message: str
+    settings: StackSettings,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    name: str,
+    value: str,
+    message: str,
 ) -> None:
-    command = [sys.executable, "-m", "readmit.intake.sources", "submit", str(source)]
-    environment = raw.environment(settings) | {name: value}
-    completed = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False
-    )
-    assert completed.returncode == 1
-    [line] = completed.stderr.splitlines()
+    for variable, text in (raw.environment(settings) | {name: value}).items():
+        monkeypatch.setenv(variable, text)
+    assert sources.main(["submit", str(source)]) == 1
+    [line] = capfd.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert message in line
 
