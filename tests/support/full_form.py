@@ -11,7 +11,7 @@ import httpx
 
 from readmit.contract.definition import Contract
 from readmit.settings import ROOT
-from tests.support.services import end, free_port, wait_until
+from tests.support.services import NO_AUTHORITIES, end, free_port, wait_until
 
 
 @contextmanager
@@ -53,6 +53,6 @@ def _process(
 
 def _is_healthy(url: str) -> bool:
     try:
-        return httpx.get(url, trust_env=False, timeout=5).is_success
+        return httpx.get(url, trust_env=False, timeout=5, verify=NO_AUTHORITIES).is_success
     except httpx.TransportError:
         return False

@@ -19,7 +19,14 @@ from readmit.telemetry.metrics import API, PLATFORM, Kind
 from stack import programs
 from stack.object_store import identities
 from tests.support.api import processes, ready, running
-from tests.support.services import S3_OFFSETS, end, free_port, fresh, wait_until
+from tests.support.services import (
+    NO_AUTHORITIES,
+    S3_OFFSETS,
+    end,
+    free_port,
+    fresh,
+    wait_until,
+)
 from tests.support.serving import ROW
 
 WORKERS = 2
@@ -27,7 +34,7 @@ WORKERS = 2
 
 def get(url):
     try:
-        return httpx.get(url, trust_env=False, timeout=5)
+        return httpx.get(url, trust_env=False, timeout=5, verify=NO_AUTHORITIES)
     except httpx.TransportError:
         return None
 
@@ -63,7 +70,8 @@ def total(url, name, **labels):
 
 
 def predict(url):
-    return httpx.post(f"{url}/predict", json=ROW, trust_env=False, timeout=30).status_code
+    options = {"trust_env": False, "timeout": 30, "verify": NO_AUTHORITIES}
+    return httpx.post(f"{url}/predict", json=ROW, **options).status_code
 
 
 def test_two_workers_show_the_list_and_count_as_one(api):
