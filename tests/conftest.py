@@ -51,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(AWAY)
     os.environ["AIRFLOW_HOME"] = home
     os.environ["AIRFLOW__COSMOS__CACHE_DIR"] = str(Path(home) / "cosmos")
+    os.environ.setdefault(dbt.SHARED, home)  # those of pytest-xdist inherit it
     os.environ["READMIT_ENV_FILE"] = str(Path(home) / "no.env")
 
 

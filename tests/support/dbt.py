@@ -5,13 +5,14 @@ Nor does every build parse the project: dbt would do so for each database and sc
 
 import copy
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
 
@@ -22,6 +23,8 @@ from tests.support.services import environment
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
     from dbt.contracts.graph.manifest import Manifest
+
+SHARED = "TESTS_SHARED_FOLDER"  # the variable that names the folder of the whole test run
 
 
 def build(
@@ -92,17 +95,37 @@ class Project:
 @cache
 def _manifest_of(project: Project, suffix: str) -> "Manifest":
     """Return what dbt reads out of a project."""
-    variables = {"READMIT_TRANSFORMER_PASSWORD": "unused"}
-    with TemporaryDirectory() as folder:
-        command = ["parse", "--no-partial-parse", *_variables(suffix)]
-        result = _invoke(Path(folder), *command, project=project.folder, env=variables)
-    _check(result)
-    return cast("Manifest", result.result)
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.parser.manifest import extended_mashumuro_decoder
+
+    content = (_parsed(project, suffix) / "partial_parse.msgpack").read_bytes()
+    manifest = cast("Manifest", Manifest.from_msgpack(content, decoder=extended_mashumuro_decoder))
+    manifest.build_flat_graph()  # what Jinja calls `graph`; dbt stores it nowhere
+    return manifest
+
+
+@cache
+def _parsed(project: Project, suffix: str) -> Path:
+    """Return the folder of what dbt writes when it reads a project.
+
+    The processes of a test run share it: the first that asks has dbt read the project.
+    """
+    shared = Path(os.environ[SHARED])
+    folder = shared / f"dbt-{project.sha256}{suffix}"
+    with (shared / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            variables = {"READMIT_TRANSFORMER_PASSWORD": "unused"}
+            command = ["parse", "--no-partial-parse", *_variables(suffix)]
+            _check(_invoke(folder, *command, project=project.folder, env=variables))
+            (folder / "done").touch()
+    return folder
 
 
 def parse(target: Path, *, project: Path = PROJECT) -> None:
     """Write the manifest of the project into `target`."""
-    _write(_manifest_of(Project(project), ""), target)
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(_parsed(Project(project), "") / "manifest.json", target)
 
 
 def _write(manifest: "Manifest", target: Path) -> None:
