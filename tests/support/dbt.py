@@ -28,11 +28,20 @@ SHARED = "TESTS_SHARED_FOLDER"  # the variable that names the folder of the whol
 
 
 def build(
-    settings: StackSettings, target: Path, *, project: Path = PROJECT, suffix: str = ""
+    settings: StackSettings,
+    target: Path,
+    *,
+    project: Path = PROJECT,
+    suffix: str = "",
+    writes_results: bool = False,
 ) -> None:
-    """Build and test the models of the batch that is set, as a run does."""
-    command = ["build", "--exclude-resource-type", "unit_test", "--no-write-json"]
-    command += _variables(suffix)
+    """Build and test the models of the batch that is set, as a run does.
+
+    With `writes_results` dbt writes its documents, `run_results.json` among them.
+    """
+    command = ["build", "--exclude-resource-type", "unit_test", *_variables(suffix)]
+    if not writes_results:
+        command.append("--no-write-json")
     manifest = _manifest_for(settings, project, suffix)
     if not (target / "manifest.json").exists():
         _write(manifest, target)

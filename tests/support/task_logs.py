@@ -66,7 +66,7 @@ def run_batch(recorder: Recorder, settings: StackSettings) -> None:
     recorder.run("ingest_batch", "load", build)
     recorder.run("ingest_batch", "raw_gate", build)
     target = Path(os.environ["DBT_TARGET_PATH"])
-    recorder.call("dbt itself", dbt.build, settings, target)
+    recorder.call("dbt itself", dbt.build, settings, target, writes_results=True)
     context = {"ti": SimpleNamespace(xcom_push=lambda *_: None)}
     recorder.call("ingest_batch.dbt", dbt_verdict.share_test_results, "", context)
     recorder.run("ingest_batch", "publish_gate", build)
