@@ -1,8 +1,12 @@
 """The API with the model of a folder (READMIT_BENCH_MODEL), without a database."""
 
+import asyncio
 import os
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -20,6 +24,7 @@ PORT_WITHOUT_SERVER = 1024
 # Predictions that wait for the database: as many as there are between two writes. Else what piles
 # up without a database would be measured.
 WAITING_PREDICTIONS = 3_000
+SECONDS_TO_LOAD = 30
 
 
 class ModelFolder:
@@ -72,6 +77,25 @@ def add_noop(app: FastAPI) -> None:
         return Response(orjson.dumps(answer), media_type="application/json")
 
 
+def answer_with_a_model_only(app: FastAPI) -> None:
+    """Let a worker take requests when it has its model: others may have theirs before.
+
+    After a while it takes them without: /readyz says why there is none.
+    """
+    start = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def start_with_model(app: FastAPI) -> AsyncIterator[Any]:
+        async with start(app) as state:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SECONDS_TO_LOAD):
+                    while app.state.parts.watcher.served is None:
+                        await asyncio.sleep(0.05)
+            yield state
+
+    app.router.lifespan_context = start_with_model
+
+
 def create() -> FastAPI:
     """Return the app; each worker process has a copy of its own. Nothing is logged or looked up."""
     settings = ServingSettings(
@@ -85,4 +109,5 @@ def create() -> FastAPI:
     app = create_app(settings, source=source, read=read_bundle)
     add_noop(app)
     add_loop_watch(app)
+    answer_with_a_model_only(app)
     return app

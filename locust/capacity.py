@@ -282,6 +282,14 @@ def is_for_dashboards(options: Options) -> bool:
     return has_trained_model and not options.classes
 
 
+def exit_code(results: Sequence[Result], least: int) -> int:
+    """Return 0 when every configuration holds so many users and its searches agree, else 1."""
+    for result in results:
+        if result.users < least or not result.agree:
+            return 1
+    return 0
+
+
 def main() -> int:
     """Command line of `make capacity`."""
     limit_too_low = open_files.raise_limit()
@@ -310,10 +318,7 @@ def main() -> int:
     for line in (capacity_report.HEADINGS, *capacity_report.lines(results)):
         print(" | ".join(line))
     print(f"report: {options.output / 'capacity.html'}")
-    for result in results:
-        if result.users < options.least or not result.agree:
-            return 1
-    return 0
+    return exit_code(results, options.least)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,8 @@ class Visit:
             viewport={"width": WIDTH, "height": self.height},
             device_scale_factor=SCALE,
             http_credentials=credentials,
+            # Of a page that loads, Chromium draws sixty pictures a second, and none is taken.
+            reduced_motion="reduce",
         )
         self.context.set_default_timeout(PATIENCE_MS)
         self.context.add_init_script(STORE % json.dumps(BROWSER_STORAGE))

@@ -71,7 +71,7 @@ def previous_version(up, api_url):
 
 
 def opened(browser, url: str, *, width: int = 1280, height: int = 900) -> Page:
-    page = browser.new_page(viewport={"width": width, "height": height})
+    page = browser.new_page(viewport={"width": width, "height": height}, reduced_motion="reduce")
     page.set_default_timeout(ANSWER_MS)
     expect.set_options(timeout=ANSWER_MS)
     page.goto(url)

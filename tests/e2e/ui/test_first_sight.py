@@ -23,7 +23,9 @@ def page(browser, up):
     """Return a page that is logged in to MLflow; it closes with the test."""
     name, password = up.settings.mlflow_login()
     context = browser.new_context(
-        viewport=SIZE, http_credentials={"username": name, "password": password}
+        viewport=SIZE,
+        http_credentials={"username": name, "password": password},
+        reduced_motion="reduce",
     )
     opened = context.new_page()
     opened.set_default_timeout(PATIENCE_MS)

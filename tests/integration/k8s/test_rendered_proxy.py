@@ -234,7 +234,9 @@ def use_the_form(browser: Browser, address: str, login: tuple[str, str], file: P
     """Open the real form with its web socket, and upload a file that waits in the proxy."""
     user, password = login
     page = browser.new_page(
-        ignore_https_errors=True, http_credentials={"username": user, "password": password}
+        ignore_https_errors=True,
+        http_credentials={"username": user, "password": password},
+        reduced_motion="reduce",
     )
     expect.set_options(timeout=30_000)
     page.goto(f"{address}/batch")

@@ -112,6 +112,19 @@ def test_dashboards_show_the_default_mix_on_a_trained_model_only(options, is_sho
     assert capacity.is_for_dashboards(capacity.arguments(options)) is is_shown
 
 
+def test_the_exit_code_tells_whether_every_configuration_holds_so_many_users():
+    def result(knee):
+        search = capacity_search.find(curve(knee), start=100, most_users=1000)
+        return capacity_report.Result(1, (search,), static_rate=1e9)
+
+    enough = result(10**9)
+    assert capacity.exit_code([enough, enough], 1000) == 0
+    assert capacity.exit_code([enough, enough], 1001) == 1
+    assert capacity.exit_code([enough, result(0)], 1) == 1
+    disagreeing = capacity_report.Result(1, enough.searches + result(100).searches, 1e9)
+    assert capacity.exit_code([disagreeing], 1) == 1
+
+
 def test_a_line_has_a_cell_for_each_heading():
     search = (capacity_search.find(curve(1000), start=250),)
     nothing = (
