@@ -1,4 +1,4 @@
-"""A batch is published once, with exact counts, though processes are killed while dbt builds it."""
+"""A batch is published once, with exact counts, though a process is killed while dbt builds it."""
 
 import csv
 import os
@@ -7,16 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-import psycopg2
+import pytest
 
 from readmit.batches import claims
 from readmit.intake import sample, sources
 from readmit.intake.split import split_of
 from stack import pipeline, processes
-from stack.airflow_api import state_of
 from stack.supervisor import Supervisor
 from tests.support import accounting, stack
-from tests.support.raw import query
 from tests.support.services import wait_until
 
 N_ROWS = 500
@@ -55,6 +53,12 @@ def worker(up, run_id: str) -> int:
     return 0
 
 
+def victim(up, name: str, run_id: str) -> int:
+    if name == "worker":
+        return worker(up, run_id)
+    return stack.pid(up.settings, name)
+
+
 def run_with_dbt(up) -> str:
     """Return the run whose dbt is at work, or "". At a full hour the schedule's run may be it."""
     for run in up.airflow.active(pipeline.INGEST):
@@ -63,14 +67,6 @@ def run_with_dbt(up) -> str:
             if task["task_id"] == DBT and task["state"] == "running":
                 return run_id
     return ""
-
-
-def dbt_has_a_session(up) -> bool:
-    """Return whether dbt works in Postgres now; Postgres itself may be about to come back."""
-    statement = "select 1 from pg_stat_activity where usename = 'transformer'"
-    with suppress(psycopg2.OperationalError):
-        return bool(query(up.settings, up.settings.clean_database, statement))
-    return False
 
 
 def submit_and_wait_for_dbt(up, path: Path, seed: int) -> tuple[int, str]:
@@ -94,26 +90,16 @@ def is_stopped(pid: int) -> bool:
     return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
 
 
-def has_ended(up, run_id: str) -> bool:
-    """Return whether the task that builds all models has ended; those of the models build then."""
-    return state_of(DBT, up.airflow.tasks(pipeline.INGEST, run_id)) != "running"
-
-
-def test_a_batch_survives_kill_9_of_worker_postgres_and_scheduler_during_dbt(up, tmp_path):
-    """One after the other: the worker while one dbt builds all models, the others while the tasks
-    of the models build what it has left.
-    """
+@pytest.mark.parametrize(
+    ("name", "seed"), [("postgres", 201), ("airflow-scheduler", 202), ("worker", 203)]
+)
+def test_a_batch_survives_kill_9_during_dbt(up, tmp_path, name, seed):
     up.airflow.pause(pipeline.TRAIN)  # the last test trains
     before = accounting.totals(up.settings)
-    n_rows, run_id = submit_and_wait_for_dbt(up, tmp_path / "more.csv", seed=201)
-    dbt = wait_until(lambda: worker(up, run_id), "no process runs dbt")
-    programs = [stack.pid(up.settings, name) for name in ("postgres", "airflow-scheduler")]
-    assert {dbt, *programs} <= {*stack.leftovers(up.settings)}  # what `make down` would find
-    os.kill(dbt, signal.SIGKILL)
-    wait_until(lambda: has_ended(up, run_id), "Airflow does not see that the worker is gone")
-    for program in programs:
-        wait_until(lambda: dbt_has_a_session(up), "no task of a model builds it")
-        os.kill(program, signal.SIGKILL)
+    n_rows, run_id = submit_and_wait_for_dbt(up, tmp_path / "more.csv", seed)
+    target = wait_until(lambda: victim(up, name, run_id), f"no process of {name}")
+    assert target in stack.leftovers(up.settings)  # what `make down` would find
+    os.kill(target, signal.SIGKILL)
     messages: list[str] = []
     pipeline.publish_waiting(up.airflow, up.settings, messages.append)
     assert claims.count_waiting(up.settings) == 0, messages
