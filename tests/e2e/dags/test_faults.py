@@ -98,6 +98,8 @@ def test_a_batch_survives_kill_9_during_dbt(up, tmp_path, name, seed):
     before = accounting.totals(up.settings)
     n_rows, run_id = submit_and_wait_for_dbt(up, tmp_path / "more.csv", seed)
     target = wait_until(lambda: victim(up, name, run_id), f"no process of {name}")
+    if name == "worker":
+        os.kill(target, signal.SIGSTOP)  # it must not end by itself meanwhile
     assert target in stack.leftovers(up.settings)  # what `make down` would find
     os.kill(target, signal.SIGKILL)
     messages: list[str] = []
