@@ -123,17 +123,19 @@ def fresh(home: Path, **values: Any) -> StackSettings:  # noqa: ANN401 (values o
         **values,
     }
     settings = StackSettings(**values)
-    _copy_databases(_empty_databases(), settings)
+    _copy_databases(_empty_databases(values["postgres_port"]), settings)
     bootstrap(settings)  # the rights on a database and its address in the other are not copied
     return settings
 
 
 @cache
-def _empty_databases() -> StackSettings:
-    """Set up two databases that nobody uses: to copy them is cheaper than to set up two more."""
-    settings = StackSettings(
-        **services(), raw_database="raw_template", clean_database="clean_template"
-    )
+def _empty_databases(port: int) -> StackSettings:
+    """Set up two databases on the server of this port, which nobody uses.
+
+    To copy them is cheaper than to set up two more.
+    """
+    names = {"raw_database": "raw_template", "clean_database": "clean_template"}
+    settings = StackSettings(**services() | {"postgres_port": port} | names)
     bootstrap(settings)
     return settings
 

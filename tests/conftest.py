@@ -115,6 +115,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     return report
 
 
+@pytest.fixture(scope="module", autouse=True)
+def session_of_boto3() -> None:
+    """MLflow takes boto3's default session, which keeps the keys that it was given first.
+
+    They may be those of another file's object store.
+    """
+    import boto3  # most files need none
+
+    boto3.DEFAULT_SESSION = None
+
+
 @pytest.fixture(scope="session")
 def dbt_manifest(tmp_path_factory) -> dict[str, Any]:
     """dbt's manifest, parsed now; `DBT_TARGET_PATH` leads Airflow's DAG files to it."""
