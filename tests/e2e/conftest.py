@@ -18,7 +18,7 @@ SECONDS_FOR_UP = 1500
 N_ROWS = 4_000
 # A model of so few rows ranks hardly better than chance: the floor is for real data.
 SMALL = {
-    "READMIT_BATCH_SIZE": 3_000,  # a batch of each split: Airflow's work for one costs a minute
+    "READMIT_BATCH_SIZE": 1_500,
     "READMIT_TRAINING_CANDIDATES": "logistic,lightgbm",
     "READMIT_PROMOTION_FLOOR": 0.5,
     "READMIT_BOOTSTRAP_REPLICATES": 100,

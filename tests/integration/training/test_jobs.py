@@ -348,9 +348,9 @@ def test_a_registry_that_is_away_is_retried_not_judged(first, settings, monkeypa
 
 
 def test_a_better_model_takes_over_and_rollback_brings_the_old_one_back(
-    first, settings, monkeypatch
+    first, contract, settings, monkeypatch
 ):
-    version = copy_of(first, settings)
+    version = train(freeze(contract, settings, "e" * 64, seed=3), settings)
     better = replace(jobs.promotion_gate.Verdict(True, "better"), challenger_score=0.7)
     monkeypatch.setattr(jobs.promotion_gate, "judge", lambda *_, **__: better)
     assert jobs.decide(version, settings) == version

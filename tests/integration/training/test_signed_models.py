@@ -164,8 +164,8 @@ def test_a_statement_of_another_version_does_not_help(first, second, settings):
         pass
 
 
-def test_a_roll_back_that_mlflow_refused_is_an_intent_only(first, settings, monkeypatch):
-    version = copy_of(first, settings)
+def test_a_roll_back_that_mlflow_refused_is_an_intent_only(first, contract, settings, monkeypatch):
+    version = train(freeze(contract, settings, "d" * 64, seed=4), settings)
     better = jobs.promotion_gate.Verdict(True, "better")
     monkeypatch.setattr(jobs.promotion_gate, "judge", lambda *_, **__: better)
     assert jobs.decide(version, settings) == version

@@ -11,8 +11,7 @@ from training.rolling_protocol import Protocol
 from training.score_store import ScoreStore
 
 N = 12_000
-# The shift is far beyond the threshold, and the other columns are far below it: few draws will do.
-RULE = Rule(threshold=0.1, alpha=0.02, least_rows=200, replicates=60, seed=3)
+RULE = Rule(threshold=0.1, alpha=0.005, least_rows=200, replicates=250, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -211,7 +211,7 @@ def test_a_process_that_is_killed_now_and_then_leaves_nothing_behind(
 ) -> None:
     n_steps, expected = undisturbed(settings)
     assert {row[1] for row in expected[0]} == {"published", "rejected"}
-    for step in range(n_steps, 0, -11):
+    for step in range(n_steps, 0, -7):
         assert killed_at(step, settings) == expected, step
 
 
