@@ -97,10 +97,14 @@ def test_an_open_default_is_noticed() -> None:
 
 def mlflow_answers(host: str, origin: str | None, resources: list[k8s.Resource]) -> bool:
     """Tell whether MLflow's page works: it sends POSTs, and browsers name the page as Origin."""
+    from mlflow.environment_variables import MLFLOW_SERVER_ALLOWED_HOSTS
     from mlflow.server.security_utils import is_allowed_host_header, should_block_cors_request
 
     data = k8s.named(resources, "ConfigMap", "settings")["data"]
-    hosts = data["MLFLOW_ALLOWED_HOSTS"].split(",")
+    [container] = k8s.pods(resources)["mlflow"]["spec"]["containers"]
+    variables = {variable["name"]: variable for variable in container["env"]}
+    source = variables[MLFLOW_SERVER_ALLOWED_HOSTS.name]["valueFrom"]["configMapKeyRef"]
+    hosts = data[source["key"]].split(",")
     origins = data.get("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", "").split(",")
     is_known = is_allowed_host_header(hosts, host)
     return is_known and not should_block_cors_request(origin, "POST", origins)
