@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
@@ -72,13 +72,33 @@ ADOPTION = Command("the signature of the model in production", "adopt", ("traini
 AIRFLOW_KEYS = Command("Airflow's connections", "airflow-keys", ("airflow", "rotate-fernet-key"))
 
 
-def set_up(settings: StackSettings, progress: Progress, later: Collection[db.Role] = ()) -> None:
-    """Create what is missing of databases, roles, buckets, tables and users.
+@dataclass(frozen=True)
+class Tables:
+    """The commands under way that bring the tables of Airflow and of MLflow up to date.
+
+    The result of each raises `SetUpFailed` when it failed. MLflow may need none.
+    """
+
+    airflow: "Future[None]"
+    mlflow: "Future[None] | None"
+
+
+def set_up(
+    settings: StackSettings,
+    progress: Progress,
+    wait_for_store: Callable[[], None],
+    later: Collection[db.Role] = (),
+) -> Tables:
+    """Create what is missing of databases, roles and buckets, and begin with tables and users.
 
     Args:
-        settings: of the stack.
+        settings: of the stack, whose Postgres is ready.
         progress: shows what is going on.
+        wait_for_store: returns when the object store is ready. The databases do not need it.
         later: roles that keep the password which they have, for programs that go on.
+
+    Returns:
+        The commands that go on meanwhile.
 
     Raises:
         SetUpFailed: a part of it failed; the message says which and names its log.
@@ -86,7 +106,7 @@ def set_up(settings: StackSettings, progress: Progress, later: Collection[db.Rol
     progress.show("databases and roles")
     try:
         superuser_password.renew(settings)
-        _save_before_migrations(settings, progress)
+        _save_before_migrations(settings, progress, wait_for_store)
         bootstrap.bootstrap(settings, later)
     except OperationalError as error:
         home = programs.server(settings).home
@@ -95,17 +115,22 @@ def set_up(settings: StackSettings, progress: Progress, later: Collection[db.Rol
         ) from error
     except (SchemaTooNew, MigrationFailed) as error:
         raise SetUpFailed(str(error)) from error
+    # They do not depend on each other, and each is busy importing for most of its time.
+    mlflow = None if is_mlflow_current(settings) else _begin(run, MLFLOW_USERS, settings)
+    tables = Tables(_begin(run, AIRFLOW_TABLES, settings), mlflow)
+    wait_for_store()
     progress.show("buckets")
     storage.ensure_buckets(settings)
-    commands = [AIRFLOW_TABLES]
-    if not is_mlflow_current(settings):
-        commands.append(MLFLOW_USERS)
-    progress.show(", ".join(command.title for command in commands))
-    # They do not depend on each other, and each is busy importing for most of its time.
-    with ThreadPoolExecutor(len(commands)) as pool:
-        runs = [pool.submit(run, command, settings) for command in commands]
-    for command_run in runs:
-        command_run.result()
+    progress.show("tables of Airflow and MLflow")
+    return tables
+
+
+def _begin(function: Callable[..., None], *arguments: object) -> "Future[None]":
+    """Call a function in a thread of its own."""
+    pool = ThreadPoolExecutor(1)
+    result = pool.submit(function, *arguments)
+    pool.shutdown(wait=False)
+    return result
 
 
 def begin_manifest(settings: StackSettings) -> "Future[None]":
@@ -115,10 +140,7 @@ def begin_manifest(settings: StackSettings) -> "Future[None]":
     Returns:
         The command; its result raises `SetUpFailed` when dbt cannot read its project.
     """
-    pool = ThreadPoolExecutor(1)
-    parse = pool.submit(_renew_manifest, settings)
-    pool.shutdown(wait=False)
-    return parse
+    return _begin(_renew_manifest, settings)
 
 
 def _renew_manifest(settings: StackSettings) -> None:
@@ -126,7 +148,9 @@ def _renew_manifest(settings: StackSettings) -> None:
         run(DBT_MANIFEST, settings)
 
 
-def _save_before_migrations(settings: StackSettings, progress: Progress) -> None:
+def _save_before_migrations(
+    settings: StackSettings, progress: Progress, wait_for_store: Callable[[], None]
+) -> None:
     """Make a backup when tables that hold data are about to be changed.
 
     Raises:
@@ -138,6 +162,7 @@ def _save_before_migrations(settings: StackSettings, progress: Progress) -> None
     if not migrations:
         return
     progress.show(f"a backup before the migrations {', '.join(migrations)}")
+    wait_for_store()  # a backup has its objects too
     try:
         path = backups.save(settings)
     except (BackupFailed, ProgrammingError) as error:  # the latter: tables of a far earlier release

@@ -85,9 +85,9 @@ DOWNLOAD_SECONDS = 600.0
 
 # About how long each phase takes on 2 cores until a prediction is possible, for the estimate.
 EXPECTED_SECONDS = {
-    "starting Postgres and S3": 5,
+    "starting Postgres": 3,
     "setting up databases, buckets and Airflow": 15,
-    "starting MLflow and Airflow": 40,
+    "starting MLflow and Airflow": 22,
     "reading the source file": 5,
     "publishing batches": 140,
     "training": 100,
@@ -201,20 +201,32 @@ def start_all(
     with progress.phase("checking the machine"):
         if problems := preflight.problems(settings, listed, supervisor.running()):
             raise CannotStart("\n".join(problems))
-    with progress.phase("starting Postgres and S3"):
+    with progress.phase("starting Postgres"):
         deferred = start_supervisor(settings, listed, supervisor)
         # Not before: the start of the supervisor ends what an earlier one has left running.
         manifest = set_up.begin_manifest(settings)
-        _start(storage_programs, settings, supervisor, progress, "storage")
+        _ensure(storage_programs, supervisor)
+        postgres = [program for program in storage_programs if program.name == "postgres"]
+        readiness.wait(postgres, settings, supervisor, SECONDS["storage"], progress.show)
     with progress.phase("setting up databases, buckets and Airflow"):
         # The API of before logs in with its password until the new one takes over.
         later: tuple[db.Role, ...] = ("serving",) if "api" in deferred else ()
-        set_up.set_up(settings, progress, later)
+        tables = set_up.set_up(
+            settings,
+            progress,
+            partial(_start, storage_programs, settings, supervisor, progress, "storage"),
+            later,
+        )
+        tables.airflow.result()
         manifest.result()
     with progress.phase("starting MLflow and Airflow"):
         if any((settings.readmit_home / "models").glob("*")):
             # It serves the model that it has kept: after `make down` nobody waits for Airflow.
             _ensure([program for program in listed if program.name in SERVING], supervisor)
+        # MLflow's tables may take longer than Airflow's.
+        _ensure([program for program in core_programs if program.name != "mlflow"], supervisor)
+        if tables.mlflow is not None:
+            tables.mlflow.result()
         _start(core_programs, settings, supervisor, progress, "core")
         # Each start is busy importing. The others start while the scheduler imports the libraries
         # of the tasks, and while the first batch is published.

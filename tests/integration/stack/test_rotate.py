@@ -140,10 +140,11 @@ def rotated(tmp_path_factory, contract):
         plant_history(contract, before)
         caller = Caller(f"{before.api_url}/predict", stay)
 
-        def set_up_and_ask(settings, progress, *later):
+        def set_up_and_ask(*arguments):
             """From here on the API has to open its first connection for histories."""
-            SET_UP(settings, progress, *later)
+            tables = SET_UP(*arguments)
             caller.patient_nbr = PATIENT
+            return tables
 
         patch.setattr(set_up, "set_up", set_up_and_ask)
         caller.start()

@@ -14,6 +14,7 @@ import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import psycopg2
@@ -382,16 +383,18 @@ def test_a_backup_is_made_before_the_first_migration(is_wanted, tmp_path, monkey
     )
     restore_dump(settings)
     saved = []
+    waited = []
 
     def save(settings):
+        assert waited  # a backup has what the object store holds
         saved.append(schema_versions.pending(settings))
         return tmp_path
 
     monkeypatch.setattr(backups, "save", save)
     for _ in range(2):
-        set_up._save_before_migrations(settings, Progress())
+        set_up._save_before_migrations(settings, Progress(), partial(waited.append, "the store"))
         bootstrap(settings)
-    assert len(saved) == is_wanted
+    assert len(saved) == len(waited) == is_wanted
     assert not saved or saved[0][0] == "raw 0001"
 
 
@@ -414,7 +417,7 @@ def test_a_backup_is_made_before_other_tables_change(database, table, tmp_path, 
     try:
         for version, n_backups in ((head, 0), ("an earlier one", 1)):
             raw.query(settings, database, "insert into of_a_test values (%s)", version)
-            set_up._save_before_migrations(settings, Progress())
+            set_up._save_before_migrations(settings, Progress(), lambda: None)
             assert len(saved) == n_backups
             raw.query(settings, database, "delete from of_a_test")
     finally:
@@ -430,5 +433,5 @@ def test_without_a_backup_nothing_is_migrated(tmp_path, monkeypatch):
 
     monkeypatch.setattr(backups, "save", full)
     with pytest.raises(set_up.SetUpFailed, match="READMIT_BACKUP_BEFORE_UPGRADE=false"):
-        set_up.set_up(settings, Progress())
+        set_up.set_up(settings, Progress(), lambda: None)
     assert schema_versions.pending(settings)[0] == "raw 0001"
