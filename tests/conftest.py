@@ -21,7 +21,7 @@ from readmit.ops.bootstrap import bootstrap
 from readmit.settings import StackSettings
 from stack.postgres import refuge_of
 from stack.temporary_services import CLEAN_UP
-from tests.support import dbt, services
+from tests.support import dbt, services, shared
 
 E2E = "tests/e2e/"
 # Airflow and our settings read these when they are imported or created, so they are set before any
@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(AWAY)
     os.environ["AIRFLOW_HOME"] = home
     os.environ["AIRFLOW__COSMOS__CACHE_DIR"] = str(Path(home) / "cosmos")
-    os.environ.setdefault(dbt.SHARED, home)  # those of pytest-xdist inherit it
+    os.environ.setdefault(shared.FOLDER, home)  # those of pytest-xdist inherit it
     os.environ["READMIT_ENV_FILE"] = str(Path(home) / "no.env")
 
 

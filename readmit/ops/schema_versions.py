@@ -1,7 +1,8 @@
 """Bring our tables to the version of this code: numbered SQL files, applied by Alembic.
 
 Each database counts its own versions, in the table `alembic_version` of its schema `landing` or
-`ops`. How to add a migration: docs/development.md.
+`ops`. How to add a migration: docs/development.md. Alembic is imported where it is used: that takes
+a third of a second of a core, and most commands that import this migrate nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,17 +11,15 @@ from functools import partial, update_wrapper
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
-
-from alembic.runtime.migration import MigrationContext, MigrationStep
-from alembic.script.base import Script
-from alembic.script.revision import RevisionMap
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from typing import TYPE_CHECKING, Literal
 
 from readmit import db
 from readmit.settings import OperationsSettings
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext, MigrationStep
+    from alembic.script.base import Script
+    from sqlalchemy import Connection
 
 Database = Literal["raw", "clean"]
 # The schema with the table of versions.
@@ -106,7 +105,9 @@ def versions(database: Database, folder: Path = FOLDER) -> list[str]:
     return [path.name.partition("_")[0] for path in sorted((folder / database).glob("*.sql"))]
 
 
-def _apply(connection: Connection, database: Database, folder: Path) -> None:
+def _apply(connection: "Connection", database: Database, folder: Path) -> None:
+    from sqlalchemy.exc import DBAPIError
+
     context = _context(connection, database, folder)
     try:
         with context.begin_transaction():
@@ -122,7 +123,9 @@ def _apply(connection: Connection, database: Database, folder: Path) -> None:
         ) from error
 
 
-def _context(connection: Connection, database: Database, folder: Path) -> MigrationContext:
+def _context(connection: "Connection", database: Database, folder: Path) -> "MigrationContext":
+    from alembic.runtime.migration import MigrationContext
+
     options = {
         "fn": lambda _, context: _pending(context, database, folder),
         "version_table_schema": SCHEMAS[database],
@@ -132,9 +135,12 @@ def _context(connection: Connection, database: Database, folder: Path) -> Migrat
 
 
 def _pending(
-    context: MigrationContext, database: Database, folder: Path
-) -> Sequence[MigrationStep]:
+    context: "MigrationContext", database: Database, folder: Path
+) -> "Sequence[MigrationStep]":
     """Return the steps from the version of the database to the newest file."""
+    from alembic.runtime.migration import MigrationStep
+    from alembic.script.revision import RevisionMap
+
     scripts = list(_scripts(database, folder))
     numbers = [script.revision for script in scripts]
     version = context.get_current_revision()
@@ -153,8 +159,10 @@ def _pending(
     ]
 
 
-def _scripts(database: Database, folder: Path) -> Iterator[Script]:
+def _scripts(database: Database, folder: Path) -> "Iterator[Script]":
     """Read the SQL files as what Alembic reads out of Python files."""
+    from alembic.script.base import Script
+
     before = None
     for path in sorted((folder / database).glob("*.sql")):
         number = path.name.partition("_")[0]
@@ -165,14 +173,17 @@ def _scripts(database: Database, folder: Path) -> Iterator[Script]:
         before = number
 
 
-def _execute(path: Path, connection: Connection) -> None:
+def _execute(path: Path, connection: "Connection") -> None:
     # Without parameters: a percent sign in a file is a percent sign.
     statements = path.read_text(encoding="utf-8")
     connection.exec_driver_sql(statements, execution_options={"no_parameters": True})
 
 
 @contextmanager
-def _connect(name: str, settings: OperationsSettings) -> Iterator[Connection]:
+def _connect(name: str, settings: OperationsSettings) -> "Iterator[Connection]":
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
     engine = create_engine(
         "postgresql+psycopg2://",
         creator=partial(db.connect, "postgres", name, settings),

@@ -18,13 +18,12 @@ from unittest import mock
 
 from readmit.contract.definition import PROJECT
 from readmit.settings import StackSettings
+from tests.support import shared
 from tests.support.services import environment
 
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
     from dbt.contracts.graph.manifest import Manifest
-
-SHARED = "TESTS_SHARED_FOLDER"  # the variable that names the folder of the whole test run
 
 
 def build(
@@ -119,9 +118,8 @@ def _parsed(project: Project, suffix: str) -> Path:
 
     The processes of a test run share it: the first that asks has dbt read the project.
     """
-    shared = Path(os.environ[SHARED])
-    folder = shared / f"dbt-{project.sha256}{suffix}"
-    with (shared / f"{folder.name}.lock").open("w") as lock:
+    folder = Path(os.environ[shared.FOLDER]) / f"dbt-{project.sha256}{suffix}"
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "done").exists():
             variables = {"READMIT_TRANSFORMER_PASSWORD": "unused"}

@@ -3,7 +3,9 @@
 A rule returns one line per problem, so a test can show it failing.
 """
 
+import hashlib
 import json
+import os
 import pickle
 import re
 import shutil
@@ -21,6 +23,7 @@ import yaml
 from kubernetes_validate import utils as schemas
 
 from k8s.overlays import image_names
+from tests.support import shared
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
@@ -33,16 +36,40 @@ Resource = dict[str, Any]
 schemas.schema_contents = cache(schemas.schema_contents)
 
 
-@cache
 def _build(folder: str) -> str:
     if shutil.which("kubectl") is None:
         pytest.skip(
             "kubectl 1.27 or newer is not on the PATH: https://kubernetes.io/docs/tasks/tools/"
         )
     command = ["kubectl", "kustomize", folder]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    # It ends soon: looking for unused memory is a fifth of its work.
+    env = {**os.environ, "GOGC": "off"}
+    process = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert process.returncode == 0, f"{folder}: {process.stderr}"
     return process.stdout
+
+
+@cache
+def _shared(starting_point: str, components: tuple[str, ...] = ()) -> str:
+    """Return the rendering of a folder of k8s/ with components, made once for all processes."""
+    name = "-".join((starting_point.replace("/", "-"), *components))
+    digest = hashlib.sha256(f"{_digest_of_sources()} {name}".encode()).hexdigest()
+
+    def render() -> str:
+        if not components:
+            return _build(str(K8S / starting_point))
+        return _build_with(starting_point, components)
+
+    return shared.text(f"kustomize-{digest}", render)
+
+
+@cache
+def _digest_of_sources() -> str:
+    digest = hashlib.sha256()
+    for part in ("base", "components", "overlays"):
+        for path in sorted((K8S / part).rglob("*.*")):
+            digest.update(f"{path} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def load(text: str) -> list[Resource]:
@@ -52,7 +79,7 @@ def load(text: str) -> list[Resource]:
 
 def overlay(name: str) -> list[Resource]:
     """Return a fresh copy: tests change it."""
-    return _copy_of(_build(str(K8S / "overlays" / name)))
+    return _copy_of(_shared(f"overlays/{name}"))
 
 
 def _copy_of(text: str) -> list[Resource]:
@@ -68,20 +95,18 @@ def _pickled(text: str) -> bytes:
 
 def combined(components: tuple[str, ...], on: str = "base") -> list[Resource]:
     """Return the base (or an overlay) with components, as in a user's own overlay; a fresh copy."""
-    return _copy_of(_build_combined(components, on))
-
-
-@cache
-def _build_combined(components: tuple[str, ...], on: str) -> str:
-    starting_point = f"../overlays/{on}"
     if on == "base":
-        starting_point = "../base"
         if "node-ports" in components and "login-proxy" not in components:
             components = ("login-proxy", *components)  # without it kustomize refuses the other
+        return _copy_of(_shared("base", components))
+    return _copy_of(_shared(f"overlays/{on}", components))
+
+
+def _build_with(starting_point: str, components: tuple[str, ...]) -> str:
     document = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [starting_point],
+        "resources": [f"../{starting_point}"],
         "components": [f"../components/{name}" for name in components],
     }
     with tempfile.TemporaryDirectory(dir=K8S) as folder:
@@ -341,10 +366,10 @@ def addresses(resources: list[Resource]) -> list[str]:
             answered.add((name_of(service), str(port["port"])))
     texts = []
     for config_map in of_kind(resources, "ConfigMap"):
-        texts.append((f"ConfigMap {name_of(config_map)}", yaml.safe_dump(config_map["data"])))
+        texts.append((f"ConfigMap {name_of(config_map)}", _as_yaml(config_map["data"])))
     for where, container, _ in every_container(resources):
         # An image is no address, though its digest looks like a port.
-        texts.append((where, yaml.safe_dump(container | {"image": ""})))
+        texts.append((where, _as_yaml(container | {"image": ""})))
     used = set()
     for where, text in texts:
         for name, port in ADDRESS.findall(text):
@@ -359,6 +384,10 @@ def addresses(resources: list[Resource]) -> list[str]:
         if not is_outside and (name, port) not in answered:
             problems.append(f"{where}: {name}:{port}")
     return problems
+
+
+def _as_yaml(value: Resource) -> str:
+    return str(yaml.dump(value, Dumper=yaml.CSafeDumper))
 
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")

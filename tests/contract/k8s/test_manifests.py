@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,6 +43,7 @@ def references(resources: list[k8s.Resource]) -> list[str]:
     return k8s.references(resources, keys)
 
 
+@cache
 def routes() -> dict[str, set[str]]:
     """Return the paths of each program: the API's own routes, and the health checks of the
     one-machine stack.
