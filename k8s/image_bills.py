@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,8 +106,12 @@ def debian_packages(names: Sequence[str]) -> dict[str, str]:
     return dict(INSTALLED.findall(process.stdout))
 
 
-def bill(image: Image) -> dict[str, object]:
+def bill(image: Image, project: Path) -> dict[str, object]:
     """Return the bill of materials of an image (CycloneDX 1.5).
+
+    Args:
+        image: the image.
+        project: a folder for the lock of uv, which all images share.
 
     Raises:
         CalledProcessError: uv does not reach the registry, or apt has no such package.
@@ -115,7 +120,7 @@ def bill(image: Image) -> dict[str, object]:
     components: list[object] = []
     if image.extras:
         exported = subprocess.run(
-            ["bash", str(ROOT / "k8s" / "sbom.sh"), *image.extras],
+            ["bash", str(ROOT / "k8s" / "sbom.sh"), "--project", str(project), *image.extras],
             capture_output=True,
             text=True,
             check=True,
@@ -207,13 +212,14 @@ def main() -> int:
     if not has_index():
         note = f"note: no apt of Debian {RELEASE}: the bills of images have no packages of Debian"
         print(note, file=sys.stderr)
-    for image in images():
-        try:
-            document = json.dumps(bill(image), indent=1)
-        except subprocess.CalledProcessError as error:
-            print(f"error: no bill of {image.name}: {error.stderr.strip()}", file=sys.stderr)
-            return 1
-        (folder / f"sbom-{image.name}.json").write_text(document, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as project:
+        for image in images():
+            try:
+                document = json.dumps(bill(image, Path(project)), indent=1)
+            except subprocess.CalledProcessError as error:
+                print(f"error: no bill of {image.name}: {error.stderr.strip()}", file=sys.stderr)
+                return 1
+            (folder / f"sbom-{image.name}.json").write_text(document, encoding="utf-8")
     return 0
 
 

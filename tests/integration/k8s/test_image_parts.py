@@ -6,7 +6,8 @@ import json
 import re
 import shutil
 import subprocess
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from readmit.settings import ROOT
 LOCK = (ROOT / "requirements.lock").read_text()
 # Images run Linux and Python 3.11.
 IMAGE = {"sys_platform": "linux", "python_version": "3.11", "python_full_version": "3.11.2"}
+Bill = Callable[..., dict[str, Any]]
+Packages = Callable[[str], set[str]]
 NO_REGISTRY = ("Failed to fetch", "error sending request")
 
 
@@ -31,11 +34,16 @@ def locked() -> dict[str, str]:
     return versions
 
 
-@cache
-def bill(*extras: str) -> dict[str, Any]:
-    """Return the bill of materials of the lock, or of some extras."""
+@pytest.fixture(scope="module")
+def bill(tmp_path_factory: pytest.TempPathFactory) -> Bill:
+    """Return the bill of materials of the lock, or of some extras; uv makes its lock once."""
+    project = tmp_path_factory.mktemp("project")
+    return cache(partial(bill_of, project))
+
+
+def bill_of(project: Path, *extras: str) -> dict[str, Any]:
     script = subprocess.run(
-        ["bash", str(ROOT / "k8s" / "sbom.sh"), *extras],
+        ["bash", str(ROOT / "k8s" / "sbom.sh"), "--project", str(project), *extras],
         capture_output=True,
         text=True,
         check=False,
@@ -46,11 +54,17 @@ def bill(*extras: str) -> dict[str, Any]:
     return dict(json.loads(script.stdout))
 
 
-def packages(*extras: str) -> set[str]:
-    return {component["name"] for component in bill(*extras)["components"]}
+@pytest.fixture
+def packages(bill: Bill) -> Packages:
+    """Return the names of the packages of an extra."""
+
+    def names(extra: str) -> set[str]:
+        return {component["name"] for component in bill(extra)["components"]}
+
+    return names
 
 
-def test_the_bill_names_every_package_of_the_lock_with_its_version_and_hashes() -> None:
+def test_the_bill_names_every_package_of_the_lock_with_its_version_and_hashes(bill: Bill) -> None:
     document = bill()
     versions = {component["name"]: component["version"] for component in document["components"]}
     assert versions == locked()
@@ -62,13 +76,13 @@ def test_the_bill_names_every_package_of_the_lock_with_its_version_and_hashes() 
             assert f"sha256:{digest['content']}" in LOCK
 
 
-def test_the_bill_says_what_a_package_needs() -> None:
+def test_the_bill_says_what_a_package_needs(bill: Bill) -> None:
     needs = {entry["ref"]: entry.get("dependsOn", []) for entry in bill("serving")["dependencies"]}
     (fastapi,) = [ref for ref in needs if re.match(r"fastapi-\d+@", ref)]
     assert any(ref.startswith("starlette-") for ref in needs[fastapi])
 
 
-def test_the_parts_stay_apart() -> None:
+def test_the_parts_stay_apart(packages: Packages) -> None:
     serving = packages("serving")
     assert {"fastapi", "onnxruntime", "boto3"} <= serving
     assert not serving & {"pandas", "scikit-learn", "mlflow", "apache-airflow-core", "jinja2"}
@@ -77,7 +91,7 @@ def test_the_parts_stay_apart() -> None:
 
 
 @pytest.mark.parametrize("extra", ["pipeline", "mlflow", "serving", "ui", "locust", "training"])
-def test_no_image_has_tools_of_development(extra: str) -> None:
+def test_no_image_has_tools_of_development(packages: Packages, extra: str) -> None:
     assert not packages(extra) & {"mypy", "ruff", "schemathesis"}
 
 

@@ -59,10 +59,10 @@ def test_every_image_says_what_it_is_made_of() -> None:
     assert "prometheus-blackbox-exporter" in images["prometheus"].debian
 
 
-def test_a_bill_has_the_packages_that_apt_brings_along(program: Fake) -> None:
+def test_a_bill_has_the_packages_that_apt_brings_along(program: Fake, tmp_path: Path) -> None:
     program("apt-get", f"cat <<'END'\n{SIMULATED}END")
     [image] = [image for image in image_bills.images() if image.name == "login-proxy"]
-    document = image_bills.bill(image)
+    document = image_bills.bill(image, tmp_path)
     versions = {component["name"]: component["version"] for component in document["components"]}
     assert versions == {"libc6": "2.36-9+deb12u14", "nginx": "1.22.1-9+deb12u11"}
     purls = {component["purl"] for component in document["components"]}
@@ -98,20 +98,20 @@ def test_without_an_engine_the_audit_says_what_it_has_not_seen(
 
 
 def test_versions_of_another_release_are_not_taken_for_those_of_the_images(
-    program: Fake, monkeypatch: pytest.MonkeyPatch
+    program: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     program("apt-get", f"cat <<'END'\n{SIMULATED}END")
     program("an-engine", "exit 0")
     on_release(monkeypatch, "noble")
     [image] = [image for image in image_bills.images() if image.name == "login-proxy"]
-    assert image_bills.bill(image)["components"] == []
+    assert image_bills.bill(image, tmp_path)["components"] == []
     weak, [note] = image_bills.check_built()
     assert weak == []
     assert "no apt of Debian bookworm" in note
 
 
-def test_the_command_stops_when_a_part_cannot_be_resolved(program: Fake) -> None:
+def test_the_command_stops_when_a_part_cannot_be_resolved(program: Fake, tmp_path: Path) -> None:
     program("apt-get", "exit 100")
     [image] = [image for image in image_bills.images() if image.name == "pgbouncer"]
     with pytest.raises(subprocess.CalledProcessError):
-        image_bills.bill(image)
+        image_bills.bill(image, tmp_path)
