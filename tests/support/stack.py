@@ -1,11 +1,15 @@
 """A stack for tests, on free ports and in a temporary folder, run by the stack's own commands."""
 
+import io
 import os
+import runpy
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+import warnings
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -58,6 +62,37 @@ def run(
         text=True,
         check=False,
         timeout=seconds,
+    )
+
+
+def run_here(module: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Do what `run` does in this process, which has imported most already.
+
+    For commands that refuse to do anything: the environment and the umask are as before at the end.
+    """
+    umask = os.umask(0o077)
+    os.umask(umask)
+    with (
+        mock.patch.dict(os.environ, variables),
+        mock.patch.object(sys, "argv", [module, *arguments]),
+        redirect_stdout(io.StringIO()) as stdout,
+        redirect_stderr(io.StringIO()) as stderr,
+        warnings.catch_warnings(),
+    ):
+        # Its functions are imported under their own name, too.
+        warnings.filterwarnings("ignore", message=".*found in sys.modules after import")
+        try:
+            runpy.run_module(module, run_name="__main__")
+            status: str | int | None = 0
+        except SystemExit as end:
+            status = end.code
+        finally:
+            os.umask(umask)
+    if isinstance(status, str):
+        stderr.write(f"{status}\n")
+        status = 1
+    return subprocess.CompletedProcess(
+        [module, *arguments], status or 0, stdout.getvalue(), stderr.getvalue()
     )
 
 

@@ -20,9 +20,9 @@ def env(tmp_path):
         yield settings
 
 
-def refused(settings: StackSettings, **variables: str) -> list[str]:
+def refused(settings: StackSettings, run=stack.run_here, **variables: str) -> list[str]:
     """Run `make up` and return its error lines."""
-    process = stack.run("stack.up", **variables)
+    process = run("stack.up", **variables)
     assert process.returncode == 1, process.stdout
     assert not stack.leftovers(settings)
     assert "Traceback" not in process.stdout + process.stderr
@@ -33,7 +33,7 @@ def test_a_taken_port_names_its_holder_and_the_variable(env):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", env.api_port))
         holder.listen()
-        lines = refused(env)
+        lines = refused(env, stack.run)
     name = psutil.Process().name()  # of a test worker, or Python's own
     assert lines == [
         f"port {env.api_port} for API is taken by {name} (process {os.getpid()}):"
@@ -46,15 +46,15 @@ COMMANDS = ("up", "down", "status", "logs", "pipeline", "poison", "clean", "addr
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_wrong_env_file_ends_every_command_in_one_line(env, tmp_path, command):
-    for text, message in (
-        (b"READMIT_API_PORT=none\n", "READMIT_API_PORT: Input should be"),
-        (b"READMIT_MODEL_NAME=caf\xe9\n", "is not UTF-8"),
+    for run, text, message in (
+        (stack.run, b"READMIT_API_PORT=none\n", "READMIT_API_PORT: Input should be"),
+        (stack.run_here, b"READMIT_MODEL_NAME=caf\xe9\n", "is not UTF-8"),
     ):
         (tmp_path / "wrong.env").write_bytes(
             b"READMIT_HOME=" + os.fsencode(tmp_path / "none") + b"\n" + text
         )
         env_file = str(tmp_path / "wrong.env")
-        process = stack.run(*f"stack.{command}".split(), READMIT_ENV_FILE=env_file)
+        process = run(*f"stack.{command}".split(), READMIT_ENV_FILE=env_file)
         assert process.returncode == 1
         lines = []
         for line in (process.stdout + process.stderr).splitlines():
