@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import orjson
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -59,6 +59,20 @@ def ready(app):
 def api(tmp_path, source):
     app = create_app(settings(tmp_path, registry_poll_seconds=3600), source=source, read=read)
     ready(app)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def same_api(tmp_path_factory):
+    """An API for all tests that change nothing in it and count nothing."""
+    models = FolderSource()
+    models.promote(1)
+    home = tmp_path_factory.mktemp("same")
+    app = create_app(settings(home, registry_poll_seconds=3600), source=models, read=read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "unfreeze", lambda: None)  # as in each test: tests/unit/conftest.py
+        ready(app)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -149,19 +163,19 @@ def test_an_answer_without_history_is_never_that_of_a_first_stay(api):
         ({"nonsense": 1}, "nonsense"),
     ],
 )
-def test_wrong_field_is_named(api, change, field):
-    response = api.post("/predict", json=ROW | change)
+def test_wrong_field_is_named(same_api, change, field):
+    response = same_api.post("/predict", json=ROW | change)
     assert response.status_code == 422
     assert field in errors(response)
 
 
-def test_an_error_lists_the_allowed_values(api):
-    response = api.post("/predict", json=ROW | {"gender": "X"})
+def test_an_error_lists_the_allowed_values(same_api):
+    response = same_api.post("/predict", json=ROW | {"gender": "X"})
     assert errors(response)["gender"]["allowed"] == ["Female", "Male", "unknown"]
 
 
-def test_missing_field_is_named(api):
-    assert "gender" in errors(api.post("/predict", json=without_gender()))
+def test_missing_field_is_named(same_api):
+    assert "gender" in errors(same_api.post("/predict", json=without_gender()))
 
 
 FIELDS = st.sampled_from([*ROW, "n_prior_stays", "contract_hash", "x"])
@@ -188,24 +202,22 @@ ODD += [
 
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/predict/batch"])
 @pytest.mark.parametrize("body", ODD, ids=range(len(ODD)))
-def test_odd_json_is_refused_and_never_a_fault(api, path, body):
-    assert api.post(path, content=body, headers=JSON).status_code < 500
+def test_odd_json_is_refused_and_never_a_fault(same_api, path, body):
+    assert same_api.post(path, content=body, headers=JSON).status_code < 500
 
 
-@limits(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@limits(max_examples=150, deadline=None)
 @given(st.dictionaries(FIELDS, VALUES))
-def test_fuzzed_fields_are_never_a_fault(api, changes):
+def test_fuzzed_fields_are_never_a_fault(same_api, changes):
     body = json.dumps(ROW | changes)
-    assert api.post("/predict", content=body, headers=JSON).status_code in (200, 409, 422)
-    batch = api.post("/predict/batch", content=f'{{"rows": [{body}]}}', headers=JSON)
+    assert same_api.post("/predict", content=body, headers=JSON).status_code in (200, 409, 422)
+    batch = same_api.post("/predict/batch", content=f'{{"rows": [{body}]}}', headers=JSON)
     assert batch.status_code in (200, 422)
 
 
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/compare", "/predict/batch"])
-def test_a_body_that_any_page_can_make_a_browser_send_is_refused(api, path):
-    refused = api.post(path, content=json.dumps(ROW), headers={"content-type": "text/plain"})
+def test_a_body_that_any_page_can_make_a_browser_send_is_refused(same_api, path):
+    refused = same_api.post(path, content=json.dumps(ROW), headers={"content-type": "text/plain"})
     assert refused.status_code == 415
     types = refused.headers["accept-post"].split(", ")
     assert types[0] == "application/json"
@@ -215,46 +227,50 @@ def test_a_body_that_any_page_can_make_a_browser_send_is_refused(api, path):
 
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/compare", "/predict/batch"])
 @pytest.mark.parametrize("media_type", [None, "application/json-seq", "application/jsonp"])
-def test_a_body_without_the_media_type_is_refused_with_the_header_to_send(api, path, media_type):
+def test_a_body_without_the_media_type_is_refused_with_the_header_to_send(
+    same_api, path, media_type
+):
     """`fetch(url, {method: "POST", mode: "no-cors", body: new Uint8Array(...)})` sends no type."""
     headers = {}
     if media_type:
         headers["content-type"] = media_type
-    refused = api.post(path, content=json.dumps(ROW), headers=headers)
+    refused = same_api.post(path, content=json.dumps(ROW), headers=headers)
     assert refused.status_code == 415
     assert "Content-Type: application/json" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON"])
-def test_parameters_of_the_media_type_do_not_matter(api, media_type):
-    answer = api.post("/predict", content=json.dumps(ROW), headers={"content-type": media_type})
+def test_parameters_of_the_media_type_do_not_matter(same_api, media_type):
+    answer = same_api.post(
+        "/predict", content=json.dumps(ROW), headers={"content-type": media_type}
+    )
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/livez", "/metrics", "/model", "/data/quarantine", "/docs"])
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
-def test_a_name_that_is_not_ours_gets_no_answer(api, path, host):
+def test_a_name_that_is_not_ours_gets_no_answer(same_api, path, host):
     """DNS rebinding: a page at evil.example points this name at our address."""
-    refused = api.get(path, headers={"host": host})
+    refused = same_api.get(path, headers={"host": host})
     assert (refused.status_code, refused.json()["code"]) == (421, "unknown_host")
 
 
 @pytest.mark.parametrize(
     "host", ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "10.0.3.7:8000", "api", "API:80"]
 )
-def test_our_names_and_addresses_are_answered(api, host):
-    assert api.get("/livez", headers={"host": host}).status_code == 200
+def test_our_names_and_addresses_are_answered(same_api, host):
+    assert same_api.get("/livez", headers={"host": host}).status_code == 200
 
 
-def test_older_form_gets_its_answer(api):
+def test_older_form_gets_its_answer(same_api):
     older = without_gender() | {"gone": 1, "contract_hash": "older"}
-    answer = api.post("/predict", json=older).json()
+    answer = same_api.post("/predict", json=older).json()
     assert answer["contract"]["defaulted"] == ["gender"]
     assert answer["contract"]["ignored"] == ["gone"]
 
 
-def test_older_form_that_cannot_be_mapped_is_a_conflict(api):
-    response = api.post("/predict", json=ROW | {"gender": "gone", "contract_hash": "older"})
+def test_older_form_that_cannot_be_mapped_is_a_conflict(same_api):
+    response = same_api.post("/predict", json=ROW | {"gender": "gone", "contract_hash": "older"})
     assert response.status_code == 409
     assert "gender" in errors(response)
 
@@ -330,8 +346,8 @@ def test_large_bodies_at_the_same_time_are_bounded_and_small_ones_always_pass(tm
     assert {response.status_code for response in later} == {200}
 
 
-def test_contributions_add_up_to_the_score(api):
-    answer = api.post("/explain", json=ROW | {"n_prior_stays": 3}).json()
+def test_contributions_add_up_to_the_score(same_api):
+    answer = same_api.post("/explain", json=ROW | {"n_prior_stays": 3}).json()
     total = answer["base"]
     for contribution in answer["contributions"]:
         total += contribution["contribution"]
@@ -537,9 +553,9 @@ def test_data_routes_say_why_they_are_away(api):
         assert "does not answer" in response.json()["detail"]
 
 
-def test_seeds(api):
-    assert api.get("/model/seeds/icd9_codes").json()["rows"][0]["code"] == "250"
-    assert api.get("/model/seeds/nope").status_code == 404
+def test_seeds(same_api):
+    assert same_api.get("/model/seeds/icd9_codes").json()["rows"][0]["code"] == "250"
+    assert same_api.get("/model/seeds/nope").status_code == 404
 
 
 def test_docs_load_nothing_from_elsewhere(api):
@@ -618,8 +634,8 @@ def test_head_says_that_the_api_is_not_ready(tmp_path):
         ("POST", "/docs/assets/swagger-ui.css", "GET, HEAD", "'http://testserver/docs'"),
     ],
 )
-def test_another_method_is_refused_with_the_line_to_use(api, method, path, allow, line):
-    refused = api.request(method, path)
+def test_another_method_is_refused_with_the_line_to_use(same_api, method, path, allow, line):
+    refused = same_api.request(method, path)
     assert (refused.status_code, refused.headers["allow"]) == (405, allow)
     if method != "HEAD":
         assert refused.json()["params"]["allow"] == allow
@@ -639,11 +655,11 @@ def test_the_line_to_use_has_a_key_when_keys_are_on(tmp_path, source):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/compare", "/predict/batch"])
-def test_json_with_a_byte_order_mark_is_read(api, path, encoding):
+def test_json_with_a_byte_order_mark_is_read(same_api, path, encoding):
     """PowerShell and many programs for Windows write one."""
     body = body_for(path, ROW)
-    plain = api.post(path, json=body).json()
-    marked = api.post(path, content=json.dumps(body).encode(encoding), headers=JSON)
+    plain = same_api.post(path, json=body).json()
+    marked = same_api.post(path, content=json.dumps(body).encode(encoding), headers=JSON)
     assert marked.status_code == 200
     for answer in (plain, marked.json()):
         answer.pop("request_id")
@@ -666,20 +682,20 @@ def test_json_with_a_byte_order_mark_is_read(api, path, encoding):
         ("null", False),
     ],
 )
-def test_an_integer_may_have_a_fraction_of_zero_as_in_json_schema(api, value, is_integer):
+def test_an_integer_may_have_a_fraction_of_zero_as_in_json_schema(same_api, value, is_integer):
     text = json.dumps(ROW | {"n_medications": 0})
     body = text.replace('"n_medications": 0', f'"n_medications": {value}')
     assert body != text
-    answer = api.post("/predict", content=body, headers=JSON)
+    answer = same_api.post("/predict", content=body, headers=JSON)
     if is_integer:
         assert answer.status_code == 200
     else:
         assert answer.status_code == 422
-    batch = api.post("/predict/batch", content=f'{{"rows": [{body}, {body}]}}', headers=JSON)
+    batch = same_api.post("/predict/batch", content=f'{{"rows": [{body}, {body}]}}', headers=JSON)
     if batch.status_code == 200:  # JSON itself has no 1e400
         assert (batch.json()["predictions"][1] is not None) == is_integer
     if value == "5.0":
-        whole = api.post("/predict", json=ROW | {"n_medications": 5}).json()
+        whole = same_api.post("/predict", json=ROW | {"n_medications": 5}).json()
         assert answer.json()["probability"] == whole["probability"]
 
 
@@ -1019,14 +1035,14 @@ def test_a_caller_who_hangs_up_is_no_error_of_the_api(api, caplog, is_asking):
 @pytest.mark.parametrize(
     "path", ["/predict/", "//predict", "/docs/", "/docs/assets", "/metrics/", "/model/"]
 )
-def test_nothing_is_redirected(api, path):
-    answer = api.post(path, json=ROW, headers={"host": "api"}, follow_redirects=False)
+def test_nothing_is_redirected(same_api, path):
+    answer = same_api.post(path, json=ROW, headers={"host": "api"}, follow_redirects=False)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert "location" not in answer.headers
 
 
-def test_a_compressed_body_is_refused_with_the_reason(api):
+def test_a_compressed_body_is_refused_with_the_reason(same_api):
     sent = gzip.compress(json.dumps(ROW).encode())
-    refused = api.post("/predict", content=sent, headers={"content-encoding": "gzip"})
+    refused = same_api.post("/predict", content=sent, headers={"content-encoding": "gzip"})
     assert (refused.status_code, refused.headers["accept-encoding"]) == (415, "identity")
     assert refused.json()["code"] == "compressed_body"
