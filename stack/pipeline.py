@@ -44,7 +44,7 @@ SECONDS_FOR_ASSET = 90
 SECONDS_FOR_POSTGRES = 60
 # With a new dbt manifest or on a cold machine, Airflow needs several seconds for Cosmos' DAG.
 SECONDS_FOR_DAGS = 240
-# Airflow reads each file every 30 s, so an error may belong to an earlier version of the file.
+# An error may belong to an earlier version of a file, which Airflow is about to read again.
 SECONDS_FOR_REPAIRED_DAGS = 60
 
 Show = Callable[[str], None]

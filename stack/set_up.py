@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 from psycopg2 import OperationalError, ProgrammingError
@@ -24,6 +25,8 @@ from readmit.ops.schema_versions import MigrationFailed, SchemaTooNew
 from readmit.settings import MLFLOW_NOTEBOOK, ROOT, RegistryReaderSettings, StackSettings
 from stack import backups, foreign_tables, programs, superuser_password
 from stack.progress import Progress
+
+Result = TypeVar("Result")
 
 DBT_PROJECT = ROOT / "dbt_project"
 # dbt reads its project anew, which takes a core 3 s, when these differ from the last time. So they
@@ -125,7 +128,7 @@ def set_up(
     return tables
 
 
-def _begin(function: Callable[..., None], *arguments: object) -> "Future[None]":
+def _begin(function: Callable[..., Result], *arguments: object) -> "Future[Result]":
     """Call a function in a thread of its own."""
     pool = ThreadPoolExecutor(1)
     result = pool.submit(function, *arguments)
@@ -133,19 +136,22 @@ def _begin(function: Callable[..., None], *arguments: object) -> "Future[None]":
     return result
 
 
-def begin_manifest(settings: StackSettings) -> "Future[None]":
+def begin_manifest(settings: StackSettings) -> "Future[bool]":
     """Have dbt write its manifest, if its project has changed. It does not need Postgres, whose
     start leaves a core free.
 
     Returns:
-        The command; its result raises `SetUpFailed` when dbt cannot read its project.
+        Whether there is a new one; the result raises `SetUpFailed` when dbt cannot read its
+        project.
     """
     return _begin(_renew_manifest, settings)
 
 
-def _renew_manifest(settings: StackSettings) -> None:
-    if _is_manifest_old():
-        run(DBT_MANIFEST, settings)
+def _renew_manifest(settings: StackSettings) -> bool:
+    if not _is_manifest_old():
+        return False
+    run(DBT_MANIFEST, settings)
+    return True
 
 
 def _save_before_migrations(

@@ -218,7 +218,9 @@ def start_all(
             later,
         )
         tables.airflow.result()
-        manifest.result()
+        if manifest.result():
+            # It would read the DAG files again only minutes later.
+            supervisor.stop_program("airflow-dag-processor")
     with progress.phase("starting MLflow and Airflow"):
         if any((settings.readmit_home / "models").glob("*")):
             # It serves the model that it has kept: after `make down` nobody waits for Airflow.

@@ -13,6 +13,7 @@ import pytest
 from readmit.batches import claims
 from readmit.contract.definition import Contract
 from readmit.intake.sample import REAL_ROWS
+from readmit.settings import ROOT
 from stack import monitoring, pipeline, poison
 from tests.support import accounting, raw, stack
 from training import experiments, snapshots
@@ -130,18 +131,21 @@ def test_everything_is_up_and_within_its_memory(up):
     assert status.returncode == 0, status.stdout
 
 
-def test_a_second_up_changes_nothing(up):
+def test_a_second_up_changes_nothing_but_what_reads_a_new_manifest(up):
     env_file = os.environ["READMIT_ENV_FILE"]
     with open(env_file) as file:
         before = file.read()
     names = ("postgres", "s3", "mlflow", "airflow-scheduler", "api", "ui", "docs")
     pids = {name: stack.pid(up.settings, name) for name in names}
+    reader = stack.pid(up.settings, "airflow-dag-processor")
     published = poison.published(up.settings)
+    os.utime(ROOT / "dbt_project" / "target" / "manifest.json", (0, 0))  # older than the project
     started = stack.run("stack.up", seconds=300)
     assert started.returncode == 0, started.stdout
     with open(env_file) as file:
         assert file.read() == before
     assert {name: stack.pid(up.settings, name) for name in names} == pids
+    assert stack.pid(up.settings, "airflow-dag-processor") != reader
     assert poison.published(up.settings) == published
 
 

@@ -31,5 +31,5 @@ def test_the_manifest_is_renewed_unless_it_is_newer_than_the_project(
     monkeypatch.setenv("DBT_TARGET_PATH", str(tmp_path))
     monkeypatch.setattr(set_up, "DBT_PROJECT", project)
     monkeypatch.setattr(set_up, "run", lambda command, settings: commands.append(command))
-    set_up.begin_manifest(StackSettings()).result()
+    assert set_up.begin_manifest(StackSettings()).result() == is_renewed
     assert commands == [set_up.DBT_MANIFEST] * is_renewed
