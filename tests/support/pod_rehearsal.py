@@ -275,7 +275,7 @@ def load(folder: Path) -> Rehearsal:
     secrets = {}
     for secret in yaml.safe_load_all(secrets_file.read_text(encoding="utf-8")):
         secrets[secret["metadata"]["name"]] = secret["stringData"]
-    return Rehearsal(folder, list(yaml.safe_load_all(process.stdout)), secrets)
+    return Rehearsal(folder, list(yaml.load_all(process.stdout, Loader=yaml.CSafeLoader)), secrets)
 
 
 def up(folder: Path, names: list[str]) -> None:

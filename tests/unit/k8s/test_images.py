@@ -79,25 +79,24 @@ def test_every_dockerfile_is_built() -> None:
     assert {ROOT / path for path in built} == set(DOCKERFILES)
 
 
-def test_pinning_gives_every_image_its_digest() -> None:
+def test_pinning_gives_every_image_its_digest(tmp_path: Path) -> None:
     from k8s import overlays, pin_images
 
-    path = K8S / "overlays" / "production" / "kustomization.yaml"
+    for part in ("base", "components", "overlays"):
+        shutil.copytree(K8S / part, tmp_path / part)
+    path = tmp_path / "overlays" / "production" / "kustomization.yaml"
     used = pin_images.tagged(pin_images.rendered_images(path.parent))
     digests = {}
     for image in used:
         digests[image] = f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"
-    folder = K8S / "overlays" / "pinned-for-a-test"
+    folder = tmp_path / "overlays" / "pinned"
     folder.mkdir()
-    try:
-        (folder / "kustomization.yaml").write_text(pin_images.pinned(path.read_text(), digests))
-        for name in ("upstream-monitoring.yaml", "budgets.yaml"):
-            manifest = (path.parent / name).read_text()
-            (folder / name).write_text(pin_images.with_digests(manifest, digests))
-        pinned_images = pin_images.rendered_images(folder)
-        text = overlays.kustomize(folder)
-    finally:
-        shutil.rmtree(folder)
+    (folder / "kustomization.yaml").write_text(pin_images.pinned(path.read_text(), digests))
+    for name in ("upstream-monitoring.yaml", "budgets.yaml"):
+        manifest = (path.parent / name).read_text()
+        (folder / name).write_text(pin_images.with_digests(manifest, digests))
+    pinned_images = pin_images.rendered_images(folder)
+    text = overlays.kustomize(folder)
     n_upstream = 0
     for image, digest in digests.items():
         if "/readmit/" in image:
