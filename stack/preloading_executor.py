@@ -50,11 +50,13 @@ LIBRARIES = (
 class PreloadingExecutor(LocalExecutor):
     """Imports the libraries, then starts the workers as LocalExecutor does."""
 
+    libraries = LIBRARIES
+
     def start(self) -> None:
         """Import and fork. A library that cannot be imported is left to the tasks that need it."""
         hide_info_of_libraries()
         began = time.monotonic()
-        for name in LIBRARIES:
+        for name in self.libraries:
             try:
                 importlib.import_module(name)
             except ImportError as error:

@@ -1,7 +1,7 @@
 """An Airflow of a test's own: scheduler, triggerer and api-server; each task is a process.
 
-It has the settings of the stack's Airflow, but an executor that imports no library beforehand. The
-DAG files are read once, when it starts.
+It has the settings of the stack's Airflow, but its api-server has no pages, and its executor
+imports only the libraries of dbt's tasks beforehand. The DAG files are read once, when it starts.
 """
 
 import secrets
@@ -18,10 +18,21 @@ from readmit import db
 from readmit.settings import ROOT, StackSettings
 from stack.programs import airflow_environment
 from tests.support.raw import query
-from tests.support.services import end, environment, free_port, wait_until
+from tests.support.services import environment, free_port, kill, wait_until
 
-AIRFLOW = (sys.executable, str(Path(sys.executable).with_name("airflow")))
-PROGRAMS = ("api-server", "scheduler", "triggerer")
+AIRFLOW = str(Path(sys.executable).with_name("airflow"))
+PROGRAMS = (
+    ("api-server", "--apps", "execution"),
+    ("scheduler", "--skip-serve-logs"),
+    ("triggerer", "--skip-serve-logs"),
+)
+# One process: Airflow's import takes seconds.
+PREPARE = """
+from airflow.cli.cli_parser import get_parser
+for command in (["db", "migrate"], ["dags", "reserialize"]):
+    arguments = get_parser().parse_args(command)
+    arguments.func(arguments)
+"""
 SECONDS = 240
 ENDED = "select state from dag_run where dag_id = %s and state in ('success', 'failed')"
 TASKS = """
@@ -65,11 +76,10 @@ class PrivateAirflow:
         ):
             connection.autocommit = True
             cur.execute(f"create database {self._database} owner airflow")
-        for arguments in (("db", "migrate"), ("dags", "reserialize")):
-            process = self._start(*arguments)
-            assert process.wait() == 0, self._output(arguments[0]).read_text()[-3000:]
-        for program in PROGRAMS:
-            self._start(program)
+        process = self._start("prepare", "-c", PREPARE)
+        assert process.wait() == 0, self._output("prepare").read_text()[-3000:]
+        for name, *options in PROGRAMS:
+            self._start(name, AIRFLOW, name, *options)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,17 +94,17 @@ class PrivateAirflow:
     def _query(self, statement: str, *arguments: object) -> list[tuple[object, ...]]:
         return query(self._settings, self._database, statement, *arguments, role="airflow")
 
-    def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        with self._output(arguments[0]).open("wb") as file:
+    def _start(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        with self._output(name).open("wb") as file:
             process = subprocess.Popen(
-                [*AIRFLOW, *arguments],
+                [sys.executable, *arguments],
                 env=self._environment(),
                 cwd=ROOT,
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
             )
-        self._running.callback(end, process)
+        self._running.callback(kill, process)
         return process
 
     def _output(self, name: str) -> Path:
@@ -105,7 +115,7 @@ class PrivateAirflow:
         address = variables["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].rpartition("/")[0]
         own = {
             "AIRFLOW__CORE__DAGS_FOLDER": str(self._folder / "dags"),
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__EXECUTOR": "tests.support.dbt_executor.DbtExecutor",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"{address}/{self._database}",
             "AIRFLOW__LOGGING__REMOTE_LOGGING": "false",
             "PYTHONPATH": str(ROOT),

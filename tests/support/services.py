@@ -5,11 +5,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from readmit import storage
 from readmit.ops.bootstrap import bootstrap
@@ -33,6 +35,7 @@ __all__ = [
     "fresh",
     "is_free",
     "keys_of_admin",
+    "kill",
     "mlflow",
     "services",
     "wait_until",
@@ -106,4 +109,14 @@ def _answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> bool:
 def end(process: "subprocess.Popen[bytes]") -> None:
     """End a process and its children by number, by force when asking does not help."""
     processes.end(processes.family(process.pid), 10)
+    process.wait()
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and its children: what they keep is temporary, and their regular end is not
+    tested.
+    """
+    for member in processes.family(process.pid):
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
     process.wait()
