@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     only_root = [item for item in items if item.get_closest_marker("root")]
     config.hook.pytest_deselected(items=only_root)
     items[:] = [item for item in items if item not in only_root]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import all test files without looking for garbage: what they create stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:
