@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 import httpx
@@ -28,31 +28,42 @@ needed = pytest.mark.skipif(
 )
 
 
+@contextmanager
+def running(name, command, folder, **variables):
+    """Run a command, which writes its log into a folder."""
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | variables
+        )
+        try:
+            yield
+        finally:
+            end(process)
+
+
+@pytest.fixture(scope="module")
+def api_port(tmp_path_factory):
+    """The port of an API, whose tests only let it predict."""
+    home = tmp_path_factory.mktemp("api")
+    port = free_port()
+    app = ("uvicorn", "tests.support.metrics_app:create", "--factory")
+    command = (sys.executable, "-m", *app, "--port", str(port), "--log-level", "warning")
+    with running("api", command, home, METRICS_APP_HOME=str(home), PYTHONPATH=str(ROOT)):
+        yield port
+
+
 @pytest.fixture
-def stack(tmp_path):
-    """Prometheus, Pushgateway and API as the supervisor starts them, on free ports."""
-    names = ("prometheus", "pushgateway", "api", "s3_metrics")  # of the last nobody listens
+def stack(api_port, tmp_path):
+    """Prometheus and Pushgateway as the supervisor starts them, on free ports, beside the API."""
+    names = ("prometheus", "pushgateway", "s3_metrics")  # of the last nobody listens
     ports = {f"{name}_port": free_port() for name in names}
-    settings = StackSettings(**ports, readmit_home=tmp_path)
+    settings = StackSettings(**ports, api_port=api_port, readmit_home=tmp_path)
     listed = [programs.find(name, settings) for name in ("prometheus", "pushgateway")]
     text = configuration.prometheus_configuration(settings, listed)
     (tmp_path / "prometheus.yml").write_text(text.replace("15s", "1s").replace("10s", "1s"))
-    listen = ("--port", str(settings.api_port), "--log-level", "warning")
-    app = (
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "tests.support.metrics_app:create",
-        "--factory",
-        *listen,
-    )
-    environment = {**os.environ, "METRICS_APP_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    with ExitStack() as running:
-        commands = {"api": app} | {program.name: program.command for program in listed}
-        for name, command in commands.items():
-            log = running.enter_context((tmp_path / f"{name}.log").open("wb"))
-            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment)
-            running.callback(end, process)
+    with ExitStack() as programs_running:
+        for program in listed:
+            programs_running.enter_context(running(program.name, program.command, tmp_path))
         yield settings
 
 
