@@ -14,16 +14,19 @@ is `.env` at the root of the repository, or the file that READMIT_ENV_FILE names
 import ipaddress
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
-from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -75,7 +78,13 @@ def _local_url(port_field: str) -> Callable[[dict[str, Any]], str]:
 class Settings(BaseSettings):
     """How settings are read. This class has no fields; groups and deployables below have them."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        case_sensitive=False,
+    )
 
     def __init__(self, **values: Any) -> None:  # noqa: ANN401 (whatever the fields take)
         """Read the settings.
@@ -104,60 +113,23 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic's)
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic's)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Look for `.env` when settings are created, not when this module is imported."""
-        return init_settings, _Variables(settings_cls)
-
-
-class _Variables(PydanticBaseSettingsSource):
-    """Settings from the environment and from `.env`; the environment wins.
-
-    Each value is a text that pydantic reads as the type of its field. pydantic's own sources look
-    for JSON in each field of each source, which takes ten times as long.
-    """
-
-    def __init__(self, settings_cls: type[BaseSettings]) -> None:
-        super().__init__(settings_cls)
-        self._environment = _not_empty(os.environ)
-        self._file = _not_empty(_file_values())
-
-    def get_field_value(
-        self,
-        field: FieldInfo,  # noqa: ARG002 (pydantic's)
-        field_name: str,
-    ) -> tuple[str | None, str, bool]:
-        """Return a field's text or None, its name, and that the text is no JSON."""
-        name = variable(field_name)
-        text = self._environment.get(name) or self._file.get(name)
-        # Names of before 0.2.0 have no prefix. The environment may not have them.
-        return text or self._file.get(field_name.upper()), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Return the text of each field that has one."""
-        texts = {}
-        for name, field in self.settings_cls.model_fields.items():
-            text, _, _ = self.get_field_value(field, name)
-            if text:
-                texts[name] = text
-        return texts
-
-
-def _not_empty(variables: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the variables that have a value, by their names in capitals."""
-    return {name.upper(): value for name, value in variables.items() if value}
-
-
-def _file_values() -> Mapping[str, str | None]:
-    """Return the variables of `.env`, with those that they refer to filled in."""
-    path = env_file().expanduser()
-    if not path.is_file() and not path.is_fifo():
-        return {}
-    text = path.read_text(encoding="utf-8")
-    # To fill them in takes more than all else, as dotenv copies the environment for each line.
-    return dotenv_values(stream=StringIO(text), interpolate="${" in text)
+        # Without the filter pydantic compares each name of the file with each field, for extra
+        # fields, which these settings ignore.
+        source = partial(
+            DotEnvSettingsSource,
+            settings_cls,
+            env_file=env_file(),
+            env_file_encoding="utf-8",
+            dotenv_filtering="only_existing",
+        )
+        file = source()
+        old_names = source(env_prefix="")  # the names of before 0.2.0 have no prefix
+        return init_settings, env_settings, file, old_names
 
 
 # ---------------------------------------------------------------- groups of fields
@@ -166,8 +138,10 @@ def _file_values() -> Mapping[str, str | None]:
 class HomeSettings(Settings):
     """The folder for state."""
 
+    # An alias gets no prefix: this name has it already.
     readmit_home: Path = Field(
         default=ROOT / ".stack",
+        validation_alias="readmit_home",
         description="folder for the state of the one-machine stack",
     )
 
@@ -621,11 +595,13 @@ class BackupSettings(SuperuserLogin, BackupStore, PushgatewaySettings):
     """What a backup reads with, and how it is kept."""
 
     readmit_backup_key: SecretStr | None = Field(
+        validation_alias="readmit_backup_key",
         default=None,
         description="32 bytes in base64 that encrypt backups (`openssl rand -base64 32`); empty:"
         " they are not encrypted",
     )
     readmit_backup_keep: int = Field(
+        validation_alias="readmit_backup_keep",
         default=7,
         ge=1,
         le=10_000,
@@ -637,6 +613,7 @@ class RunRetentionSettings(Settings):
     """How long Airflow keeps what it knows of a run."""
 
     readmit_run_retention_days: int = Field(
+        validation_alias="readmit_run_retention_days",
         default=180,
         ge=7,
         le=MAX_DAYS,
@@ -648,10 +625,12 @@ class ClockSettings(BackupSettings, RunRetentionSettings, HomeSettings):
     """What runs by the clock of the one-machine stack."""
 
     readmit_backup_folder: Path | None = Field(
+        validation_alias="readmit_backup_folder",
         default=None,
         description="folder of the backups, best on another disk; empty: beside READMIT_HOME",
     )
     readmit_backup_every: float = Field(
+        validation_alias="readmit_backup_every",
         default=24,
         ge=0,
         le=24 * MAX_DAYS,
@@ -660,6 +639,7 @@ class ClockSettings(BackupSettings, RunRetentionSettings, HomeSettings):
     )
 
     readmit_backup_before_upgrade: bool = Field(
+        validation_alias="readmit_backup_before_upgrade",
         default=True,
         description="let `make up` make a backup before it changes tables that hold data",
     )
@@ -753,6 +733,7 @@ class StackSettings(
     )
     readmit_listen_address: str = Field(
         default="127.0.0.1",
+        validation_alias="readmit_listen_address",
         description="address on which the pages are open; another than loopback starts the log-in"
         " proxy there",
     )
@@ -809,12 +790,14 @@ class RetentionSettings(LogsStore, GatesStore):
     """How long the DAG `housekeep` keeps what grows in the object store."""
 
     readmit_log_retention_days: int = Field(
+        validation_alias="readmit_log_retention_days",
         default=90,
         ge=7,
         le=MAX_DAYS,
         description="days that logs of tasks are kept in the object store",
     )
     readmit_page_retention_days: int = Field(
+        validation_alias="readmit_page_retention_days",
         default=730,
         ge=7,
         le=MAX_DAYS,
@@ -826,6 +809,7 @@ class ArchiveSettings(PublisherLogin, GatesStore):
     """How long the DAG `housekeep` keeps predictions in Postgres, before they are archived."""
 
     readmit_prediction_retention_days: int = Field(
+        validation_alias="readmit_prediction_retention_days",
         default=400,
         ge=62,
         le=MAX_DAYS,
@@ -838,6 +822,7 @@ class TrainingRetentionSettings(MlflowLogin, TrainerStore):
     """How long MLflow keeps runs, and the object store snapshots, that no version names."""
 
     readmit_training_retention_days: int = Field(
+        validation_alias="readmit_training_retention_days",
         default=400,
         ge=7,
         le=MAX_DAYS,
@@ -845,6 +830,7 @@ class TrainingRetentionSettings(MlflowLogin, TrainerStore):
         " names them",
     )
     readmit_mlflow_garbage_days: int = Field(
+        validation_alias="readmit_mlflow_garbage_days",
         default=30,
         ge=1,
         le=MAX_DAYS,
