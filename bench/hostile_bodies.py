@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 N_BYTES = 15_000_000  # API_MAX_BODY_BYTES is 16 MB
 SMALL_BYTES = 65_000  # of a single stay: 64 kB
 N_ROWS = 10_000  # API_MAX_BATCH_ROWS
+N_LETTERS = N_BYTES // 2 - 1_000_000  # of two bytes each
 BATCH = "/predict/batch"
 JSON = "application/json"
 CSV = "text/csv"
@@ -29,81 +31,86 @@ def bodies(stay: Mapping[str, object], *, number: str, category: str) -> dict[st
         category: a field of it that is one of some texts.
     """
 
-    def unknown_keys() -> str:
-        return f"{{{_keys(N_BYTES)}}}"
-
+    unknown_keys = partial(_unknown_keys, N_BYTES)
+    few_keys = partial(_unknown_keys, SMALL_BYTES)
+    row_of_keys = partial(_unknown_keys, N_BYTES, "[{", "}]")
     return {
         "unknown keys of a stay": HostileBody("/predict", JSON, unknown_keys),
         "unknown keys, to explain": HostileBody("/explain", JSON, unknown_keys),
         "unknown keys, to compare": HostileBody("/compare", JSON, unknown_keys),
-        "unknown keys of a row": HostileBody(BATCH, JSON, lambda: f"[{unknown_keys()}]"),
-        "keys within the small limit": HostileBody(
-            "/predict", JSON, lambda: f"{{{_keys(SMALL_BYTES)}}}"
-        ),
+        "unknown keys of a row": HostileBody(BATCH, JSON, row_of_keys),
+        "keys within the small limit": HostileBody("/predict", JSON, few_keys),
         **_single_stays(stay, number),
         **_batches(stay, number, category),
         **_csv(category),
     }
 
 
-def _keys(n_bytes: int) -> str:
+def _unknown_keys(n_bytes: int, begin: str = "{", end: str = "}") -> str:
     keys = ",".join(f'"{i:x}":0' for i in range(n_bytes // 10))
-    return keys[:n_bytes].rpartition(",")[0]
+    return begin + keys[:n_bytes].rpartition(",")[0] + end
+
+
+def _repeated(begin: str, middle: str, n_times: int, end: str = "") -> str:
+    return begin + middle * n_times + end
+
+
+def _nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
 
 
 def _single_stays(stay: Mapping[str, object], number: str) -> dict[str, HostileBody]:
     """Return single stays within the small limit."""
     begin = json.dumps(stay)[:-1]
-    digits = "9" * SMALL_BYTES
-    pairs = ',"a":0' * (SMALL_BYTES // 6)
-    values = "0," * (SMALL_BYTES // 2)
-    escapes = "\\ud800" * (SMALL_BYTES // 6)
-    depth = SMALL_BYTES // 2
-    predict: dict[str, Callable[[], str]] = {
-        "a long number of a stay": lambda: f'{begin},"{number}":{digits}}}',
-        "a key of a stay many times": lambda: f"{begin}{pairs}}}"[:65_000],
-        "a list in a stay": lambda: f'{begin},"{number}":[{values}0]}}',
-        "deep nesting of a stay": lambda: "[" * depth + "]" * depth,
+    long_number = partial(_repeated, f'{begin},"{number}":', "9", SMALL_BYTES, "}")
+    key_many_times = partial(_repeated, begin, ',"a":0', SMALL_BYTES // 6, "}")
+    long_list = partial(_repeated, f'{begin},"{number}":[', "0,", SMALL_BYTES // 2, "0]}")
+    escapes = partial(_repeated, f'{begin},"a":"', "\\ud800", SMALL_BYTES // 6, '"}')
+    return {
+        "a long number of a stay": HostileBody("/predict", JSON, long_number),
+        "a key of a stay many times": HostileBody("/predict", JSON, partial(_cut, key_many_times)),
+        "a list in a stay": HostileBody("/predict", JSON, long_list),
+        "deep nesting of a stay": HostileBody("/predict", JSON, partial(_nested, SMALL_BYTES // 2)),
+        "escapes in a stay": HostileBody("/explain", JSON, escapes),
     }
-    stays = {name: HostileBody("/predict", JSON, write) for name, write in predict.items()}
-    to_explain = HostileBody("/explain", JSON, lambda: f'{begin},"a":"{escapes}"}}')
-    return {**stays, "escapes in a stay": to_explain}
+
+
+def _cut(write: Callable[[], str]) -> str:
+    return write()[:SMALL_BYTES]
 
 
 def _batches(stay: Mapping[str, object], number: str, category: str) -> dict[str, HostileBody]:
     row = json.dumps(stay)
-    spaces = " " * (N_BYTES // N_ROWS - len(row) - 3)
-    pair = f',"{category}":"x"'
-    wrong = {category: "x", "a": 1, "b": 2}
+    row += " " * (N_BYTES // N_ROWS - len(row) - 3)
+    key = f'"{category}":"x"'
+    mark = "ñ"
+    long_text = json.dumps([dict(stay) | {category: mark}], ensure_ascii=False).split(mark)
     long_number = f'{{"{number}":' + "9" * 1_400 + "}"
-    items: dict[str, Callable[[], str]] = {
-        "empty rows": lambda: "[" + "{}," * (N_BYTES // 3) + "{}]",
-        "empty lists": lambda: "[" + "[]," * (N_BYTES // 3) + "[]]",
-        "numbers for rows": lambda: "[" + "0," * (N_BYTES // 2) + "0]",
-        "texts for rows": lambda: "[" + '"",' * (N_BYTES // 3) + '""]',
-        "a key many times": lambda: f'[{{"{category}":"x"' + pair * (N_BYTES // len(pair)) + "}]",
-        "a long text": lambda: json.dumps(
-            [dict(stay) | {category: _long_text()}], ensure_ascii=False
+    wrong = json.dumps({category: "x", "a": 1, "b": 2})
+    items = {
+        "empty rows": partial(_repeated, "[", "{},", N_BYTES // 3, "{}]"),
+        "empty lists": partial(_repeated, "[", "[],", N_BYTES // 3, "[]]"),
+        "numbers for rows": partial(_repeated, "[", "0,", N_BYTES // 2, "0]"),
+        "texts for rows": partial(_repeated, "[", '"",', N_BYTES // 3, '""]'),
+        "a key many times": partial(
+            _repeated, f"[{{{key}", f",{key}", N_BYTES // (len(key) + 1), "}]"
         ),
-        "a long number": lambda: f'[{{"{number}":' + "9" * N_BYTES + "}]",
-        "long numbers": lambda: "[" + ",".join([long_number] * N_ROWS) + "]",
-        "deep nesting": lambda: "[" * (N_BYTES // 2) + "]" * (N_BYTES // 2),
-        "errors in every row": lambda: json.dumps([wrong] * (N_ROWS - 1)),
-        "as many rows as allowed": lambda: "[" + ",".join([row + spaces] * N_ROWS) + "]",
+        "a long text": partial(_repeated, long_text[0], mark, N_LETTERS, long_text[1]),
+        "a long number": partial(_repeated, f'[{{"{number}":', "9", N_BYTES, "}]"),
+        "long numbers": partial(_repeated, "[", f"{long_number},", N_ROWS - 1, f"{long_number}]"),
+        "deep nesting": partial(_nested, N_BYTES // 2),
+        "errors in every row": partial(_repeated, "[", f"{wrong}, ", N_ROWS - 2, f"{wrong}]"),
+        "as many rows as allowed": partial(_repeated, "[", f"{row},", N_ROWS - 1, f"{row}]"),
     }
     return {name: HostileBody(BATCH, JSON, write) for name, write in items.items()}
 
 
-def _long_text() -> str:
-    return "ñ" * (N_BYTES // 2 - 1_000_000)
-
-
 def _csv(category: str) -> dict[str, HostileBody]:
-    wrong_cell = "x" * (N_BYTES // N_ROWS - 4)
-    items: dict[str, Callable[[], str]] = {
-        "many columns of a CSV": lambda: "a," * (N_BYTES // 2) + "\n1",
-        "many lines of a CSV": lambda: f"{category}\n" + "\n" * N_BYTES,
-        "a long cell of a CSV": lambda: f"{category}\n{_long_text()}",
-        "wrong cells of a CSV": lambda: f"{category},a\n" + f"{wrong_cell},1\n" * N_ROWS,
+    wrong_row = "x" * (N_BYTES // N_ROWS - 4) + ",1\n"
+    items = {
+        "many columns of a CSV": partial(_repeated, "", "a,", N_BYTES // 2, "\n1"),
+        "many lines of a CSV": partial(_repeated, f"{category}\n", "\n", N_BYTES),
+        "a long cell of a CSV": partial(_repeated, f"{category}\n", "ñ", N_LETTERS),
+        "wrong cells of a CSV": partial(_repeated, f"{category},a\n", wrong_row, N_ROWS),
     }
     return {name: HostileBody(BATCH, CSV, write) for name, write in items.items()}
