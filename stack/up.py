@@ -211,12 +211,8 @@ def start_all(
     with progress.phase("setting up databases, buckets and Airflow"):
         # The API of before logs in with its password until the new one takes over.
         later: tuple[db.Role, ...] = ("serving",) if "api" in deferred else ()
-        tables = set_up.set_up(
-            settings,
-            progress,
-            partial(_start, storage_programs, settings, supervisor, progress, "storage"),
-            later,
-        )
+        start_storage = partial(_start, storage_programs, settings, supervisor, progress, "storage")
+        tables = set_up.set_up(settings, progress, start_storage, later)
         tables.airflow.result()
         if manifest.result():
             # It would read the DAG files again only minutes later.
