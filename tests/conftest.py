@@ -25,6 +25,12 @@ from stack.temporary_services import CLEAN_UP
 from tests.support import dbt, services, shared
 
 E2E = "tests/e2e/"
+# Those that ask for `mlflow_server`: its set-up and start take 10 s of a core in each process.
+MLFLOW = (
+    "tests/integration/training/",
+    "tests/integration/dags/test_task_logs.py",
+    "tests/integration/readmit/ops/test_mlflow_server.py",
+)
 # Airflow and our settings read these when they are imported or created, so they are set before any
 # test file is imported.
 AWAY = {
@@ -62,7 +68,8 @@ def pytest_report_header() -> str | None:
 
 
 class ByFile(LoadScopeScheduling):
-    """Tests of a file stay together, and all end-to-end tests: they share the stack.
+    """Tests of a file stay together, all end-to-end tests, which share the stack, and all that
+    share an MLflow.
 
     The marks of `--dist loadgroup` do nothing with pytest 9.2 (pytest-xdist issue 1386).
     """
@@ -70,6 +77,8 @@ class ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(E2E):
             return E2E
+        if nodeid.startswith(MLFLOW):
+            return MLFLOW[0]
         return nodeid.split("::", 1)[0]
 
 
