@@ -13,7 +13,6 @@ from tests.support import full_form
 from training import card_page
 
 ANSWER_MS = 30_000
-# A page is opened anew for each scheme: Streamlit draws it pale while it changes its theme.
 BACKGROUNDS = {"light": "rgb(251, 252, 252)", "dark": "rgb(15, 26, 26)"}
 
 
@@ -29,26 +28,27 @@ def form_url(tmp_path_factory, contract):
         yield url
 
 
-@pytest.fixture(scope="module", params=BACKGROUNDS)
-def scheme(request):
-    return request.param
-
-
 @pytest.fixture(scope="module")
-def form(browser, form_url, scheme):
-    """One page for all visits with a scheme: Chromium compiles Streamlit's code once.
+def form(browser, form_url):
+    """One page for all visits: Chromium compiles Streamlit's code once.
 
     With motion it would draw the whole high page sixty times a second while something loads.
     """
     context = browser.new_context(
         base_url=form_url,
         viewport={"width": 1280, "height": 2600},
-        color_scheme=scheme,
         reduced_motion="reduce",
     )
     expect.set_options(timeout=ANSWER_MS)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture(scope="module", params=BACKGROUNDS)
+def scheme(form, request):
+    form.goto("about:blank")  # Streamlit draws a page pale while it changes its theme
+    form.emulate_media(color_scheme=request.param)
+    return request.param
 
 
 def visit(form, path, scheme):
