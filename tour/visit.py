@@ -13,7 +13,14 @@ from typing import Self
 from urllib.parse import quote
 
 import httpx
-from playwright.sync_api import Error, HttpCredentials, Locator, Page, sync_playwright
+from playwright.sync_api import (
+    BrowserContext,
+    Error,
+    HttpCredentials,
+    Locator,
+    Page,
+    sync_playwright,
+)
 
 from readmit.errors import BadData
 from readmit.settings import ROOT, StackSettings
@@ -111,20 +118,15 @@ class Visit:
     def __enter__(self) -> Self:
         self.playwright = sync_playwright().start()
         self.browser = self.playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        address = self.settings.mlflow_tracking_uri
-        credentials: HttpCredentials | None = None
+        self.context = self._new_context(None)
+        self.mlflow_context = self.context
         login = self.settings.mlflow_login()
         if login is not None:
-            credentials = {"username": login[0], "password": login[1], "origin": address}
-        self.context = self.browser.new_context(
-            viewport={"width": WIDTH, "height": self.height},
-            device_scale_factor=SCALE,
-            http_credentials=credentials,
-            # Of a page that loads, Chromium draws sixty pictures a second, and none is taken.
-            reduced_motion="reduce",
-        )
-        self.context.set_default_timeout(PATIENCE_MS)
-        self.context.add_init_script(STORE % json.dumps(BROWSER_STORAGE))
+            # One of its own: Playwright turns off the cache of a context that has a log-in.
+            address = self.settings.mlflow_tracking_uri
+            self.mlflow_context = self._new_context(
+                {"username": login[0], "password": login[1], "origin": address}
+            )
         return self
 
     def __exit__(
@@ -135,6 +137,18 @@ class Visit:
     ) -> None:
         self.browser.close()
         self.playwright.stop()
+
+    def _new_context(self, credentials: HttpCredentials | None) -> BrowserContext:
+        context = self.browser.new_context(
+            viewport={"width": WIDTH, "height": self.height},
+            device_scale_factor=SCALE,
+            http_credentials=credentials,
+            # Of a page that loads, Chromium draws sixty pictures a second, and none is taken.
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        context.add_init_script(STORE % json.dumps(BROWSER_STORAGE))
+        return context
 
     def can_show(self, scene: Scene) -> bool:
         """Return whether this stack has what the scene needs."""
@@ -153,7 +167,8 @@ class Visit:
         Raises:
             SceneFailed: the page does not show what a step does or points at.
         """
-        page = self.context.new_page()
+        is_of_mlflow = (scene.page or "").startswith("mlflow/")
+        page = (self.mlflow_context if is_of_mlflow else self.context).new_page()
         try:
             address = self._open(page, scene)
         except Error as error:
@@ -216,9 +231,10 @@ class Visit:
             raise SceneFailed(f"`{command}` failed: {output}")
 
     def _do(self, page: Page, step: Step, address: str) -> Shot:
-        before = self._picture(page)
         clicked = None
-        if step.target is not None:
+        if step.target is None:
+            before = self._picture(page)
+        else:
             target = self._visible(page, step.target)
             before = self._picture(page)
             clicked = _box(target)

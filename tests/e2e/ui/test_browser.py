@@ -70,14 +70,30 @@ def previous_version(up, api_url):
     call("DELETE", "model-versions/delete", name=name, version=version)
 
 
-def opened(browser, url: str, *, width: int = 1280, height: int = 900) -> Page:
-    page = browser.new_page(viewport={"width": width, "height": height}, reduced_motion="reduce")
+@pytest.fixture(scope="module")
+def one_page(browser):
+    """Open the page of all tests: a new one compiles Streamlit's code anew."""
+    with browser.new_context(reduced_motion="reduce") as context:
+        yield context.new_page()
+
+
+@pytest.fixture
+def page(one_page):
+    """Return that page; after the test it is empty and has forgotten what it kept."""
+    yield one_page
+    one_page.evaluate("localStorage.clear(); sessionStorage.clear()")
+    one_page.mouse.move(0, 0)
+    one_page.goto("about:blank")
+    one_page.context.clear_cookies()
+
+
+def open_form(page: Page, url: str, *, width: int = 1280, height: int = 900) -> None:
+    page.set_viewport_size({"width": width, "height": height})
     page.set_default_timeout(ANSWER_MS)
     expect.set_options(timeout=ANSWER_MS)
     page.goto(url)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     chromium.wait_until_drawn(page)
-    return page
 
 
 def predict(page: Page) -> None:
@@ -90,17 +106,16 @@ def take_screenshot(page: Page, name: str) -> None:
     pictures.take(page, name)
 
 
-def test_predict_shows_probability_and_model_version(browser, ui_url):
-    page = opened(browser, ui_url)
+def test_predict_shows_probability_and_model_version(page, ui_url):
+    open_form(page, ui_url)
     predict(page)
     assert re.fullmatch(r"\d+\.\d+ %", page.locator(".r-score").inner_text())
     expect(page.get_by_text(re.compile(r"Answered by .+, version \d+"))).to_be_visible()
     page.get_by_role("heading", level=1).scroll_into_view_if_needed()
-    page.close()
 
 
-def test_the_high_risk_example_scores_above_the_low_one(browser, ui_url):
-    page = opened(browser, ui_url)
+def test_the_high_risk_example_scores_above_the_low_one(page, ui_url):
+    open_form(page, ui_url)
     scores = []
     for name in ("Low risk", "High risk"):
         page.get_by_role("button", name=name, exact=True).click()
@@ -112,11 +127,10 @@ def test_the_high_risk_example_scores_above_the_low_one(browser, ui_url):
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
     page.get_by_role("heading", level=1).scroll_into_view_if_needed()
     take_screenshot(page, "predict")
-    page.close()
 
 
-def test_two_versions_stand_side_by_side(browser, ui_url, previous_version):
-    page = opened(browser, ui_url)
+def test_two_versions_stand_side_by_side(page, ui_url, previous_version):
+    open_form(page, ui_url)
     predict(page)
     expect(page.get_by_role("heading", name="Two versions side by side")).to_be_visible()
     cards = page.locator(".st-key-compare .r-facts")
@@ -133,7 +147,6 @@ def test_two_versions_stand_side_by_side(browser, ui_url, previous_version):
     ).to_be_visible()
     cards.scroll_into_view_if_needed()
     take_screenshot(page, "compare")
-    page.close()
 
 
 def test_nothing_is_fetched_from_elsewhere(browser, ui_url):
@@ -146,26 +159,24 @@ def test_nothing_is_fetched_from_elsewhere(browser, ui_url):
     page.close()
 
 
-def test_a_phone_of_360_pixels_can_use_the_form(browser, ui_url):
-    page = opened(browser, f"{ui_url}/?lang=es", width=360, height=800)
+def test_a_phone_of_360_pixels_can_use_the_form(page, ui_url):
+    open_form(page, f"{ui_url}/?lang=es", width=360, height=800)
     predict(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.locator(".r-score").scroll_into_view_if_needed()
     take_screenshot(page, "phone")
-    page.close()
 
 
-def test_the_form_can_be_sent_by_keyboard(browser, ui_url):
-    page = opened(browser, ui_url)
+def test_the_form_can_be_sent_by_keyboard(page, ui_url):
+    open_form(page, ui_url)
     button = page.get_by_test_id("stFormSubmitButton").get_by_role("button")
     button.focus()
     page.keyboard.press("Enter")
     expect(page.locator(".r-score")).to_be_visible()
-    page.close()
 
 
-def test_every_field_has_a_label_for_screen_readers(browser, ui_url):
-    page = opened(browser, ui_url)
+def test_every_field_has_a_label_for_screen_readers(page, ui_url):
+    open_form(page, ui_url)
     expect(page.get_by_test_id("stFormSubmitButton")).to_be_visible()
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll('form input, [data-testid=stForm] input')]
@@ -174,11 +185,10 @@ def test_every_field_has_a_label_for_screen_readers(browser, ui_url):
                     && !input.getAttribute('aria-labelledby')).length"""
     )
     assert unnamed == 0
-    page.close()
 
 
-def test_entered_values_survive_a_change_of_language(browser, ui_url):
-    page = opened(browser, ui_url)
+def test_entered_values_survive_a_change_of_language(page, ui_url):
+    open_form(page, ui_url)
     days = page.get_by_test_id("stNumberInput").locator("input").first
     days.fill("9")
     days.press("Tab")
@@ -186,21 +196,19 @@ def test_entered_values_survive_a_change_of_language(browser, ui_url):
     page.get_by_role("option", name="Español").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Predecir")
     expect(days).to_have_value("9")
-    page.close()
 
 
 @pytest.mark.parametrize("path", ["predict", "no-such-page", "batch.html"])
-def test_any_other_address_leads_to_the_form(browser, ui_url, path):
-    page = opened(browser, f"{ui_url}/{path}?lang=es")
+def test_any_other_address_leads_to_the_form(page, ui_url, path):
+    open_form(page, f"{ui_url}/{path}?lang=es")
     expect(page.get_by_role("heading", level=1)).to_have_text("Predecir")
     expect(page).to_have_url(re.compile(rf"^{re.escape(ui_url)}/(\?.*)?$"))
     expect(page.get_by_role("dialog")).to_have_count(0)
     page.wait_for_function("document.documentElement.lang === 'es'")  # for screen readers
-    page.close()
 
 
-def test_a_file_is_scored_but_for_its_bad_row(browser, ui_url):
-    page = opened(browser, f"{ui_url}/batch", height=1230)
+def test_a_file_is_scored_but_for_its_bad_row(page, ui_url):
+    open_form(page, f"{ui_url}/batch", height=1230)
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the template").click()
     header, usual = Path(download.value.path()).read_text().splitlines()
@@ -221,16 +229,14 @@ def test_a_file_is_scored_but_for_its_bad_row(browser, ui_url):
     assert rows[0]["probability"] == rows[2]["probability"] != ""
     assert rows[1]["probability"] == ""
     assert "race" in rows[1]["error"]
-    page.close()
 
 
 @pytest.mark.parametrize(
     ("path", "heading"), [("batch", "Batch"), ("model", "Model"), ("data", "Data")]
 )
-def test_the_other_pages_open(browser, ui_url, path, heading):
-    page = opened(browser, f"{ui_url}/{path}", height=1500)
+def test_the_other_pages_open(page, ui_url, path, heading):
+    open_form(page, f"{ui_url}/{path}", height=1500)
     expect(page.get_by_role("heading", level=1)).to_have_text(heading)
     expect(page.get_by_test_id("stException")).to_have_count(0)
     if path != "batch":
         take_screenshot(page, path)
-    page.close()
