@@ -298,7 +298,7 @@ def airflow_environment(settings: StackSettings) -> dict[str, str]:
         "AIRFLOW__API_AUTH__JWT_SECRET": reveal(settings.airflow_jwt_secret),
         "AIRFLOW__API_AUTH__JWT_ISSUER": "readmit",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
-        # A file that changes is read at once. All of them cost a core 2 s, on an idle machine too.
+        # A file that changes is read at once. To read them all takes seconds of a core each time.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "60",
         "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "180",
