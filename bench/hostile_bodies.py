@@ -1,25 +1,23 @@
 """Bodies within the limits that cost as much memory or time as a sender can make them cost."""
 
 import json
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import NamedTuple
 
 N_BYTES = 15_000_000  # API_MAX_BODY_BYTES is 16 MB
 SMALL_BYTES = 65_000  # of a single stay: 64 kB
 N_ROWS = 10_000  # API_MAX_BATCH_ROWS
-N_LETTERS = N_BYTES // 2 - 1_000_000  # of two bytes each
 BATCH = "/predict/batch"
 JSON = "application/json"
 CSV = "text/csv"
 
 
 class HostileBody(NamedTuple):
-    """A request; `write` returns its body."""
+    """A request."""
 
     path: str
     media_type: str
-    write: Callable[[], str]
+    text: str
 
 
 def bodies(stay: Mapping[str, object], *, number: str, category: str) -> dict[str, HostileBody]:
@@ -30,87 +28,73 @@ def bodies(stay: Mapping[str, object], *, number: str, category: str) -> dict[st
         number: a field of it that is a number.
         category: a field of it that is one of some texts.
     """
-
-    unknown_keys = partial(_unknown_keys, N_BYTES)
-    few_keys = partial(_unknown_keys, SMALL_BYTES)
-    row_of_keys = partial(_unknown_keys, N_BYTES, "[{", "}]")
+    keys = _keys(N_BYTES)
+    few_keys = _keys(SMALL_BYTES)
     return {
-        "unknown keys of a stay": HostileBody("/predict", JSON, unknown_keys),
-        "unknown keys, to explain": HostileBody("/explain", JSON, unknown_keys),
-        "unknown keys, to compare": HostileBody("/compare", JSON, unknown_keys),
-        "unknown keys of a row": HostileBody(BATCH, JSON, row_of_keys),
-        "keys within the small limit": HostileBody("/predict", JSON, few_keys),
+        "unknown keys of a stay": HostileBody("/predict", JSON, f"{{{keys}}}"),
+        "unknown keys, to explain": HostileBody("/explain", JSON, f"{{{keys}}}"),
+        "unknown keys, to compare": HostileBody("/compare", JSON, f"{{{keys}}}"),
+        "unknown keys of a row": HostileBody(BATCH, JSON, f"[{{{keys}}}]"),
+        "keys within the small limit": HostileBody("/predict", JSON, f"{{{few_keys}}}"),
         **_single_stays(stay, number),
         **_batches(stay, number, category),
         **_csv(category),
     }
 
 
-def _unknown_keys(n_bytes: int, begin: str = "{", end: str = "}") -> str:
+def _keys(n_bytes: int) -> str:
     keys = ",".join(f'"{i:x}":0' for i in range(n_bytes // 10))
-    return begin + keys[:n_bytes].rpartition(",")[0] + end
-
-
-def _repeated(begin: str, middle: str, n_times: int, end: str = "") -> str:
-    return begin + middle * n_times + end
-
-
-def _nested(depth: int) -> str:
-    return "[" * depth + "]" * depth
+    return keys[:n_bytes].rpartition(",")[0]
 
 
 def _single_stays(stay: Mapping[str, object], number: str) -> dict[str, HostileBody]:
     """Return single stays within the small limit."""
     begin = json.dumps(stay)[:-1]
-    long_number = partial(_repeated, f'{begin},"{number}":', "9", SMALL_BYTES, "}")
-    key_many_times = partial(_repeated, begin, ',"a":0', SMALL_BYTES // 6, "}")
-    long_list = partial(_repeated, f'{begin},"{number}":[', "0,", SMALL_BYTES // 2, "0]}")
-    escapes = partial(_repeated, f'{begin},"a":"', "\\ud800", SMALL_BYTES // 6, '"}')
+    digits = "9" * SMALL_BYTES
+    pairs = ',"a":0' * (SMALL_BYTES // 6)
+    values = "0," * (SMALL_BYTES // 2)
+    depth = SMALL_BYTES // 2
     return {
-        "a long number of a stay": HostileBody("/predict", JSON, long_number),
-        "a key of a stay many times": HostileBody("/predict", JSON, partial(_cut, key_many_times)),
-        "a list in a stay": HostileBody("/predict", JSON, long_list),
-        "deep nesting of a stay": HostileBody("/predict", JSON, partial(_nested, SMALL_BYTES // 2)),
-        "escapes in a stay": HostileBody("/explain", JSON, escapes),
+        "a long number of a stay": HostileBody("/predict", JSON, f'{begin},"{number}":{digits}}}'),
+        "a key of a stay many times": HostileBody("/predict", JSON, f"{begin}{pairs}}}"[:65_000]),
+        "a list in a stay": HostileBody("/predict", JSON, f'{begin},"{number}":[{values}0]}}'),
+        "deep nesting of a stay": HostileBody("/predict", JSON, "[" * depth + "]" * depth),
+        "escapes in a stay": HostileBody(
+            "/explain", JSON, f'{begin},"a":"' + "\\ud800" * (SMALL_BYTES // 6) + '"}'
+        ),
     }
-
-
-def _cut(write: Callable[[], str]) -> str:
-    return write()[:SMALL_BYTES]
 
 
 def _batches(stay: Mapping[str, object], number: str, category: str) -> dict[str, HostileBody]:
     row = json.dumps(stay)
-    row += " " * (N_BYTES // N_ROWS - len(row) - 3)
-    key = f'"{category}":"x"'
-    mark = "ñ"
-    long_text = json.dumps([dict(stay) | {category: mark}], ensure_ascii=False).split(mark)
-    long_number = f'{{"{number}":' + "9" * 1_400 + "}"
-    wrong = json.dumps({category: "x", "a": 1, "b": 2})
+    text = "ñ" * (N_BYTES // 2 - 1_000_000)
+    wrong = json.dumps([{category: "x", "a": 1, "b": 2}] * (N_ROWS - 1))
+    spaces = " " * (N_BYTES // N_ROWS - len(row) - 3)
+    padded = ",".join([row + spaces] * N_ROWS)
+    pair = f',"{category}":"x"'
     items = {
-        "empty rows": partial(_repeated, "[", "{},", N_BYTES // 3, "{}]"),
-        "empty lists": partial(_repeated, "[", "[],", N_BYTES // 3, "[]]"),
-        "numbers for rows": partial(_repeated, "[", "0,", N_BYTES // 2, "0]"),
-        "texts for rows": partial(_repeated, "[", '"",', N_BYTES // 3, '""]'),
-        "a key many times": partial(
-            _repeated, f"[{{{key}", f",{key}", N_BYTES // (len(key) + 1), "}]"
-        ),
-        "a long text": partial(_repeated, long_text[0], mark, N_LETTERS, long_text[1]),
-        "a long number": partial(_repeated, f'[{{"{number}":', "9", N_BYTES, "}]"),
-        "long numbers": partial(_repeated, "[", f"{long_number},", N_ROWS - 1, f"{long_number}]"),
-        "deep nesting": partial(_nested, N_BYTES // 2),
-        "errors in every row": partial(_repeated, "[", f"{wrong}, ", N_ROWS - 2, f"{wrong}]"),
-        "as many rows as allowed": partial(_repeated, "[", f"{row},", N_ROWS - 1, f"{row}]"),
+        "empty rows": "[" + "{}," * (N_BYTES // 3) + "{}]",
+        "empty lists": "[" + "[]," * (N_BYTES // 3) + "[]]",
+        "numbers for rows": "[" + "0," * (N_BYTES // 2) + "0]",
+        "texts for rows": "[" + '"",' * (N_BYTES // 3) + '""]',
+        "a key many times": f'[{{"{category}":"x"' + pair * (N_BYTES // len(pair)) + "}]",
+        "a long text": json.dumps([dict(stay) | {category: text}], ensure_ascii=False),
+        "a long number": f'[{{"{number}":' + "9" * N_BYTES + "}]",
+        "long numbers": "[" + ",".join([f'{{"{number}":' + "9" * 1_400 + "}"] * N_ROWS) + "]",
+        "deep nesting": "[" * (N_BYTES // 2) + "]" * (N_BYTES // 2),
+        "errors in every row": wrong,
+        "as many rows as allowed": "[" + padded + "]",
     }
-    return {name: HostileBody(BATCH, JSON, write) for name, write in items.items()}
+    return {name: HostileBody(BATCH, JSON, text) for name, text in items.items()}
 
 
 def _csv(category: str) -> dict[str, HostileBody]:
-    wrong_row = "x" * (N_BYTES // N_ROWS - 4) + ",1\n"
+    text = "ñ" * (N_BYTES // 2 - 1_000_000)
+    wrong_cell = "x" * (N_BYTES // N_ROWS - 4)
     items = {
-        "many columns of a CSV": partial(_repeated, "", "a,", N_BYTES // 2, "\n1"),
-        "many lines of a CSV": partial(_repeated, f"{category}\n", "\n", N_BYTES),
-        "a long cell of a CSV": partial(_repeated, f"{category}\n", "ñ", N_LETTERS),
-        "wrong cells of a CSV": partial(_repeated, f"{category},a\n", wrong_row, N_ROWS),
+        "many columns of a CSV": "a," * (N_BYTES // 2) + "\n1",
+        "many lines of a CSV": f"{category}\n" + "\n" * N_BYTES,
+        "a long cell of a CSV": f"{category}\n{text}",
+        "wrong cells of a CSV": f"{category},a\n" + f"{wrong_cell},1\n" * N_ROWS,
     }
-    return {name: HostileBody(BATCH, CSV, write) for name, write in items.items()}
+    return {name: HostileBody(BATCH, CSV, text) for name, text in items.items()}

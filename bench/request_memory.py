@@ -51,7 +51,7 @@ def growth_mb(server: Server, client: httpx.Client, body: HostileBody) -> float:
     before: int = psutil.Process(server.pid).memory_info().rss
     Path(f"/proc/{server.pid}/clear_refs").write_text("5")  # the peak is measured from now on
     headers = {"content-type": body.media_type}
-    answer = client.post(body.path, content=body.write().encode(), headers=headers)
+    answer = client.post(body.path, content=body.text.encode(), headers=headers)
     if not answer.is_success and answer.status_code not in REFUSALS:
         raise RuntimeError(f"{answer.status_code}: {answer.text[:200]}")
     return (peak_bytes(server.pid) - before) / MB
