@@ -77,7 +77,7 @@ def up(cluster: Cluster, choices: Choices, progress: Progress) -> list[Resource]
     """
     components = choices.components.split()
     text = kustomize(write_overlay(choices.overlay, components, choices.registry))
-    manifests = [resource for resource in yaml.load_all(text, Loader=yaml.CSafeLoader) if resource]
+    manifests = [resource for resource in yaml.safe_load_all(text) if resource]
     with progress.phase("checking the cluster"):
         check(cluster, manifests, choices.registry, progress)
     built: dict[str, str] = {}

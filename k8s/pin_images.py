@@ -26,9 +26,9 @@ UPSTREAM = re.compile(r"(?m)(?<= image: )([^\s@]+:[\w.-]+)(?:@sha256:[0-9a-f]{64
 def rendered_images(overlay: Path) -> set[str]:
     """Return the images of the rendered overlay; the pod template's is the scheduler's."""
     images: set[str] = set()
-    for resource in yaml.load_all(kustomize(overlay), Loader=yaml.CSafeLoader):
+    for resource in yaml.safe_load_all(kustomize(overlay)):
         if resource["kind"] != "ConfigMap":
-            images |= set(IMAGE.findall(yaml.dump(resource, Dumper=yaml.CSafeDumper)))
+            images |= set(IMAGE.findall(yaml.safe_dump(resource)))
     return images
 
 
