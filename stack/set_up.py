@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
@@ -79,11 +80,11 @@ AIRFLOW_KEYS = Command("Airflow's connections", "airflow-keys", ("airflow", "rot
 class Tables:
     """The commands under way that bring the tables of Airflow and of MLflow up to date.
 
-    The result of each raises `SetUpFailed` when it failed. MLflow may need none.
+    The result of each raises `SetUpFailed` when it failed.
     """
 
     airflow: "Future[None]"
-    mlflow: "Future[None] | None"
+    mlflow: "Future[bool]"
 
 
 def set_up(
@@ -119,8 +120,10 @@ def set_up(
     except (SchemaTooNew, MigrationFailed) as error:
         raise SetUpFailed(str(error)) from error
     # They do not depend on each other, and each is busy importing for most of its time.
-    mlflow = None if is_mlflow_current(settings) else _begin(run, MLFLOW_USERS, settings)
-    tables = Tables(_begin(run, AIRFLOW_TABLES, settings), mlflow)
+    tables = Tables(
+        airflow=_begin(run, AIRFLOW_TABLES, settings),
+        mlflow=_begin(_run_unless, partial(is_mlflow_current, settings), MLFLOW_USERS, settings),
+    )
     wait_for_store()
     progress.show("buckets")
     storage.ensure_buckets(settings)
@@ -136,6 +139,14 @@ def _begin(function: Callable[..., Result], *arguments: object) -> "Future[Resul
     return result
 
 
+def _run_unless(is_done: Callable[[], bool], command: Command, settings: StackSettings) -> bool:
+    """Run a command unless what it brings is there already; return whether it ran."""
+    if is_done():
+        return False
+    run(command, settings)
+    return True
+
+
 def begin_manifest(settings: StackSettings) -> "Future[bool]":
     """Have dbt write its manifest, if its project has changed. It does not need Postgres, whose
     start leaves a core free.
@@ -144,14 +155,7 @@ def begin_manifest(settings: StackSettings) -> "Future[bool]":
         Whether there is a new one; the result raises `SetUpFailed` when dbt cannot read its
         project.
     """
-    return _begin(_renew_manifest, settings)
-
-
-def _renew_manifest(settings: StackSettings) -> bool:
-    if not _is_manifest_old():
-        return False
-    run(DBT_MANIFEST, settings)
-    return True
+    return _begin(_run_unless, _is_manifest_current, DBT_MANIFEST, settings)
 
 
 def _save_before_migrations(
@@ -239,20 +243,20 @@ def sign_again(settings: StackSettings) -> None:
         run(ADOPTION, settings)
 
 
-def _is_manifest_old() -> bool:
+def _is_manifest_current() -> bool:
     manifest = Path(os.environ.get("DBT_TARGET_PATH", DBT_PROJECT / "target")) / "manifest.json"
     if not manifest.exists():
-        return True
+        return False
     written_at = manifest.stat().st_mtime
     if written_at > time.time():  # the clock was put back since
-        return True
+        return False
     for path in DBT_PROJECT.rglob("*"):
         is_generated = path.relative_to(DBT_PROJECT).parts[0] in ("target", "logs", "dbt_packages")
         if is_generated or not path.is_file():
             continue
         if path.stat().st_mtime > written_at:
-            return True
-    return False
+            return False
+    return True
 
 
 def run(command: Command, settings: StackSettings) -> None:

@@ -215,7 +215,7 @@ def start_all(
         tables = set_up.set_up(settings, progress, start_storage, later)
         tables.airflow.result()
         if manifest.result():
-            # It would read the DAG files again only minutes later.
+            # A new process reads the DAG files at once, one that runs only minutes later.
             supervisor.stop_program("airflow-dag-processor")
     with progress.phase("starting MLflow and Airflow"):
         if any((settings.readmit_home / "models").glob("*")):
@@ -223,8 +223,7 @@ def start_all(
             _ensure([program for program in listed if program.name in SERVING], supervisor)
         # MLflow's tables may take longer than Airflow's.
         _ensure([program for program in core_programs if program.name != "mlflow"], supervisor)
-        if tables.mlflow is not None:
-            tables.mlflow.result()
+        tables.mlflow.result()
         _start(core_programs, settings, supervisor, progress, "core")
         # Each start is busy importing. The others start while the scheduler imports the libraries
         # of the tasks, and while the first batch is published.
